@@ -1,0 +1,27 @@
+"""Do independent things at once, and lose none of their failures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextvars import copy_context
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def side_by_side(*actions: Callable[[], T]) -> list[T]:
+    """Run every action in a thread of its own and return their results in order.
+
+    Steps begun inside belong to the step around the call. All actions are waited for; one
+    failure is raised as it is, several as an `ExceptionGroup`.
+    """
+    with ThreadPoolExecutor(max_workers=len(actions) or 1) as pool:
+        futures = [pool.submit(copy_context().run, action) for action in actions]
+        wait(futures)
+    failures = [error for future in futures if (error := future.exception()) is not None]
+    if len(failures) == 1:
+        raise failures[0]
+    if failures:
+        raise BaseExceptionGroup("several things failed at once", failures)
+    return [future.result() for future in futures]

@@ -1,0 +1,127 @@
+"""Defaults, then a TOML file, then options: merged, validated, each value with its origin."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from harness.config.model import Config
+from harness.errors import ConfigError
+
+DEFAULT_FILE = Path("pathproof.toml")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One effective value: its dotted key and where it comes from."""
+
+    key: str
+    value: object
+    origin: str
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A valid configuration and the origin of each of its values."""
+
+    config: Config
+    origins: Mapping[str, str]
+
+    def settings(self) -> Iterator[Setting]:
+        """Every value, in the order of the models."""
+        for key, value in _leaves(self.config.model_dump(mode="json"), ""):
+            yield Setting(key, value, self._origin(key))
+
+    def _origin(self, key: str) -> str:
+        matches = [known for known in self.origins if key == known or key.startswith(known + ".")]
+        return self.origins[max(matches, key=len)] if matches else "default"
+
+
+def load(file: Path | None = None, options: Mapping[str, tuple[object, str]] | None = None) -> Loaded:
+    """The configuration from `file` and `options`.
+
+    `file` None means `pathproof.toml` in the current folder if there is one. `options` maps a
+    dotted key to its value and the option's name, such as `{"target.kind": ("lio", "--target")}`.
+    Raises ConfigError that names the file or option, the key, and what is allowed.
+    """
+    if file is None and DEFAULT_FILE.exists():
+        file = DEFAULT_FILE
+    raw = _read(file) if file else {}
+    origins = {key: str(file) for key, _ in _leaves(raw, "")}
+    for key, (value, option) in (options or {}).items():
+        _put(raw, key.split("."), value)
+        origins[key] = option
+    try:
+        return Loaded(Config.model_validate(raw), origins)
+    except ValidationError as error:
+        raise config_error(error, Config, origins, str(file) if file else "options") from None
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text())
+    except OSError as error:
+        raise ConfigError(f"{file}: {error.strerror}", hint="give an existing file to --testbed") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file}: not valid TOML: {error}") from None
+
+
+def _put(raw: dict[str, Any], parts: list[str], value: object) -> None:
+    for part in parts[:-1]:
+        inner = raw.setdefault(part, {})
+        if not isinstance(inner, dict):
+            return  # validation will name the wrong type
+        raw = inner
+    raw[parts[-1]] = value
+
+
+def _leaves(value: object, key: str) -> Iterator[tuple[str, object]]:
+    match value:
+        case dict() if value:
+            for name, inner in value.items():
+                yield from _leaves(inner, f"{key}.{name}" if key else str(name))
+        case list() if value and isinstance(value[0], dict):
+            for number, inner in enumerate(value):
+                yield from _leaves(inner, f"{key}.{number}")
+        case _:
+            yield key, value
+
+
+def config_error(
+    error: ValidationError, model: type[BaseModel], origins: Mapping[str, str], source: str
+) -> ConfigError:
+    """One readable ConfigError from pydantic's: each line names source, key and what is allowed."""
+    lines: list[str] = []
+    for problem in error.errors():
+        location = [str(part) for part in problem["loc"]]
+        key = ".".join(location)
+        where = origins.get(key, source)
+        if problem["type"] == "extra_forbidden":
+            allowed = allowed_keys(model, location[:-1])
+            close = difflib.get_close_matches(location[-1], allowed, n=1)
+            meant = f"; did you mean {close[0]!r}?" if close else ""
+            lines.append(f"{where}: unknown key {key!r}{meant} (allowed: {', '.join(allowed)})")
+        else:
+            reason = problem["msg"].removeprefix("Value error, ")
+            got = "" if isinstance(problem["input"], dict | list) else f" (got {problem['input']!r})"
+            lines.append(f"{where}: {key + ': ' if key else ''}{reason}{got}")
+    return ConfigError("\n".join(lines), hint="`pathproof config` shows every key and its value")
+
+
+def allowed_keys(model: type[BaseModel], location: list[str]) -> list[str]:
+    """The keys that `model` knows at `location`, a path of keys and list indices."""
+    for part in location:
+        field = model.model_fields.get(part)
+        if field is None:
+            continue  # an index of a list or a name in a table
+        candidates = [field.annotation, *getattr(field.annotation, "__args__", ())]
+        model = next(
+            (c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), model
+        )
+    return list(model.model_fields)

@@ -1,0 +1,218 @@
+"""The configuration's frozen models; every default here equals the built-in testbed."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv4Network
+from itertools import combinations
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+
+from harness.config.iqn import iqn_problem
+from harness.units import KIB, MIB, format_size, parse_size
+
+Size = Annotated[int, BeforeValidator(parse_size), Field(gt=0)]
+
+
+class Model(BaseModel):
+    """Frozen; an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class HypervisorConfig(Model):
+    """The libvirt end."""
+
+    uri: str = Field(
+        "embedded",
+        description="'embedded' (a private libvirt per testbed, no daemon, no root) or any libvirt URI",
+    )
+    accel: Literal["auto", "kvm", "tcg"] = Field(
+        "auto", description="'auto' proves KVM by a probe boot and falls back to TCG"
+    )
+
+
+class MachineConfig(Model):
+    """What every guest is made of."""
+
+    image: str = Field("debian-12", description="name of a definition in images/, or a path")
+    mirror: str | None = Field(None, description="package mirror for image builds")
+    cpus: int = Field(1, ge=1, le=64)
+    memory: Size = Field(768 * MIB, ge=256 * MIB)
+    boot_timeout_s: float = Field(300, gt=0, description="until a guest answers SSH")
+
+
+class FabricConfig(Model):
+    """One independent layer-2 network between target and initiator.
+
+    Neither `network` nor `bridge`: a point-to-point cable made by the hypervisor.
+    """
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9-]{0,7}$")
+    subnet: IPv4Network
+    target: IPv4Address = Field(description="the portal's address")
+    initiator: IPv4Address
+    network: str | None = Field(None, description="name of a libvirt network")
+    bridge: str | None = Field(None, description="name of a bridge on the hypervisor")
+
+    @model_validator(mode="after")
+    def _addresses_fit(self) -> Self:
+        for end in (self.target, self.initiator):
+            if end not in self.subnet:
+                raise ValueError(f"fabric {self.name}: {end} is not in {self.subnet}")
+        if self.target == self.initiator:
+            raise ValueError(f"fabric {self.name}: target and initiator share {self.target}")
+        if self.network and self.bridge:
+            raise ValueError(f"fabric {self.name}: give 'network' or 'bridge', not both")
+        return self
+
+
+class TargetConfig(Model):
+    """The iSCSI target and its LUN."""
+
+    kind: Literal["lio"] = Field("lio", description="which target software serves the LUN")
+    iqn: str = "iqn.2026-01.io.pathproof:storage"
+    backstore: Literal["fileio", "block"] = Field(
+        "fileio", description="a write-through file in the target's file system, or its second disk"
+    )
+    lun_size: Size = Field(10_000_000_000, ge=8 * MIB)
+    port: int = Field(3260, ge=1, le=65535)
+
+
+class InitiatorConfig(Model):
+    """open-iscsi and multipath-tools."""
+
+    iqn: str = "iqn.2026-01.io.pathproof:initiator"
+    profile: str = Field("fast", description="which of [profiles] sets the timeouts")
+
+    @field_validator("iqn")
+    @classmethod
+    def _iqn_is_standard(cls, iqn: str) -> str:
+        if problem := iqn_problem(iqn, "lio"):
+            raise ValueError(f"{iqn!r} {problem}")
+        return iqn
+
+
+class Profile(Model):
+    """Timeouts of sessions and paths; None leaves the distribution's value alone.
+
+    Seconds throughout. Sources: iscsid.conf in open-iscsi, multipath.conf(5).
+    """
+
+    noop_out_interval_s: int | None = Field(None, ge=1, le=600)
+    noop_out_timeout_s: int | None = Field(None, ge=1, le=600)
+    fast_io_fail_s: int | None = Field(
+        None, ge=1, le=3600, description="multipathd writes it over recovery_tmo of each session"
+    )
+    polling_interval_s: int | None = Field(None, ge=1, le=60)
+    login_timeout_s: int | None = Field(None, ge=1, le=600)
+
+
+class WorkloadConfig(Model):
+    """How much of the LUN is written, and how fast."""
+
+    region: Size = Field(
+        192 * MIB, ge=16 * MIB, description="bytes at the start of the LUN that a test may use"
+    )
+    block_size: Size = Field(16 * KIB, ge=4 * KIB)
+    depth: int = Field(4, ge=1, le=256)
+    write_iops: int = Field(120, ge=1, description="pace of the verified writes")
+    read_iops: int = Field(80, ge=1, description="pace of the verified reads")
+    probe_iops: int = Field(125, ge=100, description="pace of the depth-1 probe")
+
+
+class BudgetConfig(Model):
+    """What is granted on top of what the settings allow."""
+
+    slack_s: float = Field(
+        1.0,
+        ge=0,
+        description="for timers that fire up to a tick late and for the guest to be scheduled",
+    )
+
+
+STOCK = Profile()
+FAST = Profile(
+    noop_out_interval_s=1,
+    noop_out_timeout_s=1,
+    fast_io_fail_s=1,
+    polling_interval_s=1,
+    login_timeout_s=5,
+)
+
+
+def _default_fabrics() -> tuple[FabricConfig, ...]:
+    return tuple(
+        FabricConfig(
+            name=name,
+            subnet=IPv4Network(f"172.16.{number}.0/24"),
+            target=IPv4Address(f"172.16.{number}.1"),
+            initiator=IPv4Address(f"172.16.{number}.101"),
+        )
+        for number, name in enumerate("ab")
+    )
+
+
+class Config(Model):
+    """A testbed as the user describes it."""
+
+    name: str = Field("pathproof", pattern=r"^[a-z][a-z0-9-]{0,23}$")
+    hypervisor: HypervisorConfig = HypervisorConfig()
+    machines: MachineConfig = MachineConfig()
+    fabrics: tuple[FabricConfig, ...] = Field(default_factory=_default_fabrics)
+    target: TargetConfig = TargetConfig()
+    initiator: InitiatorConfig = InitiatorConfig()
+    profiles: dict[str, Profile] = Field(default_factory=dict, validate_default=True)
+    workload: WorkloadConfig = WorkloadConfig()
+    budget: BudgetConfig = BudgetConfig()
+
+    @field_validator("profiles")
+    @classmethod
+    def _builtin_profiles_are_there(cls, profiles: dict[str, Profile]) -> dict[str, Profile]:
+        return {"fast": FAST, "stock": STOCK} | profiles
+
+    @property
+    def profile(self) -> Profile:
+        """The timeouts in force."""
+        return self.profiles[self.initiator.profile]
+
+    @model_validator(mode="after")
+    def _fabrics_are_independent(self) -> Self:
+        if len(self.fabrics) < 2:
+            raise ValueError(
+                f"fabrics: multipath needs at least two, {len(self.fabrics)} given; "
+                "add another [[fabrics]] with a subnet of its own"
+            )
+        for one, other in combinations(self.fabrics, 2):
+            if one.name == other.name:
+                raise ValueError(f"fabrics: two are named {one.name!r}")
+            if one.subnet.overlaps(other.subnet):
+                raise ValueError(
+                    f"fabrics: {one.name} ({one.subnet}) and {other.name} ({other.subnet}) overlap; "
+                    "one subnet per fabric, or the kernel would mix the paths"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _target_accepts_its_name(self) -> Self:
+        if problem := iqn_problem(self.target.iqn, self.target.kind):
+            raise ValueError(f"target.iqn: {self.target.iqn!r} {problem}")
+        return self
+
+    @model_validator(mode="after")
+    def _profile_exists(self) -> Self:
+        if self.initiator.profile not in self.profiles:
+            raise ValueError(
+                f"initiator.profile: {self.initiator.profile!r} is not defined; "
+                f"there are {', '.join(sorted(self.profiles))}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _workload_fits(self) -> Self:
+        if self.workload.region > self.target.lun_size:
+            raise ValueError(
+                f"workload.region: {format_size(self.workload.region)} do not fit the LUN of "
+                f"{format_size(self.target.lun_size)}; make target.lun_size larger or the region smaller"
+            )
+        return self

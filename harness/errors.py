@@ -1,0 +1,136 @@
+"""What can go wrong, in two families that must never be confused.
+
+`HarnessError`: the lab broke, or could not see. Nothing is said about the storage.
+`VerdictFailed`: the storage broke its promise. It is an `AssertionError`, so pytest
+reports a failure, not an error.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+
+
+class HarnessError(Exception):
+    """The lab broke: `message` names the culprit, `hint` a way out (may be empty)."""
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}\nhint: {self.hint}" if self.hint else self.message
+
+
+class ConfigError(HarnessError):
+    """What the user asked for is impossible or contradictory; nothing was touched."""
+
+
+class ImageError(HarnessError):
+    """A guest image could not be built or is not what it claims to be."""
+
+
+class HypervisorError(HarnessError):
+    """libvirt or QEMU refused, or did not answer."""
+
+
+class MachineError(HarnessError):
+    """A machine cannot be reached or lost its connection."""
+
+
+class TargetError(HarnessError):
+    """The iSCSI target does not serve what the configuration asks for."""
+
+
+class InitiatorError(HarnessError):
+    """open-iscsi or multipath-tools did not reach the wanted state."""
+
+
+class WorkloadError(HarnessError):
+    """fio did not run as asked: it could not start, died, or did no I/O in some phase."""
+
+
+class FaultError(HarnessError):
+    """A fault could not be injected, confirmed or healed."""
+
+
+class ReportError(HarnessError):
+    """Results were written but the report could not be made from them."""
+
+
+class TimedOut(HarnessError):
+    """Something did not happen before its deadline; the message holds what was last seen."""
+
+
+class BrokenTestbed(HarnessError):
+    """An earlier failure of the lab made this testbed unusable; the message is its cause."""
+
+
+class CouldNotTell(HarnessError):
+    """A check could not see what it judges. Never a pass."""
+
+
+class VerdictFailed(AssertionError):
+    """The storage broke its promise; the message lists each failed check with its figures."""
+
+
+class CommandFailed(MachineError):
+    """A command ended with an unwanted exit status.
+
+    `status` is the exit status; negative for the signal that ended it.
+    """
+
+    def __init__(
+        self,
+        *,
+        machine: str,
+        argv: Sequence[str],
+        status: int,
+        stdout: str,
+        stderr: str,
+        elapsed_s: float,
+        hint: str = "",
+    ) -> None:
+        self.machine = machine
+        self.argv = tuple(argv)
+        self.status = status
+        self.stdout = stdout
+        self.stderr = stderr
+        self.elapsed_s = elapsed_s
+        super().__init__(
+            describe_command(f"exit status {status}", machine, argv, stdout, stderr, elapsed_s),
+            hint=hint,
+        )
+
+
+class CommandTimedOut(TimedOut):
+    """A command did not end in time and was killed; what it printed so far is kept."""
+
+    def __init__(
+        self,
+        *,
+        machine: str,
+        argv: Sequence[str],
+        stdout: str,
+        stderr: str,
+        elapsed_s: float,
+    ) -> None:
+        self.machine = machine
+        self.argv = tuple(argv)
+        self.stdout = stdout
+        self.stderr = stderr
+        self.elapsed_s = elapsed_s
+        super().__init__(
+            describe_command("no end in time", machine, argv, stdout, stderr, elapsed_s)
+        )
+
+
+def describe_command(
+    outcome: str, machine: str, argv: Sequence[str], stdout: str, stderr: str, elapsed_s: float
+) -> str:
+    """Say on which machine which command had which outcome, with both streams."""
+    lines = [f"{machine}: {shlex.join(argv)}", f"  {outcome} after {elapsed_s:.1f} s"]
+    for name, text in (("stdout", stdout), ("stderr", stderr)):
+        lines += [f"  {name}: {line}" for line in text.rstrip().splitlines()[-20:]]
+    return "\n".join(lines)

@@ -1,0 +1,212 @@
+"""What was measured in one test: frozen data between measuring and judging.
+
+Times are nanoseconds on the host's monotonic clock unless a name says otherwise; arrays
+are one-dimensional, int64, of one length within an object and ordered by time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.timeline import Phase, Timeline
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class CompletionLog:
+    """Every completed I/O of one stream, from fio's per-I/O latency log.
+
+    `at_ns` is when it completed, `latency_ns` the time since it was submitted.
+    `resolution_ns` is the grain of the times (fio logs milliseconds).
+    """
+
+    at_ns: Ints
+    latency_ns: Ints
+    offset: Ints
+    size: Ints
+    is_write: NDArray[np.bool_]
+    resolution_ns: int
+
+    def __len__(self) -> int:
+        return len(self.at_ns)
+
+
+@dataclass(frozen=True)
+class FioErrors:
+    """What fio itself says of one job: its error number (errno, 0 is none) and error count."""
+
+    error: int
+    total_errors: int
+    verify_errors: int
+
+
+@dataclass(frozen=True, eq=False)
+class Stream:
+    """One fio job. `depth` is the I/O it keeps outstanding; `verified` whether it checks data."""
+
+    name: str
+    depth: int
+    verified: bool
+    completions: CompletionLog
+    errors: FioErrors
+
+
+@dataclass(frozen=True, eq=False)
+class PathCounters:
+    """Bytes that one path carried since it appeared (/sys/block/*/stat), sampled over time."""
+
+    path: str
+    fabric: str
+    at_ns: Ints
+    bytes_read: Ints
+    bytes_written: Ints
+
+    def between(self, start_ns: int, end_ns: int) -> int | None:
+        """Bytes carried in a stretch of time; None unless samples lie within it.
+
+        Only samples inside the stretch count, so what happened outside never leaks in.
+        """
+        inside = (self.at_ns >= start_ns) & (self.at_ns <= end_ns)
+        if np.count_nonzero(inside) < 2:
+            return None
+        total = (self.bytes_read + self.bytes_written)[inside]
+        return int(total[-1] - total[0])
+
+
+@dataclass(frozen=True)
+class PathStates:
+    """State of every path of the map at one moment: path name -> "active" or "failed"."""
+
+    at_ns: int
+    states: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class KernelMessage:
+    """One record of a guest's kernel log; `level` as in syslog(3), 0 is the worst."""
+
+    at_ns: int
+    level: int
+    text: str
+
+
+@dataclass(frozen=True)
+class KernelLog:
+    """A machine's kernel log during the test; `lost` counts records known to be missing."""
+
+    machine: str
+    messages: tuple[KernelMessage, ...]
+    lost: int
+
+
+@dataclass(frozen=True)
+class ClockReading:
+    """Guest monotonic minus host monotonic, measured at host time `at_ns`."""
+
+    machine: str
+    at_ns: int
+    offset_ns: int
+    uncertainty_ns: int
+
+
+@dataclass(frozen=True)
+class SessionSettings:
+    """The effective timeouts of one session, from /sys/class/iscsi_session and _connection."""
+
+    fabric: str
+    noop_out_interval_s: int
+    noop_out_timeout_s: int
+    recovery_tmo_s: int
+
+
+@dataclass(frozen=True)
+class BudgetTerm:
+    """One summand of a budget and where its value was read."""
+
+    name: str
+    seconds: float
+    source: str
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The longest stall that the effective settings allow."""
+
+    terms: tuple[BudgetTerm, ...]
+
+    @property
+    def seconds(self) -> float:
+        return sum(term.seconds for term in self.terms)
+
+    def __str__(self) -> str:
+        parts = " + ".join(f"{term.name} {term.seconds:g}" for term in self.terms)
+        return f"{self.seconds:.2f} s ({parts})"
+
+
+@dataclass(frozen=True)
+class FaultRecord:
+    """One fault as it was: what, where, when, and the stall it may cause.
+
+    `io_stops` is True where no path is left, so that the stall lasts until healing.
+    """
+
+    name: str
+    fabrics: tuple[str, ...]
+    description: str
+    injected_ns: int
+    confirmed_ns: int
+    healed_ns: int
+    healing_confirmed_ns: int
+    budget: Budget
+    io_stops: bool = False
+
+
+@dataclass(frozen=True)
+class BlockFinding:
+    """A block whose content is not what was acknowledged: `problem` says how it differs."""
+
+    offset: int
+    problem: str
+
+
+@dataclass(frozen=True)
+class ReadBack:
+    """The full read-back of everything acknowledged, after healing, through the map.
+
+    `acknowledged` and `checked` count blocks; `findings` lists those that are wrong.
+    """
+
+    acknowledged: int
+    checked: int
+    findings: tuple[BlockFinding, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Measurements:
+    """All that the checks may look at."""
+
+    timeline: Timeline
+    phases: tuple[Phase, ...]
+    streams: tuple[Stream, ...]
+    counters: tuple[PathCounters, ...]
+    path_states: tuple[PathStates, ...]
+    kernel_logs: tuple[KernelLog, ...]
+    clocks: tuple[ClockReading, ...]
+    settings: tuple[SessionSettings, ...]
+    faults: tuple[FaultRecord, ...] = ()
+    read_back: ReadBack | None = None
+    notes: Mapping[str, str] = field(default_factory=dict)
+
+    def phase(self, name: str) -> Phase | None:
+        """The phase of that name, if the test had one."""
+        return next((p for p in self.phases if p.name == name), None)
+
+    @property
+    def probe(self) -> Stream | None:
+        """The paced depth-1 probe."""
+        return next((s for s in self.streams if s.name == "probe"), None)
