@@ -1,0 +1,183 @@
+"""A machine reached over SSH, its host key pinned beforehand."""
+
+from __future__ import annotations
+
+import base64
+import shlex
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import paramiko
+
+from harness.deadline import Deadline
+from harness.errors import MachineError, TimedOut
+from harness.machine.base import Machine, Process, lost
+
+_ATTEMPT_TIMEOUT_S = 8.0  # one connection attempt; a guest under TCG takes about 1 s for it
+_BANNER_TIMEOUT_S = 2.0
+_CHANNEL_TIMEOUT_S = 20.0
+_KEEPALIVE_S = 5
+
+
+@dataclass(frozen=True)
+class SshEndpoint:
+    """Where and as whom to log in. `host_key` is the one key that is accepted,
+    as a line `"ssh-ed25519 AAAA…"`; `private_key` a file in OpenSSH form.
+    """
+
+    host: str
+    port: int
+    user: str
+    private_key: Path
+    host_key: str
+
+
+class SshMachine(Machine):
+    """Runs every command in a channel of one kept-alive connection."""
+
+    def __init__(self, name: str, endpoint: SshEndpoint, client: paramiko.SSHClient) -> None:
+        super().__init__(name)
+        self.endpoint = endpoint
+        self._client = client
+
+    @classmethod
+    def connect(
+        cls, name: str, endpoint: SshEndpoint, deadline: Deadline, still_there: Callable[[], None] = lambda: None
+    ) -> SshMachine:
+        """Log in, trying again until the deadline, since a booting machine answers late.
+
+        `still_there` runs before each try and may raise to give up early. Raises MachineError
+        for a wrong host key or a refused login at once, TimedOut at the deadline.
+        """
+        reason: object = "not tried"
+        while True:
+            still_there()
+            final = deadline.expired
+            client = _client(endpoint)
+            try:
+                _login(client, endpoint)
+                return cls(name, endpoint, client)
+            except paramiko.BadHostKeyException as error:
+                client.close()
+                raise MachineError(
+                    f"{name}: {endpoint.host}:{endpoint.port} shows another host key than the pinned one: {error}",
+                    hint="another machine answers there, or its image was rebuilt",
+                ) from None
+            except paramiko.AuthenticationException as error:
+                client.close()
+                raise MachineError(f"{name}: login as {endpoint.user} refused: {error}") from None
+            except (OSError, EOFError, paramiko.SSHException) as error:
+                client.close()
+                reason = error
+            if final:
+                raise TimedOut(
+                    f"{name}: no SSH answer on {endpoint.host}:{endpoint.port} "
+                    f"within {deadline.allowed_s:.0f} s; last: {reason}"
+                )
+            time.sleep(min(0.2, deadline.remaining_s))
+
+    def start(
+        self, argv: Sequence[str], *, on_line: Callable[[bytes], None] | None = None
+    ) -> Process:
+        # The shell's own pid becomes the command's by exec: what it takes to signal it.
+        try:
+            transport = self._client.get_transport()
+            if transport is None or not transport.is_active():
+                raise lost(self.name, "no transport")
+            channel = transport.open_session(timeout=_CHANNEL_TIMEOUT_S)
+            channel.settimeout(_CHANNEL_TIMEOUT_S)
+            channel.exec_command(f"echo $$; exec {shlex.join(argv)}")
+            stdout = channel.makefile("rb")
+            channel.settimeout(None)
+            pid = int(stdout.readline())
+        except (paramiko.SSHException, EOFError, OSError, ValueError) as error:
+            raise lost(self.name, error or type(error).__name__) from None
+        return _Channel(self, argv, channel, pid, cast(BinaryIO, stdout), on_line)
+
+    def close(self) -> None:
+        self._client.close()
+
+
+class _Channel(Process):
+    def __init__(
+        self,
+        owner: SshMachine,
+        argv: Sequence[str],
+        channel: paramiko.Channel,
+        pid: int,
+        stdout: BinaryIO,
+        on_line: Callable[[bytes], None] | None,
+    ) -> None:
+        self._owner = owner
+        self._channel = channel
+        self._pid = pid
+        self._sending = threading.Lock()
+        stderr = cast(BinaryIO, channel.makefile_stderr("rb"))
+        super().__init__(owner.name, argv, stdout, stderr, on_line)
+
+    def send(self, data: bytes) -> None:
+        try:
+            with self._sending:
+                self._channel.sendall(data)
+        except OSError as error:
+            raise lost(self.machine, f"{self.argv[0]} reads no input: {error}") from None
+
+    def close_input(self) -> None:
+        try:
+            self._channel.shutdown_write()
+        except (OSError, EOFError):
+            pass  # it is gone, which its exit status will explain
+
+    def signal(self, number: signal.Signals) -> None:
+        self._owner.run(["kill", "-s", number.name.removeprefix("SIG"), str(self._pid)], check=False)
+
+    def _exit_status(self, timeout_s: float) -> int | None:
+        if not self._channel.status_event.wait(timeout_s):
+            return None
+        status = self._channel.exit_status
+        if status == -1:
+            raise lost(self.machine, f"while {self.argv[0]} ran")
+        return status
+
+    def _release(self) -> None:
+        self._channel.close()
+
+
+def _client(endpoint: SshEndpoint) -> paramiko.SSHClient:
+    client = paramiko.SSHClient()
+    kind, text = endpoint.host_key.split()[:2]
+    if kind != "ssh-ed25519":
+        raise MachineError(f"{endpoint.host}: only ssh-ed25519 host keys can be pinned, not {kind}")
+    name = endpoint.host if endpoint.port == 22 else f"[{endpoint.host}]:{endpoint.port}"
+    client.get_host_keys().add(name, kind, paramiko.Ed25519Key(data=base64.b64decode(text)))
+    client.set_missing_host_key_policy(paramiko.RejectPolicy())
+    return client
+
+
+def _login(client: paramiko.SSHClient, endpoint: SshEndpoint) -> None:
+    sock = socket.create_connection((endpoint.host, endpoint.port), timeout=_BANNER_TIMEOUT_S)
+    try:
+        client.connect(
+            endpoint.host,
+            endpoint.port,
+            username=endpoint.user,
+            key_filename=str(endpoint.private_key),
+            sock=sock,
+            timeout=_ATTEMPT_TIMEOUT_S,
+            banner_timeout=_BANNER_TIMEOUT_S,
+            auth_timeout=_ATTEMPT_TIMEOUT_S,
+            allow_agent=False,
+            look_for_keys=False,
+        )
+    except BaseException:
+        sock.close()
+        raise
+    transport = client.get_transport()
+    if transport is not None:
+        transport.set_keepalive(_KEEPALIVE_S)
