@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from harness.measurements import ClockReading
+import numpy as np
+
+from harness.measurements import ClockReading, Ints
 
 
 @dataclass(frozen=True)
@@ -45,15 +46,13 @@ class Clock:
 
     def to_host(self, machine_ns: int) -> int:
         """Host monotonic time, in nanoseconds."""
+        return int(self.array_to_host(np.array([machine_ns]))[0])
+
+    def array_to_host(self, machine_ns: Ints) -> Ints:
+        """The same for many times at once."""
         starts = [r.at_ns + r.offset_ns for r in self.readings]
-        after = bisect_right(starts, machine_ns)
-        if len(self.readings) == 1 or after == 0:
-            return machine_ns - self.readings[0].offset_ns
-        if after == len(self.readings):
-            return machine_ns - self.readings[-1].offset_ns
-        early, late = self.readings[after - 1], self.readings[after]
-        share = (machine_ns - starts[after - 1]) / (starts[after] - starts[after - 1])
-        return machine_ns - early.offset_ns - round(share * (late.offset_ns - early.offset_ns))
+        offsets = np.interp(machine_ns, starts, [r.offset_ns for r in self.readings])
+        return machine_ns - np.round(offsets).astype(np.int64)
 
     @property
     def uncertainty_ns(self) -> int:

@@ -1,0 +1,9 @@
+"""The initiator: open-iscsi, multipath-tools, and what the kernel says of both in sysfs.
+
+Imports `machine`, `observe` and the data layers.
+"""
+
+from harness.initiator.initiator import Initiator
+from harness.initiator.sysfs import Session
+
+__all__ = ["Initiator", "Session"]

@@ -1,0 +1,170 @@
+"""One initiator: log in on every path, assemble the map, tell its state, leave no trace."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from harness.config.model import Profile
+from harness.deadline import Deadline, poll
+from harness.errors import CommandTimedOut, HarnessError, InitiatorError
+from harness.initiator import iscsiadm, multipath
+from harness.initiator.multipath import Map
+from harness.initiator.sysfs import SESSIONS_SCRIPT, Session, parse_sessions
+from harness.machine import Machine
+from harness.steps import Spent, attach, step
+from harness.topology import Fabric, Topology
+
+# Every one of these ends by itself on a healthy machine; under TCG the slowest took 4 s.
+_TOOL_TIMEOUT_S = 90.0
+_MAP_TIMEOUT_S = 90.0
+
+
+@dataclass(frozen=True)
+class Path:
+    """A path of the map: its disk and the fabric it runs over."""
+
+    name: str
+    device: str
+    fabric: str
+
+
+class Initiator:
+    """open-iscsi and multipath-tools on one machine, for the one LUN of a testbed."""
+
+    def __init__(self, machine: Machine, topology: Topology, profile: Profile, wwid: str) -> None:
+        self.machine = machine
+        self.topology = topology
+        self.profile = profile
+        self.wwid = wwid
+
+    @property
+    def device(self) -> str:
+        """The map's device file."""
+        return f"/dev/mapper/{self.wwid}"
+
+    def configure(self) -> None:
+        """Write the configuration and start the daemons."""
+        with step("Configure the initiator", Spent.CONFIGURATION):
+            conf = multipath.render_conf(self.wwid, self.profile)
+            self.machine.write_files(
+                {
+                    "/etc/iscsi/initiatorname.iscsi": f"InitiatorName={self.topology.initiator_iqn}\n",
+                    multipath.CONF: conf,
+                },
+                mode=0o600,
+            )
+            attach("multipath.conf", conf)
+            self.machine.run(
+                ["systemctl", "restart", "iscsid.service", "multipathd.service"], timeout_s=_TOOL_TIMEOUT_S
+            )
+
+    def log_in(self) -> None:
+        """Discover on every portal, apply the profile, log in on every portal."""
+        iqn = self.topology.target_iqn
+        with step("Discover and log in on every path", Spent.CONFIGURATION):
+            for fabric in self.topology.fabrics:
+                self._discover(fabric)
+            if settings := iscsiadm.node_settings(self.profile):
+                self.machine.run(iscsiadm.update_argv(iqn, settings), timeout_s=_TOOL_TIMEOUT_S)
+            for fabric in self.topology.fabrics:
+                self.machine.run(iscsiadm.login_argv(iqn, fabric.portal), timeout_s=_TOOL_TIMEOUT_S)
+
+    def _discover(self, fabric: Fabric) -> None:
+        answer = self.machine.run(iscsiadm.discovery_argv(fabric.portal), timeout_s=_TOOL_TIMEOUT_S)
+        found = iscsiadm.parse_discovery(answer.stdout)
+        if not any(n.portal == fabric.portal and n.iqn == self.topology.target_iqn for n in found):
+            raise InitiatorError(
+                f"portal {fabric.portal} (fabric {fabric.name}) does not offer "
+                f"{self.topology.target_iqn}; it said: {answer.stdout.strip() or 'nothing'}"
+            )
+
+    def wait_for_map(self) -> None:
+        """Wait until the map has every path, one per fabric, all active."""
+        wanted = len(self.topology.fabrics)
+        seen = "no map"
+
+        def assembled() -> bool:
+            nonlocal seen
+            current = self.map_or_none()
+            if current is not None:
+                seen = str(current)
+            return current is not None and (
+                sum(p.dm_state == "active" and p.checker_state == "ready" for p in current.paths) == wanted
+                and len(current.paths) == wanted
+            )
+
+        with step(f"Wait for the map with {wanted} active paths", Spent.CONFIGURATION):
+            poll(
+                assembled,
+                what=f"map {self.wwid} with {wanted} active paths",
+                deadline=Deadline.after(_MAP_TIMEOUT_S),
+                every_s=0.2,
+                last_seen=lambda: seen,
+            )
+
+    def sessions(self) -> list[Session]:
+        """This target's sessions, with their effective timeouts."""
+        text = self.machine.sh(SESSIONS_SCRIPT, timeout_s=_TOOL_TIMEOUT_S).stdout
+        return [s for s in parse_sessions(text) if s.target == self.topology.target_iqn]
+
+    def fabric_of(self, session: Session) -> str:
+        """The fabric that a session runs over. Raises InitiatorError for an unknown address."""
+        for fabric in self.topology.fabrics:
+            if fabric.portal.address == session.address:
+                return fabric.name
+        raise InitiatorError(f"{session.name} runs to {session.address}, which is on no fabric")
+
+    def paths(self) -> tuple[Path, ...]:
+        """The paths to the LUN in the order of the fabrics: exactly one per fabric.
+
+        Raises InitiatorError if a fabric has none or several, or a disk is not the LUN.
+        """
+        found: dict[str, list[Path]] = {f.name: [] for f in self.topology.fabrics}
+        for session in self.sessions():
+            fabric = self.fabric_of(session)
+            for disk in session.disks:
+                if disk.wwid.removeprefix("naa.") != self.wwid.removeprefix("3"):
+                    raise InitiatorError(
+                        f"{disk.name} on fabric {fabric} has WWID {disk.wwid}, not that of {self.wwid}"
+                    )
+                found[fabric].append(Path(disk.name, disk.device, fabric))
+        if wrong := {name: paths for name, paths in found.items() if len(paths) != 1}:
+            raise InitiatorError(f"each fabric must carry exactly one path; instead: {wrong}")
+        return tuple(paths[0] for paths in found.values())
+
+    def map_or_none(self) -> Map | None:
+        """The map as multipathd has it, or None."""
+        answer = self.machine.run(["multipathd", "show", "maps", "json"], timeout_s=_TOOL_TIMEOUT_S, check=False)
+        if answer.status != 0:
+            return None  # the daemon is still starting, or has no map
+        maps = multipath.parse_maps(answer.stdout)
+        return next((m for m in maps if m.wwid == self.wwid), None)
+
+    def describe_paths(self) -> str:
+        """`multipath -ll` for people; an excuse if it does not answer."""
+        try:
+            return self.machine.run(["multipath", "-ll", self.wwid], timeout_s=15, check=False).stdout
+        except CommandTimedOut:
+            return "multipath -ll did not answer within 15 s"
+
+    def stop_queueing(self) -> None:
+        """Let I/O fail instead of waiting for a path, so that nothing stays unkillable."""
+        self.machine.run(["dmsetup", "message", self.wwid, "0", "fail_if_no_path"], timeout_s=15, check=False)
+
+    def log_out(self) -> None:
+        """Flush the map, end the sessions and forget the node records; tries everything."""
+        iqn = self.topology.target_iqn
+        failures: list[HarnessError] = []
+        commands: Sequence[list[str]] = (
+            ["multipath", "-f", self.wwid],
+            iscsiadm.logout_argv(iqn),
+            iscsiadm.forget_argv(iqn),
+        )
+        for argv in commands:
+            try:
+                self.machine.run(argv, timeout_s=_TOOL_TIMEOUT_S)
+            except HarnessError as error:
+                failures.append(error)
+        if failures:
+            raise ExceptionGroup("logging out left something behind", failures)

@@ -1,0 +1,73 @@
+"""open-iscsi's administration tool: iscsiadm(8)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+
+from harness.config.model import Profile
+from harness.topology import Portal
+
+
+@dataclass(frozen=True)
+class DiscoveredNode:
+    """One line of a SendTargets discovery (RFC 7143 appendix C)."""
+
+    portal: Portal
+    portal_group: int
+    iqn: str
+
+
+def discovery_argv(portal: Portal) -> list[str]:
+    """Ask one portal which targets it knows; the answers become node records."""
+    return ["iscsiadm", "--mode", "discovery", "--type", "sendtargets", "--portal", str(portal)]
+
+
+def update_argv(iqn: str, settings: dict[str, str]) -> list[str]:
+    """Change settings in every node record of a target; they apply at the next login."""
+    argv = ["iscsiadm", "--mode", "node", "--targetname", iqn, "--op", "update"]
+    for name, value in settings.items():
+        argv += ["--name", name, "--value", value]
+    return argv
+
+
+def login_argv(iqn: str, portal: Portal) -> list[str]:
+    """Make one session through one portal."""
+    return ["iscsiadm", "--mode", "node", "--targetname", iqn, "--portal", str(portal), "--login"]
+
+
+def logout_argv(iqn: str) -> list[str]:
+    """End every session of a target."""
+    return ["iscsiadm", "--mode", "node", "--targetname", iqn, "--logout"]
+
+
+def forget_argv(iqn: str) -> list[str]:
+    """Delete every node record of a target."""
+    return ["iscsiadm", "--mode", "node", "--targetname", iqn, "--op", "delete"]
+
+
+def node_settings(profile: Profile) -> dict[str, str]:
+    """The node record's settings for a profile; empty where it leaves all alone.
+
+    `replacement_timeout` is not among them: multipathd overwrites what it sets.
+    """
+    wanted = {
+        "node.conn[0].timeo.noop_out_interval": profile.noop_out_interval_s,
+        "node.conn[0].timeo.noop_out_timeout": profile.noop_out_timeout_s,
+        "node.conn[0].timeo.login_timeout": profile.login_timeout_s,
+    }
+    return {name: str(value) for name, value in wanted.items() if value is not None}
+
+
+def parse_discovery(text: str) -> list[DiscoveredNode]:
+    """Nodes from SendTargets output, in its order; lines of another form are passed over.
+
+    Real output: `172.16.0.1:3260,1 iqn.2026-01.io.pathproof:storage`
+    """
+    nodes = []
+    for line in text.splitlines():
+        if match := re.fullmatch(r"(\d+\.\d+\.\d+\.\d+):(\d+),(-?\d+) (\S+)", line.strip()):
+            portal = Portal(IPv4Address(match[1]), int(match[2]))
+            nodes.append(DiscoveredNode(portal, int(match[3]), match[4]))
+    return nodes

@@ -1,0 +1,112 @@
+"""multipath-tools: its configuration file and what its daemon answers.
+
+Sources: multipath.conf(5), multipathd(8).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from jinja2 import Environment, StrictUndefined
+
+from harness.config.model import Profile
+from harness.errors import InitiatorError
+
+CONF = "/etc/multipath.conf"
+
+
+@dataclass(frozen=True)
+class Stanza:
+    """How multipathd recognises a target kind: SCSI vendor and product, as regular expressions."""
+
+    vendor: str
+    product: str
+
+
+STANZAS = {
+    "lio": Stanza("LIO-ORG", ".*"),
+    "tgt": Stanza("IET", "VIRTUAL-DISK"),
+    "iet": Stanza("IET", "VIRTUAL-DISK"),  # multipath-tools has no built-in entry for it
+}
+
+# Both paths in one group, so that both carry load and either may die; queueing, so that losing
+# all of them is a pause and not an error. find_multipaths: Debian's default makes no map at all.
+_TEMPLATE = """\
+# Written by Pathproof.
+defaults {
+    user_friendly_names no
+    find_multipaths     greedy
+{%- if profile.polling_interval_s is not none %}
+    polling_interval    {{ profile.polling_interval_s }}
+    max_polling_interval {{ profile.polling_interval_s }}
+{%- endif %}
+}
+blacklist {
+    wwid ".*"
+}
+blacklist_exceptions {
+    wwid "{{ wwid }}"
+}
+devices {
+{%- for stanza in stanzas %}
+    device {
+        vendor               "{{ stanza.vendor }}"
+        product              "{{ stanza.product }}"
+        path_grouping_policy multibus
+        path_selector        "service-time 0"
+        path_checker         tur
+        failback             immediate
+        no_path_retry        queue
+        {%- if profile.fast_io_fail_s is not none %}
+        fast_io_fail_tmo     {{ profile.fast_io_fail_s }}
+        {%- endif %}
+    }
+{%- endfor %}
+}
+"""
+
+
+def render_conf(wwid: str, profile: Profile) -> str:
+    """multipath.conf for one LUN; everything else is left alone by its WWID."""
+    stanzas = list(dict.fromkeys(STANZAS.values()))
+    template = Environment(undefined=StrictUndefined, autoescape=False).from_string(_TEMPLATE)  # noqa: S701  # not HTML
+    return template.render(wwid=wwid, profile=profile, stanzas=stanzas)
+
+
+@dataclass(frozen=True)
+class MapPath:
+    """One path as multipathd sees it: dm's state ("active"), and the path checker's ("ready")."""
+
+    name: str
+    device: str
+    dm_state: str
+    checker_state: str
+
+
+@dataclass(frozen=True)
+class Map:
+    """A multipath map: WWID, device-mapper name ("dm-0") and paths."""
+
+    wwid: str
+    dm_name: str
+    paths: tuple[MapPath, ...]
+
+
+def parse_maps(text: str) -> list[Map]:
+    """Maps from `multipathd show maps json`. Raises InitiatorError for anything else."""
+    try:
+        return [
+            Map(
+                wwid=entry["uuid"],
+                dm_name=entry["sysfs"],
+                paths=tuple(
+                    MapPath(p["dev"], p["dev_t"], p["dm_st"], p["chk_st"])
+                    for group in entry["path_groups"]
+                    for p in group["paths"]
+                ),
+            )
+            for entry in json.loads(text)["maps"]
+        ]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InitiatorError(f"multipathd's answer is not a list of maps: {error!r}") from None

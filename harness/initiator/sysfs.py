@@ -1,0 +1,84 @@
+"""Sessions as the kernel has them; the only truth about timeouts in force.
+
+Sources: drivers/scsi/scsi_transport_iscsi.c for the attributes. `recv_tmo` is the interval
+between NOP-Outs and `ping_tmo` the time allowed for their answer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+
+from harness.errors import InitiatorError
+
+# One line per session and disk: session|target|state|address|recovery_tmo|recv_tmo|ping_tmo|
+# disk|device number|wwid. A session without a disk has one line with the last three empty.
+SESSIONS_SCRIPT = r"""
+for s in /sys/class/iscsi_session/session*; do
+  [ -e "$s" ] || continue
+  for c in "$s"/device/connection*/iscsi_connection/connection*; do
+    [ -e "$c" ] && break
+  done
+  head="$(basename "$s")|$(cat "$s/targetname")|$(cat "$s/state")"
+  head="$head|$(cat "$c/persistent_address")|$(cat "$s/recovery_tmo")"
+  head="$head|$(cat "$c/recv_tmo")|$(cat "$c/ping_tmo")"
+  none=1
+  for b in "$s"/device/target*/*/block/*; do
+    [ -e "$b" ] || continue
+    none=
+    echo "$head|$(basename "$b")|$(cat "$b/dev")|$(cat "$b/device/wwid" 2>/dev/null)"
+  done
+  [ -z "$none" ] || echo "$head|||"
+done
+"""
+
+
+@dataclass(frozen=True)
+class Disk:
+    """A SCSI disk: `device` is its number "8:16", `wwid` as sysfs has it ("naa.6001405…")."""
+
+    name: str
+    device: str
+    wwid: str
+
+
+@dataclass(frozen=True)
+class Session:
+    """One iSCSI session, its effective timeouts in seconds, and the disks it reaches."""
+
+    name: str
+    target: str
+    state: str
+    address: IPv4Address
+    recovery_tmo_s: int
+    noop_out_interval_s: int
+    noop_out_timeout_s: int
+    disks: tuple[Disk, ...]
+
+
+def parse_sessions(text: str) -> list[Session]:
+    """Sessions from the output of SESSIONS_SCRIPT. Raises InitiatorError for a line it can't read."""
+    heads: dict[str, tuple[list[str], list[Disk]]] = {}
+    for line in text.splitlines():
+        parts = line.split("|")
+        if len(parts) != 10:
+            raise InitiatorError(f"not a session line: {line!r}")
+        _, disks = heads.setdefault(parts[0], (parts, []))
+        if parts[7]:
+            disks.append(Disk(*parts[7:10]))
+    try:
+        return [
+            Session(
+                name=parts[0],
+                target=parts[1],
+                state=parts[2],
+                address=IPv4Address(parts[3]),
+                recovery_tmo_s=int(parts[4]),
+                noop_out_interval_s=int(parts[5]),
+                noop_out_timeout_s=int(parts[6]),
+                disks=tuple(disks),
+            )
+            for parts, disks in heads.values()
+        ]
+    except ValueError as error:
+        raise InitiatorError(f"a session's attributes in sysfs are unreadable: {error}") from None

@@ -1,0 +1,104 @@
+"""What fio shall do, as data, and the job file that says so. Source: fio(1)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from jinja2 import Environment, StrictUndefined
+
+
+class JobKind(StrEnum):
+    """fio's `rw`."""
+
+    WRITE = "write"
+    READ = "read"
+    RANDOM_WRITE = "randwrite"
+    RANDOM_READ = "randread"
+
+    @property
+    def writes(self) -> bool:
+        return self in (JobKind.WRITE, JobKind.RANDOM_WRITE)
+
+
+@dataclass(frozen=True)
+class Area:
+    """A stretch of the device, in bytes."""
+
+    offset: int
+    size: int
+
+    @property
+    def end(self) -> int:
+        return self.offset + self.size
+
+
+@dataclass(frozen=True)
+class Job:
+    """One stream of I/O.
+
+    `iops` paces it (None: as fast as it goes); `verified` writes blocks that carry their own
+    checksum, offset and time, or checks those that do. Without `seconds` it runs once over its
+    area. Two jobs that write must not share an area, or verification would blame the storage.
+    """
+
+    name: str
+    kind: JobKind
+    area: Area
+    block_size: int
+    depth: int
+    iops: int | None = None
+    verified: bool = False
+    seconds: float | None = None
+    seed: int = 1
+
+
+# md5: the one of fio's checksums that Python has too, so that the read-back can check it.
+# clock_gettime and epoch 1: times on CLOCK_MONOTONIC, in the log and in every written block.
+# log_avg_msec=0 keeps every I/O; an average would hide a stall. verify_backlog checks soon
+# after writing, while both are still close to the fault.
+CHECKSUM = "md5"
+_TEMPLATE = """\
+[global]
+filename={{ device }}
+ioengine=libaio
+direct=1
+thread=1
+clocksource=clock_gettime
+log_avg_msec=0
+log_offset=1
+log_alternate_epoch=1
+log_alternate_epoch_clock_id=1
+per_job_logs=1
+verify_state_save=0
+{% for job in jobs %}
+[{{ job.name }}]
+rw={{ job.kind }}
+offset={{ job.area.offset }}
+size={{ job.area.size }}
+bs={{ job.block_size }}
+iodepth={{ job.depth }}
+randseed={{ job.seed }}
+write_lat_log={{ folder }}/{{ job.name }}
+{%- if job.seconds is not none %}
+time_based=1
+runtime={{ "%.0f" | format(job.seconds * 1000) }}ms
+{%- endif %}
+{%- if job.iops is not none %}
+rate_iops={{ job.iops }}
+{%- endif %}
+{%- if job.verified %}
+verify={{ checksum }}
+{%- if job.kind.writes %}
+verify_backlog=64
+do_verify=0
+{%- endif %}
+{%- endif %}
+{% endfor %}"""
+
+
+def render_job_file(device: str, jobs: Sequence[Job], folder: str) -> str:
+    """The job file for running `jobs` side by side; logs go to `folder`/NAME_lat.N.log."""
+    template = Environment(undefined=StrictUndefined, autoescape=False).from_string(_TEMPLATE)  # noqa: S701  # not HTML
+    return template.render(device=device, jobs=jobs, folder=folder, checksum=CHECKSUM)

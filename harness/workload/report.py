@@ -1,0 +1,96 @@
+"""fio's JSON report and per-I/O logs, as frozen data. Source: fio(1), "JSON output"."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+
+import numpy as np
+
+from harness.errors import WorkloadError
+from harness.measurements import CompletionLog
+from harness.units import NS_PER_MS
+
+_LOG_COLUMNS = 6
+
+
+@dataclass(frozen=True)
+class FioJobReport:
+    """One job's totals. `error` is an errno, 0 for none; sizes in bytes."""
+
+    name: str
+    error: int
+    total_errors: int
+    read_ios: int
+    read_bytes: int
+    write_ios: int
+    write_bytes: int
+
+
+@dataclass(frozen=True)
+class FioReport:
+    """A whole run: fio's version and its jobs."""
+
+    version: str
+    jobs: tuple[FioJobReport, ...]
+
+
+def parse_report(text: str) -> FioReport:
+    """The report from fio's JSON, which error lines may precede.
+
+    Raises WorkloadError, with the start of the text, for anything else.
+    """
+    start = text.find("{")
+    try:
+        raw = json.loads(text[max(start, 0) :])
+        return FioReport(
+            version=raw["fio version"],
+            jobs=tuple(
+                FioJobReport(
+                    name=job["jobname"],
+                    error=job["error"],
+                    total_errors=job.get("total_err", 0),
+                    read_ios=job["read"]["total_ios"],
+                    read_bytes=job["read"]["io_bytes"],
+                    write_ios=job["write"]["total_ios"],
+                    write_bytes=job["write"]["io_bytes"],
+                )
+                for job in raw["jobs"]
+            ),
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise WorkloadError(f"fio's report cannot be read ({error!r}): {text[:500]!r}") from None
+
+
+def count_verify_errors(stderr: str) -> int:
+    """Blocks whose verification failed, by fio's complaints.
+
+    Real output: `verify: bad magic header 0, wanted acca at file /dev/dm-0 offset 15237120, …`
+    """
+    return len(re.findall(r"^(?:verify|md5): ", stderr, re.MULTILINE))
+
+
+def parse_latency_log(text: str) -> CompletionLog:
+    """A per-I/O latency log; its times are those of the machine that ran fio.
+
+    Real lines (ms, latency in ns, 0 read or 1 write, bytes, offset, priority):
+
+        4711042, 1830210, 1, 16384, 98304, 0
+
+    Raises WorkloadError if a line has another form.
+    """
+    fields = text.replace(",", " ").split()
+    try:
+        numbers = np.array(fields, dtype=np.int64).reshape(-1, _LOG_COLUMNS)
+    except ValueError:
+        raise WorkloadError(f"not a per-I/O log of fio: {text[:200]!r}") from None
+    numbers = numbers[np.argsort(numbers[:, 0], kind="stable")]
+    return CompletionLog(
+        at_ns=numbers[:, 0] * NS_PER_MS,
+        latency_ns=numbers[:, 1],
+        is_write=numbers[:, 2] == 1,
+        size=numbers[:, 3],
+        offset=numbers[:, 4],
+        resolution_ns=NS_PER_MS,
+    )

@@ -1,0 +1,136 @@
+"""Running fio on a machine, and reading back what it wrote."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from importlib.resources import files
+
+from harness.errors import CommandFailed, CommandTimedOut, WorkloadError
+from harness.machine import Completed, Machine, Process
+from harness.measurements import CompletionLog, FioErrors, ReadBack, Stream
+from harness.observe import Clock
+from harness.workload.job import Area, Job, render_job_file
+from harness.workload.ledger import compare, parse_found
+from harness.workload.report import FioReport, count_verify_errors, parse_latency_log, parse_report
+
+FOLDER = "/run/pathproof/fio"
+_ENDING_TIMEOUT_S = 60.0  # after its last I/O fio only writes logs; under TCG 2 s
+_READ_BACK_TIMEOUT_S = 300.0
+
+
+@dataclass(frozen=True, eq=False)
+class RunResult:
+    """What a run left behind; log times are the machine's own."""
+
+    jobs: tuple[Job, ...]
+    job_file: str
+    report: FioReport
+    report_text: str
+    complaints: str
+    logs: tuple[CompletionLog, ...]
+
+    def streams(self, clock: Clock) -> tuple[Stream, ...]:
+        """The streams with their times on the host's clock, in the order of the jobs."""
+        verify_errors = count_verify_errors(self.complaints)
+        result = []
+        for job, log, said in zip(self.jobs, self.logs, self.report.jobs, strict=True):
+            shifted = replace(log, at_ns=clock.array_to_host(log.at_ns))
+            errors = FioErrors(said.error, said.total_errors, verify_errors if job.verified else 0)
+            result.append(Stream(job.name, job.depth, job.verified, shifted, errors))
+        return tuple(result)
+
+    def writes(self) -> CompletionLog | None:
+        """The log of the verified writes, the ledger's one side."""
+        for job, log in zip(self.jobs, self.logs, strict=True):
+            if job.verified and job.kind.writes:
+                return log
+        return None
+
+
+class FioRun:
+    """One fio that runs on a machine. Made by `started`."""
+
+    def __init__(self, machine: Machine, device: str, jobs: Sequence[Job]) -> None:
+        self._machine = machine
+        self._jobs = tuple(jobs)
+        self.job_file = render_job_file(device, jobs, FOLDER)
+        self._process: Process | None = None
+
+    @classmethod
+    @contextmanager
+    def started(cls, machine: Machine, device: str, jobs: Sequence[Job]) -> Iterator[FioRun]:
+        """Start fio, and make sure that it is gone at the end of the block."""
+        run = cls(machine, device, jobs)
+        machine.sh(f"rm -rf {FOLDER}; mkdir -p {FOLDER}")
+        machine.write_files({f"{FOLDER}/job.fio": run.job_file})
+        argv = ["fio", "--output-format=json", f"--output={FOLDER}/report.json", f"{FOLDER}/job.fio"]
+        with machine.background(argv) as process:
+            run._process = process
+            yield run
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.running
+
+    def require_running(self) -> None:
+        """Raise WorkloadError with fio's own words if it ended early."""
+        if not self.running:
+            raise WorkloadError(f"fio ended early: {self._last_words()}")
+
+    def stop(self) -> None:
+        """Ask fio to end; it finishes what is outstanding and reports."""
+        if self._process is not None:
+            self._process.signal(signal.SIGINT)
+
+    def finish(self, timeout_s: float = _ENDING_TIMEOUT_S) -> RunResult:
+        """Wait for the end and fetch report and logs.
+
+        Raises WorkloadError if fio does not end in time, or left no usable report.
+        """
+        if self._process is None:
+            raise WorkloadError("fio was not started")
+        try:
+            done = self._process.wait(timeout_s)
+        except CommandTimedOut as error:
+            raise WorkloadError(
+                f"fio hangs: {error.message}",
+                hint="its I/O neither completes nor fails; the map may be queueing with no path left",
+            ) from None
+        return self._fetch(done)
+
+    def _fetch(self, done: Completed) -> RunResult:
+        names = [f"{FOLDER}/{job.name}_lat.{n}.log" for n, job in enumerate(self._jobs, start=1)]
+        try:
+            content = self._machine.download([f"{FOLDER}/report.json", *names])
+        except CommandFailed as error:
+            raise WorkloadError(
+                f"fio left no report or no logs (exit status {done.status}): {done.stderr.strip()}\n{error.message}"
+            ) from None
+        text = content[f"{FOLDER}/report.json"].decode(errors="replace")
+        return RunResult(
+            jobs=self._jobs,
+            job_file=self.job_file,
+            report=parse_report(text),
+            report_text=text[text.find("{") :],
+            complaints=done.stderr + text[: text.find("{")],
+            logs=tuple(parse_latency_log(content[name].decode()) for name in names),
+        )
+
+    def _last_words(self) -> str:
+        if self._process is None:
+            return "not started"
+        done = self._process.wait(_ENDING_TIMEOUT_S)
+        said = self._machine.run(["cat", f"{FOLDER}/report.json"], check=False).stdout
+        return f"exit status {done.status}; {done.stderr.strip()} {said[: said.find('{')].strip()}"
+
+
+def read_back(machine: Machine, device: str, area: Area, block_size: int, log: CompletionLog) -> ReadBack:
+    """Read a whole area bypassing caches, and compare it with what was acknowledged."""
+    source = files("harness.workload").joinpath("reader.py").read_text()
+    numbers = [str(n) for n in (area.offset, area.size, block_size)]
+    done = machine.run(["python3", "-I", "-S", "-c", source, device, *numbers], timeout_s=_READ_BACK_TIMEOUT_S)
+    return compare(log, parse_found(done.stdout))
+
