@@ -112,7 +112,7 @@ class WorkloadConfig(Model):
     """How much of the LUN is written, and how fast."""
 
     region: Size = Field(
-        192 * MIB, ge=16 * MIB, description="bytes at the start of the LUN that a test may use"
+        64 * MIB, ge=16 * MIB, description="bytes at the start of the LUN that a test may use"
     )
     block_size: Size = Field(16 * KIB, ge=4 * KIB)
     depth: int = Field(4, ge=1, le=256)

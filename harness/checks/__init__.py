@@ -1,0 +1,25 @@
+"""Pure functions from measurements to a verdict. Imports the data layers only.
+
+A check is made by calling its name with its demands: `stall_within_budget(fault)`; `judge`
+runs checks over the measurements of one test.
+"""
+
+from harness.checks.integrity import data_intact, no_io_errors
+from harness.checks.judgement import Check, Finding, Judgement, Verdict, judge
+from harness.checks.paths import fault_took_effect, paths_restored
+from harness.checks.timing import no_stall_beyond, stall_within_budget, throughput_recovered
+
+__all__ = [
+    "Check",
+    "Finding",
+    "Judgement",
+    "Verdict",
+    "data_intact",
+    "fault_took_effect",
+    "judge",
+    "no_io_errors",
+    "no_stall_beyond",
+    "paths_restored",
+    "stall_within_budget",
+    "throughput_recovered",
+]

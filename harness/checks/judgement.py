@@ -1,0 +1,73 @@
+"""Verdicts: pass, fail or unknown, and unknown is never a pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from harness.errors import CouldNotTell, VerdictFailed
+from harness.measurements import Measurements
+
+
+class Verdict(StrEnum):
+    """What a check says."""
+
+    PASS = "pass"
+    FAIL = "fail"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one check found: one sentence, and the figures behind it as they will be shown."""
+
+    check: str
+    verdict: Verdict
+    message: str
+    figures: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Check:
+    """A named judge of measurements."""
+
+    name: str
+    judge: Callable[[Measurements], Finding]
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """All findings of one test."""
+
+    findings: tuple[Finding, ...]
+
+    @property
+    def verdict(self) -> Verdict:
+        """Fail if any check failed, else unknown if any could not tell or none was asked."""
+        verdicts = {finding.verdict for finding in self.findings}
+        if Verdict.FAIL in verdicts:
+            return Verdict.FAIL
+        return Verdict.PASS if verdicts == {Verdict.PASS} else Verdict.UNKNOWN
+
+    def require(self) -> None:
+        """Raise VerdictFailed or CouldNotTell unless every check passed."""
+        bad = [f for f in self.findings if f.verdict is not Verdict.PASS]
+        text = "\n".join(f"{f.check}: {f.verdict}: {f.message}" for f in bad)
+        match self.verdict:
+            case Verdict.FAIL:
+                raise VerdictFailed(text)
+            case Verdict.UNKNOWN:
+                raise CouldNotTell(text or "no check was asked")
+
+
+def judge(measurements: Measurements, *checks: Check) -> Judgement:
+    """Run every check. One that crashes could not tell; the others are still run."""
+    return Judgement(tuple(_run(check, measurements) for check in checks))
+
+
+def _run(check: Check, measurements: Measurements) -> Finding:
+    try:
+        return check.judge(measurements)
+    except Exception as error:  # whatever it is, the storage must not be given a pass for it
+        return Finding(check.name, Verdict.UNKNOWN, f"the check itself crashed: {error!r}")

@@ -1,0 +1,88 @@
+"""The fault really took effect, and afterwards everything is as before."""
+
+from __future__ import annotations
+
+from harness.checks.judgement import Check, Finding, Verdict
+from harness.measurements import FaultRecord, Measurements
+from harness.units import NS_PER_MS, format_size
+
+# I/O that was already on the wire may still complete while the order to break is carried out.
+_GRACE_NS = 250 * NS_PER_MS
+
+
+def fault_took_effect(fault: str | None = None) -> Check:
+    """Byte counters prove it: the dead paths carried nothing, the others took the load.
+
+    Without effect nothing was tested: unknown. `fault` names one record; None judges all.
+    """
+    name = "fault took effect"
+
+    def run(measurements: Measurements) -> Finding:
+        records = [f for f in measurements.faults if fault is None or f.name == fault]
+        if not records:
+            return Finding(name, Verdict.UNKNOWN, f"no fault {fault or ''} was injected")
+        findings = [_effect(name, measurements, record) for record in records]
+        for verdict in (Verdict.FAIL, Verdict.UNKNOWN):
+            for finding in findings:
+                if finding.verdict is verdict:
+                    return finding
+        return Finding(
+            name,
+            Verdict.PASS,
+            "; ".join(f.message for f in findings),
+            {key: value for f in findings for key, value in f.figures.items()},
+        )
+
+    return Check(name, run)
+
+
+def _effect(name: str, measurements: Measurements, fault: FaultRecord) -> Finding:
+    before = measurements.phases[0]
+    start, end = fault.injected_ns + _GRACE_NS, fault.healed_ns
+    figures: dict[str, str] = {}
+    for counters in measurements.counters:
+        was = counters.between(before.start_ns, before.end_ns)
+        carried = counters.between(start, end)
+        if was is None or carried is None:
+            return Finding(name, Verdict.UNKNOWN, f"{fault.name}: no byte counters of {counters.path}")
+        label = f"{counters.path} (fabric {counters.fabric})"
+        figures[f"{label} before / during {fault.name}"] = f"{format_size(was)} / {format_size(carried)}"
+        if was == 0:
+            return Finding(name, Verdict.UNKNOWN, f"{label} carried nothing even before {fault.name}", figures)
+        if counters.fabric in fault.fabrics and carried > 0:
+            return Finding(
+                name,
+                Verdict.UNKNOWN,
+                f"{label} still carried {format_size(carried)} during {fault.name}: it had no effect there",
+                figures,
+            )
+        if counters.fabric not in fault.fabrics and carried == 0:
+            return Finding(name, Verdict.FAIL, f"{label} did not take over during {fault.name}", figures)
+    return Finding(name, Verdict.PASS, f"{fault.name}: dead paths carried nothing", figures)
+
+
+def paths_restored() -> Check:
+    """At the end every path is active again and has carried I/O since healing."""
+    name = "paths restored"
+
+    def run(measurements: Measurements) -> Finding:
+        if not measurements.path_states or not measurements.counters:
+            return Finding(name, Verdict.UNKNOWN, "no path states were sampled")
+        last = measurements.path_states[-1].states
+        expected = {counters.path for counters in measurements.counters}
+        figures = {path: last.get(path, "missing") for path in sorted(expected)}
+        if down := sorted(path for path in expected if last.get(path) != "active"):
+            return Finding(name, Verdict.FAIL, f"not active at the end: {', '.join(down)}", figures)
+        phase = measurements.phases[-1]
+        for counters in measurements.counters:
+            carried = counters.between(phase.start_ns, phase.end_ns)
+            if carried is None:
+                return Finding(name, Verdict.UNKNOWN, f"no byte counters of {counters.path}", figures)
+            figures[f"{counters.path} in phase {phase.name!r}"] = format_size(carried)
+            if carried == 0:
+                return Finding(
+                    name, Verdict.FAIL, f"{counters.path} is active but carried nothing {phase.name}", figures
+                )
+        return Finding(name, Verdict.PASS, "every path is active and carries I/O", figures)
+
+    return Check(name, run)

@@ -1,0 +1,122 @@
+"""How long I/O stood still, and whether it came back as fast as before."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from harness.checks.judgement import Check, Finding, Verdict
+from harness.measurements import Measurements, Stream
+from harness.stall import worst_stall
+from harness.timeline import Phase
+from harness.units import NS_PER_MS, NS_PER_S, format_seconds
+
+# The grain of a stall: what the probe's own pace leaves unseen.
+_RESOLUTION_NS = 10 * NS_PER_MS
+_BIN_NS = NS_PER_S // 2
+_MIN_BINS = 3
+_MIN_PROBES = 50
+
+
+def stall_within_budget() -> Check:
+    """The longest stall of any stream is no longer than the effective settings allow."""
+    name = "stall within budget"
+
+    def run(measurements: Measurements) -> Finding:
+        if not measurements.faults:
+            return Finding(name, Verdict.UNKNOWN, "no fault was injected, so there is no budget")
+        budget = max((f.budget for f in measurements.faults), key=lambda b: b.seconds)
+        return _judge_stall(name, measurements, budget.seconds, f"budget {budget}")
+
+    return Check(name, run)
+
+
+def no_stall_beyond(seconds: float) -> Check:
+    """No stream stood still for longer than that; for runs without a fault."""
+    name = "no stall"
+    return Check(name, lambda measurements: _judge_stall(name, measurements, seconds, f"limit {seconds:g} s"))
+
+
+def _judge_stall(name: str, measurements: Measurements, allowed_s: float, allowance: str) -> Finding:
+    stall = worst_stall(measurements)
+    if stall is None:
+        return Finding(name, Verdict.UNKNOWN, "no I/O completed")
+    if blind := _blindness(measurements):
+        return Finding(name, Verdict.UNKNOWN, blind)
+    figures = {
+        "stall": f"{stall.seconds:.3f} s ({stall.stream})",
+        "allowed": allowance,
+        "resolution": format_seconds((_resolution_ns(measurements) or 0) / 1e9),
+    }
+    text = f"longest stall {stall.seconds:.3f} s ({stall.stream}), {allowance}"
+    verdict = Verdict.PASS if stall.seconds <= allowed_s else Verdict.FAIL
+    return Finding(name, verdict, text, figures)
+
+
+def _blindness(measurements: Measurements) -> str:
+    """Why a stall might have gone unseen; empty if it could not."""
+    resolution_ns = _resolution_ns(measurements)
+    if resolution_ns is None:
+        return "the probe measured nothing"
+    if resolution_ns > _RESOLUTION_NS:
+        return f"the probe came round only every {format_seconds(resolution_ns / 1e9)}"
+    return ""
+
+
+def _resolution_ns(measurements: Measurements) -> int | None:
+    """How finely a stall is seen: the probe's median interval before any fault.
+
+    A stall between two probes of that distance could begin unseen; fio's log has a grain, too.
+    """
+    probe, before = measurements.probe, measurements.phases[0]
+    if probe is None:
+        return None
+    log = probe.completions
+    inside = (log.at_ns >= before.start_ns) & (log.at_ns <= before.end_ns)
+    submitted = np.sort((log.at_ns - log.latency_ns)[inside])
+    if len(submitted) < _MIN_PROBES:
+        return None
+    return max(int(np.median(np.diff(submitted))), log.resolution_ns)
+
+
+def throughput_recovered(at_least: float) -> Check:
+    """The median throughput after healing is that share of the one before the fault, or more."""
+    name = "throughput recovered"
+
+    def run(measurements: Measurements) -> Finding:
+        before, after = measurements.phases[0], measurements.phases[-1]
+        if before is after:
+            return Finding(name, Verdict.UNKNOWN, "there is no phase after a fault")
+        rates = [binned_rates(measurements.streams, phase) for phase in (before, after)]
+        if any(len(rate) < _MIN_BINS for rate in rates):
+            return Finding(
+                name, Verdict.UNKNOWN, f"phases of {before.seconds:.1f} s and {after.seconds:.1f} s are too short"
+            )
+        was, became = (float(np.median(rate)) for rate in rates)
+        if was == 0:
+            return Finding(name, Verdict.UNKNOWN, "nothing was carried before the fault")
+        share = became / was
+        figures = {
+            f"{phase.name} (median and quartiles, MiB/s)": _spread(rate)
+            for phase, rate in zip((before, after), rates, strict=True)
+        }
+        verdict = Verdict.PASS if share >= at_least else Verdict.FAIL
+        text = f"{share:.0%} of the throughput before the fault, at least {at_least:.0%} wanted"
+        return Finding(name, verdict, text, figures)
+
+    return Check(name, run)
+
+
+def binned_rates(streams: tuple[Stream, ...], phase: Phase) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """Bytes a second completed by all streams, per whole bin of 0.5 s inside a phase."""
+    count = (phase.end_ns - phase.start_ns) // _BIN_NS
+    edges = phase.start_ns + _BIN_NS * np.arange(count + 1)
+    total = np.zeros(count)
+    for stream in streams:
+        log = stream.completions
+        total += np.histogram(log.at_ns, bins=edges, weights=log.size)[0] if count else 0
+    return total * (NS_PER_S / _BIN_NS)
+
+
+def _spread(rates: np.ndarray[tuple[int], np.dtype[np.float64]]) -> str:
+    low, middle, high = np.percentile(rates, [25, 50, 75]) / 2**20
+    return f"{middle:.2f} ({low:.2f} to {high:.2f})"

@@ -1,0 +1,151 @@
+"""What goes into a guest: an image definition, read from TOML and validated."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, PrivateAttr, ValidationError
+
+from harness.config.load import config_error
+from harness.config.model import Model, Size
+from harness.errors import ConfigError
+from harness.units import GIB, MIB
+
+IMAGES = Path(__file__).resolve().parents[2] / "images"
+
+_PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+(:[a-z0-9]+)?([=/][A-Za-z0-9.+:~-]+)?")
+
+
+def _package(name: str) -> str:
+    if not _PACKAGE.fullmatch(name):
+        raise ValueError(f"{name!r} is not a package name; write name, name=version or name/suite")
+    return name
+
+
+def _absolute(path: str) -> str:
+    if not path.startswith("/") or path.endswith("/") or ".." in path.split("/"):
+        raise ValueError(f"{path!r} is not the absolute path of a file")
+    return path
+
+
+RoleName = Literal["target", "initiator"]
+Package = Annotated[str, AfterValidator(_package)]
+
+
+class Packages(Model):
+    """Packages by name; recommended packages are not installed along with them."""
+
+    base: tuple[Package, ...] = Field((), description="in both roles")
+    target: tuple[Package, ...] = ()
+    initiator: tuple[Package, ...] = ()
+
+
+class AddedFile(Model):
+    """A file copied into the guest, owned by root."""
+
+    source: Path = Field(description="relative to the folder of the definition")
+    destination: Annotated[str, AfterValidator(_absolute)]
+    mode: str = Field("0644", pattern=r"^0?[0-7]{3,4}$", description="octal")
+    roles: tuple[RoleName, ...] = Field(("target", "initiator"), min_length=1)
+
+
+class Services(Model):
+    """Units of systemd. Only what is in `enable` starts by itself, whatever packages ask for."""
+
+    enable: tuple[str, ...] = ()
+    mask: tuple[str, ...] = Field((), description="can never start, not even as a dependency")
+    mask_generators: tuple[str, ...] = Field((), description="see systemd.generator(7)")
+
+
+class ImageDefinition(Model):
+    """Both roles' images. Relative paths are relative to the folder of the definition."""
+
+    suite: str = Field(pattern=r"^[a-z][a-z0-9-]*$", description="release codename")
+    architecture: str | None = Field(
+        None, pattern=r"^[a-z][a-z0-9-]*$", description="as dpkg names it; default: this machine's"
+    )
+    kernel: Package = Field(description="the kernel's package")
+    size: Size = Field(2 * GIB, ge=512 * MIB, description="of the root file system")
+    cmdline: tuple[str, ...] = Field((), description="added to the kernel command line")
+    packages: Packages = Packages()
+    files: tuple[AddedFile, ...] = ()
+    services: Services = Services()
+    local_packages: tuple[Path, ...] = Field((), description="*.deb files for both roles")
+    extra_sources: tuple[str, ...] = Field(
+        (), description="one-line 'deb …' entries, or the path of a deb822 .sources file"
+    )
+
+    _file: Path = PrivateAttr(default=Path("image.toml"))
+
+    def model_post_init(self, context: Any) -> None:
+        if context is not None:
+            self._file = context["file"]
+
+    @property
+    def file(self) -> Path:
+        """Where this definition was read from."""
+        return self._file
+
+    @property
+    def name(self) -> str:
+        """The definition's short name, such as `debian-12`."""
+        return self._file.stem
+
+    def resolve(self, path: Path | str) -> Path:
+        """`path` as the definition means it."""
+        return (self._file.parent / Path(path).expanduser()).absolute()
+
+
+def load_image(name: str) -> ImageDefinition:
+    """The definition called `name` in images/, or at that path if it ends in `.toml`.
+
+    Raises ConfigError that names the file, the key and what is allowed.
+    """
+    file = Path(name).expanduser() if name.endswith(".toml") else IMAGES / f"{name}.toml"
+    try:
+        raw = tomllib.loads(file.read_text())
+    except OSError as error:
+        known = ", ".join(sorted(f.stem for f in IMAGES.glob("*.toml")))
+        raise ConfigError(
+            f"image {name!r}: {file}: {error.strerror}",
+            hint=f"there are {known}; or give the path of a .toml file (docs/images.md)",
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file}: not valid TOML: {error}") from None
+    try:
+        definition = ImageDefinition.model_validate(raw, context={"file": file})
+    except ValidationError as error:
+        message = config_error(error, ImageDefinition, {}, str(file)).message
+        raise ConfigError(message, hint="docs/images.md describes every key") from None
+    _check_files(definition)
+    return definition
+
+
+def _check_files(definition: ImageDefinition) -> None:
+    """Raise ConfigError for each key whose file is missing."""
+    named: list[tuple[str, Path | str]] = [
+        *((f"files.{n}.source", added.source) for n, added in enumerate(definition.files)),
+        *((f"local_packages.{n}", path) for n, path in enumerate(definition.local_packages)),
+        *(
+            (f"extra_sources.{n}", source)
+            for n, source in enumerate(definition.extra_sources)
+            if not source.startswith("deb ")
+        ),
+    ]
+    problems = [
+        f"{definition.file}: {key}: no file {definition.resolve(path)}"
+        for key, path in named
+        if not definition.resolve(path).is_file()
+    ]
+    problems += [
+        f"{definition.file}: local_packages.{n}: {path} is not a .deb file"
+        for n, path in enumerate(definition.local_packages)
+        if path.suffix != ".deb"
+    ]
+    if problems:
+        raise ConfigError(
+            "\n".join(problems), hint="paths are relative to the folder of the definition"
+        )

@@ -1,0 +1,25 @@
+"""What is broken where, and the means to inject and heal it. The name says where it acts.
+
+`LinkDown`      the initiator's NIC loses its carrier, at the hypervisor
+`PeerLinkDown`  the target's NIC loses its carrier, at the hypervisor; the initiator's keeps it
+`SilentDrop`    the target's guest drops a portal's packets in both directions, without a reset
+`Together`      several at once
+"""
+
+from harness.faults.base import Fault, Injection, Lab, Together, injected
+from harness.faults.link import LinkDown, PeerLinkDown
+from harness.faults.silent_drop import SilentDrop
+
+KINDS = (LinkDown, PeerLinkDown, SilentDrop)
+
+__all__ = [
+    "KINDS",
+    "Fault",
+    "Injection",
+    "Lab",
+    "LinkDown",
+    "PeerLinkDown",
+    "SilentDrop",
+    "Together",
+    "injected",
+]

@@ -1,0 +1,200 @@
+"""Injecting and healing, each confirmed, with the times of both."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from harness.concurrency import side_by_side
+from harness.errors import FaultError, HarnessError
+from harness.machine import Machine
+from harness.measurements import Budget, BudgetTerm, FaultRecord, SessionSettings
+from harness.observe import Observer
+from harness.steps import Spent, step
+from harness.topology import Role, Topology
+
+CONFIRM_TIMEOUT_S = 20.0
+
+
+class Lab(Protocol):
+    """What faults need of a testbed."""
+
+    @property
+    def topology(self) -> Topology: ...
+
+    def machine(self, role: Role) -> Machine: ...
+
+    def observer(self, role: Role) -> Observer: ...
+
+    def nic(self, role: Role, fabric: str) -> str:
+        """The name of a role's NIC on a fabric, inside its machine."""
+
+    def set_link(self, role: Role, fabric: str, *, up: bool) -> None:
+        """Plug or pull a NIC's cable at the hypervisor."""
+
+
+class Fault(ABC):
+    """A frozen description of what is broken, and how to break and mend it."""
+
+    @property
+    @abstractmethod
+    def fabrics(self) -> tuple[str, ...]:
+        """The fabrics that carry nothing while this fault lasts."""
+
+    @property
+    def name(self) -> str:
+        """As the report calls it."""
+        return f"{type(self).__name__}({'+'.join(self.fabrics)})"
+
+    @property
+    @abstractmethod
+    def description(self) -> str:
+        """One sentence for the report: what is broken, and where."""
+
+    @abstractmethod
+    def inject(self, lab: Lab) -> None:
+        """Break it; returns when the order was given."""
+
+    @abstractmethod
+    def confirm(self, lab: Lab) -> None:
+        """Prove that it is broken. Raises FaultError or TimedOut."""
+
+    @abstractmethod
+    def heal(self, lab: Lab) -> None:
+        """Undo what `inject` did, and only that. Idempotent."""
+
+    @abstractmethod
+    def confirm_healed(self, lab: Lab) -> None:
+        """Prove that it is whole again. Raises FaultError or TimedOut."""
+
+    def detection_terms(self, settings: SessionSettings) -> tuple[BudgetTerm, ...]:
+        """How long the initiator may take to give a path up, term by term.
+
+        Holds for every fault that the initiator can learn of only by silence: nothing is sent
+        back, so the next NOP-Out has to be due, its answer overdue, and recovery given up.
+        A carrier that is lost changes nothing: TCP keeps the connection.
+        """
+        return (
+            BudgetTerm("noop_out_interval", settings.noop_out_interval_s, "sysfs recv_tmo"),
+            BudgetTerm("noop_out_timeout", settings.noop_out_timeout_s, "sysfs ping_tmo"),
+            BudgetTerm("recovery_tmo", settings.recovery_tmo_s, "sysfs recovery_tmo"),
+        )
+
+
+@dataclass(frozen=True)
+class Together(Fault):
+    """Several faults, injected at once and healed at once."""
+
+    faults: Sequence[Fault]
+
+    @property
+    def fabrics(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(f for fault in self.faults for f in fault.fabrics))
+
+    @property
+    def name(self) -> str:
+        return " + ".join(fault.name for fault in self.faults)
+
+    @property
+    def description(self) -> str:
+        return "; ".join(fault.description for fault in self.faults)
+
+    def inject(self, lab: Lab) -> None:
+        for fault in self.faults:
+            fault.inject(lab)
+
+    def confirm(self, lab: Lab) -> None:
+        self._all(lambda fault: fault.confirm(lab))
+
+    def heal(self, lab: Lab) -> None:
+        self._all(lambda fault: fault.heal(lab))
+
+    def confirm_healed(self, lab: Lab) -> None:
+        self._all(lambda fault: fault.confirm_healed(lab))
+
+    def _all(self, action: Callable[[Fault], None]) -> None:
+        side_by_side(*((lambda f=fault: action(f)) for fault in self.faults))
+
+
+@dataclass
+class Injection:
+    """A fault in force, or over: when what was done, in ns of the host's monotonic clock."""
+
+    fault: Fault
+    injected_ns: int = 0
+    confirmed_ns: int = 0
+    healed_ns: int = 0
+    healing_confirmed_ns: int = 0
+    on_change: list[Callable[[Injection], None]] = field(default_factory=list, repr=False)
+
+    def record(self, settings: Sequence[SessionSettings], slack_s: float, recovery_s: float) -> FaultRecord:
+        """What the checks need to know. `settings` are those of every session, before the fault.
+
+        `recovery_s` is what may pass from healing to the first path that works again; it
+        counts only when no path was left.
+        """
+        hit = [s for s in settings if s.fabric in self.fault.fabrics]
+        if not hit:
+            raise FaultError(f"{self.fault.name} hits no session; there are {settings}")
+        io_stops = len(hit) == len(settings)
+        if io_stops:
+            outage_s = (self.healing_confirmed_ns - self.injected_ns) / 1e9
+            terms: tuple[BudgetTerm, ...] = (
+                BudgetTerm("outage", round(outage_s, 2), "until healing was confirmed"),
+                BudgetTerm("recovery", recovery_s, "login_timeout + polling_interval of the profile"),
+            )
+        else:
+            slowest = max(hit, key=lambda s: sum(t.seconds for t in self.fault.detection_terms(s)))
+            terms = self.fault.detection_terms(slowest)
+        return FaultRecord(
+            name=self.fault.name,
+            fabrics=self.fault.fabrics,
+            description=self.fault.description,
+            injected_ns=self.injected_ns,
+            confirmed_ns=self.confirmed_ns,
+            healed_ns=self.healed_ns,
+            healing_confirmed_ns=self.healing_confirmed_ns,
+            budget=Budget((*terms, BudgetTerm("slack", slack_s, "budget.slack_s"))),
+            io_stops=io_stops,
+        )
+
+
+@contextmanager
+def injected(fault: Fault, lab: Lab, on_change: Callable[[Injection], None] = lambda _: None) -> Iterator[Injection]:
+    """Break for the length of the block; both ends are confirmed.
+
+    `on_change` is called when the fault was injected and when it was healed. Healing is tried
+    even if confirming failed or the block raised.
+    """
+    injection = Injection(fault)
+    with step(f"Inject {fault.name}", Spent.WAITING):
+        injection.injected_ns = time.monotonic_ns()
+        try:
+            fault.inject(lab)
+            on_change(injection)
+            fault.confirm(lab)
+            injection.confirmed_ns = time.monotonic_ns()
+        except BaseException:
+            _heal_after_failure(fault, lab)
+            raise
+    try:
+        yield injection
+    finally:
+        with step(f"Heal {fault.name}", Spent.WAITING):
+            fault.heal(lab)
+            injection.healed_ns = time.monotonic_ns()
+            on_change(injection)
+            fault.confirm_healed(lab)
+            injection.healing_confirmed_ns = time.monotonic_ns()
+
+
+def _heal_after_failure(fault: Fault, lab: Lab) -> None:
+    """Undo what may have been done; the failure that led here is the one to be told."""
+    try:
+        fault.heal(lab)
+    except HarnessError as error:
+        raise FaultError(f"{fault.name} could not be confirmed, nor healed: {error.message}") from error

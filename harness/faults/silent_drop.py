@@ -1,0 +1,89 @@
+"""A portal that falls silent: the target's guest drops its packets, both carriers stay up.
+
+Nothing answers, not even with a reset; a firewall gone wrong or a dead switch port behind a
+live one looks like this, and it is the hard case for every timeout. Source: nft(8).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.deadline import Deadline, poll
+from harness.errors import FaultError
+from harness.faults.base import CONFIRM_TIMEOUT_S, Fault, Lab
+from harness.topology import Portal, Role
+
+_TIMEOUT_S = 30.0
+
+
+@dataclass(frozen=True)
+class SilentDrop(Fault):
+    """The target's guest drops both directions of the portal on one fabric."""
+
+    fabric: str
+
+    @property
+    def fabrics(self) -> tuple[str, ...]:
+        return (self.fabric,)
+
+    @property
+    def description(self) -> str:
+        return f"the target drops every packet of its portal on fabric {self.fabric} (in its guest)"
+
+    @property
+    def table(self) -> str:
+        """The nftables table that holds this fault's rules and nothing else."""
+        return f"pathproof_drop_{self.fabric.replace('-', '_')}"
+
+    def inject(self, lab: Lab) -> None:
+        rules = render_rules(self.table, lab.topology.fabric(self.fabric).portal)
+        lab.machine(Role.TARGET).run(["nft", "--file", "-"], stdin=rules.encode(), timeout_s=_TIMEOUT_S)
+
+    def confirm(self, lab: Lab) -> None:
+        """The rules are there and have dropped packets: the initiator keeps trying."""
+        poll(
+            lambda: self._dropped(lab) > 0,
+            what=f"a packet dropped by {self.name}",
+            deadline=Deadline.after(CONFIRM_TIMEOUT_S),
+            every_s=0.3,
+        )
+
+    def heal(self, lab: Lab) -> None:
+        # "destroy" would be idempotent by itself, but needs nftables 1.0.7.
+        table = self.table
+        lab.machine(Role.TARGET).sh(
+            f"nft list table inet {table} >/dev/null 2>&1 || exit 0; nft delete table inet {table}",
+            timeout_s=_TIMEOUT_S,
+        )
+
+    def confirm_healed(self, lab: Lab) -> None:
+        tables = lab.machine(Role.TARGET).run(["nft", "list", "tables"], timeout_s=_TIMEOUT_S).stdout
+        if self.table in tables.split():
+            raise FaultError(f"{self.name} is not healed: table {self.table} is still there")
+
+    def _dropped(self, lab: Lab) -> int:
+        listing = lab.machine(Role.TARGET).run(
+            ["nft", "list", "table", "inet", self.table], timeout_s=_TIMEOUT_S, check=False
+        )
+        return parse_dropped(listing.stdout)
+
+
+def render_rules(table: str, portal: Portal) -> str:
+    """nft commands that drop both directions of a portal, before anything else sees a packet."""
+    address, port = portal.address, portal.port
+    return (
+        f"add table inet {table}\n"
+        f"add chain inet {table} inbound {{ type filter hook input priority -300; }}\n"
+        f"add chain inet {table} outbound {{ type filter hook output priority -300; }}\n"
+        f"add rule inet {table} inbound ip daddr {address} tcp dport {port} counter drop\n"
+        f"add rule inet {table} outbound ip saddr {address} tcp sport {port} counter drop\n"
+    )
+
+
+def parse_dropped(listing: str) -> int:
+    """Packets counted by all rules of a listing.
+
+    Real line: `ip daddr 172.16.0.1 tcp dport 3260 counter packets 3 bytes 156 drop`
+    """
+    words = listing.split()
+    return sum(int(n) for word, n in zip(words, words[1:], strict=False) if word == "packets")

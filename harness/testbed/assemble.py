@@ -1,0 +1,105 @@
+"""From what the machines saw to measurements on one clock; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from harness import kernel_events
+from harness.initiator.initiator import Path
+from harness.measurements import (
+    FaultRecord,
+    Measurements,
+    PathCounters,
+    PathStates,
+    ReadBack,
+    SessionSettings,
+    Stream,
+)
+from harness.observe import Observation
+from harness.stall import longest_stall
+from harness.timeline import Event, Happened, Phase, Timeline
+from harness.topology import Role
+from harness.workload import RunResult
+
+_SHORTEST_STALL_S = 0.5  # shorter pauses are no event of their own
+
+
+@dataclass(frozen=True)
+class Raw:
+    """Everything that was seen during one test."""
+
+    result: RunResult
+    observations: Mapping[Role, Observation]
+    paths: Sequence[Path]
+    phases: tuple[Phase, ...]
+    settings: tuple[SessionSettings, ...]
+    faults: tuple[FaultRecord, ...]
+    read_back: ReadBack | None
+    path_listings: Mapping[str, str]
+
+
+def assemble(raw: Raw) -> Measurements:
+    """Put everything on the host's clock and into the form that checks and reports expect."""
+    initiator = raw.observations[Role.INITIATOR]
+    streams = raw.result.streams(initiator.clock)
+    notes = {f"multipath -ll {when}": text for when, text in raw.path_listings.items()}
+    notes |= {"fio job": raw.result.job_file, "fio report": raw.result.report_text}
+    return Measurements(
+        timeline=Timeline.of(_events(raw, streams)),
+        phases=raw.phases,
+        streams=streams,
+        counters=tuple(_counters(initiator, path) for path in raw.paths),
+        path_states=tuple(_path_states(initiator, raw.paths)),
+        kernel_logs=tuple(o.kernel_log for o in raw.observations.values()),
+        clocks=tuple(r for o in raw.observations.values() for r in o.clock.readings),
+        settings=raw.settings,
+        faults=raw.faults,
+        read_back=raw.read_back,
+        notes=notes,
+    )
+
+
+def _counters(seen: Observation, path: Path) -> PathCounters:
+    samples = [s for s in seen.samples if path.name in s.disks]
+    machine_ns = np.array([s.machine_ns for s in samples], dtype=np.int64)
+    return PathCounters(
+        path=path.name,
+        fabric=path.fabric,
+        at_ns=seen.clock.array_to_host(machine_ns),
+        bytes_read=np.array([s.disks[path.name].bytes_read for s in samples], dtype=np.int64),
+        bytes_written=np.array([s.disks[path.name].bytes_written for s in samples], dtype=np.int64),
+    )
+
+
+def _path_states(seen: Observation, paths: Sequence[Path]) -> Iterator[PathStates]:
+    """Only where something changed, and the last sample."""
+    previous: Mapping[str, str] | None = None
+    for number, sample in enumerate(seen.samples):
+        states = {p.name: sample.paths.get(p.device, "missing") for p in paths}
+        if states != previous or number == len(seen.samples) - 1:
+            yield PathStates(seen.clock.to_host(sample.machine_ns), states)
+        previous = states
+
+
+def _events(raw: Raw, streams: Sequence[Stream]) -> Iterator[Event]:
+    names = {path.device: path.name for path in raw.paths}
+    for seen in raw.observations.values():
+        yield from kernel_events.events(seen.kernel_log, names, seen.clock.uncertainty_ns)
+    for record in raw.faults:
+        yield Event(record.injected_ns, Happened.FAULT_INJECTED, "harness", record.name)
+        yield Event(record.confirmed_ns, Happened.FAULT_CONFIRMED, "harness", record.name)
+        yield Event(record.healed_ns, Happened.FAULT_HEALED, "harness", record.name)
+        yield Event(record.healing_confirmed_ns, Happened.HEALING_CONFIRMED, "harness", record.name)
+    uncertainty_ns = raw.observations[Role.INITIATOR].clock.uncertainty_ns
+    for stream in streams:
+        log = stream.completions
+        if len(log) == 0:
+            continue
+        stall = longest_stall(log, stream.name)
+        if stall is not None and stall.seconds >= _SHORTEST_STALL_S:
+            yield Event(stall.end_ns, Happened.IO_RESUMED, "fio", stream.name, uncertainty_ns)
+        yield Event(int(log.at_ns[0]), Happened.IO_STARTED, "fio", stream.name, uncertainty_ns)
+        yield Event(int(log.at_ns[-1]), Happened.IO_ENDED, "fio", stream.name, uncertainty_ns)

@@ -1,0 +1,157 @@
+"""Where a testbed lives on this host, who owns it, and cleaning up after owners that died.
+
+    /var/tmp/pathproof-UID/NAME-abc123/    (mode 0700)
+        lock            flock'd by the owner; the kernel releases it when the owner dies
+        testbed.json    what is needed to reach the machines, and whether to keep them
+        libvirt/        the embedded libvirt's private root
+        *.qcow2, *.log  disks and consoles
+
+/var/tmp and not /tmp, which may be memory; not the home folder, whose path may be too long
+for libvirt's sockets.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from harness.errors import ConfigError, HarnessError
+
+_MANIFEST = "testbed.json"
+_LOCK = "lock"
+_ROOT = "libvirt"
+
+
+@dataclass(frozen=True)
+class Address:
+    """How to log in to a machine from this host."""
+
+    port: int
+    private_key: str
+    host_key: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What another process must know of a testbed."""
+
+    name: str
+    uri: str
+    pid: int
+    kept: bool
+    machines: dict[str, Address]
+    domains: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Folder:
+    """The folder of one testbed."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def root(self) -> Path:
+        """The embedded libvirt's root."""
+        return self.path / _ROOT
+
+    def write(self, manifest: Manifest) -> None:
+        """Write the manifest, at once or not at all."""
+        draft = self.path / f"{_MANIFEST}.new"
+        draft.write_text(json.dumps(asdict(manifest), indent=2))
+        draft.rename(self.path / _MANIFEST)
+
+    def manifest(self) -> Manifest | None:
+        """The manifest, or None if the owner died before it wrote one."""
+        try:
+            raw = json.loads((self.path / _MANIFEST).read_text())
+            machines = {name: Address(**address) for name, address in raw.pop("machines").items()}
+            return Manifest(**raw | {"machines": machines, "domains": tuple(raw["domains"])})
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def owned(self) -> bool:
+        """Whether a living process owns it."""
+        try:
+            with (self.path / _LOCK).open("rb") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except FileNotFoundError:
+            return False
+        return False
+
+
+def base() -> Path:
+    """The folder of all of this user's testbeds, made if missing.
+
+    Raises ConfigError if it is not this user's own.
+    """
+    path = Path(os.environ.get("PATHPROOF_STATE") or f"/var/tmp/pathproof-{os.getuid()}")  # noqa: S108  # private by mode and owner
+    try:
+        path.mkdir(mode=0o700, exist_ok=True)
+        status = path.lstat()
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: {error.strerror}", hint="name another folder for testbeds in PATHPROOF_STATE"
+        ) from None
+    if status.st_uid != os.getuid() or not path.is_dir() or path.is_symlink():
+        raise ConfigError(
+            f"{path} belongs to somebody else", hint="name another folder for testbeds in PATHPROOF_STATE"
+        )
+    return path
+
+
+def all_folders() -> list[Folder]:
+    """Every testbed folder of this user, owned or left behind."""
+    return [Folder(path) for path in sorted(base().iterdir()) if path.is_dir()]
+
+
+@contextmanager
+def claimed(name: str) -> Iterator[Folder]:
+    """A new folder owned by this process, removed at the end of the block unless kept."""
+    draft = Path(tempfile.mkdtemp(prefix=".new-", dir=base()))
+    with (draft / _LOCK).open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        folder = Folder(base() / f"{name}-{secrets.token_hex(3)}")
+        draft.rename(folder.path)
+        try:
+            yield folder
+        finally:
+            manifest = folder.manifest()
+            if manifest is None or not manifest.kept:
+                shutil.rmtree(folder.path)
+
+
+def reap(end_domains: Callable[[Folder], None], *, kept_too: bool = False, name: str | None = None) -> list[str]:
+    """End and remove every testbed whose owner is dead; returns their names.
+
+    Kept testbeds are spared unless `kept_too`; `name` restricts it to one. `end_domains` must
+    end all domains of a folder. Raises HarnessError, after trying all, for those that failed.
+    """
+    reaped, failures = [], []
+    for folder in all_folders():
+        manifest = folder.manifest()
+        kept = manifest is not None and manifest.kept
+        if (name and folder.name != name) or (kept and not kept_too) or folder.owned():
+            continue
+        try:
+            end_domains(folder)
+            shutil.rmtree(folder.path)
+            reaped.append(folder.name)
+        except (HarnessError, OSError) as error:
+            failures.append(f"{folder.name}: {error}")
+    if failures:
+        raise HarnessError("testbeds left behind could not be removed:\n" + "\n".join(failures))
+    return reaped

@@ -1,0 +1,72 @@
+"""How the part of the LUN that tests may use is divided, and the jobs that use it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.config.model import WorkloadConfig
+from harness.workload import Area, Job, JobKind
+
+
+@dataclass(frozen=True)
+class Layout:
+    """`read_area` is filled once with verifiable blocks; `write_area` belongs to the writes."""
+
+    config: WorkloadConfig
+    read_area: Area
+    write_area: Area
+
+    @classmethod
+    def of(cls, config: WorkloadConfig) -> Layout:
+        """A quarter to read, the rest to write, both in whole blocks."""
+        block = config.block_size
+        reads = config.region // 4 // block * block
+        writes = (config.region - reads) // block * block
+        return cls(config, Area(0, reads), Area(reads, writes))
+
+    def fill(self) -> Job:
+        """Write the read area, block by block, each carrying its checksum."""
+        return Job("fill", JobKind.WRITE, self.read_area, self.config.block_size, depth=8, verified=True)
+
+    def random_writes(self, seconds: float, seed: int) -> Job:
+        """Paced, verified random writes."""
+        config = self.config
+        return Job(
+            "write",
+            JobKind.RANDOM_WRITE,
+            self.write_area,
+            config.block_size,
+            config.depth,
+            iops=config.write_iops,
+            verified=True,
+            seconds=seconds,
+            seed=seed,
+        )
+
+    def random_reads(self, seconds: float, seed: int) -> Job:
+        """Paced random reads, each block verified."""
+        config = self.config
+        return Job(
+            "read",
+            JobKind.RANDOM_READ,
+            self.read_area,
+            config.block_size,
+            config.depth,
+            iops=config.read_iops,
+            verified=True,
+            seconds=seconds,
+            seed=seed,
+        )
+
+    def probe(self, seconds: float, seed: int) -> Job:
+        """The paced depth-1 probe that stalls are measured by."""
+        return Job(
+            "probe",
+            JobKind.RANDOM_READ,
+            self.read_area,
+            4096,
+            depth=1,
+            iops=self.config.probe_iops,
+            seconds=seconds,
+            seed=seed + 1,
+        )

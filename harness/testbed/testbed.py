@@ -1,0 +1,173 @@
+"""A testbed that is ready for I/O, and what tests do with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from harness.concurrency import side_by_side
+from harness.config import Config
+from harness.deadline import Deadline
+from harness.errors import BrokenTestbed, HarnessError, InitiatorError
+from harness.faults import KINDS, Fault, Injection, injected
+from harness.hypervisor import Domain
+from harness.initiator import Initiator
+from harness.initiator.initiator import Path
+from harness.machine import Machine
+from harness.measurements import SessionSettings
+from harness.observe import Observer, Sample
+from harness.steps import Spent, step
+from harness.target import Target
+from harness.testbed.io import IoSession
+from harness.testbed.layout import Layout
+from harness.topology import Role, Topology
+from harness.workload import Job
+
+# Reconnecting takes open-iscsi 2 to 4 s plus a login, then multipathd looks once per polling
+# interval; under stock settings that is 20 s, and nothing here is ever judged by it.
+_PATHS_TIMEOUT_S = 120.0
+
+
+@dataclass(frozen=True)
+class Guest:
+    """One machine of the testbed with all that belongs to it. `nics`: fabric -> NIC name."""
+
+    machine: Machine
+    observer: Observer
+    domain: Domain
+    nics: Mapping[str, str]
+
+
+class MapView:
+    """The multipath map as tests see it."""
+
+    def __init__(self, observer: Observer, device: str, paths: Sequence[Path]) -> None:
+        self._observer = observer
+        self.device = device
+        self.paths = tuple(paths)
+
+    def wait_for_paths(self, *, active: int, failed: int = 0, timeout_s: float = _PATHS_TIMEOUT_S) -> Sample:
+        """Wait until the device mapper has that many paths in each state.
+
+        Raises TimedOut with what was there instead.
+        """
+        with step(f"Wait for {active} active and {failed} failed paths", Spent.WAITING):
+            return self._observer.wait_for(
+                lambda s: s.count_paths("active") == active and s.count_paths("failed") == failed,
+                what=f"{active} active and {failed} failed paths",
+                deadline=Deadline.after(timeout_s),
+            )
+
+
+class Testbed:
+    """Target, initiator, fabrics and map. Implements `harness.faults.Lab`."""
+
+    __test__ = False  # not a test class, whatever pytest may think of the name
+
+    def __init__(
+        self,
+        config: Config,
+        topology: Topology,
+        guests: Mapping[Role, Guest],
+        target: Target,
+        initiator: Initiator,
+        environment: Mapping[str, str],
+    ) -> None:
+        self.config = config
+        self.topology = topology
+        self.target = target
+        self.initiator = initiator
+        self.environment = dict(environment)
+        self.layout = Layout.of(config.workload)
+        self.broken: str | None = None
+        self._guests = guests
+        self._io: IoSession | None = None
+        self.map = MapView(self.observer(Role.INITIATOR), initiator.device, initiator.paths())
+
+    def machine(self, role: Role) -> Machine:
+        return self._guests[role].machine
+
+    def observer(self, role: Role) -> Observer:
+        return self._guests[role].observer
+
+    def domain(self, role: Role) -> Domain:
+        """The hypervisor's end of a machine."""
+        return self._guests[role].domain
+
+    def nic(self, role: Role, fabric: str) -> str:
+        return self._guests[role].nics[fabric]
+
+    def set_link(self, role: Role, fabric: str, *, up: bool) -> None:
+        self.domain(role).set_link(self.topology.fabric(fabric).mac(role), up=up)
+
+    def fabrics(self) -> tuple[str, ...]:
+        """The names of the fabrics."""
+        return tuple(f.name for f in self.topology.fabrics)
+
+    def session_settings(self) -> tuple[SessionSettings, ...]:
+        """The effective timeouts of every session, read from sysfs now."""
+        return tuple(
+            SessionSettings(
+                fabric=self.initiator.fabric_of(s),
+                noop_out_interval_s=s.noop_out_interval_s,
+                noop_out_timeout_s=s.noop_out_timeout_s,
+                recovery_tmo_s=s.recovery_tmo_s,
+            )
+            for s in self.initiator.sessions()
+        )
+
+    @contextmanager
+    def io(self, jobs: Sequence[Job]) -> Iterator[IoSession]:
+        """Run I/O on the map for the length of the block, and measure it.
+
+        A failure of the lab in here makes the testbed unusable for later tests.
+        """
+        session = IoSession(self, jobs)
+        self._io = session
+        try:
+            with session.running():
+                yield session
+        except HarnessError as error:
+            self.broken = error.message
+            raise
+        finally:
+            self._io = None
+
+    @contextmanager
+    def fault(self, fault: Fault) -> Iterator[Injection]:
+        """Break something for the length of the block; the I/O in progress takes note."""
+        session = self._io
+        note = session.note_fault if session is not None else lambda _: None
+        with injected(fault, self, note) as injection:
+            yield injection
+
+    def make_ready(self) -> None:
+        """Heal whatever may be broken and wait until every path is active.
+
+        Raises BrokenTestbed with the first cause if that is beyond repair.
+        """
+        if self.broken:
+            raise BrokenTestbed(f"the testbed broke in an earlier test: {self.broken}")
+        with step("Make sure that all is whole", Spent.WAITING):
+            self.heal()
+            self.map.wait_for_paths(active=len(self.topology.fabrics))
+
+    def heal(self) -> None:
+        """Heal every kind of fault on every fabric, whether it is there or not."""
+        faults = [kind(fabric) for kind in KINDS for fabric in self.fabrics()]
+        side_by_side(*((lambda f=fault: f.heal(self)) for fault in faults))
+
+    def prove_paths(self) -> None:
+        """Read the same stretch of the LUN over each path separately: all must agree.
+
+        Raises InitiatorError if they don't, which means different disks behind one WWID.
+        """
+        with step("Read over each path", Spent.IO):
+            reads = [
+                f"dd if=/dev/{path.name} bs=64k count=8 iflag=direct status=none | sha256sum"
+                for path in self.map.paths
+            ]
+            sums = self.machine(Role.INITIATOR).sh("\n".join(reads)).stdout.split("\n")[: len(reads)]
+        if len(set(sums)) != 1:
+            raise InitiatorError(f"the paths {self.map.paths} read different data: {sums}")
