@@ -97,7 +97,7 @@ class SshMachine(Machine):
             channel.settimeout(None)
             pid = int(stdout.readline())
         except (paramiko.SSHException, EOFError, OSError, ValueError) as error:
-            raise lost(self.name, error or type(error).__name__) from None
+            raise lost(self.name, repr(error)) from None
         return _Channel(self, argv, channel, pid, cast(BinaryIO, stdout), on_line)
 
     def close(self) -> None:
@@ -141,7 +141,9 @@ class _Channel(Process):
         if not self._channel.status_event.wait(timeout_s):
             return None
         status = self._channel.exit_status
-        if status == -1:
+        # Without an exit status the command was ended by a signal, or the connection is gone.
+        transport = self._channel.get_transport()
+        if status == -1 and not (transport is not None and transport.is_active()):
             raise lost(self.machine, f"while {self.argv[0]} ran")
         return status
 

@@ -4,7 +4,7 @@ Composes every layer below it; nothing below knows of it.
 """
 
 from harness.testbed.io import IoSession
-from harness.testbed.provision import Provisioner
+from harness.testbed.provision import Provisioner, provisioner
 from harness.testbed.testbed import Testbed
 
-__all__ = ["IoSession", "Provisioner", "Testbed"]
+__all__ = ["IoSession", "Provisioner", "Testbed", "provisioner"]

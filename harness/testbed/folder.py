@@ -45,7 +45,6 @@ class Manifest:
 
     name: str
     uri: str
-    pid: int
     kept: bool
     machines: dict[str, Address]
     domains: tuple[str, ...] = ()
@@ -91,6 +90,12 @@ class Folder:
         except FileNotFoundError:
             return False
         return False
+
+
+def cache_folder() -> Path:
+    """Where images and what is known of this host are kept between runs."""
+    home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(home).expanduser() / "pathproof"
 
 
 def base() -> Path:

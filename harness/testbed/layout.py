@@ -8,6 +8,9 @@ from harness.config.model import WorkloadConfig
 from harness.workload import Area, Job, JobKind
 
 
+_LONGEST_S = 1800.0  # jobs are stopped when a test is over; this ends them if nobody does
+
+
 @dataclass(frozen=True)
 class Layout:
     """`read_area` is filled once with verifiable blocks; `write_area` belongs to the writes."""
@@ -27,6 +30,14 @@ class Layout:
     def fill(self) -> Job:
         """Write the read area, block by block, each carrying its checksum."""
         return Job("fill", JobKind.WRITE, self.read_area, self.config.block_size, depth=8, verified=True)
+
+    def mixed(self, seed: int, seconds: float = _LONGEST_S) -> tuple[Job, ...]:
+        """Verified writes, verified reads and the probe side by side, until they are stopped."""
+        return (
+            self.random_writes(seconds, seed),
+            self.random_reads(seconds, seed),
+            self.probe(seconds, seed),
+        )
 
     def random_writes(self, seconds: float, seed: int) -> Job:
         """Paced, verified random writes."""

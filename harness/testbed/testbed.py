@@ -11,7 +11,7 @@ from harness.config import Config
 from harness.deadline import Deadline
 from harness.errors import BrokenTestbed, HarnessError, InitiatorError
 from harness.faults import KINDS, Fault, Injection, injected
-from harness.hypervisor import Domain
+from harness.hypervisor.domain import Domain
 from harness.initiator import Initiator
 from harness.initiator.initiator import Path
 from harness.machine import Machine

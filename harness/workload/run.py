@@ -49,6 +49,14 @@ class RunResult:
                 return log
         return None
 
+    def require_clean(self) -> None:
+        """Raise WorkloadError if any job saw an error, or did nothing."""
+        for job in self.report.jobs:
+            if job.error or job.total_errors:
+                raise WorkloadError(f"fio job {job.name!r} failed (errno {job.error}): {self.complaints.strip()}")
+            if job.read_ios + job.write_ios == 0:
+                raise WorkloadError(f"fio job {job.name!r} did no I/O")
+
 
 class FioRun:
     """One fio that runs on a machine. Made by `started`."""

@@ -1,0 +1,166 @@
+"""Hardware virtualisation or emulation: which one, and why."""
+
+from __future__ import annotations
+
+import grp
+import hashlib
+import json
+import os
+import platform
+import shutil
+import stat
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from harness.errors import HypervisorError
+from harness.hypervisor import kvm_probe
+from harness.steps import Spent, step
+
+DEVICE = Path("/dev/kvm")
+
+# A probe can fail because the machine is drowning in work; another day it may not.
+_REFUSAL_LASTS_S = 24 * 3600
+
+
+@dataclass(frozen=True)
+class Kvm:
+    """What is known of KVM here.
+
+    `proven` means that the guest's kernel was tried, or that there is no point in trying.
+    """
+
+    usable: bool
+    proven: bool
+    reason: str
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The accelerator for guests, the reason, and what to warn the user of, if anything."""
+
+    accel: Literal["kvm", "tcg"]
+    reason: str
+    warning: str | None = None
+
+
+def choose(
+    wanted: Literal["auto", "kvm", "tcg"],
+    *,
+    cache: Path,
+    kernel: Path | None = None,
+    device: Path = DEVICE,
+) -> Choice:
+    """The accelerator to use where `wanted` was asked for.
+
+    Raises HypervisorError if KVM was demanded and does not work. `cache`, `kernel` and
+    `device` are as for `examine_kvm`.
+    """
+    if wanted == "tcg":
+        return Choice("tcg", "emulation (TCG), as configured")
+    kvm = examine_kvm(cache=cache, kernel=kernel, device=device)
+    if kvm.usable:
+        return Choice("kvm", kvm.reason)
+    if wanted == "kvm":
+        raise HypervisorError(
+            f"hypervisor.accel = 'kvm', but {kvm.reason}",
+            hint="'auto' or 'tcg' use emulation, which is slower and needs nothing",
+        )
+    return Choice(
+        "tcg",
+        kvm.reason,
+        warning=f"{kvm.reason}; guests are emulated (TCG), many times slower. "
+        "Timing budgets hold all the same; throughput is that of the emulation",
+    )
+
+
+def examine_kvm(*, cache: Path, kernel: Path | None = None, device: Path = DEVICE) -> Kvm:
+    """Whether KVM runs guests here, found out by running some; 13 s at most, then remembered.
+
+    Without `kernel`, the guest's kernel, only a small test program is run. The answer is kept
+    in the directory `cache` for this host kernel, CPU, QEMU, guest kernel and device.
+    """
+    if problem := _device_problem(device):
+        return Kvm(usable=False, proven=True, reason=f"KVM: {device} {problem}")
+    problem = _remembered(cache, _key(device, None), kvm_probe.program_problem)
+    if problem is None and kernel is not None:
+        problem = _remembered(cache, _key(device, kernel), lambda: kvm_probe.kernel_problem(kernel))
+    if problem is not None:
+        return Kvm(usable=False, proven=True, reason=f"KVM: {device} is present but {problem}")
+    if kernel is None:
+        return Kvm(
+            usable=True,
+            proven=False,
+            reason="KVM runs a 64-bit test program; the guest kernel was not tried yet",
+        )
+    return Kvm(usable=True, proven=True, reason="KVM runs the guest kernel")
+
+
+def _device_problem(device: Path) -> str | None:
+    try:
+        status = device.stat()
+    except OSError:
+        return (
+            "is missing: the CPU's virtualisation is switched off in the firmware, this machine "
+            "is a guest without nesting, or the module kvm_intel or kvm_amd is not loaded"
+        )
+    if os.access(device, os.R_OK | os.W_OK):
+        return None
+    if status.st_mode & stat.S_IRGRP and status.st_mode & stat.S_IWGRP:
+        return f"is not accessible by this user (add yourself to the group {_group(status.st_gid)})"
+    return f"is not accessible by this user, nor by any group (mode {status.st_mode & 0o777:04o})"
+
+
+def _group(gid: int) -> str:
+    try:
+        return grp.getgrgid(gid).gr_name
+    except KeyError:
+        return str(gid)
+
+
+def _key(device: Path, kernel: Path | None) -> str:
+    """Names everything that the answer depends on."""
+    qemu = shutil.which(kvm_probe.QEMU) or kvm_probe.QEMU
+    status = device.stat()
+    facts: list[object] = [
+        platform.release(),
+        platform.version(),
+        _cpu(),
+        qemu,
+        (status.st_mode, status.st_uid, status.st_gid, status.st_rdev, os.geteuid()),
+        hashlib.sha256(kvm_probe.boot_sector()).hexdigest(),
+    ]
+    with suppress(OSError):
+        # Stands for QEMU's version, and tells two builds of one version apart.
+        facts.append((Path(qemu).stat().st_size, Path(qemu).stat().st_mtime_ns))
+    if kernel is not None:
+        facts.append(hashlib.sha256(kernel.read_bytes()).hexdigest())
+    return hashlib.sha256(repr(facts).encode()).hexdigest()[:32]
+
+
+def _cpu() -> list[str]:
+    """The model of the first CPU and what it can do, from /proc/cpuinfo."""
+    first = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").split("\n\n")[0]
+    telling = ("model name", "stepping", "microcode", "flags")
+    return [line for line in first.splitlines() if line.startswith(telling)]
+
+
+def _remembered(cache: Path, key: str, probe: Callable[[], str | None]) -> str | None:
+    """The problem that `probe` finds, from `cache` if it was found there before."""
+    file = cache / f"kvm-{key}.json"
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        problem: str | None = json.loads(file.read_text(encoding="utf-8"))["problem"]
+        if problem is None or time.time() - file.stat().st_mtime < _REFUSAL_LASTS_S:
+            return problem
+    with step("Prove KVM by running a guest", Spent.PROVISIONING):
+        problem = probe()
+    with suppress(OSError):
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=cache, delete=False) as draft:
+            json.dump({"problem": problem}, draft)
+        Path(draft.name).replace(file)
+    return problem

@@ -1,0 +1,247 @@
+"""Connections to libvirt: its embedded driver, which needs no daemon and no root, or any URI.
+
+The embedded driver keeps everything below one directory, its root. Measured with libvirt
+9.0, and each of these shapes the code that uses it:
+
+- A process can open one root in its whole life. Closing the connection does not give it
+  back ("Cannot open embedded driver at path B, already open with path A"), nor does a
+  failed attempt ("qemu state driver is not active"). So testbeds that one process serves,
+  at once or in turn, share a root and need different domain names; a second root needs a
+  second process, as under pytest-xdist. From then on `qemu:///system` fails there, too.
+- A root belongs to one process at a time, until that ends.
+- Guests outlive the process. Opening the same root again finds them: see `domain.sweep`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from harness.errors import HypervisorError
+from harness.steps import step
+
+EMBEDDED = "embedded"
+
+# The longest path that libvirt makes below a root is a guest's monitor socket,
+# lib/qemu/domain-NUMBER-SHORTNAME/monitor.sock, and unix(7) ends it at 107 characters.
+# libvirt cuts SHORTNAME at 20; NUMBER grows by one with every guest of the process.
+LONGEST_ROOT = 107 - len("/lib/qemu/domain-9999-" + 20 * "x" + "/monitor.sock")
+
+_CAPABILITIES = Path("cache/qemu/capabilities")
+_KEEPALIVE_INTERVAL_S = 5
+_KEEPALIVE_COUNT = 3
+
+_opening = threading.Lock()
+_event_loop: threading.Thread | None = None
+_embedded_root: Path | None = None
+
+
+@dataclass(frozen=True)
+class Connection:
+    """An open connection. `root` holds its log and, for the embedded driver, everything.
+
+    `libvirt` is the virConnect, for `harness.hypervisor` alone.
+    """
+
+    uri: str
+    root: Path
+    libvirt: Any
+
+    @property
+    def is_embedded(self) -> bool:
+        return self.uri.startswith("qemu:///embed")
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """The versions of libvirt and QEMU at that end, for the report."""
+        return {
+            name: f"{number // 1_000_000}.{number // 1000 % 1000}.{number % 1000}"
+            for name, number in (
+                ("libvirt", self.libvirt.getLibVersion()),
+                ("QEMU", self.libvirt.getVersion()),
+            )
+        }
+
+
+@contextmanager
+def connect(
+    uri: str,
+    root: Path,
+    *,
+    capabilities_cache: Path | None = None,
+    timeout_s: float = 20,
+) -> Iterator[Connection]:
+    """A connection to `uri`, a libvirt URI or EMBEDDED, closed when the block ends.
+
+    `root` is made if it is missing. `capabilities_cache` is a directory, shared by all roots,
+    that spares an embedded driver the 2 to 3 s of asking QEMU what it can do. Raises
+    HypervisorError naming the URI; within `timeout_s` also if nothing answers there.
+    """
+    root = root.absolute()
+    root.mkdir(parents=True, exist_ok=True)
+    embedded = uri == EMBEDDED
+    with step(f"Connect to libvirt ({uri})"), _opening:
+        _prepare_library(root / "libvirt.log")
+        opened = (
+            _open_embedded(root, capabilities_cache) if embedded else _open_bounded(uri, timeout_s)
+        )
+    connection = Connection(_embedded_uri(root) if embedded else uri, root, opened)
+    try:
+        yield connection
+    finally:
+        _close(opened)
+        if embedded and capabilities_cache is not None:
+            _copy_newer(root / _CAPABILITIES, capabilities_cache)
+
+
+def _prepare_library(log: Path) -> None:
+    """Errors come as exceptions, warnings go to `log`, and a thread runs libvirt's event loop.
+
+    libvirt looks at LIBVIRT_LOG_OUTPUTS once, when it is loaded, which is therefore here and
+    not when this module is. What the user set there is left alone.
+    """
+    global _event_loop  # noqa: PLW0603
+    if _event_loop is not None:
+        return
+    users = os.environ.get("LIBVIRT_LOG_OUTPUTS")
+    os.environ.setdefault("LIBVIRT_LOG_OUTPUTS", f"3:file:{log}")
+    try:
+        import libvirt
+    finally:
+        if users is None:
+            del os.environ["LIBVIRT_LOG_OUTPUTS"]
+    # libvirt-python prints every error to standard error unless it has somewhere to go.
+    libvirt.registerErrorHandler(lambda _context, _error: None, None)
+    libvirt.virEventRegisterDefaultImpl()
+    _event_loop = threading.Thread(target=_run_events, name="libvirt events", daemon=True)
+    _event_loop.start()
+
+
+def _run_events() -> None:
+    import libvirt
+
+    while True:
+        libvirt.virEventRunDefaultImpl()
+
+
+def _open_embedded(root: Path, capabilities_cache: Path | None) -> Any:
+    import libvirt
+
+    global _embedded_root  # noqa: PLW0603
+    if len(os.fsencode(root)) > LONGEST_ROOT:
+        raise HypervisorError(
+            f"libvirt's root {root} is {len(os.fsencode(root))} bytes long, and "
+            f"{LONGEST_ROOT} are possible: sockets below it must fit 107",
+            hint="keep testbeds in a directory with a shorter path",
+        )
+    if _embedded_root not in {None, root}:
+        raise HypervisorError(
+            f"{root}: this process already opened libvirt's root {_embedded_root}, and the "
+            "embedded driver allows one in the life of a process",
+            hint="share the root, with domain names that differ, or use a process for each",
+        )
+    (root / "etc").mkdir(exist_ok=True)
+    (root / "etc/qemu.conf").write_text(_qemu_conf(privileged=os.geteuid() == 0))
+    if capabilities_cache is not None:
+        _copy_newer(capabilities_cache, root / _CAPABILITIES)
+    _embedded_root = root
+    try:
+        return libvirt.open(_embedded_uri(root))
+    except libvirt.libvirtError as error:
+        raise HypervisorError(
+            f"libvirt's embedded driver at {root}: {error}", hint=_embedded_hint(error, root)
+        ) from error
+
+
+def _embedded_uri(root: Path) -> str:
+    return f"qemu:///embed?root={quote(str(root))}"
+
+
+def _qemu_conf(*, privileged: bool) -> str:
+    """What makes the driver leave the machine alone: no confinement, no daemon, no other user."""
+    lines = [
+        'security_driver = "none"',
+        "namespaces = []",
+        "cgroup_controllers = []",
+        'stdio_handler = "file"',
+    ]
+    if privileged:
+        # Otherwise QEMU runs as a user who cannot read what root owns.
+        lines += ['user = "root"', 'group = "root"', "dynamic_ownership = 0"]
+    return "\n".join(lines) + "\n"
+
+
+def _embedded_hint(error: Exception, root: Path) -> str:
+    text = str(error)
+    if "Failed to parse user" in text or "Failed to parse group" in text:
+        return (
+            "run as root, libvirt wants the user it was built for to exist, although it is not "
+            "used: `useradd --system --user-group --no-create-home libvirt-qemu`, or run as an "
+            "ordinary user"
+        )
+    if "acquire pid file" in text:
+        return "another process has this root open; wait for it to end or use another root"
+    if "is not active" in text:
+        return "an earlier attempt in this process failed, and libvirt makes only one"
+    return f"its log is {root / 'libvirt.log'}"
+
+
+def _open_bounded(uri: str, timeout_s: float) -> Any:
+    """Open `uri` in a thread, since libvirt itself waits without end for a silent host."""
+    import libvirt
+
+    outcome: list[Any] = []
+
+    def attempt() -> None:
+        try:
+            connection = libvirt.open(uri)
+            # Local drivers have no keepalive and say so.
+            with suppress(libvirt.libvirtError):
+                connection.setKeepAlive(_KEEPALIVE_INTERVAL_S, _KEEPALIVE_COUNT)
+            outcome.append(connection)
+        except libvirt.libvirtError as error:
+            outcome.append(error)
+
+    thread = threading.Thread(target=attempt, name=f"open {uri}", daemon=True)
+    thread.start()
+    thread.join(timeout_s)
+    hint = f"try `virsh --connect {uri} version`; the URI 'embedded' needs no libvirt daemon"
+    if not outcome:
+        raise HypervisorError(f"{uri}: no answer from libvirt within {timeout_s:.0f} s", hint=hint)
+    if isinstance(outcome[0], Exception):
+        raise HypervisorError(f"{uri}: {outcome[0]}", hint=hint) from outcome[0]
+    return outcome[0]
+
+
+def _close(opened: Any) -> None:
+    """A connection that broke meanwhile is as good as closed."""
+    import libvirt
+
+    with suppress(libvirt.libvirtError):
+        opened.close()
+
+
+def _copy_newer(source: Path, destination: Path) -> None:
+    """Bring over every file that is missing in `destination` or older there.
+
+    Each appears at once and whole, since other testbeds may read or write there now. The
+    copies keep their times: libvirt does not trust a cache that is older than QEMU. It is
+    a cache only, so what cannot be copied is left.
+    """
+    with suppress(OSError):
+        destination.mkdir(parents=True, exist_ok=True)
+        for file in source.glob("*.xml"):
+            existing = destination / file.name
+            if existing.exists() and existing.stat().st_mtime >= file.stat().st_mtime:
+                continue
+            with tempfile.NamedTemporaryFile(dir=destination, delete=False) as copy:
+                shutil.copy2(file, copy.name)
+            Path(copy.name).replace(existing)

@@ -1,0 +1,239 @@
+"""A running guest."""
+
+from __future__ import annotations
+
+import os
+import select
+import xml.etree.ElementTree as ET
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.errors import HypervisorError
+from harness.hypervisor.connection import Connection
+from harness.hypervisor.domain_xml import DomainSpec, render
+from harness.steps import Spent, step
+
+# libvirt sends SIGKILL after 15 s and then waits; QEMU dies at once unless the host's storage
+# hangs under it.
+_DEATH_TIMEOUT_S = 20
+_LOG_LINES = 10
+
+
+class PortTaken(HypervisorError):
+    """Somebody else took one of the guest's ports first; other ports will do."""
+
+
+@dataclass(frozen=True, eq=False)
+class Domain:
+    """A guest that was started. Every method raises HypervisorError with libvirt's reason."""
+
+    connection: Connection
+    spec: DomainSpec
+    handle: Any
+
+    @property
+    def name(self) -> str:
+        return self.spec.name
+
+    @property
+    def pid(self) -> int | None:
+        """QEMU's process, or None if it has ended or runs on another machine."""
+        if not self.connection.is_embedded:
+            return None
+        try:
+            pid = int((self.connection.root / f"run/qemu/{self.name}.pid").read_text())
+            # The number may belong to somebody else by now.
+            ours = self.spec.uuid.encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
+        except (OSError, ValueError):
+            return None
+        return pid if ours else None
+
+    @property
+    def is_running(self) -> bool:
+        """Whether its processors run: not if it is paused, and not if it has ended."""
+        import libvirt
+
+        try:
+            return bool(self.handle.state()[0] == libvirt.VIR_DOMAIN_RUNNING)
+        except libvirt.libvirtError as error:
+            if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
+                return False
+            raise self._failure("look at its state", error) from error
+
+    def set_link(self, mac: str, *, up: bool) -> None:
+        """Plug the cable of the NIC with `mac` in or out; the guest sees its carrier change."""
+        import libvirt
+
+        with self._asking(f"set the link of {mac} {'up' if up else 'down'}"):
+            interface = self._interface(mac)
+            link = interface.find("link")
+            if link is None:
+                link = ET.SubElement(interface, "link")
+            link.set("state", "up" if up else "down")
+            self.handle.updateDeviceFlags(
+                ET.tostring(interface, encoding="unicode"), libvirt.VIR_DOMAIN_AFFECT_LIVE
+            )
+
+    def link_state(self, mac: str) -> bool:
+        """Whether the cable of the NIC with `mac` is plugged in."""
+        with self._asking(f"look at the link of {mac}"):
+            link = self._interface(mac).find("link")
+            return link is None or link.get("state") == "up"
+
+    def pause(self) -> None:
+        """Stop its processors; memory and connections stay as they are."""
+        with self._asking("pause it"):
+            self.handle.suspend()
+
+    def resume(self) -> None:
+        """Let its processors run again."""
+        with self._asking("resume it"):
+            self.handle.resume()
+
+    def reset(self) -> None:
+        """Press the reset button; what the guest had not written is lost."""
+        with self._asking("reset it"):
+            self.handle.reset()
+
+    def destroy(self) -> None:
+        """Pull the plug and see QEMU's process end. Nothing happens if it already has."""
+        import libvirt
+
+        with step(f"Stop {self.name}", Spent.PROVISIONING), ExitStack() as open_files:
+            pid = self.pid
+            process = _open_process(pid, open_files) if pid is not None else None
+            try:
+                self.handle.destroy()
+            except libvirt.libvirtError as error:
+                if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN:
+                    raise self._failure("stop it", error) from error
+            if process is not None and not select.select([process], [], [], _DEATH_TIMEOUT_S)[0]:
+                raise HypervisorError(
+                    f"{self.name}: QEMU (process {pid}) was stopped and is still there after "
+                    f"{_DEATH_TIMEOUT_S} s",
+                    hint="a process that ignores SIGKILL waits for the storage under its disks",
+                )
+
+    def console_tail(self, lines: int = 20) -> str:
+        """The last lines that the guest wrote to its serial console; empty if there are none."""
+        return _tail(self.spec.console_log, lines)
+
+    def _interface(self, mac: str) -> ET.Element:
+        interfaces = ET.fromstring(self.handle.XMLDesc()).findall("./devices/interface")  # noqa: S314
+        for interface in interfaces:
+            if interface.find(f"./mac[@address='{mac.lower()}']") is not None:
+                return interface
+        known = ", ".join(nic.mac for nic in self.spec.nics) or "none"
+        raise HypervisorError(f"{self.name}: no data NIC {mac}; there are {known}")
+
+    @contextmanager
+    def _asking(self, what: str) -> Iterator[None]:
+        import libvirt
+
+        try:
+            yield
+        except libvirt.libvirtError as error:
+            raise self._failure(what, error) from error
+
+    def _failure(self, what: str, error: Exception) -> HypervisorError:
+        return _failure(self.connection, self.spec, what, error)
+
+
+def start(connection: Connection, spec: DomainSpec, *, paused: bool = False) -> Domain:
+    """Start the guest that `spec` describes; it lives until `destroy`, even without us.
+
+    Raises PortTaken if somebody took a port after it was leased, else HypervisorError with
+    libvirt's reason and the end of QEMU's log.
+    """
+    import libvirt
+
+    with step(f"Start {spec.name}", Spent.PROVISIONING):
+        flags = libvirt.VIR_DOMAIN_START_PAUSED if paused else libvirt.VIR_DOMAIN_NONE
+        try:
+            handle = connection.libvirt.createXML(render(spec), flags)
+        except libvirt.libvirtError as error:
+            raise _failure(connection, spec, "start it", error) from error
+        return Domain(connection, spec, handle)
+
+
+@contextmanager
+def running(connection: Connection, spec: DomainSpec, *, paused: bool = False) -> Iterator[Domain]:
+    """The guest that `spec` describes, gone without a trace when the block ends."""
+    domain = start(connection, spec, paused=paused)
+    try:
+        yield domain
+    finally:
+        domain.destroy()
+
+
+def destroy_all(connection: Connection) -> tuple[str, ...]:
+    """Destroy every guest of `connection`, whoever started it, and return their names."""
+    import libvirt
+
+    names = []
+    for handle in connection.libvirt.listAllDomains():
+        name = str(handle.name())
+        try:
+            handle.destroy()
+        except libvirt.libvirtError as error:
+            if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN:
+                raise HypervisorError(f"{name}: libvirt could not stop it: {error}") from error
+        names.append(name)
+    return tuple(names)
+
+
+def destroy_named(connection: Connection, names: Iterable[str]) -> None:
+    """Destroy the guests of those names, as far as they exist; for hypervisors shared with others."""
+    import libvirt
+
+    for name in names:
+        try:
+            connection.libvirt.lookupByName(name).destroy()
+        except libvirt.libvirtError as error:
+            if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN:
+                raise HypervisorError(f"{name}: libvirt could not stop it: {error}") from error
+
+
+def _failure(
+    connection: Connection, spec: DomainSpec, what: str, error: Exception
+) -> HypervisorError:
+    log = connection.root / f"log/qemu/{spec.name}.log"
+    message = f"{spec.name}: libvirt could not {what}: {error}"
+    # QEMU's command line is in the log too, an argument a line, each but the last with "\".
+    said = [line for line in _tail(log, _LOG_LINES).splitlines() if not line.endswith("\\")]
+    if said:
+        message += f"\n{log}:\n" + "\n".join(f"  {line}" for line in said)
+    return PortTaken(message) if _names_a_taken_port(str(error)) else HypervisorError(message)
+
+
+def _names_a_taken_port(text: str) -> bool:
+    """Whether QEMU 7.2 says that a port is taken.
+
+    `Could not set up host forwarding rule 'tcp:127.0.0.1:20005-:22'` (it gives no reason)
+    `can't bind ip=127.0.0.1 to socket: Address already in use`
+    """
+    return "Could not set up host forwarding rule" in text or "can't bind ip=" in text
+
+
+def _open_process(pid: int, open_files: ExitStack) -> int | None:
+    """A descriptor that becomes readable when the process ends (pidfd_open(2))."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return None
+    open_files.callback(os.close, descriptor)
+    return descriptor
+
+
+def _tail(file: Path, lines: int) -> str:
+    try:
+        with file.open("rb") as opened:
+            size = opened.seek(0, os.SEEK_END)
+            opened.seek(max(0, size - 1000 * lines))
+            text = opened.read().decode(errors="replace")
+    except OSError:
+        return ""
+    return "\n".join(text.splitlines()[-lines:])

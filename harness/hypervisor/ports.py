@@ -1,0 +1,89 @@
+"""Port numbers of 127.0.0.1 that no other testbed on this machine uses."""
+
+from __future__ import annotations
+
+import errno
+import random
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from harness.errors import HypervisorError
+
+CANDIDATES = range(20000, 32000)
+
+_EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
+
+
+@contextmanager
+def lease_ports(count: int, candidates: Sequence[int] = CANDIDATES) -> Iterator[tuple[int, ...]]:
+    """Hold `count` ports of 127.0.0.1, each free for both TCP and UDP, until the block ends.
+
+    A lease is an abstract UNIX socket (unix(7)): the kernel gives a name to one process of
+    the whole machine, whoever its user, and frees it when that process dies. A port that
+    somebody else uses is passed over, also one that a guest kept after its owner died.
+    Raises HypervisorError if there are too few.
+    """
+    with ExitStack() as held:
+        leased: list[int] = []
+        for port in _in_search_order(candidates):
+            if len(leased) == count:
+                break
+            with ExitStack() as attempt:
+                guard = attempt.enter_context(socket.socket(socket.AF_UNIX))
+                if _bound(guard, f"\0pathproof/port/{port}") and _is_free(port):
+                    held.enter_context(attempt.pop_all())
+                    leased.append(port)
+        if len(leased) < count:
+            raise HypervisorError(
+                f"{count} free ports of 127.0.0.1 are needed, and {len(leased)} were found "
+                f"among {len(candidates)}",
+                hint="`ss -tulpn` shows who uses them; guests left behind by a killed run are "
+                "the usual reason",
+            )
+        yield tuple(leased)
+
+
+def _in_search_order(candidates: Sequence[int]) -> Iterator[int]:
+    """First the ports that the kernel never hands out by itself, from a random one on.
+
+    Where the administrator made the kernel's own range so wide that none is left, a leased
+    port can be taken away before QEMU opens it; starting the guest then raises PortTaken.
+    """
+    low, high = _ephemeral_range()
+    ours = [port for port in candidates if not low <= port <= high]
+    kernels = [port for port in candidates if low <= port <= high]
+    for ports in (ours, kernels):
+        start = random.randrange(len(ports)) if ports else 0  # noqa: S311
+        yield from ports[start:]
+        yield from ports[:start]
+
+
+def _ephemeral_range() -> tuple[int, int]:
+    """What the kernel hands out by itself; the file reads `32768 60999` (ip(7))."""
+    low, high = _EPHEMERAL.read_text(encoding="ascii").split()
+    return int(low), int(high)
+
+
+def _is_free(port: int) -> bool:
+    """Whether nobody has this port.
+
+    Asked without SO_REUSEADDR: QEMU sets it on its UDP sockets, so two guests could share
+    a port unnoticed, and each would lose packets to the other.
+    """
+    for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+        with socket.socket(socket.AF_INET, kind) as probe:
+            if not _bound(probe, ("127.0.0.1", port)):
+                return False
+    return True
+
+
+def _bound(unbound: socket.socket, address: str | tuple[str, int]) -> bool:
+    try:
+        unbound.bind(address)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            return False
+        raise
+    return True

@@ -1,0 +1,157 @@
+"""Lays what was measured in one test before the reader, in the order of the questions asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Protocol
+
+from harness import steps
+from harness.measurements import KernelLog, Measurements
+from harness.reporting.series import Axis
+from harness.reporting.timeline_csv import table, throughput_csv, timeline_csv
+from harness.reporting.timeline_plot import render_timeline
+from harness.steps import Spent
+from harness.units import MIB, NS_PER_MS, NS_PER_S
+
+MOST_LOG_BYTES = 1_000_000  # a browser opens that in one second; 20 MB take twelve
+
+
+class Finding(Protocol):
+    """What one check found; see harness/checks."""
+
+    @property
+    def check(self) -> str: ...
+    @property
+    def verdict(self) -> str: ...
+    @property
+    def message(self) -> str: ...
+    @property
+    def figures(self) -> Mapping[str, str]: ...
+
+
+def attach_evidence(measurements: Measurements, findings: Iterable[Finding] = ()) -> None:
+    """Attach picture, tables and logs to the report, inside a step of their own.
+
+    Works on any measurements, however incomplete: what was not measured is left out. Call it
+    before a verdict is required, so that a failing test has its evidence.
+    """
+    with steps.step("evidence", Spent.REPORTING):
+        found = tuple(findings)
+        if found:
+            steps.attach("findings", findings_markdown(found), "text/markdown")
+        steps.attach("failover timeline", render_timeline(measurements), "image/svg+xml")
+        steps.attach("events", timeline_csv(measurements), "text/csv")
+        steps.attach("throughput over time", throughput_csv(measurements), "text/csv")
+        if measurements.path_states:
+            steps.attach("path states by phase", path_states_csv(measurements), "text/csv")
+        if measurements.counters:
+            steps.attach("bytes per path and phase", path_bytes_csv(measurements), "text/csv")
+        steps.attach("settings, budgets and clocks", settings_markdown(measurements), "text/markdown")
+        for log in measurements.kernel_logs:
+            steps.attach(f"kernel log of {log.machine}", kernel_log_text(log, measurements))
+
+
+def findings_markdown(findings: Iterable[Finding]) -> str:
+    """What every check found, with its figures."""
+    marks = {"pass": "✓ pass", "fail": "✗ FAIL", "unknown": "? unknown"}
+    rows = [
+        (
+            marks.get(str(finding.verdict), str(finding.verdict)),
+            finding.check,
+            finding.message,
+            ", ".join(f"{name} {value}" for name, value in finding.figures.items()),
+        )
+        for finding in findings
+    ]
+    return _markdown(("verdict", "check", "what it saw", "figures"), rows)
+
+
+def path_states_csv(measurements: Measurements) -> str:
+    """State of every path at the beginning and the end of each phase."""
+    paths = sorted({path for seen in measurements.path_states for path in seen.states})
+    axis = Axis.of(measurements)
+    rows = []
+    for phase in measurements.phases:
+        inside = [
+            seen
+            for seen in measurements.path_states
+            if phase.start_ns <= seen.at_ns <= phase.end_ns
+        ]
+        for name, seen in zip(("begins", "ends"), (inside[:1], inside[-1:]), strict=True):
+            at = f"{axis.seconds(seen[0].at_ns):.2f}" if seen else ""
+            states = [seen[0].states.get(path, "absent") if seen else "not seen" for path in paths]
+            rows.append((f"{phase.name} {name}", at, *states))
+    return table(("moment", "seconds", *paths), rows)
+
+
+def path_bytes_csv(measurements: Measurements) -> str:
+    """MiB that each path carried in each phase, by its own counters."""
+    rows = []
+    for phase in measurements.phases:
+        carried = [c.between(phase.start_ns, phase.end_ns) for c in measurements.counters]
+        cells = ["not seen" if moved is None else f"{moved / MIB:.2f}" for moved in carried]
+        rows.append((phase.name, f"{phase.seconds:.2f}", *cells))
+    names = [f"{c.path} ({c.fabric}) MiB" for c in measurements.counters]
+    return table(("phase", "seconds", *names), rows)
+
+
+def settings_markdown(measurements: Measurements) -> str:
+    """Effective session settings, every budget by its terms, how well the clocks are known."""
+    parts = []
+    if measurements.settings:
+        rows = [
+            (s.fabric, *(str(n) for n in (s.noop_out_interval_s, s.noop_out_timeout_s, s.recovery_tmo_s)))
+            for s in measurements.settings
+        ]
+        header = ("fabric", "noop_out_interval, s", "noop_out_timeout, s", "recovery_tmo, s")
+        parts.append("#### Effective session settings\n\n" + _markdown(header, rows))
+    for fault in measurements.faults:
+        rows = [(t.name, f"{t.seconds:g}", t.source) for t in fault.budget.terms]
+        rows.append(("**budget**", f"**{fault.budget.seconds:g}**", "sum"))
+        title = f"#### Budget of {fault.name} on {' and '.join(fault.fabrics)}\n\n{fault.description}"
+        parts.append(f"{title}\n\n" + _markdown(("term", "seconds", "read from"), rows))
+    if measurements.clocks:
+        axis = Axis.of(measurements)
+        rows = [
+            (
+                clock.machine,
+                f"{axis.seconds(clock.at_ns):.2f}",
+                f"{clock.offset_ns / NS_PER_S:.6f}",
+                f"± {clock.uncertainty_ns / NS_PER_MS:.2f}",
+            )
+            for clock in measurements.clocks
+        ]
+        header = ("machine", "measured at, s", "ahead of the host, s", "uncertainty, ms")
+        parts.append("#### Clocks\n\n" + _markdown(header, rows))
+    if measurements.notes:
+        parts.append("#### Notes\n\n" + _markdown(("what", "value"), list(measurements.notes.items())))
+    return "\n".join(parts) or "nothing was recorded\n"
+
+
+def kernel_log_text(log: KernelLog, measurements: Measurements) -> str:
+    """The kernel log on the picture's axis; of a log that is too long, the beginning is dropped."""
+    axis = Axis.of(measurements)
+    lines = [f"{axis.seconds(m.at_ns):12.3f} s  <{m.level}> {m.text}\n" for m in log.messages]
+    kept: list[str] = []
+    room = MOST_LOG_BYTES - 200
+    for line in reversed(lines):
+        room -= len(line.encode())
+        if room < 0:
+            break
+        kept.append(line)
+    head = f"kernel log of {log.machine}; seconds since {axis.origin}; <level> as in syslog(3)\n"
+    if log.lost:
+        head += f"{log.lost} records are known to be missing\n"
+    if len(kept) < len(lines):
+        head += f"the first {len(lines) - len(kept)} of {len(lines)} records are left out\n"
+    return head + "".join(reversed(kept))
+
+
+def _markdown(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    titles = tuple(header)
+    lines = [titles, tuple("---" for _ in titles), *rows]
+    return "".join(f"| {' | '.join(_cell(cell) for cell in line)} |\n" for line in lines)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", "<br>")

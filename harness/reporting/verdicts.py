@@ -1,0 +1,164 @@
+"""Who is to blame for a test that did not pass: the storage, the lab, or nobody could tell.
+
+Every such test gets the label `verdict`, by which reports/allurerc.mjs sorts into categories.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from typing import Any
+
+import allure_commons
+import pytest
+from allure_commons.model2 import Label, Status, StatusDetails, TestResult, TestResultContainer
+
+from harness.errors import CouldNotTell, HarnessError, VerdictFailed
+from harness.reporting.reporter import innermost
+
+LABEL = "verdict"
+PHANTOM = "::<lambda>"  # pytest 9.1 and newer: the finalizer that announces a fixture's end
+
+
+class Verdict(StrEnum):
+    """What a test that did not pass says of the storage. A pass has no such label."""
+
+    STORAGE = "storage"
+    LAB = "lab"
+    UNKNOWN = "unknown"
+
+
+_STATUS = {
+    Verdict.STORAGE: Status.FAILED,
+    Verdict.LAB: Status.BROKEN,
+    Verdict.UNKNOWN: Status.BROKEN,
+}
+
+
+def verdict_of(error: BaseException, *, during_call: bool) -> Verdict:
+    """The verdict that an exception carries.
+
+    A `VerdictFailed` anywhere in a group, or behind an error of the clean-up that followed it,
+    was proven and stands. Otherwise every error of the lab outweighs `CouldNotTell`. A plain
+    failed assertion blames the storage only in the test itself, never in a fixture.
+    """
+    if any(isinstance(one, VerdictFailed) for one in _chain(error)):
+        return Verdict.STORAGE
+    leaves = list(_leaves(error))
+    asserted = [isinstance(one, AssertionError | pytest.fail.Exception) for one in leaves]
+    if during_call and any(asserted):
+        return Verdict.STORAGE
+    if leaves and all(isinstance(one, CouldNotTell) for one in leaves):
+        return Verdict.UNKNOWN
+    return Verdict.LAB
+
+
+class Verdicts:
+    """Collects the verdict of every test and writes it into its Allure result.
+
+    Register with `allure_commons` through `registered()`, and call `note` from a wrapper around
+    `pytest_runtest_makereport`.
+    """
+
+    def __init__(self) -> None:
+        self._noted: dict[str, tuple[Verdict, str]] = {}
+
+    @contextmanager
+    def registered(self) -> Iterator[Verdicts]:
+        """Listen to allure until the block ends. Works whether or not results are written."""
+        allure_commons.plugin_manager.register(self)
+        try:
+            yield self
+        finally:
+            allure_commons.plugin_manager.unregister(self)
+
+    def note(
+        self, item: pytest.Item, report: pytest.TestReport, call: pytest.CallInfo[None]
+    ) -> Verdict | None:
+        """Remember what one phase of the running test said; None where it said nothing bad.
+
+        The first phase that went wrong decides, but a broken promise of the storage always
+        stands. It is also left in the test's `user_properties`, where JUnit reports look.
+        """
+        if not report.failed:
+            return None
+        error = call.excinfo.value if call.excinfo else None
+        verdict = verdict_of(error, during_call=report.when == "call") if error else Verdict.LAB
+        before = dict(item.user_properties).get(LABEL)
+        if before is not None and (verdict is not Verdict.STORAGE or before == verdict):
+            return verdict
+        for properties in (item.user_properties, report.user_properties):
+            properties[:] = [(name, value) for name, value in properties if name != LABEL]
+            properties.append((LABEL, verdict.value))
+        result = innermost(TestResult)
+        if result is not None:
+            self._noted[result.uuid] = (verdict, describe(error) if error else "")
+        return verdict
+
+    @allure_commons.hookimpl(tryfirst=True)
+    def report_result(self, result: Any) -> None:
+        """Allure is about to write a test's result."""
+        result.description = inspect.cleandoc(result.description or "") or None
+        for parameter in result.parameters:
+            parameter.value = _readable(str(parameter.value))
+        noted = self._noted.pop(result.uuid, None)
+        if noted is None:
+            return
+        verdict, message = noted
+        result.labels.append(Label(LABEL, verdict.value))
+        result.status = _STATUS[verdict]
+        result.statusDetails = result.statusDetails or StatusDetails()
+        result.statusDetails.message = message or result.statusDetails.message
+
+    @allure_commons.hookimpl(tryfirst=True)
+    def report_container(self, container: Any) -> None:
+        """Allure is about to write the set-up and clean-up of a fixture."""
+        _drop_phantoms(container)
+
+
+def _drop_phantoms(container: TestResultContainer) -> None:
+    container.afters[:] = [
+        after
+        for after in container.afters
+        if not after.name.endswith(PHANTOM) or after.steps or after.attachments
+    ]
+
+
+def describe(error: BaseException) -> str:
+    """What to show of an error: our own in their words, others with their type."""
+    if isinstance(error, BaseExceptionGroup):
+        return "\n".join([error.message, *(f"- {describe(one)}" for one in error.exceptions)])
+    known = isinstance(error, HarnessError | VerdictFailed)
+    return str(error) if known else f"{type(error).__name__}: {error}"
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """The leaves of an error and of those during whose handling it came up."""
+    seen: set[int] = set()
+    waiting = [error]
+    while waiting:
+        one = waiting.pop()
+        if one is None or id(one) in seen:
+            continue
+        seen.add(id(one))
+        if isinstance(one, BaseExceptionGroup):
+            waiting += one.exceptions
+        else:
+            yield one
+        waiting += [one.__cause__, None if one.__suppress_context__ else one.__context__]
+
+
+def _readable(value: str) -> str:
+    """`"<class 'harness.faults.LinkDown'>"` as allure writes a class, by its name."""
+    return re.sub(r"<class '(?:[\w<>]+\.)*(\w+)'>", r"\1", value)

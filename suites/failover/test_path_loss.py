@@ -1,0 +1,109 @@
+"""Losing paths under verified writes, verified reads and a paced probe, all at once."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.checks import (
+    data_intact,
+    fault_took_effect,
+    no_io_errors,
+    no_stall_beyond,
+    paths_restored,
+    stall_within_budget,
+    throughput_recovered,
+)
+from harness.faults import Fault, LinkDown, PeerLinkDown, SilentDrop, Together
+from harness.plugin import Judge
+from harness.testbed import Testbed
+
+BEFORE_S = 3
+DURING_S = 3
+AFTER_S = 3
+
+
+@pytest.mark.parametrize("kind", [LinkDown, PeerLinkDown, SilentDrop])
+def test_io_survives_losing_one_path(
+    testbed: Testbed, judge: Judge, seed: int, kind: type[Fault], fabric: str
+) -> None:
+    """Writes and reads go on without an error while one fabric is dead."""
+    everything = len(testbed.fabrics())
+    with testbed.io(testbed.layout.mixed(seed)) as io:
+        io.wait_until_running()
+        io.run_for(seconds=BEFORE_S)
+        with testbed.fault(kind(fabric)):
+            testbed.map.wait_for_paths(active=everything - 1, failed=1)
+            io.run_for(seconds=DURING_S)
+        testbed.map.wait_for_paths(active=everything)
+        io.start_phase()
+        io.run_for(seconds=AFTER_S)
+    judge(
+        io.measurements,
+        no_io_errors(),
+        data_intact(),
+        fault_took_effect(),
+        stall_within_budget(),
+        throughput_recovered(at_least=0.9),
+        paths_restored(),
+    ).require()
+
+
+def test_io_survives_losing_each_path_in_turn(testbed: Testbed, judge: Judge, seed: int) -> None:
+    """One fabric dies and heals, then the other; never both at once."""
+    everything = len(testbed.fabrics())
+    with testbed.io(testbed.layout.mixed(seed)) as io:
+        io.wait_until_running()
+        io.run_for(seconds=BEFORE_S)
+        for fabric in testbed.fabrics():
+            with testbed.fault(LinkDown(fabric)):
+                testbed.map.wait_for_paths(active=everything - 1, failed=1)
+                io.run_for(seconds=DURING_S)
+            testbed.map.wait_for_paths(active=everything)
+            io.start_phase()
+            io.run_for(seconds=AFTER_S)
+    judge(
+        io.measurements,
+        no_io_errors(),
+        data_intact(),
+        fault_took_effect(),
+        stall_within_budget(),
+        throughput_recovered(at_least=0.9),
+        paths_restored(),
+    ).require()
+
+
+def test_io_waits_while_all_paths_are_lost(testbed: Testbed, judge: Judge, seed: int) -> None:
+    """Without any path I/O queues; when the paths are back every byte is there, without an error."""
+    everything = testbed.fabrics()
+    with testbed.io(testbed.layout.mixed(seed)) as io:
+        io.wait_until_running()
+        io.run_for(seconds=BEFORE_S)
+        with testbed.fault(Together(tuple(SilentDrop(fabric) for fabric in everything))):
+            testbed.map.wait_for_paths(active=0, failed=len(everything))
+            io.run_for(seconds=DURING_S)
+        testbed.map.wait_for_paths(active=len(everything))
+        io.start_phase()
+        io.run_for(seconds=AFTER_S)
+    judge(
+        io.measurements,
+        no_io_errors(),
+        data_intact(),
+        fault_took_effect(),
+        stall_within_budget(),
+        throughput_recovered(at_least=0.9),
+        paths_restored(),
+    ).require()
+
+
+def test_io_runs_clean_without_a_fault(testbed: Testbed, judge: Judge, seed: int) -> None:
+    """Nothing is broken, so nothing may stall: what the other tests see is the faults' doing."""
+    with testbed.io(testbed.layout.mixed(seed)) as io:
+        io.wait_until_running()
+        io.run_for(seconds=BEFORE_S + DURING_S + AFTER_S)
+    judge(
+        io.measurements,
+        no_io_errors(),
+        data_intact(),
+        no_stall_beyond(testbed.config.budget.slack_s),
+        paths_restored(),
+    ).require()
