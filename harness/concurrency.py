@@ -14,11 +14,15 @@ def side_by_side(*actions: Callable[[], T]) -> list[T]:
     """Run every action in a thread of its own and return their results in order.
 
     Steps begun inside belong to the step around the call. All actions are waited for; one
-    failure is raised as it is, several as an `ExceptionGroup`.
+    failure is raised as it is, several as an `ExceptionGroup`. An interrupt does not wait: it
+    is raised at once, and the threads end when what they use is taken from them.
     """
-    with ThreadPoolExecutor(max_workers=len(actions) or 1) as pool:
-        futures = [pool.submit(copy_context().run, action) for action in actions]
+    pool = ThreadPoolExecutor(max_workers=len(actions) or 1)
+    futures = [pool.submit(copy_context().run, action) for action in actions]
+    try:
         wait(futures)
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
     failures = [error for future in futures if (error := future.exception()) is not None]
     if len(failures) == 1:
         raise failures[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from harness.checks.judgement import Check, Finding, Verdict
 from harness.measurements import FaultRecord, Measurements
+from harness.timeline import Happened
 from harness.units import NS_PER_MS, format_size
 
 # I/O that was already on the wire may still complete while the order to break is carried out.
@@ -38,13 +39,15 @@ def fault_took_effect(fault: str | None = None) -> Check:
 
 def _effect(name: str, measurements: Measurements, fault: FaultRecord) -> Finding:
     before = measurements.phases[0]
-    start, end = fault.injected_ns + _GRACE_NS, fault.healed_ns
     figures: dict[str, str] = {}
     for counters in measurements.counters:
         was = counters.between(before.start_ns, before.end_ns)
-        carried = counters.between(start, end)
-        if was is None or carried is None:
+        stretches = _stretches(measurements, fault, counters.path)
+        parts = [counters.between(*stretch) for stretch in stretches]
+        seen = [part for part in parts if part is not None]
+        if was is None or not seen:
             return Finding(name, Verdict.UNKNOWN, f"{fault.name}: no byte counters of {counters.path}")
+        carried = sum(seen)
         label = f"{counters.path} (fabric {counters.fabric})"
         figures[f"{label} before / during {fault.name}"] = f"{format_size(was)} / {format_size(carried)}"
         if was == 0:
@@ -59,6 +62,23 @@ def _effect(name: str, measurements: Measurements, fault: FaultRecord) -> Findin
         if counters.fabric not in fault.fabrics and carried == 0:
             return Finding(name, Verdict.FAIL, f"{label} did not take over during {fault.name}", figures)
     return Finding(name, Verdict.PASS, f"{fault.name}: dead paths carried nothing", figures)
+
+
+def _stretches(measurements: Measurements, fault: FaultRecord, path: str) -> list[tuple[int, int]]:
+    """The parts of a fault in which a path's counters tell what it carried.
+
+    Not the moment at which the kernel gives the path up: what was stuck on it is failed then,
+    and the block layer counts that as carried (blk_account_io_completion in block/blk-mq.c).
+    """
+    start, end = fault.injected_ns + _GRACE_NS, fault.healed_ns
+    failed = [
+        e.at_ns
+        for e in measurements.timeline
+        if e.what is Happened.PATH_FAILED and e.detail == path and start <= e.at_ns <= end
+    ]
+    if not failed:
+        return [(start, end)]
+    return [(start, failed[0] - _GRACE_NS), (failed[-1] + _GRACE_NS, end)]
 
 
 def paths_restored() -> Check:

@@ -116,9 +116,9 @@ class WorkloadConfig(Model):
     )
     block_size: Size = Field(16 * KIB, ge=4 * KIB)
     depth: int = Field(4, ge=1, le=256)
-    write_iops: int = Field(120, ge=1, description="pace of the verified writes")
-    read_iops: int = Field(80, ge=1, description="pace of the verified reads")
-    probe_iops: int = Field(125, ge=100, description="pace of the depth-1 probe")
+    write_iops: int = Field(80, ge=1, description="pace of the verified writes")
+    read_iops: int = Field(50, ge=1, description="pace of the verified reads")
+    probe_iops: int = Field(150, ge=100, description="pace of the depth-1 probe")
 
 
 class BudgetConfig(Model):

@@ -50,8 +50,8 @@ class Choice:
 
 def choose(
     wanted: Literal["auto", "kvm", "tcg"],
-    *,
     cache: Path,
+    *,
     kernel: Path | None = None,
     device: Path = DEVICE,
 ) -> Choice:
@@ -62,7 +62,7 @@ def choose(
     """
     if wanted == "tcg":
         return Choice("tcg", "emulation (TCG), as configured")
-    kvm = examine_kvm(cache=cache, kernel=kernel, device=device)
+    kvm = examine_kvm(cache, kernel=kernel, device=device)
     if kvm.usable:
         return Choice("kvm", kvm.reason)
     if wanted == "kvm":
@@ -78,7 +78,7 @@ def choose(
     )
 
 
-def examine_kvm(*, cache: Path, kernel: Path | None = None, device: Path = DEVICE) -> Kvm:
+def examine_kvm(cache: Path, *, kernel: Path | None = None, device: Path = DEVICE) -> Kvm:
     """Whether KVM runs guests here, found out by running some; 13 s at most, then remembered.
 
     Without `kernel`, the guest's kernel, only a small test program is run. The answer is kept

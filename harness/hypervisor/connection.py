@@ -183,9 +183,8 @@ def _embedded_hint(error: Exception, root: Path) -> str:
     text = str(error)
     if "Failed to parse user" in text or "Failed to parse group" in text:
         return (
-            "run as root, libvirt wants the user it was built for to exist, although it is not "
-            "used: `useradd --system --user-group --no-create-home libvirt-qemu`, or run as an "
-            "ordinary user"
+            "run as root, libvirt wants the user libvirt-qemu to exist, although it is not used "
+            "here: ./bootstrap makes it; an ordinary user does not need it"
         )
     if "acquire pid file" in text:
         return "another process has this root open; wait for it to end or use another root"

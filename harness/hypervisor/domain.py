@@ -186,7 +186,7 @@ def destroy_all(connection: Connection) -> tuple[str, ...]:
 
 
 def destroy_named(connection: Connection, names: Iterable[str]) -> None:
-    """Destroy the guests of those names, as far as they exist; for hypervisors shared with others."""
+    """Destroy the guests of those names, as far as they exist; others may share the hypervisor."""
     import libvirt
 
     for name in names:

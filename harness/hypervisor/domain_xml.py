@@ -144,13 +144,8 @@ def render(spec: DomainSpec) -> str:
     return ET.tostring(domain, encoding="unicode")
 
 
-def disk_alias(index: int) -> str:
-    """The alias of the disk at `index`; libvirt leaves a user's alias alone if it begins so."""
-    return f"ua-disk{index}"
-
-
 def nic_alias(index: int) -> str:
-    """The alias of the data NIC at `index`."""
+    """The alias of the data NIC at `index`; libvirt keeps a user's alias if it begins so."""
     return f"ua-nic{index}"
 
 
@@ -184,7 +179,7 @@ def _add_disk(devices: ET.Element, index: int, disk: Disk) -> None:
     if disk.read_only:
         _child(element, "readonly")
     _text(element, "serial", disk.serial)
-    _place(element, disk_alias(index), DISK_SLOTS[index])
+    _place(element, f"ua-disk{index}", DISK_SLOTS[index])
 
 
 def _add_nic(devices: ET.Element, index: int, nic: Nic) -> None:

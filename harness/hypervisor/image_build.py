@@ -39,7 +39,8 @@ _HOOKS = Path("/usr/share/mmdebstrap/hooks")
 
 _UNKNOWN_PACKAGE = re.compile(
     r"E: (?:Unable to locate package (?P<a>\S+)|Package '(?P<b>[^']+)' has no installation"
-    r"|Couldn't find any package by \w+ '(?P<c>[^']+)'|(?:Version|Release) '[^']+' for '(?P<d>[^']+)' was not)"
+    r"|Couldn't find any package by \w+ '(?P<c>[^']+)'"
+    r"|(?:Version|Release) '[^']+' for '(?P<d>[^']+)' was not)"
 )
 _NO_NETWORK = re.compile(r"(?:W|E|Err).*(?:resolv|Failed to fetch|connect|Network is unreachable)")
 _FULL = re.compile(
@@ -57,13 +58,7 @@ def build(recipe: Recipe, folder: Path, host_key: KeyPair, stop: threading.Event
     overlay.write_bytes(overlay_tar(recipe, host_key))
     with _scratch(folder) as scratch:
         tree = scratch / "root"
-        env = os.environ | {
-            "LC_ALL": "C",
-            "HOME": str(scratch),  # no settings of this user's own apt or dpkg
-            "PATH": f"{os.environ.get('PATH', '')}:/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin",
-            "TMPDIR": str(scratch),
-            "PATHPROOF_INIT": image_scripts.INIT,
-        }
+        env = _environment(scratch)
         try:
             run_tool(_mmdebstrap(recipe, tree, scratch, overlay), env=env, stop=stop)
             progress("making the disk")
@@ -126,7 +121,9 @@ def explain(error: BuildFailed, recipe: Recipe) -> ImageError:
     if _FULL.search(output):
         hint = f"raise size in {recipe.definition}, or free space in {tempfile.gettempdir()}"
     elif "subuid" in output or "subgid" in output or "newuidmap" in output:
-        hint = "give this user subordinate ids: `./bootstrap` does, or see subuid(5)"
+        hint = "give this user subordinate ids: usermod --add-subuids, --add-subgids; subuid(5)"
+    elif ": not found" in output:
+        hint = "`./bootstrap` installs what image builds need"
     elif _NO_NETWORK.search(output):
         hint = "is the package mirror reachable? `--mirror` or a proxy in apt's settings may help"
     return ImageError(f"{recipe.definition}: the {recipe.role} image: {error.message}", hint=hint)
@@ -139,11 +136,21 @@ def remove_scratch(folder: Path) -> None:
         return
     scratch = Path(note.read_text())
     if scratch.exists():
-        removal = ["rm", "-rf", "--one-file-system", "--", str(scratch / "root")]
-        helper = ["mmdebstrap", "--unshare-helper"] if os.geteuid() else []
-        subprocess.run([*helper, *removal], check=False, capture_output=True, timeout=120)
+        if os.geteuid() != 0 and (scratch / "root").exists():  # owned by subordinate ids
+            removal = ["mmdebstrap", "--unshare-helper", "rm", "-rf", "--", str(scratch / "root")]
+            subprocess.run(removal, env=_environment(scratch), check=False, capture_output=True)
         shutil.rmtree(scratch, ignore_errors=True)
     note.unlink()
+
+
+def _environment(scratch: Path) -> dict[str, str]:
+    return os.environ | {
+        "LC_ALL": "C",
+        "HOME": str(scratch),  # no settings of this user's own apt or dpkg
+        "PATH": f"{os.environ.get('PATH', '')}:/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin",
+        "TMPDIR": str(scratch),
+        "PATHPROOF_INIT": image_scripts.INIT,
+    }
 
 
 @contextmanager

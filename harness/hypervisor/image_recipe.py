@@ -12,6 +12,7 @@ from harness.errors import ImageError
 from harness.hypervisor import image_scripts
 from harness.topology import Role
 
+_BUILDER = ("image_build.py", "image_scripts.py")
 CMDLINE = ("root=/dev/vda", "rw", "console=ttyS0")
 
 
@@ -116,5 +117,5 @@ def _digest(data: bytes) -> str:
 
 def _digest_of_builder() -> str:
     """The code that builds is part of what determines the content."""
-    here = Path(__file__).parent
-    return _digest(b"".join(path.read_bytes() for path in sorted(here.glob("image_*.py"))))
+    folder = Path(__file__).parent
+    return _digest(b"".join((folder / name).read_bytes() for name in _BUILDER))

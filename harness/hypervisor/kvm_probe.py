@@ -75,7 +75,7 @@ def program_argv(disk: Path, accel: Literal["kvm", "tcg"]) -> list[str]:
 
 
 def kernel_argv(kernel: Path, accel: Literal["kvm", "tcg"]) -> list[str]:
-    """QEMU, booting `kernel` without a root disk: it panics when it looks for one, and QEMU ends."""
+    """QEMU, booting `kernel` without initrd or disk, so that it soon panics, which ends QEMU."""
     return [
         *_machine_argv(accel, memory_mib=256),
         *("-kernel", str(kernel)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import logging
 import shlex
 import signal
 import socket
@@ -18,6 +19,9 @@ import paramiko
 from harness.deadline import Deadline
 from harness.errors import MachineError, TimedOut
 from harness.machine.base import Machine, Process, lost
+
+# A machine that boots refuses many times; paramiko would log each with a traceback.
+logging.getLogger("paramiko").setLevel(logging.CRITICAL)
 
 _ATTEMPT_TIMEOUT_S = 8.0  # one connection attempt; a guest under TCG takes about 1 s for it
 _BANNER_TIMEOUT_S = 2.0

@@ -96,4 +96,6 @@ def to_svg(figure: Figure) -> bytes:
     """The figure as SVG without a date, in a font that every browser has a likeness of."""
     content = io.BytesIO()
     figure.savefig(content, format="svg", metadata={"Date": None, "Creator": None})
-    return content.getvalue().replace(b"'DejaVu Sans'", b"'DejaVu Sans', Verdana, Arial, sans-serif")
+    return content.getvalue().replace(
+        b"'DejaVu Sans'", b"'DejaVu Sans', Verdana, Arial, sans-serif"
+    )

@@ -13,7 +13,7 @@ _ESCAPES = str.maketrans(
 
 
 def environment_properties(environment: Mapping[str, str]) -> str:
-    """The mapping in the format of java.util.Properties.load, in its order; empty values left out."""
+    """The mapping as java.util.Properties.load reads it, in order, without empty values."""
     lines = []
     for name, value in environment.items():
         if not value:

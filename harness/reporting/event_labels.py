@@ -67,8 +67,10 @@ def place(
     ends: list[float] = []
     for label in sorted(labels, key=lambda one: one.at_s):
         at, wide = anchor(label), width(label)
-        left = min(at, right - wide)
-        row = 1 + max((p.row for p, end in zip(placed, ends, strict=True) if end > left), default=-1)
+        left = at if at + wide <= right else at - wide - 2 * gap
+        row = 1 + max(
+            (p.row for p, end in zip(placed, ends, strict=True) if end > left), default=-1
+        )
         placed.append(Placed(label, row, left))
         ends.append(left + wide + gap)
     return tuple(placed)

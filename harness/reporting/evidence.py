@@ -46,7 +46,9 @@ def attach_evidence(measurements: Measurements, findings: Iterable[Finding] = ()
             steps.attach("path states by phase", path_states_csv(measurements), "text/csv")
         if measurements.counters:
             steps.attach("bytes per path and phase", path_bytes_csv(measurements), "text/csv")
-        steps.attach("settings, budgets and clocks", settings_markdown(measurements), "text/markdown")
+        steps.attach(
+            "settings, budgets and clocks", settings_markdown(measurements), "text/markdown"
+        )
         for log in measurements.kernel_logs:
             steps.attach(f"kernel log of {log.machine}", kernel_log_text(log, measurements))
 
@@ -99,16 +101,19 @@ def settings_markdown(measurements: Measurements) -> str:
     """Effective session settings, every budget by its terms, how well the clocks are known."""
     parts = []
     if measurements.settings:
+        names = ("noop_out_interval_s", "noop_out_timeout_s", "recovery_tmo_s")
         rows = [
-            (s.fabric, *(str(n) for n in (s.noop_out_interval_s, s.noop_out_timeout_s, s.recovery_tmo_s)))
-            for s in measurements.settings
+            (one.fabric, *(str(getattr(one, name)) for name in names))
+            for one in measurements.settings
         ]
-        header = ("fabric", "noop_out_interval, s", "noop_out_timeout, s", "recovery_tmo, s")
+        header = ("fabric", *(name.removesuffix("_s") + ", s" for name in names))
         parts.append("#### Effective session settings\n\n" + _markdown(header, rows))
     for fault in measurements.faults:
         rows = [(t.name, f"{t.seconds:g}", t.source) for t in fault.budget.terms]
         rows.append(("**budget**", f"**{fault.budget.seconds:g}**", "sum"))
-        title = f"#### Budget of {fault.name} on {' and '.join(fault.fabrics)}\n\n{fault.description}"
+        title = (
+            f"#### Budget of {fault.name} on {' and '.join(fault.fabrics)}\n\n{fault.description}"
+        )
         parts.append(f"{title}\n\n" + _markdown(("term", "seconds", "read from"), rows))
     if measurements.clocks:
         axis = Axis.of(measurements)
@@ -124,7 +129,9 @@ def settings_markdown(measurements: Measurements) -> str:
         header = ("machine", "measured at, s", "ahead of the host, s", "uncertainty, ms")
         parts.append("#### Clocks\n\n" + _markdown(header, rows))
     if measurements.notes:
-        parts.append("#### Notes\n\n" + _markdown(("what", "value"), list(measurements.notes.items())))
+        parts.append(
+            "#### Notes\n\n" + _markdown(("what", "value"), list(measurements.notes.items()))
+        )
     return "\n".join(parts) or "nothing was recorded\n"
 
 

@@ -112,7 +112,7 @@ def _make_self_contained(path: Path) -> None:
 def _run(argv: list[str], folder: str, history: Path | None) -> None:
     environment = {**os.environ, "PATHPROOF_HISTORY": str(history.resolve()) if history else ""}
     try:
-        done = subprocess.run(  # noqa: S603  # our own argument list, no shell
+        done = subprocess.run(  # our own argument list, no shell
             argv, cwd=folder, env=environment, stdin=subprocess.DEVNULL,
             capture_output=True, text=True, errors="replace", timeout=TIMEOUT_S, check=False,
         )  # fmt: skip

@@ -9,9 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from matplotlib.transforms import blended_transform_factory
 
-from harness.measurements import CompletionLog, Measurements, PathCounters
+from harness.measurements import CompletionLog, Measurements, PathCounters, Stream
 from harness.reporting import canvas, series
-from harness.reporting.series import PROBE, Axis, Floats, Span
+from harness.reporting.series import Axis, Floats, Span
 from harness.units import NS_PER_MS, NS_PER_S
 
 SLOW_NS = 250 * NS_PER_MS  # an I/O as slow as this is also drawn as a line from its submission
@@ -29,14 +29,17 @@ def title(lane: Axes, text: str, *, pad: float = 4) -> None:
 
 def draw_load(lane: Axes, measurements: Measurements, axis: Axis) -> None:
     """MiB/s of every stream of the load."""
-    title(lane, "Throughput of the load, MiB/s")
     streams = series.load(measurements.streams)
+    one = f" ({_name(streams[0])})" if len(streams) == 1 else ""
+    title(lane, f"Throughput of the load{one}, MiB/s")
     for number, stream in enumerate(streams):
         colour = canvas.CURVES[number % len(canvas.CURVES)]
         dashes = canvas.DASHES[number % len(canvas.DASHES)]
         rate = series.throughput(stream.completions, axis)
         _curve(lane, rate, axis, colour=colour, dashes=dashes, filled=len(streams) == 1)
-        _beside(lane, 0.92 - 0.16 * number, f"{stream.name}, depth {stream.depth}", colour)
+        lane.plot([], [], color=colour, linestyle=dashes, label=_name(stream))
+    if len(streams) > 1:
+        lane.legend(loc="upper right", ncols=len(streams), fontsize=8.5, framealpha=0.9)
     lane.set_ylim(bottom=0)
     lane.yaxis.set_major_locator(MaxNLocator(4))
 
@@ -45,7 +48,7 @@ def draw_latency(lane: Axes, measurements: Measurements, axis: Axis) -> None:
     """Every I/O of the probe (of the longest log without one): a dot at its completion."""
     probe = measurements.probe
     log = probe.completions if probe else _longest_log(measurements)
-    title(lane, f"Latency of the {'probe' if probe else 'load'}")
+    title(lane, f"Latency of the {_name(probe) if probe else 'load'}")
     if log is None or not len(log):
         lane.text(0.5, 0.5, "no I/O was logged", transform=lane.transAxes, ha="center", va="center")
         lane.set_yticks([])
@@ -68,8 +71,6 @@ def draw_latency(lane: Axes, measurements: Measurements, axis: Axis) -> None:
     lane.yaxis.set_major_locator(LogLocator(numticks=5))
     lane.yaxis.set_minor_locator(NullLocator())
     lane.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _short_seconds(value)))
-    if probe:
-        _beside(lane, 0.92, f"{PROBE}, depth {probe.depth}", canvas.BLUE)
 
 
 def draw_path(
@@ -124,10 +125,8 @@ def _curve(
     lane.stairs(rate, axis.edges_s, baseline=None, color=colour, linewidth=1.1, linestyle=dashes)
 
 
-def _beside(lane: Axes, height: float, text: str, colour: str) -> None:
-    lane.text(
-        1.012, height, text, transform=lane.transAxes, color=colour, fontsize=8.5, va="center"
-    )
+def _name(stream: Stream) -> str:
+    return f"{stream.name}, depth {stream.depth}"
 
 
 def _longest_log(measurements: Measurements) -> CompletionLog | None:

@@ -154,7 +154,9 @@ class Progress(Listener):
         took = time.monotonic() - running.step.started_at
         row = Table.grid(padding=(0, 1))
         cells: list[RenderableType] = [
-            Spinner("dots", style="cyan") if running.depth == 1 else Text(" " * (running.depth - 1)),
+            Spinner("dots", style="cyan")
+            if running.depth == 1
+            else Text(" " * (running.depth - 1)),
             Text(running.step.title, no_wrap=True, overflow="ellipsis"),
             Text(f"{took:.1f} s", style="dim", no_wrap=True),
         ]

@@ -70,19 +70,6 @@ class Axis:
 
 
 @dataclass(frozen=True)
-class Gap:
-    """The longest time in which one stream completed nothing."""
-
-    stream: str
-    start_ns: int
-    end_ns: int
-
-    @property
-    def seconds(self) -> float:
-        return (self.end_ns - self.start_ns) / NS_PER_S
-
-
-@dataclass(frozen=True)
 class Span:
     """A stretch of time in which one path stayed in one state."""
 
@@ -127,21 +114,6 @@ def path_spans(measurements: Measurements, path: str, axis: Axis) -> tuple[Span,
         spans.append(Span(at_ns, axis.end_ns, state))
     cut = (Span(max(s.start_ns, axis.start_ns), min(s.end_ns, axis.end_ns), s.state) for s in spans)
     return tuple(s for s in cut if s.end_ns > s.start_ns)
-
-
-def longest_gap(measurements: Measurements, start_ns: int, end_ns: int) -> Gap | None:
-    """The longest gap between two completions of one stream that overlaps the stretch."""
-    best: Gap | None = None
-    for stream in measurements.streams:
-        at_ns = stream.completions.at_ns
-        if len(at_ns) < 2:
-            continue
-        before, after = at_ns[:-1], at_ns[1:]
-        lengths = np.where((after >= start_ns) & (before <= end_ns), after - before, -1)
-        longest = int(np.argmax(lengths))
-        if lengths[longest] > (0 if best is None else best.end_ns - best.start_ns):
-            best = Gap(stream.name, int(before[longest]), int(after[longest]))
-    return best
 
 
 def thin_out(at_ns: Ints, values: Ints, axis: Axis, columns: int) -> tuple[Ints, Ints]:

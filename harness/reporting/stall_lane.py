@@ -2,66 +2,68 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
 from matplotlib.axes import Axes
 
-from harness.measurements import Budget, FaultRecord, Measurements
+from harness.measurements import CompletionLog, FaultRecord, Measurements
 from harness.reporting import canvas, lanes
-from harness.reporting.series import Axis, Gap, longest_gap
+from harness.reporting.series import Axis
+from harness.stall import Stall, worst_stall
 from harness.units import format_seconds
 
 ROW = 15.0
-MOST_FAULTS = 4
+MOST_PAUSES = 4
 SHORTEST_SHADED_S = 0.2
 _TERMS = ("#f0f0f0", "#d6d6d6")
 
 
 @dataclass(frozen=True)
-class Stall:
-    """The longest gap around one fault. `allowed_from_ns` is where its budget begins to count."""
+class Pause:
+    """The longest stall of the time that belongs to one fault, or of a run without any."""
 
-    fault: FaultRecord
-    gap: Gap
-    allowed_from_ns: int
+    stall: Stall
+    fault: FaultRecord | None = None
 
-    @property
-    def budget(self) -> Budget:
-        return self.fault.budget
-
-    @property
-    def headline(self) -> str:
-        length = f"stall {format_seconds(self.gap.seconds)}"
-        if self.fault.io_stops:
-            return f"{length}, until a path was back"
-        return f"{length} of {format_seconds(self.budget.seconds)} allowed"
+    def __str__(self) -> str:
+        text = f"stall {format_seconds(self.stall.seconds)}"
+        if self.fault is None:
+            return text
+        return f"{text} of {format_seconds(self.fault.budget.seconds)} allowed"
 
 
-def stalls(measurements: Measurements) -> tuple[Stall, ...]:
-    """The stall of every fault, the longest first if there are more than can be drawn."""
-    found: list[Stall] = []
-    for fault in measurements.faults:
-        end_ns = fault.healing_confirmed_ns if fault.io_stops else fault.healed_ns
-        gap = longest_gap(measurements, fault.injected_ns, end_ns)
-        if gap is not None:
-            start_ns = max(gap.start_ns, fault.healed_ns) if fault.io_stops else gap.start_ns
-            found.append(Stall(fault, gap, start_ns))
-    if len(found) > MOST_FAULTS:
-        found.sort(key=lambda s: -s.gap.seconds)
-    return tuple(found[:MOST_FAULTS])
+def pauses(measurements: Measurements) -> tuple[Pause, ...]:
+    """One for each fault, in order; of too many faults, those with the longest stalls.
+
+    A fault's time reaches from its injection to the next one's, the first one's from the start,
+    so that the longest of all is the very stall that the check judges.
+    """
+    faults = sorted(measurements.faults, key=lambda fault: fault.injected_ns)
+    if len(faults) <= 1:
+        stall = worst_stall(measurements)
+        return (Pause(stall, next(iter(faults), None)),) if stall else ()
+    found: list[Pause] = []
+    ends = [*(int(fault.injected_ns) for fault in faults[1:]), np.iinfo(np.int64).max]
+    start_ns = 0
+    for fault, end_ns in zip(faults, ends, strict=True):
+        stall = worst_stall(_between(measurements, start_ns, end_ns))
+        if stall:
+            found.append(Pause(stall, fault))
+        start_ns = end_ns
+    longest = sorted(found, key=lambda pause: -pause.stall.seconds)[:MOST_PAUSES]
+    return tuple(pause for pause in found if pause in longest)
 
 
-def height(drawn: tuple[Stall, ...]) -> float:
+def height(drawn: tuple[Pause, ...]) -> float:
     """Points that the lane needs."""
-    return ROW * 2 * len(drawn) + 4 * (len(drawn) - 1)
+    return (2 * ROW + 4) * len(drawn) - 4
 
 
-def shade(lane: Axes, drawn: tuple[Stall, ...], axis: Axis, *, label: bool) -> None:
+def shade(lane: Axes, drawn: tuple[Pause, ...], axis: Axis, *, label: bool) -> None:
     """Show on another lane when nothing was completed; `label` writes its length there."""
-    for stall in drawn:
-        start, end = axis.seconds(stall.gap.start_ns), axis.seconds(stall.gap.end_ns)
-        if end - start < SHORTEST_SHADED_S:
-            continue
+    for stall in (pause.stall for pause in drawn if pause.stall.seconds >= SHORTEST_SHADED_S):
+        start, end = axis.seconds(stall.start_ns), axis.seconds(stall.end_ns)
         lane.axvspan(start, end, facecolor=canvas.ORANGE, alpha=0.16, linewidth=0, zorder=0)
         if label:
             lane.annotate(
@@ -70,42 +72,39 @@ def shade(lane: Axes, drawn: tuple[Stall, ...], axis: Axis, *, label: bool) -> N
                             "shrinkA": 0, "shrinkB": 0},
             )  # fmt: skip
             lane.annotate(
-                format_seconds(stall.gap.seconds), xy=((start + end) / 2, 0.5),
+                format_seconds(stall.seconds), xy=((start + end) / 2, 0.5),
                 xycoords=("data", "axes fraction"), xytext=(0, 4), textcoords="offset points",
                 ha="center", va="bottom", fontsize=8.5, fontweight="bold",
                 bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8, "alpha": 0.8},
             )  # fmt: skip
 
 
-def draw(lane: Axes, drawn: tuple[Stall, ...], axis: Axis) -> None:
+def draw(lane: Axes, drawn: tuple[Pause, ...], axis: Axis) -> None:
     """Two bars per fault: what was measured, and what was allowed, term by term."""
     lanes.title(lane, "Stall and its budget")
     lane.grid(visible=False, axis="y")
     lane.set_yticks([])
-    lane.spines["bottom"].set_visible(True)
-    step = 2 * ROW + 4
     lane.set_ylim(height(drawn), 0)
-    for number, stall in enumerate(drawn):
-        _draw_one(lane, stall, axis, number * step)
+    for number, pause in enumerate(drawn):
+        top = number * (2 * ROW + 4)
+        start = axis.seconds(pause.stall.start_ns)
+        _bar(lane, start, pause.stall.seconds, top, canvas.ORANGE)
+        measured = f"stall {format_seconds(pause.stall.seconds)}, {pause.stall.stream}"
+        _write(lane, start, start + pause.stall.seconds, top + ROW / 2, measured)
+        if pause.fault is None:
+            continue
+        at = start
+        for term_number, term in enumerate(pause.fault.budget.terms):
+            _bar(lane, at, term.seconds, top + ROW, _TERMS[term_number % 2])
+            at += term.seconds
+        _write(lane, start, at, top + 1.5 * ROW, f"budget {pause.fault.budget}")
 
 
-def _draw_one(lane: Axes, stall: Stall, axis: Axis, top: float) -> None:
-    start, end = axis.seconds(stall.gap.start_ns), axis.seconds(stall.gap.end_ns)
+def _bar(lane: Axes, start: float, length: float, top: float, colour: str) -> None:
     lane.barh(
-        top + 1, end - start, left=start, height=ROW - 3, align="edge",
-        facecolor=canvas.ORANGE, edgecolor=canvas.INK, linewidth=0.6,
+        top + 1, length, left=start, height=ROW - 3, align="edge",
+        facecolor=colour, edgecolor=canvas.INK, linewidth=0.6,
     )  # fmt: skip
-    allowed_from = axis.seconds(stall.allowed_from_ns)
-    at = allowed_from
-    for number, term in enumerate(stall.budget.terms):
-        lane.barh(
-            top + ROW + 1, term.seconds, left=at, height=ROW - 3, align="edge",
-            facecolor=_TERMS[number % 2], edgecolor=canvas.INK, linewidth=0.6,
-        )  # fmt: skip
-        at += term.seconds
-    _write(lane, start, end, top + ROW / 2, f"stall {format_seconds(stall.gap.seconds)}, {stall.gap.stream}")
-    after = ", once a path is back" if stall.fault.io_stops else ""
-    _write(lane, allowed_from, at, top + 1.5 * ROW, f"budget {stall.budget}{after}")
 
 
 def _write(lane: Axes, start: float, end: float, row: float, text: str) -> None:
@@ -116,7 +115,19 @@ def _write(lane: Axes, start: float, end: float, row: float, text: str) -> None:
         text, xy=(end if rightwards else start, row), xytext=(5 if rightwards else -5, 0),
         textcoords="offset points", ha="left" if rightwards else "right", va="center",
         fontsize=8.5, annotation_clip=False,
-        bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8, "alpha": 0.85},
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8},
     )  # fmt: skip
 
 
+def _between(measurements: Measurements, start_ns: int, end_ns: int) -> Measurements:
+    """The same, with only what was completed in a stretch of time."""
+    streams = []
+    for stream in measurements.streams:
+        log = stream.completions
+        inside = (log.at_ns >= start_ns) & (log.at_ns < end_ns)
+        cut = CompletionLog(
+            log.at_ns[inside], log.latency_ns[inside], log.offset[inside],
+            log.size[inside], log.is_write[inside], log.resolution_ns,
+        )  # fmt: skip
+        streams.append(replace(stream, completions=cut))
+    return replace(measurements, streams=tuple(streams))

@@ -13,13 +13,13 @@ from harness.measurements import Measurements
 from harness.reporting import canvas, lanes, stall_lane
 from harness.reporting.event_labels import Label, Placed, event_labels, place
 from harness.reporting.series import Axis
-from harness.reporting.stall_lane import Stall
+from harness.reporting.stall_lane import Pause
 from harness.timeline import Happened
 from harness.units import NS_PER_S, format_seconds
 
-# Points. Shown 1000 px wide, one is 1.25 px.
-WIDTH = 800.0
-LEFT, RIGHT = 58.0, 92.0
+# Points. Shown 1000 px wide, one is 1.4 px.
+WIDTH = 720.0
+LEFT, RIGHT = 50.0, 12.0
 PLOT = WIDTH - LEFT - RIGHT
 EVENTS_TOP = 36.0
 EVENT_ROW = 13.0
@@ -52,14 +52,14 @@ def render_timeline(measurements: Measurements) -> bytes:
 
 def _draw(measurements: Measurements) -> Figure:
     axis = Axis.of(measurements)
-    stalls = stall_lane.stalls(measurements)
+    pauses = stall_lane.pauses(measurements)
     labels = _place(event_labels(measurements, axis), axis)
     rows = 1 + max((placed.row for placed in labels), default=-1)
 
     # (space above for the title, height) of each lane
     sizes = [(24.0, 104.0), (24.0, 92.0)] + [(39.0, 54.0)] * len(measurements.counters)
-    if stalls:
-        sizes.append((26.0, stall_lane.height(stalls)))
+    if pauses:
+        sizes.append((26.0, stall_lane.height(pauses)))
     top = EVENTS_TOP + rows * EVENT_ROW
     figure = canvas.new_figure(WIDTH, top + sum(head + high for head, high in sizes) + FOOT)
     drawn: list[Axes] = []
@@ -77,12 +77,12 @@ def _draw(measurements: Measurements) -> Figure:
     highest = lanes.highest_path_rate(measurements, axis)
     for lane, counters in zip(drawn[2:], measurements.counters, strict=False):
         lanes.draw_path(lane, measurements, counters, axis, highest)
-    if stalls:
-        stall_lane.draw(drawn[-1], stalls, axis)
+    if pauses:
+        stall_lane.draw(drawn[-1], pauses, axis)
         for lane in drawn[:-1]:
-            stall_lane.shade(lane, stalls, axis, label=lane is drawn[0])
+            stall_lane.shade(lane, pauses, axis, label=lane is drawn[0])
     _draw_events(figure, labels, axis)
-    _headline(figure, measurements, stalls, axis)
+    _headline(figure, measurements, pauses, axis)
     return figure
 
 
@@ -123,19 +123,20 @@ def _draw_events(figure: Figure, labels: tuple[Placed, ...], axis: Axis) -> None
         line(x, y, height - FOOT, color=colour, linewidth=0.7, alpha=0.6, zorder=0.5)
         line(x, y, y, color=colour, marker=marker, markersize=5.5, linestyle="none")
         figure.text(
-            placed.left / WIDTH, 1 - (y + 3) / height, placed.label.text, fontsize=EVENT_SIZE
-        )
+            placed.left / WIDTH, 1 - (y + 3) / height, placed.label.text, fontsize=EVENT_SIZE,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5},
+        )  # fmt: skip
 
 
 def _headline(
-    figure: Figure, measurements: Measurements, stalls: tuple[Stall, ...], axis: Axis
+    figure: Figure, measurements: Measurements, pauses: tuple[Pause, ...], axis: Axis
 ) -> None:
     """What was broken and how long nothing moved; the worst, if there was more than one fault."""
     parts = [f"{f.name} on {' and '.join(f.fabrics)}" for f in measurements.faults] or ["no fault"]
     text = ", ".join(parts[:3]) + (f" and {len(parts) - 3} more" if len(parts) > 3 else "")
-    if stalls:
-        worst = max(stalls, key=lambda stall: stall.gap.seconds)
-        text += f" · {'longest ' if len(stalls) > 1 else ''}{worst.headline}"
+    if pauses:
+        worst = max(pauses, key=lambda pause: pause.stall.seconds)
+        text += f" · {'' if len(pauses) == 1 and measurements.faults else 'longest '}{worst}"
     height = figure.get_size_inches()[1] * canvas.POINTS
     y = 1 - 18 / height
     figure.text(LEFT / WIDTH, y, text, fontsize=12, fontweight="bold")

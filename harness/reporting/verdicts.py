@@ -14,13 +14,15 @@ from typing import Any
 
 import allure_commons
 import pytest
-from allure_commons.model2 import Label, Status, StatusDetails, TestResult, TestResultContainer
+from allure_commons.model2 import ExecutableItem, Label, Status, StatusDetails, TestResult
+from allure_commons.types import LabelType
 
 from harness.errors import CouldNotTell, HarnessError, VerdictFailed
+from harness.reporting.labels import title_of
 from harness.reporting.reporter import innermost
 
 LABEL = "verdict"
-PHANTOM = "::<lambda>"  # pytest 9.1 and newer: the finalizer that announces a fixture's end
+QUICK_MS = 20  # a fixture as quick as this that says nothing is not worth a line
 
 
 class Verdict(StrEnum):
@@ -64,7 +66,7 @@ class Verdicts:
     """
 
     def __init__(self) -> None:
-        self._noted: dict[str, tuple[Verdict, str]] = {}
+        self._noted: dict[str, tuple[Verdict, BaseException | None]] = {}
 
     @contextmanager
     def registered(self) -> Iterator[Verdicts]:
@@ -81,8 +83,12 @@ class Verdicts:
         """Remember what one phase of the running test said; None where it said nothing bad.
 
         The first phase that went wrong decides, but a broken promise of the storage always
-        stands. It is also left in the test's `user_properties`, where JUnit reports look.
+        stands. It is also left in the test's `user_properties`, where JUnit reports look. The
+        test gets its readable title, too.
         """
+        result = innermost(TestResult)
+        if result is not None and result.name == item.name:
+            result.name = title_of(item)
         if not report.failed:
             return None
         error = call.excinfo.value if call.excinfo else None
@@ -93,9 +99,8 @@ class Verdicts:
         for properties in (item.user_properties, report.user_properties):
             properties[:] = [(name, value) for name, value in properties if name != LABEL]
             properties.append((LABEL, verdict.value))
-        result = innermost(TestResult)
         if result is not None:
-            self._noted[result.uuid] = (verdict, describe(error) if error else "")
+            self._noted[result.uuid] = (verdict, error)
         return verdict
 
     @allure_commons.hookimpl(tryfirst=True)
@@ -104,27 +109,42 @@ class Verdicts:
         result.description = inspect.cleandoc(result.description or "") or None
         for parameter in result.parameters:
             parameter.value = _readable(str(parameter.value))
+        _keep_first_host(result)
         noted = self._noted.pop(result.uuid, None)
         if noted is None:
             return
-        verdict, message = noted
+        verdict, error = noted
         result.labels.append(Label(LABEL, verdict.value))
         result.status = _STATUS[verdict]
-        result.statusDetails = result.statusDetails or StatusDetails()
-        result.statusDetails.message = message or result.statusDetails.message
+        if error is not None:
+            details = result.statusDetails = result.statusDetails or StatusDetails()
+            details.message = describe(error)
+            if isinstance(error, VerdictFailed | CouldNotTell):
+                details.trace = None  # the checks speak for themselves, not where they were called
 
     @allure_commons.hookimpl(tryfirst=True)
     def report_container(self, container: Any) -> None:
         """Allure is about to write the set-up and clean-up of a fixture."""
-        _drop_phantoms(container)
+        container.befores[:] = [one for one in container.befores if _tells_something(one)]
+        container.afters[:] = [one for one in container.afters if _tells_something(one)]
+        for after in container.afters:
+            after.name = f"{after.name.partition('::')[0]}: clean-up"
 
 
-def _drop_phantoms(container: TestResultContainer) -> None:
-    container.afters[:] = [
-        after
-        for after in container.afters
-        if not after.name.endswith(PHANTOM) or after.steps or after.attachments
-    ]
+def _tells_something(fixture: ExecutableItem) -> bool:
+    """False for parameters, which pytest makes fixtures of, and for its own finalizers.
+
+    The latter are the entries `name::<lambda>` that pytest 9.1 and newer cause.
+    """
+    took_ms = (fixture.stop or 0) - (fixture.start or 0)
+    silent = fixture.status in {None, Status.PASSED} and took_ms < QUICK_MS
+    return bool(fixture.steps or fixture.attachments) or not silent
+
+
+def _keep_first_host(result: TestResult) -> None:
+    """Ours came with the test; allure adds the name of the machine that pytest runs on."""
+    for label in [label for label in result.labels if label.name == LabelType.HOST][1:]:
+        result.labels[:] = [other for other in result.labels if other is not label]
 
 
 def describe(error: BaseException) -> str:
@@ -160,5 +180,6 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _readable(value: str) -> str:
-    """`"<class 'harness.faults.LinkDown'>"` as allure writes a class, by its name."""
+    """A class by its name, not as `"<class 'harness.faults.LinkDown'>"`; text without quotes."""
+    value = re.sub(r"^'(.*)'$", r"\1", value)
     return re.sub(r"<class '(?:[\w<>]+\.)*(\w+)'>", r"\1", value)

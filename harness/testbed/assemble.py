@@ -75,13 +75,9 @@ def _counters(seen: Observation, path: Path) -> PathCounters:
 
 
 def _path_states(seen: Observation, paths: Sequence[Path]) -> Iterator[PathStates]:
-    """Only where something changed, and the last sample."""
-    previous: Mapping[str, str] | None = None
-    for number, sample in enumerate(seen.samples):
+    for sample in seen.samples:
         states = {p.name: sample.paths.get(p.device, "missing") for p in paths}
-        if states != previous or number == len(seen.samples) - 1:
-            yield PathStates(seen.clock.to_host(sample.machine_ns), states)
-        previous = states
+        yield PathStates(seen.clock.to_host(sample.machine_ns), states)
 
 
 def _events(raw: Raw, streams: Sequence[Stream]) -> Iterator[Event]:

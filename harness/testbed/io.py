@@ -155,11 +155,13 @@ class IoSession:
         writes = result.writes()
         if writes is None:
             return None
-        area = next(job.area for job in self._jobs if job.verified and job.kind.writes)
-        block_size = next(job.block_size for job in self._jobs if job.verified and job.kind.writes)
+        testbed = self._testbed
         with step("Read back everything acknowledged", Spent.IO):
             return read_back(
-                self._testbed.machine(Role.INITIATOR), self._testbed.initiator.device, area, block_size, writes
+                testbed.machine(Role.INITIATOR),
+                testbed.initiator.device,
+                testbed.config.workload.block_size,
+                writes,
             )
 
     def _assemble(self, result: RunResult, back: ReadBack | None) -> Measurements:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from harness.errors import WorkloadError
 from harness.measurements import BlockFinding, CompletionLog, ReadBack
 from harness.units import NS_PER_MS
@@ -33,19 +35,24 @@ def parse_found(text: str) -> dict[int, FoundBlock]:
     return found
 
 
+def acknowledged(log: CompletionLog) -> dict[int, int]:
+    """Offset -> when its last acknowledged write was submitted (ns), by ascending offset."""
+    writes = log.is_write
+    order = np.argsort(log.at_ns[writes], kind="stable")
+    offsets = log.offset[writes][order]
+    submitted = (log.at_ns - log.latency_ns)[writes][order]
+    return dict(sorted(zip(offsets.tolist(), submitted.tolist(), strict=True)))
+
+
 def compare(log: CompletionLog, found: Mapping[int, FoundBlock]) -> ReadBack:
     """Every block whose last write was acknowledged must be there, whole, in place and that new.
 
     `log` and `found` are on the same clock (that of the machine that ran fio).
     """
-    submitted = log.at_ns - log.latency_ns
-    last_write: dict[int, int] = {}
-    for index in log.is_write.nonzero()[0]:
-        offset = int(log.offset[index])
-        last_write[offset] = max(last_write.get(offset, 0), int(submitted[index]))
+    last_write = acknowledged(log)
     findings = []
     checked = 0
-    for offset, since_ns in sorted(last_write.items()):
+    for offset, since_ns in last_write.items():
         block = found.get(offset)
         if block is None:
             continue

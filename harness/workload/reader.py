@@ -1,9 +1,9 @@
 """Reads back what fio wrote. Runs on the initiator by itself: Python 3.7, no imports but the
 standard library. Reads bypass the page cache (O_DIRECT).
 
-    python3 reader.py DEVICE OFFSET SIZE BLOCK_SIZE
+    python3 reader.py DEVICE BLOCK_SIZE < OFFSETS
 
-prints a line per block: `OFFSET PROBLEM TIME`, where PROBLEM is `ok`, `blank` (all zero),
+takes the blocks' offsets, ascending, one a line, and prints a line per block: `OFFSET PROBLEM TIME`, where PROBLEM is `ok`, `blank` (all zero),
 `no-header`, `misdirected` (it says it belongs elsewhere), `torn` (its checksum does not match),
 or `unreadable:ERRNO`; TIME is when fio wrote it, in ns of CLOCK_MONOTONIC, or 0.
 
@@ -36,23 +36,32 @@ def inspect(block, offset):
     return "ok", at_ns
 
 
+def stretches(offsets, block_size):
+    """Runs of adjacent blocks, each as (offset, size) and no longer than CHUNK."""
+    start = end = None
+    for offset in offsets:
+        if offset != end or end - start >= CHUNK:
+            if start is not None:
+                yield start, end - start
+            start = offset
+        end = offset + block_size
+    if start is not None:
+        yield start, end - start
+
+
 def main():
-    device, (offset, size, block_size) = sys.argv[1], map(int, sys.argv[2:])
+    device, block_size = sys.argv[1], int(sys.argv[2])
     fd = os.open(device, os.O_RDONLY | os.O_DIRECT)
-    chunk = max(CHUNK // block_size, 1) * block_size
-    buffer = mmap.mmap(-1, chunk)  # O_DIRECT wants page-aligned memory
-    for start in range(offset, offset + size, chunk):
-        wanted = min(chunk, offset + size - start)
-        lines = []
+    buffer = mmap.mmap(-1, CHUNK + block_size)  # O_DIRECT wants page-aligned memory
+    for start, size in stretches(map(int, sys.stdin), block_size):
         try:
-            got = os.preadv(fd, [memoryview(buffer)[:wanted]], start)
+            got, problem = os.preadv(fd, [memoryview(buffer)[:size]], start), "unreadable:short"
         except OSError as error:
-            got = 0
-            lines = ["%d unreadable:%d 0" % (at, error.errno) for at in range(start, start + wanted, block_size)]
-        for inside in range(0, got - block_size + 1, block_size):
-            problem, at_ns = inspect(buffer[inside : inside + block_size], start + inside)
-            lines.append("%d %s %d" % (start + inside, problem, at_ns))
-        print("\n".join(lines), flush=True)
+            got, problem = 0, "unreadable:%d" % (error.errno or 0)
+        for inside in range(0, size, block_size):
+            block = buffer[inside : inside + block_size]
+            found = inspect(block, start + inside) if inside + block_size <= got else (problem, 0)
+            print("%d %s %d" % (start + inside, *found))
 
 
 if __name__ == "__main__":

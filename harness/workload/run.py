@@ -12,8 +12,8 @@ from harness.errors import CommandFailed, CommandTimedOut, WorkloadError
 from harness.machine import Completed, Machine, Process
 from harness.measurements import CompletionLog, FioErrors, ReadBack, Stream
 from harness.observe import Clock
-from harness.workload.job import Area, Job, render_job_file
-from harness.workload.ledger import compare, parse_found
+from harness.workload.job import Job, render_job_file
+from harness.workload.ledger import acknowledged, compare, parse_found
 from harness.workload.report import FioReport, count_verify_errors, parse_latency_log, parse_report
 
 FOLDER = "/run/pathproof/fio"
@@ -135,10 +135,13 @@ class FioRun:
         return f"exit status {done.status}; {done.stderr.strip()} {said[: said.find('{')].strip()}"
 
 
-def read_back(machine: Machine, device: str, area: Area, block_size: int, log: CompletionLog) -> ReadBack:
-    """Read a whole area bypassing caches, and compare it with what was acknowledged."""
+def read_back(machine: Machine, device: str, block_size: int, log: CompletionLog) -> ReadBack:
+    """Read every block whose write was acknowledged, bypassing caches, and compare."""
     source = files("harness.workload").joinpath("reader.py").read_text()
-    numbers = [str(n) for n in (area.offset, area.size, block_size)]
-    done = machine.run(["python3", "-I", "-S", "-c", source, device, *numbers], timeout_s=_READ_BACK_TIMEOUT_S)
+    offsets = "".join(f"{offset}\n" for offset in acknowledged(log))
+    done = machine.run(
+        ["python3", "-I", "-S", "-c", source, device, str(block_size)],
+        stdin=offsets.encode(),
+        timeout_s=_READ_BACK_TIMEOUT_S,
+    )
     return compare(log, parse_found(done.stdout))
-

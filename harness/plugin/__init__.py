@@ -1,0 +1,39 @@
+"""pytest: options, hooks and fixtures. Wiring, no logic.
+
+`conftest.py` loads it. Fixtures for suites: `testbed`, `judge`, `seed`, and the parameter
+`fabric`, which runs a test once per fabric of the testbed.
+"""
+
+from harness.plugin.fixtures import Judge, judge, seed, testbed, testbeds
+from harness.plugin.hooks import (
+    pytest_addoption,
+    pytest_collection_modifyitems,
+    pytest_configure,
+    pytest_generate_tests,
+    pytest_keyboard_interrupt,
+    pytest_report_header,
+    pytest_report_teststatus,
+    pytest_runtest_makereport,
+    pytest_sessionfinish,
+    pytest_terminal_summary,
+    pytest_unconfigure,
+)
+
+__all__ = [
+    "Judge",
+    "judge",
+    "pytest_addoption",
+    "pytest_collection_modifyitems",
+    "pytest_configure",
+    "pytest_generate_tests",
+    "pytest_keyboard_interrupt",
+    "pytest_report_header",
+    "pytest_report_teststatus",
+    "pytest_runtest_makereport",
+    "pytest_sessionfinish",
+    "pytest_terminal_summary",
+    "pytest_unconfigure",
+    "seed",
+    "testbed",
+    "testbeds",
+]

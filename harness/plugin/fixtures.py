@@ -1,0 +1,67 @@
+"""What suites ask for."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from typing import Protocol
+
+import pytest
+
+from harness.checks import Check, Judgement
+from harness.checks import judge as run_checks
+from harness.measurements import Measurements
+from harness.plugin.run import KEY
+from harness.reporting.evidence import attach_evidence
+from harness.steps import Spent, attach, step
+from harness.testbed import Testbed
+from harness.testbed.lease import Testbeds
+
+
+class Judge(Protocol):
+    """`harness.checks.judge`, with all evidence attached to the report before anything is required."""
+
+    def __call__(self, measurements: Measurements, *checks: Check) -> Judgement: ...
+
+
+@pytest.fixture(scope="session")
+def testbeds(pytestconfig: pytest.Config) -> Iterator[Testbeds]:
+    """The run's supply of testbeds."""
+    run = pytestconfig.stash[KEY]
+    with Testbeds(run.config) as supply:
+        yield supply
+        if run.failed and pytestconfig.getoption("keep_on_failure") and (name := supply.keep()):
+            print(f"\nkept: {name}; `pathproof ssh {name} initiator` looks inside")  # noqa: T201
+
+
+@pytest.fixture
+def testbed(testbeds: Testbeds, pytestconfig: pytest.Config) -> Testbed:
+    """A testbed that is whole: every path active, nothing broken."""
+    ready = testbeds.ready()
+    pytestconfig.stash[KEY].note_environment(ready.environment)
+    return ready
+
+
+@pytest.fixture
+def judge() -> Judge:
+    """Runs checks over the measurements of this test."""
+    def judged(measurements: Measurements, *checks: Check) -> Judgement:
+        with step("Judge", Spent.JUDGING):
+            judgement = run_checks(measurements, *checks)
+            for finding in judgement.findings:
+                with step(f"{finding.check}: {finding.verdict}: {finding.message}"):
+                    pass
+        with step("Evidence", Spent.REPORTING):
+            attach_evidence(measurements, judgement.findings)
+            for name, text in measurements.notes.items():
+                kind = "application/json" if name == "fio report" else "text/plain"
+                attach(name, text, kind)
+        return judgement
+
+    return judged
+
+
+@pytest.fixture
+def seed(request: pytest.FixtureRequest) -> int:
+    """The seed of this test's random I/O: another for each test, the same in every run."""
+    return zlib.crc32(request.node.nodeid.encode()) & 0x7FFFFFFF

@@ -1,0 +1,97 @@
+"""Things done at once."""
+
+import threading
+from collections.abc import Callable
+from contextvars import ContextVar
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.concurrency import side_by_side
+from harness.steps import Spent, Step, step
+
+
+def returning(value: int) -> Callable[[], int]:
+    """An action that returns `value`."""
+    return lambda: value
+
+
+def raising(error: BaseException) -> Callable[[], int]:
+    """An action that raises `error`."""
+
+    def action() -> int:
+        raise error
+
+    return action
+
+
+@given(st.lists(st.integers(), max_size=8))
+def test_results_come_in_the_order_of_the_actions(values: list[int]) -> None:
+    """Whichever ends first; nothing to do gives nothing."""
+    assert side_by_side(*(returning(value) for value in values)) == values
+
+
+def test_actions_really_run_at_the_same_time() -> None:
+    """Each waits here for all the others to arrive."""
+    together = threading.Barrier(4, timeout=10)
+    assert sorted(side_by_side(*[together.wait] * 4)) == [0, 1, 2, 3]
+
+
+def test_one_failure_is_raised_as_it_is() -> None:
+    """Its type is what the caller catches."""
+    error = OSError("no such device")
+    with pytest.raises(OSError, match="no such device") as caught:
+        side_by_side(returning(1), raising(error), returning(2))
+    assert caught.value is error
+
+
+def test_several_failures_are_all_raised() -> None:
+    """None hides another."""
+    first, second = OSError("a"), RuntimeError("b")
+    with pytest.raises(ExceptionGroup) as caught:
+        side_by_side(raising(first), returning(1), raising(second))
+    assert caught.value.exceptions == (first, second)
+
+
+def test_a_failure_does_not_cut_the_others_short() -> None:
+    """They are waited for, so that nothing runs on behind the caller's back."""
+    failed, finished = threading.Event(), threading.Event()
+
+    def fail() -> None:
+        failed.set()
+        raise OSError("early")
+
+    def finish() -> None:
+        assert failed.wait(10)
+        finished.set()
+
+    with pytest.raises(OSError, match="early"):
+        side_by_side(fail, finish)
+    assert finished.is_set()
+
+
+def test_steps_begun_inside_belong_to_the_step_around_the_call() -> None:
+    """So that the report shows them there and the bill knows whose time it was."""
+
+    def work() -> Step:
+        with step("inside") as inside:
+            return inside
+
+    with step("around", Spent.CONFIGURATION) as around:
+        inner = side_by_side(work, work)
+    assert [one.parent for one in inner] == [around, around]
+    assert [one.spent_on for one in inner] == [Spent.CONFIGURATION] * 2
+
+
+def test_actions_do_not_disturb_each_others_context() -> None:
+    """What one sets, neither the others nor the caller see."""
+    mark: ContextVar[int] = ContextVar("mark", default=0)
+
+    def set_mark() -> int:
+        seen = mark.get()
+        mark.set(seen + 1)
+        return seen
+
+    assert side_by_side(set_mark, set_mark, set_mark) == [0, 0, 0]
+    assert mark.get() == 0

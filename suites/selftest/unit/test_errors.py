@@ -1,0 +1,117 @@
+"""What went wrong, and whose fault it is."""
+
+import inspect
+import shlex
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness import errors
+from harness.errors import (
+    CommandFailed,
+    CommandTimedOut,
+    CouldNotTell,
+    HarnessError,
+    MachineError,
+    TimedOut,
+    VerdictFailed,
+    describe_command,
+)
+
+ALL_ERRORS = [
+    error
+    for _, error in inspect.getmembers(errors, inspect.isclass)
+    if issubclass(error, BaseException) and error.__module__ == errors.__name__
+]
+
+failed = CommandFailed(
+    machine="initiator",
+    argv=["iscsiadm", "-m", "node", "-o", "a b"],
+    status=21,
+    stdout="",
+    stderr="iscsiadm: No records found\n",
+    elapsed_s=0.25,
+    hint="run the discovery first",
+)
+
+
+@pytest.mark.parametrize("error", ALL_ERRORS)
+def test_every_error_belongs_to_exactly_one_family(error: type[BaseException]) -> None:
+    """A broken lab must never pass for broken storage, nor the other way round."""
+    assert issubclass(error, HarnessError) != issubclass(error, VerdictFailed)
+
+
+@pytest.mark.parametrize("error", ALL_ERRORS)
+def test_only_a_verdict_is_an_assertion(error: type[BaseException]) -> None:
+    """Pytest calls an assertion a failure and anything else an error."""
+    assert issubclass(error, AssertionError) == issubclass(error, VerdictFailed)
+
+
+def test_not_being_able_to_tell_says_nothing_about_the_storage() -> None:
+    """It is the lab that could not see."""
+    assert issubclass(CouldNotTell, HarnessError)
+
+
+def test_a_command_that_did_not_end_can_be_caught_as_a_timeout() -> None:
+    """Whoever handles timeouts handles those of commands."""
+    assert issubclass(CommandTimedOut, TimedOut)
+    assert issubclass(CommandFailed, MachineError)
+
+
+def test_a_hint_follows_the_message_on_its_own_line() -> None:
+    """And is there separately for whoever renders it."""
+    error = HarnessError("no space left in /var/tmp", hint="free 2 GiB")
+    assert str(error) == "no space left in /var/tmp\nhint: free 2 GiB"
+    assert (error.message, error.hint) == ("no space left in /var/tmp", "free 2 GiB")
+
+
+def test_without_a_hint_there_is_only_the_message() -> None:
+    """No empty hint."""
+    assert str(HarnessError("no space left")) == "no space left"
+
+
+def test_a_failed_command_says_where_what_how_long_and_why() -> None:
+    """Machine, command that can be pasted, exit status, elapsed time, both streams, a way out."""
+    assert str(failed).splitlines() == [
+        "initiator: iscsiadm -m node -o 'a b'",
+        "  exit status 21 after 0.2 s",
+        "  stderr: iscsiadm: No records found",
+        "hint: run the discovery first",
+    ]
+
+
+def test_a_failed_command_carries_its_facts_as_data() -> None:
+    """So that nobody needs to parse the message."""
+    assert (failed.machine, failed.status, failed.elapsed_s) == ("initiator", 21, 0.25)
+    assert failed.argv == ("iscsiadm", "-m", "node", "-o", "a b")
+    assert failed.stderr == "iscsiadm: No records found\n"
+
+
+def test_a_command_that_was_killed_keeps_what_it_printed() -> None:
+    """What it said before it hung is often the explanation."""
+    error = CommandTimedOut(
+        machine="target", argv=["targetcli"], stdout="/> ", stderr="", elapsed_s=30.04
+    )
+    assert str(error) == "target: targetcli\n  no end in time after 30.0 s\n  stdout: />"
+    assert error.stdout == "/> "
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=["C", "Z"])), min_size=1))
+def test_a_described_command_can_be_pasted_into_a_shell(argv: list[str]) -> None:
+    """Quoting gives back the same arguments."""
+    first = describe_command("exit status 1", "m", argv, "", "", 1.0).splitlines()[0]
+    assert shlex.split(first.removeprefix("m: ")) == argv
+
+
+@given(st.integers(0, 200), st.integers(0, 200))
+def test_a_long_output_is_cut_to_its_last_lines(out: int, err: int) -> None:
+    """Twenty lines of each stream: the end is where the reason stands."""
+    stdout = "".join(f"out {number}\n" for number in range(out))
+    stderr = "".join(f"err {number}\n" for number in range(err))
+    lines = describe_command("exit status 1", "m", ["x"], stdout, stderr, 1.0).splitlines()
+    assert len(lines) == 2 + min(out, 20) + min(err, 20)
+    if out:
+        assert f"  stdout: out {out - 1}" in lines
+    if err:
+        assert lines[-1] == f"  stderr: err {err - 1}"

@@ -1,0 +1,163 @@
+"""KVM or emulation: the choice and its proof."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from harness.errors import HypervisorError
+from harness.hypervisor import kvm_probe
+from harness.hypervisor.accel import choose, examine_kvm
+
+
+class Probes:
+    """Stand-ins for both probes; `asked` lists the calls."""
+
+    def __init__(self) -> None:
+        self.program: str | None = None
+        self.guest_kernel: str | None = None
+        self.asked: list[str] = []
+
+    def program_problem(self) -> str | None:
+        self.asked.append("program")
+        return self.program
+
+    def kernel_problem(self, kernel: Path) -> str | None:
+        self.asked.append(kernel.name)
+        return self.guest_kernel
+
+
+@pytest.fixture
+def probes(monkeypatch: pytest.MonkeyPatch) -> Probes:
+    stand_ins = Probes()
+    monkeypatch.setattr(kvm_probe, "program_problem", stand_ins.program_problem)
+    monkeypatch.setattr(kvm_probe, "kernel_problem", stand_ins.kernel_problem)
+    return stand_ins
+
+
+@pytest.fixture
+def device(tmp_path: Path) -> Path:
+    file = tmp_path / "kvm"
+    file.touch(0o600)
+    return file
+
+
+@pytest.fixture
+def kernel(tmp_path: Path) -> Path:
+    file = tmp_path / "vmlinuz"
+    file.write_bytes(b"one")
+    return file
+
+
+def test_kvm_that_runs_the_guest_kernel_is_chosen_and_asked_only_once(
+    probes: Probes, device: Path, kernel: Path, tmp_path: Path
+) -> None:
+    for _ in range(2):
+        choice = choose("auto", tmp_path / "cache", kernel=kernel, device=device)
+        assert (choice.accel, choice.warning) == ("kvm", None)
+    assert probes.asked == ["program", "vmlinuz"]
+
+
+def test_another_guest_kernel_is_tried_anew(
+    probes: Probes, device: Path, kernel: Path, tmp_path: Path
+) -> None:
+    examine_kvm(tmp_path / "cache", kernel=kernel, device=device)
+    kernel.write_bytes(b"two")
+    examine_kvm(tmp_path / "cache", kernel=kernel, device=device)
+    assert probes.asked == ["program", "vmlinuz", "vmlinuz"]
+
+
+def test_changed_permissions_of_the_device_are_tried_anew(
+    probes: Probes, device: Path, tmp_path: Path
+) -> None:
+    examine_kvm(tmp_path / "cache", device=device)
+    device.chmod(0o660)
+    examine_kvm(tmp_path / "cache", device=device)
+    assert probes.asked == ["program", "program"]
+
+
+def test_without_a_guest_kernel_a_good_answer_is_not_called_proven(
+    probes: Probes, device: Path, tmp_path: Path
+) -> None:
+    kvm = examine_kvm(tmp_path / "cache", device=device)
+    assert kvm.usable
+    assert not kvm.proven
+    assert "not tried yet" in kvm.reason
+
+
+@pytest.mark.parametrize("broken", ["program", "guest_kernel"])
+def test_auto_falls_back_with_a_warning_that_says_why(
+    probes: Probes, device: Path, kernel: Path, tmp_path: Path, broken: str
+) -> None:
+    setattr(probes, broken, "does not run it (hung for 8 s)")
+    choice = choose("auto", tmp_path / "cache", kernel=kernel, device=device)
+    assert choice.accel == "tcg"
+    assert choice.warning is not None
+    assert f"KVM: {device} is present but does not run it (hung for 8 s)" in choice.warning
+
+
+def test_kvm_demanded_where_it_does_not_work_is_an_error_with_a_way_out(
+    probes: Probes, device: Path, tmp_path: Path
+) -> None:
+    probes.program = "does not run it"
+    with pytest.raises(HypervisorError, match="does not run it\nhint: 'auto' or 'tcg'"):
+        choose("kvm", tmp_path / "cache", device=device)
+
+
+def test_a_missing_device_is_named_without_trying_anything(probes: Probes, tmp_path: Path) -> None:
+    choice = choose("auto", tmp_path / "cache", device=tmp_path / "no-kvm")
+    assert choice.accel == "tcg"
+    assert "no-kvm is missing" in choice.reason
+    assert probes.asked == []
+
+
+@pytest.mark.parametrize(
+    ("mode", "advice"), [(0o660, "add yourself to the group"), (0o600, "0600")]
+)
+def test_a_device_that_others_own_says_what_to_do(
+    probes: Probes,
+    device: Path,
+    tmp_path: Path,
+    mode: int,
+    advice: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    device.chmod(mode)
+    refuse: Callable[..., bool] = lambda *_: False  # noqa: E731
+    monkeypatch.setattr("harness.hypervisor.accel.os.access", refuse)
+    kvm = examine_kvm(tmp_path / "cache", device=device)
+    assert not kvm.usable
+    assert advice in kvm.reason
+    assert probes.asked == []
+
+
+def test_emulation_asked_for_is_taken_without_a_look_at_kvm(probes: Probes, tmp_path: Path) -> None:
+    assert choose("tcg", tmp_path).accel == "tcg"
+    assert probes.asked == []
+
+
+def test_an_unreadable_cache_only_costs_time(probes: Probes, device: Path, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    examine_kvm(cache, device=device)
+    next(cache.glob("kvm-*.json")).write_text("{")
+    assert examine_kvm(cache, device=device).usable
+    assert probes.asked == ["program", "program"]
+
+
+def test_the_boot_sector_is_one() -> None:
+    assert len(kvm_probe.boot_sector()) == 512
+    assert kvm_probe.boot_sector()[-2:] == b"\x55\xaa"
+
+
+def test_the_test_program_runs_to_its_end_under_emulation(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kvm_probe, "PROGRAM_TIMEOUT_S", 30.0)
+    assert kvm_probe.program_problem("tcg") is None
+
+
+def test_a_kernel_that_is_none_is_told_from_one_that_hangs(tmp_path: Path) -> None:
+    kernel = tmp_path / "vmlinuz"
+    kernel.write_bytes(b"not a kernel" * 100)
+    assert "invalid kernel header" in (kvm_probe.kernel_problem(kernel, "tcg") or "")

@@ -1,0 +1,201 @@
+"""Real QEMU under libvirt's embedded driver, paused, without a system to boot.
+
+A process can open one embedded root in its life, so each story is told by a process of its
+own, which prints what it saw.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import harness
+from harness.errors import HypervisorError
+from harness.hypervisor.connection import EMBEDDED, LONGEST_ROOT, connect
+from harness.hypervisor.domain import _names_a_taken_port
+from harness.hypervisor.sweep import sweep
+
+PROLOGUE = """
+import json, os, signal, sys
+from dataclasses import replace
+from pathlib import Path
+from harness.errors import HypervisorError
+from harness.hypervisor.connection import EMBEDDED, connect
+from harness.hypervisor.domain import PortTaken, running, start
+from harness.hypervisor.domain_xml import DomainSpec, Nic, UdpCable
+from harness.hypervisor.ports import lease_ports
+
+root, capabilities = Path(sys.argv[1]), Path(sys.argv[2])
+NEAR, FAR = "52:54:00:00:00:0a", "52:54:00:00:00:0b"
+
+def spec(name, ports):
+    return DomainSpec(
+        name=name, uuid="3b0b3ea0-1f0c-4d2a-9f0a-0d8f5b0e6a01", accel="tcg", cpus=1,
+        memory_bytes=16 << 20, kernel=root / "kernel", initrd=None, cmdline="", disks=(),
+        nics=(Nic(NEAR, UdpCable(*ports[:2]), 9000), Nic(FAR, UdpCable(*ports[1::-1]))),
+        ssh_port=ports[2], management_mac="52:54:00:00:00:0c", console_log=root / "console.log",
+    )
+
+def connected():
+    return connect(EMBEDDED, root, capabilities_cache=capabilities)
+
+def message(action):
+    try:
+        action()
+    except HypervisorError as error:
+        return [type(error).__name__, str(error)]
+"""
+
+LINKS_AND_ERRORS = """
+with lease_ports(6) as ports, connected() as connection:
+    with running(connection, spec("one", ports), paused=True) as domain:
+        pid = domain.pid
+        links = [(domain.link_state(NEAR), domain.link_state(FAR))]
+        for up in (False, True):
+            domain.set_link(NEAR, up=up)
+            links.append((domain.link_state(NEAR), domain.link_state(FAR)))
+        paused = not domain.is_running
+        domain.resume()
+        resumed = domain.is_running
+        domain.pause()
+        twin = replace(spec("two", ports), uuid="3b0b3ea0-1f0c-4d2a-9f0a-0d8f5b0e6a02")
+        taken = message(lambda: start(connection, twin, paused=True))
+        unbootable = replace(spec("two", ports[3:]), uuid=twin.uuid, kernel=root / "none")
+        refused = message(lambda: start(connection, unbootable, paused=True))
+        unknown = message(lambda: domain.set_link("52:54:00:00:00:ff", up=False))
+    domain.destroy()
+    with connect(EMBEDDED, root) as again:
+        same_root = again.versions
+other_root = message(lambda: connect(EMBEDDED, root.parent / "other").__enter__())
+print(json.dumps(dict(
+    pid=pid, links=links, paused=paused, resumed=resumed, taken=taken, refused=refused,
+    unknown=unknown, ended=domain.pid is None and not domain.is_running,
+    same_root=same_root, other_root=other_root,
+)))
+"""
+
+KILLED = """
+with lease_ports(3) as ports, connected() as connection:
+    print(json.dumps(start(connection, spec("left-behind", ports), paused=True).pid), flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.fixture
+def root() -> Iterator[Path]:
+    """A short path, whatever TMPDIR is; with a file that QEMU takes for a kernel."""
+    directory = Path(tempfile.mkdtemp(prefix="pathproof-", dir="/tmp"))
+    directory.joinpath("kernel").write_bytes(empty_kernel())
+    yield directory
+    shutil.rmtree(directory)
+
+
+@pytest.fixture(scope="session")
+def capabilities(pytestconfig: pytest.Config) -> Path:
+    assert pytestconfig.cache is not None
+    return Path(pytestconfig.cache.mkdir("libvirt-capabilities"))
+
+
+def empty_kernel() -> bytes:
+    """A bzImage's header (Documentation/arch/x86/boot.rst) and no code."""
+    image = bytearray(4096)
+    image[0x1F1] = 1  # sectors of the setup code, besides the first
+    image[0x202:0x208] = b"HdrS\x0c\x02"  # protocol 2.12
+    image[0x211] = 1  # loaded high
+    return bytes(image)
+
+
+def tell(story: str, *arguments: Path, status: int = 0) -> Any:
+    done = subprocess.run(
+        [sys.executable, "-c", PROLOGUE + story, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        cwd=Path(harness.__file__).parent.parent,
+    )
+    assert done.returncode == status, done.stdout + done.stderr
+    assert not done.stderr, "libvirt must not write to standard error"
+    return json.loads(done.stdout)
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return "qemu" in Path(f"/proc/{pid}/cmdline").read_text()
+    except OSError:
+        return False
+
+
+def test_a_guest_is_cabled_started_refused_a_twin_and_gone(root: Path, capabilities: Path) -> None:
+    saw = tell(LINKS_AND_ERRORS, root, capabilities)
+    assert saw["links"] == [[True, True], [False, True], [True, True]]
+    assert saw["paused"]
+    assert saw["resumed"]
+    assert saw["taken"][0] == "PortTaken"
+    assert saw["refused"][0] == "HypervisorError"
+    assert f"{root}/none" in saw["refused"][1]
+    assert "there are 52:54:00:00:00:0a, 52:54:00:00:00:0b" in saw["unknown"][1]
+    assert saw["ended"]
+    assert not is_alive(saw["pid"])
+    assert [file.name for file in root.glob("run/qemu/*.pid")] == ["driver.pid"]
+    assert not list(root.glob("run/qemu/*.xml"))
+    assert set(saw["same_root"]) == {"libvirt", "QEMU"}
+    assert "one in the life of a process" in saw["other_root"][1]
+    assert list(capabilities.glob("*.xml"))
+
+
+def test_a_guest_left_behind_by_a_killed_run_is_swept_away(root: Path, capabilities: Path) -> None:
+    pid = tell(KILLED, root, capabilities, status=-signal.SIGKILL)
+    try:
+        assert is_alive(pid)
+        assert sweep(root) == ("left-behind",)
+        assert not is_alive(pid)
+        assert sweep(root) == ()
+    finally:
+        if is_alive(pid):
+            os.kill(pid, signal.SIGKILL)
+
+
+def test_a_root_too_deep_for_sockets_is_refused_before_libvirt_sees_it(tmp_path: Path) -> None:
+    deep = tmp_path / ("x" * LONGEST_ROOT)
+    with pytest.raises(HypervisorError, match="shorter path"), connect(EMBEDDED, deep):
+        pass
+
+
+def test_a_hypervisor_that_never_answers_is_named(tmp_path: Path) -> None:
+    """A listener that accepts and stays silent, as a host behind a full queue does."""
+    import socket
+
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(tmp_path / "s"))
+        silent.listen()
+        uri = f"qemu+unix:///system?socket={tmp_path}/s"
+        with (
+            pytest.raises(HypervisorError, match="no answer from libvirt within 1 s") as caught,
+            connect(uri, tmp_path, timeout_s=1),
+        ):
+            pass
+    assert uri in str(caught.value)
+    assert "virsh --connect" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("text", "taken"),
+    [
+        ("Could not set up host forwarding rule 'tcp:127.0.0.1:20005-:22'", True),
+        ("can't bind ip=127.0.0.1 to socket: Address already in use", True),
+        ("qemu: could not open kernel file '/none': No such file or directory", False),
+    ],
+)
+def test_a_taken_port_is_told_from_other_failures(text: str, taken: bool) -> None:
+    assert _names_a_taken_port(text) is taken

@@ -1,0 +1,109 @@
+"""Image definitions: the shipped one is sound, and mistakes are named."""
+
+from pathlib import Path
+
+import pytest
+
+from harness.config.image import IMAGES, ImageDefinition, load_image
+from harness.errors import ConfigError
+
+GOOD = 'suite = "bookworm"\nkernel = "linux-image-cloud-amd64"\n'
+
+
+def definition(folder: Path, text: str) -> ImageDefinition:
+    file = folder / "own.toml"
+    file.write_text(text)
+    return load_image(str(file))
+
+
+def complaint(folder: Path, text: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        definition(folder, text)
+    assert str(folder / "own.toml") in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("file", sorted(IMAGES.glob("*.toml")), ids=lambda file: file.stem)
+def test_every_shipped_definition_is_valid(file: Path) -> None:
+    assert load_image(file.stem).name == file.stem
+
+
+def test_every_shipped_file_is_used_by_a_definition() -> None:
+    used = {
+        image.resolve(added.source)
+        for image in map(load_image, (file.stem for file in IMAGES.glob("*.toml")))
+        for added in image.files
+    }
+    assert used == {file for file in (IMAGES / "files").rglob("*") if file.is_file()}
+
+
+def test_nothing_that_logs_in_by_itself_is_enabled() -> None:
+    enabled = load_image("debian-12").services.enable
+    assert enabled == ("pathproof-network.service", "ssh.service")
+
+
+def test_a_minimal_definition_is_enough(tmp_path: Path) -> None:
+    image = definition(tmp_path, GOOD)
+    assert image.packages.base == ()
+    assert image.architecture is None
+    assert image.file == tmp_path / "own.toml"
+
+
+def test_relative_paths_start_at_the_definition(tmp_path: Path) -> None:
+    assert definition(tmp_path, GOOD).resolve("a/b.deb") == tmp_path / "a/b.deb"
+
+
+def test_an_unknown_key_is_named_with_the_allowed_ones(tmp_path: Path) -> None:
+    text = complaint(tmp_path, GOOD + '[packages]\nboth = ["fio"]\n')
+    assert "'packages.both'" in text
+    assert "base, target, initiator" in text
+
+
+def test_a_missing_key_is_named(tmp_path: Path) -> None:
+    assert "kernel" in complaint(tmp_path, 'suite = "bookworm"\n')
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ('[packages]\nbase = ["fio; reboot"]\n', "'fio; reboot' is not a package name"),
+        ('[packages]\nbase = ["--force"]\n', "'--force' is not a package name"),
+        ('[[files]]\nsource = "x"\ndestination = "etc/x"\n', "'etc/x' is not the absolute path"),
+        ('[[files]]\nsource = "x"\ndestination = "/a/../b"\n', "is not the absolute path"),
+        ('[[files]]\nsource = "x"\ndestination = "/x"\nmode = "0999"\n', "files.0.mode"),
+        (
+            '[[files]]\nsource = "x"\ndestination = "/x"\nroles = ["array"]\n',
+            "'target' or 'initiator'",
+        ),
+    ],
+)
+def test_a_wrong_value_is_named(tmp_path: Path, text: str, named: str) -> None:
+    assert named in complaint(tmp_path, GOOD + text)
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ('[[files]]\nsource = "gone"\ndestination = "/x"\n', "files.0.source"),
+        ('local_packages = ["gone.deb"]\n', "local_packages.0"),
+        ('extra_sources = ["gone.sources"]\n', "extra_sources.0"),
+    ],
+)
+def test_a_missing_file_is_named_before_anything_is_built(
+    tmp_path: Path, text: str, key: str
+) -> None:
+    assert f"{key}: no file {tmp_path / 'gone'}" in complaint(tmp_path, GOOD + text)
+
+
+def test_a_one_line_source_is_not_taken_for_a_file(tmp_path: Path) -> None:
+    source = "deb [trusted=yes] file:/srv/own ./"
+    assert definition(tmp_path, GOOD + f'extra_sources = ["{source}"]\n').extra_sources == (source,)
+
+
+def test_broken_toml_names_the_file(tmp_path: Path) -> None:
+    assert "not valid TOML" in complaint(tmp_path, "suite = [")
+
+
+def test_an_unknown_name_lists_the_known_ones() -> None:
+    with pytest.raises(ConfigError, match=r"there are .*debian-12"):
+        load_image("debian-99")
