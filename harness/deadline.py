@@ -56,7 +56,8 @@ def poll(
         if final:
             seen = last_seen()
             raise TimedOut(
-                f"{what}: not within {deadline.allowed_s:.0f} s" + (f"; last seen: {seen}" if seen else ""),
+                f"{what}: not within {deadline.allowed_s:.0f} s"
+                + (f"; last seen: {seen}" if seen else ""),
                 hint=hint,
             )
         time.sleep(min(every_s, deadline.remaining_s))

@@ -20,13 +20,21 @@ from harness.measurements import KernelLog, KernelMessage
 from harness.timeline import Event, Happened
 
 _STORY = (
-    (re.compile(r"connection\d+:\d+: (?:ping timeout|detected conn error)"), Happened.CONNECTION_ERROR),
+    (
+        re.compile(r"connection\d+:\d+: (?:ping timeout|detected conn error)"),
+        Happened.CONNECTION_ERROR,
+    ),
     (re.compile(r"session\d+: session recovery timed out"), Happened.RECOVERY_TIMED_OUT),
     (re.compile(r"multipath: \d+:\d+: Failing path (?P<device>\d+:\d+)"), Happened.PATH_FAILED),
-    (re.compile(r"multipath: \d+:\d+: Reinstating path (?P<device>\d+:\d+)"), Happened.PATH_REINSTATED),
+    (
+        re.compile(r"multipath: \d+:\d+: Reinstating path (?P<device>\d+:\d+)"),
+        Happened.PATH_REINSTATED,
+    ),
 )
 # Errors on sdX are normal while a path is dead; on the map they are what multipath must prevent.
-_MAP_ERROR = re.compile(r"(?:I/O error,? (?:on )?dev(?:ice)? dm-\d+|EXT4-fs error|XFS .*I/O error)", re.IGNORECASE)
+_MAP_ERROR = re.compile(
+    r"(?:I/O error,? (?:on )?dev(?:ice)? dm-\d+|EXT4-fs error|XFS .*I/O error)", re.IGNORECASE
+)
 _TROUBLE = re.compile(
     r"(?:^BUG:|kernel BUG at|^WARNING:|^Oops\b|general protection fault|Kernel panic"
     r"|INFO: task .* blocked for more than|possible circular locking|possible recursive locking"
@@ -53,8 +61,18 @@ def events(log: KernelLog, path_names: Mapping[str, str], uncertainty_ns: int) -
                 detail = path_names.get(device, device) if device else message.text
                 yield Event(message.at_ns, what, f"{log.machine} kernel", detail, uncertainty_ns)
         if is_map_error(message):
-            yield Event(message.at_ns, Happened.MAP_ERROR, f"{log.machine} kernel", message.text, uncertainty_ns)
+            yield Event(
+                message.at_ns,
+                Happened.MAP_ERROR,
+                f"{log.machine} kernel",
+                message.text,
+                uncertainty_ns,
+            )
         if is_trouble(message):
             yield Event(
-                message.at_ns, Happened.KERNEL_TROUBLE, f"{log.machine} kernel", message.text, uncertainty_ns
+                message.at_ns,
+                Happened.KERNEL_TROUBLE,
+                f"{log.machine} kernel",
+                message.text,
+                uncertainty_ns,
             )

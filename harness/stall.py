@@ -43,5 +43,9 @@ def longest_stall(log: CompletionLog, stream: str) -> Stall | None:
 
 def worst_stall(measurements: Measurements) -> Stall | None:
     """The longest stall of any stream."""
-    stalls = [s for stream in measurements.streams if (s := longest_stall(stream.completions, stream.name))]
+    stalls = [
+        s
+        for stream in measurements.streams
+        if (s := longest_stall(stream.completions, stream.name))
+    ]
     return max(stalls, key=lambda s: s.end_ns - s.start_ns, default=None)

@@ -33,24 +33,28 @@ def parse_size(text: str | int) -> int:
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", str(text))
     unit = _SIZE_UNITS.get(match[2].lower()) if match else None
     if match is None or unit is None:
-        raise ValueError(f"{text!r} is not a size; write a number with B, kB, MB, GB, KiB, MiB or GiB")
+        raise ValueError(
+            f"{text!r} is not a size; write a number with B, kB, MB, GB, KiB, MiB or GiB"
+        )
     return round(float(match[1]) * unit)
 
 
 def format_size(size: float) -> str:
     """The shortest binary form: `"10.0 MiB"`."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if abs(size) < 1024:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1024
-    return f"{size:.1f} TiB"
+    if round(abs(size)) < KIB:
+        return f"{size:.0f} B"
+    for unit in ("KiB", "MiB", "GiB"):
+        size /= KIB
+        if round(abs(size), 1) < KIB:
+            return f"{size:.1f} {unit}"
+    return f"{size / KIB:.1f} TiB"
 
 
 def format_seconds(seconds: float) -> str:
     """`"4 ms"`, `"2.94 s"` or `"3 min 20 s"`."""
-    if abs(seconds) < 1:
+    if round(abs(seconds) * 1000) < 1000:
         return f"{seconds * 1000:.0f} ms"
-    if abs(seconds) < 100:
+    if round(abs(seconds), 2) < 100:
         return f"{seconds:.2f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s"
+    minutes, rest = divmod(round(abs(seconds)), 60)
+    return f"{'-' if seconds < 0 else ''}{minutes} min {rest} s"

@@ -34,10 +34,14 @@ def _fio_errors(streams: tuple[Stream, ...]) -> list[str]:
     for stream in streams:
         errors = stream.errors
         if errors.verify_errors:
-            failures.append(f"fio's verification failed {errors.verify_errors} times in job {stream.name!r}")
+            failures.append(
+                f"fio's verification failed {errors.verify_errors} times in job {stream.name!r}"
+            )
         elif errors.error or errors.total_errors:
             count = max(errors.total_errors, 1)
-            failures.append(f"fio job {stream.name!r} had {count} I/O errors (errno {errors.error})")
+            failures.append(
+                f"fio job {stream.name!r} had {count} I/O errors (errno {errors.error})"
+            )
     return failures
 
 
@@ -96,10 +100,16 @@ def data_intact() -> Check:
             return Finding(name, Verdict.UNKNOWN, "no write was acknowledged", figures)
         if back.checked != back.acknowledged:
             return Finding(
-                name, Verdict.UNKNOWN, f"only {back.checked} of {back.acknowledged} blocks were read back", figures
+                name,
+                Verdict.UNKNOWN,
+                f"only {back.checked} of {back.acknowledged} blocks were read back",
+                figures,
             )
         return Finding(
-            name, Verdict.PASS, f"all {back.checked} acknowledged blocks are whole, in place and current", figures
+            name,
+            Verdict.PASS,
+            f"all {back.checked} acknowledged blocks are whole, in place and current",
+            figures,
         )
 
     return Check(name, run)

@@ -46,12 +46,18 @@ def _effect(name: str, measurements: Measurements, fault: FaultRecord) -> Findin
         parts = [counters.between(*stretch) for stretch in stretches]
         seen = [part for part in parts if part is not None]
         if was is None or not seen:
-            return Finding(name, Verdict.UNKNOWN, f"{fault.name}: no byte counters of {counters.path}")
+            return Finding(
+                name, Verdict.UNKNOWN, f"{fault.name}: no byte counters of {counters.path}"
+            )
         carried = sum(seen)
         label = f"{counters.path} (fabric {counters.fabric})"
-        figures[f"{label} before / during {fault.name}"] = f"{format_size(was)} / {format_size(carried)}"
+        figures[f"{label} before / during {fault.name}"] = (
+            f"{format_size(was)} / {format_size(carried)}"
+        )
         if was == 0:
-            return Finding(name, Verdict.UNKNOWN, f"{label} carried nothing even before {fault.name}", figures)
+            return Finding(
+                name, Verdict.UNKNOWN, f"{label} carried nothing even before {fault.name}", figures
+            )
         if counters.fabric in fault.fabrics and carried > 0:
             return Finding(
                 name,
@@ -60,7 +66,9 @@ def _effect(name: str, measurements: Measurements, fault: FaultRecord) -> Findin
                 figures,
             )
         if counters.fabric not in fault.fabrics and carried == 0:
-            return Finding(name, Verdict.FAIL, f"{label} did not take over during {fault.name}", figures)
+            return Finding(
+                name, Verdict.FAIL, f"{label} did not take over during {fault.name}", figures
+            )
     return Finding(name, Verdict.PASS, f"{fault.name}: dead paths carried nothing", figures)
 
 
@@ -70,7 +78,7 @@ def _stretches(measurements: Measurements, fault: FaultRecord, path: str) -> lis
     Not the moment at which the kernel gives the path up: what was stuck on it is failed then,
     and the block layer counts that as carried (blk_account_io_completion in block/blk-mq.c).
     """
-    start, end = fault.injected_ns + _GRACE_NS, fault.healed_ns
+    start, end = fault.confirmed_ns + _GRACE_NS, fault.healed_ns
     failed = [
         e.at_ns
         for e in measurements.timeline
@@ -97,11 +105,16 @@ def paths_restored() -> Check:
         for counters in measurements.counters:
             carried = counters.between(phase.start_ns, phase.end_ns)
             if carried is None:
-                return Finding(name, Verdict.UNKNOWN, f"no byte counters of {counters.path}", figures)
+                return Finding(
+                    name, Verdict.UNKNOWN, f"no byte counters of {counters.path}", figures
+                )
             figures[f"{counters.path} in phase {phase.name!r}"] = format_size(carried)
             if carried == 0:
                 return Finding(
-                    name, Verdict.FAIL, f"{counters.path} is active but carried nothing {phase.name}", figures
+                    name,
+                    Verdict.FAIL,
+                    f"{counters.path} is active but carried nothing {phase.name}",
+                    figures,
                 )
         return Finding(name, Verdict.PASS, "every path is active and carries I/O", figures)
 

@@ -33,10 +33,14 @@ def stall_within_budget() -> Check:
 def no_stall_beyond(seconds: float) -> Check:
     """No stream stood still for longer than that; for runs without a fault."""
     name = "no stall"
-    return Check(name, lambda measurements: _judge_stall(name, measurements, seconds, f"limit {seconds:g} s"))
+    return Check(
+        name, lambda measurements: _judge_stall(name, measurements, seconds, f"limit {seconds:g} s")
+    )
 
 
-def _judge_stall(name: str, measurements: Measurements, allowed_s: float, allowance: str) -> Finding:
+def _judge_stall(
+    name: str, measurements: Measurements, allowed_s: float, allowance: str
+) -> Finding:
     stall = worst_stall(measurements)
     if stall is None:
         return Finding(name, Verdict.UNKNOWN, "no I/O completed")
@@ -89,7 +93,9 @@ def throughput_recovered(at_least: float) -> Check:
         rates = [binned_rates(measurements.streams, phase) for phase in (before, after)]
         if any(len(rate) < _MIN_BINS for rate in rates):
             return Finding(
-                name, Verdict.UNKNOWN, f"phases of {before.seconds:.1f} s and {after.seconds:.1f} s are too short"
+                name,
+                Verdict.UNKNOWN,
+                f"phases of {before.seconds:.1f} s and {after.seconds:.1f} s are too short",
             )
         was, became = (float(np.median(rate)) for rate in rates)
         if was == 0:
@@ -106,7 +112,9 @@ def throughput_recovered(at_least: float) -> Check:
     return Check(name, run)
 
 
-def binned_rates(streams: tuple[Stream, ...], phase: Phase) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def binned_rates(
+    streams: tuple[Stream, ...], phase: Phase
+) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     """Bytes a second completed by all streams, per whole bin of 0.5 s inside a phase."""
     count = (phase.end_ns - phase.start_ns) // _BIN_NS
     edges = phase.start_ns + _BIN_NS * np.arange(count + 1)

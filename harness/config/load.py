@@ -43,7 +43,9 @@ class Loaded:
         return self.origins[max(matches, key=len)] if matches else "default"
 
 
-def load(file: Path | None = None, options: Mapping[str, tuple[object, str]] | None = None) -> Loaded:
+def load(
+    file: Path | None = None, options: Mapping[str, tuple[object, str]] | None = None
+) -> Loaded:
     """The configuration from `file` and `options`.
 
     `file` None means `pathproof.toml` in the current folder if there is one. `options` maps a
@@ -67,7 +69,9 @@ def _read(file: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(file.read_text())
     except OSError as error:
-        raise ConfigError(f"{file}: {error.strerror}", hint="give an existing file to --testbed") from None
+        raise ConfigError(
+            f"{file}: {error.strerror}", hint="give an existing file to --testbed"
+        ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file}: not valid TOML: {error}") from None
 
@@ -109,7 +113,9 @@ def config_error(
             lines.append(f"{where}: unknown key {key!r}{meant} (allowed: {', '.join(allowed)})")
         else:
             reason = problem["msg"].removeprefix("Value error, ")
-            got = "" if isinstance(problem["input"], dict | list) else f" (got {problem['input']!r})"
+            got = (
+                "" if isinstance(problem["input"], dict | list) else f" (got {problem['input']!r})"
+            )
             lines.append(f"{where}: {key + ': ' if key else ''}{reason}{got}")
     return ConfigError("\n".join(lines), hint="`pathproof config` shows every key and its value")
 

@@ -137,7 +137,7 @@ FAST = Profile(
     noop_out_timeout_s=1,
     fast_io_fail_s=1,
     polling_interval_s=1,
-    login_timeout_s=5,
+    login_timeout_s=3,
 )
 
 

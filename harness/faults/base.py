@@ -131,7 +131,9 @@ class Injection:
     healing_confirmed_ns: int = 0
     on_change: list[Callable[[Injection], None]] = field(default_factory=list, repr=False)
 
-    def record(self, settings: Sequence[SessionSettings], slack_s: float, recovery_s: float) -> FaultRecord:
+    def record(
+        self, settings: Sequence[SessionSettings], slack_s: float, recovery_s: float
+    ) -> FaultRecord:
         """What the checks need to know. `settings` are those of every session, before the fault.
 
         `recovery_s` is what may pass from healing to the first path that works again; it
@@ -145,7 +147,9 @@ class Injection:
             outage_s = (self.healing_confirmed_ns - self.injected_ns) / 1e9
             terms: tuple[BudgetTerm, ...] = (
                 BudgetTerm("outage", round(outage_s, 2), "until healing was confirmed"),
-                BudgetTerm("recovery", recovery_s, "login_timeout + polling_interval of the profile"),
+                BudgetTerm(
+                    "recovery", recovery_s, "login_timeout + polling_interval of the profile"
+                ),
             )
         else:
             slowest = max(hit, key=lambda s: sum(t.seconds for t in self.fault.detection_terms(s)))
@@ -164,7 +168,9 @@ class Injection:
 
 
 @contextmanager
-def injected(fault: Fault, lab: Lab, on_change: Callable[[Injection], None] = lambda _: None) -> Iterator[Injection]:
+def injected(
+    fault: Fault, lab: Lab, on_change: Callable[[Injection], None] = lambda _: None
+) -> Iterator[Injection]:
     """Break for the length of the block; both ends are confirmed.
 
     `on_change` is called when the fault was injected and when it was healed. Healing is tried
@@ -197,4 +203,6 @@ def _heal_after_failure(fault: Fault, lab: Lab) -> None:
     try:
         fault.heal(lab)
     except HarnessError as error:
-        raise FaultError(f"{fault.name} could not be confirmed, nor healed: {error.message}") from error
+        raise FaultError(
+            f"{fault.name} could not be confirmed, nor healed: {error.message}"
+        ) from error

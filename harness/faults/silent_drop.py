@@ -7,6 +7,7 @@ live one looks like this, and it is the hard case for every timeout. Source: nft
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from harness.deadline import Deadline, poll
 from harness.errors import FaultError
@@ -37,7 +38,9 @@ class SilentDrop(Fault):
 
     def inject(self, lab: Lab) -> None:
         rules = render_rules(self.table, lab.topology.fabric(self.fabric).portal)
-        lab.machine(Role.TARGET).run(["nft", "--file", "-"], stdin=rules.encode(), timeout_s=_TIMEOUT_S)
+        lab.machine(Role.TARGET).run(
+            ["nft", "--file", "-"], stdin=rules.encode(), timeout_s=_TIMEOUT_S
+        )
 
     def confirm(self, lab: Lab) -> None:
         """The rules are there and have dropped packets: the initiator keeps trying."""
@@ -57,7 +60,9 @@ class SilentDrop(Fault):
         )
 
     def confirm_healed(self, lab: Lab) -> None:
-        tables = lab.machine(Role.TARGET).run(["nft", "list", "tables"], timeout_s=_TIMEOUT_S).stdout
+        tables = (
+            lab.machine(Role.TARGET).run(["nft", "list", "tables"], timeout_s=_TIMEOUT_S).stdout
+        )
         if self.table in tables.split():
             raise FaultError(f"{self.name} is not healed: table {self.table} is still there")
 
@@ -86,4 +91,4 @@ def parse_dropped(listing: str) -> int:
     Real line: `ip daddr 172.16.0.1 tcp dport 3260 counter packets 3 bytes 156 drop`
     """
     words = listing.split()
-    return sum(int(n) for word, n in zip(words, words[1:], strict=False) if word == "packets")
+    return sum(int(n) for word, n in pairwise(words) if word == "packets")

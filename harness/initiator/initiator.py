@@ -56,7 +56,8 @@ class Initiator:
             )
             attach("multipath.conf", conf)
             self.machine.run(
-                ["systemctl", "restart", "iscsid.service", "multipathd.service"], timeout_s=_TOOL_TIMEOUT_S
+                ["systemctl", "restart", "iscsid.service", "multipathd.service"],
+                timeout_s=_TOOL_TIMEOUT_S,
             )
 
     def log_in(self) -> None:
@@ -90,7 +91,8 @@ class Initiator:
             if current is not None:
                 seen = str(current)
             return current is not None and (
-                sum(p.dm_state == "active" and p.checker_state == "ready" for p in current.paths) == wanted
+                sum(p.dm_state == "active" and p.checker_state == "ready" for p in current.paths)
+                == wanted
                 and len(current.paths) == wanted
             )
 
@@ -135,7 +137,9 @@ class Initiator:
 
     def map_or_none(self) -> Map | None:
         """The map as multipathd has it, or None."""
-        answer = self.machine.run(["multipathd", "show", "maps", "json"], timeout_s=_TOOL_TIMEOUT_S, check=False)
+        answer = self.machine.run(
+            ["multipathd", "show", "maps", "json"], timeout_s=_TOOL_TIMEOUT_S, check=False
+        )
         if answer.status != 0:
             return None  # the daemon is still starting, or has no map
         maps = multipath.parse_maps(answer.stdout)
@@ -144,13 +148,17 @@ class Initiator:
     def describe_paths(self) -> str:
         """`multipath -ll` for people; an excuse if it does not answer."""
         try:
-            return self.machine.run(["multipath", "-ll", self.wwid], timeout_s=15, check=False).stdout
+            return self.machine.run(
+                ["multipath", "-ll", self.wwid], timeout_s=15, check=False
+            ).stdout
         except CommandTimedOut:
             return "multipath -ll did not answer within 15 s"
 
     def stop_queueing(self) -> None:
         """Let I/O fail instead of waiting for a path, so that nothing stays unkillable."""
-        self.machine.run(["dmsetup", "message", self.wwid, "0", "fail_if_no_path"], timeout_s=15, check=False)
+        self.machine.run(
+            ["dmsetup", "message", self.wwid, "0", "fail_if_no_path"], timeout_s=15, check=False
+        )
 
     def log_out(self) -> None:
         """Flush the map, end the sessions and forget the node records; tries everything."""

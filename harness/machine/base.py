@@ -127,9 +127,7 @@ class Process(ABC):
         for collector in (self._out, self._err):
             collector.join(ENDING_TIMEOUT_S)
         self._release()
-        return Completed(
-            self.argv, status, self._out.collected, self._err.collected, elapsed_s
-        )
+        return Completed(self.argv, status, self._out.collected, self._err.collected, elapsed_s)
 
     def end(self) -> None:
         """Make sure that the command no longer runs: SIGTERM, then SIGKILL. Idempotent."""
@@ -193,7 +191,9 @@ class Machine(ABC):
             )
         return done
 
-    def sh(self, script: str, *, timeout_s: float = COMMAND_TIMEOUT_S, check: bool = True) -> Completed:
+    def sh(
+        self, script: str, *, timeout_s: float = COMMAND_TIMEOUT_S, check: bool = True
+    ) -> Completed:
         """Run a POSIX shell script that stops at the first failing command."""
         return self.run(["sh", "-euc", script], timeout_s=timeout_s, check=check)
 
@@ -226,10 +226,13 @@ class Machine(ABC):
         """The content of a file. Raises CommandFailed if it cannot be read."""
         return self.run(["cat", "--", path]).stdout_bytes
 
-    def download(self, paths: Sequence[str], *, timeout_s: float = COMMAND_TIMEOUT_S) -> dict[str, bytes]:
+    def download(
+        self, paths: Sequence[str], *, timeout_s: float = COMMAND_TIMEOUT_S
+    ) -> dict[str, bytes]:
         """The content of several files, by path, in one go."""
         packed = self.run(
-            ["tar", "--create", "--gzip", "--absolute-names", "--file=-", "--", *paths], timeout_s=timeout_s
+            ["tar", "--create", "--gzip", "--absolute-names", "--file=-", "--", *paths],
+            timeout_s=timeout_s,
         ).stdout_bytes
         content: dict[str, bytes] = {}
         try:
@@ -238,7 +241,9 @@ class Machine(ABC):
                     if (file := tar.extractfile(member)) is not None:
                         content[member.name] = file.read()
         except (tarfile.TarError, EOFError) as error:
-            raise MachineError(f"{self.name}: download of {shlex.join(paths)} is damaged: {error}") from None
+            raise MachineError(
+                f"{self.name}: download of {shlex.join(paths)} is damaged: {error}"
+            ) from None
         return content
 
 

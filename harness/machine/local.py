@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import IO, BinaryIO, cast
 
 from harness.errors import MachineError
@@ -61,16 +62,13 @@ class _Child(Process):
             raise lost(self.machine, f"{self.argv[0]} reads no input: {error}") from None
 
     def close_input(self) -> None:
-        try:
+        # It may have ended without reading everything, which its exit status will explain.
+        with suppress(BrokenPipeError):
             self._input.close()
-        except BrokenPipeError:
-            pass  # it ended without reading everything, which its exit status will explain
 
     def signal(self, number: signal.Signals) -> None:
-        try:
+        with suppress(ProcessLookupError):
             os.killpg(self._child.pid, number)
-        except ProcessLookupError:
-            pass
 
     def _exit_status(self, timeout_s: float) -> int | None:
         try:

@@ -10,6 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -31,8 +32,10 @@ _KEEPALIVE_S = 5
 
 @dataclass(frozen=True)
 class SshEndpoint:
-    """Where and as whom to log in. `host_key` is the one key that is accepted,
-    as a line `"ssh-ed25519 AAAA…"`; `private_key` a file in OpenSSH form.
+    """Where and as whom to log in.
+
+    `host_key` is the one key that is accepted, as a line `"ssh-ed25519 AAAA…"`;
+    `private_key` a file in OpenSSH form.
     """
 
     host: str
@@ -52,7 +55,11 @@ class SshMachine(Machine):
 
     @classmethod
     def connect(
-        cls, name: str, endpoint: SshEndpoint, deadline: Deadline, still_there: Callable[[], None] = lambda: None
+        cls,
+        name: str,
+        endpoint: SshEndpoint,
+        deadline: Deadline,
+        still_there: Callable[[], None] = lambda: None,
     ) -> SshMachine:
         """Log in, trying again until the deadline, since a booting machine answers late.
 
@@ -133,21 +140,20 @@ class _Channel(Process):
             raise lost(self.machine, f"{self.argv[0]} reads no input: {error}") from None
 
     def close_input(self) -> None:
-        try:
+        with suppress(OSError, EOFError):  # if it is gone, its exit status will explain
             self._channel.shutdown_write()
-        except (OSError, EOFError):
-            pass  # it is gone, which its exit status will explain
 
     def signal(self, number: signal.Signals) -> None:
-        self._owner.run(["kill", "-s", number.name.removeprefix("SIG"), str(self._pid)], check=False)
+        self._owner.run(
+            ["kill", "-s", number.name.removeprefix("SIG"), str(self._pid)], check=False
+        )
 
     def _exit_status(self, timeout_s: float) -> int | None:
         if not self._channel.status_event.wait(timeout_s):
             return None
         status = self._channel.exit_status
         # Without an exit status the command was ended by a signal, or the connection is gone.
-        transport = self._channel.get_transport()
-        if status == -1 and not (transport is not None and transport.is_active()):
+        if status == -1 and not self._channel.get_transport().is_active():
             raise lost(self.machine, f"while {self.argv[0]} ran")
         return status
 

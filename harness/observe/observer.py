@@ -87,13 +87,13 @@ class Observer:
 
     def _attach(self, process: Process) -> None:
         self._process = process
-        self._wait(lambda: self._ready, "the observer's start", Deadline.after(ANSWER_TIMEOUT_S * 3))
+        self._wait(
+            lambda: self._ready, "the observer's start", Deadline.after(ANSWER_TIMEOUT_S * 3)
+        )
 
     def watch(self, what: Watch) -> None:
         """Say what the samples shall hold from now on."""
-        self._send(
-            {"watch": {"disks": what.disks, "map": what.map, "nics": what.nics}}
-        )
+        self._send({"watch": {"disks": what.disks, "map": what.map, "nics": what.nics}})
 
     def begin(self, mark: str) -> None:
         """Forget what was seen so far, read the clock, and write `mark` into the kernel log."""

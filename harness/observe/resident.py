@@ -1,5 +1,7 @@
-"""The program that watches from inside a machine. Runs there by itself: Python 3.7, no imports
-but the standard library, nothing written to disk; it ends when its standard input does.
+"""The program that watches from inside a machine.
+
+It runs there by itself: Python 3.7, no imports but the standard library, nothing written to
+disk; it ends when its standard input does.
 
 It prints one JSON object a line. Times are CLOCK_MONOTONIC of the machine, in nanoseconds:
 
@@ -18,6 +20,8 @@ Sources: Documentation/ABI/testing/dev-kmsg, Documentation/block/stat.rst,
 include/uapi/linux/dm-ioctl.h in the kernel.
 """
 
+from __future__ import annotations
+
 import errno
 import fcntl
 import json
@@ -26,6 +30,7 @@ import select
 import struct
 import sys
 import time
+from typing import Any
 
 SAMPLE_INTERVAL_NS = 80_000_000  # 12.5 a second: above the 10 that are promised, under load too
 SECTOR = 512  # the unit of /sys/block/*/stat, whatever the device's block size
@@ -37,12 +42,12 @@ DM_HEADER = struct.Struct("=3I3IiIIIQ128s129s7s")
 DM_SPEC = struct.Struct("=QQiI16s")
 
 
-def say(message):
+def say(message: dict[str, Any]) -> None:
     sys.stdout.write(json.dumps(message, separators=(",", ":")) + "\n")
     sys.stdout.flush()
 
 
-def read(path):
+def read(path: str) -> str:
     try:
         with open(path) as file:
             return file.read().strip()
@@ -53,21 +58,21 @@ def read(path):
 class KernelLog:
     """Follows /dev/kmsg from its end, and relates its clock to CLOCK_MONOTONIC."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.fd = os.open("/dev/kmsg", os.O_RDWR | os.O_NONBLOCK)
         os.lseek(self.fd, 0, os.SEEK_END)
-        self.expected = None
+        self.expected: int | None = None
         self.offset_ns = 0
         self.error_ns = 0
-        self.pending = None
+        self.pending: tuple[str, int, int] | None = None
         self.mark("pathproof: watching")
 
-    def mark(self, text):
+    def mark(self, text: str) -> None:
         before = time.monotonic_ns()
         os.write(self.fd, text.encode() + b"\n")  # without it the record stays open, unread
         self.pending = (text, before, time.monotonic_ns())
 
-    def drain(self):
+    def drain(self) -> None:
         while True:
             try:
                 record = os.read(self.fd, 8192)
@@ -79,7 +84,7 @@ class KernelLog:
                 raise
             self.tell(record.decode(errors="replace"))
 
-    def tell(self, record):
+    def tell(self, record: str) -> None:
         head, _, text = record.partition(";")
         level, sequence, stamp = head.split(",")[:3]
         text = text.split("\n")[0]
@@ -103,11 +108,11 @@ class KernelLog:
 class MapStatus:
     """Asks the device mapper for a map's status line, by ioctl."""
 
-    def __init__(self, name):
+    def __init__(self, name: str) -> None:
         self.fd = os.open("/dev/mapper/control", os.O_RDWR)
         self.name = name.encode()
 
-    def line(self):
+    def line(self) -> str:
         buffer = bytearray(DM_BUFFER)
         DM_HEADER.pack_into(
             buffer,
@@ -133,17 +138,17 @@ class MapStatus:
 class Sampler:
     """Takes one sample of everything that is watched."""
 
-    def __init__(self):
-        self.disks = []
-        self.nics = []
-        self.map = None
+    def __init__(self) -> None:
+        self.disks: list[str] = []
+        self.nics: list[str] = []
+        self.map: MapStatus | None = None
 
-    def watch(self, what):
+    def watch(self, what: dict[str, Any]) -> None:
         self.disks = what.get("disks", [])
         self.nics = what.get("nics", [])
         self.map = MapStatus(what["map"]) if what.get("map") else None
 
-    def sample(self):
+    def sample(self) -> None:
         now = time.monotonic_ns()
         disks = {}
         for name in self.disks:
@@ -156,12 +161,14 @@ class Sampler:
                 "sample": now,
                 "disks": disks,
                 "dm": self.map.line() if self.map else "",
-                "carriers": {nic: int(read("/sys/class/net/%s/carrier" % nic) or 0) for nic in self.nics},
+                "carriers": {
+                    nic: int(read("/sys/class/net/%s/carrier" % nic) or 0) for nic in self.nics
+                },
             }
         )
 
 
-def main():
+def main() -> None:
     log = KernelLog()
     sampler = Sampler()
     say({"hello": 1})

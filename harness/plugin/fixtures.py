@@ -45,6 +45,7 @@ def testbed(testbeds: Testbeds, pytestconfig: pytest.Config) -> Testbed:
 @pytest.fixture
 def judge() -> Judge:
     """Runs checks over the measurements of this test."""
+
     def judged(measurements: Measurements, *checks: Check) -> Judgement:
         with step("Judge", Spent.JUDGING):
             judgement = run_checks(measurements, *checks)

@@ -30,7 +30,9 @@ def add_options(parser: pytest.Parser) -> None:
         help="description of the testbed (default: pathproof.toml in this folder, else built-in)",
     )
     for option, key, text in _OVERRIDES:
-        group.addoption(option, dest=key, default=None, metavar="VALUE", help=f"{text} (overrides {key})")
+        group.addoption(
+            option, dest=key, default=None, metavar="VALUE", help=f"{text} (overrides {key})"
+        )
     group.addoption(
         "--keep-on-failure",
         action="store_true",

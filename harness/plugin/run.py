@@ -42,7 +42,7 @@ class Run:
         self._began = time.monotonic()
         self._stack = ExitStack()
         if wants_report(config):
-            self.folder = fresh_run(config.getoption("reports"))
+            self.folder = fresh_run(config.rootpath / config.getoption("reports"))
             config.option.allure_report_dir = str(self.folder.results)
         self._stack.enter_context(self.verdicts.registered())
         self._stack.enter_context(listening(self.bill))
@@ -68,7 +68,7 @@ class Run:
 
     def render(self) -> None:
         """Make the HTML report; what hinders it is said, never raised: the results are safe."""
-        if self.folder is None:
+        if self.folder is None or not any(self.folder.results.iterdir()):
             return
         base = self.folder.path.parent
         try:
@@ -78,7 +78,9 @@ class Run:
                 )
                 point_latest_at(self.folder)
                 prune(base)
-            self.report = f"report: {page}" if page else f"no test left a result in {self.folder.results}"
+            self.report = (
+                f"report: {page}" if page else f"no test left a result in {self.folder.results}"
+            )
         except ReportError as error:
             self.report = f"results: {self.folder.results}\n{error}"
 

@@ -11,6 +11,8 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import TextPath
 from matplotlib.typing import RcKeyType
 
 # Okabe and Ito's palette: told apart with any colour vision.
@@ -99,3 +101,9 @@ def to_svg(figure: Figure) -> bytes:
     return content.getvalue().replace(
         b"'DejaVu Sans'", b"'DejaVu Sans', Verdana, Arial, sans-serif"
     )
+
+
+def text_width(text: str, size: float) -> float:
+    """Points that a text takes in DejaVu Sans, the widest of the fonts a browser may choose."""
+    font = FontProperties(family="DejaVu Sans")
+    return float(TextPath((0, 0), text, size=size, prop=font, usetex=False).get_extents().width)

@@ -11,13 +11,16 @@ from harness.timeline import Event, Happened
 from harness.units import NS_PER_MS
 
 MOST_LABELS = 28
+CROWDED = 14
+MOST_ROWS = 9
 _SHORT = {
     Happened.RECOVERY_TIMED_OUT: "recovery timed out",
     Happened.KERNEL_TROUBLE: "kernel trouble!",
     Happened.MAP_ERROR: "map error!",
 }
-# The first completion is where the picture starts anyway.
+# Where the picture starts is plain to see; the others are only worth a label where there is room.
 _UNLABELLED = {Happened.IO_STARTED}
+_MINOR = {Happened.FAULT_CONFIRMED, Happened.HEALING_CONFIRMED, Happened.IO_ENDED}
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,8 @@ def event_labels(measurements: Measurements, axis: Axis) -> tuple[Label, ...]:
     """One label per group of like events; groups widen until at most `MOST_LABELS` remain."""
     window_ns = 250 * NS_PER_MS
     events = [e for e in measurements.timeline if e.what not in _UNLABELLED]
+    if len(_group(events, window_ns)) > CROWDED:
+        events = [e for e in events if e.what not in _MINOR]
     while True:
         groups = _group(events, window_ns)
         if len(groups) <= MOST_LABELS:
@@ -67,12 +72,13 @@ def place(
     ends: list[float] = []
     for label in sorted(labels, key=lambda one: one.at_s):
         at, wide = anchor(label), width(label)
-        left = at if at + wide <= right else at - wide - 2 * gap
-        row = 1 + max(
-            (p.row for p, end in zip(placed, ends, strict=True) if end > left), default=-1
-        )
+        left = at if at + wide <= right else at - wide - gap
+        taken = {p.row for p, end in zip(placed, ends, strict=True) if end > left}
+        row = 1 + max(taken, default=-1)
+        if row >= MOST_ROWS:
+            row = min(set(range(row + 1)) - taken)
         placed.append(Placed(label, row, left))
-        ends.append(left + wide + gap)
+        ends.append(max(left + wide, at) + gap)
     return tuple(placed)
 
 
@@ -94,7 +100,7 @@ def _label(group: Sequence[Event], measurements: Measurements, axis: Axis) -> La
     text = _SHORT.get(first.what, first.what.value)
     if first.what is Happened.FAULT_INJECTED:
         names = [
-            f"{fault.name} {'+'.join(fault.fabrics)}"
+            fault.name
             for fault in measurements.faults
             if abs(fault.injected_ns - first.at_ns) < NS_PER_MS
         ]

@@ -10,9 +10,9 @@ from harness.measurements import KernelLog, Measurements
 from harness.reporting.series import Axis
 from harness.reporting.timeline_csv import table, throughput_csv, timeline_csv
 from harness.reporting.timeline_plot import render_timeline
-from harness.steps import Spent
 from harness.units import MIB, NS_PER_MS, NS_PER_S
 
+LONGEST_NOTE = 200
 MOST_LOG_BYTES = 1_000_000  # a browser opens that in one second; 20 MB take twelve
 
 
@@ -30,27 +30,24 @@ class Finding(Protocol):
 
 
 def attach_evidence(measurements: Measurements, findings: Iterable[Finding] = ()) -> None:
-    """Attach picture, tables and logs to the report, inside a step of their own.
+    """Attach picture, tables and logs to the current step.
 
     Works on any measurements, however incomplete: what was not measured is left out. Call it
     before a verdict is required, so that a failing test has its evidence.
     """
-    with steps.step("evidence", Spent.REPORTING):
-        found = tuple(findings)
-        if found:
-            steps.attach("findings", findings_markdown(found), "text/markdown")
-        steps.attach("failover timeline", render_timeline(measurements), "image/svg+xml")
-        steps.attach("events", timeline_csv(measurements), "text/csv")
-        steps.attach("throughput over time", throughput_csv(measurements), "text/csv")
-        if measurements.path_states:
-            steps.attach("path states by phase", path_states_csv(measurements), "text/csv")
-        if measurements.counters:
-            steps.attach("bytes per path and phase", path_bytes_csv(measurements), "text/csv")
-        steps.attach(
-            "settings, budgets and clocks", settings_markdown(measurements), "text/markdown"
-        )
-        for log in measurements.kernel_logs:
-            steps.attach(f"kernel log of {log.machine}", kernel_log_text(log, measurements))
+    found = tuple(findings)
+    if found:
+        steps.attach("findings", findings_markdown(found), "text/markdown")
+    steps.attach("failover timeline", render_timeline(measurements), "image/svg+xml")
+    steps.attach("events", timeline_csv(measurements), "text/csv")
+    steps.attach("throughput over time", throughput_csv(measurements), "text/csv")
+    if measurements.path_states:
+        steps.attach("path states by phase", path_states_csv(measurements), "text/csv")
+    if measurements.counters:
+        steps.attach("bytes per path and phase", path_bytes_csv(measurements), "text/csv")
+    steps.attach("settings, budgets and clocks", settings_markdown(measurements), "text/markdown")
+    for log in measurements.kernel_logs:
+        steps.attach(f"kernel log of {log.machine}", kernel_log_text(log, measurements))
 
 
 def findings_markdown(findings: Iterable[Finding]) -> str:
@@ -111,9 +108,7 @@ def settings_markdown(measurements: Measurements) -> str:
     for fault in measurements.faults:
         rows = [(t.name, f"{t.seconds:g}", t.source) for t in fault.budget.terms]
         rows.append(("**budget**", f"**{fault.budget.seconds:g}**", "sum"))
-        title = (
-            f"#### Budget of {fault.name} on {' and '.join(fault.fabrics)}\n\n{fault.description}"
-        )
+        title = f"#### Budget of {fault.name}\n\n{fault.description}"
         parts.append(f"{title}\n\n" + _markdown(("term", "seconds", "read from"), rows))
     if measurements.clocks:
         axis = Axis.of(measurements)
@@ -128,10 +123,9 @@ def settings_markdown(measurements: Measurements) -> str:
         ]
         header = ("machine", "measured at, s", "ahead of the host, s", "uncertainty, ms")
         parts.append("#### Clocks\n\n" + _markdown(header, rows))
-    if measurements.notes:
-        parts.append(
-            "#### Notes\n\n" + _markdown(("what", "value"), list(measurements.notes.items()))
-        )
+    notes = {name: text for name, text in measurements.notes.items() if _is_short(text)}
+    if notes:
+        parts.append("#### Notes\n\n" + _markdown(("what", "value"), list(notes.items())))
     return "\n".join(parts) or "nothing was recorded\n"
 
 
@@ -158,6 +152,11 @@ def _markdown(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     titles = tuple(header)
     lines = [titles, tuple("---" for _ in titles), *rows]
     return "".join(f"| {' | '.join(_cell(cell) for cell in line)} |\n" for line in lines)
+
+
+def _is_short(note: str) -> bool:
+    """Longer ones, such as rendered configuration, are attachments of their own."""
+    return len(note) <= LONGEST_NOTE and "\n" not in note.strip()
 
 
 def _cell(text: str) -> str:

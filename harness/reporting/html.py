@@ -43,6 +43,7 @@ def generate(
     """
     if not any(results.glob("*-result.json")):
         return None
+    output = output.absolute()
     node = find_node()
     allure = generator / "node_modules" / "allure" / "cli.js"
     if not allure.is_file():

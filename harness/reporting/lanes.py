@@ -39,7 +39,10 @@ def draw_load(lane: Axes, measurements: Measurements, axis: Axis) -> None:
         _curve(lane, rate, axis, colour=colour, dashes=dashes, filled=len(streams) == 1)
         lane.plot([], [], color=colour, linestyle=dashes, label=_name(stream))
     if len(streams) > 1:
-        lane.legend(loc="upper right", ncols=len(streams), fontsize=8.5, framealpha=0.9)
+        lane.legend(
+            loc="lower right", bbox_to_anchor=(1.0, 1.0), borderaxespad=0, borderpad=0.2,
+            ncols=len(streams), fontsize=8.5, frameon=True, framealpha=1, edgecolor="none",
+        )  # fmt: skip
     lane.set_ylim(bottom=0)
     lane.yaxis.set_major_locator(MaxNLocator(4))
 

@@ -40,9 +40,9 @@ class Progress(Listener):
     """The steps that run now. Safe to be told from any thread. Begin with `showing`.
 
     `console` writes to the real standard error, whatever pytest captures. With `animated` the
-    lines below the cursor are redrawn; otherwise every step up to `DEPTH` that takes a second
-    leaves one line when it is over, and one when it begins if it takes longer. `before_line`
-    is called before a plain line is written (pytest may be in the middle of one).
+    lines below the cursor are redrawn. Otherwise every step up to `DEPTH` that takes `slow_s`
+    or longer, or fails, leaves a line when it is over; one that goes on leaves a line early, and
+    another every `still_s`. `before_line` is called before each (pytest may be within one).
     """
 
     def __init__(
@@ -51,10 +51,14 @@ class Progress(Listener):
         *,
         animated: bool,
         before_line: Callable[[], None] = lambda: None,
+        slow_s: float = SLOW_S,
+        still_s: float = STILL_S,
     ) -> None:
         self._console = console
         self._animated = animated
         self._before_line = before_line
+        self._slow_s = slow_s
+        self._still_s = still_s
         self._lock = threading.RLock()
         self._running: dict[int, _Running] = {}
         self._began = time.monotonic()
@@ -84,7 +88,7 @@ class Progress(Listener):
             if self._animated:
                 if not self._running:
                     self._clear()
-            elif running.depth <= DEPTH and (took >= SLOW_S or error is not None):
+            elif running.depth <= DEPTH and (took >= self._slow_s or error is not None):
                 end = "" if error is None else f", failed: {_first_line(error)}"
                 self._line(running, f"{took:.1f} s{end}")
 
@@ -99,9 +103,9 @@ class Progress(Listener):
                 if running.depth > DEPTH:
                     continue
                 if running.told_at is None:
-                    if now - running.step.started_at >= SLOW_S:
+                    if now - running.step.started_at >= self._slow_s:
                         self._line(running)
-                elif now - running.told_at >= STILL_S:
+                elif now - running.told_at >= self._still_s:
                     took = f"still at it after {now - running.step.started_at:.0f} s"
                     self._line(running, f"{took}: {running.message}" if running.message else took)
 

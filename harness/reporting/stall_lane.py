@@ -14,6 +14,7 @@ from harness.stall import Stall, worst_stall
 from harness.units import format_seconds
 
 ROW = 15.0
+SIZE = 8.5
 MOST_PAUSES = 4
 SHORTEST_SHADED_S = 0.2
 _TERMS = ("#f0f0f0", "#d6d6d6")
@@ -79,8 +80,11 @@ def shade(lane: Axes, drawn: tuple[Pause, ...], axis: Axis, *, label: bool) -> N
             )  # fmt: skip
 
 
-def draw(lane: Axes, drawn: tuple[Pause, ...], axis: Axis) -> None:
-    """Two bars per fault: what was measured, and what was allowed, term by term."""
+def draw(lane: Axes, drawn: tuple[Pause, ...], axis: Axis, *, width: float) -> None:
+    """Two bars per fault: what was measured, and what was allowed, term by term.
+
+    `width` is that of the lane in points.
+    """
     lanes.title(lane, "Stall and its budget")
     lane.grid(visible=False, axis="y")
     lane.set_yticks([])
@@ -90,14 +94,14 @@ def draw(lane: Axes, drawn: tuple[Pause, ...], axis: Axis) -> None:
         start = axis.seconds(pause.stall.start_ns)
         _bar(lane, start, pause.stall.seconds, top, canvas.ORANGE)
         measured = f"stall {format_seconds(pause.stall.seconds)}, {pause.stall.stream}"
-        _write(lane, start, start + pause.stall.seconds, top + ROW / 2, measured)
+        _write(lane, (start, start + pause.stall.seconds), top + ROW / 2, measured, width)
         if pause.fault is None:
             continue
         at = start
         for term_number, term in enumerate(pause.fault.budget.terms):
             _bar(lane, at, term.seconds, top + ROW, _TERMS[term_number % 2])
             at += term.seconds
-        _write(lane, start, at, top + 1.5 * ROW, f"budget {pause.fault.budget}")
+        _write(lane, (start, at), top + 1.5 * ROW, f"budget {pause.fault.budget}", width)
 
 
 def _bar(lane: Axes, start: float, length: float, top: float, colour: str) -> None:
@@ -107,14 +111,20 @@ def _bar(lane: Axes, start: float, length: float, top: float, colour: str) -> No
     )  # fmt: skip
 
 
-def _write(lane: Axes, start: float, end: float, row: float, text: str) -> None:
-    """To the right of the bar, or to its left where there is more room."""
+def _write(lane: Axes, bar: tuple[float, float], row: float, text: str, width: float) -> None:
+    """To the right of the bar, else to its left, else within it: wherever there is room."""
     low, high = lane.get_xlim()
-    rightwards = high - end > start - low or high - end > 0.55 * (high - low)
+    needed = (canvas.text_width(text, SIZE) + 8) * (high - low) / width
+    start, end = max(bar[0], low), min(bar[1], high)
+    if high - end >= needed:
+        x, offset, align = end, 5, "left"
+    elif start - low >= needed:
+        x, offset, align = start, -5, "right"
+    else:
+        x, offset, align = min(start, high - needed), 5, "left"
     lane.annotate(
-        text, xy=(end if rightwards else start, row), xytext=(5 if rightwards else -5, 0),
-        textcoords="offset points", ha="left" if rightwards else "right", va="center",
-        fontsize=8.5, annotation_clip=False,
+        text, xy=(x, row), xytext=(offset, 0), textcoords="offset points",
+        ha=align, va="center", fontsize=SIZE, annotation_clip=False,
         bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8},
     )  # fmt: skip
 

@@ -29,7 +29,7 @@ def render_throughput(phases: Mapping[str, Sequence[float]], *, title: str = "Th
         lane.set_yticks(range(len(phases)), list(phases))
         highest = max((max(samples, default=0.0) for samples in phases.values()), default=0.0)
         lane.set_xlim(0, highest * 1.05 or 1.0)
-        lane.xaxis.set_major_locator(MaxNLocator(8))
+        lane.xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10]))
         lane.set_xlabel("MiB/s, one dot per second")
         for row, samples in enumerate(phases.values()):
             values = np.asarray(samples, dtype=np.float64)
@@ -46,7 +46,7 @@ def render_throughput(phases: Mapping[str, Sequence[float]], *, title: str = "Th
             lane.plot(values, row + offsets, ".", color=canvas.BLUE, markersize=3.5)
             lane.vlines(middle, row - 0.34, row + 0.34, color=canvas.INK, linewidth=2)
             lane.text(
-                1.015, row, f"{middle:.1f}  ({values.min():.1f} to {values.max():.1f})",
+                1.015, row, f"{middle:.1f} ({values.min():.1f} to {values.max():.1f})",
                 transform=lane.get_yaxis_transform(), va="center", fontsize=8.5,
             )  # fmt: skip
         return canvas.to_svg(figure)

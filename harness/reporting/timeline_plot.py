@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
-from matplotlib.textpath import TextPath
 from matplotlib.ticker import MaxNLocator
 
 from harness.measurements import Measurements
@@ -58,7 +56,7 @@ def _draw(measurements: Measurements) -> Figure:
 
     # (space above for the title, height) of each lane
     sizes = [(24.0, 104.0), (24.0, 92.0)] + [(39.0, 54.0)] * len(measurements.counters)
-    if pauses:
+    if measurements.faults and pauses:
         sizes.append((26.0, stall_lane.height(pauses)))
     top = EVENTS_TOP + rows * EVENT_ROW
     figure = canvas.new_figure(WIDTH, top + sum(head + high for head, high in sizes) + FOOT)
@@ -77,19 +75,13 @@ def _draw(measurements: Measurements) -> Figure:
     highest = lanes.highest_path_rate(measurements, axis)
     for lane, counters in zip(drawn[2:], measurements.counters, strict=False):
         lanes.draw_path(lane, measurements, counters, axis, highest)
-    if pauses:
-        stall_lane.draw(drawn[-1], pauses, axis)
-        for lane in drawn[:-1]:
-            stall_lane.shade(lane, pauses, axis, label=lane is drawn[0])
+    if measurements.faults and pauses:
+        stall_lane.draw(drawn[-1], pauses, axis, width=PLOT)
+    for lane in drawn[: 2 + len(measurements.counters)]:
+        stall_lane.shade(lane, pauses, axis, label=lane is drawn[0])
     _draw_events(figure, labels, axis)
     _headline(figure, measurements, pauses, axis)
     return figure
-
-
-def text_width(text: str, size: float) -> float:
-    """Points that a text takes in DejaVu Sans, the widest of the fonts a browser may choose."""
-    font = FontProperties(family="DejaVu Sans")
-    return float(TextPath((0, 0), text, size=size, prop=font, usetex=False).get_extents().width)
 
 
 def _anchor(label: Label, axis: Axis) -> float:
@@ -101,9 +93,9 @@ def _place(labels: tuple[Label, ...], axis: Axis) -> tuple[Placed, ...]:
     return place(
         labels,
         anchor=lambda label: _anchor(label, axis) + 5,
-        width=lambda label: text_width(label.text, EVENT_SIZE),
+        width=lambda label: canvas.text_width(label.text, EVENT_SIZE),
         right=WIDTH - 3,
-        gap=8,
+        gap=14,
     )
 
 
@@ -132,7 +124,7 @@ def _headline(
     figure: Figure, measurements: Measurements, pauses: tuple[Pause, ...], axis: Axis
 ) -> None:
     """What was broken and how long nothing moved; the worst, if there was more than one fault."""
-    parts = [f"{f.name} on {' and '.join(f.fabrics)}" for f in measurements.faults] or ["no fault"]
+    parts = [fault.name for fault in measurements.faults] or ["no fault"]
     text = ", ".join(parts[:3]) + (f" and {len(parts) - 3} more" if len(parts) > 3 else "")
     if pauses:
         worst = max(pauses, key=lambda pause: pause.stall.seconds)

@@ -38,9 +38,7 @@ class LioTarget(Target):
             attach("LIO configuration", saved, "application/json")
             script = f"targetctl restore {SAVED}"
             if self.backstore == "fileio":
-                script = (
-                    f"mkdir -p $(dirname {BACKING_FILE}) && truncate -s {lun.size} {BACKING_FILE}\n{script}"
-                )
+                script = f"mkdir -p $(dirname {BACKING_FILE}) && truncate -s {lun.size} {BACKING_FILE}\n{script}"
             try:
                 done = self.machine.sh(script, timeout_s=_TIMEOUT_S)
             except CommandFailed as error:
@@ -53,7 +51,8 @@ class LioTarget(Target):
         group = f"/sys/kernel/config/target/iscsi/{iqn}/tpgt_1"
         running = set(
             self.machine.sh(
-                f"cd {group} && echo enable=$(cat enable) && ls np lun && cat lun/lun_0/*/udev_path", check=False
+                f"cd {group} && echo enable=$(cat enable) && ls np lun && cat lun/lun_0/*/udev_path",
+                check=False,
             ).stdout.split()
         )
         wanted = {"enable=1", "lun_0", self._backing_device()}
@@ -80,7 +79,12 @@ def wwid_of(serial: str) -> str:
 def render(topology: Topology, backstore: str) -> dict[str, Any]:
     """The whole configuration in rtslib's saved form."""
     lun = topology.lun
-    storage: dict[str, Any] = {"name": "lun0", "wwn": lun.serial, "plugin": backstore, "write_back": False}
+    storage: dict[str, Any] = {
+        "name": "lun0",
+        "wwn": lun.serial,
+        "plugin": backstore,
+        "write_back": False,
+    }
     if backstore == "fileio":
         storage |= {"dev": BACKING_FILE, "size": lun.size}
     else:
@@ -105,7 +109,11 @@ def render(topology: Topology, backstore: str) -> dict[str, Any]:
                             }
                         ],
                         "portals": [
-                            {"ip_address": str(f.portal.address), "port": f.portal.port, "iser": False}
+                            {
+                                "ip_address": str(f.portal.address),
+                                "port": f.portal.port,
+                                "iser": False,
+                            }
                             for f in topology.fabrics
                         ],
                     }

@@ -113,7 +113,8 @@ def base() -> Path:
         ) from None
     if status.st_uid != os.getuid() or not path.is_dir() or path.is_symlink():
         raise ConfigError(
-            f"{path} belongs to somebody else", hint="name another folder for testbeds in PATHPROOF_STATE"
+            f"{path} belongs to somebody else",
+            hint="name another folder for testbeds in PATHPROOF_STATE",
         )
     return path
 
@@ -139,7 +140,9 @@ def claimed(name: str) -> Iterator[Folder]:
                 shutil.rmtree(folder.path)
 
 
-def reap(end_domains: Callable[[Folder], None], *, kept_too: bool = False, name: str | None = None) -> list[str]:
+def reap(
+    end_domains: Callable[[Folder], None], *, kept_too: bool = False, name: str | None = None
+) -> list[str]:
     """End and remove every testbed whose owner is dead; returns their names.
 
     Kept testbeds are spared unless `kept_too`; `name` restricts it to one. `end_domains` must

@@ -53,7 +53,12 @@ class IoSession:
         testbed = self._testbed
         with step("Start I/O", Spent.IO):
             self._settings = testbed.session_settings()
-            side_by_side(*(lambda r=role: testbed.observer(r).begin("pathproof: test begins") for role in Role))
+            side_by_side(
+                *(
+                    lambda r=role: testbed.observer(r).begin("pathproof: test begins")
+                    for role in Role
+                )
+            )
             self._list_paths("before")
         fio = FioRun.started(testbed.machine(Role.INITIATOR), testbed.initiator.device, self._jobs)
         with self._guarded(), fio as run:
@@ -81,7 +86,8 @@ class IoSession:
             start = {p: first.disks[p].bytes_read + first.disks[p].bytes_written for p in paths}
             observer.wait_for(
                 lambda s: all(
-                    s.disks[p].bytes_read + s.disks[p].bytes_written - start[p] >= _FIRST_BYTES for p in paths
+                    s.disks[p].bytes_read + s.disks[p].bytes_written - start[p] >= _FIRST_BYTES
+                    for p in paths
                 ),
                 what="I/O on every path",
                 deadline=Deadline.after(_START_TIMEOUT_S),
@@ -102,7 +108,9 @@ class IoSession:
         """A fault was injected or healed: a phase ends here."""
         if injection.healed_ns == 0:
             self._injections.append(injection)
-            self._end_phase("before" if len(self._injections) == 1 else "between", injection.injected_ns)
+            self._end_phase(
+                "before" if len(self._injections) == 1 else "between", injection.injected_ns
+            )
         else:
             name = injection.fault.name
             all_dead = len(injection.fault.fabrics) == len(self._testbed.topology.fabrics)
@@ -170,7 +178,8 @@ class IoSession:
         profile = testbed.config.profile
         recovery_s = float((profile.login_timeout_s or 15) + (profile.polling_interval_s or 20))
         records = tuple(
-            i.record(self._settings, testbed.config.budget.slack_s, recovery_s) for i in self._injections
+            i.record(self._settings, testbed.config.budget.slack_s, recovery_s)
+            for i in self._injections
         )
         raw = Raw(
             result=result,

@@ -5,10 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from harness.config.model import WorkloadConfig
+from harness.units import KIB
 from harness.workload import Area, Job, JobKind
 
-
 _LONGEST_S = 1800.0  # jobs are stopped when a test is over; this ends them if nobody does
+
+
+# Small reads, since verified reads end after one pass: 4096 of them in 16 MiB last for 80 s.
+_READ_SIZE = 4 * KIB
+_FILL_SIZE = 64 * KIB
 
 
 @dataclass(frozen=True)
@@ -22,14 +27,21 @@ class Layout:
     @classmethod
     def of(cls, config: WorkloadConfig) -> Layout:
         """A quarter to read, the rest to write, both in whole blocks."""
-        block = config.block_size
-        reads = config.region // 4 // block * block
-        writes = (config.region - reads) // block * block
+        reads = config.region // 4 // _FILL_SIZE * _FILL_SIZE
+        writes = (config.region - reads) // config.block_size * config.block_size
         return cls(config, Area(0, reads), Area(reads, writes))
 
     def fill(self) -> Job:
-        """Write the read area, block by block, each carrying its checksum."""
-        return Job("fill", JobKind.WRITE, self.read_area, self.config.block_size, depth=8, verified=True)
+        """Write the read area; every `_READ_SIZE` bytes can be verified by themselves."""
+        return Job(
+            "fill",
+            JobKind.WRITE,
+            self.read_area,
+            _FILL_SIZE,
+            depth=4,
+            verified=True,
+            header_every=_READ_SIZE,
+        )
 
     def mixed(self, seed: int, seconds: float = _LONGEST_S) -> tuple[Job, ...]:
         """Verified writes, verified reads and the probe side by side, until they are stopped."""
@@ -55,13 +67,13 @@ class Layout:
         )
 
     def random_reads(self, seconds: float, seed: int) -> Job:
-        """Paced random reads, each block verified."""
+        """Paced random reads, each block verified; they last for one pass over the area."""
         config = self.config
         return Job(
             "read",
             JobKind.RANDOM_READ,
             self.read_area,
-            config.block_size,
+            _READ_SIZE,
             config.depth,
             iops=config.read_iops,
             verified=True,
@@ -75,7 +87,7 @@ class Layout:
             "probe",
             JobKind.RANDOM_READ,
             self.read_area,
-            4096,
+            _READ_SIZE,
             depth=1,
             iops=self.config.probe_iops,
             seconds=seconds,

@@ -160,7 +160,9 @@ class Provisioner:
         }
         return {role: self._spec(role, ssh_ports[role], ends) for role in Role}
 
-    def _spec(self, role: Role, ssh_port: int, ends: Mapping[str, Mapping[Role, int]]) -> DomainSpec:
+    def _spec(
+        self, role: Role, ssh_port: int, ends: Mapping[str, Mapping[Role, int]]
+    ) -> DomainSpec:
         image = self.images[role]
         other = Role.INITIATOR if role is Role.TARGET else Role.TARGET
         stem = f"{role}-{self._count}"
@@ -208,7 +210,10 @@ class Provisioner:
         with step(f"Boot the {role}", Spent.PROVISIONING):
             try:
                 return SshMachine.connect(
-                    role.value, endpoint, Deadline.after(self.config.machines.boot_timeout_s), still_there
+                    role.value,
+                    endpoint,
+                    Deadline.after(self.config.machines.boot_timeout_s),
+                    still_there,
                 )
             except TimedOut as error:
                 raise TimedOut(
@@ -244,12 +249,12 @@ def provisioner(config: Config) -> Iterator[Provisioner]:
         images = store.ensure_all(definition)
     initiator = images[Role.INITIATOR]
     with step("Choose the acceleration", Spent.PROVISIONING):
-        accel = choose(
-            config.hypervisor.accel, cache=cache_folder(), kernel=initiator.kernel
-        )
+        accel = choose(config.hypervisor.accel, cache=cache_folder(), kernel=initiator.kernel)
     with claimed(config.name) as folder:
         capabilities = cache_folder() / "libvirt-capabilities"
-        with connect(config.hypervisor.uri, folder.root, capabilities_cache=capabilities) as connection:
+        with connect(
+            config.hypervisor.uri, folder.root, capabilities_cache=capabilities
+        ) as connection:
             yield Provisioner(
                 config, plan(config), folder, connection, images, store.client_key, accel
             )
@@ -267,7 +272,9 @@ def end_domains(folder: Folder) -> None:
 
 def _by_role(action: Callable[[Role], T]) -> dict[Role, T]:
     roles = list(Role)
-    return dict(zip(roles, side_by_side(*((lambda r=role: action(r)) for role in roles)), strict=True))
+    return dict(
+        zip(roles, side_by_side(*((lambda r=role: action(r)) for role in roles)), strict=True)
+    )
 
 
 def _watch(testbed: Testbed) -> None:
@@ -293,4 +300,6 @@ def _fill(testbed: Testbed) -> None:
 
 def _console(domain: Domain) -> str:
     tail = domain.console_tail()
-    return "the end of its console:\n" + "\n".join(f"  {line}" for line in tail.splitlines() or ["(nothing)"])
+    return "the end of its console:\n" + "\n".join(
+        f"  {line}" for line in tail.splitlines() or ["(nothing)"]
+    )

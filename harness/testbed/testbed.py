@@ -47,7 +47,9 @@ class MapView:
         self.device = device
         self.paths = tuple(paths)
 
-    def wait_for_paths(self, *, active: int, failed: int = 0, timeout_s: float = _PATHS_TIMEOUT_S) -> Sample:
+    def wait_for_paths(
+        self, *, active: int, failed: int = 0, timeout_s: float = _PATHS_TIMEOUT_S
+    ) -> Sample:
         """Wait until the device mapper has that many paths in each state.
 
         Raises TimedOut with what was there instead.
@@ -168,6 +170,8 @@ class Testbed:
                 f"dd if=/dev/{path.name} bs=64k count=8 iflag=direct status=none | sha256sum"
                 for path in self.map.paths
             ]
-            sums = self.machine(Role.INITIATOR).sh("\n".join(reads)).stdout.split("\n")[: len(reads)]
+            sums = (
+                self.machine(Role.INITIATOR).sh("\n".join(reads)).stdout.split("\n")[: len(reads)]
+            )
         if len(set(sums)) != 1:
             raise InitiatorError(f"the paths {self.map.paths} read different data: {sums}")

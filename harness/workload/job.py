@@ -39,8 +39,9 @@ class Job:
     """One stream of I/O.
 
     `iops` paces it (None: as fast as it goes); `verified` writes blocks that carry their own
-    checksum, offset and time, or checks those that do. Without `seconds` it runs once over its
-    area. Two jobs that write must not share an area, or verification would blame the storage.
+    checksum, offset and time, or checks those that do; `header_every` bytes of a larger block
+    each get their own (None: one per block). Without `seconds` it runs once over its area;
+    verified reads end after one pass in any case. Two jobs that write must not share an area, or verification would blame the storage.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Job:
     depth: int
     iops: int | None = None
     verified: bool = False
+    header_every: int | None = None
     seconds: float | None = None
     seed: int = 1
 
@@ -90,8 +92,11 @@ rate_iops={{ job.iops }}
 {%- endif %}
 {%- if job.verified %}
 verify={{ checksum }}
+{%- if job.header_every is not none %}
+verify_interval={{ job.header_every }}
+{%- endif %}
 {%- if job.kind.writes %}
-verify_backlog=64
+verify_backlog=8
 do_verify=0
 {%- endif %}
 {%- endif %}

@@ -1,5 +1,6 @@
-"""Reads back what fio wrote. Runs on the initiator by itself: Python 3.7, no imports but the
-standard library. Reads bypass the page cache (O_DIRECT).
+"""Reads back what fio wrote, bypassing the page cache (O_DIRECT).
+
+It runs on the initiator by itself: Python 3.7, no imports but the standard library.
 
     python3 reader.py DEVICE BLOCK_SIZE < OFFSETS
 
@@ -10,11 +11,14 @@ or `unreadable:ERRNO`; TIME is when fio wrote it, in ns of CLOCK_MONOTONIC, or 0
 Source: struct verify_header and struct vhdr_md5 in fio's verify.h.
 """
 
+from __future__ import annotations
+
 import hashlib
 import mmap
 import os
 import struct
 import sys
+from typing import Iterable, Iterator
 
 HEADER = struct.Struct("<HHIQQIIHHI")  # magic type len seed offset sec nsec thread numberio crc
 MAGIC = 0xACCA
@@ -22,7 +26,7 @@ DIGEST_SIZE = 16
 CHUNK = 1 << 20
 
 
-def inspect(block, offset):
+def inspect(block: bytes, offset: int) -> tuple[str, int]:
     """The problem with one block, "ok" if none, and the time in its header."""
     magic, _, length, _, says, seconds, nanoseconds, _, _, _ = HEADER.unpack_from(block)
     if magic != MAGIC or length != len(block):
@@ -36,20 +40,20 @@ def inspect(block, offset):
     return "ok", at_ns
 
 
-def stretches(offsets, block_size):
+def stretches(offsets: Iterable[int], block_size: int) -> Iterator[tuple[int, int]]:
     """Runs of adjacent blocks, each as (offset, size) and no longer than CHUNK."""
-    start = end = None
+    start = end = -1
     for offset in offsets:
         if offset != end or end - start >= CHUNK:
-            if start is not None:
+            if start >= 0:
                 yield start, end - start
             start = offset
         end = offset + block_size
-    if start is not None:
+    if start >= 0:
         yield start, end - start
 
 
-def main():
+def main() -> None:
     device, block_size = sys.argv[1], int(sys.argv[2])
     fd = os.open(device, os.O_RDONLY | os.O_DIRECT)
     buffer = mmap.mmap(-1, CHUNK + block_size)  # O_DIRECT wants page-aligned memory

@@ -53,7 +53,9 @@ class RunResult:
         """Raise WorkloadError if any job saw an error, or did nothing."""
         for job in self.report.jobs:
             if job.error or job.total_errors:
-                raise WorkloadError(f"fio job {job.name!r} failed (errno {job.error}): {self.complaints.strip()}")
+                raise WorkloadError(
+                    f"fio job {job.name!r} failed (errno {job.error}): {self.complaints.strip()}"
+                )
             if job.read_ios + job.write_ios == 0:
                 raise WorkloadError(f"fio job {job.name!r} did no I/O")
 
@@ -74,7 +76,12 @@ class FioRun:
         run = cls(machine, device, jobs)
         machine.sh(f"rm -rf {FOLDER}; mkdir -p {FOLDER}")
         machine.write_files({f"{FOLDER}/job.fio": run.job_file})
-        argv = ["fio", "--output-format=json", f"--output={FOLDER}/report.json", f"{FOLDER}/job.fio"]
+        argv = [
+            "fio",
+            "--output-format=json",
+            f"--output={FOLDER}/report.json",
+            f"{FOLDER}/job.fio",
+        ]
         with machine.background(argv) as process:
             run._process = process
             yield run

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from harness.checks import (
@@ -24,7 +26,7 @@ AFTER_S = 3
 
 @pytest.mark.parametrize("kind", [LinkDown, PeerLinkDown, SilentDrop])
 def test_io_survives_losing_one_path(
-    testbed: Testbed, judge: Judge, seed: int, kind: type[Fault], fabric: str
+    testbed: Testbed, judge: Judge, seed: int, kind: Callable[[str], Fault], fabric: str
 ) -> None:
     """Writes and reads go on without an error while one fabric is dead."""
     everything = len(testbed.fabrics())
