@@ -6,7 +6,7 @@ runs checks over the measurements of one test.
 
 from harness.checks.integrity import data_intact, no_io_errors
 from harness.checks.judgement import Check, Finding, Judgement, Verdict, judge
-from harness.checks.paths import fault_took_effect, paths_restored
+from harness.checks.paths import accounting_agrees, fault_took_effect, paths_restored
 from harness.checks.timing import no_stall_beyond, stall_within_budget, throughput_recovered
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "Finding",
     "Judgement",
     "Verdict",
+    "accounting_agrees",
     "data_intact",
     "fault_took_effect",
     "judge",

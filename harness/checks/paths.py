@@ -119,3 +119,33 @@ def paths_restored() -> Check:
         return Finding(name, Verdict.PASS, "every path is active and carries I/O", figures)
 
     return Check(name, run)
+
+
+def accounting_agrees(within: float) -> Check:
+    """The bytes that fio completed are those that the paths carried, within that share.
+
+    Two independent counts of one thing: if they disagree, one of them measures wrongly and
+    no figure can be trusted. For phases without a fault and without verification.
+    """
+    name = "accounting agrees"
+
+    def run(measurements: Measurements) -> Finding:
+        phase = measurements.phases[-1]
+        carried = [c.between(phase.start_ns, phase.end_ns) for c in measurements.counters]
+        seen = [c for c in carried if c is not None]
+        if not seen or sum(seen) == 0:
+            return Finding(name, Verdict.UNKNOWN, "no byte counters of any path")
+        completed = 0
+        for stream in measurements.streams:
+            log = stream.completions
+            inside = (log.at_ns >= phase.start_ns) & (log.at_ns <= phase.end_ns)
+            completed += int(log.size[inside].sum())
+        figures = {"fio": format_size(completed), "paths": format_size(sum(seen))}
+        difference = abs(completed - sum(seen)) / sum(seen)
+        if difference > within:
+            return Finding(
+                name, Verdict.UNKNOWN, f"fio and the paths differ by {difference:.1%}", figures
+            )
+        return Finding(name, Verdict.PASS, f"fio and the paths agree to {difference:.1%}", figures)
+
+    return Check(name, run)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from harness.checks.judgement import Check, Finding, Verdict
-from harness.measurements import Measurements, Stream
+from harness.measurements import Measurements
 from harness.stall import worst_stall
-from harness.timeline import Phase
-from harness.units import NS_PER_MS, NS_PER_S, format_seconds
+from harness.throughput import Spread, binned_rates
+from harness.units import NS_PER_MS, format_seconds
 
 # The grain of a stall: what the probe's own pace leaves unseen.
 _RESOLUTION_NS = 10 * NS_PER_MS
-_BIN_NS = NS_PER_S // 2
 _MIN_BINS = 3
 _MIN_PROBES = 50
 
@@ -102,7 +101,7 @@ def throughput_recovered(at_least: float) -> Check:
             return Finding(name, Verdict.UNKNOWN, "nothing was carried before the fault")
         share = became / was
         figures = {
-            f"{phase.name} (median and quartiles, MiB/s)": _spread(rate)
+            phase.name: str(Spread.of(rate))
             for phase, rate in zip((before, after), rates, strict=True)
         }
         verdict = Verdict.PASS if share >= at_least else Verdict.FAIL
@@ -110,21 +109,3 @@ def throughput_recovered(at_least: float) -> Check:
         return Finding(name, verdict, text, figures)
 
     return Check(name, run)
-
-
-def binned_rates(
-    streams: tuple[Stream, ...], phase: Phase
-) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """Bytes a second completed by all streams, per whole bin of 0.5 s inside a phase."""
-    count = (phase.end_ns - phase.start_ns) // _BIN_NS
-    edges = phase.start_ns + _BIN_NS * np.arange(count + 1)
-    total = np.zeros(count)
-    for stream in streams:
-        log = stream.completions
-        total += np.histogram(log.at_ns, bins=edges, weights=log.size)[0] if count else 0
-    return total * (NS_PER_S / _BIN_NS)
-
-
-def _spread(rates: np.ndarray[tuple[int], np.dtype[np.float64]]) -> str:
-    low, middle, high = np.percentile(rates, [25, 50, 75]) / 2**20
-    return f"{middle:.2f} ({low:.2f} to {high:.2f})"

@@ -145,6 +145,19 @@ class Initiator:
         maps = multipath.parse_maps(answer.stdout)
         return next((m for m in maps if m.wwid == self.wwid), None)
 
+    def take_path_away(self, name: str) -> None:
+        """Take a healthy path out of the map, as an administrator would."""
+        self._multipathd("del", "path", name)
+
+    def give_path_back(self, name: str) -> None:
+        """Undo `take_path_away`."""
+        self._multipathd("add", "path", name)
+
+    def _multipathd(self, *command: str) -> None:
+        answer = self.machine.run(["multipathd", *command], timeout_s=_TOOL_TIMEOUT_S)
+        if answer.stdout.strip() != "ok":  # it exits with 0 all the same
+            raise InitiatorError(f"multipathd {' '.join(command)}: {answer.stdout.strip()}")
+
     def describe_paths(self) -> str:
         """`multipath -ll` for people; an excuse if it does not answer."""
         try:

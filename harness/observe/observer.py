@@ -50,6 +50,11 @@ class Sample:
     paths: dict[str, str]
     carriers: dict[str, bool]
 
+    def carried(self, disk: str) -> int:
+        """Bytes that a disk has carried so far; 0 if it is not there."""
+        seen = self.disks.get(disk)
+        return seen.bytes_read + seen.bytes_written if seen else 0
+
     def count_paths(self, state: str) -> int:
         """Paths of the map in that state ("active", "failed")."""
         return sum(1 for s in self.paths.values() if s == state)

@@ -1,10 +1,10 @@
 """pytest: options, hooks and fixtures. Wiring, no logic.
 
-`conftest.py` loads it. Fixtures for suites: `testbed`, `judge`, `seed`, and the parameter
-`fabric`, which runs a test once per fabric of the testbed.
+`conftest.py` loads it. Fixtures for suites: `testbed`, `judge`, `publish_throughput`,
+`seed`, and the parameter `fabric`, which runs a test once per fabric of the testbed.
 """
 
-from harness.plugin.fixtures import Judge, judge, seed, testbed, testbeds
+from harness.plugin.fixtures import Judge, PublishThroughput, judge, publish_throughput, seed, testbed, testbeds
 from harness.plugin.hooks import (
     pytest_addoption,
     pytest_collection_modifyitems,
@@ -21,7 +21,9 @@ from harness.plugin.hooks import (
 
 __all__ = [
     "Judge",
+    "PublishThroughput",
     "judge",
+    "publish_throughput",
     "pytest_addoption",
     "pytest_collection_modifyitems",
     "pytest_configure",

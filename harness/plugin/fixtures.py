@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Protocol
 
 import pytest
@@ -13,15 +13,24 @@ from harness.checks import judge as run_checks
 from harness.measurements import Measurements
 from harness.plugin.run import KEY
 from harness.reporting.evidence import attach_evidence
+from harness.reporting.throughput_plot import render_throughput
 from harness.steps import Spent, attach, step
 from harness.testbed import Testbed
 from harness.testbed.lease import Testbeds
+from harness.throughput import Rates, Spread
+from harness.units import MIB
 
 
 class Judge(Protocol):
-    """`harness.checks.judge`, with all evidence attached to the report before anything is required."""
+    """`harness.checks.judge`; all evidence goes into the report before anything is required."""
 
     def __call__(self, measurements: Measurements, *checks: Check) -> Judgement: ...
+
+
+class PublishThroughput(Protocol):
+    """Takes a title and, by phase, rates in bytes a second."""
+
+    def __call__(self, title: str, figures: Mapping[str, Rates]) -> None: ...
 
 
 @pytest.fixture(scope="session")
@@ -60,6 +69,26 @@ def judge() -> Judge:
         return judgement
 
     return judged
+
+
+@pytest.fixture
+def publish_throughput() -> PublishThroughput:
+    """Puts throughput figures, each with its spread, into the report and on the terminal."""
+
+    def publish(title: str, figures: Mapping[str, Rates]) -> None:
+        with step("Throughput", Spent.REPORTING):
+            attach("throughput", render_throughput(_in_mib(figures), title=title), "image/svg+xml")
+            lines = [f"{name}: {Spread.of(rates)}" for name, rates in figures.items()]
+            attach("throughput figures", "\n".join(lines))
+            for line in lines:
+                with step(line):
+                    pass
+
+    return publish
+
+
+def _in_mib(figures: Mapping[str, Rates]) -> dict[str, list[float]]:
+    return {name: (rates / MIB).tolist() for name, rates in figures.items()}
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ LEFT, RIGHT, TOP, FOOT = 150.0, 150.0, 34.0, 40.0
 
 
 def render_throughput(phases: Mapping[str, Sequence[float]], *, title: str = "Throughput") -> bytes:
-    """One row per phase as SVG: every one-second sample (MiB/s), the middle half, the median.
+    """One row per phase as SVG: every sample of half a second (MiB/s), the middle half, the median.
 
     `phases` maps a phase's name to its samples; the figures are also written out.
     """
@@ -30,7 +30,7 @@ def render_throughput(phases: Mapping[str, Sequence[float]], *, title: str = "Th
         highest = max((max(samples, default=0.0) for samples in phases.values()), default=0.0)
         lane.set_xlim(0, highest * 1.05 or 1.0)
         lane.xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10]))
-        lane.set_xlabel("MiB/s, one dot per second")
+        lane.set_xlabel("MiB/s, one dot per half second")
         for row, samples in enumerate(phases.values()):
             values = np.asarray(samples, dtype=np.float64)
             if not len(values):

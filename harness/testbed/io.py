@@ -74,22 +74,20 @@ class IoSession:
             self._measurements = self._assemble(result, back)
 
     def wait_until_running(self) -> None:
-        """Wait until every path has carried I/O."""
+        """Wait until every path that is active now has carried I/O."""
         observer = self._testbed.observer(Role.INITIATOR)
-        paths = [p.name for p in self._testbed.map.paths]
-        with step("Wait until I/O runs on every path", Spent.IO):
+        with step("Wait until I/O runs on every active path", Spent.IO):
             first = observer.wait_for(
-                lambda s: all(p in s.disks for p in paths),
-                what="byte counters of every path",
+                lambda s: bool(s.disks),
+                what="byte counters of the paths",
                 deadline=Deadline.after(_START_TIMEOUT_S),
             )
-            start = {p: first.disks[p].bytes_read + first.disks[p].bytes_written for p in paths}
+            active = [
+                p.name for p in self._testbed.map.paths if first.paths.get(p.device) == "active"
+            ]
             observer.wait_for(
-                lambda s: all(
-                    s.disks[p].bytes_read + s.disks[p].bytes_written - start[p] >= _FIRST_BYTES
-                    for p in paths
-                ),
-                what="I/O on every path",
+                lambda s: all(s.carried(p) - first.carried(p) >= _FIRST_BYTES for p in active),
+                what=f"I/O on {', '.join(active)}",
                 deadline=Deadline.after(_START_TIMEOUT_S),
             )
             self._phase_start_ns = time.monotonic_ns()

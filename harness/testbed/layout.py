@@ -14,6 +14,7 @@ _LONGEST_S = 1800.0  # jobs are stopped when a test is over; this ends them if n
 # Small reads, since verified reads end after one pass: 4096 of them in 16 MiB last for 80 s.
 _READ_SIZE = 4 * KIB
 _FILL_SIZE = 64 * KIB
+_LOAD_DEPTH = 8
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,11 @@ class Layout:
             seconds=seconds,
             seed=seed,
         )
+
+    def unpaced(self, kind: JobKind, block_size: int, seed: int) -> Job:
+        """One stream as fast as it goes, until it is stopped; for throughput."""
+        area = self.write_area if kind.writes else self.read_area
+        return Job("load", kind, area, block_size, _LOAD_DEPTH, seconds=_LONGEST_S, seed=seed)
 
     def probe(self, seconds: float, seed: int) -> Job:
         """The paced depth-1 probe that stalls are measured by."""

@@ -144,6 +144,19 @@ class Testbed:
         with injected(fault, self, note) as injection:
             yield injection
 
+    @contextmanager
+    def without_path(self, fabric: str) -> Iterator[None]:
+        """Take the path over a healthy fabric out of the map for the length of the block."""
+        path = next(p for p in self.map.paths if p.fabric == fabric)
+        everything = len(self.map.paths)
+        self.initiator.take_path_away(path.name)
+        try:
+            self.map.wait_for_paths(active=everything - 1)
+            yield
+        finally:
+            self.initiator.give_path_back(path.name)
+            self.map.wait_for_paths(active=everything)
+
     def make_ready(self) -> None:
         """Heal whatever may be broken and wait until every path is active.
 

@@ -1,0 +1,48 @@
+"""Throughput of a stretch of time as samples, so that its spread is never lost in an average."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.measurements import Stream
+from harness.timeline import Phase
+from harness.units import MIB, NS_PER_S
+
+BIN_NS = NS_PER_S // 2
+
+Rates = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Median and quartiles of samples, in MiB/s, and how many there are."""
+
+    low: float
+    median: float
+    high: float
+    samples: int
+
+    @classmethod
+    def of(cls, rates: Rates) -> Spread:
+        """Of rates in bytes a second; at least one."""
+        low, median, high = np.percentile(rates, [25, 50, 75]) / MIB
+        return cls(float(low), float(median), float(high), len(rates))
+
+    def __str__(self) -> str:
+        return f"{self.median:.2f} MiB/s ({self.low:.2f} to {self.high:.2f}, n={self.samples})"
+
+
+def binned_rates(streams: Iterable[Stream], phase: Phase) -> Rates:
+    """Bytes a second completed by all streams, one sample per whole bin inside the phase."""
+    count = (phase.end_ns - phase.start_ns) // BIN_NS
+    edges = phase.start_ns + BIN_NS * np.arange(count + 1)
+    total = np.zeros(count)
+    if count:
+        for stream in streams:
+            log = stream.completions
+            total += np.histogram(log.at_ns, bins=edges, weights=log.size)[0]
+    return total * (NS_PER_S / BIN_NS)

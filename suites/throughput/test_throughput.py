@@ -1,0 +1,71 @@
+"""What the paths deliver: whole, with one path only, and with one path dead."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+
+import pytest
+
+from harness.checks import accounting_agrees, no_io_errors
+from harness.faults import LinkDown
+from harness.plugin import Judge, PublishThroughput
+from harness.testbed import Testbed
+from harness.throughput import Rates, binned_rates
+from harness.units import KIB
+from harness.workload import JobKind
+
+SETTLING_S = 1
+MEASURED_S = 5
+
+SEQUENTIAL, RANDOM = 128 * KIB, 16 * KIB
+
+
+@pytest.mark.parametrize(
+    ("kind", "block_size"),
+    [
+        pytest.param(JobKind.READ, SEQUENTIAL, id="sequential-read"),
+        pytest.param(JobKind.WRITE, SEQUENTIAL, id="sequential-write"),
+        pytest.param(JobKind.RANDOM_READ, RANDOM, id="random-read"),
+        pytest.param(JobKind.RANDOM_WRITE, RANDOM, id="random-write"),
+    ],
+)
+def test_throughput_whole_and_degraded(
+    testbed: Testbed,
+    judge: Judge,
+    publish_throughput: PublishThroughput,
+    seed: int,
+    kind: JobKind,
+    block_size: int,
+) -> None:
+    """Figures on all paths, on one path less, and with one path dead; all without an error."""
+    spare = testbed.fabrics()[-1]
+    conditions: dict[str, AbstractContextManager[None]] = {
+        "all paths": nullcontext(),
+        f"without the path on fabric {spare}": testbed.without_path(spare),
+        f"path on fabric {spare} dead": _dead_path(testbed, spare),
+    }
+    figures: dict[str, Rates] = {}
+    judgements = []
+    for name, condition in conditions.items():
+        with condition, testbed.io([testbed.layout.unpaced(kind, block_size, seed)]) as io:
+            io.wait_until_running()
+            io.run_for(seconds=SETTLING_S)
+            io.start_phase()
+            io.run_for(seconds=MEASURED_S)
+        measured = io.measurements
+        figures[name] = binned_rates(measured.streams, measured.phases[-1])
+        judgements.append(judge(measured, no_io_errors(), accounting_agrees(within=0.05)))
+    publish_throughput(f"{kind}, {block_size // KIB} KiB blocks", figures)
+    for judgement in judgements:
+        judgement.require()
+
+
+@contextmanager
+def _dead_path(testbed: Testbed, fabric: str) -> Iterator[None]:
+    """One fabric is dead and the map has noticed."""
+    everything = len(testbed.fabrics())
+    with testbed.fault(LinkDown(fabric)):
+        testbed.map.wait_for_paths(active=everything - 1, failed=1)
+        yield
+    testbed.map.wait_for_paths(active=everything)
