@@ -42,7 +42,7 @@ class Attachment:
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """One thing being done. `parent` is the step around it in this thread or the one that spawned it."""
+    """One thing being done; `parent` is the step around it, in this thread or its creator's."""
 
     title: str
     spent_on: Spent
@@ -79,7 +79,7 @@ def listening(listener: Listener) -> Iterator[None]:
 
 @contextmanager
 def step(title: str, spent_on: Spent | None = None) -> Iterator[Step]:
-    """Say that something is being done. Without `spent_on`, the time goes where the parent's goes."""
+    """Say that something is being done; without `spent_on`, for what the parent is done."""
     parent = _current.get()
     inherited = parent.spent_on if parent else Spent.WAITING
     this = Step(title, spent_on or inherited, parent)

@@ -93,7 +93,7 @@ def data_intact() -> Check:
             return Finding(
                 name,
                 Verdict.FAIL,
-                f"{len(back.findings)} of {back.checked} acknowledged blocks are not as written: {shown}",
+                f"{len(back.findings)} of {back.checked} acknowledged blocks are wrong: {shown}",
                 figures | {"wrong": str(len(back.findings))},
             )
         if back.acknowledged == 0:

@@ -62,7 +62,7 @@ def _effect(name: str, measurements: Measurements, fault: FaultRecord) -> Findin
             return Finding(
                 name,
                 Verdict.UNKNOWN,
-                f"{label} still carried {format_size(carried)} during {fault.name}: it had no effect there",
+                f"{label} still carried {format_size(carried)} during {fault.name}: no effect",
                 figures,
             )
         if counters.fabric not in fault.fabrics and carried == 0:

@@ -25,7 +25,7 @@ class HypervisorConfig(Model):
 
     uri: str = Field(
         "embedded",
-        description="'embedded' (a private libvirt per testbed, no daemon, no root) or any libvirt URI",
+        description="'embedded' (a private libvirt, no daemon, no root) or any libvirt URI",
     )
     accel: Literal["auto", "kvm", "tcg"] = Field(
         "auto", description="'auto' proves KVM by a probe boot and falls back to TCG"
@@ -188,8 +188,8 @@ class Config(Model):
                 raise ValueError(f"fabrics: two are named {one.name!r}")
             if one.subnet.overlaps(other.subnet):
                 raise ValueError(
-                    f"fabrics: {one.name} ({one.subnet}) and {other.name} ({other.subnet}) overlap; "
-                    "one subnet per fabric, or the kernel would mix the paths"
+                    f"fabrics: {one.name} ({one.subnet}) and {other.name} ({other.subnet}) "
+                    "overlap; one subnet per fabric, or the kernel would mix the paths"
                 )
         return self
 
@@ -213,6 +213,7 @@ class Config(Model):
         if self.workload.region > self.target.lun_size:
             raise ValueError(
                 f"workload.region: {format_size(self.workload.region)} do not fit the LUN of "
-                f"{format_size(self.target.lun_size)}; make target.lun_size larger or the region smaller"
+                f"{format_size(self.target.lun_size)}; make target.lun_size larger or the "
+                "region smaller"
             )
         return self

@@ -90,7 +90,9 @@ def examine_kvm(cache: Path, *, kernel: Path | None = None, device: Path = DEVIC
     if problem is None and kernel is not None:
         problem = _remembered(cache, _key(device, kernel), lambda: kvm_probe.kernel_problem(kernel))
     if problem is not None:
-        return Kvm(usable=False, proven=True, reason=f"KVM: {device} is present but {problem}")
+        return Kvm(
+            usable=False, proven=True, reason=f"KVM: {device} is present but unusable: it {problem}"
+        )
     if kernel is None:
         return Kvm(
             usable=True,

@@ -71,6 +71,10 @@ class ImageStore:
         """
         return self._ensure(self._recipe(definition, role), threading.Event())
 
+    def find(self, definition: ImageDefinition, role: Role) -> BuiltImage | None:
+        """The image of `definition` for `role` if it was built before. Raises as `ensure`."""
+        return _whole_image(self._cache / "images" / self._recipe(definition, role).fingerprint())
+
     def ensure_all(self, definition: ImageDefinition) -> dict[Role, BuiltImage]:
         """Both roles' images, built side by side. The first failure calls off the other build."""
         recipes = [self._recipe(definition, role) for role in Role]

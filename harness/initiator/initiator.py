@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from harness.config.model import Profile
@@ -47,11 +48,9 @@ class Initiator:
         """Write the configuration and start the daemons."""
         with step("Configure the initiator", Spent.CONFIGURATION):
             conf = multipath.render_conf(self.wwid, self.profile)
+            name = f"InitiatorName={self.topology.initiator_iqn}\n"
             self.machine.write_files(
-                {
-                    "/etc/iscsi/initiatorname.iscsi": f"InitiatorName={self.topology.initiator_iqn}\n",
-                    multipath.CONF: conf,
-                },
+                {"/etc/iscsi/initiatorname.iscsi": name, multipath.CONF: conf},
                 mode=0o600,
             )
             attach("multipath.conf", conf)
@@ -128,7 +127,8 @@ class Initiator:
             for disk in session.disks:
                 if disk.wwid.removeprefix("naa.") != self.wwid.removeprefix("3"):
                     raise InitiatorError(
-                        f"{disk.name} on fabric {fabric} has WWID {disk.wwid}, not that of {self.wwid}"
+                        f"{disk.name} on fabric {fabric} has WWID {disk.wwid}, "
+                        f"not that of {self.wwid}"
                     )
                 found[fabric].append(Path(disk.name, disk.device, fabric))
         if wrong := {name: paths for name, paths in found.items() if len(paths) != 1}:
@@ -168,10 +168,17 @@ class Initiator:
             return "multipath -ll did not answer within 15 s"
 
     def stop_queueing(self) -> None:
-        """Let I/O fail instead of waiting for a path, so that nothing stays unkillable."""
-        self.machine.run(
-            ["dmsetup", "message", self.wwid, "0", "fail_if_no_path"], timeout_s=15, check=False
-        )
+        """Let I/O fail instead of waiting for a path, so that nothing stays unkillable.
+
+        multipathd would switch queueing on again if only the device mapper were told; the
+        device mapper is told as well, in case multipathd hangs.
+        """
+        for argv in (
+            ["multipathd", "disablequeueing", "map", self.wwid],
+            ["dmsetup", "message", self.wwid, "0", "fail_if_no_path"],
+        ):
+            with suppress(CommandTimedOut):
+                self.machine.run(argv, timeout_s=15, check=False)
 
     def log_out(self) -> None:
         """Flush the map, end the sessions and forget the node records; tries everything."""

@@ -57,7 +57,7 @@ class Session:
 
 
 def parse_sessions(text: str) -> list[Session]:
-    """Sessions from the output of SESSIONS_SCRIPT. Raises InitiatorError for a line it can't read."""
+    """Sessions from SESSIONS_SCRIPT's output. Raises InitiatorError for a line it can't read."""
     heads: dict[str, tuple[list[str], list[Disk]]] = {}
     for line in text.splitlines():
         parts = line.split("|")

@@ -77,7 +77,8 @@ class SshMachine(Machine):
             except paramiko.BadHostKeyException as error:
                 client.close()
                 raise MachineError(
-                    f"{name}: {endpoint.host}:{endpoint.port} shows another host key than the pinned one: {error}",
+                    f"{name}: {endpoint.host}:{endpoint.port} shows another host key than the "
+                    f"pinned one: {error}",
                     hint="another machine answers there, or its image was rebuilt",
                 ) from None
             except paramiko.AuthenticationException as error:

@@ -90,7 +90,8 @@ class Observer:
         self._numbers = itertools.count(1)
         self._process: Process | None = None
 
-    def _attach(self, process: Process) -> None:
+    def attach(self, process: Process) -> None:
+        """Take over the resident program and wait until it is ready."""
         self._process = process
         self._wait(
             lambda: self._ready, "the observer's start", Deadline.after(ANSWER_TIMEOUT_S * 3)
@@ -209,7 +210,8 @@ class Observer:
         except (CommandTimedOut, HarnessError):
             return ""
 
-    def _hear(self, line: bytes) -> None:
+    def hear(self, line: bytes) -> None:
+        """Take in one line that the resident program printed."""
         heard_ns = time.monotonic_ns()
         try:
             message = json.loads(line)
@@ -249,6 +251,6 @@ def resident_argv() -> Sequence[str]:
 def observing(machine: Machine) -> Iterator[Observer]:
     """Watch a machine until the block ends. Needs Python 3.7 or later there."""
     observer = Observer(machine)
-    with machine.background(resident_argv(), on_line=observer._hear) as process:  # noqa: SLF001
-        observer._attach(process)  # noqa: SLF001
+    with machine.background(resident_argv(), on_line=observer.hear) as process:
+        observer.attach(process)
         yield observer

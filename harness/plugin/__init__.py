@@ -4,7 +4,15 @@
 `seed`, and the parameter `fabric`, which runs a test once per fabric of the testbed.
 """
 
-from harness.plugin.fixtures import Judge, PublishThroughput, judge, publish_throughput, seed, testbed, testbeds
+from harness.plugin.fixtures import (
+    Judge,
+    PublishThroughput,
+    judge,
+    publish_throughput,
+    seed,
+    testbed,
+    testbeds,
+)
 from harness.plugin.hooks import (
     pytest_addoption,
     pytest_collection_modifyitems,

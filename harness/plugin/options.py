@@ -7,17 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.config import Loaded, load
-
-# Option, configuration key, help; what an option leaves out comes from the TOML file.
-_OVERRIDES = (
-    ("--hypervisor-uri", "hypervisor.uri", "'embedded' or any libvirt URI"),
-    ("--accel", "hypervisor.accel", "auto, kvm or tcg"),
-    ("--image", "machines.image", "image definition: a name in images/ or a path"),
-    ("--mirror", "machines.mirror", "package mirror for image builds"),
-    ("--target", "target.kind", "which target software serves the LUN"),
-    ("--backstore", "target.backstore", "fileio or block"),
-    ("--profile", "initiator.profile", "timeouts: fast, stock, or one of your own"),
-)
+from harness.config.overrides import OVERRIDES
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -29,7 +19,7 @@ def add_options(parser: pytest.Parser) -> None:
         metavar="FILE.toml",
         help="description of the testbed (default: pathproof.toml in this folder, else built-in)",
     )
-    for option, key, text in _OVERRIDES:
+    for option, key, text in OVERRIDES:
         group.addoption(
             option, dest=key, default=None, metavar="VALUE", help=f"{text} (overrides {key})"
         )
@@ -52,7 +42,7 @@ def load_config(config: pytest.Config) -> Loaded:
     """The configuration of this run. Raises ConfigError."""
     given = {
         key: (value, option)
-        for option, key, _ in _OVERRIDES
+        for option, key, _ in OVERRIDES
         if (value := config.getoption(key)) is not None
     }
     return load(config.getoption("testbed"), given)

@@ -13,7 +13,6 @@ from types import FrameType
 from typing import TextIO
 
 import pytest
-from rich.console import Console
 
 from harness.config import Config
 from harness.errors import ReportError
@@ -21,7 +20,7 @@ from harness.reporting.allure_listener import AllureSteps
 from harness.reporting.bill import format_bill
 from harness.reporting.environment import write_environment
 from harness.reporting.html import generate
-from harness.reporting.progress import Progress, wants_animation
+from harness.reporting.progress import showing_progress
 from harness.reporting.runs import RunFolder, alone, fresh_run, point_latest_at, prune
 from harness.reporting.verdicts import Verdicts
 from harness.steps import Bill, Spent, listening, step
@@ -52,14 +51,11 @@ class Run:
         signal.signal(signal.SIGTERM, _interrupt)
 
     def _show_progress(self, config: pytest.Config) -> None:
-        console = Console(file=self._stack.enter_context(_real_stderr(config)))
-        quiet = config.getoption("verbose") < 0
-        animated = wants_animation(console, quiet=quiet, under_ci=bool(os.environ.get("CI")))
+        stream = self._stack.enter_context(_real_stderr(config))
         reporter = config.pluginmanager.get_plugin("terminalreporter")
         before = reporter.ensure_newline if reporter is not None else lambda: None
-        progress = Progress(console, animated=animated, before_line=before)
-        self._stack.enter_context(listening(progress))
-        self._stack.enter_context(progress.showing())
+        quiet = config.getoption("verbose") < 0
+        self._stack.enter_context(showing_progress(stream, quiet=quiet, before_line=before))
 
     def note_environment(self, environment: dict[str, str]) -> None:
         """Say what the tests run on, for the front page of the report."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TextIO
 
 from rich.console import Console, Group, RenderableType
 from rich.progress_bar import ProgressBar
@@ -14,7 +16,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from harness.steps import Attachment, Listener, Step
+from harness.steps import Attachment, Listener, Step, listening
 
 REFRESH_S = 0.125
 DEPTH = 2  # plain lines tell of steps up to here; a step without a parent has depth 1
@@ -184,6 +186,18 @@ class Progress(Listener):
 def wants_animation(console: Console, *, quiet: bool, under_ci: bool) -> bool:
     """Whether to animate: only for a person at a terminal that can."""
     return console.is_terminal and not console.is_dumb_terminal and not quiet and not under_ci
+
+
+@contextmanager
+def showing_progress(
+    stream: TextIO, *, quiet: bool = False, before_line: Callable[[], None] = lambda: None
+) -> Iterator[None]:
+    """Show every step on `stream` until the block ends; animated where `wants_animation` says so."""
+    console = Console(file=stream)
+    animated = wants_animation(console, quiet=quiet, under_ci=bool(os.environ.get("CI")))
+    progress = Progress(console, animated=animated, before_line=before_line)
+    with listening(progress), progress.showing():
+        yield
 
 
 def _order(running: _Running) -> tuple[int, ...]:

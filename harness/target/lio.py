@@ -38,7 +38,8 @@ class LioTarget(Target):
             attach("LIO configuration", saved, "application/json")
             script = f"targetctl restore {SAVED}"
             if self.backstore == "fileio":
-                script = f"mkdir -p $(dirname {BACKING_FILE}) && truncate -s {lun.size} {BACKING_FILE}\n{script}"
+                make_room = f"mkdir -p $(dirname {BACKING_FILE}) && truncate -s {lun.size}"
+                script = f"{make_room} {BACKING_FILE}\n{script}"
             try:
                 done = self.machine.sh(script, timeout_s=_TIMEOUT_S)
             except CommandFailed as error:
@@ -51,7 +52,7 @@ class LioTarget(Target):
         group = f"/sys/kernel/config/target/iscsi/{iqn}/tpgt_1"
         running = set(
             self.machine.sh(
-                f"cd {group} && echo enable=$(cat enable) && ls np lun && cat lun/lun_0/*/udev_path",
+                f"cd {group} && echo enable=$(cat enable) && ls np lun\ncat lun/lun_0/*/udev_path",
                 check=False,
             ).stdout.split()
         )
@@ -59,7 +60,8 @@ class LioTarget(Target):
         wanted |= {str(fabric.portal) for fabric in self.topology.fabrics}
         if missing := wanted - running:
             raise TargetError(
-                f"LIO does not run as asked: {', '.join(sorted(missing))} missing; targetctl said: {said.strip()}"
+                f"LIO does not run as asked: {', '.join(sorted(missing))} missing; "
+                f"targetctl said: {said.strip()}"
             )
 
     def _backing_device(self) -> str:

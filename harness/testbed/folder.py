@@ -18,16 +18,21 @@ import os
 import secrets
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from harness.errors import ConfigError, HarnessError
+from harness.units import GIB, format_size
 
 _MANIFEST = "testbed.json"
 _LOCK = "lock"
 _ROOT = "libvirt"
+_DRAFT = ".new-"
+_DRAFT_S = 60.0
+NEEDED = 2 * GIB  # two overlays that grow, and what tests write to the LUN
 
 
 @dataclass(frozen=True)
@@ -41,13 +46,18 @@ class Address:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What another process must know of a testbed."""
+    """What another process must know of a testbed.
+
+    `fabrics` maps a name to the addresses at both ends; `memory` is in bytes, of all machines.
+    """
 
     name: str
     uri: str
     kept: bool
     machines: dict[str, Address]
     domains: tuple[str, ...] = ()
+    fabrics: dict[str, str] = field(default_factory=dict)
+    memory: int = 0
 
 
 @dataclass(frozen=True)
@@ -79,6 +89,12 @@ class Folder:
             return Manifest(**raw | {"machines": machines, "domains": tuple(raw["domains"])})
         except (OSError, ValueError, KeyError, TypeError):
             return None
+
+    @property
+    def claimed_at(self) -> float:
+        """When it was made, as time.time() has it."""
+        file = self.path / _LOCK
+        return (file if file.exists() else self.path).stat().st_mtime
 
     def owned(self) -> bool:
         """Whether a living process owns it."""
@@ -121,13 +137,25 @@ def base() -> Path:
 
 def all_folders() -> list[Folder]:
     """Every testbed folder of this user, owned or left behind."""
-    return [Folder(path) for path in sorted(base().iterdir()) if path.is_dir()]
+    return [Folder(path) for path in sorted(base().iterdir()) if path.is_dir() and _settled(path)]
+
+
+def _settled(path: Path) -> bool:
+    """Whether a folder has its lock, or will never get it because its maker died at once."""
+    with suppress(FileNotFoundError):
+        return not path.name.startswith(_DRAFT) or time.time() - path.stat().st_mtime > _DRAFT_S
+    return False
 
 
 @contextmanager
 def claimed(name: str) -> Iterator[Folder]:
     """A new folder owned by this process, removed at the end of the block unless kept."""
-    draft = Path(tempfile.mkdtemp(prefix=".new-", dir=base()))
+    if (free := shutil.disk_usage(base()).free) < NEEDED:
+        raise ConfigError(
+            f"{base()}: {format_size(free)} free, and a testbed needs {format_size(NEEDED)}",
+            hint="free some space, or name another folder for testbeds in PATHPROOF_STATE",
+        )
+    draft = Path(tempfile.mkdtemp(prefix=_DRAFT, dir=base()))
     with (draft / _LOCK).open("wb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         folder = Folder(base() / f"{name}-{secrets.token_hex(3)}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -39,6 +39,7 @@ class IoSession:
         self._phase_start_ns = 0
         self._path_listings: dict[str, str] = {}
         self._measurements: Measurements | None = None
+        self._before_read_back: Callable[[], object] = lambda: None
 
     @property
     def measurements(self) -> Measurements:
@@ -61,13 +62,14 @@ class IoSession:
             )
             self._list_paths("before")
         fio = FioRun.started(testbed.machine(Role.INITIATOR), testbed.initiator.device, self._jobs)
-        with self._guarded(), fio as run:
+        with fio as run, self._guarded():
             self._run = run
             yield
             with step("Finish I/O", Spent.IO):
                 self._end_phase("after" if self._injections else "whole")
                 run.stop()
                 result = run.finish()
+        self._before_read_back()
         back = self._read_back(result)
         self._list_paths("after")
         with step("Collect what was measured", Spent.JUDGING):
@@ -114,13 +116,13 @@ class IoSession:
             all_dead = len(injection.fault.fabrics) == len(self._testbed.topology.fabrics)
             self._end_phase(f"during {name}", injection.healed_ns, io_expected=not all_dead)
 
+    def before_read_back(self, action: Callable[[], object]) -> None:
+        """Have something done between the last write and the read-back, such as a power cycle."""
+        self._before_read_back = action
+
     def start_phase(self) -> None:
         """What follows counts as a phase of its own: say so once healing is complete."""
         self._phase_start_ns = time.monotonic_ns()
-
-    def list_paths(self) -> None:
-        """Keep what `multipath -ll` shows now, as "during"."""
-        self._list_paths("during")
 
     def _end_phase(self, name: str, end_ns: int | None = None, *, io_expected: bool = True) -> None:
         end_ns = end_ns or time.monotonic_ns()

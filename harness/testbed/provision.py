@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -31,6 +31,7 @@ from harness.target import target_for
 from harness.target.base import DATA_DISK_SERIAL
 from harness.testbed.folder import Address, Folder, Manifest, cache_folder, claimed, reap
 from harness.testbed.network import configure_fabrics
+from harness.testbed.stage import Stage
 from harness.testbed.testbed import Guest, Testbed
 from harness.topology import Fabric, Role, Topology, management_mac, plan
 from harness.workload import FioRun
@@ -71,14 +72,14 @@ class Provisioner:
         """A new testbed, verified by I/O on every path, removed at the end of the block."""
         self._count += 1
         with ExitStack() as stack:
-            with step("Provision the testbed", Spent.PROVISIONING):
+            with step(Stage.ALL, Spent.PROVISIONING):
                 testbed = self._assemble(stack)
             yield testbed
 
     def _assemble(self, stack: ExitStack) -> Testbed:
-        with step("Start both machines", Spent.PROVISIONING):
+        with step(Stage.START, Spent.PROVISIONING):
             domains = self._start_domains(stack)
-        with step("Wait until both answer SSH", Spent.PROVISIONING):
+        with step(Stage.BOOT, Spent.PROVISIONING):
             machines = _by_role(lambda role: self._log_in(role, domains[role]))
         for machine in machines.values():
             stack.callback(machine.close)
@@ -94,7 +95,7 @@ class Provisioner:
             observer = stack.enter_context(observing(machines[role]))
             return Guest(machines[role], observer, domains[role], nics)
 
-        with step("Configure both machines", Spent.CONFIGURATION):
+        with step(Stage.CONFIGURE, Spent.CONFIGURATION):
             guests = _by_role(prepare)
         initiator.log_in()
         initiator.wait_for_map()
@@ -123,15 +124,21 @@ class Provisioner:
         with ExitStack() as started:
             # Their names are written down before they run: whoever finds them must know them.
             self._write_manifest(specs)
-            started.callback(self._destroy_unless_kept, domains)
+            started.callback(self._destroy_unless_kept, domains, [s.name for s in specs.values()])
             for role, spec in specs.items():
                 domains[role] = start(self.connection, spec)
             stack.enter_context(started.pop_all())
         return domains
 
-    def _destroy_unless_kept(self, domains: Mapping[Role, Domain]) -> None:
-        if not self.kept:
+    def _destroy_unless_kept(self, domains: Mapping[Role, Domain], names: Sequence[str]) -> None:
+        if self.kept:
+            return
+        try:
             side_by_side(*(domain.destroy for domain in domains.values()))
+        finally:
+            # An interrupt while libvirt starts a machine is heard once it runs, before it is
+            # among `domains`.
+            destroy_named(self.connection, names)
 
     def _write_manifest(self, specs: Mapping[Role, DomainSpec]) -> None:
         self.folder.write(
@@ -140,6 +147,10 @@ class Provisioner:
                 uri=self.config.hypervisor.uri,
                 kept=self.kept,
                 domains=tuple(spec.name for spec in specs.values()),
+                fabrics={
+                    f.name: f"{f.portal.address} - {f.initiator}" for f in self.topology.fabrics
+                },
+                memory=sum(spec.memory_bytes for spec in specs.values()),
                 machines={
                     role.value: Address(
                         spec.ssh_port, str(self.client_key), self.images[role].host_key
@@ -244,7 +255,7 @@ def provisioner(config: Config) -> Iterator[Provisioner]:
     """
     reap(end_domains)
     definition = load_image(config.machines.image)
-    with step("Images", Spent.PROVISIONING):
+    with step(Stage.IMAGES, Spent.PROVISIONING):
         store = ImageStore(cache_folder(), config.machines.mirror)
         images = store.ensure_all(definition)
     initiator = images[Role.INITIATOR]
@@ -290,7 +301,7 @@ def _watch(testbed: Testbed) -> None:
 
 def _fill(testbed: Testbed) -> None:
     """Write the area that read jobs verify; the first I/O of a testbed."""
-    with step("First verified I/O", Spent.IO):
+    with step(Stage.FIRST_IO, Spent.IO):
         machine = testbed.machine(Role.INITIATOR)
         with FioRun.started(machine, testbed.initiator.device, [testbed.layout.fill()]) as run:
             result = run.finish(_FILL_TIMEOUT_S)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from harness.concurrency import side_by_side
 from harness.config import Config
 from harness.deadline import Deadline
-from harness.errors import BrokenTestbed, HarnessError, InitiatorError
+from harness.errors import BrokenTestbed, InitiatorError
 from harness.faults import KINDS, Fault, Injection, injected
 from harness.hypervisor.domain import Domain
 from harness.initiator import Initiator
@@ -123,15 +123,16 @@ class Testbed:
     def io(self, jobs: Sequence[Job]) -> Iterator[IoSession]:
         """Run I/O on the map for the length of the block, and measure it.
 
-        A failure of the lab in here makes the testbed unusable for later tests.
+        A failure in here makes the testbed unusable for later tests: what was cleared up in
+        haste is not what they expect.
         """
         session = IoSession(self, jobs)
         self._io = session
         try:
             with session.running():
                 yield session
-        except HarnessError as error:
-            self.broken = error.message
+        except Exception as error:
+            self.broken = str(error)
             raise
         finally:
             self._io = None

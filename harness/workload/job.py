@@ -41,7 +41,8 @@ class Job:
     `iops` paces it (None: as fast as it goes); `verified` writes blocks that carry their own
     checksum, offset and time, or checks those that do; `header_every` bytes of a larger block
     each get their own (None: one per block). Without `seconds` it runs once over its area;
-    verified reads end after one pass in any case. Two jobs that write must not share an area, or verification would blame the storage.
+    verified reads end after one pass in any case. Two jobs that write must not share an area,
+    or verification would blame the storage.
     """
 
     name: str

@@ -4,9 +4,10 @@ It runs on the initiator by itself: Python 3.7, no imports but the standard libr
 
     python3 reader.py DEVICE BLOCK_SIZE < OFFSETS
 
-takes the blocks' offsets, ascending, one a line, and prints a line per block: `OFFSET PROBLEM TIME`, where PROBLEM is `ok`, `blank` (all zero),
-`no-header`, `misdirected` (it says it belongs elsewhere), `torn` (its checksum does not match),
-or `unreadable:ERRNO`; TIME is when fio wrote it, in ns of CLOCK_MONOTONIC, or 0.
+takes the blocks' offsets, ascending, one a line, and prints a line per block: `OFFSET PROBLEM
+TIME`, where PROBLEM is `ok`, `blank` (all zero), `no-header`, `misdirected` (it says it belongs
+elsewhere), `torn` (its checksum does not match), or `unreadable:ERRNO`; TIME is when fio wrote
+it, in ns of CLOCK_MONOTONIC, or 0.
 
 Source: struct verify_header and struct vhdr_md5 in fio's verify.h.
 """

@@ -112,7 +112,7 @@ class FioRun:
         except CommandTimedOut as error:
             raise WorkloadError(
                 f"fio hangs: {error.message}",
-                hint="its I/O neither completes nor fails; the map may be queueing with no path left",
+                hint="its I/O neither completes nor fails; the map may queue with no path left",
             ) from None
         return self._fetch(done)
 
@@ -122,7 +122,8 @@ class FioRun:
             content = self._machine.download([f"{FOLDER}/report.json", *names])
         except CommandFailed as error:
             raise WorkloadError(
-                f"fio left no report or no logs (exit status {done.status}): {done.stderr.strip()}\n{error.message}"
+                f"fio left no report or no logs (exit status {done.status}): "
+                f"{done.stderr.strip()}\n{error.message}"
             ) from None
         text = content[f"{FOLDER}/report.json"].decode(errors="replace")
         return RunResult(

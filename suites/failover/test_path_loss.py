@@ -75,7 +75,7 @@ def test_io_survives_losing_each_path_in_turn(testbed: Testbed, judge: Judge, se
 
 
 def test_io_waits_while_all_paths_are_lost(testbed: Testbed, judge: Judge, seed: int) -> None:
-    """Without any path I/O queues; when the paths are back every byte is there, without an error."""
+    """Without any path I/O queues; when paths are back every byte is there, without an error."""
     everything = testbed.fabrics()
     with testbed.io(testbed.layout.mixed(seed)) as io:
         io.wait_until_running()

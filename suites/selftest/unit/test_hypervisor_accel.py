@@ -95,7 +95,10 @@ def test_auto_falls_back_with_a_warning_that_says_why(
     choice = choose("auto", tmp_path / "cache", kernel=kernel, device=device)
     assert choice.accel == "tcg"
     assert choice.warning is not None
-    assert f"KVM: {device} is present but does not run it (hung for 8 s)" in choice.warning
+    assert (
+        f"KVM: {device} is present but unusable: it does not run it (hung for 8 s)"
+        in choice.warning
+    )
 
 
 def test_kvm_demanded_where_it_does_not_work_is_an_error_with_a_way_out(

@@ -1,0 +1,24 @@
+"""Command-line options that override single values of the configuration; the same everywhere."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Override(NamedTuple):
+    """An option, the dotted key whose value it replaces, and what it says of itself."""
+
+    option: str
+    key: str
+    help: str
+
+
+OVERRIDES = (
+    Override("--hypervisor-uri", "hypervisor.uri", "'embedded' or any libvirt URI"),
+    Override("--accel", "hypervisor.accel", "auto, kvm or tcg"),
+    Override("--image", "machines.image", "image definition: a name in images/ or a path"),
+    Override("--mirror", "machines.mirror", "package mirror for image builds"),
+    Override("--target", "target.kind", "which target software serves the LUN"),
+    Override("--backstore", "target.backstore", "fileio or block"),
+    Override("--profile", "initiator.profile", "timeouts: fast, stock, or one of your own"),
+)

@@ -1,0 +1,292 @@
+"""The configuration: every mistake is refused with its origin, its key and what is allowed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.config import Config, Loaded, load
+from harness.config.iqn import iqn_problem
+from harness.config.model import FAST, STOCK
+from harness.errors import ConfigError
+from harness.units import GIB, MIB
+
+TWO_FABRICS = """
+[[fabrics]]
+name = "a"
+subnet = "10.1.0.0/24"
+target = "10.1.0.1"
+initiator = "10.1.0.2"
+
+[[fabrics]]
+name = "b"
+subnet = "{subnet}"
+target = "{target}"
+initiator = "10.2.0.2"
+"""
+
+
+def fabrics(subnet: str = "10.2.0.0/24", target: str = "10.2.0.1") -> str:
+    return TWO_FABRICS.format(subnet=subnet, target=target)
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder without anybody's pathproof.toml."""
+    monkeypatch.chdir(tmp_path)
+
+
+def loaded(text: str, **options: tuple[object, str]) -> Loaded:
+    file = Path("own.toml")
+    file.write_text(text)
+    return load(file, {key.replace("__", "."): value for key, value in options.items()})
+
+
+def complaint(text: str, **options: tuple[object, str]) -> str:
+    with pytest.raises(ConfigError) as refusal:
+        loaded(text, **options)
+    return refusal.value.message
+
+
+def test_nothing_at_all_is_a_complete_configuration() -> None:
+    """The built-in testbed: two fabrics, LIO, a fast profile."""
+    config = load().config
+    assert [str(f.subnet) for f in config.fabrics] == ["172.16.0.0/24", "172.16.1.0/24"]
+    assert config.profile == FAST
+    assert {s.origin for s in load().settings()} == {"default"}
+
+
+def test_a_file_in_the_current_folder_is_found() -> None:
+    """`pathproof.toml` needs no option."""
+    Path("pathproof.toml").write_text('name = "mine"')
+    assert load().config.name == "mine"
+
+
+def test_the_configuration_cannot_be_changed_afterwards() -> None:
+    """It is handed around, so it must stay what was validated."""
+    with pytest.raises(ValueError, match="frozen"):
+        Config().name = "other"  # type: ignore[misc]
+
+
+def test_an_unknown_key_is_named_with_the_one_that_was_meant() -> None:
+    """And with all that are allowed there."""
+    text = complaint("[workload]\ndept = 8\n")
+    assert text.startswith("own.toml: unknown key 'workload.dept'; did you mean 'depth'?")
+    assert "region, block_size, depth" in text
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "meant"),
+    [
+        ("[targt]\nkind = 'lio'", "targt", "target"),
+        (fabrics().replace("initiator", "initator", 1), "fabrics.0.initator", "initiator"),
+        ("[profiles.own]\nfast_io_fail = 3", "profiles.own.fast_io_fail", "fast_io_fail_s"),
+    ],
+)
+def test_unknown_keys_are_found_at_every_depth(text: str, key: str, meant: str) -> None:
+    """At the top, within a list of tables, within a table of the user's naming."""
+    assert f"unknown key {key!r}; did you mean {meant!r}?" in complaint(text)
+
+
+def test_a_wrong_value_is_named_with_the_allowed_ones() -> None:
+    """And with what was given instead."""
+    text = complaint("[target]\nkind = 'lioo'\n[hypervisor]\naccel = 'fast'\n")
+    assert "own.toml: target.kind: Input should be 'lio'" in text
+    assert "(got 'lioo')" in text
+    assert "own.toml: hypervisor.accel: Input should be 'auto', 'kvm' or 'tcg'" in text
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("name = 'Has Space'", "name"),
+        ("[machines]\nmemory = '100 parsecs'", "machines.memory"),
+        ("[machines]\nmemory = '64MiB'", "machines.memory"),
+        ("[machines]\ncpus = 0", "machines.cpus"),
+        ("[target]\nport = 65536", "target.port"),
+        ("[target]\nlun_size = 0", "target.lun_size"),
+        ("[workload]\nprobe_iops = 99", "workload.probe_iops"),
+        ("[budget]\nslack_s = -1", "budget.slack_s"),
+        ("[profiles.own]\nnoop_out_interval_s = 0", "profiles.own.noop_out_interval_s"),
+        (fabrics(subnet="10.2.0.1/24"), "fabrics.1.subnet"),
+        (fabrics(target="10.2.0"), "fabrics.1.target"),
+    ],
+)
+def test_what_is_out_of_range_or_malformed_is_named(text: str, key: str) -> None:
+    """By file and key."""
+    assert complaint(text).startswith(f"own.toml: {key}: ")
+
+
+def test_all_mistakes_are_told_at_once() -> None:
+    """Nobody wants to learn of them one run after the other."""
+    text = complaint("bogus = 1\n[target]\nport = 0\nkind = 'x'\n")
+    assert len(text.splitlines()) == 3
+
+
+def test_an_iqn_that_lio_rejects_is_refused_before_anything_starts() -> None:
+    """IET accepts this one; LIO says "WWN not valid" only once the guests are up."""
+    text = complaint("[target]\niqn = 'iqn.2009-11-11.widodh.storage:iscsi-001'\n")
+    assert "target.iqn: 'iqn.2009-11-11.widodh.storage:iscsi-001'" in text
+    assert "iqn.yyyy-mm" in text
+    assert "'iet' accepts it" in text
+
+
+def test_an_initiator_name_must_follow_the_standard_too() -> None:
+    """Whatever the target."""
+    assert "initiator.iqn" in complaint("[initiator]\niqn = 'iqn.2026-13.io.pathproof:i'\n")
+
+
+@pytest.mark.parametrize(
+    ("iqn", "kind", "accepted"),
+    [
+        ("iqn.2026-01.io.pathproof:storage", "lio", True),
+        ("iqn.2026-01.io.pathproof", "lio", True),
+        ("iqn.2026-00.io.pathproof:x", "lio", False),
+        ("iqn.2026-13.io.pathproof:x", "lio", False),
+        ("iqn.2026-01:x", "lio", False),
+        ("iqn.2026-01.io.Pathproof:x", "lio", False),
+        ("iqn.2009-11-11.widodh.storage:iscsi-001", "iet", True),
+        ("iqn.2026-01.io.pathproof:under_score", "iet", False),
+        ("iqn.2026-01.io.pathproof:a b", "iet", False),
+        ("eui.02004567A425678D", "iet", False),
+        ("iqn.2026-01.io.pathproof:" + "x" * 198, "lio", True),
+        ("iqn.2026-01.io.pathproof:" + "x" * 199, "lio", False),
+    ],
+)
+def test_each_target_kind_has_its_own_idea_of_a_name(iqn: str, kind: str, accepted: bool) -> None:
+    """223 bytes at most for all of them (RFC 7143 section 4.2.7.1)."""
+    assert (iqn_problem(iqn, kind) is None) is accepted
+
+
+@pytest.mark.parametrize("subnet", ["10.1.0.0/16", "10.0.0.0/8", "10.1.0.0/24"])
+def test_overlapping_subnets_are_refused(subnet: str) -> None:
+    """The kernel would send one fabric's packets over the other."""
+    text = fabrics(subnet).replace("10.2.0", "10.1.0").replace("10.1.0.2", "10.1.0.9")
+    assert "overlap" in complaint(text)
+
+
+def test_one_fabric_is_not_multipath() -> None:
+    """The message says what to add."""
+    text = complaint(fabrics().split("[[fabrics]]\nname = \"b\"")[0])
+    assert "at least two" in text
+    assert "[[fabrics]]" in text
+
+
+def test_two_fabrics_of_one_name_are_refused() -> None:
+    """A fault would not know which one to break."""
+    assert "two are named 'a'" in complaint(fabrics().replace('"b"', '"a"'))
+
+
+def test_an_address_outside_its_subnet_is_refused() -> None:
+    """With the fabric and both of them."""
+    assert "fabric b: 10.3.0.1 is not in 10.2.0.0/24" in complaint(fabrics(target="10.3.0.1"))
+
+
+def test_both_ends_need_addresses_of_their_own() -> None:
+    """One address on two machines answers at random."""
+    assert "share 10.2.0.2" in complaint(fabrics(target="10.2.0.2"))
+
+
+def test_a_fabric_has_one_carrier() -> None:
+    """A libvirt network or a bridge, not both."""
+    text = complaint(fabrics() + 'network = "n"\nbridge = "br0"\n')
+    assert "'network' or 'bridge'" in text
+
+
+def test_a_region_larger_than_the_lun_is_refused() -> None:
+    """Both sizes are named, and either may be changed."""
+    text = complaint("[target]\nlun_size = '32MiB'\n[workload]\nregion = '64MiB'\n")
+    assert "workload.region: 64.0 MiB do not fit the LUN of 32.0 MiB" in text
+
+
+def test_an_undefined_profile_is_refused_with_those_that_there_are() -> None:
+    """The built-in ones and the user's own."""
+    text = complaint("[initiator]\nprofile = 'slow'\n[profiles.own]\nfast_io_fail_s = 5\n")
+    assert "'slow' is not defined; there are fast, own, stock" in text
+
+
+def test_own_profiles_join_the_built_in_ones() -> None:
+    """And leave everything that they do not name to the distribution."""
+    config = loaded("[initiator]\nprofile = 'own'\n[profiles.own]\nfast_io_fail_s = 5\n").config
+    assert config.profile.fast_io_fail_s == 5
+    assert config.profile.noop_out_interval_s is None
+    assert config.profiles["stock"] == STOCK
+
+
+def test_sizes_may_be_written_as_people_write_them() -> None:
+    """With decimal or binary units."""
+    config = loaded("[target]\nlun_size = '1GB'\n[machines]\nmemory = '1GiB'\n").config
+    assert (config.target.lun_size, config.machines.memory) == (10**9, GIB)
+
+
+def test_an_option_overrides_the_file_and_is_named_as_the_origin() -> None:
+    """What neither of them sets comes from the defaults."""
+    result = loaded(
+        "[target]\nlun_size = '64MiB'\nbackstore = 'fileio'\n",
+        target__backstore=("block", "--backstore"),
+    )
+    origins = {s.key: (s.value, s.origin) for s in result.settings()}
+    assert origins["target.backstore"] == ("block", "--backstore")
+    assert origins["target.lun_size"] == (64 * MIB, "own.toml")
+    assert origins["target.port"] == (3260, "default")
+
+
+def test_values_in_lists_of_tables_have_an_origin_too() -> None:
+    """The fabrics come from the file or from the defaults, as a whole."""
+    origins = {s.key: s.origin for s in loaded(fabrics()).settings()}
+    assert origins["fabrics.1.subnet"] == "own.toml"
+
+
+def test_a_wrong_option_is_blamed_on_the_option() -> None:
+    """Not on the file, which may be perfectly right."""
+    text = complaint("[target]\nkind = 'lio'\n", target__kind=("tgtt", "--target"))
+    assert text.startswith("--target: target.kind: ")
+
+
+def test_an_option_that_contradicts_the_rest_is_blamed_on_the_option() -> None:
+    """Also where the contradiction is only seen once all values are known."""
+    text = complaint("name = 'mine'\n", initiator__profile=("slow", "--profile"))
+    assert text.startswith("--profile: initiator.profile: 'slow' is not defined")
+
+
+def test_a_missing_file_is_named() -> None:
+    """With the option to give another."""
+    with pytest.raises(ConfigError, match=r"missing\.toml: No such file") as refusal:
+        load(Path("missing.toml"))
+    assert "--testbed" in refusal.value.hint
+
+
+@pytest.mark.parametrize("content", [b"name = ", b"\xff\xfe", b"a = 1\na = 2\n"])
+def test_a_file_that_is_not_toml_is_named(content: bytes) -> None:
+    """Whether it is malformed or not even text."""
+    Path("own.toml").write_bytes(content)
+    with pytest.raises(ConfigError, match=r"^own\.toml: not valid TOML"):
+        load(Path("own.toml"))
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["name", "target", "fabrics", "workload", "profiles", "zzz"]),
+        st.recursive(
+            st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+            lambda inner: (
+                st.lists(inner, max_size=3)
+                | st.dictionaries(st.sampled_from(["iqn", "name", "region", "x"]), inner)
+            ),
+            max_leaves=6,
+        ),
+    )
+)
+def test_whatever_is_configured_is_accepted_or_refused_as_a_mistake(raw: dict[str, object]) -> None:
+    """Never with a traceback of the validation's own."""
+    options = {key: (value, "--option") for key, value in raw.items()}
+    try:
+        config = load(None, options).config
+    except ConfigError as refusal:
+        assert refusal.message
+        assert refusal.hint
+    else:
+        assert len(config.fabrics) >= 2

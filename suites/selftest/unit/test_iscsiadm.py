@@ -1,0 +1,70 @@
+"""iscsiadm: its command lines and what a discovery answers."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.config.model import FAST, STOCK, Profile
+from harness.initiator import iscsiadm
+from harness.initiator.iscsiadm import DiscoveredNode, node_settings, parse_discovery
+from harness.topology import Portal
+
+IQN = "iqn.2026-01.io.pathproof:storage"
+PORTAL = Portal(IPv4Address("172.16.0.1"))
+
+NODES = st.builds(
+    DiscoveredNode,
+    st.builds(Portal, st.ip_addresses(v=4), st.integers(1, 65535)),
+    st.integers(-1, 65535),
+    st.from_regex(r"iqn\.[!-~]{1,40}", fullmatch=True),
+)
+
+
+def test_a_real_answer_is_understood() -> None:
+    """From open-iscsi 2.1.8, one line per portal."""
+    text = f"172.16.0.1:3260,1 {IQN}\n172.16.1.1:3260,1 {IQN}\n"
+    assert parse_discovery(text) == [
+        DiscoveredNode(Portal(IPv4Address(f"172.16.{n}.1")), 1, IQN) for n in (0, 1)
+    ]
+
+
+def test_lines_of_another_form_are_passed_over() -> None:
+    """IPv6 portals and complaints stand beside the answers."""
+    text = f"iscsiadm: a warning\n[fe80::1]:3260,1 {IQN}\n172.16.0.1:3260,1 {IQN}\n\n"
+    assert [n.portal for n in parse_discovery(text)] == [PORTAL]
+    assert parse_discovery("iscsiadm: No portals found\n") == []
+
+
+@given(st.lists(NODES))
+def test_every_node_is_found_in_its_order(nodes: list[DiscoveredNode]) -> None:
+    """Whatever target, port and portal group; -1 stands for an unknown group."""
+    text = "".join(f"{n.portal},{n.portal_group} {n.iqn}\n" for n in nodes)
+    assert parse_discovery(text) == nodes
+
+
+def test_settings_travel_as_pairs_of_name_and_value() -> None:
+    """One command for all of them, for every portal of the target."""
+    assert iscsiadm.update_argv(IQN, node_settings(FAST)) == [
+        *("iscsiadm", "--mode", "node", "--targetname", IQN, "--op", "update"),
+        *("--name", "node.conn[0].timeo.noop_out_interval", "--value", "1"),
+        *("--name", "node.conn[0].timeo.noop_out_timeout", "--value", "1"),
+        *("--name", "node.conn[0].timeo.login_timeout", "--value", "3"),
+    ]
+
+
+def test_a_profile_sets_only_what_it_names() -> None:
+    """The distribution's values are left alone; recovery is multipathd's business."""
+    assert node_settings(STOCK) == {}
+    only = node_settings(Profile(noop_out_timeout_s=7, fast_io_fail_s=5))
+    assert only == {"node.conn[0].timeo.noop_out_timeout": "7"}
+
+
+def test_login_names_one_portal_and_logout_names_none() -> None:
+    """A session per portal comes up by itself; all of them end together."""
+    assert iscsiadm.login_argv(IQN, PORTAL)[-3:] == ["--portal", "172.16.0.1:3260", "--login"]
+    assert "--portal" not in iscsiadm.logout_argv(IQN)
+    assert iscsiadm.discovery_argv(PORTAL)[-2:] == ["--portal", "172.16.0.1:3260"]
+    assert iscsiadm.forget_argv(IQN)[-2:] == ["--op", "delete"]

@@ -1,0 +1,116 @@
+"""Sessions as sysfs has them: the script, and what it prints."""
+
+from __future__ import annotations
+
+import subprocess
+from ipaddress import IPv4Address
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.errors import InitiatorError
+from harness.initiator.sysfs import SESSIONS_SCRIPT, Disk, Session, parse_sessions
+
+RECORDED = Path(__file__).parent / "recorded"
+IQN = "iqn.2026-01.io.pathproof:storage"
+WORDS = st.text("abcdefgh0123456789:.-", min_size=1, max_size=12)
+SESSIONS = st.lists(
+    st.builds(
+        Session,
+        name=st.integers(1, 10**6).map(lambda n: f"session{n}"),
+        target=WORDS,
+        state=st.sampled_from(["LOGGED_IN", "FAILED", "FREE"]),
+        address=st.ip_addresses(v=4),
+        recovery_tmo_s=st.integers(0, 10**6),
+        noop_out_interval_s=st.integers(0, 600),
+        noop_out_timeout_s=st.integers(0, 600),
+        disks=st.lists(st.builds(Disk, WORDS, WORDS, WORDS | st.just("")), max_size=3).map(tuple),
+    ),
+    unique_by=lambda session: session.name,
+    max_size=4,
+)
+
+
+def printed(session: Session) -> str:
+    head = [session.name, session.target, session.state, str(session.address)]
+    head += [str(session.recovery_tmo_s), str(session.noop_out_interval_s)]
+    head += [str(session.noop_out_timeout_s)]
+    disks = [[d.name, d.device, d.wwid] for d in session.disks] or [["", "", ""]]
+    return "".join("|".join([*head, *disk]) + "\n" for disk in disks)
+
+
+def test_a_recorded_line_is_understood() -> None:
+    """The order of the three timeouts is recovery, interval, timeout."""
+    text = (RECORDED / "pathproof-sessions-linux-6.1.txt").read_text()
+    disk = Disk("sda", "8:0", "naa.60014057043dfe0435de773ca03bbf04")
+    address = IPv4Address("172.16.0.1")
+    assert parse_sessions(text) == [
+        Session("session1", IQN, "LOGGED_IN", address, 1, 1, 1, (disk,))
+    ]
+
+
+def test_the_three_timeouts_are_not_confused() -> None:
+    """recv_tmo is the interval of the NOP-Outs, ping_tmo the time for their answer."""
+    session = parse_sessions(f"session1|{IQN}|LOGGED_IN|172.16.0.1|120|5|7|||\n")[0]
+    assert session.recovery_tmo_s == 120
+    assert session.noop_out_interval_s == 5
+    assert session.noop_out_timeout_s == 7
+    assert session.disks == ()
+
+
+@given(SESSIONS)
+def test_what_the_script_prints_is_read_back(sessions: list[Session]) -> None:
+    """Sessions with several disks, one or none, in their order."""
+    assert parse_sessions("".join(map(printed, sessions))) == sessions
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["nonsense", f"session1|{IQN}|LOGGED_IN|172.16.0.1|x|5|5|||", f"session1|{IQN}|FREE||1|5|5|||"],
+)
+def test_a_line_of_another_form_is_refused(line: str) -> None:
+    """A timeout that cannot be read must not become a budget."""
+    with pytest.raises(InitiatorError):
+        parse_sessions(line + "\n")
+
+
+def fake_session(root: Path, number: int, address: str, disk: str | None) -> None:
+    session = root / f"class/iscsi_session/session{number}"
+    device = root / f"devices/session{number}"
+    connection = device / f"connection{number}:0/iscsi_connection/connection{number}:0"
+    connection.mkdir(parents=True)
+    session.mkdir(parents=True)
+    (session / "device").symlink_to(device)
+    for name, value in (("targetname", IQN), ("state", "LOGGED_IN"), ("recovery_tmo", "9")):
+        (session / name).write_text(value + "\n")
+    attributes = {"persistent_address": address, "recv_tmo": "5", "ping_tmo": "7"}
+    for name, value in attributes.items():
+        (connection / name).write_text(value + "\n")
+    if disk:
+        block = device / f"target{number}:0:0/{number}:0:0:0/block/{disk}"
+        block.mkdir(parents=True)
+        (block / "dev").write_text("8:0\n")
+        (block / "device").symlink_to(block.parent.parent)
+        (block.parent.parent / "wwid").write_text("naa.6001405\n")
+
+
+def test_the_script_finds_sessions_with_and_without_a_disk(tmp_path: Path) -> None:
+    """Run by a real shell over a tree that is laid out as the kernel's."""
+    fake_session(tmp_path, 1, "172.16.0.1", "sda")
+    fake_session(tmp_path, 2, "172.16.1.1", None)
+    script = SESSIONS_SCRIPT.replace("/sys/", f"{tmp_path}/")
+    done = subprocess.run(["sh", "-euc", script], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    one, two = parse_sessions(done.stdout)
+    assert one.disks == (Disk("sda", "8:0", "naa.6001405"),)
+    assert (two.address, two.disks) == (IPv4Address("172.16.1.1"), ())
+    assert (two.recovery_tmo_s, two.noop_out_interval_s, two.noop_out_timeout_s) == (9, 5, 7)
+
+
+def test_no_session_is_an_empty_answer(tmp_path: Path) -> None:
+    """Before the first login, and without the iSCSI modules."""
+    script = SESSIONS_SCRIPT.replace("/sys/", f"{tmp_path}/")
+    done = subprocess.run(["sh", "-euc", script], capture_output=True, text=True, check=True)
+    assert parse_sessions(done.stdout) == []
