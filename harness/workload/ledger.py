@@ -9,11 +9,11 @@ import numpy as np
 
 from harness.errors import WorkloadError
 from harness.measurements import BlockFinding, CompletionLog, ReadBack
-from harness.units import NS_PER_MS
+from harness.units import NS_PER_S
 
-# Between the time in a block's header and the submission that the log knows lie fio's own
-# preparations and the log's grain; a rewrite of the same block is at least a whole pass later.
-_GRAIN_NS = 50 * NS_PER_MS
+# Blocks that an earlier run left are at least this much older than the first write of this one:
+# in between, fio ends, everything is read back, and fio starts again.
+_BETWEEN_RUNS_NS = NS_PER_S // 2
 
 
 @dataclass(frozen=True)
@@ -36,30 +36,41 @@ def parse_found(text: str) -> dict[int, FoundBlock]:
 
 
 def acknowledged(log: CompletionLog) -> dict[int, int]:
-    """Offset -> when its last acknowledged write was submitted (ns), by ascending offset."""
+    """Offset -> the time (ns) that its content must not be older than, by ascending offset.
+
+    A block's header says when fio made it, the log when it was submitted; on a busy machine
+    the two differ by as long as the process did not run. So a block is stale only if it is
+    nearer to the write before the last, or was there before the first write of all.
+    """
     writes = log.is_write
     order = np.argsort(log.at_ns[writes], kind="stable")
-    offsets = log.offset[writes][order]
-    submitted = (log.at_ns - log.latency_ns)[writes][order]
-    return dict(sorted(zip(offsets.tolist(), submitted.tolist(), strict=True)))
+    offsets = log.offset[writes][order].tolist()
+    submitted = (log.at_ns - log.latency_ns)[writes][order].tolist()
+    begun_ns = min(submitted, default=0) - _BETWEEN_RUNS_NS
+    last: dict[int, int] = {}
+    not_older: dict[int, int] = {}
+    for offset, at_ns in zip(offsets, submitted, strict=True):
+        not_older[offset] = (last[offset] + at_ns) // 2 if offset in last else begun_ns
+        last[offset] = at_ns
+    return dict(sorted(not_older.items()))
 
 
 def compare(log: CompletionLog, found: Mapping[int, FoundBlock]) -> ReadBack:
-    """Every block whose last write was acknowledged must be there, whole, in place and that new.
+    """Every block whose last write was acknowledged must be there, whole, in place and current.
 
     `log` and `found` are on the same clock (that of the machine that ran fio).
     """
-    last_write = acknowledged(log)
+    expected = acknowledged(log)
     findings = []
     checked = 0
-    for offset, since_ns in last_write.items():
+    for offset, not_older_ns in expected.items():
         block = found.get(offset)
         if block is None:
             continue
         checked += 1
         if block.problem != "ok":
             findings.append(BlockFinding(offset, block.problem))
-        elif block.written_ns < since_ns - _GRAIN_NS:
-            older_s = (since_ns - block.written_ns) / 1e9
-            findings.append(BlockFinding(offset, f"stale: {older_s:.1f} s older than acknowledged"))
-    return ReadBack(acknowledged=len(last_write), checked=checked, findings=tuple(findings))
+        elif block.written_ns < not_older_ns:
+            older_s = (not_older_ns - block.written_ns) / NS_PER_S
+            findings.append(BlockFinding(offset, f"stale by {older_s:.1f} s or more"))
+    return ReadBack(acknowledged=len(expected), checked=checked, findings=tuple(findings))
