@@ -33,12 +33,12 @@ _STORY = (
 )
 # Errors on sdX are normal while a path is dead; on the map they are what multipath must prevent.
 _MAP_ERROR = re.compile(
-    r"(?:I/O error,? (?:on )?dev(?:ice)? dm-\d+|EXT4-fs error|XFS .*I/O error)", re.IGNORECASE
+    r"(?:\berror,? (?:on )?dev(?:ice)? dm-\d+|EXT4-fs error|XFS .*I/O error)", re.IGNORECASE
 )
 _TROUBLE = re.compile(
     r"(?:^BUG:|kernel BUG at|^WARNING:|^Oops\b|general protection fault|Kernel panic"
     r"|INFO: task .* blocked for more than|possible circular locking|possible recursive locking"
-    r"|soft lockup|hard LOCKUP|rcu.*detected stalls|Unable to handle kernel)"
+    r"|soft lockup|hard LOCKUP|rcu.*detected stall|Unable to handle kernel)"
 )
 
 

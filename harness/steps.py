@@ -60,6 +60,9 @@ class Listener:
     def progressed(self, step: Step, message: str, fraction: float | None) -> None:
         """`step` has come further; `fraction` of 1.0 where that is known."""
 
+    def warned(self, message: str) -> None:
+        """Something is not as one would wish, and the run goes on."""
+
     def attached(self, step: Step | None, attachment: Attachment) -> None:
         """Evidence was left inside `step`, or outside any."""
 
@@ -104,6 +107,12 @@ def progress(message: str, fraction: float | None = None) -> None:
     if this is not None:
         for listener in tuple(_listeners):
             listener.progressed(this, message, fraction)
+
+
+def warn(message: str) -> None:
+    """Tell people, once, of something that they would want to know and that stops nothing."""
+    for listener in tuple(_listeners):
+        listener.warned(message)
 
 
 def attach(name: str, content: str | bytes, media_type: str = "text/plain") -> None:

@@ -40,6 +40,10 @@ def fault_took_effect(fault: str | None = None) -> Check:
 def _effect(name: str, measurements: Measurements, fault: FaultRecord) -> Finding:
     before = measurements.phases[0]
     figures: dict[str, str] = {}
+    unseen = set(fault.fabrics) - {counters.fabric for counters in measurements.counters}
+    if unseen:
+        where = ", ".join(sorted(unseen))
+        return Finding(name, Verdict.UNKNOWN, f"{fault.name}: no byte counters on fabric {where}")
     for counters in measurements.counters:
         was = counters.between(before.start_ns, before.end_ns)
         stretches = _stretches(measurements, fault, counters.path)

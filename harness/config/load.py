@@ -113,6 +113,8 @@ def config_error(
             lines.append(f"{where}: unknown key {key!r}{meant} (allowed: {', '.join(allowed)})")
         else:
             reason = problem["msg"].removeprefix("Value error, ")
+            if not key:  # what is wrong with several values together names one of them
+                where = origins.get(reason.partition(": ")[0], source)
             got = (
                 "" if isinstance(problem["input"], dict | list) else f" (got {problem['input']!r})"
             )

@@ -75,7 +75,7 @@ class TargetConfig(Model):
     backstore: Literal["fileio", "block"] = Field(
         "fileio", description="a write-through file in the target's file system, or its second disk"
     )
-    lun_size: Size = Field(10_000_000_000, ge=8 * MIB)
+    lun_size: Size = Field(10_000_000_000, ge=8 * MIB, multiple_of=512)
     port: int = Field(3260, ge=1, le=65535)
 
 
@@ -114,7 +114,7 @@ class WorkloadConfig(Model):
     region: Size = Field(
         64 * MIB, ge=16 * MIB, description="bytes at the start of the LUN that a test may use"
     )
-    block_size: Size = Field(16 * KIB, ge=4 * KIB)
+    block_size: Size = Field(16 * KIB, ge=4 * KIB, le=4 * MIB, multiple_of=4 * KIB)
     depth: int = Field(4, ge=1, le=256)
     write_iops: int = Field(80, ge=1, description="pace of the verified writes")
     read_iops: int = Field(50, ge=1, description="pace of the verified reads")

@@ -10,9 +10,8 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import BinaryIO
 
 from harness.errors import CommandFailed, CommandTimedOut, HarnessError, MachineError
 
@@ -42,7 +41,7 @@ class Completed:
 class _Collector(threading.Thread):
     """Drains one stream, so that a full pipe never stops the command; optionally line by line."""
 
-    def __init__(self, stream: BinaryIO, on_line: Callable[[bytes], None] | None) -> None:
+    def __init__(self, stream: io.BufferedReader, on_line: Callable[[bytes], None] | None) -> None:
         super().__init__(daemon=True)
         self._stream = stream
         self._on_line = on_line
@@ -52,13 +51,15 @@ class _Collector(threading.Thread):
     def run(self) -> None:
         try:
             if self._on_line is None:
-                while chunk := self._stream.read(65536):
+                while chunk := self._stream.read1(65536):
                     self._chunks.append(chunk)
             else:
                 for line in self._stream:
                     self._on_line(line)
         except (OSError, EOFError, ValueError) as error:
             self.failure = error
+        finally:
+            self._stream.close()  # here, since closing waits for a read in another thread
 
     @property
     def collected(self) -> bytes:
@@ -76,8 +77,8 @@ class Process(ABC):
         self,
         machine: str,
         argv: Sequence[str],
-        stdout: BinaryIO,
-        stderr: BinaryIO,
+        stdout: io.BufferedReader,
+        stderr: io.BufferedReader,
         on_line: Callable[[bytes], None] | None,
     ) -> None:
         self.machine = machine
@@ -173,9 +174,9 @@ class Machine(ABC):
         """
         process = self.start(argv)
         try:
-            if stdin:
-                process.send(stdin)
-            process.close_input()
+            # Beside the wait: a command that does not read must not outlast its timeout, and one
+            # that ended without reading everything is explained by its exit status.
+            threading.Thread(target=_feed, args=(process, stdin), daemon=True).start()
             done = process.wait(timeout_s)
         except BaseException:
             process.end()
@@ -245,6 +246,13 @@ class Machine(ABC):
                 f"{self.name}: download of {shlex.join(paths)} is damaged: {error}"
             ) from None
         return content
+
+
+def _feed(process: Process, data: bytes) -> None:
+    with suppress(MachineError):
+        if data:
+            process.send(data)
+        process.close_input()
 
 
 def lost(machine: str, reason: object) -> HarnessError:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import subprocess
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import IO, BinaryIO, cast
+from typing import IO, cast
 
 from harness.errors import MachineError
 from harness.machine.base import Machine, Process, lost
@@ -47,8 +48,8 @@ class _Child(Process):
         on_line: Callable[[bytes], None] | None,
     ) -> None:
         self._child = child
-        stdout, stderr = cast(IO[bytes], child.stdout), cast(IO[bytes], child.stderr)
-        super().__init__(machine, argv, cast(BinaryIO, stdout), cast(BinaryIO, stderr), on_line)
+        stdout, stderr = (cast(io.BufferedReader, s) for s in (child.stdout, child.stderr))
+        super().__init__(machine, argv, stdout, stderr, on_line)
 
     @property
     def _input(self) -> IO[bytes]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import logging
 import shlex
 import signal
@@ -13,13 +14,16 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import TYPE_CHECKING
 
 import paramiko
 
 from harness.deadline import Deadline
 from harness.errors import MachineError, TimedOut
 from harness.machine.base import Machine, Process, lost
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 # A machine that boots refuses many times; paramiko would log each with a traceback.
 logging.getLogger("paramiko").setLevel(logging.CRITICAL)
@@ -105,15 +109,32 @@ class SshMachine(Machine):
             channel = transport.open_session(timeout=_CHANNEL_TIMEOUT_S)
             channel.settimeout(_CHANNEL_TIMEOUT_S)
             channel.exec_command(f"echo $$; exec {shlex.join(argv)}")
-            stdout = channel.makefile("rb")
+            stdout: io.BufferedReader = io.BufferedReader(_Output(channel.recv))
             channel.settimeout(None)
             pid = int(stdout.readline())
         except (paramiko.SSHException, EOFError, OSError, ValueError) as error:
             raise lost(self.name, repr(error)) from None
-        return _Channel(self, argv, channel, pid, cast(BinaryIO, stdout), on_line)
+        return _Channel(self, argv, channel, pid, stdout, on_line)
 
     def close(self) -> None:
         self._client.close()
+
+
+class _Output(io.RawIOBase):
+    """One of a channel's streams; paramiko's own files hold back less than was asked for."""
+
+    def __init__(self, receive: Callable[[int], bytes]) -> None:
+        super().__init__()
+        self._receive = receive
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        view = memoryview(buffer)
+        data = self._receive(len(view))
+        view[: len(data)] = data
+        return len(data)
 
 
 class _Channel(Process):
@@ -123,14 +144,14 @@ class _Channel(Process):
         argv: Sequence[str],
         channel: paramiko.Channel,
         pid: int,
-        stdout: BinaryIO,
+        stdout: io.BufferedReader,
         on_line: Callable[[bytes], None] | None,
     ) -> None:
         self._owner = owner
         self._channel = channel
         self._pid = pid
         self._sending = threading.Lock()
-        stderr = cast(BinaryIO, channel.makefile_stderr("rb"))
+        stderr: io.BufferedReader = io.BufferedReader(_Output(channel.recv_stderr))
         super().__init__(owner.name, argv, stdout, stderr, on_line)
 
     def send(self, data: bytes) -> None:
@@ -153,8 +174,10 @@ class _Channel(Process):
         if not self._channel.status_event.wait(timeout_s):
             return None
         status = self._channel.exit_status
-        # Without an exit status the command was ended by a signal, or the connection is gone.
-        if status == -1 and not self._channel.get_transport().is_active():
+        # Without an exit status the command was ended by a signal, or the connection is gone; a
+        # transport that is lost notes the reason first, then wakes its channels, then is inactive.
+        transport = self._channel.get_transport()
+        if status == -1 and (transport.saved_exception or not transport.is_active()):
             raise lost(self.machine, f"while {self.argv[0]} ran")
         return status
 
@@ -168,7 +191,11 @@ def _client(endpoint: SshEndpoint) -> paramiko.SSHClient:
     if kind != "ssh-ed25519":
         raise MachineError(f"{endpoint.host}: only ssh-ed25519 host keys can be pinned, not {kind}")
     name = endpoint.host if endpoint.port == 22 else f"[{endpoint.host}]:{endpoint.port}"
-    client.get_host_keys().add(name, kind, paramiko.Ed25519Key(data=base64.b64decode(text)))
+    try:
+        key = paramiko.Ed25519Key(data=base64.b64decode(text))
+    except (ValueError, paramiko.SSHException) as error:
+        raise MachineError(f"{endpoint.host}: the pinned host key is malformed: {error}") from None
+    client.get_host_keys().add(name, kind, key)
     client.set_missing_host_key_policy(paramiko.RejectPolicy())
     return client
 

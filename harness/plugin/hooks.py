@@ -51,10 +51,17 @@ def pytest_runtest_makereport(
     if report.failed:
         run.failed = True
         error = call.excinfo.value if call.excinfo else None
-        known = isinstance(error, HarnessError | VerdictFailed)
+        known = error is not None and _is_ours(error)
         if known and error is not None and item.config.getoption("verbose") < 1:
             report.longrepr = describe(error)
     return report
+
+
+def _is_ours(error: BaseException) -> bool:
+    """Whether an error says in our own words what is wrong, so that no traceback is needed."""
+    if isinstance(error, BaseExceptionGroup):
+        return all(_is_ours(one) for one in error.exceptions)
+    return isinstance(error, HarnessError | VerdictFailed)
 
 
 def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, str] | None:

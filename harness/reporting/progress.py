@@ -78,6 +78,12 @@ class Progress(Listener):
             if running is not None:
                 running.message, running.fraction = message, fraction
 
+    def warned(self, message: str) -> None:
+        with self._lock:
+            self._clear()
+            self._before_line()
+            self._console.print(Text(f"warning: {message}"), soft_wrap=True)
+
     def attached(self, step: Step | None, attachment: Attachment) -> None:
         """Evidence is for the report."""
 
@@ -192,7 +198,7 @@ def wants_animation(console: Console, *, quiet: bool, under_ci: bool) -> bool:
 def showing_progress(
     stream: TextIO, *, quiet: bool = False, before_line: Callable[[], None] = lambda: None
 ) -> Iterator[None]:
-    """Show every step on `stream` until the block ends; animated where `wants_animation` says so."""
+    """Show every step on `stream` until the block ends, animated for a person at a terminal."""
     console = Console(file=stream)
     animated = wants_animation(console, quiet=quiet, under_ci=bool(os.environ.get("CI")))
     progress = Progress(console, animated=animated, before_line=before_line)

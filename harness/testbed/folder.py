@@ -96,16 +96,26 @@ class Folder:
         file = self.path / _LOCK
         return (file if file.exists() else self.path).stat().st_mtime
 
+    @contextmanager
+    def taken(self) -> Iterator[bool]:
+        """Own the folder for the length of the block; False if a living process owns it."""
+        try:
+            lock = (self.path / _LOCK).open("rb")
+        except FileNotFoundError:  # its maker died before there was one
+            yield True
+            return
+        with lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+                return
+            yield True
+
     def owned(self) -> bool:
         """Whether a living process owns it."""
-        try:
-            with (self.path / _LOCK).open("rb") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        except FileNotFoundError:
-            return False
-        return False
+        with self.taken() as ours:
+            return not ours
 
 
 def cache_folder() -> Path:
@@ -178,16 +188,18 @@ def reap(
     """
     reaped, failures = [], []
     for folder in all_folders():
-        manifest = folder.manifest()
-        kept = manifest is not None and manifest.kept
-        if (name and folder.name != name) or (kept and not kept_too) or folder.owned():
+        if name and folder.name != name:
             continue
-        try:
-            end_domains(folder)
-            shutil.rmtree(folder.path)
-            reaped.append(folder.name)
-        except (HarnessError, OSError) as error:
-            failures.append(f"{folder.name}: {error}")
+        with folder.taken() as ours:
+            manifest = folder.manifest()
+            if not ours or (manifest is not None and manifest.kept and not kept_too):
+                continue
+            try:
+                end_domains(folder)
+                shutil.rmtree(folder.path)
+                reaped.append(folder.name)
+            except (HarnessError, OSError) as error:
+                failures.append(f"{folder.name}: {error}")
     if failures:
         raise HarnessError("testbeds left behind could not be removed:\n" + "\n".join(failures))
     return reaped

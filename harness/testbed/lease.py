@@ -46,6 +46,9 @@ class Testbeds:
         except HarnessError as error:
             self._cause = error.message
             raise
+        except ExceptionGroup as group:  # both machines at once
+            self._cause = "; ".join(map(str, group.exceptions))
+            raise
         return testbed
 
     def keep(self) -> str | None:

@@ -26,7 +26,7 @@ from harness.hypervisor.sweep import sweep
 from harness.initiator import Initiator
 from harness.machine import Machine, SshEndpoint, SshMachine
 from harness.observe import Watch, observing
-from harness.steps import Spent, attach, step
+from harness.steps import Spent, attach, step, warn
 from harness.target import target_for
 from harness.target.base import DATA_DISK_SERIAL
 from harness.testbed.folder import Address, Folder, Manifest, cache_folder, claimed, reap
@@ -255,20 +255,20 @@ def provisioner(config: Config) -> Iterator[Provisioner]:
     """
     reap(end_domains)
     definition = load_image(config.machines.image)
-    with step(Stage.IMAGES, Spent.PROVISIONING):
-        store = ImageStore(cache_folder(), config.machines.mirror)
-        images = store.ensure_all(definition)
-    initiator = images[Role.INITIATOR]
-    with step("Choose the acceleration", Spent.PROVISIONING):
-        accel = choose(config.hypervisor.accel, cache=cache_folder(), kernel=initiator.kernel)
-    with claimed(config.name) as folder:
-        capabilities = cache_folder() / "libvirt-capabilities"
-        with connect(
-            config.hypervisor.uri, folder.root, capabilities_cache=capabilities
-        ) as connection:
-            yield Provisioner(
-                config, plan(config), folder, connection, images, store.client_key, accel
-            )
+    capabilities = cache_folder() / "libvirt-capabilities"
+    with (
+        claimed(config.name) as folder,
+        connect(config.hypervisor.uri, folder.root, capabilities_cache=capabilities) as connection,
+    ):
+        with step(Stage.IMAGES, Spent.PROVISIONING):
+            store = ImageStore(cache_folder(), config.machines.mirror)
+            images = store.ensure_all(definition)
+        with step("Choose the acceleration", Spent.PROVISIONING):
+            kernel = images[Role.INITIATOR].kernel
+            accel = choose(config.hypervisor.accel, cache=cache_folder(), kernel=kernel)
+        if accel.warning:
+            warn(accel.warning)
+        yield Provisioner(config, plan(config), folder, connection, images, store.client_key, accel)
 
 
 def end_domains(folder: Folder) -> None:
@@ -312,5 +312,5 @@ def _fill(testbed: Testbed) -> None:
 def _console(domain: Domain) -> str:
     tail = domain.console_tail()
     return "the end of its console:\n" + "\n".join(
-        f"  {line}" for line in tail.splitlines() or ["(nothing)"]
+        f"  {line}" for line in tail.splitlines() or ["(nothing; only errors are written there)"]
     )

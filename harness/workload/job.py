@@ -60,7 +60,8 @@ class Job:
 # md5: the one of fio's checksums that Python has too, so that the read-back can check it.
 # clock_gettime and epoch 1: times on CLOCK_MONOTONIC, in the log and in every written block.
 # log_avg_msec=0 keeps every I/O; an average would hide a stall. verify_backlog checks soon
-# after writing, while both are still close to the fault.
+# after writing, while both are still close to the fault. randrepeat=0: else fio ignores the seed
+# where it chooses offsets.
 CHECKSUM = "md5"
 _TEMPLATE = """\
 [global]
@@ -82,6 +83,7 @@ offset={{ job.area.offset }}
 size={{ job.area.size }}
 bs={{ job.block_size }}
 iodepth={{ job.depth }}
+randrepeat=0
 randseed={{ job.seed }}
 write_lat_log={{ folder }}/{{ job.name }}
 {%- if job.seconds is not none %}

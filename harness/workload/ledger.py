@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -28,10 +29,10 @@ def parse_found(text: str) -> dict[int, FoundBlock]:
     """Offset -> block, from the output of `reader.py`. Raises WorkloadError for another form."""
     found = {}
     for line in text.splitlines():
-        parts = line.split()
-        if len(parts) != 3:
+        match = re.fullmatch(r"(\d+) (\S+) (\d+)", line)
+        if match is None:
             raise WorkloadError(f"not a line of the read-back: {line!r}")
-        found[int(parts[0])] = FoundBlock(parts[1], int(parts[2]))
+        found[int(match[1])] = FoundBlock(match[2], int(match[3]))
     return found
 
 

@@ -64,11 +64,11 @@ def parse_report(text: str) -> FioReport:
 
 
 def count_verify_errors(stderr: str) -> int:
-    """Blocks whose verification failed, by fio's complaints.
+    """Blocks whose verification failed, by fio's complaints, which it may print twice.
 
     Real output: `verify: bad magic header 0, wanted acca at file /dev/dm-0 offset 15237120, …`
     """
-    return len(re.findall(r"^(?:verify|md5): ", stderr, re.MULTILINE))
+    return len(set(re.findall(r"^(?:verify|md5): .*", stderr, re.MULTILINE)))
 
 
 def parse_latency_log(text: str) -> CompletionLog:

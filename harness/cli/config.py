@@ -1,0 +1,60 @@
+"""`pathproof config`: what holds, and why."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Annotated
+
+import typer
+from pydantic import BaseModel, BeforeValidator
+
+from harness.cli import toml
+from harness.cli.options import NAME, Json, configured
+from harness.cli.text import columns
+from harness.config import Loaded
+from harness.config.load import Setting
+from harness.units import format_size, parse_size
+
+
+@configured(NAME)
+def config(
+    loaded: Loaded,
+    *,
+    as_json: Json = False,
+    as_toml: Annotated[
+        bool, typer.Option("--toml", help="Print a file that `--testbed` takes.")
+    ] = False,
+) -> None:
+    """Print the effective configuration, with the origin of each value."""
+    if as_json and as_toml:
+        raise typer.BadParameter("--json or --toml, not both")
+    if as_toml:
+        typer.echo(toml.dumps(loaded.config.model_dump(mode="json")), nl=False)
+        return
+    settings = list(loaded.settings())
+    if as_json:
+        values = {s.key: {"value": s.value, "origin": s.origin} for s in settings}
+        typer.echo(json.dumps(values, indent=2))
+        return
+    sizes = set(_sizes(loaded.config))
+    rows = [(s.key, _shown(s, is_size=s.key in sizes), s.origin) for s in settings]
+    typer.echo(columns([("KEY", "VALUE", "ORIGIN"), *rows]))
+
+
+def _shown(setting: Setting, *, is_size: bool) -> str:
+    if setting.value is None:
+        return "-"
+    if is_size and isinstance(setting.value, int):
+        return f"{setting.value} ({format_size(setting.value)})"
+    return str(setting.value)
+
+
+def _sizes(model: BaseModel, prefix: str = "") -> Iterator[str]:
+    """The dotted keys of all values that may be written with a unit, such as `768MiB`."""
+    for name, field in type(model).model_fields.items():
+        value = getattr(model, name)
+        if isinstance(value, BaseModel):
+            yield from _sizes(value, f"{prefix}{name}.")
+        elif BeforeValidator(parse_size) in field.metadata:
+            yield prefix + name

@@ -1,0 +1,65 @@
+"""`pathproof doctor`: what this host can do, and what to fix."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+
+import typer
+
+from harness.cli.finding import COLOURS, Finding, Level, conclusion, mark
+from harness.cli.options import configured, is_quiet, telling
+from harness.config import Config, Loaded
+
+_SUBJECT = 20
+
+
+@configured()
+def doctor(loaded: Loaded, ctx: typer.Context) -> None:
+    """Say line by line what this machine can do and what to fix; status 1 if no run can work."""
+    found: list[Finding] = []
+    with telling(ctx):
+        for finding in examine(loaded.config):
+            found.append(finding)
+            if finding.level is not Level.OK or not is_quiet(ctx):
+                typer.echo(line(finding, sys.stdout.encoding))
+    typer.echo(conclusion(found))
+    if any(finding.level is Level.PROBLEM for finding in found):
+        raise typer.Exit(1)
+
+
+def examine(config: Config) -> Iterator[Finding]:
+    """Everything, what takes longest last."""
+    from harness.cli import host, lab
+    from harness.concurrency import side_by_side
+    from harness.testbed.folder import base, cache_folder
+    from harness.topology import Role
+
+    cache = cache_folder()
+    images, built = lab.images(config, cache)
+    complete = len(built) == len(Role)
+    yield from host.programs(images_built=complete)
+    yield host.rootless_builds(images_built=complete)
+    yield host.cores()
+    yield host.memory(config.machines.memory)
+    yield from host.disk(cache, base(), images_built=complete)
+    yield images
+    yield host.report_generator()
+    yield from lab.earlier_testbeds()
+    yield from side_by_side(
+        lambda: lab.libvirt(config.hypervisor.uri, cache),
+        lambda: lab.acceleration(config.hypervisor.accel, cache, built.get(Role.INITIATOR)),
+    )
+
+
+def line(finding: Finding, encoding: str | None) -> str:
+    """The mark, the subject, the text; below it, what to do. Readable without colour."""
+    sign = typer.style(mark(finding.level, encoding), fg=COLOURS[finding.level], bold=True)
+    first, *others = finding.text.splitlines() or [""]
+    below = [*others, *(f"fix: {part}" for part in finding.fix.splitlines())]
+    if finding.level is Level.OK:
+        below = others
+    indent = " " * (_SUBJECT + 3)
+    return "\n".join(
+        [f"{sign} {finding.subject:<{_SUBJECT}} {first}", *(indent + one for one in below)]
+    )

@@ -1,0 +1,50 @@
+"""One line of what the doctor has to say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Level(Enum):
+    """OK; not as it should be, but a run can work; no run can work."""
+
+    OK = "✓"
+    WARNING = "!"
+    PROBLEM = "✗"
+
+
+_ASCII = {Level.OK: "+", Level.WARNING: "!", Level.PROBLEM: "x"}
+COLOURS = {Level.OK: "green", Level.WARNING: "yellow", Level.PROBLEM: "red"}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What `subject` is like, and how to put it right where it is not."""
+
+    level: Level
+    subject: str
+    text: str
+    fix: str = ""
+
+
+def mark(level: Level, encoding: str | None) -> str:
+    """A character that tells the level, also where only ASCII can be shown."""
+    try:
+        level.value.encode(encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return _ASCII[level]
+    return level.value
+
+
+def conclusion(findings: Iterable[Finding]) -> str:
+    """The last line: whether a run can work."""
+    levels = [finding.level for finding in findings]
+    problems, warnings = levels.count(Level.PROBLEM), levels.count(Level.WARNING)
+    if problems:
+        what = "one problem" if problems == 1 else f"{problems} problems"
+        return f"no run can work here: {what} to solve first"
+    return "ready: `pytest suites/failover`" + (
+        f" ({warnings} warning{'s' if warnings > 1 else ''})" if warnings else ""
+    )

@@ -1,0 +1,101 @@
+"""What the harness finds here: libvirt, KVM, images, earlier testbeds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from harness.cli.finding import Finding, Level
+from harness.config import Config
+from harness.errors import HarnessError
+from harness.hypervisor.image import BuiltImage
+from harness.topology import Role
+
+Accel = Literal["auto", "kvm", "tcg"]
+
+
+def images(config: Config, cache: Path) -> tuple[Finding, dict[Role, BuiltImage]]:
+    """Whether both images are built; the cache is made if it is missing."""
+    from harness.config.image import load_image
+    from harness.hypervisor.image import ImageStore
+
+    subject = "images"
+    try:
+        definition = load_image(config.machines.image)
+        store = ImageStore(cache, config.machines.mirror)
+        found = {role: image for role in Role if (image := store.find(definition, role))}
+    except HarnessError as error:
+        return Finding(Level.PROBLEM, subject, error.message, error.hint), {}
+    if len(found) == len(Role):
+        return Finding(Level.OK, subject, f"{definition.name} is built, in {cache}"), found
+    missing = " and ".join(role.value for role in Role if role not in found)
+    text = f"{definition.name} is not built yet ({missing}); the first run does it"
+    fix = "`pathproof images build` does it now"
+    return Finding(Level.WARNING, subject, text, fix), found
+
+
+def acceleration(wanted: Accel, cache: Path, image: BuiltImage | None) -> Finding:
+    """KVM or emulation, found out by running a guest; remembered."""
+    from harness.hypervisor.accel import examine_kvm
+
+    subject = "acceleration"
+    if wanted == "tcg":
+        return Finding(Level.OK, subject, "TCG (emulation), as configured")
+    try:
+        kvm = examine_kvm(cache, kernel=image.kernel if image else None)
+    except HarnessError as error:
+        return Finding(Level.PROBLEM, subject, error.message, error.hint)
+    if kvm.usable:
+        return Finding(Level.OK, subject, kvm.reason)
+    reason = kvm.reason.removeprefix("KVM: ")
+    if wanted == "kvm":
+        fix = "configure hypervisor.accel = 'auto' or 'tcg'"
+        return Finding(Level.PROBLEM, subject, f"{reason}, and it is what was asked for", fix)
+    text = f"{reason}; TCG (emulation) is the choice, slower and without other effect"
+    return Finding(Level.WARNING, subject, text)
+
+
+def libvirt(uri: str, cache: Path) -> Finding:
+    """Whether libvirt opens, at a root of its own that is removed again."""
+    from harness.testbed.folder import claimed
+
+    subject = "libvirt"
+    try:
+        from harness.hypervisor.connection import connect
+
+        with (
+            claimed("doctor") as folder,
+            connect(uri, folder.root, capabilities_cache=cache / "libvirt-capabilities") as opened,
+        ):
+            versions = ", ".join(f"{name} {number}" for name, number in opened.versions.items())
+            return Finding(Level.OK, subject, f"{uri} opens: {versions}")
+    except HarnessError as error:
+        return Finding(Level.PROBLEM, subject, error.message, error.hint)
+    except ImportError as error:
+        return Finding(
+            Level.PROBLEM, subject, f"libvirt-python: {error}", "./bootstrap installs it"
+        )
+
+
+def earlier_testbeds() -> list[Finding]:
+    """What there is already, and what of it nobody owns."""
+    from harness.cli.testbeds import State, state_of
+    from harness.testbed.folder import all_folders
+
+    subject = "earlier testbeds"
+    try:
+        states = {folder.name: state_of(folder) for folder in all_folders()}
+    except HarnessError as error:
+        return [Finding(Level.PROBLEM, subject, error.message, error.hint)]
+    findings = []
+    for name, state in states.items():
+        match state:
+            case State.LEFT:
+                fix = "the next run removes it, and so does `pathproof down`"
+                findings.append(Finding(Level.WARNING, subject, f"{name}: left behind", fix))
+            case State.KEPT | State.ENDED:
+                fix = f"`pathproof down {name}` when you are done with it"
+                findings.append(Finding(Level.WARNING, subject, f"{name}: {state}", fix))
+            case State.IN_USE:
+                findings.append(Finding(Level.OK, subject, f"{name}: in use by a running process"))
+    return findings or [Finding(Level.OK, subject, "none")]

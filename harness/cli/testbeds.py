@@ -1,0 +1,150 @@
+"""`pathproof up`, `ps` and `down`: testbeds that outlive the command."""
+
+from __future__ import annotations
+
+import socket
+import time
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from harness.cli.ending import undisturbed_afterwards
+from harness.cli.options import NAME, configured, is_quiet, telling
+from harness.cli.text import age, columns
+from harness.config import Loaded
+from harness.errors import ConfigError
+from harness.testbed.folder import Folder, Manifest, all_folders
+from harness.units import format_seconds, format_size
+
+_ANSWERS_S = 0.5
+
+
+class State(StrEnum):
+    """What a testbed is, as far as its folder tells."""
+
+    IN_USE = "in use"
+    KEPT = "kept"
+    ENDED = "kept, ended"
+    LEFT = "left behind"
+
+
+def state_of(folder: Folder) -> State:
+    """ENDED if a kept testbed's machines are gone, as after a restart of this host."""
+    if folder.owned():
+        return State.IN_USE
+    manifest = folder.manifest()
+    if manifest is None or not manifest.kept:
+        return State.LEFT
+    return State.KEPT if all(map(_listens, _ports(manifest))) else State.ENDED
+
+
+def choose(name: str | None, folders: list[Folder]) -> Folder:
+    """The one that `name`, or the beginning of a name, means; None means the only one.
+
+    Raises ConfigError that lists what there is.
+    """
+    exact = [folder for folder in folders if folder.name == name]
+    found = exact or [f for f in folders if name is None or f.name.startswith(name)]
+    if len(found) == 1:
+        return found[0]
+    if not folders:
+        raise ConfigError("there is no testbed", hint="`pathproof up` makes one")
+    known = ", ".join(folder.name for folder in folders)
+    if name is None:
+        raise ConfigError(f"there is more than one testbed; say which: {known}")
+    problem = "means more than one testbed" if found else "is no testbed's name"
+    raise ConfigError(f"{name!r} {problem}; there are: {known}")
+
+
+@configured(NAME)
+def up(loaded: Loaded, ctx: typer.Context) -> None:
+    """Make a testbed and keep it: machines, target, paths and map, verified by I/O."""
+    from harness.testbed.provision import provisioner
+
+    began = time.monotonic()
+    with telling(ctx), provisioner(loaded.config) as lab, lab.testbed() as testbed:
+        with undisturbed_afterwards():
+            lab.keep()
+        name, device = lab.folder.name, testbed.map.device
+    if is_quiet(ctx):
+        typer.echo(name)
+        return
+    took = format_seconds(time.monotonic() - began)
+    portals = ", ".join(str(f.portal) for f in testbed.topology.fabrics)
+    rows = [
+        (f"pathproof ssh {name} initiator", f"the map is {device}"),
+        (f"pathproof ssh {name} target", f"{loaded.config.target.iqn} at {portals}"),
+        (f"pathproof down {name}", "removes it"),
+    ]
+    typer.echo(f"{name} is up after {took} and stays until it is taken down:")
+    typer.echo("\n".join(f"  {line}" for line in columns(rows).splitlines()))
+
+
+def ps() -> None:
+    """List your testbeds: kept, in use by a run, or left behind by one that was killed."""
+    folders = all_folders()
+    if not folders:
+        typer.echo("no testbeds")
+        return
+    header = ("NAME", "STATE", "AGE", "MEMORY", "FABRICS (TARGET - INITIATOR)", "SSH PORTS")
+    typer.echo(columns([header, *map(_row, folders)]))
+
+
+def down(
+    ctx: typer.Context,
+    name: Annotated[
+        str | None, typer.Argument(help="Which; its beginning will do. Default: the only one.")
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All that are not in use.")] = False,
+) -> None:
+    """End kept testbeds and those left behind. What a run is using stays."""
+    from harness.testbed.folder import reap
+    from harness.testbed.provision import end_domains
+
+    if everything and name:
+        raise typer.BadParameter("give a name or --all, not both")
+    one = None if everything else _to_end(name)
+    with telling(ctx):
+        ended = reap(end_domains, kept_too=True, name=one)
+    if not is_quiet(ctx):
+        typer.echo("\n".join(f"{gone} is gone" for gone in ended) or "nothing to end")
+
+
+def _to_end(name: str | None) -> str | None:
+    """The full name of the testbed to end; None if there is none at all and none was named."""
+    folders = all_folders()
+    if name is None:
+        folders = [folder for folder in folders if not folder.owned()]
+        if not folders:
+            return None
+    folder = choose(name, folders)
+    if folder.owned():
+        raise ConfigError(
+            f"{folder.name} is in use by a running process", hint="end that, and it is removed"
+        )
+    return folder.name
+
+
+def _row(folder: Folder) -> tuple[str, ...]:
+    manifest = folder.manifest()
+    since = age(time.time() - folder.claimed_at)
+    if manifest is None:
+        return (folder.name, state_of(folder), since, "-", "-", "-")
+    fabrics = ", ".join(f"{name} {ends}" for name, ends in manifest.fabrics.items())
+    ports = ", ".join(f"{role} {address.port}" for role, address in manifest.machines.items())
+    memory = format_size(manifest.memory) if manifest.memory else "-"
+    return (folder.name, state_of(folder), since, memory, fabrics or "-", ports)
+
+
+def _ports(manifest: Manifest) -> list[int]:
+    return [address.port for address in manifest.machines.values()]
+
+
+def _listens(port: int) -> bool:
+    """Whether QEMU's forward is there; it accepts at once, whatever the guest does."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=_ANSWERS_S):
+            return True
+    except OSError:
+        return False

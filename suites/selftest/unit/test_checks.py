@@ -1,0 +1,475 @@
+"""Every check says pass, fail and unknown where it should; unknown is never a pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.checks import (
+    Check,
+    Finding,
+    Judgement,
+    Verdict,
+    accounting_agrees,
+    data_intact,
+    fault_took_effect,
+    judge,
+    no_io_errors,
+    no_stall_beyond,
+    paths_restored,
+    stall_within_budget,
+    throughput_recovered,
+)
+from harness.errors import CouldNotTell, VerdictFailed
+from harness.measurements import (
+    BlockFinding,
+    Budget,
+    BudgetTerm,
+    CompletionLog,
+    FioErrors,
+    KernelMessage,
+    Measurements,
+    PathCounters,
+    PathStates,
+    ReadBack,
+    Stream,
+)
+from harness.timeline import Event, Happened, Timeline
+from harness.units import NS_PER_MS, NS_PER_S
+from suites.selftest.unit.synthetic_failover import (
+    END,
+    HEALED,
+    INJECTED,
+    STALL_S,
+    START,
+    failover,
+    nothing_measured,
+)
+
+CHECKS = (
+    accounting_agrees(within=0.5),
+    data_intact(),
+    fault_took_effect(),
+    no_io_errors(),
+    no_stall_beyond(5),
+    paths_restored(),
+    stall_within_budget(),
+    throughput_recovered(at_least=0.9),
+)
+VERDICTS = st.lists(st.sampled_from(Verdict), max_size=8)
+
+
+def good() -> Measurements:
+    """A failover in which nothing is wrong and everything was seen."""
+    measured = failover()
+    return replace(
+        measured,
+        kernel_logs=tuple(replace(log, lost=0) for log in measured.kernel_logs),
+        read_back=ReadBack(acknowledged=100, checked=100, findings=()),
+    )
+
+
+def found(check: Check, measured: Measurements) -> Finding:
+    return judge(measured, check).findings[0]
+
+
+def with_stream(
+    measured: Measurements, name: str, change: Callable[[Stream], Stream]
+) -> Measurements:
+    streams = tuple(change(s) if s.name == name else s for s in measured.streams)
+    return replace(measured, streams=streams)
+
+
+def without_io(stream: Stream, start_ns: int, end_ns: int) -> Stream:
+    """The stream as if nothing had completed, nor been submitted, in a stretch of time."""
+    log = stream.completions
+    submitted = log.at_ns - log.latency_ns
+    kept = (log.at_ns < start_ns) | (submitted > end_ns)
+    columns = {
+        name: getattr(log, name)[kept]
+        for name in ("at_ns", "latency_ns", "offset", "size", "is_write")
+    }
+    return replace(stream, completions=CompletionLog(**columns, resolution_ns=log.resolution_ns))
+
+
+def with_counters(
+    measured: Measurements, path: str, change: Callable[[PathCounters], PathCounters]
+) -> Measurements:
+    counters = tuple(change(c) if c.path == path else c for c in measured.counters)
+    return replace(measured, counters=counters)
+
+
+def carrying(counters: PathCounters, start_ns: int, end_ns: int, total: int) -> PathCounters:
+    """The counters as if the path had carried `total` bytes, evenly, in a stretch of time."""
+    share = np.clip((counters.at_ns - start_ns) / (end_ns - start_ns), 0, 1)
+    before = np.interp(start_ns, counters.at_ns, counters.bytes_written)
+    after = np.interp(end_ns, counters.at_ns, counters.bytes_written)
+    written = np.where(counters.at_ns < start_ns, counters.bytes_written, before + share * total)
+    rest = np.where(counters.at_ns > end_ns, counters.bytes_written - after, 0)
+    return replace(counters, bytes_written=(written + rest).astype(np.int64))
+
+
+def with_kernel_line(measured: Measurements, text: str) -> Measurements:
+    log = measured.kernel_logs[0]
+    log = replace(log, messages=(*log.messages, KernelMessage(INJECTED, 3, text)))
+    return replace(measured, kernel_logs=(log, *measured.kernel_logs[1:]))
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
+def test_nothing_measured_is_never_a_pass(check: Check) -> None:
+    """A test that broke before anything was collected says nothing of the storage."""
+    assert found(check, nothing_measured()).verdict is Verdict.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    "check",
+    [c for c in CHECKS if c.name != "accounting agrees"],
+    ids=lambda check: check.name,
+)
+def test_a_good_failover_passes(check: Check) -> None:
+    """With a sentence and the name of the check."""
+    finding = found(check, good())
+    assert finding.verdict is Verdict.PASS, finding.message
+    assert finding.check == check.name
+    assert finding.message
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
+def test_a_check_changes_nothing(check: Check) -> None:
+    """Asked twice it says the same."""
+    measured = good()
+    assert found(check, measured) == found(check, measured)
+
+
+@pytest.mark.parametrize(
+    ("errors", "text"),
+    [
+        (FioErrors(5, 1, 0), "had 1 I/O errors (errno 5)"),
+        (FioErrors(0, 3, 0), "had 3 I/O errors"),
+        (FioErrors(110, 0, 0), "errno 110"),
+        (FioErrors(84, 1, 2), "verification failed 2 times"),
+    ],
+)
+def test_an_error_that_fio_saw_fails(errors: FioErrors, text: str) -> None:
+    """Its own error number is enough."""
+    measured = with_stream(good(), "probe", lambda s: replace(s, errors=errors))
+    finding = found(no_io_errors(), measured)
+    assert finding.verdict is Verdict.FAIL
+    assert text in finding.message
+    assert "'probe'" in finding.message
+
+
+@pytest.mark.parametrize(
+    "text", ["I/O error, dev dm-0, sector 8", "INFO: task fio:412 blocked for more than 120 s"]
+)
+def test_a_bad_line_in_a_kernel_log_fails(text: str) -> None:
+    """An error on the map, or a kernel in trouble."""
+    finding = found(no_io_errors(), with_kernel_line(good(), text))
+    assert finding.verdict is Verdict.FAIL
+    assert f"initiator kernel: {text}" in finding.message
+
+
+def test_an_error_on_a_path_is_what_a_fault_looks_like() -> None:
+    """Only the map must not have any."""
+    measured = with_kernel_line(good(), "I/O error, dev sda, sector 8")
+    assert found(no_io_errors(), measured).verdict is Verdict.PASS
+
+
+def test_lost_records_of_a_kernel_log_leave_it_open() -> None:
+    """The one that matters may be among them; but an error that was seen was seen."""
+    assert found(no_io_errors(), replace(good(), kernel_logs=failover().kernel_logs)).message == (
+        "2 records of the target's kernel log were lost"
+    )
+    measured = with_kernel_line(failover(), "I/O error, dev dm-0, sector 8")
+    assert found(no_io_errors(), measured).verdict is Verdict.FAIL
+
+
+def test_a_stream_that_did_nothing_in_a_phase_leaves_it_open() -> None:
+    """No error and no I/O is no good run; unless every path was meant to be dead."""
+    measured = with_stream(good(), "probe", lambda s: without_io(s, HEALED, END))
+    finding = found(no_io_errors(), measured)
+    assert (finding.verdict, finding.message) == (
+        Verdict.UNKNOWN,
+        "job 'probe' did no I/O in phase 'after'",
+    )
+    before, during, after = measured.phases
+    excused = replace(measured, phases=(before, during, replace(after, io_expected=False)))
+    assert found(no_io_errors(), excused).verdict is Verdict.PASS
+
+
+def test_no_kernel_log_leaves_it_open() -> None:
+    """Nobody looked."""
+    assert found(no_io_errors(), replace(good(), kernel_logs=())).verdict is Verdict.UNKNOWN
+
+
+def test_a_wrong_block_fails_with_its_place() -> None:
+    """Also if not all was read back: one is enough."""
+    back = ReadBack(100, 90, (BlockFinding(4096, "torn"), BlockFinding(8192, "blank")))
+    finding = found(data_intact(), replace(good(), read_back=back))
+    assert finding.verdict is Verdict.FAIL
+    assert "torn at offset 4096, blank at offset 8192" in finding.message
+    assert finding.figures["wrong"] == "2"
+
+
+@pytest.mark.parametrize("back", [None, ReadBack(0, 0, ()), ReadBack(100, 99, ())])
+def test_a_read_back_that_is_missing_empty_or_partial_leaves_it_open(back: ReadBack | None) -> None:
+    """What was not looked at may be wrong."""
+    assert found(data_intact(), replace(good(), read_back=back)).verdict is Verdict.UNKNOWN
+
+
+def test_a_dead_path_that_carries_bytes_leaves_it_open() -> None:
+    """Then nothing was tested."""
+    measured = with_counters(
+        good(), "sda", lambda c: carrying(c, INJECTED + NS_PER_S, HEALED, 1_000_000)
+    )
+    finding = found(fault_took_effect(), measured)
+    assert finding.verdict is Verdict.UNKNOWN
+    assert "sda (fabric a) still carried" in finding.message
+
+
+def test_a_path_that_does_not_take_over_fails() -> None:
+    """Multipath's very promise."""
+    measured = with_counters(good(), "sdb", lambda c: carrying(c, INJECTED, HEALED, 0))
+    finding = found(fault_took_effect(), measured)
+    assert finding.verdict is Verdict.FAIL
+    assert "sdb (fabric b) did not take over" in finding.message
+
+
+def test_bytes_of_the_moment_of_giving_up_do_not_count() -> None:
+    """What was stuck on the path is accounted when it is failed, and only then."""
+    failed_ns = INJECTED + 2_910 * NS_PER_MS
+    measured = with_counters(
+        good(),
+        "sda",
+        lambda c: carrying(c, failed_ns - 100 * NS_PER_MS, failed_ns + 100 * NS_PER_MS, 65536),
+    )
+    events = [e for e in measured.timeline if e.what is not Happened.PATH_FAILED]
+    told = Event(failed_ns, Happened.PATH_FAILED, "initiator kernel", "sda")
+    with_event = replace(measured, timeline=Timeline.of([*events, told]))
+    without_event = replace(measured, timeline=Timeline.of(events))
+    assert found(fault_took_effect(), with_event).verdict is Verdict.PASS
+    assert found(fault_took_effect(), without_event).verdict is Verdict.UNKNOWN
+
+
+def test_a_path_that_was_idle_before_leaves_it_open() -> None:
+    """It would have carried nothing anyway."""
+    measured = with_counters(good(), "sda", lambda c: carrying(c, START, INJECTED, 0))
+    assert "nothing even before" in found(fault_took_effect(), measured).message
+    assert found(fault_took_effect(), measured).verdict is Verdict.UNKNOWN
+
+
+def test_missing_counters_leave_it_open() -> None:
+    """Of one path while the fault lasted, or of all paths."""
+
+    def unseen(c: PathCounters) -> PathCounters:
+        seen = c.at_ns < INJECTED
+        return replace(
+            c,
+            at_ns=c.at_ns[seen],
+            bytes_read=c.bytes_read[seen],
+            bytes_written=c.bytes_written[seen],
+        )
+
+    partial = found(fault_took_effect(), with_counters(good(), "sdb", unseen))
+    assert (partial.verdict, partial.message) == (
+        Verdict.UNKNOWN,
+        "SilentDrop(a): no byte counters of sdb",
+    )
+    for counters in ((), good().counters[1:]):
+        finding = found(fault_took_effect(), replace(good(), counters=counters))
+        assert (finding.verdict, finding.message) == (
+            Verdict.UNKNOWN,
+            "SilentDrop(a): no byte counters on fabric a",
+        )
+
+
+def test_a_fault_of_another_name_was_not_injected() -> None:
+    """A misspelt name must not pass."""
+    finding = found(fault_took_effect("LinkDown(a)"), good())
+    assert (finding.verdict, finding.message) == (
+        Verdict.UNKNOWN,
+        "no fault LinkDown(a) was injected",
+    )
+    assert found(fault_took_effect("SilentDrop(a)"), good()).verdict is Verdict.PASS
+
+
+@pytest.mark.parametrize("last", [{"sda": "failed", "sdb": "active"}, {"sdb": "active"}])
+def test_a_path_that_does_not_come_back_fails(last: dict[str, str]) -> None:
+    """It is still failed, or gone from the map."""
+    measured = good()
+    states = (*measured.path_states, PathStates(END, last))
+    finding = found(paths_restored(), replace(measured, path_states=states))
+    assert (finding.verdict, finding.message) == (Verdict.FAIL, "not active at the end: sda")
+
+
+def test_an_active_path_that_carries_nothing_fails() -> None:
+    """A state is only a claim."""
+    measured = with_counters(good(), "sda", lambda c: carrying(c, HEALED, END, 0))
+    assert found(paths_restored(), measured).verdict is Verdict.FAIL
+
+
+@pytest.mark.parametrize("slack_s", [0.0, 0.5, 3.0])
+def test_a_stall_is_judged_by_the_budget(slack_s: float) -> None:
+    """2.94 s pass with 3.5 and 6 allowed, and fail with 2."""
+    measured = good()
+    terms = (BudgetTerm("recovery_tmo", 2 + slack_s + (0.5 if slack_s else 0), "sysfs"),)
+    faults = tuple(replace(f, budget=Budget(terms)) for f in measured.faults)
+    finding = found(stall_within_budget(), replace(measured, faults=faults))
+    assert finding.verdict is (Verdict.PASS if terms[0].seconds > STALL_S else Verdict.FAIL)
+    assert "2.940 s" in finding.message
+
+
+def test_a_stall_that_the_probe_cannot_tell_from_the_budget_is_open() -> None:
+    """Within its resolution either might be true."""
+    assert found(no_stall_beyond(STALL_S + 0.002), good()).verdict is Verdict.UNKNOWN
+    assert found(no_stall_beyond(STALL_S - 0.002), good()).verdict is Verdict.FAIL
+    assert found(no_stall_beyond(STALL_S + 0.1), good()).verdict is Verdict.PASS
+
+
+def test_a_stall_of_any_stream_counts() -> None:
+    """Not only of the probe."""
+    later = HEALED + NS_PER_S
+
+    def stalled(stream: Stream) -> Stream:
+        gap = without_io(stream, later, later + 5 * NS_PER_S)
+        first = int(np.searchsorted(gap.completions.at_ns, later + 5 * NS_PER_S))
+        latency = gap.completions.latency_ns.copy()
+        latency[first] = gap.completions.at_ns[first] - later
+        return replace(gap, completions=replace(gap.completions, latency_ns=latency))
+
+    measured = with_stream(good(), "random writes", stalled)
+    finding = found(stall_within_budget(), measured)
+    assert finding.verdict is Verdict.FAIL
+    assert "(random writes)" in finding.message
+
+
+@pytest.mark.parametrize("check", [stall_within_budget(), no_stall_beyond(5)])
+def test_without_a_probe_nothing_is_said_of_stalls(check: Check) -> None:
+    """Gone, or too few of them before the fault to know how finely it looks."""
+    measured = good()
+    gone = replace(measured, streams=measured.streams[:1])
+    late = with_stream(measured, "probe", lambda s: without_io(s, START, INJECTED - NS_PER_S // 10))
+    assert found(check, gone).verdict is Verdict.UNKNOWN
+    assert found(check, late).verdict is Verdict.UNKNOWN
+
+
+def test_a_coarse_probe_leaves_it_open() -> None:
+    """It came round only every 200 ms."""
+
+    def thinned(stream: Stream) -> Stream:
+        log = stream.completions
+        columns = {
+            name: getattr(log, name)[::22]
+            for name in ("at_ns", "latency_ns", "offset", "size", "is_write")
+        }
+        return replace(stream, completions=CompletionLog(**columns, resolution_ns=1))
+
+    finding = found(no_stall_beyond(10), with_stream(good(), "probe", thinned))
+    assert finding.verdict is Verdict.UNKNOWN
+    assert "coarse" in finding.message
+
+
+def test_without_a_fault_there_is_no_budget() -> None:
+    """Then another check is the right one."""
+    finding = found(stall_within_budget(), replace(good(), faults=()))
+    assert finding.verdict is Verdict.UNKNOWN
+
+
+def test_throughput_that_stays_low_fails() -> None:
+    """Half of it is gone after healing."""
+
+    def slower(stream: Stream) -> Stream:
+        log = stream.completions
+        size = np.where(log.at_ns > HEALED, log.size // 2, log.size)
+        return replace(stream, completions=replace(log, size=size))
+
+    measured = replace(good(), streams=tuple(map(slower, good().streams)))
+    assert found(throughput_recovered(0.9), measured).verdict is Verdict.FAIL
+    assert found(throughput_recovered(0.4), measured).verdict is Verdict.PASS
+
+
+def test_throughput_of_a_short_phase_or_of_nothing_leaves_it_open() -> None:
+    """A median of two bins is none."""
+    measured = good()
+    before, during, after = measured.phases
+    short = replace(after, end_ns=after.start_ns + 1_400 * NS_PER_MS)
+    idle = replace(before, start_ns=START - 9 * NS_PER_S, end_ns=START)
+    for phases in ((before, during, short), (before,), (idle, during, after)):
+        finding = found(throughput_recovered(0.9), replace(measured, phases=phases))
+        assert finding.verdict is Verdict.UNKNOWN, finding.message
+
+
+def test_two_counts_of_the_same_bytes_must_agree() -> None:
+    """If they do not, no figure can be trusted: that is no fault of the storage."""
+    measured = good()
+    log_bytes = sum(
+        int(s.completions.size[s.completions.at_ns >= HEALED].sum()) for s in measured.streams
+    )
+    agreeing = replace(
+        measured,
+        counters=tuple(
+            carrying(c, HEALED, END - 100 * NS_PER_MS, log_bytes // 2) for c in measured.counters
+        ),
+    )
+    assert found(accounting_agrees(0.02), agreeing).verdict is Verdict.PASS
+    halved = with_counters(agreeing, "sdb", lambda c: carrying(c, HEALED, END, 0))
+    assert found(accounting_agrees(0.02), halved).verdict is Verdict.UNKNOWN
+
+
+def saying(verdict: Verdict) -> Check:
+    return Check(f"says {verdict}", lambda _: Finding(f"says {verdict}", verdict, "because"))
+
+
+def test_a_check_that_crashes_could_not_tell() -> None:
+    """The others are still run."""
+
+    def crash(_: Measurements) -> Finding:
+        raise ZeroDivisionError("on purpose")
+
+    judgement = judge(good(), Check("crashes", crash), saying(Verdict.PASS))
+    crashed, passed = judgement.findings
+    assert crashed.verdict is Verdict.UNKNOWN
+    assert "ZeroDivisionError('on purpose')" in crashed.message
+    assert passed.verdict is Verdict.PASS
+    assert judgement.verdict is Verdict.UNKNOWN
+
+
+@given(VERDICTS)
+def test_a_judgement_is_as_bad_as_its_worst_finding(verdicts: list[Verdict]) -> None:
+    """Fail outweighs unknown outweighs pass; none asked is unknown."""
+    judgement = judge(nothing_measured(), *map(saying, verdicts))
+    if Verdict.FAIL in verdicts:
+        assert judgement.verdict is Verdict.FAIL
+    elif verdicts and set(verdicts) == {Verdict.PASS}:
+        assert judgement.verdict is Verdict.PASS
+    else:
+        assert judgement.verdict is Verdict.UNKNOWN
+
+
+@given(VERDICTS, st.randoms())
+def test_the_order_of_the_checks_does_not_matter(verdicts: list[Verdict], chance: object) -> None:
+    """Nor does asking one twice."""
+    findings = tuple(Finding(str(v), v, "") for v in verdicts)
+    assert Judgement(findings).verdict is Judgement(findings[::-1]).verdict
+    assert Judgement(findings).verdict is Judgement(findings + findings).verdict
+
+
+@given(VERDICTS)
+def test_only_a_pass_of_all_goes_through(verdicts: list[Verdict]) -> None:
+    """A failure names every check that did not pass; an unknown is the lab's error."""
+    judgement = judge(nothing_measured(), *map(saying, verdicts))
+    if judgement.verdict is Verdict.PASS:
+        judgement.require()
+        return
+    expected = VerdictFailed if judgement.verdict is Verdict.FAIL else CouldNotTell
+    with pytest.raises(expected) as raised:
+        judgement.require()
+    for verdict in verdicts:
+        assert (f"says {verdict}: {verdict}: because" in str(raised.value)) is (
+            verdict is not Verdict.PASS
+        )

@@ -1,0 +1,181 @@
+"""The command line as a whole: help, messages, exit statuses, the configuration it prints."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from harness import __version__
+from harness.cli import ending, toml
+from harness.cli.app import app, explain
+from harness.cli.text import age, columns
+from harness.config import load
+from harness.errors import HypervisorError, ImageError
+
+
+@pytest.fixture
+def runner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CliRunner:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATHPROOF_STATE", str(tmp_path / "state"))
+    return CliRunner()
+
+
+def test_help_imports_nothing_that_takes_long() -> None:
+    """Whoever asks for help waits for it."""
+    slow = "paramiko", "numpy", "libvirt", "allure_commons", "matplotlib", "cryptography"
+    script = (
+        "import sys; from harness.cli.app import app\n"
+        f"print([name for name in {slow!r} if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], check=True, capture_output=True, text=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_every_command_explains_itself(runner: CliRunner) -> None:
+    """Each with the options that the tests have, where it makes a testbed."""
+    for command in ("doctor", "up", "config", "bench provision", "images build"):
+        text = runner.invoke(app, [*command.split(), "--help"], env={"COLUMNS": "200"}).output
+        assert "--testbed" in text, command
+        assert "--hypervisor-uri" in text, command
+    for command in ("ps", "ssh", "down", "images"):
+        assert runner.invoke(app, [command, "--help"]).exit_code == 0
+
+
+def test_the_version_is_told(runner: CliRunner) -> None:
+    assert runner.invoke(app, ["--version"]).output == f"pathproof {__version__}\n"
+
+
+def test_a_wrong_key_is_one_message_without_a_traceback(runner: CliRunner, tmp_path: Path) -> None:
+    """It names the file, the key and what is allowed."""
+    (tmp_path / "pathproof.toml").write_text('[machines]\nmemry = "1GiB"\n')
+    result = runner.invoke(app, ["config"])
+    assert result.exit_code == 2
+    assert result.stderr.startswith("pathproof: pathproof.toml: unknown key 'machines.memry'")
+    assert "Traceback" not in result.stderr
+    assert "Traceback" in runner.invoke(app, ["-v", "config"]).stderr
+
+
+def test_an_error_of_the_operating_system_is_a_message_too(
+    runner: CliRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk is nobody's defect."""
+
+    def full() -> None:
+        raise OSError(28, "No space left on device", "/cache/disk")
+
+    monkeypatch.setattr("harness.cli.testbeds.all_folders", full)
+    result = runner.invoke(app, ["ps"])
+    assert result.exit_code == 2
+    assert "pathproof: /cache/disk: No space left on device" in result.stderr
+
+
+def test_several_errors_at_once_are_all_told() -> None:
+    """Both machines may fail; a defect among them is not explained away."""
+    group = ExceptionGroup("both", [ImageError("one", hint="do this"), HypervisorError("two")])
+    assert explain(group) == ["one\nhint: do this", "two"]
+    assert explain(ExceptionGroup("both", [ImageError("one"), TypeError("a defect")])) is None
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_it_once_and_cleaning_up_is_left_in_peace(
+    runner: CliRunner, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, status: int
+) -> None:
+    """The second Ctrl-C of an impatient person must not leave machines behind."""
+    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
+    cleaned = []
+
+    def interrupted() -> list[object]:
+        try:
+            os.kill(os.getpid(), number)
+            return []
+        finally:
+            os.kill(os.getpid(), number)
+            cleaned.append(True)
+
+    monkeypatch.setattr("harness.cli.testbeds.all_folders", interrupted)
+    before = signal.getsignal(number)
+    result = runner.invoke(app, ["ps"])
+    assert (result.exit_code, cleaned) == (status, [True])
+    assert "cleaning up" in result.stderr
+    assert signal.getsignal(number) == before
+
+
+def test_an_ignored_signal_stays_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    """nohup(1) means it."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with ending.ending_politely():
+            assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+            os.kill(os.getpid(), signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_a_signal_after_the_work_is_done_waits_for_the_cleaning_up() -> None:
+    """An interrupt of the last act would leave half of it."""
+    with ending.ending_politely():
+        with ending.undisturbed_afterwards():
+            pass
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_config_names_the_origin_of_each_value(runner: CliRunner, tmp_path: Path) -> None:
+    """Default, file or option."""
+    (tmp_path / "pathproof.toml").write_text("[machines]\ncpus = 2\nmemory = '1GiB'\n")
+    text = runner.invoke(app, ["config", "--profile", "stock"]).output
+    assert re.search(r"^machines\.cpus +2 +pathproof\.toml$", text, re.MULTILINE)
+    assert re.search(r"^machines\.memory +\S+ \(1\.0 GiB\) +pathproof\.toml$", text, re.MULTILINE)
+    assert re.search(r"^initiator\.profile +stock +--profile$", text, re.MULTILINE)
+    assert re.search(r"^machines\.mirror +- +default$", text, re.MULTILINE)
+
+
+def test_config_as_json_has_value_and_origin(runner: CliRunner) -> None:
+    values = json.loads(runner.invoke(app, ["config", "--json", "--name", "other"]).output)
+    assert values["name"] == {"value": "other", "origin": "--name"}
+    assert values["machines.memory"] == {"value": 768 * 2**20, "origin": "default"}
+
+
+def test_config_as_toml_is_the_same_configuration_again(runner: CliRunner, tmp_path: Path) -> None:
+    """What is printed can be kept in a file, changed and used."""
+    file = tmp_path / "again.toml"
+    file.write_text(runner.invoke(app, ["config", "--toml", "--accel", "tcg"]).output)
+    given = {"hypervisor.accel": ("tcg", "--accel")}
+    assert load(file).config == load(options=given).config
+
+
+PLAIN = st.integers(-(2**60), 2**60) | st.booleans() | st.text() | st.floats(-1e9, 1e9)
+KEYS = st.text(min_size=1)
+TABLES = st.recursive(
+    st.dictionaries(KEYS, PLAIN | st.lists(PLAIN), max_size=3),
+    lambda inner: st.dictionaries(KEYS, inner | st.lists(inner, min_size=1, max_size=2)),
+    max_leaves=6,
+)
+
+
+@given(TABLES)
+def test_what_is_written_as_toml_is_read_as_the_same(table: dict[str, object]) -> None:
+    assert tomllib.loads(toml.dumps(table)) == table
+
+
+def test_columns_line_up_and_nothing_is_cut() -> None:
+    """A pipe must get every character, at any width of the terminal."""
+    long = "x" * 300
+    assert columns([("NAME", "AGE"), (long, "1 s")]).splitlines()[1] == f"{long}  1 s"
+
+
+def test_ages_are_told_in_one_unit() -> None:
+    told = [age(s) for s in (-1, 59, 60, 3599, 3600, 86400, 172800)]
+    assert told == ["0 s", "59 s", "1 min", "59 min", "1 h", "24 h", "2 days"]

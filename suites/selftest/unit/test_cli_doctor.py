@@ -1,0 +1,132 @@
+"""What the doctor finds, and how it says so."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from harness.cli import doctor, host, lab
+from harness.cli.app import app
+from harness.cli.doctor import line
+from harness.cli.finding import Finding, Level, conclusion, mark
+from harness.config import Config
+from harness.hypervisor import accel
+from harness.hypervisor.accel import Kvm
+from harness.units import GIB
+
+TOP = Path(__file__).parents[3]
+
+
+def test_bootstrap_installs_what_the_doctor_looks_for() -> None:
+    """Under the same package name; otherwise its advice would be wrong."""
+    needs = (TOP / "bootstrap").read_text()
+    for program in host.PROGRAMS:
+        assert f'"{program.name} {program.package}"' in needs
+
+
+def test_a_missing_program_stops_a_run_only_if_the_run_needs_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Built images need no image builder; an SSH client is for people."""
+    monkeypatch.setattr(host, "which", lambda _: None)
+    unbuilt = {f.subject: f for f in host.programs(images_built=False)}
+    built = {f.subject: f for f in host.programs(images_built=True)}
+    assert unbuilt["mmdebstrap"].level is Level.PROBLEM
+    assert built["mmdebstrap"].level is Level.WARNING
+    assert built["qemu-img"].level is Level.PROBLEM
+    assert built["ssh"].level is Level.WARNING
+    assert "qemu-utils" in built["qemu-img"].fix
+
+
+@pytest.mark.parametrize(
+    ("text", "enough"),
+    [
+        ("alice:100000:65536\n", True),
+        ("1000:100000:65536", True),
+        ("bob:100000:65536\n", False),
+        ("alice:100000:1000\n", False),
+        ("alice\nalice::\n", False),
+        ("", False),
+    ],
+)
+def test_subordinate_ids_are_read_as_subuid_5_says(text: str, enough: bool) -> None:
+    assert host.has_subordinates(text, "alice", 1000) is enough
+
+
+def test_room_is_measured_where_a_folder_will_be(tmp_path: Path) -> None:
+    """The cache of a new user does not exist yet."""
+    place = tmp_path / "not" / "yet"
+    assert host.room(place, "x", 1, "why", bad=Level.PROBLEM, fix="f").level is Level.OK
+    finding = host.room(place, "x", 1 << 60, "why", bad=Level.WARNING, fix="f")
+    assert (finding.level, finding.fix) == (Level.WARNING, "f")
+
+
+def test_memory_must_hold_both_machines(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = f"MemTotal: {8 * GIB // 1024} kB\nMemAvailable: {3 * GIB // 1024} kB\n"
+    monkeypatch.setattr(host, "_read", lambda _: text)
+    assert host.memory(GIB).level is Level.OK
+    assert host.memory(2 * GIB).level is Level.WARNING
+    assert host.memory(4 * GIB).level is Level.PROBLEM
+
+
+UNUSABLE = Kvm(usable=False, proven=True, reason="KVM: /dev/kvm is present but unusable: it hangs")
+
+
+def test_unusable_kvm_is_named_and_tcg_is_the_choice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A warning, unless KVM was demanded."""
+    monkeypatch.setattr(accel, "examine_kvm", lambda *_, **__: UNUSABLE)
+    finding = lab.acceleration("auto", tmp_path, None)
+    assert finding.level is Level.WARNING
+    assert finding.text.startswith("/dev/kvm is present but unusable: it hangs; TCG")
+    assert lab.acceleration("kvm", tmp_path, None).level is Level.PROBLEM
+    assert lab.acceleration("tcg", tmp_path, None).level is Level.OK
+
+
+def test_an_unusable_cache_is_a_problem_and_names_it(tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.touch()
+    finding, built = lab.images(Config(), blocked / "cache")
+    assert (finding.level, built) == (Level.PROBLEM, {})
+    assert str(blocked) in finding.text
+
+
+def test_images_that_are_not_built_are_only_a_warning(tmp_path: Path) -> None:
+    finding, built = lab.images(Config(), tmp_path / "cache")
+    assert (finding.level, built) == (Level.WARNING, {})
+
+
+def test_lines_are_readable_without_colour_and_in_ascii() -> None:
+    """The mark says it all; nothing depends on red and green."""
+    text = line(Finding(Level.PROBLEM, "memory", "none\nat all", "buy some"), "utf-8")
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", text)
+    assert plain.splitlines() == [
+        "✗ memory               none",
+        "                       at all",
+        "                       fix: buy some",
+    ]
+    assert [mark(level, "ascii") for level in Level] == ["+", "!", "x"]
+
+
+def test_the_last_line_says_whether_a_run_can_work() -> None:
+    good, odd, bad = (Finding(level, "x", "y") for level in Level)
+    assert conclusion([good]) == "ready: `pytest suites/failover`"
+    assert conclusion([good, odd]) == "ready: `pytest suites/failover` (1 warning)"
+    assert conclusion([bad, odd, bad]) == "no run can work here: 2 problems to solve first"
+
+
+@pytest.mark.parametrize(("level", "status"), [(Level.WARNING, 0), (Level.PROBLEM, 1)])
+def test_warnings_do_not_fail(level: Level, status: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def examine(_config: Config) -> Iterator[Finding]:
+        yield Finding(Level.OK, "qemu", "there")
+        yield Finding(level, "cores", "few")
+
+    monkeypatch.setattr(doctor, "examine", examine)
+    result = CliRunner().invoke(app, ["-q", "doctor"])
+    assert result.exit_code == status
+    assert ("cores" in result.stdout, "qemu" in result.stdout) == (True, False)

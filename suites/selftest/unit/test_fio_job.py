@@ -1,0 +1,145 @@
+"""Job files, run by the real fio on a small file."""
+
+from __future__ import annotations
+
+import configparser
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from harness.config.model import WorkloadConfig
+from harness.testbed.layout import Layout
+from harness.units import KIB, MIB, NS_PER_MS
+from harness.workload import Area, Job, JobKind
+from harness.workload.job import render_job_file
+from suites.selftest.unit.fio_on_this_host import Outcome, folder_for_direct_io, run_fio
+
+LAYOUT = Layout.of(WorkloadConfig(region=16 * MIB))
+SECONDS = 1.0
+WRITES = Job("w", JobKind.RANDOM_WRITE, Area(MIB, MIB), 16 * KIB, 4, verified=True, seconds=0.5)
+
+
+def options(*jobs: Job) -> configparser.ConfigParser:
+    parser = configparser.ConfigParser(interpolation=None, strict=True)
+    parser.read_string(render_job_file("/dev/mapper/x", jobs, "/run/f"))
+    return parser
+
+
+@pytest.fixture(scope="module")
+def device() -> Iterator[Path]:
+    with folder_for_direct_io() as folder:
+        file = folder / "disk"
+        with file.open("wb") as disk:
+            disk.truncate(20 * MIB)
+        yield file
+
+
+@pytest.fixture(scope="module")
+def filled(device: Path) -> Outcome:
+    return run_fio(device, LAYOUT.fill())
+
+
+@pytest.fixture(scope="module")
+def mixed(device: Path, filled: Outcome) -> tuple[Outcome, int, int]:
+    """The outcome of the three jobs of every test, and when it began and ended."""
+    before_ns = time.monotonic_ns()
+    outcome = run_fio(device, *LAYOUT.mixed(seed=7, seconds=SECONDS))
+    return outcome, before_ns, time.monotonic_ns()
+
+
+def test_every_job_has_its_section() -> None:
+    """Its log is named after it; what holds for all stands in [global]."""
+    said = options(WRITES, LAYOUT.probe(1, 1))
+    assert said.sections() == ["global", "w", "probe"]
+    assert said["w"]["write_lat_log"] == "/run/f/w"
+    assert said["global"]["filename"] == "/dev/mapper/x"
+    assert said["global"]["direct"] == "1"
+    assert said["global"]["log_avg_msec"] == "0"
+
+
+def test_only_what_is_asked_for_is_said() -> None:
+    """An unpaced, unverified job that runs once has none of these keys."""
+    plain = options(Job("r", JobKind.READ, Area(0, MIB), 4 * KIB, 1))["r"]
+    for key in (
+        "rate_iops",
+        "verify",
+        "verify_interval",
+        "runtime",
+        "time_based",
+        "verify_backlog",
+    ):
+        assert key not in plain
+    said = options(WRITES)["w"]
+    assert (said["verify"], said["runtime"], said["rw"]) == ("md5", "500ms", "randwrite")
+    assert "verify_backlog" in said
+    read = Job("r", JobKind.READ, Area(0, MIB), 4 * KIB, 1, verified=True, header_every=KIB)
+    assert options(read)["r"]["verify_interval"] == "1024"
+    assert "verify_backlog" not in options(read)["r"]
+
+
+def test_the_fill_runs_once_over_its_area(filled: Outcome) -> None:
+    """Every byte, and nothing outside."""
+    (log,) = filled.logs
+    assert filled.status == 0
+    assert sorted(log.offset.tolist()) == list(range(0, LAYOUT.read_area.size, 64 * KIB))
+
+
+def test_the_mixed_jobs_run_without_an_error(mixed: tuple[Outcome, int, int]) -> None:
+    """The verified reads accept what the fill wrote."""
+    outcome, _, _ = mixed
+    assert (outcome.status, outcome.complaints) == (0, "")
+    assert [(j.name, j.error, j.total_errors) for j in outcome.report.jobs] == [
+        ("write", 0, 0),
+        ("read", 0, 0),
+        ("probe", 0, 0),
+    ]
+
+
+def test_the_log_holds_every_io(mixed: tuple[Outcome, int, int]) -> None:
+    """As many as the report counts; what writes read for verification is told apart."""
+    outcome, _, _ = mixed
+    for job, log in zip(outcome.report.jobs, outcome.logs, strict=True):
+        assert np.count_nonzero(log.is_write) == job.write_ios
+        assert job.name == "write" or len(log) == job.read_ios
+        assert int(log.size[log.is_write].sum()) == job.write_bytes
+
+
+def test_the_log_is_on_the_monotonic_clock(mixed: tuple[Outcome, int, int]) -> None:
+    """From the first submission to the last completion, to fio's millisecond."""
+    outcome, before_ns, after_ns = mixed
+    for log in outcome.logs:
+        assert log.at_ns.min() - log.latency_ns[log.at_ns.argmin()] >= before_ns - 2 * NS_PER_MS
+        assert log.at_ns.max() <= after_ns
+        assert (np.diff(log.at_ns) >= 0).all()
+
+
+def test_every_job_stays_in_its_area(mixed: tuple[Outcome, int, int]) -> None:
+    """Or verification would blame the storage."""
+    outcome, _, _ = mixed
+    for job, log in zip(LAYOUT.mixed(7), outcome.logs, strict=True):
+        assert log.offset.min() >= job.area.offset
+        assert (log.offset + log.size).max() <= job.area.end
+        assert (log.size == job.block_size).all()
+
+
+def test_jobs_are_paced(mixed: tuple[Outcome, int, int]) -> None:
+    """Slower than asked for on a busy host, but never faster."""
+    outcome, _, _ = mixed
+    for job, report in zip(LAYOUT.mixed(7), outcome.report.jobs, strict=True):
+        assert job.iops is not None
+        assert 0.3 * job.iops * SECONDS <= report.read_ios + report.write_ios
+        assert report.read_ios + report.write_ios <= 1.3 * job.iops * SECONDS + job.depth
+
+
+def test_the_seed_decides_the_offsets(device: Path, filled: Outcome) -> None:
+    """A failed run can be repeated; fio ignores the seed unless randrepeat is off."""
+
+    def offsets(seed: int) -> list[int]:
+        job = LAYOUT.probe(0.3, seed)
+        order = run_fio(device, job).logs[0]
+        return [int(offset) for offset in order.offset[:20]]
+
+    assert offsets(3) == offsets(3) != offsets(4)

@@ -1,0 +1,122 @@
+"""fio's report, complaints and logs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.errors import WorkloadError
+from harness.units import KIB, NS_PER_MS
+from harness.workload import Area, Job, JobKind
+from harness.workload.report import (
+    FioJobReport,
+    count_verify_errors,
+    parse_latency_log,
+    parse_report,
+)
+from suites.selftest.unit.fio_on_this_host import folder_for_direct_io, run_fio
+
+RECORDED = Path(__file__).parent / "recorded"
+ROWS = st.lists(
+    st.tuples(
+        st.integers(0, 10**10),
+        st.integers(0, 10**12),
+        st.integers(0, 1),
+        st.integers(1, 2**22),
+        st.integers(0, 2**44),
+        st.integers(0, 3),
+    )
+)
+FILL = Job("fill", JobKind.WRITE, Area(0, 256 * KIB), 16 * KIB, 4, verified=True)
+READ = Job("read", JobKind.READ, Area(0, 256 * KIB), 16 * KIB, 4, verified=True)
+
+
+def test_a_recorded_report_is_understood() -> None:
+    """fio 3.33, three jobs side by side."""
+    report = parse_report((RECORDED / "fio-3.33-report.json").read_text())
+    assert report.version == "fio-3.33"
+    assert report.jobs == (
+        FioJobReport("write", 0, 0, 0, 0, 1459, 23904256),
+        FioJobReport("read", 0, 0, 912, 3735552, 0, 0),
+        FioJobReport("probe", 0, 0, 2736, 11206656, 0, 0),
+    )
+
+
+def test_complaints_before_the_report_do_no_harm() -> None:
+    """fio writes both into one file."""
+    text = "fio: pid=0, err=5/file:io_u.c:1787, func=io_u error, error=Input/output error\n"
+    recorded = (RECORDED / "fio-3.33-report.json").read_text()
+    assert parse_report(text + recorded) == parse_report(recorded)
+
+
+@pytest.mark.parametrize("text", ["", "{}", "fio: no such file\n", '{"fio version": "x"}', "{,"])
+def test_anything_else_is_refused_with_its_beginning(text: str) -> None:
+    """fio's own words are the best explanation."""
+    with pytest.raises(WorkloadError) as refusal:
+        parse_report(text)
+    assert repr(text) in refusal.value.message
+
+
+def test_a_truncated_report_is_refused() -> None:
+    """fio was killed while it wrote."""
+    text = (RECORDED / "fio-3.33-report.json").read_text()
+    with pytest.raises(WorkloadError, match="cannot be read"):
+        parse_report(text[:-200])
+
+
+@given(ROWS)
+def test_every_line_of_a_log_is_an_io(rows: list[tuple[int, ...]]) -> None:
+    """In the order of completion, lines of one millisecond in the order of the log."""
+    text = "".join(", ".join(map(str, row)) + "\n" for row in rows)
+    log = parse_latency_log(text)
+    rows = sorted(rows, key=lambda row: row[0])
+    assert len(log) == len(rows)
+    assert log.at_ns.tolist() == [row[0] * NS_PER_MS for row in rows]
+    assert log.latency_ns.tolist() == [row[1] for row in rows]
+    assert log.is_write.tolist() == [row[2] == 1 for row in rows]
+    assert log.size.tolist() == [row[3] for row in rows]
+    assert log.offset.tolist() == [row[4] for row in rows]
+
+
+@pytest.mark.parametrize(
+    "text", ["1, 2, 3\n", "1, 2, 1, 4096, 0, 0\n5, 6,", "1, 2, w, 4096, 0, 0\n", "killed\n"]
+)
+def test_a_log_of_another_form_is_refused(text: str) -> None:
+    """An average, a truncated line, another version's columns."""
+    with pytest.raises(WorkloadError, match="not a per-I/O log"):
+        parse_latency_log(text)
+
+
+def test_complaints_of_verification_are_counted() -> None:
+    """One a block, also where both streams hold it; continuation lines are none."""
+    text = (
+        "verify: bad magic header 0, wanted acca at file /dev/dm-0 offset 15237120, length 4096\n"
+        "md5: verify failed at file /dev/dm-0 offset 0, length 16384\n"
+        "       Expected CRC: 1f\n"
+        "       Received CRC: 2e\n"
+        "fio: pid=7, err=84/file:io_u.c:2250, func=io_u_queued_complete, error=Invalid\n"
+    )
+    assert count_verify_errors(text) == 2
+    assert count_verify_errors(text + text) == 2
+    assert count_verify_errors("") == 0
+
+
+@pytest.mark.parametrize("damage", [b"\0", b"\xff" * 16384])
+def test_damage_shows_in_what_the_real_fio_says(damage: bytes) -> None:
+    """One block is damaged between writing and verified reading."""
+    with folder_for_direct_io() as folder:
+        device = folder / "disk"
+        written = run_fio(device, FILL)
+        assert (written.status, written.complaints) == (0, "")
+        with device.open("r+b") as disk:
+            disk.seek(5 * 16 * KIB + (100 if len(damage) == 1 else 0))
+            here = disk.read(1)
+            disk.seek(-1, 1)
+            disk.write(bytes([here[0] ^ 0xFF]) if len(damage) == 1 else damage)
+        outcome = run_fio(device, READ)
+    assert outcome.status != 0
+    assert outcome.report.jobs[0].error == 84  # EILSEQ
+    assert count_verify_errors(outcome.complaints) == 1

@@ -1,0 +1,221 @@
+"""Folders of testbeds: claimed, owned, reaped; with real processes that die."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+import harness
+from harness.errors import ConfigError, HypervisorError
+from harness.testbed import folder as folders
+from harness.testbed.folder import Address, Folder, Manifest, all_folders, base, claimed, reap
+
+CLAIM_UNTIL_TOLD = """
+import sys
+from harness.testbed.folder import claimed
+with claimed("theirs") as folder:
+    print(folder.path, flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture(autouse=True)
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A state folder of this test's own."""
+    monkeypatch.setenv("PATHPROOF_STATE", str(tmp_path / "state"))
+    return tmp_path / "state"
+
+
+@contextmanager
+def another_owner() -> Iterator[tuple[subprocess.Popen[str], Folder]]:
+    with subprocess.Popen(
+        [sys.executable, "-c", CLAIM_UNTIL_TOLD],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(harness.__file__).parent.parent,
+    ) as process:
+        try:
+            assert process.stdout is not None
+            yield process, Folder(Path(process.stdout.readline().strip()))
+        finally:
+            process.kill()
+
+
+def manifest(*, kept: bool) -> Manifest:
+    key = Address(2222, "/keys/id_ed25519", "ssh-ed25519 AAAA")
+    return Manifest("mine", "embedded", kept, {"target": key, "initiator": key}, ("t", "i"))
+
+
+def left_behind(name: str, *, kept: bool = False) -> Folder:
+    """As an owner leaves it that died."""
+    folder = Folder(base() / name)
+    folder.path.mkdir()
+    (folder.path / "lock").touch()
+    folder.write(manifest(kept=kept))
+    return folder
+
+
+def nothing_runs(_: Folder) -> None:
+    """There are no domains in these tests."""
+
+
+def test_a_claimed_folder_is_owned_and_private(state: Path) -> None:
+    """Named after the testbed, open to nobody else."""
+    with claimed("mine") as folder:
+        assert folder.path.parent == state
+        assert folder.name.startswith("mine-")
+        assert folder.owned()
+        assert folder.path.stat().st_mode & 0o777 == 0o700
+        assert state.stat().st_mode & 0o777 == 0o700
+        assert folder.root.parent == folder.path
+
+
+def test_two_claims_of_one_name_do_not_meet() -> None:
+    """Two runs side by side are the usual case."""
+    with claimed("mine") as one, claimed("mine") as two:
+        assert one.path != two.path
+        assert all_folders() == sorted([one, two], key=lambda folder: folder.path)
+
+
+def test_a_folder_is_gone_after_its_block_also_after_a_failure() -> None:
+    """Unless it is to be kept."""
+    with claimed("mine") as folder:
+        (folder.path / "disk.qcow2").touch()
+    assert not folder.path.exists()
+    with pytest.raises(RuntimeError), claimed("mine") as folder:
+        raise RuntimeError
+    assert all_folders() == []
+
+
+def test_a_kept_folder_stays_and_is_nobodys() -> None:
+    """So that a later command may use it, or remove it."""
+    with claimed("mine") as folder:
+        folder.write(manifest(kept=True))
+    assert folder.path.exists()
+    assert not folder.owned()
+
+
+def test_a_manifest_is_read_back_as_it_was_written() -> None:
+    """By another process."""
+    with claimed("mine") as folder:
+        assert folder.manifest() is None
+        folder.write(manifest(kept=False))
+        assert folder.manifest() == manifest(kept=False)
+        folder.write(manifest(kept=True))
+        assert folder.manifest() == manifest(kept=True)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"machines": {"t": 1}}', "\0"])
+def test_a_damaged_manifest_is_none(content: str) -> None:
+    """Its testbed can be cleaned away all the same."""
+    folder = left_behind("mine-1")
+    (folder.path / "testbed.json").write_text(content)
+    assert folder.manifest() is None
+    assert reap(nothing_runs) == ["mine-1"]
+
+
+def test_the_lock_is_released_when_its_owner_is_killed() -> None:
+    """With -9, which gives it no chance to do so itself."""
+    with another_owner() as (owner, folder):
+        assert folder.owned()
+        assert reap(nothing_runs) == []
+        owner.kill()
+        owner.wait()
+        assert folder.path.exists()
+        assert not folder.owned()
+        assert reap(nothing_runs) == [folder.name]
+        assert not folder.path.exists()
+
+
+def test_reaping_ends_the_domains_before_it_removes_their_disks() -> None:
+    """A guest that lives on without its disk is worse than either."""
+    folder = left_behind("mine-1")
+    seen: list[tuple[Folder, bool]] = []
+    reap(lambda f: seen.append((f, f.path.exists())))
+    assert seen == [(folder, True)]
+
+
+def test_reaping_spares_what_is_owned_and_what_is_kept() -> None:
+    """Only the dead are removed."""
+    left_behind("dead-1")
+    kept = left_behind("kept-1", kept=True)
+    with claimed("mine") as mine:
+        assert reap(nothing_runs) == ["dead-1"]
+        assert all_folders() == [kept, mine]
+
+
+def test_kept_testbeds_are_reaped_on_request_by_name() -> None:
+    """One of them, or all."""
+    for number in range(3):
+        left_behind(f"kept-{number}", kept=True)
+    assert reap(nothing_runs, kept_too=True, name="kept-1") == ["kept-1"]
+    assert reap(nothing_runs, kept_too=True) == ["kept-0", "kept-2"]
+
+
+def test_one_that_cannot_be_removed_does_not_protect_the_others() -> None:
+    """All are tried, then the failures are told."""
+    left_behind("a-1")
+    left_behind("b-1")
+
+    def end_domains(folder: Folder) -> None:
+        if folder.name == "a-1":
+            raise HypervisorError("libvirt does not answer")
+
+    with pytest.raises(Exception, match="a-1: libvirt does not answer"):
+        reap(end_domains)
+    assert [f.name for f in all_folders()] == ["a-1"]
+
+
+def test_a_draft_is_left_alone_while_its_maker_may_still_be_at_it(state: Path) -> None:
+    """Between its making and its lock nothing tells a draft from a dead testbed but its age."""
+    base()
+    draft = state / ".new-1"
+    draft.mkdir(mode=0o700)
+    assert reap(nothing_runs) == []
+    an_hour_ago = time.time() - 3600
+    os.utime(draft, (an_hour_ago, an_hour_ago))
+    assert reap(nothing_runs) == [".new-1"]
+
+
+def test_files_beside_the_folders_are_left_alone(state: Path) -> None:
+    """They are no testbeds."""
+    base()
+    (state / "note").touch()
+    assert all_folders() == []
+    assert reap(nothing_runs) == []
+
+
+def test_a_state_folder_that_is_a_link_is_refused(state: Path, tmp_path: Path) -> None:
+    """In /var/tmp anybody could have put it there."""
+    (tmp_path / "real").mkdir()
+    state.symlink_to(tmp_path / "real")
+    with pytest.raises(ConfigError, match="belongs to somebody else") as refusal:
+        base()
+    assert "PATHPROOF_STATE" in refusal.value.hint
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a folder away")
+def test_a_state_folder_of_somebody_else_is_refused(state: Path) -> None:
+    """They could read the keys and swap the disks."""
+    state.mkdir()
+    os.chown(state, 65534, 65534)
+    with pytest.raises(ConfigError, match="belongs to somebody else"):
+        base()
+
+
+def test_too_little_space_is_told_before_anything_is_made(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that fills up in the middle looks like a broken storage."""
+    monkeypatch.setattr(folders, "NEEDED", 2**60)
+    with pytest.raises(ConfigError, match="free, and a testbed needs"), claimed("mine"):
+        pytest.fail("there is no such disk")
+    assert list(state.iterdir()) == []

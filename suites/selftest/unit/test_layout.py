@@ -1,0 +1,53 @@
+"""How the region that tests may use is divided."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.config.model import WorkloadConfig
+from harness.testbed.layout import Layout
+from harness.units import KIB, MIB
+
+CONFIGS = st.builds(
+    WorkloadConfig,
+    region=st.integers(16 * MIB, 1024 * MIB),
+    block_size=st.integers(1, 1024).map(lambda n: n * 4 * KIB),
+)
+
+
+@given(CONFIGS, st.integers(0, 2**31))
+def test_every_job_stays_in_the_region_in_whole_blocks(config: WorkloadConfig, seed: int) -> None:
+    """And has something to do: to fio a size of zero means everything."""
+    layout = Layout.of(config)
+    for job in (layout.fill(), *layout.mixed(seed)):
+        assert job.area.size >= job.block_size
+        assert job.area.end <= config.region
+        assert job.area.offset % (4 * KIB) == 0
+        assert job.area.size % job.block_size == 0
+
+
+@given(CONFIGS)
+def test_only_one_job_writes_to_any_place(config: WorkloadConfig) -> None:
+    """What is read was filled before and is never written again."""
+    layout = Layout.of(config)
+    fill, jobs = layout.fill(), layout.mixed(1)
+    writers = [job for job in jobs if job.kind.writes]
+    assert len(writers) == 1
+    assert writers[0].area.offset >= fill.area.end
+    assert all(job.area == fill.area for job in jobs if not job.kind.writes)
+
+
+def test_every_read_finds_a_header_of_its_own() -> None:
+    """The fill puts one wherever a read may begin."""
+    layout = Layout.of(WorkloadConfig())
+    assert layout.fill().header_every == layout.random_reads(1, 1).block_size
+
+
+def test_the_probe_is_one_io_at_a_time() -> None:
+    """Fast enough to see ten milliseconds, and not verified, so that it never ends early."""
+    probe = Layout.of(WorkloadConfig()).probe(1, 1)
+    assert probe.depth == 1
+    assert probe.iops is not None
+    assert probe.iops >= 100
+    assert not probe.verified

@@ -1,0 +1,283 @@
+"""A machine over SSH, against a real sshd on loopback."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from harness.concurrency import side_by_side
+from harness.deadline import Deadline
+from harness.errors import CommandFailed, CommandTimedOut, MachineError, TimedOut
+from harness.machine import SshEndpoint, SshMachine
+
+SSHD = Path("/usr/sbin/sshd")
+# Anybody's; nothing in these tests has its private half.
+HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI" + "A" * 43
+USER = pwd.getpwuid(os.getuid()).pw_name
+
+pytestmark = pytest.mark.skipif(
+    not SSHD.exists(), reason="needs /usr/sbin/sshd (Debian: openssh-server)"
+)
+
+
+def new_key(file: Path) -> str:
+    """Make an ed25519 key pair; its public half."""
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", file], check=True)
+    return " ".join(file.with_suffix(".pub").read_text().split()[:2])
+
+
+@dataclass(frozen=True)
+class Sshd:
+    """A running sshd, and how to log in to it."""
+
+    endpoint: SshEndpoint
+    process: subprocess.Popen[bytes]
+    folder: Path
+
+    def drop_connections(self) -> None:
+        """Kill what serves the connections, as if the machine had died."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        for pid in children.read_text().split():
+            os.kill(int(pid), signal.SIGKILL)
+
+
+@contextmanager
+def sshd_in(folder: Path) -> Iterator[Sshd]:
+    host_key = new_key(folder / "host")
+    (folder / "authorized_keys").write_text(new_key(folder / "client") + "\n")
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        port = found.getsockname()[1]
+    if os.getuid() == 0:
+        Path("/run/sshd").mkdir(exist_ok=True, mode=0o755)  # it insists, and nobody makes it
+    (folder / "config").write_text(
+        f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host\nPidFile none\n"
+        f"AuthorizedKeysFile {folder}/authorized_keys\nStrictModes no\nUsePAM no\n"
+        "PasswordAuthentication no\nPermitRootLogin prohibit-password\nMaxSessions 50\n"
+    )
+    argv = [str(SSHD), "-D", "-e", "-f", str(folder / "config")]
+    with (
+        (folder / "log").open("wb") as log,
+        subprocess.Popen(argv, stdin=subprocess.DEVNULL, stderr=log) as process,
+    ):
+        try:
+            yield Sshd(
+                SshEndpoint("127.0.0.1", port, USER, folder / "client", host_key), process, folder
+            )
+        finally:
+            process.kill()
+
+
+@pytest.fixture(scope="module")
+def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
+    with sshd_in(tmp_path_factory.mktemp("sshd")) as running:
+        yield running
+
+
+def connected(endpoint: SshEndpoint) -> SshMachine:
+    return SshMachine.connect("guest", endpoint, Deadline.after(20))
+
+
+@pytest.fixture(scope="module")
+def machine(sshd: Sshd) -> Iterator[SshMachine]:
+    connection = connected(sshd.endpoint)
+    yield connection
+    connection.close()
+
+
+def runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_a_command_is_a_list_and_arrives_as_it_is(machine: SshMachine) -> None:
+    """SSH knows only shell lines; the quoting is ours."""
+    done = machine.run(["printf", "%s|", "$HOME", "a b", "'; exit 3 #", "*", "", "ü\n"])
+    assert done.stdout == "$HOME|a b|'; exit 3 #|*||ü\n|"
+    assert (done.status, done.stderr) == (0, "")
+
+
+def test_a_failure_tells_status_and_both_streams(machine: SshMachine) -> None:
+    """As on this host."""
+    with pytest.raises(CommandFailed, match="guest: sh -euc") as failure:
+        machine.sh("echo out; echo err >&2; exit 3")
+    assert failure.value.status == 3
+    assert (failure.value.stdout, failure.value.stderr) == ("out\n", "err\n")
+
+
+def test_a_program_that_is_not_there_is_named(machine: SshMachine) -> None:
+    """By the shell on the other side."""
+    with pytest.raises(CommandFailed, match=r"no-such-program.*not found") as failure:
+        machine.run(["no-such-program"])
+    assert failure.value.status == 127
+
+
+def test_a_timeout_kills_the_remote_command(machine: SshMachine) -> None:
+    """It must not go on writing to a disk that the next test uses."""
+    started = time.monotonic()
+    with pytest.raises(CommandTimedOut) as late:
+        machine.sh("echo $$; exec sleep 60", timeout_s=0.5)
+    assert time.monotonic() - started < 4
+    assert not runs(int(late.value.stdout))
+
+
+def test_a_command_that_does_not_read_its_input_still_times_out(machine: SshMachine) -> None:
+    """A full window must not hold up the clock."""
+    started = time.monotonic()
+    with pytest.raises(CommandTimedOut):
+        machine.run(["sleep", "60"], stdin=b"x" * 8_000_000, timeout_s=0.5)
+    assert time.monotonic() - started < 4
+
+
+def test_all_streams_may_be_large_at_once(machine: SshMachine) -> None:
+    """More than any window or pipe holds, in every direction."""
+    data = os.urandom(3_000_000)
+    done = machine.sh("head -c 3000000 /dev/zero >&2 & head -c 3000000 /dev/zero; wait")
+    assert (len(done.stdout_bytes), len(done.stderr_bytes)) == (3_000_000, 3_000_000)
+    assert machine.run(["cat"], stdin=data).stdout_bytes == data
+
+
+def test_commands_share_the_connection(machine: SshMachine) -> None:
+    """They run at once, each with its own output."""
+    started = time.monotonic()
+    answers = side_by_side(
+        *((lambda n=n: machine.sh(f"sleep 0.5; echo {n}").stdout) for n in range(8))
+    )
+    assert answers == [f"{n}\n" for n in range(8)]
+    assert time.monotonic() - started < 3
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_signal_reaches_the_remote_command(machine: SshMachine, number: signal.Signals) -> None:
+    """And only that: a negative status says that it was ended by one."""
+    with machine.background(["sleep", "60"]) as process:
+        assert process.running
+        process.signal(number)
+        assert process.wait(5).status < 0
+        assert not process.running
+
+
+def test_a_remote_command_may_answer_a_signal(machine: SshMachine) -> None:
+    """fio finishes its I/O on SIGINT and ends by itself."""
+    script = "trap 'echo asked; exit 0' INT; echo ready; while :; do sleep 0.05; done"
+    heard: list[bytes] = []
+    with machine.background(["sh", "-c", script], on_line=heard.append) as process:
+        while not heard:
+            time.sleep(0.01)
+        process.signal(signal.SIGINT)
+        assert process.wait(5).status == 0
+    assert heard == [b"ready\n", b"asked\n"]
+
+
+def test_a_background_command_ends_with_its_block(machine: SshMachine) -> None:
+    """On the other side, not only here."""
+    heard: list[bytes] = []
+    with machine.background(["sh", "-c", "echo $$; exec sleep 60"], on_line=heard.append):
+        while not heard:
+            time.sleep(0.01)
+    assert not runs(int(heard[0]))
+
+
+def test_files_go_there_and_come_back(machine: SshMachine, tmp_path: Path) -> None:
+    """Any bytes, several in one go, odd names."""
+    content: dict[str, str | bytes] = {
+        f"{tmp_path}/new/{n}": os.urandom(70_000) for n in ("a b", "ü")
+    }
+    machine.write_files(content, mode=0o600)
+    assert machine.download(list(content)) == content
+    assert machine.read_file(f"{tmp_path}/new/a b") == content[f"{tmp_path}/new/a b"]
+
+
+def test_another_host_key_is_refused_at_once(sshd: Sshd, tmp_path: Path) -> None:
+    """Somebody else answers there; waiting would not change that."""
+    wrong = replace(sshd.endpoint, host_key=new_key(tmp_path / "other"))
+    started = time.monotonic()
+    with pytest.raises(MachineError, match="another host key"):
+        connected(wrong)
+    assert time.monotonic() - started < 5
+
+
+def test_another_client_key_is_refused_at_once(sshd: Sshd, tmp_path: Path) -> None:
+    """With the user's name."""
+    new_key(tmp_path / "other")
+    started = time.monotonic()
+    with pytest.raises(MachineError, match=f"login as {USER} refused"):
+        connected(replace(sshd.endpoint, private_key=tmp_path / "other"))
+    assert time.monotonic() - started < 5
+
+
+def test_only_ed25519_host_keys_can_be_pinned(sshd: Sshd) -> None:
+    """What cannot be checked is not trusted."""
+    with pytest.raises(MachineError, match="only ssh-ed25519"):
+        connected(replace(sshd.endpoint, host_key="ssh-rsa AAAA"))
+
+
+def test_a_malformed_host_key_is_the_labs_error(sshd: Sshd) -> None:
+    """Whatever is wrong with it."""
+    for text in ("AAAA", "A", "A" * 68, "not base64!"):
+        with pytest.raises(MachineError, match="malformed"):
+            connected(replace(sshd.endpoint, host_key=f"ssh-ed25519 {text}"))
+
+
+def test_a_machine_that_never_answers_is_given_up_at_the_deadline() -> None:
+    """With the address, and what was last seen."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    endpoint = SshEndpoint("127.0.0.1", port, USER, Path("none"), HOST_KEY)
+    started = time.monotonic()
+    with pytest.raises(TimedOut, match=rf"no SSH answer on 127\.0\.0\.1:{port} .*refused"):
+        SshMachine.connect("guest", endpoint, Deadline.after(0.5))
+    assert 0.4 < time.monotonic() - started < 3
+
+
+def test_waiting_ends_early_if_the_machine_is_gone() -> None:
+    """A guest that has crashed will never answer."""
+
+    def crashed() -> None:
+        raise MachineError("it crashed")
+
+    endpoint = SshEndpoint("127.0.0.1", 1, USER, Path("none"), HOST_KEY)
+    with pytest.raises(MachineError, match="it crashed"):
+        SshMachine.connect("guest", endpoint, Deadline.after(60), still_there=crashed)
+
+
+def test_a_lost_connection_is_the_labs_error_and_never_a_result(tmp_path: Path) -> None:
+    """Several commands wait when the machine dies; each of them, and every later one, says so."""
+    with sshd_in(tmp_path) as sshd:
+        machine = connected(sshd.endpoint)
+        processes = [machine.start(["sleep", "3"]) for _ in range(4)]
+
+        def wait(number: int) -> MachineError:
+            with pytest.raises(MachineError, match="guest: connection lost") as loss:
+                processes[number].wait(10)
+            return loss.value
+
+        dropping = threading.Timer(0.2, sshd.drop_connections)
+        dropping.start()
+        side_by_side(*((lambda n=n: wait(n)) for n in range(4)))
+        dropping.join()
+        with pytest.raises(MachineError, match="connection lost"):
+            machine.run(["true"])
+        machine.close()
+        machine.close()
+
+
+def test_a_closed_connection_runs_nothing_any_more(sshd: Sshd) -> None:
+    """And closing twice is fine."""
+    machine = connected(sshd.endpoint)
+    machine.close()
+    machine.close()
+    with pytest.raises(MachineError, match="connection lost"):
+        machine.run(["true"])

@@ -1,0 +1,121 @@
+"""The resident program on this very host, with its real kernel log."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from harness.deadline import Deadline
+from harness.errors import HarnessError, MachineError, TimedOut
+from harness.machine import LocalMachine
+from harness.observe import Observer, Watch, observing
+from harness.units import NS_PER_MS, NS_PER_S
+
+KMSG = Path("/dev/kmsg")
+DISKS = sorted(p.name for p in Path("/sys/block").glob("*") if (p / "stat").exists())
+
+pytestmark = pytest.mark.skipif(
+    not (os.getuid() == 0 and os.access(KMSG, os.W_OK)),
+    reason="needs root and a writable /dev/kmsg",
+)
+
+
+@pytest.fixture
+def observer() -> Iterator[Observer]:
+    with observing(LocalMachine()) as running:
+        yield running
+
+
+def test_this_hosts_clock_is_found_to_be_its_own(observer: Observer) -> None:
+    """Offset zero within the uncertainty, and that is small."""
+    reading = observer.read_clock()
+    assert abs(reading.offset_ns) <= reading.uncertainty_ns
+    assert reading.uncertainty_ns < 5 * NS_PER_MS
+    assert abs(reading.at_ns - time.monotonic_ns()) < 5 * NS_PER_S
+
+
+def test_a_mark_appears_in_the_kernel_log_at_the_time_it_was_made(observer: Observer) -> None:
+    """It is what every later record is judged from."""
+    before_ns = time.monotonic_ns()
+    observer.begin("pathproof: selftest mark")
+    after_ns = time.monotonic_ns()
+    seen = observer.collect()
+    (mark,) = [m for m in seen.kernel_log.messages if m.text == "pathproof: selftest mark"]
+    # The kernel's own clock may run apart from CLOCK_MONOTONIC between two marks.
+    assert before_ns - 50 * NS_PER_MS <= mark.at_ns <= after_ns + 50 * NS_PER_MS
+    assert seen.kernel_log.lost == 0
+    assert len(seen.clock.readings) == 2
+
+
+def test_what_was_before_the_beginning_is_forgotten(observer: Observer) -> None:
+    """One observer serves many tests."""
+    observer.begin("pathproof: selftest one")
+    observer.begin("pathproof: selftest two")
+    texts = [m.text for m in observer.collect().kernel_log.messages]
+    assert "pathproof: selftest one" not in texts
+    assert "pathproof: selftest two" in texts
+
+
+def test_samples_come_at_least_ten_times_a_second(observer: Observer) -> None:
+    """By the median, since this host may be busy."""
+    observer.begin("pathproof: selftest samples")
+    time.sleep(1.2)
+    times = [s.machine_ns for s in observer.collect().samples]
+    gaps = sorted(later - earlier for earlier, later in pairwise(times))
+    assert len(gaps) >= 8
+    assert gaps[len(gaps) // 2] <= 100 * NS_PER_MS
+
+
+@pytest.mark.skipif(not DISKS, reason="needs a block device")
+def test_a_sample_holds_what_is_watched(observer: Observer) -> None:
+    """Disks and NICs that exist; others are passed over."""
+    observer.watch(Watch(disks=(DISKS[0], "no-such-disk"), nics=("lo",)))
+    sample = observer.wait_for(
+        lambda s: bool(s.disks), what="a sample with a disk", deadline=Deadline.after(5)
+    )
+    assert list(sample.disks) == [DISKS[0]]
+    assert sample.carriers == {"lo": True}
+    assert sample.paths == {}
+    assert sample.count_paths("active") == 0
+
+
+def test_a_condition_is_met_by_a_sample_from_now_on(observer: Observer) -> None:
+    """Not by an earlier one."""
+    observer.begin("pathproof: selftest fresh")
+    now_ns = time.monotonic_ns()
+    sample = observer.wait_for(lambda _: True, what="a sample", deadline=Deadline.after(5))
+    assert sample.machine_ns >= now_ns - 200 * NS_PER_MS
+
+
+def test_a_condition_that_is_never_met_tells_what_was_seen(observer: Observer) -> None:
+    """With the hint of whoever waited."""
+    deadline = Deadline.after(0.5)
+    with pytest.raises(TimedOut, match=r"a miracle: not within .*; last seen: Sample") as late:
+        observer.wait_for(lambda _: False, what="a miracle", deadline=deadline, hint="pray")
+    assert late.value.hint == "pray"
+
+
+def test_an_observer_that_dies_is_reported_with_its_last_words() -> None:
+    """Whoever waits for it does not wait out the deadline."""
+    with observing(LocalMachine()) as observer:
+        assert observer._process is not None
+        observer._process.send(b"no JSON\n")
+        started = time.monotonic()
+        with pytest.raises(MachineError, match=r"(?s)the observer ended: .*JSONDecodeError"):
+            observer.wait_for(lambda _: False, what="never", deadline=Deadline.after(20))
+        assert time.monotonic() - started < 5
+        with pytest.raises(HarnessError):
+            observer.read_clock()
+
+
+def test_nothing_is_left_behind() -> None:
+    """The program ends with its block."""
+    with observing(LocalMachine()) as observer:
+        process = observer._process
+        assert process is not None
+    assert not process.running

@@ -1,0 +1,63 @@
+"""Silent drops: the rules, and what nft counts."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.faults import SilentDrop
+from harness.faults.silent_drop import parse_dropped, render_rules
+from harness.topology import Portal
+
+RECORDED = Path(__file__).parent / "recorded"
+PORTAL = Portal(IPv4Address("172.16.0.1"))
+
+
+def test_both_directions_of_the_portal_are_dropped() -> None:
+    """Before any other rule sees a packet, and nothing but this portal."""
+    rules = render_rules("pathproof_drop_a", PORTAL).splitlines()
+    assert [line for line in rules if "drop" in line.split()] == [
+        "add rule inet pathproof_drop_a inbound ip daddr 172.16.0.1 tcp dport 3260 counter drop",
+        "add rule inet pathproof_drop_a outbound ip saddr 172.16.0.1 tcp sport 3260 counter drop",
+    ]
+    assert all("priority -300" in line for line in rules if "hook" in line)
+
+
+def test_nothing_is_flushed_or_changed_that_is_not_ours() -> None:
+    """Every command adds to the fault's own table."""
+    for line in render_rules("pathproof_drop_a", PORTAL).splitlines():
+        assert line.startswith("add ")
+        assert " inet pathproof_drop_a" in line
+
+
+def test_each_fabric_has_a_table_of_its_own() -> None:
+    """So two drops at once heal apart; nft allows no dash in a name."""
+    assert SilentDrop("a").table != SilentDrop("b").table
+    assert SilentDrop("my-net").table == "pathproof_drop_my_net"
+
+
+def test_a_recorded_listing_is_counted() -> None:
+    """One packet was dropped, in one direction."""
+    assert parse_dropped((RECORDED / "nft-1.0.6-list-table.txt").read_text()) == 1
+
+
+def test_no_table_has_dropped_nothing() -> None:
+    """nft prints nothing then, and complains elsewhere."""
+    assert parse_dropped("") == 0
+
+
+@given(st.lists(st.integers(0, 10**9), max_size=6))
+def test_the_packets_of_all_rules_add_up(counts: list[int]) -> None:
+    """Bytes do not count."""
+    listing = "\n".join(f"counter packets {n} bytes {n * 52} drop" for n in counts)
+    assert parse_dropped(listing) == sum(counts)
+
+
+def test_the_fault_says_where_it_acts() -> None:
+    """In its name the fabric, in its description the guest."""
+    assert SilentDrop("b").name == "SilentDrop(b)"
+    assert "in its guest" in SilentDrop("b").description
+    assert SilentDrop("b").fabrics == ("b",)
