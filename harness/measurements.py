@@ -16,6 +16,8 @@ from harness.timeline import Phase, Timeline
 
 Ints = NDArray[np.int64]
 
+PROBE = "probe"  # the name of the paced depth-1 stream that stalls are measured by
+
 
 @dataclass(frozen=True, eq=False)
 class CompletionLog:
@@ -209,4 +211,4 @@ class Measurements:
     @property
     def probe(self) -> Stream | None:
         """The paced depth-1 probe."""
-        return next((s for s in self.streams if s.name == "probe"), None)
+        return next((s for s in self.streams if s.name == PROBE), None)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.measurements import Stream
+from harness.measurements import PROBE, Stream
 from harness.timeline import Phase
 from harness.units import MIB, NS_PER_S
 
@@ -34,6 +34,12 @@ class Spread:
 
     def __str__(self) -> str:
         return f"{self.median:.2f} MiB/s ({self.low:.2f} to {self.high:.2f}, n={self.samples})"
+
+
+def load(streams: Iterable[Stream]) -> tuple[Stream, ...]:
+    """The streams that make up the load: all but the probe, or the probe if it is alone."""
+    every = tuple(s for s in streams if len(s.completions))
+    return tuple(s for s in every if s.name != PROBE) or every
 
 
 def binned_rates(streams: Iterable[Stream], phase: Phase) -> Rates:

@@ -231,8 +231,13 @@ class Machine(ABC):
         self, paths: Sequence[str], *, timeout_s: float = COMMAND_TIMEOUT_S
     ) -> dict[str, bytes]:
         """The content of several files, by path, in one go."""
+        # Without --no-unquote GNU tar takes a backslash in a name for an escape.
         packed = self.run(
-            ["tar", "--create", "--gzip", "--absolute-names", "--file=-", "--", *paths],
+            [
+                *("tar", "--create", "--gzip", "--file=-"),
+                *("--absolute-names", "--no-unquote"),  # names are taken as they are
+                *("--", *paths),
+            ],
             timeout_s=timeout_s,
         ).stdout_bytes
         content: dict[str, bytes] = {}

@@ -51,6 +51,8 @@ class Run:
         signal.signal(signal.SIGTERM, _interrupt)
 
     def _show_progress(self, config: pytest.Config) -> None:
+        if all("unit" in Path(arg).parts for arg in config.args):
+            return  # they are over before a line could be read
         stream = self._stack.enter_context(_real_stderr(config))
         reporter = config.pluginmanager.get_plugin("terminalreporter")
         before = reporter.ensure_newline if reporter is not None else lambda: None

@@ -12,6 +12,7 @@ from matplotlib.transforms import blended_transform_factory
 from harness.measurements import CompletionLog, Measurements, PathCounters, Stream
 from harness.reporting import canvas, series
 from harness.reporting.series import Axis, Floats, Span
+from harness.throughput import load
 from harness.units import NS_PER_MS, NS_PER_S
 
 SLOW_NS = 250 * NS_PER_MS  # an I/O as slow as this is also drawn as a line from its submission
@@ -29,7 +30,7 @@ def title(lane: Axes, text: str, *, pad: float = 4) -> None:
 
 def draw_load(lane: Axes, measurements: Measurements, axis: Axis) -> None:
     """MiB/s of every stream of the load."""
-    streams = series.load(measurements.streams)
+    streams = load(measurements.streams)
     one = f" ({_name(streams[0])})" if len(streams) == 1 else ""
     title(lane, f"Throughput of the load{one}, MiB/s")
     for number, stream in enumerate(streams):

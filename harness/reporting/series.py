@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.measurements import CompletionLog, Ints, Measurements, PathCounters, Stream
+from harness.measurements import CompletionLog, Ints, Measurements, PathCounters
 from harness.timeline import Happened
 from harness.units import MIB, NS_PER_MS, NS_PER_S
 
 Floats = NDArray[np.float64]
 
-PROBE = "probe"
 MAX_BINS = 1200  # more would be narrower than a pixel, and slow to open
 
 
@@ -76,12 +74,6 @@ class Span:
     start_ns: int
     end_ns: int
     state: str
-
-
-def load(streams: Iterable[Stream]) -> tuple[Stream, ...]:
-    """The streams that make up the load: all but the probe, or the probe if it is alone."""
-    every = tuple(s for s in streams if len(s.completions))
-    return tuple(s for s in every if s.name != PROBE) or every
 
 
 def throughput(log: CompletionLog, axis: Axis) -> Floats:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from harness.config.model import WorkloadConfig
+from harness.measurements import PROBE
 from harness.units import KIB
 from harness.workload import Area, Job, JobKind
 
@@ -90,7 +91,7 @@ class Layout:
     def probe(self, seconds: float, seed: int) -> Job:
         """The paced depth-1 probe that stalls are measured by."""
         return Job(
-            "probe",
+            PROBE,
             JobKind.RANDOM_READ,
             self.read_area,
             _READ_SIZE,

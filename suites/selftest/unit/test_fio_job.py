@@ -138,7 +138,7 @@ def test_the_seed_decides_the_offsets(device: Path, filled: Outcome) -> None:
     """A failed run can be repeated; fio ignores the seed unless randrepeat is off."""
 
     def offsets(seed: int) -> list[int]:
-        job = LAYOUT.probe(0.3, seed)
+        job = LAYOUT.probe(0.2, seed)
         order = run_fio(device, job).logs[0]
         return [int(offset) for offset in order.offset[:20]]
 

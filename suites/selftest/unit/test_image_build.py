@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness.config.image import IMAGES, load_image
+from harness.deadline import Deadline, poll
 from harness.errors import ImageError
 from harness.hypervisor import image_build
 from harness.hypervisor.image_build import check_space, explain, overlay_tar
@@ -105,7 +106,11 @@ def test_a_build_that_is_called_off_takes_its_children_along(tmp_path: Path) -> 
         run_tool(["sh", "-c", script], env=os.environ, stop=stop)
     assert time.monotonic() - began < 10
     child = Path("/proc", (tmp_path / "pid").read_text().strip(), "stat")
-    assert not child.exists() or child.read_text().split()[2] == "Z"
+    poll(
+        lambda: not child.exists() or child.read_text().split()[2] == "Z",
+        what="the child's end",
+        deadline=Deadline.after(5),
+    )
 
 
 TARGETS = """\

@@ -217,6 +217,13 @@ def test_files_arrive_as_they_are(
         assert MACHINE.download(list(content)) == content
 
 
+def test_a_backslash_in_a_name_is_a_backslash(tmp_path: Path) -> None:
+    """tar would take it for the beginning of an escape."""
+    content: dict[str, str | bytes] = {f"{tmp_path}/a\\1\\n": b"here"}
+    MACHINE.write_files(content)
+    assert MACHINE.download(list(content)) == content
+
+
 def test_text_is_written_as_utf_8(tmp_path: Path) -> None:
     """Whatever the machine's locale."""
     MACHINE.write_files({f"{tmp_path}/text": "größer\n"})
