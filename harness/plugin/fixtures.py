@@ -40,7 +40,7 @@ def testbeds(pytestconfig: pytest.Config) -> Iterator[Testbeds]:
     with Testbeds(run.config) as supply:
         yield supply
         if run.failed and pytestconfig.getoption("keep_on_failure") and (name := supply.keep()):
-            print(f"\nkept: {name}; `pathproof ssh {name} initiator` looks inside")  # noqa: T201
+            run.remarks.append(f"kept: {name}; `pathproof ssh {name} initiator` looks inside")
 
 
 @pytest.fixture
@@ -52,8 +52,9 @@ def testbed(testbeds: Testbeds, pytestconfig: pytest.Config) -> Testbed:
 
 
 @pytest.fixture
-def judge() -> Judge:
+def judge(request: pytest.FixtureRequest) -> Judge:
     """Runs checks over the measurements of this test."""
+    run = request.config.stash[KEY]
 
     def judged(measurements: Measurements, *checks: Check) -> Judgement:
         with step("Judge", Spent.JUDGING):
@@ -61,6 +62,8 @@ def judge() -> Judge:
             for finding in judgement.findings:
                 with step(f"{finding.check}: {finding.verdict}: {finding.message}"):
                     pass
+                if "stall" in finding.figures:
+                    run.remarks.append(f"{request.node.name}: {finding.message}")
         with step("Evidence", Spent.REPORTING):
             attach_evidence(measurements, judgement.findings)
             for name, text in measurements.notes.items():
@@ -72,8 +75,9 @@ def judge() -> Judge:
 
 
 @pytest.fixture
-def publish_throughput() -> PublishThroughput:
+def publish_throughput(request: pytest.FixtureRequest) -> PublishThroughput:
     """Puts throughput figures, each with its spread, into the report and on the terminal."""
+    run = request.config.stash[KEY]
 
     def publish(title: str, figures: Mapping[str, Rates]) -> None:
         with step("Throughput", Spent.REPORTING):
@@ -83,6 +87,7 @@ def publish_throughput() -> PublishThroughput:
             for line in lines:
                 with step(line):
                     pass
+                run.remarks.append(f"{request.node.name}: {line}")
 
     return publish
 

@@ -85,6 +85,8 @@ def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
     run = config.stash[KEY]
+    for remark in run.remarks:
+        terminalreporter.write_line(remark)
     if run.folder is not None:
         terminalreporter.write_line("")
         terminalreporter.write_line(run.where_the_time_went())

@@ -38,6 +38,7 @@ class Run:
         self.folder: RunFolder | None = None
         self.failed = False
         self.report: str = ""
+        self.remarks: list[str] = []
         self._began = time.monotonic()
         self._stack = ExitStack()
         if wants_report(config):

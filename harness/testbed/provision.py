@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -19,7 +18,7 @@ from harness.hypervisor.accel import Choice, choose
 from harness.hypervisor.connection import EMBEDDED, Connection, connect
 from harness.hypervisor.disk import create_disk, create_overlay
 from harness.hypervisor.domain import Domain, PortTaken, destroy_named, start
-from harness.hypervisor.domain_xml import Bridge, Disk, DomainSpec, Network, Nic, UdpCable
+from harness.hypervisor.domain_xml import DomainSpec
 from harness.hypervisor.image import BuiltImage, ImageStore
 from harness.hypervisor.ports import lease_ports
 from harness.hypervisor.sweep import sweep
@@ -28,12 +27,12 @@ from harness.machine import Machine, SshEndpoint, SshMachine
 from harness.observe import Watch, observing
 from harness.steps import Spent, attach, step, warn
 from harness.target import target_for
-from harness.target.base import DATA_DISK_SERIAL
+from harness.testbed.domains import domain_spec, ports_needed, wire
 from harness.testbed.folder import Address, Folder, Manifest, cache_folder, claimed, reap
 from harness.testbed.network import configure_fabrics
 from harness.testbed.stage import Stage
 from harness.testbed.testbed import Guest, Testbed
-from harness.topology import Fabric, Role, Topology, management_mac, plan
+from harness.topology import Role, Topology, plan
 from harness.workload import FioRun
 
 _PORT_TRIES = 5
@@ -110,8 +109,7 @@ class Provisioner:
     def _start_domains(self, stack: ExitStack) -> dict[Role, Domain]:
         """Start both, on other ports if somebody else was faster."""
         for attempt in range(_PORT_TRIES):
-            cables = [f for f in self.topology.fabrics if not (f.network or f.bridge)]
-            ports = stack.enter_context(lease_ports(len(Role) * (1 + len(cables))))
+            ports = stack.enter_context(lease_ports(ports_needed(self.topology)))
             try:
                 return self._start(self._specs(ports), stack)
             except PortTaken:
@@ -160,54 +158,32 @@ class Provisioner:
             )
         )
 
-    def _specs(self, ports: tuple[int, ...]) -> dict[Role, DomainSpec]:
-        """Both domains; `ports` are one per machine for SSH, then two per cable."""
-        free = iter(ports)
-        ssh_ports = {role: next(free) for role in Role}
-        ends = {
-            fabric.name: {role: next(free) for role in Role}
-            for fabric in self.topology.fabrics
-            if not (fabric.network or fabric.bridge)
+    def _specs(self, ports: Sequence[int]) -> dict[Role, DomainSpec]:
+        """Both domains, their disks made."""
+        disks = {}
+        for role in Role:
+            system = self.folder.path / f"{role}-{self._count}.qcow2"
+            system.unlink(missing_ok=True)
+            create_overlay(system, self.images[role].disk, "raw")
+            disks[role] = [system]
+        lun = self.folder.path / f"lun0-{self._count}.qcow2"
+        create_disk(lun, self.topology.lun.size)
+        disks[Role.TARGET].append(lun)
+        wiring = wire(self.topology, ports)
+        return {
+            role: domain_spec(
+                self.config,
+                self.topology,
+                role,
+                name=f"{self.folder.name}-{role}-{self._count}",
+                accel=self.accel.accel,
+                image=self.images[role],
+                disks=disks[role],
+                wiring=wiring,
+                console_log=self.folder.path / f"{role}-{self._count}-console.log",
+            )
+            for role in Role
         }
-        return {role: self._spec(role, ssh_ports[role], ends) for role in Role}
-
-    def _spec(
-        self, role: Role, ssh_port: int, ends: Mapping[str, Mapping[Role, int]]
-    ) -> DomainSpec:
-        image = self.images[role]
-        other = Role.INITIATOR if role is Role.TARGET else Role.TARGET
-        stem = f"{role}-{self._count}"
-        system = self.folder.path / f"{stem}.qcow2"
-        system.unlink(missing_ok=True)
-        create_overlay(system, image.disk, "raw")
-        disks = [Disk(system, "qcow2", "system")]
-        if role is Role.TARGET:
-            lun = self.folder.path / f"lun0-{self._count}.qcow2"
-            create_disk(lun, self.topology.lun.size)
-            disks.append(Disk(lun, "qcow2", DATA_DISK_SERIAL))
-
-        def attachment(fabric: Fabric) -> UdpCable | Network | Bridge:
-            if fabric.network:
-                return Network(fabric.network)
-            if fabric.bridge:
-                return Bridge(fabric.bridge)
-            return UdpCable(ends[fabric.name][role], ends[fabric.name][other])
-
-        return DomainSpec(
-            name=f"{self.folder.name}-{stem}",
-            uuid=str(uuid.uuid4()),
-            accel=self.accel.accel,
-            cpus=self.config.machines.cpus,
-            memory_bytes=self.config.machines.memory,
-            kernel=image.kernel,
-            initrd=image.initrd,
-            cmdline=f"{image.cmdline} pathproof.mgmt={management_mac(role)}",
-            disks=tuple(disks),
-            nics=tuple(Nic(f.mac(role), attachment(f)) for f in self.topology.fabrics),
-            ssh_port=ssh_port,
-            management_mac=management_mac(role),
-            console_log=self.folder.path / f"{stem}-console.log",
-        )
 
     def _log_in(self, role: Role, domain: Domain) -> SshMachine:
         endpoint = SshEndpoint(

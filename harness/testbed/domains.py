@@ -1,0 +1,86 @@
+"""The two domains of a testbed as data: which disks, which cables, which ports. Pure."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from harness.config import Config
+from harness.hypervisor.domain_xml import Bridge, Disk, DomainSpec, Network, Nic, UdpCable
+from harness.hypervisor.image import BuiltImage
+from harness.target.base import DATA_DISK_SERIAL
+from harness.topology import Fabric, Role, Topology, management_mac
+
+_SERIALS = ("system", DATA_DISK_SERIAL)
+
+
+@dataclass(frozen=True)
+class Wiring:
+    """Ports of this host: for SSH by role, and for both ends of each cable by fabric and role."""
+
+    ssh: Mapping[Role, int]
+    cables: Mapping[str, Mapping[Role, int]]
+
+
+def ports_needed(topology: Topology) -> int:
+    """How many ports `wire` takes: one per machine, and two per cable of our own."""
+    return len(Role) * (1 + len(_cables(topology)))
+
+
+def wire(topology: Topology, ports: Sequence[int]) -> Wiring:
+    """Give each purpose one of `ports`."""
+    free = iter(ports)
+    return Wiring(
+        ssh={role: next(free) for role in Role},
+        cables={fabric.name: {role: next(free) for role in Role} for fabric in _cables(topology)},
+    )
+
+
+def domain_spec(
+    config: Config,
+    topology: Topology,
+    role: Role,
+    *,
+    name: str,
+    accel: Literal["kvm", "tcg"],
+    image: BuiltImage,
+    disks: Sequence[Path],
+    wiring: Wiring,
+    console_log: Path,
+) -> DomainSpec:
+    """One machine's domain. `disks` are qcow2 files: the system, then the LUN if it has one."""
+    return DomainSpec(
+        name=name,
+        uuid=str(uuid.uuid4()),
+        accel=accel,
+        cpus=config.machines.cpus,
+        memory_bytes=config.machines.memory,
+        kernel=image.kernel,
+        initrd=image.initrd,
+        cmdline=f"{image.cmdline} pathproof.mgmt={management_mac(role)}",
+        disks=tuple(
+            Disk(path, "qcow2", serial) for path, serial in zip(disks, _SERIALS, strict=False)
+        ),
+        nics=tuple(Nic(f.mac(role), _attachment(f, role, wiring)) for f in topology.fabrics),
+        ssh_port=wiring.ssh[role],
+        management_mac=management_mac(role),
+        console_log=console_log,
+    )
+
+
+def _attachment(fabric: Fabric, role: Role, wiring: Wiring) -> UdpCable | Network | Bridge:
+    if fabric.network:
+        return Network(fabric.network)
+    if fabric.bridge:
+        return Bridge(fabric.bridge)
+    other = Role.INITIATOR if role is Role.TARGET else Role.TARGET
+    ends = wiring.cables[fabric.name]
+    return UdpCable(ends[role], ends[other])
+
+
+def _cables(topology: Topology) -> list[Fabric]:
+    """The fabrics that the hypervisor makes itself."""
+    return [fabric for fabric in topology.fabrics if not (fabric.network or fabric.bridge)]

@@ -1,0 +1,159 @@
+"""The user guide keeps up with the code: keys, options, names, links."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, get_args
+
+import pytest
+from pydantic import BaseModel, TypeAdapter
+from pydantic.fields import FieldInfo
+
+import harness.checks
+import harness.faults
+from harness.cli.app import app
+from harness.config import Config
+from harness.config.overrides import OVERRIDES
+from harness.plugin.options import add_options
+
+TOP = Path(__file__).resolve().parents[3]
+DOCS = TOP / "docs"
+PAGES = [TOP / "README.md", TOP / "CHANGELOG.md", *sorted(DOCS.glob("*.md"))]
+EXAMPLES = [TOP / "README.md", DOCS / "configuration.md"]
+NO_DEFAULT = {"none", "required"}
+
+
+def fields(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
+    """Every key with its field; `N` stands for a place in a list, `NAME` for one in a table."""
+    for name, field in model.model_fields.items():
+        key = prefix + name
+        inner = [
+            one
+            for one in (field.annotation, *get_args(field.annotation))
+            if isinstance(one, type) and issubclass(one, BaseModel)
+        ]
+        if not inner:
+            yield key, field
+            continue
+        origin = getattr(field.annotation, "__origin__", None)
+        place = {tuple: ".N", dict: ".NAME"}.get(origin, "") if origin else ""
+        yield from fields(inner[0], f"{key}{place}.")
+
+
+def documented() -> dict[str, str]:
+    """Key -> default, as the page on configuration has them."""
+    text = (DOCS / "configuration.md").read_text()
+    rows = re.findall(r"^\| `([a-z][\w.]*)` \| ([^|]+) \|", text, re.MULTILINE)
+    return {key: default.strip().strip("`") for key, default in rows}
+
+
+def anchors(page: Path) -> set[str]:
+    """What headings can be linked to, as GitHub forms it."""
+    titles = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def test_every_key_is_documented() -> None:
+    """And no page tells of keys that are gone."""
+    assert documented().keys() == dict(fields(Config)).keys()
+
+
+@pytest.mark.parametrize(
+    ("key", "field"), list(fields(Config)), ids=lambda v: v if isinstance(v, str) else ""
+)
+def test_documented_defaults_are_the_defaults(key: str, field: FieldInfo) -> None:
+    """Read as a file's value would be."""
+    says = documented()[key]
+    if says in NO_DEFAULT:
+        assert field.is_required() if says == "required" else field.default is None
+        return
+    kind: Any = field.annotation
+    for constraint in field.metadata:
+        kind = Annotated[kind, constraint]
+    assert TypeAdapter(kind).validate_python(says) == field.default
+
+
+@pytest.mark.parametrize("page", EXAMPLES, ids=lambda page: page.name)
+def test_examples_are_valid(page: Path) -> None:
+    """Whoever copies one gets a testbed and no error."""
+    examples = re.findall(r"^```toml\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+    assert examples
+    for example in examples:
+        Config.model_validate(tomllib.loads(example))
+
+
+def test_what_the_page_calls_defaults_is_default() -> None:
+    """Fabrics and profiles are written out as TOML."""
+    text = (DOCS / "configuration.md").read_text()
+    examples = re.findall(r"^```toml\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    spelled = [e for e in examples if "[[fabrics]]" in e or "[profiles.fast]" in e]
+    assert len(spelled) == 2
+    for example in spelled:
+        assert Config.model_validate(tomllib.loads(example)) == Config()
+
+
+def test_every_option_is_documented() -> None:
+    """Of pytest's group `Pathproof`."""
+    parser = pytest.Parser(_ispytest=True)
+    add_options(parser)
+    group = parser.getgroup("pathproof")
+    text = "".join(page.read_text() for page in PAGES)
+    names = [name for option in group.options for name in option.names()]
+    assert len(names) > len(OVERRIDES)
+    assert [name for name in names if f"`{name}" not in text] == []
+
+
+def test_every_command_is_documented() -> None:
+    """Of `pathproof`."""
+    text = (DOCS / "command-line.md").read_text()
+    names = [command.name for command in app.registered_commands]
+    names += [group.name for group in app.registered_groups]
+    assert "doctor" in names
+    assert [name for name in names if f"`pathproof {name}" not in text] == []
+
+
+def test_every_fault_is_documented() -> None:
+    """By its name."""
+    text = (DOCS / "faults.md").read_text()
+    kinds = [*harness.faults.KINDS, harness.faults.Together]
+    assert [kind.__name__ for kind in kinds if f"`{kind.__name__}(" not in text] == []
+
+
+def test_every_check_is_documented() -> None:
+    """By its name, or by what the report calls it."""
+    text = "".join(page.read_text() for page in PAGES)
+    checks = [name for name in harness.checks.__all__ if name[0].islower() and name != "judge"]
+    assert len(checks) > 5
+    assert [c for c in checks if c not in text and c.replace("_", " ") not in text] == []
+
+
+def test_every_layer_is_documented() -> None:
+    """As the contract of import-linter has them."""
+    contracts = tomllib.loads((TOP / "pyproject.toml").read_text())["tool"]["importlinter"]
+    layers = next(c for c in contracts["contracts"] if c["id"] == "layers")["layers"]
+    text = (DOCS / "architecture.md").read_text()
+    modules = re.findall(r"\w+", " ".join(layers))
+    assert [module for module in modules if not re.search(rf"\b{module}\b", text)] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    """Within the checkout; other addresses are not asked for."""
+    for target in re.findall(r"\]\((?!https?://)([^)\s]+)\)", page.read_text()):
+        path, _, anchor = target.partition("#")
+        file = page.parent / path if path else page
+        assert file.exists(), f"{page.name}: {target}"
+        if anchor:
+            assert anchor in anchors(file), f"{page.name}: {target}"
+
+
+def test_pictures_load_nothing() -> None:
+    """No script, and no address but names of XML vocabularies."""
+    for picture in DOCS.glob("*.svg"):
+        text = picture.read_text()
+        assert not re.search(r"<(script|image|foreignObject)\b|@import", text)
+        assert re.findall(r'(?:href|src)="([^#"][^"]*)"', text) == []
+        assert re.findall(r"url\((?!#)", text) == []
