@@ -28,7 +28,7 @@ def stall_within_budget() -> Check:
         faults = sorted(measurements.faults, key=lambda f: f.injected_ns)
         if not faults:
             return Finding(name, Verdict.UNKNOWN, "no fault was injected, so there is no budget")
-        slack_s = faults[0].budget.terms[-1].seconds
+        slack_s = sum(t.seconds for t in faults[0].budget.terms if t.name == "slack")
         findings = [
             _judge_stall(
                 name,
@@ -142,7 +142,7 @@ def throughput_recovered(at_least: float) -> Check:
             for phase, rate in zip((before, after), rates, strict=True)
         }
         verdict = Verdict.PASS if share >= at_least else Verdict.FAIL
-        text = f"{share:.0%} of the throughput before the fault, at least {at_least:.0%} wanted"
+        text = f"{share:.1%} of the throughput before the fault, at least {at_least:.0%} wanted"
         return Finding(name, verdict, text, figures)
 
     return Check(name, run)

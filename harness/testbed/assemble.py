@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -24,6 +25,7 @@ from harness.timeline import Event, Happened, Phase, Timeline
 from harness.topology import Role
 from harness.workload import RunResult
 
+_RUNNING = "running"  # SCSI device state, drivers/scsi/scsi_sysfs.c
 _SHORTEST_STALL_S = 0.5  # shorter pauses are no event of their own
 
 
@@ -80,6 +82,16 @@ def _path_states(seen: Observation, paths: Sequence[Path]) -> Iterator[PathState
         yield PathStates(seen.clock.to_host(sample.machine_ns), states)
 
 
+def _recoveries(seen: Observation, disk: str) -> Iterator[Event]:
+    """A session is back when its disk runs again; a sample's interval is the uncertainty."""
+    samples = [s for s in seen.samples if disk in s.disks]
+    for before, after in pairwise(samples):
+        if before.disks[disk].state != _RUNNING and after.disks[disk].state == _RUNNING:
+            uncertainty_ns = seen.clock.uncertainty_ns + after.machine_ns - before.machine_ns
+            at_ns = seen.clock.to_host(after.machine_ns)
+            yield Event(at_ns, Happened.SESSION_RECOVERED, "sysfs", disk, uncertainty_ns)
+
+
 def _events(raw: Raw, streams: Sequence[Stream]) -> Iterator[Event]:
     names = {path.device: path.name for path in raw.paths}
     for seen in raw.observations.values():
@@ -89,7 +101,10 @@ def _events(raw: Raw, streams: Sequence[Stream]) -> Iterator[Event]:
         yield Event(record.confirmed_ns, Happened.FAULT_CONFIRMED, "harness", record.name)
         yield Event(record.healed_ns, Happened.FAULT_HEALED, "harness", record.name)
         yield Event(record.healing_confirmed_ns, Happened.HEALING_CONFIRMED, "harness", record.name)
-    uncertainty_ns = raw.observations[Role.INITIATOR].clock.uncertainty_ns
+    initiator = raw.observations[Role.INITIATOR]
+    uncertainty_ns = initiator.clock.uncertainty_ns
+    for path in raw.paths:
+        yield from _recoveries(initiator, path.name)
     for stream in streams:
         log = stream.completions
         if len(log) == 0:

@@ -60,7 +60,8 @@ class Job:
 # md5: the one of fio's checksums that Python has too, so that the read-back can check it.
 # clock_gettime and epoch 1: times on CLOCK_MONOTONIC, in the log and in every written block.
 # log_avg_msec=0 keeps every I/O; an average would hide a stall. verify_backlog checks soon
-# after writing, while both are still close to the fault. randrepeat=0: else fio ignores the seed
+# after writing, while both are still close to the fault (do_verify=0 would switch that off).
+# randrepeat=0: else fio ignores the seed
 # where it chooses offsets.
 CHECKSUM = "md5"
 _TEMPLATE = """\
@@ -100,7 +101,6 @@ verify_interval={{ job.header_every }}
 {%- endif %}
 {%- if job.kind.writes %}
 verify_backlog=8
-do_verify=0
 {%- endif %}
 {%- endif %}
 {% endfor %}"""

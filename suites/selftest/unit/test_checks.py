@@ -317,10 +317,11 @@ def test_an_active_path_that_carries_nothing_fails() -> None:
 def test_a_stall_is_judged_by_the_budget(slack_s: float) -> None:
     """2.94 s pass with 3.5 and 6 allowed, and fail with 2."""
     measured = good()
-    terms = (BudgetTerm("recovery_tmo", 2 + slack_s + (0.5 if slack_s else 0), "sysfs"),)
+    detection = BudgetTerm("recovery_tmo", 1 + slack_s + (0.5 if slack_s else 0), "sysfs")
+    terms = (detection, BudgetTerm("slack", 1, "budget.slack_s"))
     faults = tuple(replace(f, budget=Budget(terms)) for f in measured.faults)
     finding = found(stall_within_budget(), replace(measured, faults=faults))
-    assert finding.verdict is (Verdict.PASS if terms[0].seconds > STALL_S else Verdict.FAIL)
+    assert finding.verdict is (Verdict.PASS if Budget(terms).seconds > STALL_S else Verdict.FAIL)
     assert "2.940 s" in finding.message
 
 
