@@ -51,6 +51,17 @@ class WorkloadError(HarnessError):
     """fio did not run as asked: it could not start, died, or did no I/O in some phase."""
 
 
+class FioHangs(WorkloadError):
+    """fio does not end: its I/O neither completes nor fails."""
+
+
+class CutShort(HarnessError):
+    """A stretch of I/O could not go on; what was measured until then is still judged.
+
+    The lab is not to blame when fio gives up or a path does not come back: the checks say who is.
+    """
+
+
 class FaultError(HarnessError):
     """A fault could not be injected, confirmed or healed."""
 

@@ -190,7 +190,7 @@ class ReadBack:
 
 @dataclass(frozen=True, eq=False)
 class Measurements:
-    """All that the checks may look at."""
+    """All that the checks may look at; `cut_short` says why it ended before its time, if it did."""
 
     timeline: Timeline
     phases: tuple[Phase, ...]
@@ -203,6 +203,7 @@ class Measurements:
     faults: tuple[FaultRecord, ...] = ()
     read_back: ReadBack | None = None
     notes: Mapping[str, str] = field(default_factory=dict)
+    cut_short: str = ""
 
     def phase(self, name: str) -> Phase | None:
         """The phase of that name, if the test had one."""

@@ -6,7 +6,12 @@ runs checks over the measurements of one test.
 
 from harness.checks.integrity import data_intact, no_io_errors
 from harness.checks.judgement import Check, Finding, Judgement, Verdict, judge
-from harness.checks.paths import accounting_agrees, fault_took_effect, paths_restored
+from harness.checks.paths import (
+    accounting_agrees,
+    fault_took_effect,
+    no_unexpected_path_loss,
+    paths_restored,
+)
 from harness.checks.timing import no_stall_beyond, stall_within_budget, throughput_recovered
 
 __all__ = [
@@ -20,6 +25,7 @@ __all__ = [
     "judge",
     "no_io_errors",
     "no_stall_beyond",
+    "no_unexpected_path_loss",
     "paths_restored",
     "stall_within_budget",
     "throughput_recovered",

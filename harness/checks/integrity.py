@@ -58,6 +58,8 @@ def _blind_spots(measurements: Measurements) -> list[str]:
     blind = []
     if not measurements.streams or not measurements.phases:
         blind.append("no I/O was measured")
+    if measurements.cut_short:
+        blind.append(f"the I/O was cut short: {measurements.cut_short}")
     if not measurements.kernel_logs:
         blind.append("no kernel log was followed")
     blind += [

@@ -153,3 +153,30 @@ def accounting_agrees(within: float) -> Check:
         return Finding(name, Verdict.PASS, f"fio and the paths agree to {difference:.1%}", figures)
 
     return Check(name, run)
+
+
+def no_unexpected_path_loss() -> Check:
+    """The kernel gave up no path but those that a fault had hit, while it lasted."""
+    name = "no unexpected path loss"
+
+    def run(measurements: Measurements) -> Finding:
+        if not measurements.kernel_logs or not measurements.counters:
+            return Finding(name, Verdict.UNKNOWN, "no kernel log was followed, or no path is known")
+        fabrics = {counters.path: counters.fabric for counters in measurements.counters}
+        lost = [e for e in measurements.timeline if e.what is Happened.PATH_FAILED]
+        unexpected = [
+            e.detail
+            for e in lost
+            if not any(
+                fabrics.get(e.detail) in f.fabrics
+                and f.injected_ns <= e.at_ns <= f.healing_confirmed_ns
+                for f in measurements.faults
+            )
+        ]
+        figures = {"paths given up": str(len(lost)), "unexpected": str(len(unexpected))}
+        if unexpected:
+            paths = ", ".join(unexpected)
+            return Finding(name, Verdict.FAIL, f"given up without a fault there: {paths}", figures)
+        return Finding(name, Verdict.PASS, f"{len(lost)} given up, all by a fault", figures)
+
+    return Check(name, run)

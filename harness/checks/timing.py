@@ -77,7 +77,10 @@ def _judge_stall(
     start_ns: int | None = None,
     end_ns: int | None = None,
 ) -> Finding:
-    stall = worst_stall(measurements, start_ns=start_ns, end_ns=end_ns)
+    begun_ns = measurements.phases[0].start_ns if measurements.phases else None
+    stall = worst_stall(
+        measurements, start_ns=begun_ns if start_ns is None else start_ns, end_ns=end_ns
+    )
     resolution_ns = _resolution_ns(measurements)
     if stall is None or resolution_ns is None:
         return Finding(name, Verdict.UNKNOWN, "the probe measured too little to tell")

@@ -202,7 +202,5 @@ def _heal_after_failure(fault: Fault, lab: Lab) -> None:
     """Undo what may have been done; the failure that led here is the one to be told."""
     try:
         fault.heal(lab)
-    except HarnessError as error:
-        raise FaultError(
-            f"{fault.name} could not be confirmed, nor healed: {error.message}"
-        ) from error
+    except (HarnessError, ExceptionGroup) as error:
+        raise FaultError(f"{fault.name} could not be confirmed, nor healed: {error}") from error

@@ -110,8 +110,8 @@ class SshMachine(Machine):
             channel.settimeout(_CHANNEL_TIMEOUT_S)
             channel.exec_command(f"echo $$; exec {shlex.join(argv)}")
             stdout: io.BufferedReader = io.BufferedReader(_Output(channel.recv))
-            channel.settimeout(None)
             pid = int(stdout.readline())
+            channel.settimeout(None)
         except (paramiko.SSHException, EOFError, OSError, ValueError) as error:
             raise lost(self.name, repr(error)) from None
         return _Channel(self, argv, channel, pid, stdout, on_line)

@@ -50,6 +50,8 @@ def pytest_runtest_makereport(
     run.verdicts.note(item, report, call)
     if report.failed:
         run.failed = True
+        if item.config.getoption("keep_on_failure"):
+            item.session.shouldstop = "a test failed, and its machines are kept"
         error = call.excinfo.value if call.excinfo else None
         known = error is not None and _is_ours(error)
         if known and error is not None and item.config.getoption("verbose") < 1:

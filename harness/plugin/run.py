@@ -48,8 +48,9 @@ class Run:
         self._stack.enter_context(listening(self.bill))
         self._stack.enter_context(listening(AllureSteps()))
         self._show_progress(config)
-        self._stack.callback(signal.signal, signal.SIGTERM, signal.getsignal(signal.SIGTERM))
-        signal.signal(signal.SIGTERM, _interrupt)
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            self._stack.callback(signal.signal, number, signal.getsignal(number))
+            signal.signal(number, _interrupt)
 
     def _show_progress(self, config: pytest.Config) -> None:
         if all("unit" in Path(arg).parts for arg in config.args):
@@ -120,5 +121,5 @@ def ignore_interrupts() -> None:
         with suppress(OSError):
             sys.__stderr__.write("\ncleaning up; this takes a few seconds\n")  # type: ignore[union-attr]
 
-    signal.signal(signal.SIGINT, say)
-    signal.signal(signal.SIGTERM, say)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, say)

@@ -41,6 +41,7 @@ class Raw:
     faults: tuple[FaultRecord, ...]
     read_back: ReadBack | None
     path_listings: Mapping[str, str]
+    cut_short: str = ""
 
 
 def assemble(raw: Raw) -> Measurements:
@@ -61,6 +62,7 @@ def assemble(raw: Raw) -> Measurements:
         faults=raw.faults,
         read_back=raw.read_back,
         notes=notes,
+        cut_short=raw.cut_short,
     )
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from harness.concurrency import side_by_side
 from harness.deadline import Deadline
-from harness.errors import HarnessError, WorkloadError
+from harness.errors import CutShort, FioHangs, HarnessError, WorkloadError
 from harness.faults import Injection
 from harness.measurements import Measurements, ReadBack, SessionSettings
 from harness.steps import Spent, attach, progress, step
@@ -38,6 +38,7 @@ class IoSession:
         self._injections: list[Injection] = []
         self._phase_start_ns = 0
         self._path_listings: dict[str, str] = {}
+        self.cut_short = ""
         self._measurements: Measurements | None = None
         self._before_read_back: Callable[[], object] = lambda: None
 
@@ -64,16 +65,28 @@ class IoSession:
         fio = FioRun.started(testbed.machine(Role.INITIATOR), testbed.initiator.device, self._jobs)
         with fio as run, self._guarded():
             self._run = run
-            yield
+            try:
+                yield
+            except CutShort as error:
+                self.cut_short = error.message
             with step("Finish I/O", Spent.IO):
                 self._end_phase("after" if self._injections else "whole")
-                run.stop()
-                result = run.finish()
+                result = self._finish(run)
         self._before_read_back()
         back = self._read_back(result)
         self._list_paths("after")
         with step("Collect what was measured", Spent.JUDGING):
             self._measurements = self._assemble(result, back)
+
+    def _finish(self, run: FioRun) -> RunResult:
+        """End fio; if its I/O hangs, let that fail, so that the checks see what became of it."""
+        run.stop()
+        try:
+            return run.finish()
+        except FioHangs as error:
+            self.cut_short = error.message
+            self._testbed.initiator.stop_queueing()
+            return run.finish()
 
     def wait_until_running(self) -> None:
         """Wait until every path that is active now has carried I/O."""
@@ -95,7 +108,7 @@ class IoSession:
             self._phase_start_ns = time.monotonic_ns()
 
     def run_for(self, *, seconds: float) -> None:
-        """Let I/O run on; raises WorkloadError as soon as fio is gone."""
+        """Let I/O run on. If fio gives up, the whole block ends and is judged as it is."""
         run = self._require_run()
         deadline = Deadline.after(seconds)
         with step(f"I/O for {seconds:g} s", Spent.IO):
@@ -190,5 +203,6 @@ class IoSession:
             faults=records,
             read_back=back,
             path_listings=self._path_listings,
+            cut_short=self.cut_short,
         )
         return assemble(raw)

@@ -16,6 +16,9 @@ _LONGEST_S = 1800.0  # jobs are stopped when a test is over; this ends them if n
 _READ_SIZE = 4 * KIB
 _FILL_SIZE = 64 * KIB
 _LOAD_DEPTH = 8
+# So few that each is written again every few seconds, also while a path is dead: a write that
+# is stuck there and lands late would otherwise hit a block that nobody has written since.
+_MOST_BLOCKS = 512
 
 
 @dataclass(frozen=True)
@@ -28,9 +31,10 @@ class Layout:
 
     @classmethod
     def of(cls, config: WorkloadConfig) -> Layout:
-        """A quarter to read, the rest to write, both in whole blocks."""
+        """A quarter to read, as much of the rest as is rewritten often to write; whole blocks."""
         reads = config.region // 4 // _FILL_SIZE * _FILL_SIZE
         writes = (config.region - reads) // config.block_size * config.block_size
+        writes = min(writes, _MOST_BLOCKS * config.block_size)
         return cls(config, Area(0, reads), Area(reads, writes))
 
     def fill(self) -> Job:

@@ -42,7 +42,12 @@ class Testbeds:
             raise BrokenTestbed(f"no testbed: {self._cause}")
         try:
             testbed = self._whole()
-            testbed.make_ready()
+            try:
+                testbed.make_ready()
+            except HarnessError as error:  # what the last test left cannot be mended: a new one
+                testbed.broken = error.message
+                testbed = self._whole()
+                testbed.make_ready()
         except HarnessError as error:
             self._cause = error.message
             raise

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from harness.concurrency import side_by_side
 from harness.config import Config
 from harness.deadline import Deadline
-from harness.errors import BrokenTestbed, InitiatorError
+from harness.errors import BrokenTestbed, CutShort, InitiatorError, TimedOut
 from harness.faults import KINDS, Fault, Injection, injected
 from harness.hypervisor.domain import Domain
 from harness.initiator import Initiator
@@ -52,14 +52,19 @@ class MapView:
     ) -> Sample:
         """Wait until the device mapper has that many paths in each state.
 
-        Raises TimedOut with what was there instead.
+        Raises CutShort with what was there instead: I/O ends there, and is judged as it is.
         """
         with step(f"Wait for {active} active and {failed} failed paths", Spent.WAITING):
-            return self._observer.wait_for(
-                lambda s: s.count_paths("active") == active and s.count_paths("failed") == failed,
-                what=f"{active} active and {failed} failed paths",
-                deadline=Deadline.after(timeout_s),
-            )
+            try:
+                return self._observer.wait_for(
+                    lambda s: (
+                        s.count_paths("active") == active and s.count_paths("failed") == failed
+                    ),
+                    what=f"{active} active and {failed} failed paths",
+                    deadline=Deadline.after(timeout_s),
+                )
+            except TimedOut as error:
+                raise CutShort(error.message) from None
 
 
 class Testbed:
@@ -131,6 +136,8 @@ class Testbed:
         try:
             with session.running():
                 yield session
+            if session.cut_short:
+                self.broken = session.cut_short
         except Exception as error:
             self.broken = str(error)
             raise
@@ -180,8 +187,10 @@ class Testbed:
         Raises InitiatorError if they don't, which means different disks behind one WWID.
         """
         with step("Read over each path", Spent.IO):
+            # By way of a file: a pipe would hide that dd failed.
             reads = [
-                f"dd if=/dev/{path.name} bs=64k count=8 iflag=direct status=none | sha256sum"
+                f"dd if=/dev/{path.name} of=/run/pathproof.read bs=64k count=8 iflag=direct "
+                "status=none && sha256sum </run/pathproof.read"
                 for path in self.map.paths
             ]
             sums = (

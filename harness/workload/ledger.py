@@ -15,6 +15,8 @@ from harness.units import NS_PER_S
 # Blocks that an earlier run left are at least this much older than the first write of this one:
 # in between, fio ends, everything is read back, and fio starts again.
 _BETWEEN_RUNS_NS = NS_PER_S // 2
+# For how long a busy host may not run a guest between the two looks at the clock.
+_NOT_SCHEDULED_NS = NS_PER_S
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,8 @@ def acknowledged(log: CompletionLog) -> dict[int, int]:
 
     A block's header says when fio made it, the log when it was submitted; on a busy machine
     the two differ by as long as the process did not run. So a block is stale only if it is
-    nearer to the write before the last, or was there before the first write of all.
+    nearer to the write before the last, by a second at least, or older than the first write of
+    all.
     """
     writes = log.is_write
     order = np.argsort(log.at_ns[writes], kind="stable")
@@ -51,7 +54,8 @@ def acknowledged(log: CompletionLog) -> dict[int, int]:
     last: dict[int, int] = {}
     not_older: dict[int, int] = {}
     for offset, at_ns in zip(offsets, submitted, strict=True):
-        not_older[offset] = (last[offset] + at_ns) // 2 if offset in last else begun_ns
+        middle_ns = (last[offset] + at_ns) // 2 if offset in last else begun_ns
+        not_older[offset] = max(begun_ns, min(middle_ns, at_ns - _NOT_SCHEDULED_NS))
         last[offset] = at_ns
     return dict(sorted(not_older.items()))
 

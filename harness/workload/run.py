@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.resources import files
 
-from harness.errors import CommandFailed, CommandTimedOut, WorkloadError
+from harness.errors import CommandFailed, CommandTimedOut, CutShort, FioHangs, WorkloadError
 from harness.machine import Completed, Machine, Process
 from harness.measurements import CompletionLog, FioErrors, ReadBack, Stream
 from harness.observe import Clock
@@ -91,9 +91,9 @@ class FioRun:
         return self._process is not None and self._process.running
 
     def require_running(self) -> None:
-        """Raise WorkloadError with fio's own words if it ended early."""
+        """Raise CutShort with fio's own words if it ended early."""
         if not self.running:
-            raise WorkloadError(f"fio ended early: {self._last_words()}")
+            raise CutShort(f"fio ended early: {self._last_words()}")
 
     def stop(self) -> None:
         """Ask fio to end; it finishes what is outstanding and reports."""
@@ -103,14 +103,14 @@ class FioRun:
     def finish(self, timeout_s: float = _ENDING_TIMEOUT_S) -> RunResult:
         """Wait for the end and fetch report and logs.
 
-        Raises WorkloadError if fio does not end in time, or left no usable report.
+        Raises FioHangs if fio does not end in time, WorkloadError if it left no usable report.
         """
         if self._process is None:
             raise WorkloadError("fio was not started")
         try:
             done = self._process.wait(timeout_s)
         except CommandTimedOut as error:
-            raise WorkloadError(
+            raise FioHangs(
                 f"fio hangs: {error.message}",
                 hint="its I/O neither completes nor fails; the map may queue with no path left",
             ) from None

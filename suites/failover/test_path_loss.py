@@ -11,6 +11,7 @@ from harness.checks import (
     fault_took_effect,
     no_io_errors,
     no_stall_beyond,
+    no_unexpected_path_loss,
     paths_restored,
     stall_within_budget,
     throughput_recovered,
@@ -47,6 +48,7 @@ def test_io_survives_losing_one_path(
         stall_within_budget(),
         throughput_recovered(at_least=0.9),
         paths_restored(),
+        no_unexpected_path_loss(),
     ).require()
 
 
@@ -71,6 +73,7 @@ def test_io_survives_losing_each_path_in_turn(testbed: Testbed, judge: Judge, se
         stall_within_budget(),
         throughput_recovered(at_least=0.9),
         paths_restored(),
+        no_unexpected_path_loss(),
     ).require()
 
 
@@ -94,6 +97,7 @@ def test_io_waits_while_all_paths_are_lost(testbed: Testbed, judge: Judge, seed:
         stall_within_budget(),
         throughput_recovered(at_least=0.9),
         paths_restored(),
+        no_unexpected_path_loss(),
     ).require()
 
 
@@ -108,4 +112,5 @@ def test_io_runs_clean_without_a_fault(testbed: Testbed, judge: Judge, seed: int
         data_intact(),
         no_stall_beyond(testbed.config.budget.slack_s),
         paths_restored(),
+        no_unexpected_path_loss(),
     ).require()

@@ -43,6 +43,7 @@ _EVENTS = (
     (HEALED, 2.20, Happened.SESSION_RECOVERED),
     (HEALED, 3.10, Happened.PATH_REINSTATED),
 )
+_ABOUT = {Happened.PATH_FAILED: "sda", Happened.PATH_REINSTATED: "sda"}
 
 
 def failover() -> Measurements:
@@ -62,7 +63,10 @@ def failover() -> Measurements:
         timeline=Timeline.of(
             [
                 Event(START, Happened.IO_STARTED, "initiator"),
-                *(Event(at + int(s * NS_PER_S), what, "initiator") for at, s, what in _EVENTS),
+                *(
+                    Event(at + int(s * NS_PER_S), what, "initiator", _ABOUT.get(what, ""))
+                    for at, s, what in _EVENTS
+                ),
                 Event(END, Happened.IO_ENDED, "initiator"),
             ]
         ),

@@ -21,6 +21,7 @@ from harness.checks import (
     judge,
     no_io_errors,
     no_stall_beyond,
+    no_unexpected_path_loss,
     paths_restored,
     stall_within_budget,
     throughput_recovered,
@@ -474,3 +475,32 @@ def test_only_a_pass_of_all_goes_through(verdicts: list[Verdict]) -> None:
         assert (f"says {verdict}: {verdict}: because" in str(raised.value)) is (
             verdict is not Verdict.PASS
         )
+
+
+def test_a_path_given_up_by_a_fault_is_expected() -> None:
+    """That is what the fault is for."""
+    assert found(no_unexpected_path_loss(), good()).verdict is Verdict.PASS
+
+
+def test_a_path_given_up_without_a_fault_there_fails() -> None:
+    """Before the fault, or on the other fabric."""
+    measured = good()
+    fault = measured.faults[0]
+    healthy = next(c.path for c in measured.counters if c.fabric not in fault.fabrics)
+    hit = next(c.path for c in measured.counters if c.fabric in fault.fabrics)
+    for path, at_ns in ((healthy, fault.confirmed_ns), (hit, fault.injected_ns - NS_PER_S)):
+        event = Event(at_ns, Happened.PATH_FAILED, "initiator kernel", path)
+        spoilt = replace(measured, timeline=Timeline.of([*measured.timeline, event]))
+        assert found(no_unexpected_path_loss(), spoilt).verdict is Verdict.FAIL
+
+
+def test_without_a_kernel_log_path_loss_is_open() -> None:
+    """Nothing seen is not nothing there."""
+    blind = replace(good(), kernel_logs=())
+    assert found(no_unexpected_path_loss(), blind).verdict is Verdict.UNKNOWN
+
+
+def test_io_that_was_cut_short_never_passes() -> None:
+    """It may have been fine as far as it went."""
+    cut = replace(good(), cut_short="fio ended early")
+    assert found(no_io_errors(), cut).verdict is Verdict.UNKNOWN

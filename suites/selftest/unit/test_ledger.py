@@ -48,7 +48,10 @@ def test_every_written_block_is_expected_and_no_other(
 def test_the_last_write_is_told_from_the_one_before_it(
     pauses_ms: list[int], early_ms: int, later_ns: int
 ) -> None:
-    """However busy the machine: by which of the two a header is nearer to."""
+    """By which of the two a header is nearer to, if they are two seconds apart or more.
+
+    Closer ones are not told apart: a busy machine may not run a guest for as long.
+    """
     ends = np.cumsum(pauses_ms).tolist()
     log = log_of([(end, 0, 3, True) for end in ends])
 
@@ -58,7 +61,7 @@ def test_the_last_write_is_told_from_the_one_before_it(
     last_ns = ends[-1] * NS_PER_MS
     before_ns = ends[-2] * NS_PER_MS if len(ends) > 1 else last_ns - NS_PER_S
     shift_ns = (last_ns - before_ns) * early_ms // 1000
-    assert stale(before_ns + shift_ns)
+    assert stale(before_ns + shift_ns) or (len(ends) > 1 and last_ns - before_ns < 2 * NS_PER_S)
     assert not stale(last_ns + shift_ns)
     assert not stale(last_ns + later_ns)
 
