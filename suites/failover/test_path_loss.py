@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from harness.checks import (
+    Check,
     data_intact,
     fault_took_effect,
     no_io_errors,
@@ -25,6 +26,19 @@ DURING_S = 3
 AFTER_S = 3
 
 
+def promise_kept() -> tuple[Check, ...]:
+    """What every loss of a path is judged by."""
+    return (
+        no_io_errors(),
+        data_intact(),
+        fault_took_effect(),
+        stall_within_budget(),
+        throughput_recovered(at_least=0.9),
+        paths_restored(),
+        no_unexpected_path_loss(),
+    )
+
+
 @pytest.mark.parametrize("kind", [LinkDown, PeerLinkDown, SilentDrop])
 def test_io_survives_losing_one_path(
     testbed: Testbed, judge: Judge, seed: int, kind: Callable[[str], Fault], fabric: str
@@ -40,16 +54,7 @@ def test_io_survives_losing_one_path(
         testbed.map.wait_for_paths(active=everything)
         io.start_phase()
         io.run_for(seconds=AFTER_S)
-    judge(
-        io.measurements,
-        no_io_errors(),
-        data_intact(),
-        fault_took_effect(),
-        stall_within_budget(),
-        throughput_recovered(at_least=0.9),
-        paths_restored(),
-        no_unexpected_path_loss(),
-    ).require()
+    judge(io.measurements, *promise_kept()).require()
 
 
 def test_io_survives_losing_each_path_in_turn(testbed: Testbed, judge: Judge, seed: int) -> None:
@@ -65,16 +70,7 @@ def test_io_survives_losing_each_path_in_turn(testbed: Testbed, judge: Judge, se
             testbed.map.wait_for_paths(active=everything)
             io.start_phase()
             io.run_for(seconds=AFTER_S)
-    judge(
-        io.measurements,
-        no_io_errors(),
-        data_intact(),
-        fault_took_effect(),
-        stall_within_budget(),
-        throughput_recovered(at_least=0.9),
-        paths_restored(),
-        no_unexpected_path_loss(),
-    ).require()
+    judge(io.measurements, *promise_kept()).require()
 
 
 def test_io_waits_while_all_paths_are_lost(testbed: Testbed, judge: Judge, seed: int) -> None:
@@ -89,16 +85,7 @@ def test_io_waits_while_all_paths_are_lost(testbed: Testbed, judge: Judge, seed:
         testbed.map.wait_for_paths(active=len(everything))
         io.start_phase()
         io.run_for(seconds=AFTER_S)
-    judge(
-        io.measurements,
-        no_io_errors(),
-        data_intact(),
-        fault_took_effect(),
-        stall_within_budget(),
-        throughput_recovered(at_least=0.9),
-        paths_restored(),
-        no_unexpected_path_loss(),
-    ).require()
+    judge(io.measurements, *promise_kept()).require()
 
 
 def test_io_runs_clean_without_a_fault(testbed: Testbed, judge: Judge, seed: int) -> None:
