@@ -130,6 +130,10 @@ class Process(ABC):
         self._release()
         return Completed(self.argv, status, self._out.collected, self._err.collected, elapsed_s)
 
+    def abandon(self) -> None:
+        """Give back what the transport holds, whatever becomes of the command."""
+        self._release()
+
     def end(self) -> None:
         """Make sure that the command no longer runs: SIGTERM, then SIGKILL. Idempotent."""
         try:

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 import paramiko
 
 from harness.deadline import Deadline
-from harness.errors import MachineError, TimedOut
-from harness.machine.base import Machine, Process, lost
+from harness.errors import CommandTimedOut, MachineError, TimedOut
+from harness.machine.base import ENDING_TIMEOUT_S, Machine, Process, lost
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -166,9 +166,12 @@ class _Channel(Process):
             self._channel.shutdown_write()
 
     def signal(self, number: signal.Signals) -> None:
-        self._owner.run(
-            ["kill", "-s", number.name.removeprefix("SIG"), str(self._pid)], check=False
-        )
+        # Not by `run`, which would kill a kill that hangs, and so on without end.
+        kill = self._owner.start(["kill", "-s", number.name.removeprefix("SIG"), str(self._pid)])
+        try:
+            kill.wait(ENDING_TIMEOUT_S)
+        except CommandTimedOut:
+            kill.abandon()
 
     def _exit_status(self, timeout_s: float) -> int | None:
         if not self._channel.status_event.wait(timeout_s):
