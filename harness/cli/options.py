@@ -39,7 +39,7 @@ def configured(*more: Override) -> Callable[[Callable[..., None]], Callable[...,
         parameters = [_testbed(), *map(_option, overrides), *list(own)[1:]]
         parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in parameters]
         # typer asks for the signature and for the annotations, each in its own way.
-        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # typer reads it
         run.__annotations__ = {p.name: p.annotation for p in parameters}
         return run
 

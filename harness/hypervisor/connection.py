@@ -108,7 +108,7 @@ def _prepare_library(log: Path) -> None:
     libvirt looks at LIBVIRT_LOG_OUTPUTS once, when it is loaded, which is therefore here and
     not when this module is. What the user set there is left alone.
     """
-    global _event_loop  # noqa: PLW0603
+    global _event_loop  # noqa: PLW0603  # one per process
     if _event_loop is not None:
         return
     users = os.environ.get("LIBVIRT_LOG_OUTPUTS")
@@ -135,7 +135,7 @@ def _run_events() -> None:
 def _open_embedded(root: Path, capabilities_cache: Path | None) -> Any:
     import libvirt
 
-    global _embedded_root  # noqa: PLW0603
+    global _embedded_root  # noqa: PLW0603  # one per process
     if len(os.fsencode(root)) > LONGEST_ROOT:
         raise HypervisorError(
             f"libvirt's root {root} is {len(os.fsencode(root))} bytes long, and "

@@ -55,7 +55,7 @@ def _in_search_order(candidates: Sequence[int]) -> Iterator[int]:
     ours = [port for port in candidates if not low <= port <= high]
     kernels = [port for port in candidates if low <= port <= high]
     for ports in (ours, kernels):
-        start = random.randrange(len(ports)) if ports else 0  # noqa: S311
+        start = random.randrange(len(ports)) if ports else 0  # noqa: S311  # no secret
         yield from ports[start:]
         yield from ports[:start]
 

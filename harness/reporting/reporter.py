@@ -21,7 +21,7 @@ def innermost(kind: type[Item]) -> Item | None:
     for plugin in allure_commons.plugin_manager.get_plugins():
         reporter = getattr(plugin, "allure_logger", None)
         if isinstance(reporter, AllureReporter):
-            found: Item | None = reporter.get_last_item(kind)  # type: ignore[no-untyped-call]
+            found: Item | None = reporter.get_last_item(kind)  # type: ignore[no-untyped-call]  # allure
             return found
     return None
 
