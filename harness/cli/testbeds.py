@@ -1,4 +1,4 @@
-"""`pathproof up`, `ps` and `down`: testbeds that outlive the command."""
+"""`pathproof up`, `ps`, `down` and `reap`: testbeds that outlive the command."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def up(loaded: Loaded, ctx: typer.Context) -> None:
     with telling(ctx), provisioner(loaded.config) as lab, lab.testbed() as testbed:
         with undisturbed_afterwards():
             lab.keep()
-        name, device = lab.folder.name, testbed.map.device
+        name, device = lab.site.folder.name, testbed.map.device
     if is_quiet(ctx):
         typer.echo(name)
         return
@@ -99,16 +99,43 @@ def down(
     everything: Annotated[bool, typer.Option("--all", help="All that are not in use.")] = False,
 ) -> None:
     """End kept testbeds and those left behind. What a run is using stays."""
-    from harness.testbed.folder import reap
+    from harness.testbed import folder
     from harness.testbed.provision import end_domains
 
     if everything and name:
         raise typer.BadParameter("give a name or --all, not both")
     one = None if everything else _to_end(name)
     with telling(ctx):
-        ended = reap(end_domains, kept_too=True, name=one)
+        ended = folder.reap(end_domains, kept_too=True, name=one)
     if not is_quiet(ctx):
         typer.echo("\n".join(f"{gone} is gone" for gone in ended) or "nothing to end")
+
+
+def reap(
+    ctx: typer.Context,
+    name: Annotated[
+        str | None, typer.Argument(help="Only this one; its beginning will do.")
+    ] = None,
+    kept: Annotated[bool, typer.Option("--kept", help="Kept testbeds, too.")] = False,
+) -> None:
+    """Clean up after runs that were killed. What is in use or was kept stays."""
+    from harness.hypervisor.image import remove_unfinished
+    from harness.testbed import folder
+    from harness.testbed.provision import end_domains
+
+    one = None if name is None else _to_end(name)
+    with telling(ctx):
+        gone = folder.reap(end_domains, kept_too=kept, name=one)
+        unfinished = [] if one else remove_unfinished(folder.cache_folder())
+    if is_quiet(ctx):
+        return
+    for what in [*gone, *map(str, unfinished)]:
+        typer.echo(f"{what} is gone")
+    for left in all_folders():
+        if one in {None, left.name} and state_of(left) in {State.KEPT, State.ENDED}:
+            typer.echo(f"{left.name} was kept and stays; `pathproof down {left.name}` removes it")
+    if not gone and not unfinished:
+        typer.echo("nothing was left behind")
 
 
 def _to_end(name: str | None) -> str | None:

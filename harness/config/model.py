@@ -30,6 +30,12 @@ class HypervisorConfig(Model):
     accel: Literal["auto", "kvm", "tcg"] = Field(
         "auto", description="'auto' proves KVM by a probe boot and falls back to TCG"
     )
+    fork: bool = Field(
+        True, description="fork testbeds from a snapshot; false boots each of them cold"
+    )
+    testbeds: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+        "auto", description="how many run at once; 'auto' is one a core as far as memory goes"
+    )
 
 
 class MachineConfig(Model):

@@ -16,6 +16,8 @@ class Override(NamedTuple):
 OVERRIDES = (
     Override("--hypervisor-uri", "hypervisor.uri", "'embedded' or any libvirt URI"),
     Override("--accel", "hypervisor.accel", "auto, kvm or tcg"),
+    Override("--fork", "hypervisor.fork", "true, or false to boot each testbed cold"),
+    Override("--testbeds", "hypervisor.testbeds", "how many run at once: a number, or auto"),
     Override("--image", "machines.image", "image definition: a name in images/ or a path"),
     Override("--mirror", "machines.mirror", "package mirror for image builds"),
     Override("--target", "target.kind", "which target software serves the LUN"),

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import HypervisorError
+from harness.hypervisor import orphans
 from harness.hypervisor.connection import Connection
 from harness.hypervisor.domain_xml import DomainSpec, render
 from harness.steps import Spent, step
@@ -44,9 +45,9 @@ class Domain:
         if not self.connection.is_embedded:
             return None
         try:
-            pid = int((self.connection.root / f"run/qemu/{self.name}.pid").read_text())
+            pid = int(_pid_file(self.connection, self.spec).read_text())
             # The number may belong to somebody else by now.
-            ours = self.spec.uuid.encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
+            ours = os.fsencode(self.connection.root) in Path(f"/proc/{pid}/cmdline").read_bytes()
         except (OSError, ValueError):
             return None
         return pid if ours else None
@@ -97,6 +98,16 @@ class Domain:
         """Press the reset button; what the guest had not written is lost."""
         with self._asking("reset it"):
             self.handle.reset()
+
+    def save(self, file: Path) -> None:
+        """Write its memory and devices into `file`, for `restore`; then it is gone.
+
+        Pause it before if its disks belong to the same instant as somebody else's.
+        """
+        import libvirt
+
+        with step(f"Save {self.name}", Spent.PROVISIONING), self._asking("save it"):
+            self.handle.saveFlags(str(file), None, libvirt.VIR_DOMAIN_SAVE_PAUSED)
 
     def destroy(self) -> None:
         """Pull the plug and see QEMU's process end. Nothing happens if it already has."""
@@ -153,9 +164,28 @@ def start(connection: Connection, spec: DomainSpec, *, paused: bool = False) -> 
     with step(f"Start {spec.name}", Spent.PROVISIONING):
         flags = libvirt.VIR_DOMAIN_START_PAUSED if paused else libvirt.VIR_DOMAIN_NONE
         try:
-            handle = connection.libvirt.createXML(render(spec), flags)
+            with orphans.expected(_pid_file(connection, spec)):
+                handle = connection.libvirt.createXML(render(spec), flags)
         except libvirt.libvirtError as error:
             raise _failure(connection, spec, "start it", error) from error
+        return Domain(connection, spec, handle)
+
+
+def restore(connection: Connection, spec: DomainSpec, file: Path) -> Domain:
+    """A guest as `file`, which `Domain.save` wrote, has it; paused, until `resume`.
+
+    `spec` may name other disks of the same content, ports and cables than the saved guest had,
+    but name and UUID are the same: libvirt never renames a saved guest. So two guests from
+    one file need two roots. Raises as `start`.
+    """
+    import libvirt
+
+    with step(f"Restore {spec.name}", Spent.PROVISIONING):
+        try:
+            connection.libvirt.restoreFlags(str(file), render(spec), libvirt.VIR_DOMAIN_SAVE_PAUSED)
+            handle = connection.libvirt.lookupByName(spec.name)
+        except libvirt.libvirtError as error:
+            raise _failure(connection, spec, "restore it", error) from error
         return Domain(connection, spec, handle)
 
 
@@ -195,6 +225,11 @@ def destroy_named(connection: Connection, names: Iterable[str]) -> None:
         except libvirt.libvirtError as error:
             if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN:
                 raise HypervisorError(f"{name}: libvirt could not stop it: {error}") from error
+
+
+def _pid_file(connection: Connection, spec: DomainSpec) -> Path:
+    """Where the embedded driver writes the number of QEMU's process."""
+    return connection.root / f"run/qemu/{spec.name}.pid"
 
 
 def _failure(

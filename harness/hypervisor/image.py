@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import shutil
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.config.image import ImageDefinition
-from harness.errors import ConfigError
+from harness.hypervisor.cache import Store, private_folder, prune, size_limit
 from harness.hypervisor.image_build import DISK, INITRD, KERNEL, build, remove_scratch
 from harness.hypervisor.image_process import BuildStopped
 from harness.hypervisor.image_recipe import Recipe, recipe_for
 from harness.hypervisor.keys import KeyPair, ensure_key, new_key_pair
-from harness.steps import Spent, progress, step
+from harness.steps import Spent, step
 from harness.topology import Role
 
 _RECORD = "image.json"
@@ -55,6 +52,7 @@ class ImageStore:
 
     def __init__(self, cache: Path, mirror: str | None = None, *, builder: Builder = build) -> None:
         self._cache = cache.expanduser().absolute()
+        self._store = Store(self._cache, "images", discard=_remove)
         self._mirror = mirror
         self._builder = builder
 
@@ -64,16 +62,29 @@ class ImageStore:
         self._client_key_pair()
         return self._cache / "id_ed25519"
 
-    def ensure(self, definition: ImageDefinition, role: Role) -> BuiltImage:
-        """The image of `definition` for `role`, from the cache or built now.
+    @contextmanager
+    def using(self, definition: ImageDefinition) -> Iterator[dict[Role, BuiltImage]]:
+        """Both roles' images, built if need be, and safe from removal until the block ends.
 
-        Raises ImageError if it cannot be built, ConfigError if the cache is unusable.
+        Raises ImageError if they cannot be built, ConfigError if the cache is unusable.
         """
+        while True:
+            images = self.ensure_all(definition)
+            with ExitStack() as held:
+                stores = [self._store.using(image.fingerprint) for image in images.values()]
+                if all(held.enter_context(store) for store in stores):
+                    prune(self._cache, size_limit())
+                    yield images
+                    return
+            # Somebody removed one before it was ours to use.
+
+    def ensure(self, definition: ImageDefinition, role: Role) -> BuiltImage:
+        """The image of `definition` for `role`, from the cache or built now. Raises as `using`."""
         return self._ensure(self._recipe(definition, role), threading.Event())
 
     def find(self, definition: ImageDefinition, role: Role) -> BuiltImage | None:
-        """The image of `definition` for `role` if it was built before. Raises as `ensure`."""
-        return _whole_image(self._cache / "images" / self._recipe(definition, role).fingerprint())
+        """The image of `definition` for `role` if it was built before. Raises as `using`."""
+        return _whole_image(self._store.path(self._recipe(definition, role).fingerprint()))
 
     def ensure_all(self, definition: ImageDefinition) -> dict[Role, BuiltImage]:
         """Both roles' images, built side by side. The first failure calls off the other build."""
@@ -104,87 +115,46 @@ class ImageStore:
 
     def _ensure(self, recipe: Recipe, stop: threading.Event) -> BuiltImage:
         fingerprint = recipe.fingerprint()
-        folder = self._cache / "images" / fingerprint
-        if image := _whole_image(folder):
-            return image
-        title = f"build the {recipe.role} image of {Path(recipe.definition).stem}"
-        with step(title, Spent.PROVISIONING), self._locked(fingerprint, stop):
-            if image := _whole_image(folder):
-                return image  # another process built it while this one waited
-            return self._build(recipe, folder, stop)
+        folder = self._store.path(fingerprint)
 
-    def _build(self, recipe: Recipe, folder: Path, stop: threading.Event) -> BuiltImage:
-        """Build under another name and rename: a folder in `images` is always whole."""
-        building = self._folder("building")
-        self._remove_killed_builds(building, folder.name)
-        shutil.rmtree(folder, ignore_errors=True)
-        unfinished = Path(tempfile.mkdtemp(prefix=f"{folder.name}-", dir=building))
-        try:
-            host_key = new_key_pair()
-            self._builder(recipe, unfinished, host_key, stop)
-            record = {
-                "definition": recipe.definition,
-                "role": recipe.role,
-                "suite": recipe.suite,
-                "packages": recipe.packages,
-                "cmdline": recipe.cmdline,
-                "host_key": host_key.public,
-                "sizes": {name: (unfinished / name).stat().st_size for name in _FILES},
-            }
-            (unfinished / _RECORD).write_text(json.dumps(record, indent=2) + "\n")
-            unfinished.rename(self._folder("images") / folder.name)
-        finally:
-            _remove(unfinished)
-        image = _whole_image(folder)
-        assert image is not None, folder
+        def pause(seconds: float) -> None:
+            if stop.wait(seconds):
+                raise BuildStopped("the image build was called off")
+
+        title = f"build the {recipe.role} image of {Path(recipe.definition).stem}"
+        while (image := _whole_image(folder)) is None:
+            with (
+                step(title, Spent.PROVISIONING),
+                self._store.making(fingerprint, _whole_image, pause=pause) as unfinished,
+            ):
+                if unfinished is not None:
+                    self._build(recipe, unfinished, stop)
         return image
 
-    def _remove_killed_builds(self, building: Path, own: str) -> None:
-        """Remove what builds left behind whose lock nobody holds; `own` is held by this one."""
-        for remains in building.iterdir():
-            fingerprint = remains.name.partition("-")[0]
-            with (self._folder("locks") / fingerprint).open("w") as lock:
-                try:
-                    if fingerprint != own:
-                        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    continue  # that build is running
-                _remove(remains)
+    def _build(self, recipe: Recipe, unfinished: Path, stop: threading.Event) -> None:
+        host_key = new_key_pair()
+        self._builder(recipe, unfinished, host_key, stop)
+        record = {
+            "definition": recipe.definition,
+            "role": recipe.role,
+            "suite": recipe.suite,
+            "packages": recipe.packages,
+            "cmdline": recipe.cmdline,
+            "host_key": host_key.public,
+            "sizes": {name: (unfinished / name).stat().st_size for name in _FILES},
+        }
+        (unfinished / _RECORD).write_text(json.dumps(record, indent=2) + "\n")
+        about = f"{Path(recipe.definition).stem}, {recipe.role}\n"
+        (unfinished / "about.txt").write_text(about)
 
     def _client_key_pair(self) -> KeyPair:
-        return ensure_key(self._folder(".") / "id_ed25519")
+        return ensure_key(private_folder(self._cache) / "id_ed25519")
 
-    def _folder(self, name: str) -> Path:
-        folder = self._cache / name
-        try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if not os.access(folder, os.W_OK | os.X_OK):
-                raise PermissionError(13, "not writable")
-            if folder.stat().st_mode & 0o077:
-                folder.chmod(0o700)
-        except OSError as error:
-            raise ConfigError(
-                f"image cache {folder}: {error.strerror}",
-                hint="choose a folder of your own, or give this one to your user",
-            ) from None
-        return folder
 
-    @contextmanager
-    def _locked(self, name: str, stop: threading.Event) -> Iterator[None]:
-        """Hold the lock of one fingerprint; it is let go when the process ends, however it does."""
-        with (self._folder("locks") / name).open("w") as lock:
-            waiting = False
-            while True:
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if not waiting:
-                        progress("another process is building this image; waiting for it")
-                    waiting = True
-                    if stop.wait(0.2):
-                        raise BuildStopped("the image build was called off") from None
-            yield
+def remove_unfinished(cache: Path) -> list[Path]:
+    """Remove from `cache` what killed processes were making; returns the folders."""
+    images, snapshots = Store(cache, "images", discard=_remove), Store(cache, "snapshots")
+    return images.remove_drafts() + snapshots.remove_drafts()
 
 
 _FILES = (DISK, KERNEL, INITRD)

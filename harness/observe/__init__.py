@@ -5,6 +5,13 @@ Imports `machine` and the data layers.
 """
 
 from harness.observe.clock import Clock
-from harness.observe.observer import Observation, Observer, Sample, Watch, observing
+from harness.observe.observer import (
+    Observation,
+    Observer,
+    Sample,
+    Watch,
+    leave_resident,
+    observing,
+)
 
-__all__ = ["Clock", "Observation", "Observer", "Sample", "Watch", "observing"]
+__all__ = ["Clock", "Observation", "Observer", "Sample", "Watch", "leave_resident", "observing"]

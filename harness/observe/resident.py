@@ -1,7 +1,8 @@
 """The program that watches from inside a machine.
 
 It runs there by itself: Python 3.7, no imports but the standard library, nothing written to
-disk; it ends when its standard input does.
+disk; it ends when its standard input does. Given the path of a UNIX socket it stays instead,
+and serves whoever connects, one after another: so it can be saved together with its machine.
 
 It prints one JSON object a line. Times are CLOCK_MONOTONIC of the machine, in nanoseconds:
 
@@ -14,9 +15,14 @@ It prints one JSON object a line. Times are CLOCK_MONOTONIC of the machine, in n
     {"pong": 17, "time": ...}                                        answer to {"ping": 17}
 
 Commands, one JSON object a line on standard input: `{"ping": N}`, `{"mark": TEXT}` (written
-into the kernel log), `{"watch": {"disks": [...], "map": NAME, "nics": [...]}}`.
+into the kernel log), `{"watch": {"disks": [...], "map": NAME, "nics": [...]}}`, and
+`{"wake": [TIME, SEED]}`, for a machine that was saved and is one of many copies now: sets the
+wall clock to TIME in nanoseconds and stirs the hexadecimal SEED into the pool of randomness;
+answered by `{"awake": 1}`. And `{"read": [DISKS, BYTES]}`: reads the beginning of each disk past
+every cache; answered by `{"read": {DISK: digest or error text}}`, the digests good for
+comparing the disks of one answer.
 
-Sources: Documentation/ABI/testing/dev-kmsg, Documentation/block/stat.rst,
+Sources: Documentation/ABI/testing/dev-kmsg, Documentation/block/stat.rst, random(4),
 include/uapi/linux/dm-ioctl.h in the kernel.
 """
 
@@ -25,11 +31,14 @@ from __future__ import annotations
 import errno
 import fcntl
 import json
+import mmap
 import os
 import select
+import socket
 import struct
 import sys
 import time
+from contextlib import suppress
 from typing import Any
 
 SAMPLE_INTERVAL_NS = 80_000_000  # 12.5 a second: above the 10 that are promised, under load too
@@ -38,6 +47,8 @@ SECTOR = 512  # the unit of /sys/block/*/stat, whatever the device's block size
 DM_TABLE_STATUS = (3 << 30) | (312 << 16) | (0xFD << 8) | 12
 DM_NOFLUSH = 1 << 11  # without it, asking for the status would flush the very I/O being measured
 DM_BUFFER = 16384
+RNDADDENTROPY = (1 << 30) | (8 << 16) | (ord("R") << 8) | 3
+RNDRESEEDCRNG = (ord("R") << 8) | 7
 DM_HEADER = struct.Struct("=3I3IiIIIQ128s129s7s")
 DM_SPEC = struct.Struct("=QQiI16s")
 
@@ -168,7 +179,45 @@ class Sampler:
         )
 
 
-def main() -> None:
+def wake(now_ns: int, seed: bytes) -> None:
+    time.clock_settime_ns(time.CLOCK_REALTIME, now_ns)
+    with open("/dev/urandom", "wb") as pool:
+        counts = struct.pack("=ii", 8 * len(seed), len(seed))
+        fcntl.ioctl(pool, RNDADDENTROPY, counts + seed)
+        fcntl.ioctl(pool, RNDRESEEDCRNG)
+
+
+def read_directly(disk: str, size: int) -> int | str:
+    try:
+        descriptor = os.open("/dev/" + disk, os.O_RDONLY | os.O_DIRECT)
+        try:
+            with mmap.mmap(-1, size) as aligned:
+                if os.preadv(descriptor, [aligned], 0) != size:
+                    return "shorter than %d bytes" % size
+                return hash(aligned[:])
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        return error.strerror or repr(error)
+
+
+def obey(command: dict[str, Any], log: KernelLog, sampler: Sampler) -> None:
+    if "ping" in command:
+        say({"pong": command["ping"], "time": time.monotonic_ns()})
+    elif "mark" in command:
+        log.mark(command["mark"])
+    elif "watch" in command:
+        sampler.watch(command["watch"])
+    elif "wake" in command:
+        now_ns, seed = command["wake"]
+        wake(now_ns, bytes.fromhex(seed))
+        say({"awake": 1})
+    elif "read" in command:
+        disks, size = command["read"]
+        say({"read": {disk: read_directly(disk, size) for disk in disks}})
+
+
+def watch() -> None:
     log = KernelLog()
     sampler = Sampler()
     say({"hello": 1})
@@ -180,21 +229,34 @@ def main() -> None:
         if 0 in ready:
             data = os.read(0, 65536)
             if not data:
+                os.close(log.fd)
                 return
             *lines, commands = (commands + data).split(b"\n")
             for line in lines:
-                command = json.loads(line)
-                if "ping" in command:
-                    say({"pong": command["ping"], "time": time.monotonic_ns()})
-                elif "mark" in command:
-                    log.mark(command["mark"])
-                elif "watch" in command:
-                    sampler.watch(command["watch"])
+                obey(json.loads(line), log, sampler)
         log.drain()
         if time.monotonic_ns() >= due:
             sampler.sample()
             due = max(due + SAMPLE_INTERVAL_NS, time.monotonic_ns())
 
 
+def serve(path: str) -> None:
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(path)
+    listener.listen(1)
+    while True:
+        connection = listener.accept()[0]
+        for descriptor in (0, 1):
+            os.dup2(connection.fileno(), descriptor)
+        connection.close()
+        # A new one, with nothing unsent of the last connection.
+        sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115  # the descriptor stays
+        with suppress(OSError):  # whoever was connected has gone away
+            watch()
+
+
 if __name__ == "__main__":
-    main()
+    if len(sys.argv) > 1:
+        serve(sys.argv[1])
+    else:
+        watch()

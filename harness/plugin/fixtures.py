@@ -16,7 +16,7 @@ from harness.reporting.evidence import attach_evidence
 from harness.reporting.throughput_plot import render_throughput
 from harness.steps import Spent, attach, step
 from harness.testbed import Testbed
-from harness.testbed.lease import Testbeds
+from harness.testbed.lease import Scope, Testbeds
 from harness.throughput import Rates, Spread
 from harness.units import MIB
 
@@ -39,16 +39,19 @@ def testbeds(pytestconfig: pytest.Config) -> Iterator[Testbeds]:
     run = pytestconfig.stash[KEY]
     with Testbeds(run.config) as supply:
         yield supply
-        if run.failed and pytestconfig.getoption("keep_on_failure") and (name := supply.keep()):
-            run.remarks.append(f"kept: {name}; `pathproof ssh {name} initiator` looks inside")
 
 
 @pytest.fixture
-def testbed(testbeds: Testbeds, pytestconfig: pytest.Config) -> Testbed:
+def testbed(testbeds: Testbeds, request: pytest.FixtureRequest) -> Iterator[Testbed]:
     """A testbed that is whole: every path active, nothing broken."""
-    ready = testbeds.ready()
-    pytestconfig.stash[KEY].note_environment(ready.environment)
-    return ready
+    run = request.config.stash[KEY]
+    scope = Scope(request.config.getoption("testbed_scope"))
+    owners = {Scope.TEST: None, Scope.MODULE: request.node.path, Scope.SESSION: request.session}
+    with testbeds.lent(owners[scope]) as ready:
+        run.note_environment(ready.environment)
+        yield ready
+        if run.failed and request.config.getoption("keep_on_failure") and (name := testbeds.keep()):
+            run.remarks.append(f"kept: {name}; `pathproof ssh {name} initiator` looks inside")
 
 
 @pytest.fixture

@@ -14,7 +14,9 @@ from harness.hypervisor.image import BuiltImage
 from harness.target.base import DATA_DISK_SERIAL
 from harness.topology import Fabric, Role, Topology, management_mac
 
-_SERIALS = ("system", DATA_DISK_SERIAL)
+SYSTEM_DISK_SERIAL = "system"
+
+_UUIDS = uuid.UUID("7f0c0a1e-5f0c-4b63-9a55-6a8f2c9b6d11")  # makes UUIDs of names (RFC 4122, 4.3)
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,19 @@ class Wiring:
 
     ssh: Mapping[Role, int]
     cables: Mapping[str, Mapping[Role, int]]
+
+
+def serials(role: Role) -> tuple[str, ...]:
+    """The serials of a role's disks, in their order: the system, then the target's LUN."""
+    return (SYSTEM_DISK_SERIAL, *((DATA_DISK_SERIAL,) if role is Role.TARGET else ()))
+
+
+def domain_name(testbed: str, role: Role, *, alone: bool) -> str:
+    """A role's domain; the same in every testbed if each is `alone` with its libvirt.
+
+    Forks must have the name and the UUID of the machine that was saved.
+    """
+    return f"pathproof-{role}" if alone else f"{testbed}-{role}"
 
 
 def ports_needed(topology: Topology) -> int:
@@ -51,10 +66,10 @@ def domain_spec(
     wiring: Wiring,
     console_log: Path,
 ) -> DomainSpec:
-    """One machine's domain. `disks` are qcow2 files: the system, then the LUN if it has one."""
+    """One machine's domain. `disks` are qcow2 files, one for each of its `serials`."""
     return DomainSpec(
         name=name,
-        uuid=str(uuid.uuid4()),
+        uuid=str(uuid.uuid5(_UUIDS, name)),
         accel=accel,
         cpus=config.machines.cpus,
         memory_bytes=config.machines.memory,
@@ -62,7 +77,7 @@ def domain_spec(
         initrd=image.initrd,
         cmdline=f"{image.cmdline} pathproof.mgmt={management_mac(role)}",
         disks=tuple(
-            Disk(path, "qcow2", serial) for path, serial in zip(disks, _SERIALS, strict=False)
+            Disk(path, "qcow2", serial) for path, serial in zip(disks, serials(role), strict=True)
         ),
         nics=tuple(Nic(f.mac(role), _attachment(f, role, wiring)) for f in topology.fabrics),
         ssh_port=wiring.ssh[role],

@@ -30,6 +30,7 @@ from harness.units import GIB, format_size
 _MANIFEST = "testbed.json"
 _LOCK = "lock"
 _ROOT = "libvirt"
+SLOTS = ".slots"
 _DRAFT = ".new-"
 _DRAFT_S = 60.0
 NEEDED = 2 * GIB  # two overlays that grow, and what tests write to the LUN
@@ -152,6 +153,8 @@ def all_folders() -> list[Folder]:
 
 def _settled(path: Path) -> bool:
     """Whether a folder has its lock, or will never get it because its maker died at once."""
+    if path.name == SLOTS:
+        return False
     with suppress(FileNotFoundError):
         return not path.name.startswith(_DRAFT) or time.time() - path.stat().st_mtime > _DRAFT_S
     return False

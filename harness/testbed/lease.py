@@ -1,8 +1,10 @@
-"""Testbeds for one test after another: the same one while it is whole, a new one if it broke."""
+"""Testbeds for one test after another: a new one for each, or the same while it is whole."""
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from enum import StrEnum
 
 from harness.config import Config
 from harness.errors import BrokenTestbed, HarnessError
@@ -10,8 +12,16 @@ from harness.testbed.provision import Provisioner, provisioner
 from harness.testbed.testbed import Testbed
 
 
+class Scope(StrEnum):
+    """Which tests share a testbed."""
+
+    TEST = "test"
+    MODULE = "module"
+    SESSION = "session"
+
+
 class Testbeds:
-    """Hands out a testbed per test. A failure to make one is remembered and told at once.
+    """Lends a testbed to each test. A failure to make one is remembered and told at once.
 
     Use as a context manager; leaving it removes everything, or keeps it if `keep` was called.
     """
@@ -24,6 +34,7 @@ class Testbeds:
         self._current = ExitStack()
         self._provisioner: Provisioner | None = None
         self._testbed: Testbed | None = None
+        self._owner: object = None
         self._cause: str | None = None
 
     def __enter__(self) -> Testbeds:
@@ -33,42 +44,54 @@ class Testbeds:
         with self._stack, self._current:
             pass
 
-    def ready(self) -> Testbed:
-        """A whole testbed with every path active.
+    @contextmanager
+    def lent(self, owner: object = None) -> Iterator[Testbed]:
+        """A whole testbed with every path active, for the length of the block.
 
-        Raises BrokenTestbed, with the first cause, once making one has failed.
+        The same `owner` gets the same testbed again, while it is whole; None stands for one
+        block, after which the testbed is removed. Raises BrokenTestbed, with the first cause,
+        once making one has failed.
         """
+        testbed = self._ready(owner)
+        try:
+            yield testbed
+        finally:
+            if owner is None:
+                self._return()
+
+    def keep(self) -> str | None:
+        """Leave the machines running; returns the testbed's name, None if there is none."""
+        if self._provisioner is None or self._testbed is None:
+            return None
+        self._provisioner.site.keep()
+        return self._provisioner.site.folder.name
+
+    def _ready(self, owner: object) -> Testbed:
         if self._cause is not None:
             raise BrokenTestbed(f"no testbed: {self._cause}")
         try:
-            testbed = self._whole()
+            if owner is None or owner != self._owner or self._testbed is None:
+                return self._new(owner)
             try:
-                testbed.make_ready()
-            except HarnessError as error:  # what the last test left cannot be mended: a new one
-                testbed.broken = error.message
-                testbed = self._whole()
-                testbed.make_ready()
+                self._testbed.make_ready()
+            except HarnessError:  # what the last test left cannot be mended
+                return self._new(owner)
         except HarnessError as error:
             self._cause = error.message
             raise
         except ExceptionGroup as group:  # both machines at once
             self._cause = "; ".join(map(str, group.exceptions))
             raise
-        return testbed
+        return self._testbed
 
-    def keep(self) -> str | None:
-        """Leave the machines running; returns the testbed's name, None if there is none."""
-        if self._provisioner is None or self._testbed is None:
-            return None
-        self._provisioner.keep()
-        return self._provisioner.folder.name
-
-    def _whole(self) -> Testbed:
+    def _new(self, owner: object) -> Testbed:
+        self._return()
         if self._provisioner is None:
             self._provisioner = self._stack.enter_context(provisioner(self._config))
-        if self._testbed is not None and self._testbed.broken:
-            self._testbed = None
-            self._current.close()
-        if self._testbed is None:
-            self._testbed = self._current.enter_context(self._provisioner.testbed())
-        return self._testbed
+        testbed = self._current.enter_context(self._provisioner.testbed())
+        self._testbed, self._owner = testbed, owner
+        return testbed
+
+    def _return(self) -> None:
+        self._testbed = None
+        self._current.close()

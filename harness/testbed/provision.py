@@ -2,224 +2,181 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import TypeVar
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
 
-from harness import __version__
-from harness.concurrency import side_by_side
 from harness.config import Config
 from harness.config.image import load_image
-from harness.deadline import Deadline
-from harness.errors import HypervisorError, TimedOut
-from harness.hypervisor.accel import Choice, choose
-from harness.hypervisor.connection import EMBEDDED, Connection, connect
-from harness.hypervisor.disk import create_disk, create_overlay
-from harness.hypervisor.domain import Domain, PortTaken, destroy_named, start
-from harness.hypervisor.domain_xml import DomainSpec
-from harness.hypervisor.image import BuiltImage, ImageStore
-from harness.hypervisor.ports import lease_ports
+from harness.errors import HarnessError, HypervisorError
+from harness.hypervisor.accel import choose
+from harness.hypervisor.cache import Store, prune, size_limit
+from harness.hypervisor.connection import EMBEDDED, connect
+from harness.hypervisor.domain import destroy_named
+from harness.hypervisor.image import ImageStore
 from harness.hypervisor.sweep import sweep
-from harness.initiator import Initiator
-from harness.machine import Machine, SshEndpoint, SshMachine
-from harness.observe import Watch, observing
-from harness.steps import Spent, attach, step, warn
-from harness.target import target_for
-from harness.testbed.domains import domain_spec, ports_needed, wire
-from harness.testbed.folder import Address, Folder, Manifest, cache_folder, claimed, reap
-from harness.testbed.network import configure_fabrics
+from harness.steps import Spent, step, warn
+from harness.testbed.boot import boot
+from harness.testbed.folder import Folder, cache_folder, claimed, reap
+from harness.testbed.fork import CannotSave, fork, make_golden
+from harness.testbed.golden import Damaged, Golden, determinants, is_whole, key_of, opened
+from harness.testbed.site import Site
+from harness.testbed.slots import limit_for, slot
 from harness.testbed.stage import Stage
-from harness.testbed.testbed import Guest, Testbed
-from harness.topology import Role, Topology, plan
-from harness.workload import FioRun
+from harness.testbed.testbed import Testbed
+from harness.topology import Role, plan
 
-_PORT_TRIES = 5
-_FILL_TIMEOUT_S = 300.0
-
-T = TypeVar("T")
+_FORK_TRIES = 2
 
 
 @dataclass
 class Provisioner:
-    """Makes testbeds, one after another, in one folder with one connection to libvirt.
+    """Makes testbeds, one after another: forks of a golden snapshot, or booted cold.
 
-    The embedded libvirt gives a process one root for life, so the connection outlives a
-    testbed. Made by `provisioner`.
+    Made by `provisioner`. `held` keeps the snapshot safe from removal.
     """
 
-    config: Config
-    topology: Topology
-    folder: Folder
-    connection: Connection
-    images: Mapping[Role, BuiltImage]
-    client_key: Path
-    accel: Choice
-    kept: bool = False
-    _count: int = field(default=0, init=False)
-
-    def keep(self) -> None:
-        """Leave the machines running when this process ends; `pathproof down` removes them."""
-        manifest = self.folder.manifest()
-        if manifest is not None:
-            self.folder.write(replace(manifest, kept=True))
-            self.kept = True
+    site: Site
+    held: ExitStack
+    _golden: Golden | None = field(default=None, init=False)
+    _no_forks: str = field(default="", init=False)
 
     @contextmanager
     def testbed(self) -> Iterator[Testbed]:
         """A new testbed, verified by I/O on every path, removed at the end of the block."""
-        self._count += 1
         with ExitStack() as stack:
             with step(Stage.ALL, Spent.PROVISIONING):
-                testbed = self._assemble(stack)
+                testbed = self._forked(stack) or self._booted(stack)
             yield testbed
 
-    def _assemble(self, stack: ExitStack) -> Testbed:
-        with step(Stage.START, Spent.PROVISIONING):
-            domains = self._start_domains(stack)
-        with step(Stage.BOOT, Spent.PROVISIONING):
-            machines = _by_role(lambda role: self._log_in(role, domains[role]))
-        for machine in machines.values():
-            stack.callback(machine.close)
-        target = target_for(self.config.target, machines[Role.TARGET], self.topology)
-        initiator = Initiator(
-            machines[Role.INITIATOR], self.topology, self.config.profile, target.wwid
-        )
-        configure = {Role.TARGET: target.configure, Role.INITIATOR: initiator.configure}
+    @contextmanager
+    def cold(self) -> Iterator[Testbed]:
+        """As `testbed`, and booted in any case."""
+        with ExitStack() as stack:
+            with step(Stage.ALL, Spent.PROVISIONING):
+                testbed = self._booted(stack)
+            yield testbed
 
-        def prepare(role: Role) -> Guest:
-            nics = configure_fabrics(machines[role], role, self.topology)
-            configure[role]()
-            observer = stack.enter_context(observing(machines[role]))
-            return Guest(machines[role], observer, domains[role], nics)
+    @contextmanager
+    def fork(self) -> Iterator[Testbed]:
+        """As `testbed`, and forked or a HypervisorError."""
+        with ExitStack() as stack:
+            with step(Stage.ALL, Spent.PROVISIONING):
+                testbed = self._forked(stack)
+            if testbed is None:
+                raise HypervisorError(f"there can be no fork: {self._no_forks}")
+            yield testbed
 
-        with step(Stage.CONFIGURE, Spent.CONFIGURATION):
-            guests = _by_role(prepare)
-        initiator.log_in()
-        initiator.wait_for_map()
-        testbed = Testbed(
-            self.config, self.topology, guests, target, initiator, self._environment(machines)
-        )
-        _watch(testbed)
-        _fill(testbed)
-        testbed.prove_paths()
-        return testbed
+    def prepare(self) -> str:
+        """Have the golden snapshot made, if it is missing; returns why there can be none."""
+        with step(Stage.ALL, Spent.PROVISIONING):
+            self._find_golden()
+        return self._no_forks
 
-    def _start_domains(self, stack: ExitStack) -> dict[Role, Domain]:
-        """Start both, on other ports if somebody else was faster."""
-        for attempt in range(_PORT_TRIES):
-            ports = stack.enter_context(lease_ports(ports_needed(self.topology)))
+    def keep(self) -> None:
+        """Leave the machines running when this process ends; `pathproof down` removes them."""
+        self.site.keep()
+
+    def _booted(self, stack: ExitStack) -> Testbed:
+        self._take_place(stack)
+        return boot(self.site, stack, stack, self.site.folder.path)
+
+    def _forked(self, stack: ExitStack) -> Testbed | None:
+        """None if there can be no fork; a snapshot that cannot be forked is replaced once."""
+        for _ in range(_FORK_TRIES):
+            golden = self._find_golden()
+            if golden is None:
+                return None
             try:
-                return self._start(self._specs(ports), stack)
-            except PortTaken:
-                if attempt == _PORT_TRIES - 1:
-                    raise
-        raise AssertionError("unreachable")
+                with ExitStack() as attempt:
+                    self._take_place(attempt)
+                    testbed = fork(self.site, golden, attempt)
+                    stack.enter_context(attempt.pop_all())
+                return testbed
+            except (HarnessError, ExceptionGroup) as error:
+                warn(f"the snapshot could not be forked, and is made anew: {_first_line(error)}")
+                self._drop(golden)
+        self._give_up_forks("forks of a new snapshot failed, too")
+        return None
 
-    def _start(self, specs: Mapping[Role, DomainSpec], stack: ExitStack) -> dict[Role, Domain]:
-        domains: dict[Role, Domain] = {}
-        with ExitStack() as started:
-            # Their names are written down before they run: whoever finds them must know them.
-            self._write_manifest(specs)
-            started.callback(self._destroy_unless_kept, domains, [s.name for s in specs.values()])
-            for role, spec in specs.items():
-                domains[role] = start(self.connection, spec)
-            stack.enter_context(started.pop_all())
-        return domains
+    def _find_golden(self) -> Golden | None:
+        """The golden snapshot, made if it is missing or damaged; None if there can be none."""
+        if not self._no_forks and (reason := self._unforkable()):
+            self._give_up_forks(reason)
+        while self._golden is None and not self._no_forks:
+            self._golden = self._open()
+            if self._golden is None:
+                self._make()
+        return self._golden
 
-    def _destroy_unless_kept(self, domains: Mapping[Role, Domain], names: Sequence[str]) -> None:
-        if self.kept:
-            return
+    def _unforkable(self) -> str:
+        """Why testbeds cannot be forked here, or nothing."""
+        if not self.site.config.hypervisor.fork:
+            return "hypervisor.fork is false"
+        if not self.site.connection.is_embedded:
+            return (
+                f"{self.site.connection.uri} is shared, and forks of one machine have one name "
+                "and one UUID"
+            )
+        return ""
+
+    def _open(self) -> Golden | None:
+        path = self.held.enter_context(self._store.using(self._key))
+        if path is None:
+            return None
         try:
-            side_by_side(*(domain.destroy for domain in domains.values()))
-        finally:
-            # An interrupt while libvirt starts a machine is heard once it runs, before it is
-            # among `domains`.
-            destroy_named(self.connection, names)
+            return opened(path, self._determinants)
+        except Damaged as error:
+            warn(f"{error.message}; it is made anew")
+            self.held.close()
+            return None
 
-    def _write_manifest(self, specs: Mapping[Role, DomainSpec]) -> None:
-        self.folder.write(
-            Manifest(
-                name=self.config.name,
-                uri=self.config.hypervisor.uri,
-                kept=self.kept,
-                domains=tuple(spec.name for spec in specs.values()),
-                fabrics={
-                    f.name: f"{f.portal.address} - {f.initiator}" for f in self.topology.fabrics
-                },
-                memory=sum(spec.memory_bytes for spec in specs.values()),
-                machines={
-                    role.value: Address(
-                        spec.ssh_port, str(self.client_key), self.images[role].host_key
-                    )
-                    for role, spec in specs.items()
-                },
-            )
-        )
+    def _make(self) -> None:
+        determined_by = self._determinants
+        try:
+            with self._store.making(
+                self._key, lambda folder: is_whole(folder, determined_by)
+            ) as draft:
+                if draft is None:
+                    return
+                images = {image.fingerprint for image in self.site.images.values()}
+                (draft / "needs").write_text("".join(f"images/{one}\n" for one in sorted(images)))
+                (draft / "about.txt").write_text(f"{_about(self.site.config)}\n")
+                with ExitStack() as place:
+                    self._take_place(place)
+                    make_golden(self.site, draft, determined_by)
+        except CannotSave as error:
+            self._give_up_forks(f"the hypervisor cannot save it: {error.message}")
+        else:
+            prune(cache_folder(), size_limit())
 
-    def _specs(self, ports: Sequence[int]) -> dict[Role, DomainSpec]:
-        """Both domains, their disks made."""
-        disks = {}
-        for role in Role:
-            system = self.folder.path / f"{role}-{self._count}.qcow2"
-            system.unlink(missing_ok=True)
-            create_overlay(system, self.images[role].disk, "raw")
-            disks[role] = [system]
-        lun = self.folder.path / f"lun0-{self._count}.qcow2"
-        create_disk(lun, self.topology.lun.size)
-        disks[Role.TARGET].append(lun)
-        wiring = wire(self.topology, ports)
-        return {
-            role: domain_spec(
-                self.config,
-                self.topology,
-                role,
-                name=f"{self.folder.name}-{role}-{self._count}",
-                accel=self.accel.accel,
-                image=self.images[role],
-                disks=disks[role],
-                wiring=wiring,
-                console_log=self.folder.path / f"{role}-{self._count}-console.log",
-            )
-            for role in Role
-        }
+    def _drop(self, golden: Golden) -> None:
+        self._golden = None
+        self.held.close()
+        self._store.remove(golden.folder.name)
 
-    def _log_in(self, role: Role, domain: Domain) -> SshMachine:
-        endpoint = SshEndpoint(
-            "127.0.0.1", domain.spec.ssh_port, "root", self.client_key, self.images[role].host_key
-        )
+    def _give_up_forks(self, reason: str) -> None:
+        self._no_forks = reason
+        if self.site.config.hypervisor.fork:
+            warn(f"testbeds are booted, not forked: {reason}")
 
-        def still_there() -> None:
-            if not domain.is_running:
-                raise HypervisorError(f"{role}: the VM ended while booting\n{_console(domain)}")
+    def _take_place(self, stack: ExitStack) -> None:
+        stack.enter_context(slot(limit_for(self.site.config)))
 
-        with step(f"Boot the {role}", Spent.PROVISIONING):
-            try:
-                return SshMachine.connect(
-                    role.value,
-                    endpoint,
-                    Deadline.after(self.config.machines.boot_timeout_s),
-                    still_there,
-                )
-            except TimedOut as error:
-                raise TimedOut(
-                    f"{error.message}\n{_console(domain)}",
-                    hint="a slow machine needs a larger machines.boot_timeout_s",
-                ) from None
+    @property
+    def _store(self) -> Store:
+        return Store(cache_folder(), "snapshots")
 
-    def _environment(self, machines: Mapping[Role, Machine]) -> dict[str, str]:
-        release = machines[Role.INITIATOR].run(["uname", "-r"]).stdout.strip()
-        return {
-            "Pathproof": __version__,
-            **self.connection.versions,
-            "Acceleration": f"{self.accel.accel} ({self.accel.reason})",
-            "Guest image": self.config.machines.image,
-            "Guest kernel": release,
-            "Target": f"{self.config.target.kind}, {self.config.target.backstore}",
-            "Timeout profile": self.config.initiator.profile,
-            "Fabrics": ", ".join(f"{f.name} {f.subnet}" for f in self.topology.fabrics),
-        }
+    @cached_property
+    def _determinants(self) -> dict[str, Any]:
+        site = self.site
+        return determinants(site.config, site.images, site.accel.accel, site.connection.versions)
+
+    @property
+    def _key(self) -> str:
+        return key_of(self._determinants)
 
 
 @contextmanager
@@ -235,16 +192,19 @@ def provisioner(config: Config) -> Iterator[Provisioner]:
     with (
         claimed(config.name) as folder,
         connect(config.hypervisor.uri, folder.root, capabilities_cache=capabilities) as connection,
+        ExitStack() as held,
+        ExitStack() as images_held,
     ):
         with step(Stage.IMAGES, Spent.PROVISIONING):
             store = ImageStore(cache_folder(), config.machines.mirror)
-            images = store.ensure_all(definition)
+            images = images_held.enter_context(store.using(definition))
         with step("Choose the acceleration", Spent.PROVISIONING):
             kernel = images[Role.INITIATOR].kernel
             accel = choose(config.hypervisor.accel, cache=cache_folder(), kernel=kernel)
         if accel.warning:
             warn(accel.warning)
-        yield Provisioner(config, plan(config), folder, connection, images, store.client_key, accel)
+        site = Site(config, plan(config), folder, connection, images, store.client_key, accel)
+        yield Provisioner(site, held)
 
 
 def end_domains(folder: Folder) -> None:
@@ -257,36 +217,14 @@ def end_domains(folder: Folder) -> None:
         destroy_named(connection, manifest.domains)
 
 
-def _by_role(action: Callable[[Role], T]) -> dict[Role, T]:
-    roles = list(Role)
-    return dict(
-        zip(roles, side_by_side(*((lambda r=role: action(r)) for role in roles)), strict=True)
+def _about(config: Config) -> str:
+    return (
+        f"{config.name}: {config.target.kind} on {config.machines.image}, "
+        f"{len(config.fabrics)} fabrics, profile {config.initiator.profile}"
     )
 
 
-def _watch(testbed: Testbed) -> None:
-    """Tell both observers what their samples shall hold."""
-    for role in Role:
-        nics = tuple(testbed.nic(role, fabric) for fabric in testbed.fabrics())
-        if role is Role.INITIATOR:
-            disks = tuple(path.name for path in testbed.map.paths)
-            testbed.observer(role).watch(Watch(disks, testbed.initiator.wwid, nics))
-        else:
-            testbed.observer(role).watch(Watch(nics=nics))
-
-
-def _fill(testbed: Testbed) -> None:
-    """Write the area that read jobs verify; the first I/O of a testbed."""
-    with step(Stage.FIRST_IO, Spent.IO):
-        machine = testbed.machine(Role.INITIATOR)
-        with FioRun.started(machine, testbed.initiator.device, [testbed.layout.fill()]) as run:
-            result = run.finish(_FILL_TIMEOUT_S)
-    attach("fio report of the first I/O", result.report_text, "application/json")
-    result.require_clean()
-
-
-def _console(domain: Domain) -> str:
-    tail = domain.console_tail()
-    return "the end of its console:\n" + "\n".join(
-        f"  {line}" for line in tail.splitlines() or ["(nothing; only errors are written there)"]
-    )
+def _first_line(error: BaseException) -> str:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return next(iter(str(error).splitlines()), type(error).__name__)

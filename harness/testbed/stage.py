@@ -6,11 +6,19 @@ from enum import StrEnum
 
 
 class Stage(StrEnum):
-    """In the order in which they happen; ALL begins with START and ends after FIRST_IO."""
+    """What takes time, in the order in which it happens. ALL spans everything after IMAGES.
+
+    A cold testbed takes START to FIRST_IO and what follows; making a golden snapshot, which
+    happens once, is GOLDEN: a cold testbed, then SAVE. A fork takes RESTORE and WAKE.
+    """
 
     IMAGES = "Images"
     ALL = "Provision the testbed"
+    GOLDEN = "Make a golden snapshot"
     START = "Start both machines"
     BOOT = "Wait until both answer SSH"
     CONFIGURE = "Configure both machines"
     FIRST_IO = "First verified I/O"
+    SAVE = "Save both machines"
+    RESTORE = "Restore both machines"
+    WAKE = "Wake both machines"

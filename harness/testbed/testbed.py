@@ -22,11 +22,13 @@ from harness.target import Target
 from harness.testbed.io import IoSession
 from harness.testbed.layout import Layout
 from harness.topology import Role, Topology
+from harness.units import KIB
 from harness.workload import Job
 
 # Reconnecting takes open-iscsi 2 to 4 s plus a login, then multipathd looks once per polling
 # interval; under stock settings that is 20 s, and nothing here is ever judged by it.
 _PATHS_TIMEOUT_S = 120.0
+_PROOF_SIZE = 512 * KIB
 
 
 @dataclass(frozen=True)
@@ -76,9 +78,11 @@ class Testbed:
         self,
         config: Config,
         topology: Topology,
+        *,
         guests: Mapping[Role, Guest],
         target: Target,
         initiator: Initiator,
+        paths: Sequence[Path],
         environment: Mapping[str, str],
     ) -> None:
         self.config = config
@@ -90,7 +94,7 @@ class Testbed:
         self.broken: str | None = None
         self._guests = guests
         self._io: IoSession | None = None
-        self.map = MapView(self.observer(Role.INITIATOR), initiator.device, initiator.paths())
+        self.map = MapView(self.observer(Role.INITIATOR), initiator.device, paths)
 
     def machine(self, role: Role) -> Machine:
         return self._guests[role].machine
@@ -186,15 +190,8 @@ class Testbed:
 
         Raises InitiatorError if they don't, which means different disks behind one WWID.
         """
+        names = [path.name for path in self.map.paths]
         with step("Read over each path", Spent.IO):
-            # By way of a file: a pipe would hide that dd failed.
-            reads = [
-                f"dd if=/dev/{path.name} of=/run/pathproof.read bs=64k count=8 iflag=direct "
-                "status=none && sha256sum </run/pathproof.read"
-                for path in self.map.paths
-            ]
-            sums = (
-                self.machine(Role.INITIATOR).sh("\n".join(reads)).stdout.split("\n")[: len(reads)]
-            )
-        if len(set(sums)) != 1:
-            raise InitiatorError(f"the paths {self.map.paths} read different data: {sums}")
+            digests = self.observer(Role.INITIATOR).read_directly(names, _PROOF_SIZE)
+        if len(set(digests.values())) != 1:
+            raise InitiatorError(f"the paths {', '.join(names)} read different data")

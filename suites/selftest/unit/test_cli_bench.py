@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from harness.cli import bench
-from harness.cli.bench import Stopwatch, times
+from harness.cli.bench import Stopwatch, cold_times, times
 from harness.steps import listening, step
-from harness.testbed import provision
+from harness.testbed import boot, fork, provision
 from harness.testbed.stage import Stage
 
 
@@ -41,18 +40,18 @@ def seen(*, built: bool) -> tuple[Stopwatch, float]:
 def test_every_second_is_in_one_stage() -> None:
     """The stages add up to the whole, without the images."""
     watch, began = seen(built=False)
-    measured = times(watch, began, "tcg")
-    parts = (measured.prepare_s, measured.boot_s, measured.configuration_s, measured.first_io_s)
+    measured = cold_times(watch, began)
+    parts = (measured.boot_s, measured.configuration_s, measured.first_io_s)
     assert measured.cold_s == pytest.approx(sum(parts), abs=0.002)
     assert measured.image_cached
-    for seconds in parts[1:]:
+    for seconds in parts:
         assert seconds >= 0.02
 
 
 def test_building_images_is_not_part_of_a_cold_start() -> None:
     """It is told on its own, and that it was a build."""
     watch, began = seen(built=True)
-    measured = times(watch, began - 1.0, "tcg")
+    measured = cold_times(watch, began - 1.0)
     assert not measured.image_cached
     assert measured.image_s >= 0.01
     assert 1.0 <= measured.prepare_s < 1.0 + measured.image_s
@@ -60,13 +59,35 @@ def test_building_images_is_not_part_of_a_cold_start() -> None:
 
 def test_provisioning_names_its_steps_after_the_stages() -> None:
     """A stage that no step is named after would never be measured."""
-    source = Path(provision.__file__).read_text()
+    sources = [str(module.__file__) for module in (boot, fork, provision)]
+    source = "".join(Path(file).read_text() for file in sources)
     for stage in Stage:
         assert f"step(Stage.{stage.name}," in source
 
 
+def test_forks_are_compared_by_their_median() -> None:
+    """One slow fork does not decide."""
+    watch, began = seen(built=False)
+    cold = cold_times(watch, began)
+    measured = times(cold, 30.0, [cold.cold_s / 10, cold.cold_s / 10, 5.0], "tcg")
+    assert measured.times_as_fast == pytest.approx(10, abs=0.1)
+    assert measured.fork_s[-1] == 5.0
+
+
 def test_the_table_has_a_line_for_each_figure() -> None:
     watch, began = seen(built=False)
-    measured = times(watch, began, "kvm")
-    rows = bench._rows(replace(measured, boot_s=12.34))
-    assert ("boot", "   12.3 s", "both machines until they answer SSH, under kvm") in rows
+    measured = times(cold_times(watch, began), 30.0, [2.0, 2.5, 4.0], "kvm")
+    rows = {name: (seconds, what) for name, seconds, what in bench._rows(measured)}
+    assert rows["boot"][1] == "both machines until they answer SSH, under kvm"
+    assert rows["snapshot"][0] == "   30.0 s"
+    assert rows["fork"] == (
+        "    2.5 s",
+        f"median of 3 (2.0 to 4.0 s): {measured.times_as_fast} times as fast",
+    )
+
+
+def test_without_forks_the_table_tells_of_none() -> None:
+    watch, began = seen(built=False)
+    measured = times(cold_times(watch, began), 0.0, [], "kvm")
+    assert measured.fork_median_s is None
+    assert {"snapshot", "fork"}.isdisjoint(name for name, *_ in bench._rows(measured))

@@ -13,14 +13,18 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import harness
-from harness.errors import HypervisorError
+from harness.errors import HypervisorError, TimedOut
+from harness.hypervisor import sweep as sweeping
 from harness.hypervisor.connection import EMBEDDED, LONGEST_ROOT, connect
 from harness.hypervisor.domain import _names_a_taken_port
 from harness.hypervisor.sweep import sweep
@@ -88,6 +92,17 @@ KILLED = """
 with lease_ports(3) as ports, connected() as connection:
     print(json.dumps(start(connection, spec("left-behind", ports), paused=True).pid), flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+OWNED = """
+with lease_ports(3) as ports, connected() as connection:
+    print(start(connection, spec("owned", ports), paused=True).pid, flush=True)
+    sys.stdin.read()
+"""
+
+LEARNING = """
+with connected() as connection:
+    connection.libvirt.getDomainCapabilities()
 """
 
 
@@ -164,6 +179,69 @@ def test_a_guest_left_behind_by_a_killed_run_is_swept_away(root: Path, capabilit
     finally:
         if is_alive(pid):
             os.kill(pid, signal.SIGKILL)
+
+
+def qemus_below(root: Path) -> list[int]:
+    """The processes of QEMU whose command lines name the folder."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            program, _, arguments = (process / "cmdline").read_bytes().partition(b"\0")
+            if b"qemu" in program and os.fsencode(root) in arguments:
+                found.append(int(process.name))
+    return found
+
+
+def test_a_qemu_that_libvirt_keeps_no_record_of_is_swept_away(root: Path, tmp_path: Path) -> None:
+    """It is asked what it can do, and would wait for ever for more questions."""
+    argv = [sys.executable, "-c", PROLOGUE + LEARNING, str(root), str(tmp_path)]
+    with subprocess.Popen(argv, cwd=Path(harness.__file__).parent.parent) as learning:
+        while not list(root.glob("lib/qemu/qmp-*/qmp.pid")):
+            assert learning.poll() is None
+            time.sleep(0.01)
+        learning.kill()
+    assert qemus_below(root)
+    assert all(name.startswith("process ") for name in sweep(root))
+    assert qemus_below(root) == []
+
+
+def test_a_guest_whose_status_is_damaged_is_swept_away(root: Path, capabilities: Path) -> None:
+    pid = tell(KILLED, root, capabilities, status=-signal.SIGKILL)
+    (root / "run/qemu/left-behind.xml").write_text("<domstatus")
+    assert sweep(root) == (f"process {pid}",)
+    assert not is_alive(pid)
+
+
+def test_others_that_name_the_root_are_left_alone(root: Path) -> None:
+    (root / "log").write_text("")
+    with subprocess.Popen(["tail", "-f", root / "log"]) as reader:
+        assert sweep(root) == ()
+        assert reader.poll() is None
+        reader.kill()
+
+
+def test_a_root_is_swept_once_its_owner_has_ended(
+    root: Path, capabilities: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two stories: one that goes on, and one that dies while it is waited for."""
+    argv = [sys.executable, "-c", PROLOGUE + OWNED, str(root), str(capabilities)]
+    with subprocess.Popen(
+        argv,
+        cwd=Path(harness.__file__).parent.parent,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as owner:
+        assert owner.stdout is not None
+        pid = int(owner.stdout.readline())
+        with monkeypatch.context() as patient:
+            patient.setattr(sweeping, "_OWNER_TIMEOUT_S", 0.1)
+            with pytest.raises(TimedOut, match=f"process {owner.pid} has it open"):
+                sweep(root)
+        assert is_alive(pid)
+        threading.Timer(0.3, owner.kill).start()
+        assert sweep(root) == ("owned",)
+    assert not is_alive(pid)
 
 
 def test_a_root_too_deep_for_sockets_is_refused_before_libvirt_sees_it(tmp_path: Path) -> None:

@@ -1,0 +1,86 @@
+"""A testbed from nothing: boot, configure, log in, assemble, write."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+
+from harness.hypervisor.disk import create_disk, create_overlay
+from harness.hypervisor.domain import start
+from harness.machine import Machine
+from harness.observe import observing
+from harness.steps import Spent, attach, step
+from harness.target.base import DATA_DISK_SERIAL
+from harness.testbed.domains import SYSTEM_DISK_SERIAL
+from harness.testbed.golden import disk_file
+from harness.testbed.network import configure_fabrics
+from harness.testbed.site import Disks, Site, by_role
+from harness.testbed.stage import Stage
+from harness.testbed.testbed import Guest, Testbed
+from harness.topology import Role
+from harness.workload import FioRun
+
+_FILL_TIMEOUT_S = 300.0
+
+
+def boot(site: Site, power: ExitStack, links: ExitStack, disks: Path) -> Testbed:
+    """A testbed booted cold, its disks in the folder `disks`, verified by I/O on every path.
+
+    `links` ends our connections to the machines, `power` the machines; in that order.
+    """
+    with step(Stage.START, Spent.PROVISIONING):
+        domains = site.power_on(
+            power, _make_disks(site, disks), lambda spec, _: start(site.connection, spec)
+        )
+
+    def log_in(role: Role) -> Machine:
+        with step(f"Boot the {role}", Spent.PROVISIONING):
+            machine = site.log_in(role, domains[role])
+        links.callback(machine.close)
+        return machine
+
+    with step(Stage.BOOT, Spent.PROVISIONING):
+        machines = by_role(log_in)
+    target = site.target(machines)
+    initiator = site.initiator(machines, target)
+    configure = {Role.TARGET: target.configure, Role.INITIATOR: initiator.configure}
+
+    def prepare(role: Role) -> Guest:
+        nics = configure_fabrics(machines[role], role, site.topology)
+        configure[role]()
+        observer = links.enter_context(observing(machines[role]))
+        return Guest(machines[role], observer, domains[role], nics)
+
+    with step(Stage.CONFIGURE, Spent.CONFIGURATION):
+        guests = by_role(prepare)
+    initiator.log_in()
+    initiator.wait_for_map()
+    kernel = machines[Role.INITIATOR].run(["uname", "-r"]).stdout.strip()
+    paths = initiator.paths()
+    testbed = site.assembled(guests, target, initiator, paths, site.describe(kernel))
+    _fill(testbed)
+    testbed.prove_paths()
+    return testbed
+
+
+def _make_disks(site: Site, folder: Path) -> Disks:
+    """A system disk for each machine, and the target's LUN."""
+    disks = {}
+    for role in Role:
+        system = disk_file(folder, role, SYSTEM_DISK_SERIAL)
+        create_overlay(system, site.images[role].disk, "raw")
+        disks[role] = [system]
+    lun = disk_file(folder, Role.TARGET, DATA_DISK_SERIAL)
+    create_disk(lun, site.topology.lun.size)
+    disks[Role.TARGET].append(lun)
+    return disks
+
+
+def _fill(testbed: Testbed) -> None:
+    """Write the area that read jobs verify; the first I/O of a testbed."""
+    with step(Stage.FIRST_IO, Spent.IO):
+        machine = testbed.machine(Role.INITIATOR)
+        with FioRun.started(machine, testbed.initiator.device, [testbed.layout.fill()]) as run:
+            result = run.finish(_FILL_TIMEOUT_S)
+    attach("fio report of the first I/O", result.report_text, "application/json")
+    result.require_clean()

@@ -1,0 +1,90 @@
+"""A testbed copied from a golden snapshot: its sessions and its map are alive when it starts."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from harness.errors import HypervisorError
+from harness.hypervisor.disk import create_overlay
+from harness.hypervisor.domain import restore
+from harness.observe import leave_resident, observing
+from harness.steps import Spent, step
+from harness.testbed.boot import boot
+from harness.testbed.domains import serials
+from harness.testbed.golden import Golden, disk_file, memory_file, seal
+from harness.testbed.site import Disks, Site, by_role
+from harness.testbed.stage import Stage
+from harness.testbed.testbed import Guest, Testbed
+from harness.topology import Role
+
+
+class CannotSave(HypervisorError):
+    """The hypervisor runs machines and does not save them."""
+
+
+def make_golden(site: Site, folder: Path, determined_by: dict[str, Any]) -> None:
+    """Boot a testbed and save it into `folder`, both machines and their disks at one instant."""
+    with step(Stage.GOLDEN, Spent.PROVISIONING), ExitStack() as power:
+        with ExitStack() as links:
+            testbed = boot(site, power, links, folder)
+            by_role(lambda role: leave_resident(testbed.machine(role)))
+        with step(Stage.SAVE, Spent.PROVISIONING):
+            try:
+                for role in Role:
+                    testbed.domain(role).pause()
+                by_role(lambda role: testbed.domain(role).save(memory_file(folder, role)))
+            except (HypervisorError, ExceptionGroup) as error:
+                raise CannotSave(str(error)) from error
+        nics = {
+            role: {fabric: testbed.nic(role, fabric) for fabric in testbed.fabrics()}
+            for role in Role
+        }
+        seal(folder, determined_by, nics, testbed.map.paths, testbed.environment)
+
+
+def fork(site: Site, golden: Golden, stack: ExitStack) -> Testbed:
+    """A testbed as `golden` has it, with disks, ports, time and randomness of its own.
+
+    Verified by I/O on every path. It ends with `stack`.
+    """
+    golden.require_untouched()
+    with step(Stage.RESTORE, Spent.PROVISIONING):
+        domains = site.power_on(
+            stack,
+            _overlays(site, golden),
+            lambda spec, role: restore(site.connection, spec, memory_file(golden.folder, role)),
+        )
+        for role in Role:  # the target first: the initiator may be waiting for its answer
+            domains[role].resume()
+
+    def reach(role: Role) -> Guest:
+        machine = site.log_in(role, domains[role])
+        stack.callback(machine.close)
+        observer = stack.enter_context(observing(machine, resident=True))
+        observer.wake()
+        return Guest(machine, observer, domains[role], golden.nics[role])
+
+    with step(Stage.WAKE, Spent.PROVISIONING):
+        guests = by_role(reach)
+    machines = {role: guest.machine for role, guest in guests.items()}
+    target = site.target(machines)
+    environment = dict(golden.environment) | {"Testbeds": f"forked from {golden.folder.name}"}
+    initiator = site.initiator(machines, target)
+    testbed = site.assembled(guests, target, initiator, golden.paths, environment)
+    testbed.prove_paths()
+    testbed.map.wait_for_paths(active=len(site.topology.fabrics))
+    return testbed
+
+
+def _overlays(site: Site, golden: Golden) -> Disks:
+    """Disks that read through to the snapshot's, in the order of the saved machines."""
+    disks: dict[Role, list[Path]] = {}
+    for role in Role:
+        disks[role] = []
+        for serial in serials(role):
+            overlay = disk_file(site.folder.path, role, serial)
+            create_overlay(overlay, disk_file(golden.folder, role, serial), "qcow2")
+            disks[role].append(overlay)
+    return disks

@@ -1,0 +1,229 @@
+"""What one process has to run testbeds with, and how it starts and reaches their machines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+from harness import __version__
+from harness.concurrency import side_by_side
+from harness.config import Config
+from harness.deadline import Deadline
+from harness.errors import HypervisorError, TimedOut
+from harness.hypervisor.accel import Choice
+from harness.hypervisor.connection import Connection
+from harness.hypervisor.domain import Domain, PortTaken, destroy_named
+from harness.hypervisor.domain_xml import DomainSpec
+from harness.hypervisor.image import BuiltImage
+from harness.hypervisor.ports import lease_ports
+from harness.initiator import Initiator
+from harness.initiator.initiator import Path as LunPath
+from harness.machine import Machine, SshEndpoint, SshMachine
+from harness.observe import Watch
+from harness.target import Target, target_for
+from harness.testbed.domains import domain_name, domain_spec, ports_needed, wire
+from harness.testbed.folder import Address, Folder, Manifest
+from harness.testbed.testbed import Guest, Testbed
+from harness.topology import Role, Topology
+
+_PORT_TRIES = 5
+
+Disks = Mapping[Role, Sequence[Path]]
+
+T = TypeVar("T")
+
+
+@dataclass
+class Site:
+    """One folder and one connection to libvirt, for one testbed after another.
+
+    The embedded libvirt gives a process one root for life, so the connection outlives a
+    testbed; its machines have the same names in every testbed, so there is one at a time.
+    """
+
+    config: Config
+    topology: Topology
+    folder: Folder
+    connection: Connection
+    images: Mapping[Role, BuiltImage]
+    client_key: Path
+    accel: Choice
+    kept: bool = False
+
+    def keep(self) -> None:
+        """Leave the machines running when this process ends; `pathproof down` removes them."""
+        manifest = self.folder.manifest()
+        if manifest is not None:
+            self.folder.write(replace(manifest, kept=True))
+            self.kept = True
+
+    def power_on(
+        self, stack: ExitStack, disks: Disks, begin: Callable[[DomainSpec, Role], Domain]
+    ) -> dict[Role, Domain]:
+        """Have `begin` start each machine, on other ports if somebody else was faster.
+
+        The machines end with `stack`, unless they are kept.
+        """
+        for attempt in range(_PORT_TRIES):
+            ports = stack.enter_context(lease_ports(ports_needed(self.topology)))
+            try:
+                return self._start(self._specs(disks, ports), begin, stack)
+            except* PortTaken:
+                if attempt == _PORT_TRIES - 1:
+                    raise
+        raise AssertionError("unreachable")
+
+    def _start(
+        self,
+        specs: Mapping[Role, DomainSpec],
+        begin: Callable[[DomainSpec, Role], Domain],
+        stack: ExitStack,
+    ) -> dict[Role, Domain]:
+        domains: dict[Role, Domain] = {}
+
+        def start(role: Role) -> None:
+            domains[role] = begin(specs[role], role)
+
+        with ExitStack() as started:
+            # Their names are written down before they run: whoever finds them must know them.
+            self._write_manifest(specs)
+            started.callback(self._power_off, domains, [s.name for s in specs.values()])
+            by_role(start)
+            stack.enter_context(started.pop_all())
+        return domains
+
+    def _power_off(self, domains: Mapping[Role, Domain], names: Sequence[str]) -> None:
+        if self.kept:
+            return
+        try:
+            side_by_side(*(domain.destroy for domain in domains.values()))
+        finally:
+            # An interrupt while libvirt starts a machine is heard once it runs, before it is
+            # among `domains`.
+            destroy_named(self.connection, names)
+
+    def _write_manifest(self, specs: Mapping[Role, DomainSpec]) -> None:
+        self.folder.write(
+            Manifest(
+                name=self.config.name,
+                uri=self.config.hypervisor.uri,
+                kept=self.kept,
+                domains=tuple(spec.name for spec in specs.values()),
+                fabrics={
+                    f.name: f"{f.portal.address} - {f.initiator}" for f in self.topology.fabrics
+                },
+                memory=sum(spec.memory_bytes for spec in specs.values()),
+                machines={
+                    role.value: Address(
+                        spec.ssh_port, str(self.client_key), self.images[role].host_key
+                    )
+                    for role, spec in specs.items()
+                },
+            )
+        )
+
+    def _specs(self, disks: Disks, ports: Sequence[int]) -> dict[Role, DomainSpec]:
+        wiring = wire(self.topology, ports)
+        return {
+            role: domain_spec(
+                self.config,
+                self.topology,
+                role,
+                name=domain_name(self.folder.name, role, alone=self.connection.is_embedded),
+                accel=self.accel.accel,
+                image=self.images[role],
+                disks=disks[role],
+                wiring=wiring,
+                console_log=self.folder.path / f"{role}-console.log",
+            )
+            for role in Role
+        }
+
+    def log_in(self, role: Role, domain: Domain) -> SshMachine:
+        """Wait until a machine answers SSH. Raises TimedOut with the end of its console."""
+        endpoint = SshEndpoint(
+            "127.0.0.1", domain.spec.ssh_port, "root", self.client_key, self.images[role].host_key
+        )
+
+        def still_there() -> None:
+            if not domain.is_running:
+                raise HypervisorError(f"{role}: the VM ended while booting\n{_console(domain)}")
+
+        try:
+            return SshMachine.connect(
+                role.value,
+                endpoint,
+                Deadline.after(self.config.machines.boot_timeout_s),
+                still_there,
+            )
+        except TimedOut as error:
+            raise TimedOut(
+                f"{error.message}\n{_console(domain)}",
+                hint="a slow machine needs a larger machines.boot_timeout_s",
+            ) from None
+
+    def target(self, machines: Mapping[Role, Machine]) -> Target:
+        """The driver of the configured target."""
+        return target_for(self.config.target, machines[Role.TARGET], self.topology)
+
+    def initiator(self, machines: Mapping[Role, Machine], target: Target) -> Initiator:
+        """The driver of the initiator, for the target's LUN."""
+        return Initiator(machines[Role.INITIATOR], self.topology, self.config.profile, target.wwid)
+
+    def assembled(
+        self,
+        guests: Mapping[Role, Guest],
+        target: Target,
+        initiator: Initiator,
+        paths: Sequence[LunPath],
+        environment: Mapping[str, str],
+    ) -> Testbed:
+        """The testbed of machines whose map is there, watched from now on."""
+        testbed = Testbed(
+            self.config,
+            self.topology,
+            guests=guests,
+            target=target,
+            initiator=initiator,
+            paths=paths,
+            environment=environment,
+        )
+        for role in Role:
+            nics = tuple(testbed.nic(role, fabric) for fabric in testbed.fabrics())
+            watch = Watch(nics=nics)
+            if role is Role.INITIATOR:
+                disks = tuple(path.name for path in testbed.map.paths)
+                watch = Watch(disks, testbed.initiator.wwid, nics)
+            testbed.observer(role).watch(watch)
+        return testbed
+
+    def describe(self, kernel: str) -> dict[str, str]:
+        """What the tests run on, for the report; `kernel` is the guests'."""
+        return {
+            "Pathproof": __version__,
+            **self.connection.versions,
+            "Acceleration": f"{self.accel.accel} ({self.accel.reason})",
+            "Guest image": self.config.machines.image,
+            "Guest kernel": kernel,
+            "Target": f"{self.config.target.kind}, {self.config.target.backstore}",
+            "Timeout profile": self.config.initiator.profile,
+            "Fabrics": ", ".join(f"{f.name} {f.subnet}" for f in self.topology.fabrics),
+        }
+
+
+def by_role(action: Callable[[Role], T]) -> dict[Role, T]:
+    """`action` for both roles, side by side."""
+    roles = list(Role)
+    return dict(
+        zip(roles, side_by_side(*((lambda r=role: action(r)) for role in roles)), strict=True)
+    )
+
+
+def _console(domain: Domain) -> str:
+    tail = domain.console_tail()
+    return "the end of its console:\n" + "\n".join(
+        f"  {line}" for line in tail.splitlines() or ["(nothing; only errors are written there)"]
+    )

@@ -1,0 +1,81 @@
+"""How many testbeds this machine runs at once, whoever asks for them.
+
+    PATHPROOF_STATE/.slots/N      flock'd by the process whose testbed takes this place
+
+The kernel frees a place when its process dies.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.config import Config
+from harness.deadline import Deadline, poll
+from harness.steps import Spent, progress, step
+from harness.testbed.folder import SLOTS, base
+from harness.topology import Role
+from harness.units import MIB, format_size
+
+# QEMU's own beside the guest's memory; 60 to 90 MiB were seen under emulation.
+_OVERHEAD = 128 * MIB
+_SHARE = 0.8  # of the memory; the rest is for the host
+_PATIENCE_S = 24 * 3600.0
+
+
+@dataclass(frozen=True)
+class Limit:
+    """At most so many testbeds at once, and why."""
+
+    testbeds: int
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.testbeds} at once ({self.reason})"
+
+
+def limit_for(config: Config) -> Limit:
+    """The limit of this machine: as configured, or one testbed a core as far as memory goes."""
+    if config.hypervisor.testbeds != "auto":
+        return Limit(config.hypervisor.testbeds, "hypervisor.testbeds")
+    cores = len(os.sched_getaffinity(0))
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    fit = int(_SHARE * memory / (len(Role) * (config.machines.memory + _OVERHEAD)))
+    reason = f"{cores} cores; {format_size(memory)} of memory are enough for {fit}"
+    return Limit(max(1, min(cores, fit)), reason)
+
+
+@contextmanager
+def slot(limit: Limit) -> Iterator[None]:
+    """Wait until one of the places is free, and hold it for the length of the block."""
+    folder = base() / SLOTS
+    folder.mkdir(mode=0o700, exist_ok=True)
+    with ExitStack() as held:
+        if not _taken(folder, limit, held):
+            with step("Wait for a place for one more testbed", Spent.WAITING):
+                progress(f"{limit} are running")
+                poll(
+                    lambda: _taken(folder, limit, held),
+                    what="a place for one more testbed",
+                    deadline=Deadline.after(_PATIENCE_S),
+                    every_s=0.1,
+                )
+        yield
+
+
+def _taken(folder: Path, limit: Limit, held: ExitStack) -> bool:
+    """Whether one of the places is ours now."""
+    for number in range(limit.testbeds):
+        with ExitStack() as attempt:
+            lock = attempt.enter_context((folder / str(number)).open("ab"))
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            held.enter_context(attempt.pop_all())
+            return True
+    return False

@@ -1,0 +1,85 @@
+"""How many testbeds run at once."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from harness.config import Config
+from harness.testbed.folder import all_folders
+from harness.testbed.slots import Limit, limit_for, slot
+
+TWO = Limit(2, "for a test")
+
+
+@pytest.fixture(autouse=True)
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATHPROOF_STATE", str(tmp_path))
+
+
+def test_there_is_no_more_room_than_allowed() -> None:
+    """The third waits until one of the others is done."""
+    entered = threading.Event()
+
+    def third() -> None:
+        with slot(TWO):
+            entered.set()
+
+    waiting = threading.Thread(target=third)
+    with slot(TWO):
+        with slot(TWO):
+            waiting.start()
+            assert not entered.wait(0.4)
+        assert entered.wait(5)
+        waiting.join()
+
+
+def test_a_killed_process_frees_its_place() -> None:
+    """The kernel does: nobody else could."""
+    program = (
+        "import sys, time\n"
+        "from harness.testbed.slots import Limit, slot\n"
+        "with slot(Limit(1, 'test')):\n"
+        "    print('held', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        holder.kill()
+    began = time.monotonic()
+    with slot(Limit(1, "for a test")):
+        assert time.monotonic() - began < 5
+
+
+def test_places_are_not_taken_for_testbeds() -> None:
+    with slot(TWO):
+        assert all_folders() == []
+
+
+def test_the_limit_follows_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The smaller of what cores and memory allow, and never none."""
+    config = Config()
+    pages = {"SC_PHYS_PAGES": 24 << 18, "SC_PAGE_SIZE": 4096}
+    monkeypatch.setattr("os.sysconf", pages.__getitem__)
+    with ExitStack() as cores:
+        for count, expected in ((2, 2), (64, 10)):
+            cores.enter_context(pytest.MonkeyPatch.context()).setattr(
+                "os.sched_getaffinity", lambda _, n=count: set(range(n))
+            )
+            assert limit_for(config).testbeds == expected
+        pages["SC_PHYS_PAGES"] = 1 << 18
+        assert limit_for(config).testbeds == 1
+
+
+def test_the_limit_can_be_given() -> None:
+    config = Config.model_validate({"hypervisor": {"testbeds": 8}})
+    assert limit_for(config) == Limit(8, "hypervisor.testbeds")
+    assert str(limit_for(config)) == "8 at once (hypervisor.testbeds)"
