@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from harness import __version__
-from harness.cli import bench, config, doctor, images, ssh, testbeds
+from harness.cli import bench, cache, config, doctor, images, ssh, testbeds
 from harness.cli.ending import Ended, ending_politely
 from harness.errors import HarnessError
 
@@ -95,6 +95,8 @@ app.command("up")(testbeds.up)
 app.command("ps")(testbeds.ps)
 app.command("ssh", context_settings={"allow_interspersed_args": False})(ssh.ssh)
 app.command("down")(testbeds.down)
+app.command("reap")(testbeds.reap)
 app.command("config")(config.config)
 app.add_typer(images.app, name="images")
+app.add_typer(cache.app, name="cache")
 app.add_typer(bench.app, name="bench")

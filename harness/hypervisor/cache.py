@@ -85,15 +85,14 @@ class Store:
     ) -> Iterator[Path | None]:
         """An empty folder that becomes the entry when the block ends, or is removed if it fails.
 
-        None if the entry is there and `whole` once nobody else makes or uses it; one that is
-        not whole is replaced, and entries that need it are removed. While this waits, it calls
-        `pause` with seconds to sleep; what that raises ends the waiting. Raises ConfigError if
-        the cache is unusable.
+        None if the entry is there and `whole` once nobody else makes it; one that is not whole
+        is replaced once nobody uses it, and entries that need it are removed. While this waits,
+        it calls `pause` with seconds to sleep; what that raises ends the waiting. Raises
+        ConfigError if the cache is unusable.
         """
         path = self.path(key)
         with self._lock_file(key) as lock:
-            self._wait_for(lock, key, fcntl.LOCK_EX, pause)
-            if whole(path):
+            if not self._to_be_made(lock, key, whole, pause):
                 yield None
                 return
             self.remove_drafts(own=key)
@@ -156,13 +155,32 @@ class Store:
         private_folder(self.base)
         return private_folder(self.base.joinpath(*names))
 
+    def _to_be_made(
+        self, lock: BinaryIO, key: str, whole: Callable[[Path], object], pause: Pause
+    ) -> bool:
+        """Whether the lock is ours alone and the entry not whole.
+
+        Those who wait must see that it is whole while the one who made it goes on using it.
+        """
+        path = self.path(key)
+        for attempt in itertools.count():
+            if _taken(lock, fcntl.LOCK_SH) and whole(path):
+                return False
+            if _taken(lock, fcntl.LOCK_EX):
+                return not whole(path)
+            self._wait(attempt, key, pause)
+        raise AssertionError("unreachable")
+
     def _wait_for(self, lock: BinaryIO, key: str, mode: int, pause: Pause) -> None:
         for attempt in itertools.count():
             if _taken(lock, mode):
                 return
-            if attempt == 1:  # a mere look at the lock is over by then
-                progress(f"another process makes or uses {self.kind}/{key}; waiting for it")
-            pause(_POLL_S)
+            self._wait(attempt, key, pause)
+
+    def _wait(self, attempt: int, key: str, pause: Pause) -> None:
+        if attempt == 1:  # a mere look at the lock is over by then
+            progress(f"another process makes or uses {self.kind}/{key}; waiting for it")
+        pause(_POLL_S)
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,6 @@ from typing import Any
 from urllib.parse import quote
 
 from harness.errors import HypervisorError
-from harness.hypervisor import orphans
 from harness.steps import step
 
 EMBEDDED = "embedded"
@@ -154,7 +153,6 @@ def _open_embedded(root: Path, capabilities_cache: Path | None) -> Any:
     if capabilities_cache is not None:
         _copy_newer(capabilities_cache, root / _CAPABILITIES)
     _embedded_root = root
-    orphans.adopt()
     try:
         return libvirt.open(_embedded_uri(root))
     except libvirt.libvirtError as error:

@@ -164,7 +164,7 @@ def start(connection: Connection, spec: DomainSpec, *, paused: bool = False) -> 
     with step(f"Start {spec.name}", Spent.PROVISIONING):
         flags = libvirt.VIR_DOMAIN_START_PAUSED if paused else libvirt.VIR_DOMAIN_NONE
         try:
-            with orphans.expected(_pid_file(connection, spec)):
+            with orphans.adopted(_pid_file(connection, spec)):
                 handle = connection.libvirt.createXML(render(spec), flags)
         except libvirt.libvirtError as error:
             raise _failure(connection, spec, "start it", error) from error
@@ -182,7 +182,10 @@ def restore(connection: Connection, spec: DomainSpec, file: Path) -> Domain:
 
     with step(f"Restore {spec.name}", Spent.PROVISIONING):
         try:
-            connection.libvirt.restoreFlags(str(file), render(spec), libvirt.VIR_DOMAIN_SAVE_PAUSED)
+            with orphans.adopted(_pid_file(connection, spec)):
+                connection.libvirt.restoreFlags(
+                    str(file), render(spec), libvirt.VIR_DOMAIN_SAVE_PAUSED
+                )
             handle = connection.libvirt.lookupByName(spec.name)
         except libvirt.libvirtError as error:
             raise _failure(connection, spec, "restore it", error) from error

@@ -1,9 +1,9 @@
 """Be a parent to QEMU, which leaves its own behind when it goes into the background.
 
-The kernel gives orphans to process 1, and a guest counts as alive until that has waited for
-it. In a container process 1 is often a program that looks once in a second or two, or never:
-then libvirt took 1.4 s to end a guest, and 0.2 s with this. Source: prctl(2),
-PR_SET_CHILD_SUBREAPER.
+The kernel gives orphans to process 1, and libvirt counts a guest, or a QEMU that it only asks
+what it can do, as alive until that has waited for it. In a container process 1 is often a
+program that looks once in a second or two, or never: then libvirt took 1.4 s to end a guest,
+and 0.2 s with this. Source: prctl(2), PR_SET_CHILD_SUBREAPER; proc(5), task/TID/children.
 """
 
 from __future__ import annotations
@@ -17,35 +17,55 @@ from pathlib import Path
 
 _PR_SET_CHILD_SUBREAPER = 36  # include/uapi/linux/prctl.h
 _LOOK_INTERVAL_S = 0.02
+_QEMU = "qemu-system"
 
-
-def adopt() -> None:
-    """From now on this process inherits the orphans among its descendants."""
-    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+_lock = threading.Lock()
+_adopting = 0
 
 
 @contextmanager
-def expected(pid_file: Path) -> Iterator[None]:
-    """Take note of the end of the orphan that writes `pid_file` in this block, whenever it comes.
+def adopted(pid_file: Path) -> Iterator[None]:
+    """Inherit the QEMUs that are orphaned in this block, and wait for the end of each.
 
-    Also if that is within the block: libvirt waits there for a guest that failed to start.
+    Of those that end within the block, also if they were never to run a guest, and of the
+    one that writes its number into `pid_file`, whenever it ends.
     """
     begun = threading.Event()
     name = f"wait for {pid_file.name}"
+    _adopt(+1)
     threading.Thread(target=_wait, args=(pid_file, begun), name=name, daemon=True).start()
     try:
         yield
     finally:
+        _adopt(-1)
         begun.set()
 
 
+def _adopt(change: int) -> None:
+    """Whatever else this process starts must not become ours, or nobody would wait for it."""
+    global _adopting  # noqa: PLW0603  # it is a property of the process
+    with _lock:
+        _adopting += change
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, int(_adopting > 0), 0, 0, 0)
+
+
 def _wait(pid_file: Path, begun: threading.Event) -> None:
-    while True:
-        last_look = begun.is_set()
-        # It is not ours before the process that started it has ended.
-        with suppress(OSError, ValueError):
-            os.waitpid(int(pid_file.read_text()), 0)
-            return
-        if last_look:
-            return
-        begun.wait(_LOOK_INTERVAL_S)
+    while not begun.wait(_LOOK_INTERVAL_S):
+        for pid in _children():
+            if _is_qemu(pid):
+                with suppress(ChildProcessError):
+                    os.waitpid(pid, os.WNOHANG)
+    with suppress(OSError, ValueError):  # it never was, or it went to another parent
+        os.waitpid(int(pid_file.read_text()), 0)
+
+
+def _children() -> Iterator[int]:
+    for task in Path("/proc/self/task").iterdir():
+        with suppress(OSError):  # the thread is over, or this kernel does not tell
+            yield from map(int, (task / "children").read_text().split())
+
+
+def _is_qemu(pid: int) -> bool:
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/comm").read_text().startswith(_QEMU)
+    return False

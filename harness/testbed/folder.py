@@ -17,11 +17,9 @@ import json
 import os
 import secrets
 import shutil
-import tempfile
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from harness.errors import ConfigError, HarnessError
@@ -31,8 +29,6 @@ _MANIFEST = "testbed.json"
 _LOCK = "lock"
 _ROOT = "libvirt"
 SLOTS = ".slots"
-_DRAFT = ".new-"
-_DRAFT_S = 60.0
 NEEDED = 2 * GIB  # two overlays that grow, and what tests write to the LUN
 
 
@@ -113,6 +109,17 @@ class Folder:
                 return
             yield True
 
+    def remove(self) -> None:
+        """Remove it, the lock last: until then, whoever finds the folder finds it owned."""
+        with suppress(FileNotFoundError):  # somebody else removed it when it was empty
+            for path in self.path.iterdir():
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path)
+                elif path.name != _LOCK:
+                    path.unlink()
+            (self.path / _LOCK).unlink(missing_ok=True)
+            self.path.rmdir()
+
     def owned(self) -> bool:
         """Whether a living process owns it."""
         with self.taken() as ours:
@@ -148,16 +155,23 @@ def base() -> Path:
 
 def all_folders() -> list[Folder]:
     """Every testbed folder of this user, owned or left behind."""
-    return [Folder(path) for path in sorted(base().iterdir()) if path.is_dir() and _settled(path)]
+    with _undisturbed():
+        return [
+            Folder(path)
+            for path in sorted(base().iterdir())
+            if path.is_dir() and path.name != SLOTS
+        ]
 
 
-def _settled(path: Path) -> bool:
-    """Whether a folder has its lock, or will never get it because its maker died at once."""
-    if path.name == SLOTS:
-        return False
-    with suppress(FileNotFoundError):
-        return not path.name.startswith(_DRAFT) or time.time() - path.stat().st_mtime > _DRAFT_S
-    return False
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Nobody makes a folder meanwhile: one that is there has its lock, or its maker is dead."""
+    descriptor = os.open(base(), os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager
@@ -168,17 +182,18 @@ def claimed(name: str) -> Iterator[Folder]:
             f"{base()}: {format_size(free)} free, and a testbed needs {format_size(NEEDED)}",
             hint="free some space, or name another folder for testbeds in PATHPROOF_STATE",
         )
-    draft = Path(tempfile.mkdtemp(prefix=_DRAFT, dir=base()))
-    with (draft / _LOCK).open("wb") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        folder = Folder(base() / f"{name}-{secrets.token_hex(3)}")
-        draft.rename(folder.path)
+    folder = Folder(base() / f"{name}-{secrets.token_hex(3)}")
+    with ExitStack() as owned:
+        with _undisturbed():
+            folder.path.mkdir(mode=0o700)
+            lock = owned.enter_context((folder.path / _LOCK).open("wb"))
+            fcntl.flock(lock, fcntl.LOCK_EX)
         try:
             yield folder
         finally:
             manifest = folder.manifest()
             if manifest is None or not manifest.kept:
-                shutil.rmtree(folder.path)
+                folder.remove()
 
 
 def reap(
@@ -195,11 +210,14 @@ def reap(
             continue
         with folder.taken() as ours:
             manifest = folder.manifest()
-            if not ours or (manifest is not None and manifest.kept and not kept_too):
+            kept = manifest is not None and manifest.kept
+            if not ours or (kept and not kept_too) or not folder.path.exists():
                 continue
             try:
+                if manifest is not None and kept:  # so that the next one ends it if we are killed
+                    folder.write(replace(manifest, kept=False))
                 end_domains(folder)
-                shutil.rmtree(folder.path)
+                folder.remove()
                 reaped.append(folder.name)
             except (HarnessError, OSError) as error:
                 failures.append(f"{folder.name}: {error}")

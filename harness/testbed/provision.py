@@ -15,7 +15,7 @@ from harness.hypervisor.accel import choose
 from harness.hypervisor.cache import Store, prune, size_limit
 from harness.hypervisor.connection import EMBEDDED, connect
 from harness.hypervisor.domain import destroy_named
-from harness.hypervisor.image import ImageStore
+from harness.hypervisor.image import ImageStore, remove_unfinished
 from harness.hypervisor.sweep import sweep
 from harness.steps import Spent, step, warn
 from harness.testbed.boot import boot
@@ -127,11 +127,13 @@ class Provisioner:
         if path is None:
             return None
         try:
-            return opened(path, self._determinants)
+            golden = opened(path, self._determinants)
         except Damaged as error:
             warn(f"{error.message}; it is made anew")
             self.held.close()
             return None
+        prune(cache_folder(), size_limit())
+        return golden
 
     def _make(self) -> None:
         determined_by = self._determinants
@@ -149,8 +151,6 @@ class Provisioner:
                     make_golden(self.site, draft, determined_by)
         except CannotSave as error:
             self._give_up_forks(f"the hypervisor cannot save it: {error.message}")
-        else:
-            prune(cache_folder(), size_limit())
 
     def _drop(self, golden: Golden) -> None:
         self._golden = None
@@ -187,6 +187,7 @@ def provisioner(config: Config) -> Iterator[Provisioner]:
     unless it was kept.
     """
     reap(end_domains)
+    remove_unfinished(cache_folder())
     definition = load_image(config.machines.image)
     capabilities = cache_folder() / "libvirt-capabilities"
     with (

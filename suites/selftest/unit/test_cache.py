@@ -41,6 +41,11 @@ while True:
             fill(draft)
     store.remove("k")
 """
+REMOVE = """
+print("begun", flush=True)
+store.remove("k")
+sys.stdin.read()
+"""
 USE_UNTIL_TOLD = """
 with store.using("k") as path:
     print(path, flush=True)
@@ -147,14 +152,29 @@ def test_what_is_missing_is_not_there_to_use(base: Path) -> None:
 def test_a_maker_killed_at_any_instant_leaves_all_or_nothing(base: Path) -> None:
     """It makes and removes the entry over and over; the next one finds it usable each time."""
     store = Store(base, "snapshots")
-    for number in range(25):
+    for number in range(15):
         with another(base, MAKE_AND_REMOVE):
-            time.sleep(0.002 * number)
+            time.sleep(0.004 * number)
         found = store.path("k")
         assert not found.exists() or len(list(found.glob("part*"))) == FILES
         store.remove_drafts()
         assert list(base.glob("building/*/*")) == []
         assert store.remove("k")
+
+
+def test_a_remover_killed_at_any_instant_leaves_all_or_nothing(base: Path) -> None:
+    """A large entry, so that its removal takes some 20 ms."""
+    store, parts = Store(base, "snapshots"), 1000
+    for number in range(10):
+        store.path("k").mkdir(parents=True, exist_ok=True)
+        for part in range(parts):
+            (store.path("k") / f"part{part}").touch()
+        with another(base, REMOVE):
+            time.sleep(0.002 * number)
+        found = store.path("k")
+        assert not found.exists() or len(list(found.iterdir())) == parts
+        store.remove_drafts()
+        assert list(base.glob("building/*/*")) == []
 
 
 def test_what_is_used_is_not_removed_until_its_user_dies(base: Path) -> None:
@@ -227,15 +247,15 @@ def test_one_made_anew_takes_those_that_need_it_along(base: Path) -> None:
 
 def test_the_least_recently_used_go_first(base: Path) -> None:
     store = Store(base, "images")
-    for number in range(4):
-        put(store, f"k{number}", size=100_000, used=1000 + number)
-    with store.using("k0"):
+    for key, used in (("a", 4), ("b", 1), ("c", 3), ("d", 2)):
+        put(store, key, size=100_000, used=used)
+    with store.using("b"):
         pass
     size = entries(base)[0].size_bytes
     assert size >= 100_000
     assert prune(base, 4 * size) == []
-    assert [entry.key for entry in prune(base, 2 * size)] == ["k1", "k2"]
-    assert names(base) == ["images/k3", "images/k0"]
+    assert [entry.key for entry in prune(base, 2 * size)] == ["d", "c"]
+    assert names(base) == ["images/a", "images/b"]
 
 
 def test_what_needs_an_entry_goes_before_it(base: Path) -> None:
@@ -283,3 +303,28 @@ def test_the_limit_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("PATHPROOF_CACHE_LIMIT", "lots")
     with pytest.raises(ConfigError, match="PATHPROOF_CACHE_LIMIT: 'lots' is not a size"):
         size_limit()
+
+
+MAKE_SLOWLY_AND_USE = """
+import time
+with store.making("k", whole) as draft:
+    if draft:
+        time.sleep(1)
+        fill(draft)
+with store.using("k") as path:
+    print(path, flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_those_who_waited_use_what_was_made_beside_its_maker(base: Path) -> None:
+    """The maker goes on using it for a whole run; the others must not wait for that."""
+    processes = [spawn(base, MAKE_SLOWLY_AND_USE) for _ in range(4)]
+    try:
+        for process in processes:
+            assert process.stdout is not None
+            assert process.stdout.readline().strip() == str(base / "snapshots/k")
+    finally:
+        for process in processes:
+            process.kill()
+            process.communicate()

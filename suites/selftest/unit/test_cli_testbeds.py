@@ -31,6 +31,7 @@ ADDRESSES = {
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "state"
     monkeypatch.setenv("PATHPROOF_STATE", str(folder))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     folder.mkdir()
     return folder
 
@@ -118,6 +119,40 @@ def test_down_leaves_alone_what_is_in_use(state: Path) -> None:
         assert "in use" in run("down", mine.name)[1]
         assert run("down") == (0, "nothing to end\n")
         assert mine.path.exists()
+
+
+def test_reap_spares_what_was_kept_and_says_so(make: Callable[..., Folder], state: Path) -> None:
+    kept = make("kept-1", kept=True)
+    make("left-2", kept=False)
+    status, text = run("-q", "ps")
+    assert (status, "left behind" in text) == (0, True)
+    status, text = run("reap")
+    assert status == 0
+    assert text.splitlines()[-2:] == [
+        "left-2 is gone",
+        "kept-1 was kept and stays; `pathproof down kept-1` removes it",
+    ]
+    assert list(state.iterdir()) == [kept.path]
+    assert "nothing was left behind" in run("reap")[1]
+    assert run("-q", "reap", "--kept") == (0, "")
+    assert list(state.iterdir()) == []
+
+
+def test_reap_of_one_leaves_the_others(make: Callable[..., Folder], state: Path) -> None:
+    make("left-1", kept=False)
+    other = make("left-2", kept=False)
+    assert "left-1 is gone" in run("reap", "left-1")[1]
+    assert list(state.iterdir()) == [other.path]
+    with claimed("mine") as mine:
+        assert "in use" in run("reap", "mine")[1]
+        assert mine.path.exists()
+
+
+def test_reap_removes_what_killed_runs_were_making(state: Path, tmp_path: Path) -> None:
+    for kind in ("images", "snapshots"):
+        (tmp_path / "pathproof/building" / kind / "key-x").mkdir(parents=True)
+    assert run("reap")[1].count("is gone") == 2
+    assert list(tmp_path.glob("pathproof/building/*/*")) == []
 
 
 @pytest.mark.parametrize(

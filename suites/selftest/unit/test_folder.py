@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import harness
+from harness.concurrency import side_by_side
 from harness.errors import ConfigError, HypervisorError
 from harness.testbed import folder as folders
 from harness.testbed.folder import Address, Folder, Manifest, all_folders, base, claimed, reap
@@ -174,15 +174,24 @@ def test_one_that_cannot_be_removed_does_not_protect_the_others() -> None:
     assert [f.name for f in all_folders()] == ["a-1"]
 
 
-def test_a_draft_is_left_alone_while_its_maker_may_still_be_at_it(state: Path) -> None:
-    """Between its making and its lock nothing tells a draft from a dead testbed but its age."""
+def test_a_folder_without_a_lock_is_what_a_dead_maker_left(state: Path) -> None:
+    """Nobody else sees a folder before it has its lock: makers and reapers exclude each other."""
     base()
-    draft = state / ".new-1"
-    draft.mkdir(mode=0o700)
-    assert reap(nothing_runs) == []
-    an_hour_ago = time.time() - 3600
-    os.utime(draft, (an_hour_ago, an_hour_ago))
-    assert reap(nothing_runs) == [".new-1"]
+    (state / "halfway-abc123").mkdir(mode=0o700)
+    assert reap(nothing_runs) == ["halfway-abc123"]
+
+
+def test_many_reap_at_once(state: Path) -> None:
+    """As the workers of one run do when they begin."""
+    base()
+    for number in range(20):
+        (state / f"left-{number}").mkdir(mode=0o700)
+        (state / f"left-{number}" / "lock").touch()
+    reaped = side_by_side(*[lambda: reap(nothing_runs)] * 6)
+    assert sorted(name for names in reaped for name in names) == sorted(
+        f"left-{number}" for number in range(20)
+    )
+    assert all_folders() == []
 
 
 def test_files_beside_the_folders_are_left_alone(state: Path) -> None:

@@ -12,7 +12,8 @@ import pytest
 from harness.concurrency import side_by_side
 from harness.config.image import ImageDefinition, load_image
 from harness.errors import ConfigError, ImageError
-from harness.hypervisor.image import ImageStore
+from harness.hypervisor.cache import entries, prune
+from harness.hypervisor.image import BuiltImage, ImageStore, remove_unfinished
 from harness.hypervisor.image_build import DISK, INITRD, KERNEL
 from harness.hypervisor.image_process import BuildStopped
 from harness.hypervisor.image_recipe import Recipe
@@ -65,6 +66,52 @@ def test_both_roles_have_images_of_their_own(cache: Path, image: ImageDefinition
     assert set(images) == set(Role)
     assert images[Role.TARGET].host_key != images[Role.INITIATOR].host_key
     assert images[Role.TARGET].disk != images[Role.INITIATOR].disk
+
+
+def test_images_in_use_stay_and_others_make_room(
+    cache: Path, image: ImageDefinition, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The limit is less than anything takes."""
+    monkeypatch.setenv("PATHPROOF_CACHE_LIMIT", "1B")
+    (cache / "images/other").mkdir(parents=True)
+    with ImageStore(cache, builder=Builder()).using(image) as images:
+        assert {entry.key for entry in entries(cache)} == {i.fingerprint for i in images.values()}
+        assert {entry.about for entry in entries(cache)} == {"own, target", "own, initiator"}
+        assert prune(cache, 0) == []
+    assert len(prune(cache, 0)) == 2
+
+
+def test_an_image_removed_before_its_use_is_built_again(
+    cache: Path, image: ImageDefinition, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the end of its build and its use nobody holds its lock."""
+    builder = Builder()
+    store = ImageStore(cache, builder=builder)
+    ensure_all = store.ensure_all
+
+    def robbed(definition: ImageDefinition) -> dict[Role, BuiltImage]:
+        images = ensure_all(definition)
+        if len(builder.built) == len(Role):
+            prune(cache, 0)
+        return images
+
+    monkeypatch.setattr(store, "ensure_all", robbed)
+    with store.using(image) as images:
+        assert all(built.disk.exists() for built in images.values())
+    assert len(builder.built) == 2 * len(Role)
+
+
+def test_what_killed_processes_were_making_is_removed(cache: Path, tmp_path: Path) -> None:
+    """Of both kinds, with the tree of an image build."""
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    for kind in ("images", "snapshots"):
+        (cache / "building" / kind / "key-x").mkdir(parents=True)
+    (cache / "building/images/key-x/scratch").write_text(str(scratch))
+    assert len(remove_unfinished(cache)) == 2
+    assert not scratch.exists()
+    assert list(cache.glob("building/*/*")) == []
+    assert remove_unfinished(cache) == []
 
 
 def _take_a_while(stop: threading.Event) -> None:
