@@ -25,7 +25,7 @@ export default {
   historyPath: process.env.PATHPROOF_HISTORY || undefined,
   historyLimit: 60,
   hideLabels: [
-    "thread", "language", "framework", "package", "parentSuite", "suite", "subSuite",
+    "language", "framework", "package", "parentSuite", "suite", "subSuite",
   ],
   categories: {
     rules: [

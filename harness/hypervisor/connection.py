@@ -26,7 +26,7 @@ from typing import Any
 from urllib.parse import quote
 
 from harness.errors import HypervisorError
-from harness.steps import step
+from harness.steps import Spent, step
 
 EMBEDDED = "embedded"
 
@@ -88,7 +88,7 @@ def connect(
     root = root.absolute()
     root.mkdir(parents=True, exist_ok=True)
     embedded = uri == EMBEDDED
-    with step(f"Connect to libvirt ({uri})"), _opening:
+    with step(f"Connect to libvirt ({uri})", Spent.PROVISIONING), _opening:
         _prepare_library(root / "libvirt.log")
         opened = (
             _open_embedded(root, capabilities_cache) if embedded else _open_bounded(uri, timeout_s)

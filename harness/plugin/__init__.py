@@ -18,14 +18,12 @@ from harness.plugin.hooks import (
     pytest_collection_modifyitems,
     pytest_configure,
     pytest_generate_tests,
-    pytest_keyboard_interrupt,
-    pytest_report_header,
-    pytest_report_teststatus,
     pytest_runtest_makereport,
     pytest_sessionfinish,
-    pytest_terminal_summary,
     pytest_unconfigure,
 )
+
+pytest_plugins = ["harness.plugin.fleet"]
 
 __all__ = [
     "Judge",
@@ -36,12 +34,8 @@ __all__ = [
     "pytest_collection_modifyitems",
     "pytest_configure",
     "pytest_generate_tests",
-    "pytest_keyboard_interrupt",
-    "pytest_report_header",
-    "pytest_report_teststatus",
     "pytest_runtest_makereport",
     "pytest_sessionfinish",
-    "pytest_terminal_summary",
     "pytest_unconfigure",
     "seed",
     "testbed",

@@ -1,4 +1,4 @@
-"""pytest's hooks."""
+"""pytest's hooks in every process of a run."""
 
 from __future__ import annotations
 
@@ -7,10 +7,15 @@ from collections.abc import Generator
 import pytest
 
 from harness.errors import HarnessError, VerdictFailed
+from harness.plugin.controller import Controller
 from harness.plugin.options import add_options, load_config
-from harness.plugin.run import KEY, Run, ignore_interrupts
+from harness.plugin.run import KEY, Run
+from harness.plugin.said import say
+from harness.plugin.scheduler import register as register_scheduler
+from harness.plugin.workers import SAID, refuse_unfit_distribution
 from harness.reporting.labels import label_tests
-from harness.reporting.verdicts import LABEL, Verdict, describe
+from harness.reporting.runs import HISTORY
+from harness.reporting.verdicts import describe
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -19,15 +24,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
+    refuse_unfit_distribution(config)
     try:
-        config.stash[KEY] = Run(config, load_config(config).config)
+        run = config.stash[KEY] = Run(config, load_config(config).config)
     except HarnessError as error:
         raise pytest.UsageError(str(error)) from error
-
-
-def pytest_report_header(config: pytest.Config) -> list[str]:
-    run = config.stash[KEY]
-    return [f"results: {run.folder.path}"] if run.folder else []
+    register_scheduler(config, history=config.rootpath / config.getoption("reports") / HISTORY)
+    if not run.worker:
+        config.pluginmanager.register(Controller(config))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -37,7 +41,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.stash[KEY].folder is not None:
+    if config.stash[KEY].results is not None:
         label_tests(items)
 
 
@@ -56,6 +60,7 @@ def pytest_runtest_makereport(
         known = error is not None and _is_ours(error)
         if known and error is not None and item.config.getoption("verbose") < 1:
             report.longrepr = describe(error)
+    say(report, run.say())
     return report
 
 
@@ -66,32 +71,12 @@ def _is_ours(error: BaseException) -> bool:
     return isinstance(error, HarnessError | VerdictFailed)
 
 
-def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, str] | None:
-    """A broken lab is an error, also in the middle of a test; only the storage can fail."""
-    verdict = dict(report.user_properties).get(LABEL) if report.when == "call" else None
-    if report.failed and verdict in {Verdict.LAB, Verdict.UNKNOWN}:
-        return "error", "E", "ERROR"
-    return None
-
-
-def pytest_keyboard_interrupt() -> None:
-    ignore_interrupts()
-
-
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    session.config.stash[KEY].render()
-
-
-def pytest_terminal_summary(
-    terminalreporter: pytest.TerminalReporter, config: pytest.Config
-) -> None:
-    run = config.stash[KEY]
-    for remark in run.remarks:
-        terminalreporter.write_line(remark)
-    if run.folder is not None:
-        terminalreporter.write_line("")
-        terminalreporter.write_line(run.where_the_time_went())
+    """What fixtures say that outlived the last test goes with the worker's end."""
+    run = session.config.stash[KEY]
+    if run.worker:
+        session.config.workeroutput[SAID] = run.say()  # type: ignore[attr-defined]  # xdist's
 
 
 @pytest.hookimpl(trylast=True)

@@ -8,6 +8,7 @@ import pytest
 
 from harness.config import Loaded, load
 from harness.config.overrides import OVERRIDES
+from harness.testbed.lease import Scope
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -23,6 +24,19 @@ def add_options(parser: pytest.Parser) -> None:
         group.addoption(
             option, dest=key, default=None, metavar="VALUE", help=f"{text} (overrides {key})"
         )
+    group.addoption(
+        "--testbed-scope",
+        choices=[scope.value for scope in Scope],
+        default=Scope.TEST.value,
+        help="which tests share a testbed: each has its own, those of a module, or all "
+        "(default: %(default)s)",
+    )
+    group.addoption(
+        "--fleet",
+        type=Path,
+        metavar="FILE.toml",
+        help="hosts to spread the tests over, each with testbeds of its own",
+    )
     group.addoption(
         "--keep-on-failure",
         action="store_true",

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
-from types import FrameType
-from typing import TextIO
+from typing import Any, TextIO
 
 import pytest
 
 from harness.config import Config
 from harness.errors import ReportError
+from harness.plugin.interrupts import interruptible
+from harness.plugin.said import Heard, Said, said_by
+from harness.plugin.workers import BEGAN, RESULTS, Workers, controls_workers
 from harness.reporting.allure_listener import AllureSteps
-from harness.reporting.bill import format_bill
+from harness.reporting.bill import format_bill, format_pace
 from harness.reporting.environment import write_environment
 from harness.reporting.html import generate
+from harness.reporting.outcomes import Outcomes
 from harness.reporting.progress import showing_progress
+from harness.reporting.reconcile import reconcile, running_result
 from harness.reporting.runs import RunFolder, alone, fresh_run, point_latest_at, prune
 from harness.reporting.verdicts import Verdicts
 from harness.steps import Bill, Spent, listening, step
@@ -29,50 +32,92 @@ KEY = pytest.StashKey["Run"]()
 
 
 class Run:
-    """Begun when pytest is configured; `close` ends it."""
+    """Begun when pytest is configured; `close` ends it.
+
+    With `pytest -n` there is one in the controller, which makes the report, and one in each
+    worker, which runs tests. `folder` is None where no report is made, `results` where no results
+    are written. `remarks` takes what the tests of this process say for the end of the run.
+    `line_by_line`: progress is told in whole lines, between which pytest must leave none open.
+    """
 
     def __init__(self, config: pytest.Config, loaded: Config) -> None:
+        given: dict[str, Any] = getattr(config, "workerinput", {})
         self.config = loaded
-        self.verdicts = Verdicts()
-        self.bill = Bill()
+        self.worker: str = given.get("workerid", "")
+        self.began: float = given.get(BEGAN, time.time())
+        self.verdicts = Verdicts(worker=self.worker)
+        self.outcomes = Outcomes()
         self.folder: RunFolder | None = None
+        self.results: Path | None = None
         self.failed = False
         self.report: str = ""
         self.remarks: list[str] = []
-        self._began = time.monotonic()
+        self.line_by_line = False
+        self._bill = Bill()
+        self._heard = Heard()
+        self._began_at = time.monotonic()
+        self._tests_took_s = 0.0
         self._stack = ExitStack()
-        if wants_report(config):
+        if self.worker:
+            self.results = Path(given[RESULTS]) if RESULTS in given else None
+        elif wants_report(config):
             self.folder = fresh_run(config.rootpath / config.getoption("reports"))
-            config.option.allure_report_dir = str(self.folder.results)
+            self.results = self.folder.results
+        if self.results is not None:
+            config.option.allure_report_dir = str(self.results)
+        self.workers = Workers(self.outcomes, began=self.began, results=self.results)
         self._stack.enter_context(self.verdicts.registered())
-        self._stack.enter_context(listening(self.bill))
+        self._stack.enter_context(listening(self._bill))
         self._stack.enter_context(listening(AllureSteps()))
         self._show_progress(config)
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            self._stack.callback(signal.signal, number, signal.getsignal(number))
-            signal.signal(number, _interrupt)
+        self._stack.enter_context(interruptible(once=bool(self.worker)))
 
     def _show_progress(self, config: pytest.Config) -> None:
-        if all("unit" in Path(arg).parts for arg in config.args):
+        if _only_unit_tests(config):
             return  # they are over before a line could be read
         stream = self._stack.enter_context(_real_stderr(config))
-        reporter = config.pluginmanager.get_plugin("terminalreporter")
-        before = reporter.ensure_newline if reporter is not None else lambda: None
         quiet = config.getoption("verbose") < 0
-        self._stack.enter_context(showing_progress(stream, quiet=quiet, before_line=before))
+        progress = self._stack.enter_context(
+            showing_progress(stream, quiet=quiet, worker=self.worker, began=self.began)
+        )
+        self.line_by_line = controls_workers(config) or not progress.animated
 
     def note_environment(self, environment: dict[str, str]) -> None:
         """Say what the tests run on, for the front page of the report."""
-        if self.folder is not None:
-            write_environment(self.folder.results, environment)
+        if self.results is not None:
+            write_environment(self.results, environment)
 
-    def render(self) -> None:
+    def say(self) -> Said:
+        """What was said in this process since the last call."""
+        spent = {kind.value: seconds for kind, seconds in self._bill.seconds.items() if seconds}
+        said = Said(remarks=self.remarks[:], spent=spent, result=running_result())
+        self.remarks.clear()
+        self._bill.seconds = dict.fromkeys(Spent, 0.0)
+        return said
+
+    def hear(self, report: pytest.TestReport) -> None:
+        """Take in a phase of a test, run here or by a worker."""
+        said = said_by(report)
+        self._heard.tests_s += report.duration
+        self.outcomes.note(report, result=said["result"] if said else "")
+        if said:
+            self._heard.add(said)
+
+    def end_tests(self) -> None:
+        """No test runs any more: make the results whole, and the report of them."""
+        self._tests_took_s = time.monotonic() - self._began_at
+        self._render()
+
+    def _render(self) -> None:
         """Make the HTML report; what hinders it is said, never raised: the results are safe."""
-        if self.folder is None or not any(self.folder.results.iterdir()):
+        if self.folder is None:
+            return
+        if not self.outcomes.all() and not any(self.folder.results.iterdir()):
             return
         base = self.folder.path.parent
         try:
             with step("Make the report", Spent.REPORTING), alone(base):
+                reconcile(self.folder.results, self.outcomes.all())
                 page = generate(
                     self.folder.results, self.folder.path, "Pathproof", history=self.folder.history
                 )
@@ -84,9 +129,18 @@ class Run:
         except ReportError as error:
             self.report = f"results: {self.folder.results}\n{error}"
 
-    def where_the_time_went(self) -> str:
-        """The bill, as text."""
-        return format_bill(self.bill, time.monotonic() - self._began)
+    def summary(self) -> list[str]:
+        """What pytest is to print below the tests."""
+        for said in [self.say(), *self.workers.last_words()]:
+            self._heard.add(said)
+        lines = [*self._heard.remarks, *self.workers.remarks()]
+        if self.folder is not None:
+            wall_s = time.monotonic() - self._began_at
+            lines += ["", format_bill(self._heard.bill, wall_s, self.workers.count)]
+        if self.workers.count and self._heard.tests_s:
+            pace = format_pace(self.workers.count, self._tests_took_s, self._heard.tests_s)
+            lines.append(pace)
+        return lines
 
     def close(self) -> None:
         self._stack.close()
@@ -104,22 +158,10 @@ def _real_stderr(config: pytest.Config) -> Iterator[TextIO]:
 
 def wants_report(config: pytest.Config) -> bool:
     """Unit tests of the harness itself, listings and `--no-report` make none."""
-    if config.getoption("no_report") or config.option.collectonly or hasattr(config, "workerinput"):
+    if config.getoption("no_report") or config.option.collectonly:
         return False
     return not all("selftest" in Path(arg).parts for arg in config.args)
 
 
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    """A polite end is an interrupt: everything is removed on the way out."""
-    raise KeyboardInterrupt
-
-
-def ignore_interrupts() -> None:
-    """From here on the run cleans up after itself, and a second Ctrl-C must not stop that."""
-
-    def say(_number: int, _frame: FrameType | None) -> None:
-        with suppress(OSError):
-            sys.__stderr__.write("\ncleaning up; this takes a few seconds\n")  # type: ignore[union-attr]
-
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, say)
+def _only_unit_tests(config: pytest.Config) -> bool:
+    return all("unit" in Path(arg).parts for arg in config.args)

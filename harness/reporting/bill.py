@@ -2,28 +2,47 @@
 
 from __future__ import annotations
 
-from harness.steps import Bill
+from harness.steps import Bill, Spent
 from harness.units import format_seconds
 
 BAR = 24
 
 
-def format_bill(bill: Bill, wall_s: float) -> str:
+def format_bill(bill: Bill, wall_s: float, workers: int = 0) -> str:
     """A table of plain text, one line per kind of work, the largest bar `BAR` characters long.
 
     `wall_s` is how long the run took; work done side by side is billed side by side, so the
-    lines may add up to more. What no step accounts for is named as such.
+    lines may add up to more. What no step accounts for is named as such. Shares are of the time
+    of all `workers`, if there are any.
     """
     most = max([*bill.seconds.values(), 0.001])
     rows = [(spent.value, seconds) for spent, seconds in bill.seconds.items()]
-    unbilled_s = wall_s - sum(bill.seconds.values())
+    total_s = wall_s * max(workers, 1)
+    unbilled_s = total_s - sum(bill.seconds.values())
     if unbilled_s >= 0.05:
         rows.append(("(outside any step)", unbilled_s))
         most = max(most, unbilled_s)
     wide = max(len(name) for name, _ in rows)
-    lines = [f"where the time went: {format_seconds(wall_s)} on the wall clock"]
+    each = f", for each of {workers} workers" if workers > 1 else ""
+    lines = [f"where the time went: {format_seconds(wall_s)} on the wall clock{each}"]
     for name, seconds in rows:
-        share = seconds / wall_s if wall_s > 0 else 0.0
+        share = seconds / total_s if total_s > 0 else 0.0
         bar = "█" * round(BAR * seconds / most)
         lines.append(f"  {name:<{wide}}  {seconds:8.1f} s  {share:4.0%}  {bar}".rstrip())
+    needed_s = bill.seconds[Spent.IO] + bill.seconds[Spent.WAITING]
+    if needed_s > 0 and not workers:
+        lines.append(
+            f"{wall_s / needed_s:.2f} times the {needed_s:.0f} s of I/O and waiting for the "
+            "storage, which no harness could spare"
+        )
     return "\n".join(lines)
+
+
+def format_pace(workers: int, wall_s: float, tests_s: float) -> str:
+    """How much workers side by side gained, if each test would have taken as long alone."""
+    times = tests_s / wall_s if wall_s > 0 else 0.0
+    noun = "worker" if workers == 1 else "workers"
+    return (
+        f"{workers} {noun}: {wall_s:.0f} s for {tests_s:.0f} s of tests, "
+        f"{times:.2f} times as fast as these one after another"
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -24,11 +25,13 @@ def environment_properties(environment: Mapping[str, str]) -> str:
 
 
 def write_environment(results: Path, environment: Mapping[str, str]) -> Path:
-    """Leave environment.properties among the results; a later call replaces it."""
+    """Leave environment.properties among the results; a later call replaces it at once."""
     path = results / "environment.properties"
+    fresh = results / f"environment.{os.getpid()}.tmp"
     try:
         results.mkdir(parents=True, exist_ok=True)
-        path.write_text(environment_properties(environment), encoding="utf-8")
+        fresh.write_text(environment_properties(environment), encoding="utf-8")
+        fresh.replace(path)
     except OSError as error:
         raise ReportError(f"cannot write {path}: {error.strerror}") from error
     return path

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TextIO
@@ -44,7 +44,8 @@ class Progress(Listener):
     `console` writes to the real standard error, whatever pytest captures. With `animated` the
     lines below the cursor are redrawn. Otherwise every step up to `DEPTH` that takes `slow_s`
     or longer, or fails, leaves a line when it is over; one that goes on leaves a line early, and
-    another every `still_s`. `before_line` is called before each (pytest may be within one).
+    another every `still_s`. Times count from `began`, in seconds since the epoch; `worker` is
+    named beside them. A line is written at once: those of several processes do not mix.
     """
 
     def __init__(
@@ -52,18 +53,19 @@ class Progress(Listener):
         console: Console,
         *,
         animated: bool,
-        before_line: Callable[[], None] = lambda: None,
         slow_s: float = SLOW_S,
         still_s: float = STILL_S,
+        worker: str = "",
+        began: float | None = None,
     ) -> None:
         self._console = console
-        self._animated = animated
-        self._before_line = before_line
+        self.animated = animated
         self._slow_s = slow_s
         self._still_s = still_s
         self._lock = threading.RLock()
         self._running: dict[int, _Running] = {}
-        self._began = time.monotonic()
+        self._worker = worker
+        self._began = time.time() if began is None else began
         self._drawn = 0
         self._over = threading.Event()
 
@@ -81,8 +83,8 @@ class Progress(Listener):
     def warned(self, message: str) -> None:
         with self._lock:
             self._clear()
-            self._before_line()
-            self._console.print(Text(f"warning: {message}"), soft_wrap=True)
+            worker = f"[{self._worker}] " if self._worker else ""
+            self._console.print(Text(f"{worker}warning: {message}"), soft_wrap=True)
 
     def attached(self, step: Step | None, attachment: Attachment) -> None:
         """Evidence is for the report."""
@@ -93,7 +95,7 @@ class Progress(Listener):
             if running is None:
                 return
             took = time.monotonic() - step.started_at
-            if self._animated:
+            if self.animated:
                 if not self._running:
                     self._clear()
             elif running.depth <= DEPTH and (took >= self._slow_s or error is not None):
@@ -103,7 +105,7 @@ class Progress(Listener):
     def tick(self) -> None:
         """Redraw, or say what has begun or still goes on. Called regularly while showing."""
         with self._lock:
-            if self._animated:
+            if self.animated:
                 self._draw()
                 return
             now = time.monotonic()
@@ -139,11 +141,9 @@ class Progress(Listener):
         return parent.depth + 1 if parent else 1
 
     def _line(self, running: _Running, end: str = "") -> None:
-        now = time.monotonic()
-        running.told_at = now
-        self._before_line()
+        running.told_at = time.monotonic()
         indent = "  " * (running.depth - 1)
-        text = f"[{now - self._began:6.1f} s] {indent}{running.step.title} … {end}".rstrip()
+        text = f"{stamp(self._began, self._worker)} {indent}{running.step.title} … {end}".rstrip()
         self._console.print(Text(text), soft_wrap=True)
 
     def _draw(self) -> None:
@@ -194,16 +194,29 @@ def wants_animation(console: Console, *, quiet: bool, under_ci: bool) -> bool:
     return console.is_terminal and not console.is_dumb_terminal and not quiet and not under_ci
 
 
+def stamp(began: float, worker: str = "") -> str:
+    """How a line begins: `[gw0   12.3 s]`; `began` in seconds since the epoch."""
+    return f"[{worker}{' ' if worker else ''}{time.time() - began:6.1f} s]"
+
+
 @contextmanager
 def showing_progress(
-    stream: TextIO, *, quiet: bool = False, before_line: Callable[[], None] = lambda: None
-) -> Iterator[None]:
-    """Show every step on `stream` until the block ends, animated for a person at a terminal."""
+    stream: TextIO,
+    *,
+    quiet: bool = False,
+    worker: str = "",
+    began: float | None = None,
+) -> Iterator[Progress]:
+    """Show every step on `stream` until the block ends, animated for a person at a terminal.
+
+    A worker is one of several on that terminal, and writes lines.
+    """
     console = Console(file=stream)
-    animated = wants_animation(console, quiet=quiet, under_ci=bool(os.environ.get("CI")))
-    progress = Progress(console, animated=animated, before_line=before_line)
+    under_ci = bool(os.environ.get("CI"))
+    animated = not worker and wants_animation(console, quiet=quiet, under_ci=under_ci)
+    progress = Progress(console, animated=animated, worker=worker, began=began)
     with listening(progress), progress.showing():
-        yield
+        yield progress
 
 
 def _order(running: _Running) -> tuple[int, ...]:

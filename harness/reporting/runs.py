@@ -14,6 +14,7 @@ from pathlib import Path
 from harness.errors import ReportError
 
 LATEST = "latest"
+HISTORY = "history.jsonl"
 KEEP_RENDERED = 60  # some 10 MB a run
 KEEP_RESULTS = 600  # some 0.5 MB a run
 
@@ -42,7 +43,7 @@ class RunFolder:
     @property
     def history(self) -> Path:
         """What earlier runs said; one file for all runs of this place."""
-        return self.path.parent / "history.jsonl"
+        return self.path.parent / HISTORY
 
 
 def fresh_run(base: Path) -> RunFolder:

@@ -62,10 +62,11 @@ class Verdicts:
     """Collects the verdict of every test and writes it into its Allure result.
 
     Register with `allure_commons` through `registered()`, and call `note` from a wrapper around
-    `pytest_runtest_makereport`.
+    `pytest_runtest_makereport`. `worker` is the name of the worker that this process is, if any.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, worker: str = "") -> None:
+        self._worker = worker
         self._noted: dict[str, tuple[Verdict, BaseException | None]] = {}
 
     @contextmanager
@@ -110,6 +111,7 @@ class Verdicts:
         for parameter in result.parameters:
             parameter.value = _readable(str(parameter.value))
         _keep_first_host(result)
+        self._name_worker(result)
         noted = self._noted.pop(result.uuid, None)
         if noted is None:
             return
@@ -121,6 +123,12 @@ class Verdicts:
             details.message = describe(error)
             if isinstance(error, VerdictFailed | CouldNotTell):
                 details.trace = None  # the checks speak for themselves, not where they were called
+
+    def _name_worker(self, result: TestResult) -> None:
+        """allure names process and thread, which tells a reader nothing."""
+        for label in result.labels:
+            if label.name == LabelType.THREAD:
+                label.value = self._worker or "main"
 
     @allure_commons.hookimpl(tryfirst=True)
     def report_container(self, container: Any) -> None:

@@ -78,7 +78,7 @@ def _make_disks(site: Site, folder: Path) -> Disks:
 
 def _fill(testbed: Testbed) -> None:
     """Write the area that read jobs verify; the first I/O of a testbed."""
-    with step(Stage.FIRST_IO, Spent.IO):
+    with step(Stage.FIRST_IO, Spent.PROVISIONING):
         machine = testbed.machine(Role.INITIATOR)
         with FioRun.started(machine, testbed.initiator.device, [testbed.layout.fill()]) as run:
             result = run.finish(_FILL_TIMEOUT_S)

@@ -53,7 +53,7 @@ class IoSession:
     def running(self) -> Iterator[None]:
         """Run fio for the length of the block, then collect everything."""
         testbed = self._testbed
-        with step("Start I/O", Spent.IO):
+        with step("Start I/O", Spent.MEASURING):
             self._settings = testbed.session_settings()
             side_by_side(
                 *(
@@ -69,13 +69,13 @@ class IoSession:
                 yield
             except CutShort as error:
                 self.cut_short = error.message
-            with step("Finish I/O", Spent.IO):
+            with step("Finish I/O", Spent.MEASURING):
                 self._end_phase("after" if self._injections else "whole")
                 result = self._finish(run)
         self._before_read_back()
         back = self._read_back(result)
         self._list_paths("after")
-        with step("Collect what was measured", Spent.JUDGING):
+        with step("Collect what was measured", Spent.MEASURING):
             self._measurements = self._assemble(result, back)
 
     def _finish(self, run: FioRun) -> RunResult:

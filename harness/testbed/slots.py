@@ -56,7 +56,7 @@ def slot(limit: Limit) -> Iterator[None]:
     folder.mkdir(mode=0o700, exist_ok=True)
     with ExitStack() as held:
         if not _taken(folder, limit, held):
-            with step("Wait for a place for one more testbed", Spent.WAITING):
+            with step("Wait for a place for one more testbed", Spent.PROVISIONING):
                 progress(f"{limit} are running")
                 poll(
                     lambda: _taken(folder, limit, held),

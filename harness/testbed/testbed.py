@@ -176,7 +176,7 @@ class Testbed:
         """
         if self.broken:
             raise BrokenTestbed(f"the testbed broke in an earlier test: {self.broken}")
-        with step("Make sure that all is whole", Spent.WAITING):
+        with step("Make sure that all is whole", Spent.PROVISIONING):
             self.heal()
             self.map.wait_for_paths(active=len(self.topology.fabrics))
 
@@ -191,7 +191,7 @@ class Testbed:
         Raises InitiatorError if they don't, which means different disks behind one WWID.
         """
         names = [path.name for path in self.map.paths]
-        with step("Read over each path", Spent.IO):
+        with step("Read over each path", Spent.PROVISIONING):
             digests = self.observer(Role.INITIATOR).read_directly(names, _PROOF_SIZE)
         if len(set(digests.values())) != 1:
             raise InitiatorError(f"the paths {', '.join(names)} read different data")

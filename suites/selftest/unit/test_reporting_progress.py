@@ -10,10 +10,22 @@ import pytest
 from rich.console import Console
 
 from harness.concurrency import side_by_side
-from harness.reporting.bill import format_bill
+from harness.reporting.bill import format_bill, format_pace
 from harness.reporting.progress import Progress, wants_animation
 from harness.steps import Bill, Spent, Step, listening, step
 from harness.steps import progress as say_progress
+
+
+class Written(io.StringIO):
+    """Remembers what was written at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writes: list[str] = []
+
+    def write(self, text: str) -> int:
+        self.writes.append(text)
+        return super().write(text)
 
 
 @pytest.fixture
@@ -74,18 +86,19 @@ def test_quick_steps_leave_no_line() -> None:
     assert written(display) == ""
 
 
-def test_pytest_is_asked_for_a_fresh_line_first() -> None:
-    """Its dots stay on a line of their own."""
-    asked: list[str] = []
-    display = Progress(
-        Console(file=io.StringIO()),
-        animated=False,
-        before_line=lambda: asked.append(""),
-        slow_s=0.0,
-    )
-    with listening(display), step("x"):
+def test_the_lines_of_several_workers_cannot_mix() -> None:
+    """Each is written at once, names its worker, and counts from when the run began."""
+    file = Written()
+    console = Console(file=file, width=40)
+    display = Progress(console, animated=False, slow_s=0.0, worker="gw1", began=time.time() - 75.0)
+    with listening(display), step("a title that is longer than a terminal is wide"):
         pass
-    assert asked == [""]
+    warning = "no room"
+    display.warned(warning)
+    line = r"\[gw1   75\.\d s\] a title that is longer than a terminal is wide … 0\.0 s\n"
+    assert len(file.writes) == 2
+    assert re.fullmatch(line, file.writes[0])
+    assert file.writes[1] == "[gw1] warning: no room\n"
 
 
 def test_the_display_leaves_the_line_of_the_cursor_alone() -> None:
@@ -139,3 +152,29 @@ def test_the_bill_names_every_kind_of_work_and_what_is_left_over() -> None:
     assert re.search(r"I/O +30\.0 s +50%  █{24}", text)
     assert re.search(r"provisioning +15\.0 s +25%  █{12}", text)
     assert re.search(r"\(outside any step\) +15\.0 s +25%", text)
+
+
+def test_the_bill_says_what_the_harness_costs_on_top() -> None:
+    """I/O and waiting for the storage are what tests are about."""
+    bill = Bill()
+    bill.seconds |= {Spent.IO: 40.0, Spent.WAITING: 10.0, Spent.PROVISIONING: 10.0}
+    assert "1.20 times the 50 s of I/O and waiting" in format_bill(bill, 60.0)
+    assert "times the" not in format_bill(Bill(), 60.0)
+
+
+def test_the_bill_of_workers_is_shared_among_them() -> None:
+    """Shares are of the time of all."""
+    bill = Bill()
+    bill.seconds[Spent.IO] = 60.0
+    text = format_bill(bill, 60.0, workers=2)
+    assert "60.00 s on the wall clock, for each of 2 workers" in text
+    assert re.search(r"I/O +60\.0 s +50%", text)
+    assert re.search(r"\(outside any step\) +60\.0 s +50%", text)
+
+
+def test_the_pace_is_the_sum_of_the_tests_over_the_wall_clock() -> None:
+    """What the same times would have taken one after another."""
+    assert format_pace(2, 143.0, 262.0) == (
+        "2 workers: 143 s for 262 s of tests, 1.83 times as fast as these one after another"
+    )
+    assert format_pace(1, 10.0, 9.0).startswith("1 worker: ")

@@ -212,6 +212,7 @@ def test_the_bill_counts_each_second_once(clock: Clock) -> None:
         Spent.PROVISIONING: 20,
         Spent.WAITING: 200,
         Spent.IO: 0,
+        Spent.MEASURING: 0,
         Spent.JUDGING: 0,
         Spent.REPORTING: 0,
     }

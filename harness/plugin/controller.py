@@ -1,0 +1,124 @@
+"""pytest's hooks in the process that shows the run: the only one, or the controller of workers."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from typing import TYPE_CHECKING
+
+import pytest
+from _pytest.junitxml import xml_key
+
+from harness.plugin.interrupts import ignore_interrupts
+from harness.plugin.run import KEY
+from harness.reporting.outcomes import RERUN, worker_of
+from harness.reporting.progress import stamp
+from harness.reporting.verdicts import LABEL, Verdict
+from harness.testbed.slots import limit_for
+
+if TYPE_CHECKING:
+    from xdist.scheduler import Scheduling
+    from xdist.workermanage import WorkerController
+
+Word = str | tuple[str, dict[str, bool]]
+
+
+class Controller:
+    """Listens to reports, prints the summary, makes the report; cares for workers, if any."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._run = config.stash[KEY]
+        self._terminal: pytest.TerminalReporter | None = None
+
+    def pytest_report_header(self) -> list[str]:
+        folder = self._run.folder
+        lines = [f"results: {folder.path}"] if folder else []
+        return [*lines, f"testbeds: {limit_for(self._run.config)}"]
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionstart(self) -> None:
+        plugins = self._config.pluginmanager
+        self._terminal = plugins.get_plugin("terminalreporter")
+        xdist = plugins.get_plugin("terminaldistreporter")
+        if self._terminal is not None and self._run.line_by_line:
+            self._terminal.showfspath = False  # an outcome's line has it
+        if xdist is not None and self._run.line_by_line:
+            # On a terminal it writes one line again and again, in which a worker's would begin.
+            xdist._isatty = False  # noqa: SLF001
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_report_teststatus(
+        self, report: pytest.TestReport
+    ) -> Generator[None, tuple[str, str, Word], tuple[str, str, Word]]:
+        """A broken lab is an error, also in the middle of a test; only the storage can fail.
+
+        Where progress is told in lines, an outcome is one of them, not a dot.
+        """
+        category, letter, word = yield
+        verdict = dict(report.user_properties).get(LABEL) if report.when == "call" else None
+        if report.outcome == RERUN:
+            category, letter, word = RERUN, "R", ("RERUN", {"yellow": True})
+        elif report.failed and verdict in {Verdict.LAB, Verdict.UNKNOWN}:
+            category, letter, word = "error", "E", "ERROR"
+        if letter and self._run.line_by_line:
+            said = word if isinstance(word, str) else word[0]
+            letter = f"{stamp(self._run.began, worker_of(report))} {said} {report.nodeid}\n"
+        return category, letter, word
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> Generator[None]:
+        self._run.hear(report)
+        yield
+        self._end_line()
+        junit = self._config.stash.get(xml_key, None)
+        if report.outcome == RERUN and junit is not None:  # else the file has it, without a name
+            junit.node_reporters_ordered.remove(junit.node_reporter(report))
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtest_logstart(self) -> None:
+        self._end_line()
+
+    def _end_line(self) -> None:
+        """`pytest -v` leaves lines open."""
+        if self._terminal is not None and self._run.line_by_line:
+            self._terminal.ensure_newline()
+            self._terminal.flush()
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtestloop(self) -> Generator[None, object, object]:
+        result = yield
+        for report in self._run.workers.never_run():
+            self._config.hook.pytest_runtest_logreport(report=report)
+        return result
+
+    def pytest_keyboard_interrupt(self) -> None:
+        ignore_interrupts()
+        self._run.workers.interrupt()
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self) -> None:
+        if self._terminal is not None and self._run.line_by_line:
+            self._terminal.write_line("")
+        self._run.end_tests()
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        for line in self._run.summary():
+            terminalreporter.write_line(line)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: WorkerController) -> None:
+        self._run.workers.configure(node)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, ids: Sequence[str]) -> None:
+        self._run.workers.collected(ids)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: WorkerController, error: object | None) -> None:
+        self._run.workers.down(node, error)
+
+    @pytest.hookimpl(optionalhook=True, tryfirst=True)
+    def pytest_handlecrashitem(self, report: pytest.TestReport, sched: Scheduling) -> bool:
+        """Only the first answer counts."""
+        self._run.workers.crashed(report, sched)
+        return True

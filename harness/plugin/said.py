@@ -1,0 +1,48 @@
+"""What a test says for the end of the run: it travels with the report of the phase that said it.
+
+Reports are made in the process that runs the test and read in the one that shows them, which
+with `pytest -n` is another: what was read is safe, whatever becomes of the worker.
+"""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+import pytest
+
+from harness.steps import Bill, Spent
+
+_KEY = "pathproof"
+
+
+class Said(TypedDict):
+    """Plain data, as execnet takes nothing else."""
+
+    remarks: list[str]
+    spent: dict[str, float]  # seconds by `Spent`
+    result: str  # uuid of the Allure result of the test that runs, if one is written
+
+
+class Heard:
+    """What the tests of a run said, added up."""
+
+    def __init__(self) -> None:
+        self.remarks: list[str] = []
+        self.bill = Bill()
+        self.tests_s = 0.0
+
+    def add(self, said: Said) -> None:
+        self.remarks += said["remarks"]
+        for kind, seconds in said["spent"].items():
+            self.bill.seconds[Spent(kind)] += seconds
+
+
+def say(report: pytest.TestReport, said: Said) -> None:
+    """Let it travel with the report: as an attribute, where neither JUnit nor Allure looks."""
+    vars(report)[_KEY] = said
+
+
+def said_by(report: pytest.TestReport) -> Said | None:
+    """What travelled with the report; None if it was made here, for a test that says nothing."""
+    said: Said | None = getattr(report, _KEY, None)
+    return said

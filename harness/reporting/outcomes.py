@@ -1,0 +1,88 @@
+"""What came of each test, out of the reports that pytest makes of its phases."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import pytest
+from allure_commons.model2 import Status
+
+from harness.reporting.verdicts import LABEL, Verdict
+
+RERUN = "rerun"  # a report's outcome: this attempt does not count, the test is run again
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What pytest reported of a test's last attempt.
+
+    `result` is the uuid of the Allure result that was to be written, `status` in Allure's words;
+    times are seconds since the epoch. `final` once it is known whether the test passed; what is
+    known then may still get worse.
+    """
+
+    node_id: str
+    began_s: float
+    ended_s: float
+    result: str = ""
+    status: str = Status.PASSED
+    message: str = ""
+    verdict: str = ""
+    worker: str = ""
+    final: bool = False
+
+
+class Outcomes:
+    """The outcome of every test of a run."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, Outcome] = {}
+
+    def note(self, report: pytest.TestReport, *, result: str = "") -> None:
+        """Take in a phase of a test; its set-up begins a new attempt."""
+        if report.outcome == RERUN:
+            self._last.pop(report.nodeid, None)
+            return
+        last = self._last.get(report.nodeid)
+        if last is None or report.when == "setup":
+            last = Outcome(report.nodeid, report.start, report.stop)
+        status, verdict = _status(report)
+        if status != Status.PASSED:
+            message = last.message or _message(report)
+            last = replace(last, status=status, verdict=verdict, message=message)
+        self._last[report.nodeid] = replace(
+            last,
+            ended_s=max(last.ended_s, report.stop),
+            result=result or last.result,
+            worker=worker_of(report) or last.worker,
+            final=last.final or report.when == "call" or status != Status.PASSED,
+        )
+
+    def of(self, node_id: str) -> Outcome | None:
+        """The outcome of one test; None while it is not final."""
+        last = self._last.get(node_id)
+        return last if last is not None and last.final else None
+
+    def all(self) -> list[Outcome]:
+        """Every final outcome, in the order in which the tests began."""
+        return [outcome for outcome in self._last.values() if outcome.final]
+
+
+def worker_of(report: pytest.TestReport) -> str:
+    """The worker of pytest-xdist that ran the test; empty without workers."""
+    node = getattr(report, "node", None)
+    return str(node.gateway.id) if node is not None else ""
+
+
+def _status(report: pytest.TestReport) -> tuple[str, str]:
+    if report.failed:
+        verdict = dict(report.user_properties).get(LABEL, Verdict.LAB)
+        status = Status.FAILED if verdict == Verdict.STORAGE else Status.BROKEN
+        return status, str(verdict)
+    return (Status.SKIPPED if report.skipped else Status.PASSED), ""
+
+
+def _message(report: pytest.TestReport) -> str:
+    if isinstance(report.longrepr, tuple):  # of a skip: file, line, reason
+        return report.longrepr[2]
+    return str(report.longrepr)
