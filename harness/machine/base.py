@@ -197,10 +197,15 @@ class Machine(ABC):
         return done
 
     def sh(
-        self, script: str, *, timeout_s: float = COMMAND_TIMEOUT_S, check: bool = True
+        self,
+        script: str,
+        *,
+        stdin: bytes = b"",
+        timeout_s: float = COMMAND_TIMEOUT_S,
+        check: bool = True,
     ) -> Completed:
         """Run a POSIX shell script that stops at the first failing command."""
-        return self.run(["sh", "-euc", script], timeout_s=timeout_s, check=check)
+        return self.run(["sh", "-euc", script], stdin=stdin, timeout_s=timeout_s, check=check)
 
     @contextmanager
     def background(
@@ -238,7 +243,7 @@ class Machine(ABC):
         # Without --no-unquote GNU tar takes a backslash in a name for an escape.
         packed = self.run(
             [
-                *("tar", "--create", "--gzip", "--file=-"),
+                *("tar", "--create", "--file=-"),
                 *("--absolute-names", "--no-unquote"),  # names are taken as they are
                 *("--", *paths),
             ],
@@ -246,7 +251,7 @@ class Machine(ABC):
         ).stdout_bytes
         content: dict[str, bytes] = {}
         try:
-            with tarfile.open(fileobj=io.BytesIO(packed), mode="r:gz") as tar:
+            with tarfile.open(fileobj=io.BytesIO(packed), mode="r:") as tar:
                 for member in tar:
                     if (file := tar.extractfile(member)) is not None:
                         content[member.name] = file.read()

@@ -8,6 +8,7 @@ import pytest
 
 from harness.errors import HarnessError, VerdictFailed
 from harness.plugin.controller import Controller
+from harness.plugin.fleet import labels_of
 from harness.plugin.options import add_options, load_config
 from harness.plugin.run import KEY, Run
 from harness.plugin.said import say
@@ -29,7 +30,8 @@ def pytest_configure(config: pytest.Config) -> None:
         run = config.stash[KEY] = Run(config, load_config(config).config)
     except HarnessError as error:
         raise pytest.UsageError(str(error)) from error
-    register_scheduler(config, history=config.rootpath / config.getoption("reports") / HISTORY)
+    history = config.rootpath / config.getoption("reports") / HISTORY
+    register_scheduler(config, history=history, labels_of=labels_of(config))
     if not run.worker:
         config.pluginmanager.register(Controller(config))
 

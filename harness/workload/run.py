@@ -74,8 +74,10 @@ class FioRun:
     def started(cls, machine: Machine, device: str, jobs: Sequence[Job]) -> Iterator[FioRun]:
         """Start fio, and make sure that it is gone at the end of the block."""
         run = cls(machine, device, jobs)
-        machine.sh(f"rm -rf {FOLDER}; mkdir -p {FOLDER}")
-        machine.write_files({f"{FOLDER}/job.fio": run.job_file})
+        machine.sh(
+            f"rm -rf {FOLDER}; mkdir -p {FOLDER}; cat >{FOLDER}/job.fio",
+            stdin=run.job_file.encode(),
+        )
         argv = [
             "fio",
             "--output-format=json",
