@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.cli.bench_density import density
 from harness.cli.bench_schedule import schedule
 from harness.cli.options import Json, configured, telling
 from harness.cli.text import columns
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from harness.testbed.provision import Provisioner
 
 app = typer.Typer(help="Measure how long this machine takes.", no_args_is_help=True)
+app.command("density")(density)
 app.command("schedule")(schedule)
 
 _BUILDING = "Build the images in an empty cache"

@@ -1,6 +1,6 @@
 """Kill runs with SIGKILL at random instants, clean up after each, and count what is left.
 
-    python suites/selftest/crash/kill_trial.py --rounds 50 --seed 1
+    python -m suites.selftest.crash.kill_trial --rounds 50 --seed 1
 
 A kept testbed stands beside the runs and must be alive after each of them. Testbeds and
 snapshots lie in a folder of the trial's own; of the user's cache only images are read. The
@@ -27,7 +27,8 @@ from typing import IO
 
 import harness
 from harness.hypervisor.ports import CANDIDATES
-from harness.testbed.folder import SLOTS, cache_folder
+from harness.testbed.folder import SLOTS
+from suites.selftest.private_cache import make_private_cache
 
 TOP = Path(harness.__file__).parent.parent
 ONE_TEST = "suites/failover/test_path_loss.py::test_io_survives_losing_one_path[a-LinkDown]"
@@ -274,12 +275,7 @@ def _instants(rounds: int, choose: random.Random) -> list[float]:
 def _place() -> Iterator[Place]:
     """A folder with a short name, for libvirt's sockets, and the user's images in its cache."""
     place = Place(Path(tempfile.mkdtemp(prefix="ppk-", dir="/var/tmp")))
-    images = place.cache / "images"
-    images.mkdir(parents=True)
-    for image in (cache_folder() / "images").glob("*"):
-        (images / image.name).symlink_to(image)
-    for file in (*cache_folder().glob("id_ed25519"), *cache_folder().glob("kvm-*.json")):
-        shutil.copy2(file, place.cache)
+    make_private_cache(place.cache)
     try:
         yield place
     finally:
