@@ -19,6 +19,7 @@ from harness.plugin.hooks import (
     pytest_configure,
     pytest_generate_tests,
     pytest_runtest_makereport,
+    pytest_runtest_protocol,
     pytest_sessionfinish,
     pytest_unconfigure,
 )
@@ -35,6 +36,7 @@ __all__ = [
     "pytest_configure",
     "pytest_generate_tests",
     "pytest_runtest_makereport",
+    "pytest_runtest_protocol",
     "pytest_sessionfinish",
     "pytest_unconfigure",
     "seed",

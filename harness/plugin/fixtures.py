@@ -50,7 +50,10 @@ def testbed(testbeds: Testbeds, request: pytest.FixtureRequest) -> Iterator[Test
     with testbeds.lent(owners[scope]) as ready:
         run.note_environment(ready.environment)
         yield ready
-        if run.failed and request.config.getoption("keep_on_failure") and (name := testbeds.keep()):
+        wanted = (run.at_last_test and request.config.getoption("keep")) or (
+            run.failed and request.config.getoption("keep_on_failure")
+        )
+        if wanted and (name := testbeds.keep()):
             run.remarks.append(f"kept: {name}; `pathproof ssh {name} initiator` looks inside")
 
 

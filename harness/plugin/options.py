@@ -38,6 +38,11 @@ def add_options(parser: pytest.Parser) -> None:
         help="hosts to spread the tests over, each with testbeds of its own",
     )
     group.addoption(
+        "--keep",
+        action="store_true",
+        help="leave the machines of the last test running; `pathproof ps` lists them",
+    )
+    group.addoption(
         "--keep-on-failure",
         action="store_true",
         help="leave the machines running after a failure; `pathproof ps` lists them",

@@ -50,6 +50,7 @@ class Run:
         self.folder: RunFolder | None = None
         self.results: Path | None = None
         self.failed = False
+        self.at_last_test = False
         self.report: str = ""
         self.remarks: list[str] = []
         self.line_by_line = False

@@ -94,7 +94,7 @@ def test_hosts_are_there_and_differ(folder: Path) -> None:
 
 
 def test_a_file_that_cannot_be_read_is_named(folder: Path) -> None:
-    with pytest.raises(ConfigError, match="none.toml: No such file"):
+    with pytest.raises(ConfigError, match=r"none\.toml: No such file"):
         load_fleet(Path("none.toml"))
     assert complaint("hosts = [").startswith("fleet.toml: not valid TOML:")
 
