@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from harness.errors import ConfigError
+from harness.units import MIB
 
 RNG_SLOT = 3
 DISK_SLOTS = range(4, 16)
@@ -24,6 +25,10 @@ MANAGEMENT_SLOT = 28
 LONGEST_CMDLINE = 2047
 # VIRTIO_BLK_ID_BYTES in linux/virtio_blk.h; QEMU silently cuts what is longer.
 LONGEST_SERIAL = 20
+
+# What emulation may keep of a guest's translated code. Left alone QEMU takes up to 1 GiB, and an
+# idle guest came near that within twenty minutes.
+TRANSLATIONS = 256 * MIB
 
 _LOOPBACK = "127.0.0.1"
 _QEMU = "http://libvirt.org/schemas/domain/qemu/1.0"
@@ -116,6 +121,8 @@ def render(spec: DomainSpec) -> str:
     features = _child(domain, "features")
     _child(features, "acpi")
     _child(features, "apic")
+    if spec.accel == "tcg":
+        _text(_child(features, "tcg"), "tb-cache", str(TRANSLATIONS // MIB), unit="MiB")
     # TCG runs one thread per virtual CPU without being told (QEMU's -accel thread=multi is
     # the default for an x86-64 guest on an x86-64 host), and libvirt has no word for it.
     _child(domain, "cpu", mode="host-passthrough" if spec.accel == "kvm" else "maximum")
