@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import time
@@ -153,8 +154,18 @@ def _real_stderr(config: pytest.Config) -> Iterator[TextIO]:
     capture = config.pluginmanager.get_plugin("capturemanager")
     with capture.global_and_fixture_disabled() if capture else nullcontext():
         descriptor = os.dup(sys.__stderr__.fileno() if sys.__stderr__ else 2)
-    with os.fdopen(descriptor, "w") as stream:
+    with io.TextIOWrapper(io.BufferedWriter(_MaybeUnread(descriptor, "w"))) as stream:
         yield stream
+
+
+class _MaybeUnread(io.FileIO):
+    """Once nobody is left to read, as when a worker's controller died, cleaning up goes on."""
+
+    def write(self, data: Any, /) -> int:
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            return memoryview(data).nbytes
 
 
 def wants_report(config: pytest.Config) -> bool:

@@ -92,7 +92,7 @@ class Host:
         return ["ssh", "-F", str(self.folder / "ssh_config"), "-oBatchMode=yes", self.name]
 
     def processes(self) -> list[int]:
-        """All that sshd started, directly or not, and what names the host's folder."""
+        """sshd, all that it started, and what has lost its parent since."""
         parents = dict(_parents())
         ours = {self.sshd.pid}
         while more := {child for child, parent in parents.items() if parent in ours} - ours:
@@ -117,10 +117,14 @@ class Host:
             done |= new
 
     def _is_ours(self, pid: int) -> bool:
-        mark = os.fsencode(f"{self.folder}/")
+        """Whether it has the host's environment, as workers have, or its files, as QEMU has."""
+        process = Path(f"/proc/{pid}")
         with suppress(OSError):
-            command = Path(f"/proc/{pid}/cmdline").read_bytes()
-            return b"qemu" in command and mark in command
+            command = (process / "cmdline").read_bytes()
+            if b"qemu" in command:
+                return os.fsencode(f"{self.state}/") in command
+            marks = (process / "environ").read_bytes().split(b"\0")
+            return os.fsencode(f"PATHPROOF_STATE={self.state}") in marks
         return False
 
     def _environment(self, name: str) -> str:

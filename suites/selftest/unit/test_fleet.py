@@ -14,7 +14,7 @@ from harness.config.fleet import HostConfig
 from harness.errors import ConfigError, MachineError
 from harness.fleet import Ready, Receiver, send_results
 from harness.fleet.parcel import ENVIRONMENT, pack, working_tree
-from harness.fleet.reach import RemoteHost
+from harness.fleet.reach import remote_host
 from harness.fleet.results import CHUNK, Message
 from harness.plugin.fleet_session import relative
 
@@ -96,7 +96,7 @@ def test_a_gateway_is_what_execnet_understands() -> None:
     config = HostConfig(address="me@host:2222", ssh_config=Path("/a b/config"))
     folder = PurePosixPath("/home/me/.cache/pathproof/fleet")
     ready = Ready(
-        config=config, machine=RemoteHost(config), folder=folder, code=folder / "code-1",
+        config=config, machine=remote_host(config), folder=folder, code=folder / "code-1",
         python="env PYTHONPATH=/x /y/bootstrap python", run=folder / "run-1", slots=1,
     )  # fmt: skip
     spec = execnet.XSpec(ready.gateway("host-1", within="suites"))
@@ -109,7 +109,7 @@ def test_a_gateway_is_what_execnet_understands() -> None:
 
 
 def test_a_host_that_cannot_be_reached_is_told_in_words_of_ssh() -> None:
-    host = RemoteHost(HostConfig(address="nobody@127.0.0.1:1"))
+    host = remote_host(HostConfig(address="nobody@127.0.0.1:1"))
     with pytest.raises(MachineError, match=r"127\.0\.0\.1: cannot be reached: .*refused") as error:
         host.reach(["true"])
     assert "nobody@127.0.0.1 true` must work" in error.value.hint
