@@ -23,6 +23,13 @@ class HarnessError(Exception):
         return f"{self.message}\nhint: {self.hint}" if self.hint else self.message
 
 
+def summary(error: BaseException) -> str:
+    """What an error says, in one line; of a group what each of them says."""
+    if isinstance(error, BaseExceptionGroup):
+        return "; ".join(summary(one) for one in error.exceptions)
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
 class ConfigError(HarnessError):
     """What the user asked for is impossible or contradictory; nothing was touched."""
 

@@ -23,8 +23,8 @@ _listeners: list[Listener] = []
 class Spent(StrEnum):
     """What a stretch of time was spent on; the bill at the end of a run adds these up.
 
-    IO and WAITING are what the tests are about: I/O that goes on or is read back, and waiting
-    for what the storage takes its time for. Nothing could make them shorter; all else is ours.
+    IO and WAITING are what tests are about: I/O that goes on or is read back, and waiting for
+    what the storage takes its time for, while I/O goes on. All else is the harness's own.
     """
 
     PROVISIONING = "provisioning"
@@ -89,7 +89,7 @@ def listening(listener: Listener) -> Iterator[None]:
 def step(title: str, spent_on: Spent | None = None) -> Iterator[Step]:
     """Say that something is being done; without `spent_on`, for what the parent is done."""
     parent = _current.get()
-    inherited = parent.spent_on if parent else Spent.WAITING
+    inherited = parent.spent_on if parent else Spent.PROVISIONING
     this = Step(title, spent_on or inherited, parent)
     token = _current.set(this)
     error: BaseException | None = None

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from multiprocessing import get_context
-from multiprocessing.connection import Connection, wait
+from pathlib import Path
 from statistics import median
 from typing import Annotated
 
@@ -19,58 +19,32 @@ from harness.cli.text import columns
 from harness.config import Config, Loaded
 from harness.errors import HypervisorError
 from harness.steps import Spent, step
+from harness.testbed.folder import Folder, base, reap
+from harness.testbed.footprint import footprint
 from harness.units import format_size
 
-_READY_S = 600.0
-_LOOK_S = 120.0
-_END_S = 60.0
+_LOGIN_S = 120.0
+_NAME = "density"
+# Reads every path of every map directly, and counts those that device-mapper calls active.
+_LOOK = """
+for slave in /sys/block/dm-*/slaves/*; do
+  dd if=/dev/${slave##*/} of=/dev/null bs=64k count=8 iflag=direct status=none
+done
+multipath -ll | grep -c 'active ready running'
+"""
 
 
 @dataclass(frozen=True)
 class Density:
-    """Medians over `testbeds` idle forks that were alive at once, and read over every path then.
+    """Of `testbeds` idle forks that were alive at once, every path read then.
 
-    Bytes; memory is the resident memory of both QEMUs, disk what a fork wrote itself.
+    Bytes; memory is the resident memory of both QEMUs, disk what a fork wrote itself; medians.
     """
 
     testbeds: int
     memory: float
     disk: float
     all_memory: float
-
-
-class Held:
-    """A testbed in a process of its own: the embedded libvirt gives each process one root."""
-
-    def __init__(self, config: Config) -> None:
-        processes = get_context("spawn")
-        self._pipe, theirs = processes.Pipe()
-        self._process = processes.Process(target=_hold, args=(config, theirs))
-        self._process.start()
-        theirs.close()
-
-    def next(self, what: str, timeout_s: float) -> tuple[int, int]:
-        """The next answer: bytes of memory and of disk. Raises HypervisorError."""
-        if not wait([self._pipe], timeout_s):
-            raise HypervisorError(f"{what}: no testbed within {timeout_s:.0f} s")
-        try:
-            answer = self._pipe.recv()
-        except EOFError:
-            raise HypervisorError(f"{what}: the process that held the testbed ended") from None
-        if isinstance(answer, str):
-            raise HypervisorError(f"{what}: {answer}")
-        memory, disk = answer
-        return int(memory), int(disk)
-
-    def look(self) -> tuple[int, int]:
-        """Read over every path again and measure."""
-        self._pipe.send("look")
-        return self.next("with all others alive", _LOOK_S)
-
-    def end(self) -> None:
-        """Let it remove its testbed, and wait for that."""
-        self._pipe.close()
-        self._process.join(_END_S)
 
 
 @configured()
@@ -83,51 +57,67 @@ def density(
 ) -> None:
     """Fork many testbeds, have all alive at once, and tell what each takes of this machine."""
     hypervisor = loaded.config.hypervisor.model_copy(update={"testbeds": count})
-    config = loaded.config.model_copy(update={"hypervisor": hypervisor})
-    began = time.monotonic()
+    config = loaded.config.model_copy(update={"hypervisor": hypervisor, "name": _NAME})
     with telling(ctx), ExitStack() as stack:
-        held = [stack.enter_context(_held(config, number)) for number in range(count)]
+        folders = [stack.enter_context(_kept(config, number + 1)) for number in range(count)]
         with step("Read over every path of every testbed", Spent.MEASURING):
-            footprints = [one.look() for one in held]
-    memory, disk = zip(*footprints, strict=True)
-    found = Density(count, median(memory), median(disk), sum(memory))
+            for folder in folders:
+                _require_alive(folder, len(config.fabrics))
+        found = [footprint(folder) for folder in folders]
+    memory, disk = [one.memory for one in found], [one.disk for one in found]
+    result = Density(count, median(memory), median(disk), sum(memory))
     if as_json:
-        typer.echo(json.dumps(vars(found) | {"took_s": round(time.monotonic() - began, 1)}))
+        typer.echo(json.dumps(asdict(result), indent=2))
         return
     rows = [
-        ("testbeds", str(found.testbeds), "forked, alive at once, every path read"),
-        ("memory of one", format_size(int(found.memory)), "resident, both machines, median"),
-        ("memory of all", format_size(int(found.all_memory)), ""),
-        ("disk of one", format_size(int(found.disk)), "beside the snapshot, which all share"),
+        ("testbeds", str(result.testbeds), "forked, alive at once, every path read"),
+        ("memory of one", format_size(int(result.memory)), "resident, both machines, median"),
+        ("memory of all", format_size(int(result.all_memory)), ""),
+        ("disk of one", format_size(int(result.disk)), "beside the snapshot, which all share"),
     ]
     typer.echo(columns(rows))
 
 
 @contextmanager
-def _held(config: Config, number: int) -> Iterator[Held]:
-    with step(f"Fork testbed {number + 1}", Spent.PROVISIONING):
-        held = Held(config)
+def _kept(config: Config, number: int) -> Iterator[Folder]:
+    """A fork that lives on without its maker; the embedded libvirt gives a process one root."""
+    from harness.testbed.provision import end_domains
+
+    with (
+        step(f"Fork testbed {number}", Spent.PROVISIONING),
+        ProcessPoolExecutor(1, get_context("spawn")) as process,
+    ):
+        name = process.submit(_fork_and_keep, config).result()
     try:
-        held.next(f"testbed {number + 1}", _READY_S)
-        yield held
+        yield Folder(base() / name)
     finally:
-        held.end()
+        reap(end_domains, kept_too=True, name=name)
 
 
-def _hold(config: Config, pipe: Connection) -> None:
-    """In a process of its own: answer with the footprint, now and whenever asked, to the end."""
-    from harness.cli.ending import ending_politely
-    from harness.testbed.footprint import footprint
+def _fork_and_keep(config: Config) -> str:
+    """In a process of its own: the name of the testbed that it leaves."""
     from harness.testbed.provision import provisioner
 
+    with provisioner(config) as lab, lab.fork():
+        lab.keep()
+        return lab.site.folder.name
+
+
+def _require_alive(folder: Folder, paths: int) -> None:
+    """Raises HypervisorError if a path cannot be read or is not active."""
+    from harness.deadline import Deadline
+    from harness.machine import SshEndpoint, SshMachine
+
+    manifest = folder.manifest()
+    assert manifest is not None, folder
+    address = manifest.machines["initiator"]
+    endpoint = SshEndpoint(
+        "127.0.0.1", address.port, "root", Path(address.private_key), address.host_key
+    )
+    machine = SshMachine.connect("initiator", endpoint, Deadline.after(_LOGIN_S))
     try:
-        with ending_politely(), provisioner(config) as lab, lab.fork() as testbed:
-            while True:
-                testbed.prove_paths()
-                seen = footprint(lab.site, testbed)
-                pipe.send((seen.memory, seen.disk))
-                pipe.recv()
-    except (EOFError, BrokenPipeError, KeyboardInterrupt):
-        return
-    except Exception as error:  # the other process tells it
-        pipe.send(str(error))
+        active = int(machine.sh(_LOOK).stdout)
+    finally:
+        machine.close()
+    if active != paths:
+        raise HypervisorError(f"{folder.name}: {active} of {paths} paths are active")

@@ -87,6 +87,12 @@ def argv(address: Address, known_hosts: Path, command: Sequence[str] = ()) -> li
         *("-o", "StrictHostKeyChecking=yes"),
         *("-o", f'UserKnownHostsFile="{known_hosts}"'),
         *("-o", "GlobalKnownHostsFile=/dev/null"),
+        *(("-o", f"ProxyCommand={_escaped(address.proxy)}") if address.proxy else ()),
         "root@127.0.0.1",
         *([command[0] if len(command) == 1 else shlex.join(command)] if command else []),
     ]
+
+
+def _escaped(proxy: Sequence[str]) -> str:
+    """A command as ProxyCommand takes it: for a shell, where % begins a token (ssh_config(5))."""
+    return shlex.join(proxy).replace("%", "%%")

@@ -30,7 +30,10 @@ class State(StrEnum):
 
 
 def state_of(folder: Folder) -> State:
-    """ENDED if a kept testbed's machines are gone, as after a restart of this host."""
+    """ENDED if a kept testbed's machines are gone, as after a restart of this host.
+
+    Another host is not asked.
+    """
     if folder.owned():
         return State.IN_USE
     manifest = folder.manifest()
@@ -161,11 +164,11 @@ def _row(folder: Folder) -> tuple[str, ...]:
     fabrics = ", ".join(f"{name} {ends}" for name, ends in manifest.fabrics.items())
     ports = ", ".join(f"{role} {address.port}" for role, address in manifest.machines.items())
     memory = format_size(manifest.memory) if manifest.memory else "-"
-    return (folder.name, state_of(folder), since, memory, fabrics or "-", ports)
+    return (folder.name, state_of(folder), since, memory, fabrics or "-", ports or "-")
 
 
 def _ports(manifest: Manifest) -> list[int]:
-    return [address.port for address in manifest.machines.values()]
+    return [address.port for address in manifest.machines.values() if not address.proxy]
 
 
 def _listens(port: int) -> bool:

@@ -1,6 +1,6 @@
 """Hosts that run tests for another: reach them, give them the code, bring results back.
 
-`reach` runs commands through the user's own ssh, `parcel` says what travels, `prepare` makes a
+`reach` names a host to the user's own ssh, `parcel` says what travels, `prepare` makes a
 host ready, `results` carries files from a worker to its controller. Knows nothing of pytest.
 """
 

@@ -22,7 +22,8 @@ from harness.config import Config
 from harness.config.fleet import HostConfig
 from harness.errors import CommandTimedOut, HarnessError, MachineError
 from harness.fleet.parcel import Parcel
-from harness.fleet.reach import RemoteHost, destination
+from harness.fleet.reach import destination, remote_host
+from harness.machine.remote import RemoteHost
 from harness.steps import Spent, step, warn
 
 KEPT_DAYS = 14
@@ -112,7 +113,7 @@ def prepare(
     hosts: Sequence[HostConfig], travelling: Travelling
 ) -> tuple[list[Ready], list[Refused]]:
     """Make all hosts ready side by side. Raises MachineError if that succeeds with none."""
-    machines = [RemoteHost(host) for host in hosts]
+    machines = [remote_host(host) for host in hosts]
     try:
         results = side_by_side(
             *(

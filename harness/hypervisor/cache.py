@@ -163,9 +163,12 @@ class Store:
         Those who wait must see that it is whole while the one who made it goes on using it.
         """
         path = self.path(key)
+        judged = None
         for attempt in itertools.count():
-            if _taken(lock, fcntl.LOCK_SH) and whole(path):
-                return False
+            if _taken(lock, fcntl.LOCK_SH) and (seen := _inode(path)) != judged:
+                if whole(path):  # which may take long
+                    return False
+                judged = seen
             if _taken(lock, fcntl.LOCK_EX):
                 return not whole(path)
             self._wait(attempt, key, pause)
@@ -293,6 +296,14 @@ def _needing(among: list[Entry], name: str) -> list[Entry]:
 
 def _store_of(base: Path, entry: Entry) -> Store:
     return Store(base, entry.kind)
+
+
+def _inode(path: Path) -> int:
+    """What changes when a folder is replaced; 0 if there is none."""
+    try:
+        return path.stat().st_ino
+    except FileNotFoundError:
+        return 0
 
 
 def _taken(lock: BinaryIO, mode: int) -> bool:

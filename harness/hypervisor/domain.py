@@ -128,10 +128,6 @@ class Domain:
                     hint="a process that ignores SIGKILL waits for the storage under its disks",
                 )
 
-    def console_tail(self, lines: int = 20) -> str:
-        """The last lines that the guest wrote to its serial console; empty if there are none."""
-        return _tail(self.spec.console_log, lines)
-
     def _interface(self, mac: str) -> ET.Element:
         interfaces = ET.fromstring(self.handle.XMLDesc()).findall("./devices/interface")  # noqa: S314
         for interface in interfaces:
@@ -241,7 +237,7 @@ def _failure(
     log = connection.root / f"log/qemu/{spec.name}.log"
     message = f"{spec.name}: libvirt could not {what}: {error}"
     # QEMU's command line is in the log too, an argument a line, each but the last with "\".
-    said = [line for line in _tail(log, _LOG_LINES).splitlines() if not line.endswith("\\")]
+    said = [line for line in last_lines(log, _LOG_LINES).splitlines() if not line.endswith("\\")]
     if said:
         message += f"\n{log}:\n" + "\n".join(f"  {line}" for line in said)
     return PortTaken(message) if _names_a_taken_port(str(error)) else HypervisorError(message)
@@ -266,7 +262,8 @@ def _open_process(pid: int, open_files: ExitStack) -> int | None:
     return descriptor
 
 
-def _tail(file: Path, lines: int) -> str:
+def last_lines(file: Path, lines: int) -> str:
+    """The last lines of a console or log; empty if it cannot be read."""
     try:
         with file.open("rb") as opened:
             size = opened.seek(0, os.SEEK_END)

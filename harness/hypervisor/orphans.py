@@ -52,7 +52,7 @@ def _adopt(change: int) -> None:
 def _wait(pid_file: Path, begun: threading.Event) -> None:
     while not begun.wait(_LOOK_INTERVAL_S):
         for pid in _children():
-            if _is_qemu(pid):
+            if _is_orphan_qemu(pid):
                 with suppress(ChildProcessError):
                     os.waitpid(pid, os.WNOHANG)
     with suppress(OSError, ValueError):  # it never was, or it went to another parent
@@ -65,7 +65,9 @@ def _children() -> Iterator[int]:
             yield from map(int, (task / "children").read_text().split())
 
 
-def _is_qemu(pid: int) -> bool:
+def _is_orphan_qemu(pid: int) -> bool:
+    """Those that libvirt waits for itself are still in our session; the others left it."""
     with suppress(OSError):
-        return Path(f"/proc/{pid}/comm").read_text().startswith(_QEMU)
+        left = os.getsid(pid) != os.getsid(0)
+        return left and Path(f"/proc/{pid}/comm").read_text().startswith(_QEMU)
     return False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import random
+import re
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -14,6 +15,9 @@ from harness.errors import HypervisorError
 CANDIDATES = range(20000, 32000)
 
 _EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
+
+PORTS_IN_USE = ("sh", "-c", "cat /proc/net/tcp /proc/net/udp /proc/net/tcp6 /proc/net/udp6 || true")
+_SOCKET = re.compile(r"^ *\d+: [0-9A-F]+:(?P<port>[0-9A-F]{4}) ", re.MULTILINE)
 
 
 @contextmanager
@@ -43,6 +47,15 @@ def lease_ports(count: int, candidates: Sequence[int] = CANDIDATES) -> Iterator[
                 "the usual reason",
             )
         yield tuple(leased)
+
+
+def free_candidates(listed: str) -> list[int]:
+    """The candidates that no socket of a host has, after what PORTS_IN_USE printed there.
+
+    A line of proc_net_tcp(5), `0: 0100007F:4E20 00000000:0000 0A …`, is 127.0.0.1:20000.
+    """
+    used = {int(found["port"], 16) for found in _SOCKET.finditer(listed)}
+    return [port for port in CANDIDATES if port not in used]
 
 
 def _in_search_order(candidates: Sequence[int]) -> Iterator[int]:

@@ -8,6 +8,7 @@ import logging
 import shlex
 import signal
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -39,7 +40,8 @@ class SshEndpoint:
     """Where and as whom to log in.
 
     `host_key` is the one key that is accepted, as a line `"ssh-ed25519 AAAA…"`;
-    `private_key` a file in OpenSSH form.
+    `private_key` a file in OpenSSH form. `proxy` is a command whose input and output are a
+    connection to `host` and `port`, as ssh_config(5) has it for ProxyCommand.
     """
 
     host: str
@@ -47,6 +49,11 @@ class SshEndpoint:
     user: str
     private_key: Path
     host_key: str
+    proxy: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        through = f" through `{shlex.join(self.proxy)}`" if self.proxy else ""
+        return f"{self.host}:{self.port}{through}"
 
 
 class SshMachine(Machine):
@@ -81,8 +88,7 @@ class SshMachine(Machine):
             except paramiko.BadHostKeyException as error:
                 client.close()
                 raise MachineError(
-                    f"{name}: {endpoint.host}:{endpoint.port} shows another host key than the "
-                    f"pinned one: {error}",
+                    f"{name}: {endpoint} shows another host key than the pinned one: {error}",
                     hint="another machine answers there, or its image was rebuilt",
                 ) from None
             except paramiko.AuthenticationException as error:
@@ -93,8 +99,8 @@ class SshMachine(Machine):
                 reason = error
             if final:
                 raise TimedOut(
-                    f"{name}: no SSH answer on {endpoint.host}:{endpoint.port} "
-                    f"within {deadline.allowed_s:.0f} s; last: {reason}"
+                    f"{name}: no SSH answer on {endpoint} within {deadline.allowed_s:.0f} s; "
+                    f"last: {reason}"
                 )
             time.sleep(min(0.2, deadline.remaining_s))
 
@@ -204,7 +210,7 @@ def _client(endpoint: SshEndpoint) -> paramiko.SSHClient:
 
 
 def _login(client: paramiko.SSHClient, endpoint: SshEndpoint) -> None:
-    sock = socket.create_connection((endpoint.host, endpoint.port), timeout=_BANNER_TIMEOUT_S)
+    sock, proxy = _connection(endpoint)
     try:
         client.connect(
             endpoint.host,
@@ -213,14 +219,39 @@ def _login(client: paramiko.SSHClient, endpoint: SshEndpoint) -> None:
             key_filename=str(endpoint.private_key),
             sock=sock,
             timeout=_ATTEMPT_TIMEOUT_S,
-            banner_timeout=_BANNER_TIMEOUT_S,
+            banner_timeout=_ATTEMPT_TIMEOUT_S if endpoint.proxy else _BANNER_TIMEOUT_S,
             auth_timeout=_ATTEMPT_TIMEOUT_S,
             allow_agent=False,
             look_for_keys=False,
         )
     except BaseException:
         sock.close()
+        if proxy is not None:  # it would wait for the guest's answer
+            proxy.terminate()
         raise
     transport = client.get_transport()
     if transport is not None:
         transport.set_keepalive(_KEEPALIVE_S)
+
+
+def _connection(endpoint: SshEndpoint) -> tuple[socket.socket, subprocess.Popen[bytes] | None]:
+    """A connection to the endpoint, and its proxy, which ends when both sides have closed it."""
+    if not endpoint.proxy:
+        address = (endpoint.host, endpoint.port)
+        return socket.create_connection(address, timeout=_BANNER_TIMEOUT_S), None
+    # Not paramiko.ProxyCommand, which never waits for its child.
+    ours, its = socket.socketpair()
+    with its:
+        try:
+            child = subprocess.Popen(
+                endpoint.proxy,
+                stdin=its.fileno(),
+                stdout=its.fileno(),
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        except OSError:
+            ours.close()
+            raise
+    threading.Thread(target=child.wait, name="ssh proxy", daemon=True).start()
+    return ours, child

@@ -6,7 +6,6 @@ Its module-level hooks are a plugin of their own: xdist must have been configure
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import threading
 from collections.abc import Generator
@@ -93,15 +92,15 @@ class OnHost:
         self._send()
         return result
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_sessionfinish(self) -> None:
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_sessionfinish(self) -> Generator[None, object, object]:
+        """Around what removes everything; within xdist's, which fails without a controller."""
         self._tests_are_over.set()
-
-    @pytest.hookimpl(trylast=True)
-    def pytest_unconfigure(self) -> None:
-        if self._results is not None and not any(self._results.glob("*")):
-            shutil.rmtree(self._results, ignore_errors=True)
-        self._all_is_over.set()
+        try:
+            return (yield)
+        finally:
+            self._send()
+            self._all_is_over.set()
 
     def _send(self) -> None:
         if self._results is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -94,6 +95,7 @@ class Workers:
         else:
             self._died[worker] = f"worker {worker} died while running {test} again"
             report.when = "call"
+            report.start = report.stop = time.time()
             report.user_properties.append((LABEL, Verdict.LAB.value))
             report.longrepr = (
                 f"worker {worker} died while running this test, as another worker had before\n"
@@ -105,6 +107,7 @@ class Workers:
         if not self._died:
             return []
         lost = [test for test in self._collected if self._outcomes.of(test) is None]
+        now = time.time()
         return [
             pytest.TestReport(
                 nodeid=test,
@@ -114,6 +117,8 @@ class Workers:
                 longrepr="not run to its end: too many workers died",
                 when="setup",
                 user_properties=[(LABEL, Verdict.LAB.value)],
+                start=now,
+                stop=now,
             )
             for test in lost
         ]

@@ -32,8 +32,8 @@ def format_bill(bill: Bill, wall_s: float, workers: int = 0) -> str:
     needed_s = bill.seconds[Spent.IO] + bill.seconds[Spent.WAITING]
     if needed_s > 0 and not workers:
         lines.append(
-            f"{wall_s / needed_s:.2f} times the {needed_s:.0f} s of I/O and waiting for the "
-            "storage, which no harness could spare"
+            f"{wall_s / needed_s:.2f} times the {needed_s:.0f} s in which I/O went on, "
+            "under faults and without, or was read back"
         )
     return "\n".join(lines)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import ExitStack
 from pathlib import Path
 
-from harness.hypervisor.disk import create_disk, create_overlay
 from harness.hypervisor.domain import start
 from harness.machine import Machine
 from harness.observe import observing
@@ -68,10 +67,10 @@ def _make_disks(site: Site, folder: Path) -> Disks:
     disks = {}
     for role in Role:
         system = disk_file(folder, role, SYSTEM_DISK_SERIAL)
-        create_overlay(system, site.images[role].disk, "raw")
+        site.place.make_overlay(system, site.images[role])
         disks[role] = [system]
     lun = disk_file(folder, Role.TARGET, DATA_DISK_SERIAL)
-    create_disk(lun, site.topology.lun.size)
+    site.place.make_disk(lun, site.topology.lun.size)
     disks[Role.TARGET].append(lun)
     return disks
 

@@ -4,7 +4,7 @@
         lock            flock'd by the owner; the kernel releases it when the owner dies
         testbed.json    what is needed to reach the machines, and whether to keep them
         libvirt/        the embedded libvirt's private root
-        *.qcow2, *.log  disks and consoles
+        *.qcow2, *.log  disks and consoles, unless the machines run on another host
 
 /var/tmp and not /tmp, which may be memory; not the home folder, whose path may be too long
 for libvirt's sockets.
@@ -17,7 +17,7 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -34,17 +34,27 @@ NEEDED = 2 * GIB  # two overlays that grow, and what tests write to the LUN
 
 @dataclass(frozen=True)
 class Address:
-    """How to log in to a machine from this host."""
+    """How to log in to a machine from this host.
+
+    `port` is of the hypervisor's 127.0.0.1; `proxy` the command that connects to it from here.
+    """
 
     port: int
     private_key: str
     host_key: str
+    proxy: tuple[str, ...] = ()
+
+
+def _address(port: int, private_key: str, host_key: str, proxy: Iterable[str] = ()) -> Address:
+    """An address as JSON has it, also from before there were proxies."""
+    return Address(port, private_key, host_key, tuple(proxy))
 
 
 @dataclass(frozen=True)
 class Manifest:
     """What another process must know of a testbed.
 
+    `domains` may be running; it is written before they are started and after they are gone.
     `fabrics` maps a name to the addresses at both ends; `memory` is in bytes, of all machines.
     """
 
@@ -82,10 +92,16 @@ class Folder:
         """The manifest, or None if the owner died before it wrote one."""
         try:
             raw = json.loads((self.path / _MANIFEST).read_text())
-            machines = {name: Address(**address) for name, address in raw.pop("machines").items()}
+            machines = {name: _address(**address) for name, address in raw.pop("machines").items()}
             return Manifest(**raw | {"machines": machines, "domains": tuple(raw["domains"])})
         except (OSError, ValueError, KeyError, TypeError):
             return None
+
+    def note_ended(self) -> None:
+        """Note that none of its machines runs any more."""
+        manifest = self.manifest()
+        if manifest is not None:
+            self.write(replace(manifest, domains=()))
 
     @property
     def claimed_at(self) -> float:
@@ -109,8 +125,11 @@ class Folder:
                 return
             yield True
 
-    def remove(self) -> None:
-        """Remove it, the lock last: until then, whoever finds the folder finds it owned."""
+    def remove(self) -> bool:
+        """Remove it, the lock last: until then, whoever finds the folder finds it owned.
+
+        False if somebody else did, who came when the lock was gone.
+        """
         with suppress(FileNotFoundError):  # somebody else removed it when it was empty
             for path in self.path.iterdir():
                 if path.is_dir() and not path.is_symlink():
@@ -119,6 +138,8 @@ class Folder:
                     path.unlink()
             (self.path / _LOCK).unlink(missing_ok=True)
             self.path.rmdir()
+            return True
+        return False
 
     def owned(self) -> bool:
         """Whether a living process owns it."""
@@ -176,7 +197,10 @@ def _undisturbed() -> Iterator[None]:
 
 @contextmanager
 def claimed(name: str) -> Iterator[Folder]:
-    """A new folder owned by this process, removed at the end of the block unless kept."""
+    """A new folder owned by this process, removed at the end of the block unless kept.
+
+    It stays, for `reap`, if machines of it could not be ended.
+    """
     if (free := shutil.disk_usage(base()).free) < NEEDED:
         raise ConfigError(
             f"{base()}: {format_size(free)} free, and a testbed needs {format_size(NEEDED)}",
@@ -192,7 +216,7 @@ def claimed(name: str) -> Iterator[Folder]:
             yield folder
         finally:
             manifest = folder.manifest()
-            if manifest is None or not manifest.kept:
+            if manifest is None or not (manifest.kept or manifest.domains):
                 folder.remove()
 
 
@@ -217,8 +241,8 @@ def reap(
                 if manifest is not None and kept:  # so that the next one ends it if we are killed
                     folder.write(replace(manifest, kept=False))
                 end_domains(folder)
-                folder.remove()
-                reaped.append(folder.name)
+                if folder.remove():
+                    reaped.append(folder.name)
             except (HarnessError, OSError) as error:
                 failures.append(f"{folder.name}: {error}")
     if failures:

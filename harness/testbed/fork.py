@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from harness.errors import HypervisorError
+from harness.errors import HypervisorError, summary
 from harness.hypervisor.disk import create_overlay
 from harness.hypervisor.domain import restore
 from harness.observe import leave_resident, observing
@@ -36,7 +36,7 @@ def make_golden(site: Site, folder: Path, determined_by: dict[str, Any]) -> None
                     testbed.domain(role).pause()
                 by_role(lambda role: testbed.domain(role).save(memory_file(folder, role)))
             except (HypervisorError, ExceptionGroup) as error:
-                raise CannotSave(str(error)) from error
+                raise CannotSave(summary(error)) from error
         nics = {
             role: {fabric: testbed.nic(role, fabric) for fabric in testbed.fabrics()}
             for role in Role
@@ -74,7 +74,7 @@ def fork(site: Site, golden: Golden, stack: ExitStack) -> Testbed:
     initiator = site.initiator(machines, target)
     testbed = site.assembled(guests, target, initiator, golden.paths, environment)
     testbed.prove_paths()
-    testbed.map.wait_for_paths(active=len(site.topology.fabrics))
+    testbed.map.wait_for_paths(active=len(site.topology.fabrics), spent_on=Spent.PROVISIONING)
     return testbed
 
 

@@ -90,8 +90,7 @@ def determinants(
 
 def key_of(determined_by: Mapping[str, Any]) -> str:
     """The name of the snapshot that `determined_by` determines."""
-    text = json.dumps(determined_by, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:24]
+    return _digest_of(determined_by)[:24]
 
 
 def seal(
@@ -115,6 +114,7 @@ def seal(
             for file, digest in zip(contents, digests, strict=True)
         },
     }
+    record["sha256"] = _digest_of(record)
     (folder / RECORD).write_text(json.dumps(record, indent=2) + "\n")
     for file in (*contents, folder / RECORD):
         file.chmod(0o400)
@@ -124,6 +124,8 @@ def opened(folder: Path, determined_by: Mapping[str, Any]) -> Golden:
     """The snapshot in `folder`, every byte of it compared. Raises Damaged with the reason."""
     try:
         record = json.loads((folder / RECORD).read_text())
+        if record.pop("sha256") != _digest_of(record):
+            raise ValueError("other content")  # noqa: TRY301  # told like all else below
         recorded_by, contents = record["determined_by"], dict(record["files"])
         nics = {Role(role): dict(names) for role, names in record["nics"].items()}
         paths = tuple(LunPath(**path) for path in record["paths"])
@@ -163,6 +165,11 @@ def _problem(file: Path, expected: Mapping[str, Any]) -> str:
         return "" if _digest(file) == expected["sha256"] else f"{file.name} has other content"
     except OSError as error:
         return f"{file.name}: {error.strerror}"
+
+
+def _digest_of(content: Mapping[str, Any]) -> str:
+    text = json.dumps(content, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _digest(file: Path) -> str:

@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from enum import StrEnum
 
 from harness.config import Config
-from harness.errors import BrokenTestbed, HarnessError
+from harness.errors import BrokenTestbed, HarnessError, summary
 from harness.testbed.provision import Provisioner, provisioner
 from harness.testbed.testbed import Testbed
 
@@ -74,13 +74,10 @@ class Testbeds:
                 return self._new(owner)
             try:
                 self._testbed.make_ready()
-            except HarnessError:  # what the last test left cannot be mended
+            except (HarnessError, ExceptionGroup):  # what the last test left cannot be mended
                 return self._new(owner)
-        except HarnessError as error:
-            self._cause = error.message
-            raise
-        except ExceptionGroup as group:  # both machines at once
-            self._cause = "; ".join(map(str, group.exceptions))
+        except (HarnessError, ExceptionGroup) as error:
+            self._cause = summary(error)
             raise
         return self._testbed
 

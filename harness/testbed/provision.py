@@ -10,11 +10,12 @@ from typing import Any
 
 from harness.config import Config
 from harness.config.image import load_image
-from harness.errors import HarnessError, HypervisorError
+from harness.errors import HarnessError, HypervisorError, summary
 from harness.hypervisor.accel import choose
 from harness.hypervisor.cache import Store, prune, size_limit
 from harness.hypervisor.connection import EMBEDDED, connect
 from harness.hypervisor.domain import destroy_named
+from harness.hypervisor.elsewhere import accel_of, other_host
 from harness.hypervisor.image import ImageStore, remove_unfinished
 from harness.hypervisor.sweep import sweep
 from harness.steps import Spent, step, warn
@@ -22,13 +23,14 @@ from harness.testbed.boot import boot
 from harness.testbed.folder import Folder, cache_folder, claimed, reap
 from harness.testbed.fork import CannotSave, fork, make_golden
 from harness.testbed.golden import Damaged, Golden, determinants, is_whole, key_of, opened
-from harness.testbed.site import Site
+from harness.testbed.place import place_for, reached
+from harness.testbed.site import Site, by_role
 from harness.testbed.slots import limit_for, slot
 from harness.testbed.stage import Stage
 from harness.testbed.testbed import Testbed
 from harness.topology import Role, plan
 
-_FORK_TRIES = 2
+_FORK_TRIES = 3
 
 
 @dataclass
@@ -81,24 +83,32 @@ class Provisioner:
 
     def _booted(self, stack: ExitStack) -> Testbed:
         self._take_place(stack)
-        return boot(self.site, stack, stack, self.site.folder.path)
+        return boot(self.site, stack, stack, self.site.place.folder)
 
     def _forked(self, stack: ExitStack) -> Testbed | None:
-        """None if there can be no fork; a snapshot that cannot be forked is replaced once."""
-        for _ in range(_FORK_TRIES):
+        """None if there can be no fork.
+
+        The first failure may be that of a busy machine; after the second the snapshot is replaced.
+        """
+        failure = ""
+        for attempts_left in reversed(range(_FORK_TRIES)):
             golden = self._find_golden()
             if golden is None:
                 return None
-            try:
-                with ExitStack() as attempt:
-                    self._take_place(attempt)
+            with ExitStack() as attempt:
+                self._take_place(attempt)
+                try:
                     testbed = fork(self.site, golden, attempt)
+                except (HarnessError, ExceptionGroup) as error:
+                    failure = summary(error)
+                    warn(f"a fork failed: {failure}")
+                    damaged = isinstance(error, Damaged)
+                else:
                     stack.enter_context(attempt.pop_all())
-                return testbed
-            except (HarnessError, ExceptionGroup) as error:
-                warn(f"the snapshot could not be forked, and is made anew: {_first_line(error)}")
+                    return testbed
+            if attempts_left and (damaged or attempts_left == 1):
                 self._drop(golden)
-        self._give_up_forks("forks of a new snapshot failed, too")
+        self._give_up_forks(f"{_FORK_TRIES} forks in a row failed, the last one: {failure}")
         return None
 
     def _find_golden(self) -> Golden | None:
@@ -153,9 +163,11 @@ class Provisioner:
             self._give_up_forks(f"the hypervisor cannot save it: {error.message}")
 
     def _drop(self, golden: Golden) -> None:
+        """Remove a snapshot, unless other processes use it: then it is tried once more."""
         self._golden = None
         self.held.close()
-        self._store.remove(golden.folder.name)
+        if self._store.remove(golden.folder.name, though_open=True):
+            warn("the snapshot is made anew")
 
     def _give_up_forks(self, reason: str) -> None:
         self._no_forks = reason
@@ -186,36 +198,49 @@ def provisioner(config: Config) -> Iterator[Provisioner]:
     Removes first what dead owners left behind. Everything is removed at the end of the block,
     unless it was kept.
     """
-    reap(end_domains)
+    try:
+        reap(end_domains)
+    except HarnessError as error:  # of another host perhaps, which cannot be reached
+        warn(str(error))
     remove_unfinished(cache_folder())
     definition = load_image(config.machines.image)
+    host = other_host(config.hypervisor.uri)
+    there = accel_of(host, config.hypervisor.accel) if host is not None else None
     capabilities = cache_folder() / "libvirt-capabilities"
     with (
         claimed(config.name) as folder,
+        place_for(host, config, folder) as place,
         connect(config.hypervisor.uri, folder.root, capabilities_cache=capabilities) as connection,
         ExitStack() as held,
         ExitStack() as images_held,
     ):
         with step(Stage.IMAGES, Spent.PROVISIONING):
             store = ImageStore(cache_folder(), config.machines.mirror)
-            images = images_held.enter_context(store.using(definition))
+            built = images_held.enter_context(store.using(definition))
+            images = by_role(lambda role: place.put(built[role]))
         with step("Choose the acceleration", Spent.PROVISIONING):
-            kernel = images[Role.INITIATOR].kernel
-            accel = choose(config.hypervisor.accel, cache=cache_folder(), kernel=kernel)
+            kernel = built[Role.INITIATOR].kernel
+            wanted = config.hypervisor.accel
+            accel = there or choose(wanted, cache=cache_folder(), kernel=kernel)
         if accel.warning:
             warn(accel.warning)
-        site = Site(config, plan(config), folder, connection, images, store.client_key, accel)
+        site = Site(
+            config, plan(config), folder, place, connection, images, store.client_key, accel
+        )
         yield Provisioner(site, held)
 
 
 def end_domains(folder: Folder) -> None:
-    """End all domains of a testbed whose owner is gone."""
+    """End all domains of a testbed whose owner is gone, and remove its files on another host."""
     manifest = folder.manifest()
     if manifest is None or manifest.uri == EMBEDDED:
         sweep(folder.root)
         return
     with connect(manifest.uri, folder.root) as connection:
         destroy_named(connection, manifest.domains)
+    if (host := other_host(manifest.uri)) is not None:
+        with reached(host, folder.name) as place:
+            place.remove_folder()
 
 
 def _about(config: Config) -> str:
@@ -223,9 +248,3 @@ def _about(config: Config) -> str:
         f"{config.name}: {config.target.kind} on {config.machines.image}, "
         f"{len(config.fabrics)} fabrics, profile {config.initiator.profile}"
     )
-
-
-def _first_line(error: BaseException) -> str:
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return next(iter(str(error).splitlines()), type(error).__name__)

@@ -26,6 +26,7 @@ from harness.observe import Watch
 from harness.target import Target, target_for
 from harness.testbed.domains import domain_name, domain_spec, ports_needed, wire
 from harness.testbed.folder import Address, Folder, Manifest
+from harness.testbed.place import Place
 from harness.testbed.testbed import Guest, Testbed
 from harness.topology import Role, Topology
 
@@ -42,11 +43,13 @@ class Site:
 
     The embedded libvirt gives a process one root for life, so the connection outlives a
     testbed; its machines have the same names in every testbed, so there is one at a time.
+    The files of `images` are at `place`.
     """
 
     config: Config
     topology: Topology
     folder: Folder
+    place: Place
     connection: Connection
     images: Mapping[Role, BuiltImage]
     client_key: Path
@@ -68,7 +71,9 @@ class Site:
         The machines end with `stack`, unless they are kept.
         """
         for attempt in range(_PORT_TRIES):
-            ports = stack.enter_context(lease_ports(ports_needed(self.topology)))
+            ports = stack.enter_context(
+                lease_ports(ports_needed(self.topology), self.place.port_candidates())
+            )
             try:
                 return self._start(self._specs(disks, ports), begin, stack)
             except* PortTaken:
@@ -104,6 +109,7 @@ class Site:
             # An interrupt while libvirt starts a machine is heard once it runs, before it is
             # among `domains`.
             destroy_named(self.connection, names)
+        self.folder.note_ended()
 
     def _write_manifest(self, specs: Mapping[Role, DomainSpec]) -> None:
         self.folder.write(
@@ -118,7 +124,10 @@ class Site:
                 memory=sum(spec.memory_bytes for spec in specs.values()),
                 machines={
                     role.value: Address(
-                        spec.ssh_port, str(self.client_key), self.images[role].host_key
+                        spec.ssh_port,
+                        str(self.client_key),
+                        self.images[role].host_key,
+                        self.place.proxy(spec.ssh_port),
                     )
                     for role, spec in specs.items()
                 },
@@ -137,7 +146,7 @@ class Site:
                 image=self.images[role],
                 disks=disks[role],
                 wiring=wiring,
-                console_log=self.folder.path / f"{role}-console.log",
+                console_log=self.place.folder / f"{role}-console.log",
             )
             for role in Role
         }
@@ -145,12 +154,19 @@ class Site:
     def log_in(self, role: Role, domain: Domain) -> SshMachine:
         """Wait until a machine answers SSH. Raises TimedOut with the end of its console."""
         endpoint = SshEndpoint(
-            "127.0.0.1", domain.spec.ssh_port, "root", self.client_key, self.images[role].host_key
+            "127.0.0.1",
+            domain.spec.ssh_port,
+            "root",
+            self.client_key,
+            self.images[role].host_key,
+            self.place.proxy(domain.spec.ssh_port),
         )
 
         def still_there() -> None:
             if not domain.is_running:
-                raise HypervisorError(f"{role}: the VM ended while booting\n{_console(domain)}")
+                raise HypervisorError(
+                    f"{role}: the VM ended while booting\n{self._console(domain)}"
+                )
 
         try:
             return SshMachine.connect(
@@ -161,9 +177,16 @@ class Site:
             )
         except TimedOut as error:
             raise TimedOut(
-                f"{error.message}\n{_console(domain)}",
+                f"{error.message}\n{self._console(domain)}",
                 hint="a slow machine needs a larger machines.boot_timeout_s",
             ) from None
+
+    def _console(self, domain: Domain) -> str:
+        tail = self.place.tail(domain.spec.console_log)
+        return "the end of its console:\n" + "\n".join(
+            f"  {line}"
+            for line in tail.splitlines() or ["(nothing; only errors are written there)"]
+        )
 
     def target(self, machines: Mapping[Role, Machine]) -> Target:
         """The driver of the configured target."""
@@ -219,11 +242,4 @@ def by_role(action: Callable[[Role], T]) -> dict[Role, T]:
     roles = list(Role)
     return dict(
         zip(roles, side_by_side(*((lambda r=role: action(r)) for role in roles)), strict=True)
-    )
-
-
-def _console(domain: Domain) -> str:
-    tail = domain.console_tail()
-    return "the end of its console:\n" + "\n".join(
-        f"  {line}" for line in tail.splitlines() or ["(nothing; only errors are written there)"]
     )

@@ -50,13 +50,18 @@ class MapView:
         self.paths = tuple(paths)
 
     def wait_for_paths(
-        self, *, active: int, failed: int = 0, timeout_s: float = _PATHS_TIMEOUT_S
+        self,
+        *,
+        active: int,
+        failed: int = 0,
+        timeout_s: float = _PATHS_TIMEOUT_S,
+        spent_on: Spent = Spent.WAITING,
     ) -> Sample:
         """Wait until the device mapper has that many paths in each state.
 
         Raises CutShort with what was there instead: I/O ends there, and is judged as it is.
         """
-        with step(f"Wait for {active} active and {failed} failed paths", Spent.WAITING):
+        with step(f"Wait for {active} active and {failed} failed paths", spent_on):
             try:
                 return self._observer.wait_for(
                     lambda s: (
@@ -178,7 +183,7 @@ class Testbed:
             raise BrokenTestbed(f"the testbed broke in an earlier test: {self.broken}")
         with step("Make sure that all is whole", Spent.PROVISIONING):
             self.heal()
-            self.map.wait_for_paths(active=len(self.topology.fabrics))
+            self.map.wait_for_paths(active=len(self.topology.fabrics), spent_on=Spent.PROVISIONING)
 
     def heal(self) -> None:
         """Heal every kind of fault on every fabric, whether it is there or not."""

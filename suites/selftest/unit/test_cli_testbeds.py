@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,9 @@ ADDRESSES = {
     "target": Address(1, "/cache/id_ed25519", HOST_KEY),
     "initiator": Address(2, "/cache/id_ed25519", HOST_KEY),
 }
+
+
+TUNNEL = ("ssh", "-i/a b", "-W", "127.0.0.1:2", "me%you@rack1")
 
 
 @pytest.fixture
@@ -57,9 +61,13 @@ def run(*args: str) -> tuple[int, str]:
 
 
 def test_the_manifest_survives_being_written_and_read(make: Callable[..., Folder]) -> None:
-    manifest = make("one-1", kept=True).manifest()
+    folder = make("one-1", kept=True)
+    manifest = folder.manifest()
     assert manifest is not None
     assert manifest.machines == ADDRESSES
+    tunnelled = replace(manifest, machines={"target": Address(1, "/key", HOST_KEY, TUNNEL)})
+    folder.write(tunnelled)
+    assert folder.manifest() == tunnelled
     assert manifest.fabrics == {"a": "172.16.0.1 - 172.16.0.101"}
 
 
@@ -69,8 +77,21 @@ def test_a_manifest_without_later_additions_is_understood(make: Callable[..., Fo
     file = folder.path / "testbed.json"
     raw = json.loads(file.read_text())
     del raw["fabrics"], raw["memory"]
+    for machine in raw["machines"].values():
+        del machine["proxy"]
     file.write_text(json.dumps(raw))
     assert folder.manifest() is not None
+
+
+def test_a_kept_testbed_on_another_host_is_not_told_as_ended(make: Callable[..., Folder]) -> None:
+    """Its ports are not of this host."""
+    folder = make("one-1", kept=True)
+    manifest = folder.manifest()
+    assert manifest is not None
+    assert state_of(folder) is State.ENDED
+    address = Address(2, "/key", HOST_KEY, TUNNEL)
+    folder.write(replace(manifest, machines={"initiator": address}))
+    assert state_of(folder) is State.KEPT
 
 
 def test_ps_tells_the_states_apart(make: Callable[..., Folder], state: Path) -> None:
@@ -195,6 +216,16 @@ def test_openssh_understands_the_settings(tmp_path: Path) -> None:
     assert settings["identitiesonly"] == "yes"
     assert settings["identityfile"].strip('"') == "/cache/id_ed25519"
     assert settings["port"] == "2"
+
+
+@pytest.mark.skipif(shutil.which("ssh") is None, reason="no OpenSSH client")
+def test_openssh_goes_through_the_tunnel_word_for_word(tmp_path: Path) -> None:
+    """It hands the command to a shell, after it replaced what begins with %."""
+    said = tmp_path / "said"
+    listener = ("sh", "-c", 'printf "%s\\n" "$@" > "$0"; exit 1', str(said), "100%", "%h", "a  b")
+    argv = ssh.argv(Address(2, "/key", HOST_KEY, listener), tmp_path / "known_hosts", ["true"])
+    assert subprocess.run(argv, capture_output=True, check=False).returncode == 255
+    assert said.read_text().splitlines() == ["100%", "%h", "a  b"]
 
 
 def test_ssh_pins_the_host_key_and_becomes_the_client(

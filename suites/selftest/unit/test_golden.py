@@ -87,6 +87,14 @@ def test_an_unreadable_record_is_found(sealed: Path, text: str) -> None:
     assert not is_whole(sealed, DETERMINED_BY)
 
 
+def test_an_altered_record_is_found(sealed: Path) -> None:
+    """It says where paths and NICs are, and which files there must be."""
+    record = writable(sealed / RECORD)
+    record.write_text(record.read_text().replace("sdb", "sdz"))
+    with pytest.raises(Damaged, match="other content"):
+        opened(sealed, DETERMINED_BY)
+
+
 def test_a_file_written_after_it_was_found_whole_is_noticed(sealed: Path) -> None:
     """Also if size and time of the last change were put back."""
     found = opened(sealed, DETERMINED_BY)

@@ -250,6 +250,47 @@ def test_a_machine_that_never_answers_is_given_up_at_the_deadline() -> None:
     assert 0.4 < time.monotonic() - started < 3
 
 
+def test_a_machine_is_reached_through_a_proxy_that_ends_with_the_connection(sshd: Sshd) -> None:
+    """Its port is not one of this host: nothing listens on port 1."""
+    known = f"[127.0.0.1]:{sshd.endpoint.port} {sshd.endpoint.host_key}\n"
+    (sshd.folder / "known_hosts").write_text(known)
+    proxy = (
+        *("ssh", "-F", "none", "-p", str(sshd.endpoint.port)),
+        f"-i{sshd.endpoint.private_key}",
+        f"-oUserKnownHostsFile={sshd.folder}/known_hosts",
+        *("-W", f"127.0.0.1:{sshd.endpoint.port}", f"{USER}@127.0.0.1"),
+    )
+    machine = connected(replace(sshd.endpoint, port=1, proxy=proxy))
+    assert machine.run(["echo", "through"]).stdout == "through\n"
+    assert machine.run(["head", "-c", "3000000", "/dev/zero"]).stdout_bytes == bytes(3000000)
+    tunnels = [thread for thread in threading.enumerate() if thread.name == "ssh proxy"]
+    assert len(tunnels) == 1
+    machine.close()
+    tunnels[0].join(10)
+    assert not tunnels[0].is_alive()
+
+
+def test_a_proxy_to_a_machine_that_does_not_answer_is_ended() -> None:
+    """While a guest boots there would be more and more of them."""
+    talks = ("sh", "-c", "echo; exec sleep 60")
+    endpoint = SshEndpoint("127.0.0.1", 1, USER, Path("none"), HOST_KEY, talks)
+    with pytest.raises(TimedOut, match="banner"):
+        SshMachine.connect("guest", endpoint, Deadline.after(0.1))
+    for thread in threading.enumerate():
+        if thread.name == "ssh proxy":
+            thread.join(10)
+            assert not thread.is_alive()
+
+
+def test_a_proxy_that_gets_nowhere_is_named() -> None:
+    endpoint = SshEndpoint("127.0.0.1", 1, USER, Path("none"), HOST_KEY, ("false", "a b"))
+    with pytest.raises(TimedOut, match=r"no SSH answer on 127\.0\.0\.1:1 through `false 'a b'`"):
+        SshMachine.connect("guest", endpoint, Deadline.after(0.5))
+    gone = replace(endpoint, proxy=("/no/such/command",))
+    with pytest.raises(TimedOut, match="No such file"):
+        SshMachine.connect("guest", gone, Deadline.after(0.5))
+
+
 def test_waiting_ends_early_if_the_machine_is_gone() -> None:
     """A guest that has crashed will never answer."""
 

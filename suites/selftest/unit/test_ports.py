@@ -15,7 +15,7 @@ import pytest
 import harness
 from harness.errors import HypervisorError
 from harness.hypervisor import ports
-from harness.hypervisor.ports import lease_ports
+from harness.hypervisor.ports import CANDIDATES, PORTS_IN_USE, free_candidates, lease_ports
 
 LEASE_UNTIL_TOLD = """
 import json, sys
@@ -101,3 +101,25 @@ def test_the_kernels_own_range_is_the_last_resort(
 def test_no_port_is_leased_twice_by_one_process() -> None:
     with lease_ports(5) as some, lease_ports(5) as more:
         assert len({*some, *more}) == 10
+
+
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
+@pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM])
+def test_ports_that_a_host_lists_are_no_candidates(
+    family: socket.AddressFamily, kind: socket.SocketKind
+) -> None:
+    """A socket of [::] takes the port of 127.0.0.1, too."""
+    port = one_free_port()
+    with socket.socket(family, kind) as taken:
+        taken.bind(("", port))
+        if kind is socket.SOCK_STREAM:
+            taken.listen()
+        listed = subprocess.run(PORTS_IN_USE, capture_output=True, text=True, check=True).stdout
+    free = free_candidates(listed)
+    assert port not in free
+    assert len(free) > len(CANDIDATES) / 2
+
+
+def test_all_candidates_are_free_where_nothing_listens() -> None:
+    header = "  sl  local_address rem_address   st tx_queue rx_queue\n"
+    assert free_candidates(header) == list(CANDIDATES)

@@ -158,7 +158,7 @@ def test_the_bill_says_what_the_harness_costs_on_top() -> None:
     """I/O and waiting for the storage are what tests are about."""
     bill = Bill()
     bill.seconds |= {Spent.IO: 40.0, Spent.WAITING: 10.0, Spent.PROVISIONING: 10.0}
-    assert "1.20 times the 50 s of I/O and waiting" in format_bill(bill, 60.0)
+    assert "1.20 times the 50 s in which I/O went on" in format_bill(bill, 60.0)
     assert "times the" not in format_bill(Bill(), 60.0)
 
 

@@ -120,7 +120,7 @@ def test_time_goes_where_the_parents_goes_unless_said_otherwise() -> None:
         pass
     assert inherited.spent_on is Spent.PROVISIONING
     assert own.spent_on is Spent.IO
-    assert alone.spent_on is Spent.WAITING
+    assert alone.spent_on is Spent.PROVISIONING
 
 
 def test_progress_belongs_to_the_innermost_step(diary: Diary) -> None:

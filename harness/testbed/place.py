@@ -1,0 +1,224 @@
+"""Where the hypervisor reads images and writes disks: on this host, or on the one of its URI.
+
+On another host, which runs nothing of ours but what `ssh` starts there:
+
+    ~/.cache/pathproof/libvirt/             for qemu+ssh://…/session, or below XDG_CACHE_HOME there
+    /var/tmp/pathproof-libvirt-UID/         for qemu+ssh://…/system, whose QEMUs may enter it
+        images/FINGERPRINT-BUILD/           sent once; unused for two weeks, they are removed
+        testbeds/NAME-abc123/               *.qcow2, *.log, removed with the testbed
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+from harness.config import Config
+from harness.errors import HypervisorError
+from harness.hypervisor.connection import connect
+from harness.hypervisor.disk import create_disk, create_overlay, disk_argv, overlay_argv
+from harness.hypervisor.domain import destroy_named, last_lines
+from harness.hypervisor.elsewhere import OtherHost
+from harness.hypervisor.image import BuiltImage
+from harness.hypervisor.ports import CANDIDATES, PORTS_IN_USE, free_candidates
+from harness.machine.remote import OPTIONS, RemoteHost
+from harness.steps import Spent, step
+from harness.testbed.folder import Folder, Manifest
+
+KEPT_DAYS = 14
+_CONSOLE_LINES = 20
+
+_LOOK = """
+umask 022
+case $1 in
+    system) base=/var/tmp/pathproof-libvirt-$(id -u) mode=711 ;;
+    *) base=${XDG_CACHE_HOME:-$HOME/.cache}/pathproof/libvirt mode=700 ;;
+esac
+mkdir -p "$base"
+if test -L "$base" || ! test -O "$base"; then
+    echo "$base belongs to somebody else" >&2
+    exit 1
+fi
+chmod "$mode" "$base"
+cd "$base"
+mkdir -p images testbeds
+find images -mindepth 1 -maxdepth 1 -mtime "+$2" -exec rm -rf {} +
+pwd -P
+"""
+
+_SIZES = """
+touch -c "$1"
+cd "$1"
+shift
+stat --printf '%n %s\\n' -- "$@"
+"""
+
+# If the folder is there, it lacks a file: somebody tidied up.
+_UNPACK = """
+umask 022
+cd "${1%/*}"
+draft=$(mktemp -d draft-XXXXXX)
+trap 'rm -rf "$draft"' EXIT
+chmod 755 "$draft"
+tar --extract --no-same-owner --directory="$draft" --file=-
+mv -T "$draft" "$1" 2>/dev/null || mv -f "$draft"/* "$1"
+"""
+
+
+class Place(Protocol):
+    """What is needed of the host where QEMU runs; all paths are of that host."""
+
+    @property
+    def folder(self) -> Path:
+        """The testbed's own."""
+
+    def put(self, image: BuiltImage) -> BuiltImage:
+        """The same image with files that QEMU can read; `image` is on this host."""
+
+    def make_overlay(self, path: Path, image: BuiltImage) -> None:
+        """Make `path` a qcow2 disk that reads through to the image's."""
+
+    def make_disk(self, path: Path, size_bytes: int) -> None:
+        """Make `path` an empty qcow2 disk."""
+
+    def port_candidates(self) -> Sequence[int]:
+        """Ports of its 127.0.0.1 that may be free."""
+
+    def proxy(self, port: int) -> tuple[str, ...]:
+        """The command that connects to a port of its 127.0.0.1; empty if none is needed."""
+
+    def tail(self, file: Path) -> str:
+        """The last lines of a file, as far as it can be read."""
+
+
+@dataclass(frozen=True)
+class Here:
+    """This host."""
+
+    folder: Path
+
+    def put(self, image: BuiltImage) -> BuiltImage:
+        return image
+
+    def make_overlay(self, path: Path, image: BuiltImage) -> None:
+        create_overlay(path, image.disk, "raw")
+
+    def make_disk(self, path: Path, size_bytes: int) -> None:
+        create_disk(path, size_bytes)
+
+    def port_candidates(self) -> Sequence[int]:
+        return CANDIDATES
+
+    def proxy(self, port: int) -> tuple[str, ...]:
+        return ()
+
+    def tail(self, file: Path) -> str:
+        return last_lines(file, _CONSOLE_LINES)
+
+
+@dataclass(frozen=True)
+class There:
+    """Another host, reached over SSH. `base` has the images of all testbeds."""
+
+    machine: RemoteHost
+    base: Path
+    folder: Path
+
+    def put(self, image: BuiltImage) -> BuiltImage:
+        files = (image.disk, image.kernel, image.initrd)
+        # A fingerprint is that of the recipe; every build has a host key of its own.
+        build = hashlib.sha256(image.host_key.encode()).hexdigest()[:8]
+        folder = self.base / "images" / f"{image.fingerprint}-{build}"
+        if not self._has(folder, files):
+            with step(f"Send image {folder.name} to {self.machine.name}", Spent.PROVISIONING):
+                self._send(folder, files)
+        disk, kernel, initrd = (folder / file.name for file in files)
+        return replace(image, disk=disk, kernel=kernel, initrd=initrd)
+
+    def make_overlay(self, path: Path, image: BuiltImage) -> None:
+        self.machine.run(overlay_argv(path, image.disk, "raw"))
+
+    def make_disk(self, path: Path, size_bytes: int) -> None:
+        self.machine.run(disk_argv(path, size_bytes))
+
+    def port_candidates(self) -> Sequence[int]:
+        return free_candidates(self.machine.run(PORTS_IN_USE).stdout)
+
+    def proxy(self, port: int) -> tuple[str, ...]:
+        return self.machine.tunnel(port)
+
+    def tail(self, file: Path) -> str:
+        done = self.machine.run(["tail", "-n", str(_CONSOLE_LINES), "--", str(file)], check=False)
+        return done.stdout or done.stderr
+
+    def make_folder(self) -> None:
+        self.machine.run(["mkdir", "--mode=755", "--", str(self.folder)])
+
+    def remove_folder(self) -> None:
+        """Nothing happens if there is none."""
+        self.machine.run(["rm", "-rf", "--", str(self.folder)])
+
+    def _has(self, folder: Path, files: Sequence[Path]) -> bool:
+        names = [file.name for file in files]
+        found = self.machine.run(["sh", "-euc", _SIZES, "sh", str(folder), *names], check=False)
+        return found.stdout.splitlines() == [f"{f.name} {f.stat().st_size}" for f in files]
+
+    def _send(self, folder: Path, files: Sequence[Path]) -> None:
+        archive = [
+            *("tar", "--create", "--sparse", "--file=-"),
+            *("--mode=u=rw,go=r", "--owner=0", "--group=0"),
+            f"--directory={files[0].parent}",
+            *("--", *(file.name for file in files)),
+        ]
+        done = self.machine.pipe(archive, ["sh", "-euc", _UNPACK, "sh", str(folder)])
+        if done.status != 0 or not self._has(folder, files):
+            raise HypervisorError(
+                f"{self.machine.name}: an image did not arrive in {folder}: "
+                f"{done.stderr.strip() or 'files are missing or cut short'}",
+                hint="is there space left?",
+            )
+
+
+@contextmanager
+def reached(host: OtherHost, testbed: str) -> Iterator[There]:
+    """The host as a place for the testbed of that name, whose folder is left alone.
+
+    Raises MachineError if the host cannot be reached, CommandFailed if it has no place.
+    """
+    machine = RemoteHost(host.name, [*host.ssh, *OPTIONS], host.destination)
+    try:
+        with step(f"Reach {host.name}", Spent.PROVISIONING):
+            kind = "system" if host.is_system else "session"
+            looked = machine.reach(["sh", "-euc", _LOOK, "sh", kind, str(KEPT_DAYS)])
+        base = Path(looked.stdout.strip())
+        yield There(machine, base, base / "testbeds" / testbed)
+    finally:
+        machine.close()
+
+
+@contextmanager
+def place_for(host: OtherHost | None, config: Config, folder: Folder) -> Iterator[Place]:
+    """Where the machines of the testbed in `folder` are to run: on `host`, or else on this one.
+
+    What is made there is removed with the block, unless the testbed is kept. Raises as `reached`.
+    """
+    if host is None:
+        yield Here(folder.path)
+        return
+    with reached(host, folder.name) as place:
+        # Before anything is there: whoever cleans up after us must know where.
+        folder.write(Manifest(config.name, config.hypervisor.uri, kept=False, machines={}))
+        place.make_folder()
+        try:
+            yield place
+        finally:
+            manifest = folder.manifest()
+            if manifest is None or not manifest.kept:
+                # Not by the run's own connection: Ctrl-C ends the ssh that libvirt started for it.
+                with connect(config.hypervisor.uri, folder.root) as connection:
+                    destroy_named(connection, manifest.domains if manifest else ())
+                place.remove_folder()

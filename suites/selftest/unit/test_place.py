@@ -1,0 +1,185 @@
+"""Where the hypervisor's files are: another host, which is a real sshd on loopback."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness.config import Config
+from harness.errors import HypervisorError, MachineError
+from harness.hypervisor.elsewhere import OtherHost
+from harness.hypervisor.image import BuiltImage
+from harness.hypervisor.ports import CANDIDATES
+from harness.machine.remote import RemoteHost
+from harness.testbed.folder import claimed
+from harness.testbed.place import Here, There, place_for, reached
+from harness.units import MIB
+from suites.selftest.fleet import rig
+
+pytestmark = [
+    pytest.mark.skipif(bool(rig.missing()), reason=rig.missing()),
+    pytest.mark.skipif(shutil.which("qemu-img") is None, reason="needs qemu-img"),
+]
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OtherHost]:
+    """Another host with a cache of its own."""
+    folder = tmp_path_factory.mktemp("hosts")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+        with rig.rig(folder, ["rack1"], share_cache=True) as running:
+            options = ("-F", str(running.hosts[0].folder / "ssh_config"))
+            yield OtherHost("rack1", None, None, "ssh", options, is_system=False)
+
+
+@pytest.fixture
+def place(host: OtherHost) -> Iterator[There]:
+    with reached(host, "bed-1") as found:
+        yield found
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> BuiltImage:
+    """Small, with a hole."""
+    folder = tmp_path / "an image"
+    folder.mkdir()
+    disk, kernel, initrd = (folder / name for name in ("disk.ext4", "kernel", "initrd"))
+    with disk.open("wb") as file:
+        file.write(os.urandom(MIB))
+        file.truncate(64 * MIB)
+    kernel.write_bytes(os.urandom(3 * MIB))
+    initrd.write_text("initrd")
+    return BuiltImage("f1", disk, kernel, initrd, "root=/dev/vda", "ssh-ed25519 AAAA")
+
+
+def content(image: BuiltImage) -> list[bytes]:
+    return [file.read_bytes() for file in (image.disk, image.kernel, image.initrd)]
+
+
+def test_an_image_arrives_whole_and_as_sparse_as_it_was(place: There, image: BuiltImage) -> None:
+    there = place.put(image)
+    assert there.disk.parent != image.disk.parent
+    assert place.base in there.disk.parents
+    assert content(there) == content(image)
+    assert there.disk.stat().st_blocks * 512 < 4 * MIB
+    assert (there.cmdline, there.host_key) == (image.cmdline, image.host_key)
+    assert [path.name for path in there.disk.parent.parent.glob("draft*")] == []
+
+
+def test_an_image_is_sent_once(place: There, image: BuiltImage) -> None:
+    before = place.put(image).kernel.stat()
+    assert place.put(image).kernel.stat().st_ino == before.st_ino
+
+
+def test_another_build_of_a_recipe_is_another_image(place: There, image: BuiltImage) -> None:
+    """It has the same fingerprint, and a host key of its own."""
+    again = replace(image, host_key="ssh-ed25519 BBBB")
+    assert place.put(image).disk != place.put(again).disk
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut short"])
+def test_an_image_that_somebody_tidied_up_is_sent_again(
+    place: There, image: BuiltImage, damage: str
+) -> None:
+    kernel = place.put(image).kernel
+    kernel.unlink()
+    if damage == "cut short":
+        kernel.write_text("")
+    assert content(place.put(image)) == content(image)
+
+
+def test_an_image_that_does_not_arrive_is_told_with_the_reason(
+    place: There, image: BuiltImage
+) -> None:
+    elsewhere = replace(place, base=Path("/proc"))
+    with pytest.raises(HypervisorError, match="rack1: an image did not arrive in /proc/images"):
+        elsewhere.put(image)
+
+
+def test_what_is_sent_must_come_to_its_end(place: There) -> None:
+    """The command there cannot know that the one here failed."""
+    with pytest.raises(MachineError, match="sh failed with exit status 3"):
+        place.machine.pipe(["sh", "-c", "echo half; exit 3"], ["cat"])
+
+
+def test_disks_are_made_there(place: There, image: BuiltImage) -> None:
+    place.make_folder()
+    overlay, disk = place.folder / "o.qcow2", place.folder / "d.qcow2"
+    there = place.put(image)
+    place.make_overlay(overlay, there)
+    place.make_disk(disk, 10 * MIB)
+    assert facts(overlay)["full-backing-filename"] == str(there.disk)
+    assert facts(disk)["virtual-size"] == 10 * MIB
+    place.remove_folder()
+    assert not place.folder.exists()
+    place.remove_folder()
+
+
+def facts(disk: Path) -> dict[str, object]:
+    found: dict[str, object] = json.loads(
+        subprocess.check_output(["qemu-img", "info", "--output=json", disk])
+    )
+    return found
+
+
+def test_its_console_is_read_there(place: There, tmp_path: Path) -> None:
+    log = tmp_path / "console log"
+    log.write_text("".join(f"line {number}\n" for number in range(100)))
+    assert place.tail(log).splitlines() == [f"line {number}" for number in range(80, 100)]
+    assert "No such file" in place.tail(tmp_path / "missing")
+
+
+def test_ports_are_those_of_the_host(place: There) -> None:
+    ports = place.port_candidates()
+    assert set(ports) <= set(CANDIDATES)
+    assert len(ports) > len(CANDIDATES) / 2
+
+
+def test_the_folder_there_is_known_before_it_is_made_and_goes_with_the_testbed(
+    host: OtherHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unless the testbed is kept."""
+    monkeypatch.setenv("PATHPROOF_STATE", str(tmp_path))
+    config = Config.model_validate({"hypervisor": {"uri": "test:///default"}})
+    for kept in (False, True):
+        with claimed("bed") as folder:
+            with place_for(host, config, folder) as place:
+                manifest = folder.manifest()
+                assert manifest is not None
+                assert manifest.uri == config.hypervisor.uri
+                assert (place.folder.is_dir(), place.folder.name) == (True, folder.name)
+                folder.write(replace(manifest, kept=kept))
+            assert place.folder.exists() is kept
+
+
+def test_this_host_needs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither a copy nor a tunnel."""
+    monkeypatch.setenv("PATHPROOF_STATE", str(tmp_path))
+    with claimed("bed") as folder, place_for(None, Config(), folder) as place:
+        assert place == Here(folder.path)
+        assert place.proxy(20000) == ()
+        assert folder.manifest() is None
+
+
+def test_a_host_of_a_system_daemon_has_a_place_that_others_may_enter(host: OtherHost) -> None:
+    """QEMU runs as a user of its own there, who cannot enter a home."""
+    with reached(replace(host, is_system=True), "bed-1") as place:
+        assert place.base == Path(f"/var/tmp/pathproof-libvirt-{os.getuid()}")
+        assert place.base.stat().st_mode & 0o777 == 0o711
+        with suppress(OSError):  # it may be in use
+            for folder in (place.base / "images", place.base / "testbeds", place.base):
+                folder.rmdir()
+
+
+def test_a_tunnel_leads_to_the_hosts_loopback() -> None:
+    machine = RemoteHost("rack1", ["ssh", "-p", "22"], "me@rack1")
+    assert machine.tunnel(20001) == ("ssh", "-p", "22", "-W", "127.0.0.1:20001", "me@rack1")
