@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
-from matplotlib.textpath import TextPath
+from matplotlib.textpath import TextToPath
 from matplotlib.typing import RcKeyType
 
 # Okabe and Ito's palette: told apart with any colour vision.
@@ -31,6 +31,7 @@ CURVES = (BLUE, ORANGE, PURPLE, SKY)
 DASHES: tuple[Dash, ...] = ("solid", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (5, 1.5, 1.5, 1.5)))
 
 POINTS = 72  # per inch
+_TEXT = TextToPath()
 
 _STYLE: dict[RcKeyType, object] = {
     "svg.fonttype": "none",  # text stays text: searchable, and small
@@ -105,5 +106,6 @@ def to_svg(figure: Figure) -> bytes:
 
 def text_width(text: str, size: float) -> float:
     """Points that a text takes in DejaVu Sans, the widest of the fonts a browser may choose."""
-    font = FontProperties(family="DejaVu Sans")
-    return float(TextPath((0, 0), text, size=size, prop=font, usetex=False).get_extents().width)
+    font = FontProperties(family="DejaVu Sans", size=size)
+    width, _, _ = _TEXT.get_text_width_height_descent(text, font, ismath=False)
+    return float(width)

@@ -74,17 +74,13 @@ class FioRun:
     def started(cls, machine: Machine, device: str, jobs: Sequence[Job]) -> Iterator[FioRun]:
         """Start fio, and make sure that it is gone at the end of the block."""
         run = cls(machine, device, jobs)
-        machine.sh(
-            f"rm -rf {FOLDER}; mkdir -p {FOLDER}; cat >{FOLDER}/job.fio",
-            stdin=run.job_file.encode(),
+        script = (
+            f"rm -rf {FOLDER}; mkdir -p {FOLDER}; cat >{FOLDER}/job.fio\n"
+            f"exec fio --output-format=json --output={FOLDER}/report.json {FOLDER}/job.fio"
         )
-        argv = [
-            "fio",
-            "--output-format=json",
-            f"--output={FOLDER}/report.json",
-            f"{FOLDER}/job.fio",
-        ]
-        with machine.background(argv) as process:
+        with machine.background(["sh", "-euc", script]) as process:
+            process.send(run.job_file.encode())
+            process.close_input()
             run._process = process
             yield run
 
