@@ -116,6 +116,33 @@ class ClockReading:
     uncertainty_ns: int
 
 
+@dataclass(frozen=True, eq=False)
+class ProcessorTime:
+    """What the host's scheduler gave to the guests of a testbed, added up since they began.
+
+    `ran_ns` is time on a processor, `waited_ns` time ready to run without one (steal time).
+    """
+
+    at_ns: Ints
+    ran_ns: Ints
+    waited_ns: Ints
+
+    def waited_between(self, start_ns: int, end_ns: int) -> int:
+        """Nanoseconds without a processor in a stretch of time, of all guests together."""
+        return _grown(self.at_ns, self.waited_ns, start_ns, end_ns)
+
+    def steal(self, start_ns: int, end_ns: int) -> float:
+        """Share of the processor time wanted in a stretch of time that was not given, 0 to 1."""
+        waited = self.waited_between(start_ns, end_ns)
+        wanted = waited + _grown(self.at_ns, self.ran_ns, start_ns, end_ns)
+        return waited / wanted if wanted else 0.0
+
+
+def _grown(at_ns: Ints, total: Ints, start_ns: int, end_ns: int) -> int:
+    begin, end = np.interp([start_ns, end_ns], at_ns, total)
+    return int(end - begin)
+
+
 @dataclass(frozen=True)
 class SessionSettings:
     """The effective timeouts of one session, from /sys/class/iscsi_session and _connection."""
@@ -190,7 +217,11 @@ class ReadBack:
 
 @dataclass(frozen=True, eq=False)
 class Measurements:
-    """All that the checks may look at; `cut_short` says why it ended before its time, if it did."""
+    """All that the checks may look at.
+
+    `processors` is None where the guests run elsewhere; `cut_short` says why the test ended
+    before its time, if it did.
+    """
 
     timeline: Timeline
     phases: tuple[Phase, ...]
@@ -202,6 +233,7 @@ class Measurements:
     settings: tuple[SessionSettings, ...]
     faults: tuple[FaultRecord, ...] = ()
     read_back: ReadBack | None = None
+    processors: ProcessorTime | None = None
     notes: Mapping[str, str] = field(default_factory=dict)
     cut_short: str = ""
 

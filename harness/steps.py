@@ -24,9 +24,11 @@ class Spent(StrEnum):
     """What a stretch of time was spent on; the bill at the end of a run adds these up.
 
     IO and WAITING are what tests are about: I/O that goes on or is read back, and waiting for
-    what the storage takes its time for, while I/O goes on. All else is the harness's own.
+    what the storage takes its time for, while I/O goes on. TURN is waiting until other testbeds
+    leave room for one more. All else is the harness's own.
     """
 
+    TURN = "waiting for a place"
     PROVISIONING = "provisioning"
     CONFIGURATION = "configuration"
     IO = "I/O"

@@ -1,6 +1,7 @@
 """Watching a machine from inside: kernel log, path states and counters, its clock.
 
 One small resident program per machine, one open channel to it; nothing is forked per sample.
+And from outside: how much processor time the host gives to guests.
 Imports `machine` and the data layers.
 """
 
@@ -13,5 +14,16 @@ from harness.observe.observer import (
     leave_resident,
     observing,
 )
+from harness.observe.steal import StealWatch, watching_steal
 
-__all__ = ["Clock", "Observation", "Observer", "Sample", "Watch", "leave_resident", "observing"]
+__all__ = [
+    "Clock",
+    "Observation",
+    "Observer",
+    "Sample",
+    "StealWatch",
+    "Watch",
+    "leave_resident",
+    "observing",
+    "watching_steal",
+]

@@ -140,7 +140,8 @@ class Run:
             wall_s = time.monotonic() - self._began_at
             lines += ["", format_bill(self._heard.bill, wall_s, self.workers.count)]
         if self.workers.count and self._heard.tests_s:
-            pace = format_pace(self.workers.count, self._tests_took_s, self._heard.tests_s)
+            tests_s = self._heard.tests_s - self._heard.bill.seconds[Spent.TURN]
+            pace = format_pace(self.workers.count, self._tests_took_s, tests_s)
             lines.append(pace)
         return lines
 

@@ -16,7 +16,7 @@ def format_bill(bill: Bill, wall_s: float, workers: int = 0) -> str:
     of all `workers`, if there are any.
     """
     most = max([*bill.seconds.values(), 0.001])
-    rows = [(spent.value, seconds) for spent, seconds in bill.seconds.items()]
+    rows = [(spent.value, seconds) for spent, seconds in bill.seconds.items() if seconds >= 0.05]
     total_s = wall_s * max(workers, 1)
     unbilled_s = total_s - sum(bill.seconds.values())
     if unbilled_s >= 0.05:
@@ -31,15 +31,19 @@ def format_bill(bill: Bill, wall_s: float, workers: int = 0) -> str:
         lines.append(f"  {name:<{wide}}  {seconds:8.1f} s  {share:4.0%}  {bar}".rstrip())
     needed_s = bill.seconds[Spent.IO] + bill.seconds[Spent.WAITING]
     if needed_s > 0 and not workers:
+        times = (wall_s - bill.seconds[Spent.TURN]) / needed_s
         lines.append(
-            f"{wall_s / needed_s:.2f} times the {needed_s:.0f} s in which I/O went on, "
+            f"{times:.2f} times the {needed_s:.0f} s in which I/O went on, "
             "under faults and without, or was read back"
         )
     return "\n".join(lines)
 
 
 def format_pace(workers: int, wall_s: float, tests_s: float) -> str:
-    """How much workers side by side gained, if each test would have taken as long alone."""
+    """How much workers side by side gained, if each test would have taken as long alone.
+
+    `tests_s` is without what tests waited for others to make room.
+    """
     times = tests_s / wall_s if wall_s > 0 else 0.0
     noun = "worker" if workers == 1 else "workers"
     return (

@@ -15,6 +15,7 @@ from harness.measurements import (
     Measurements,
     PathCounters,
     PathStates,
+    ProcessorTime,
     ReadBack,
     SessionSettings,
     Stream,
@@ -41,6 +42,7 @@ class Raw:
     faults: tuple[FaultRecord, ...]
     read_back: ReadBack | None
     path_listings: Mapping[str, str]
+    processors: ProcessorTime | None = None
     cut_short: str = ""
 
 
@@ -61,6 +63,7 @@ def assemble(raw: Raw) -> Measurements:
         settings=raw.settings,
         faults=raw.faults,
         read_back=raw.read_back,
+        processors=raw.processors,
         notes=notes,
         cut_short=raw.cut_short,
     )

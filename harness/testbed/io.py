@@ -12,6 +12,7 @@ from harness.deadline import Deadline
 from harness.errors import CutShort, FioHangs, HarnessError, WorkloadError
 from harness.faults import Injection
 from harness.measurements import Measurements, ReadBack, SessionSettings
+from harness.observe import StealWatch, watching_steal
 from harness.steps import Spent, attach, progress, step
 from harness.testbed.assemble import Raw, assemble
 from harness.timeline import Phase
@@ -33,6 +34,7 @@ class IoSession:
         self._testbed = testbed
         self._jobs = tuple(jobs)
         self._run: FioRun | None = None
+        self._steal: StealWatch | None = None
         self._settings: tuple[SessionSettings, ...] = ()
         self._phases: list[Phase] = []
         self._injections: list[Injection] = []
@@ -63,7 +65,8 @@ class IoSession:
             )
             self._list_paths("before")
         fio = FioRun.started(testbed.machine(Role.INITIATOR), testbed.initiator.device, self._jobs)
-        with fio as run, self._guarded():
+        steal = watching_steal(lambda: (testbed.domain(role).pid for role in Role))
+        with fio as run, self._guarded(), steal as self._steal:
             self._run = run
             try:
                 yield
@@ -203,6 +206,7 @@ class IoSession:
             faults=records,
             read_back=back,
             path_listings=self._path_listings,
+            processors=self._steal.seen if self._steal else None,
             cut_short=self.cut_short,
         )
         return assemble(raw)

@@ -1,8 +1,10 @@
 """How many testbeds this machine runs at once, whoever asks for them.
 
     PATHPROOF_STATE/.slots/N      flock'd by the process whose testbed takes this place
+    PATHPROOF_STATE/.slots/next   flock'd by the one whose turn it is when a place is free
 
-The kernel frees a place when its process dies.
+The kernel frees a place when its process dies. Those that wait come first come, first served:
+a worker that goes from one test to the next does not overtake them.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from harness.units import MIB, format_size
 _OVERHEAD = 128 * MIB + TRANSLATIONS
 _SHARE = 0.8  # of the memory; the rest is for the host
 _PATIENCE_S = 24 * 3600.0
+_NEXT = "next"
 
 
 @dataclass(frozen=True)
@@ -40,14 +43,21 @@ class Limit:
 
 
 def limit_for(config: Config) -> Limit:
-    """The limit of this machine: as configured, or one testbed a core as far as memory goes."""
+    """The limit of this machine: as configured, or as many as it has cores and memory for.
+
+    A core for each processor of the guests: one that has to wait stalls I/O by itself.
+    """
     if config.hypervisor.testbeds != "auto":
         return Limit(config.hypervisor.testbeds, "hypervisor.testbeds")
     cores = len(os.sched_getaffinity(0))
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    processors = len(Role) * config.machines.cpus
     fit = int(_SHARE * memory / (len(Role) * (config.machines.memory + _OVERHEAD)))
-    reason = f"{cores} cores; {format_size(memory)} of memory are enough for {fit}"
-    return Limit(max(1, min(cores, fit)), reason)
+    reason = (
+        f"{cores} cores, {processors} for each; "
+        f"{format_size(memory)} of memory are enough for {fit}"
+    )
+    return Limit(max(1, min(cores // processors, fit)), reason)
 
 
 @contextmanager
@@ -56,27 +66,37 @@ def slot(limit: Limit) -> Iterator[None]:
     folder = base() / SLOTS
     folder.mkdir(mode=0o700, exist_ok=True)
     with ExitStack() as held:
-        if not _taken(folder, limit, held):
-            with step("Wait for a place for one more testbed", Spent.PROVISIONING):
-                progress(f"{limit} are running")
-                poll(
-                    lambda: _taken(folder, limit, held),
-                    what="a place for one more testbed",
-                    deadline=Deadline.after(_PATIENCE_S),
-                    every_s=0.1,
-                )
+        with ExitStack() as turn:
+            if not (_flocked(folder / _NEXT, turn) and _taken(folder, limit, held)):
+                _wait(folder, limit, turn, held)
         yield
+
+
+def _wait(folder: Path, limit: Limit, turn: ExitStack, held: ExitStack) -> None:
+    with step("Wait for a place for one more testbed", Spent.TURN):
+        progress(f"{limit}")
+        turn.close()
+        _flocked(folder / _NEXT, turn, wait=True)
+        poll(
+            lambda: _taken(folder, limit, held),
+            what="a place for one more testbed",
+            deadline=Deadline.after(_PATIENCE_S),
+            every_s=0.1,
+        )
 
 
 def _taken(folder: Path, limit: Limit, held: ExitStack) -> bool:
     """Whether one of the places is ours now."""
-    for number in range(limit.testbeds):
-        with ExitStack() as attempt:
-            lock = attempt.enter_context((folder / str(number)).open("ab"))
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                continue
-            held.enter_context(attempt.pop_all())
-            return True
-    return False
+    return any(_flocked(folder / str(number), held) for number in range(limit.testbeds))
+
+
+def _flocked(path: Path, held: ExitStack, *, wait: bool = False) -> bool:
+    """Whether the lock is ours now, until `held` ends. The kernel lets in who waits longest."""
+    with ExitStack() as attempt:
+        lock = attempt.enter_context(path.open("ab"))
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            return False
+        held.enter_context(attempt.pop_all())
+    return True

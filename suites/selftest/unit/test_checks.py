@@ -37,6 +37,7 @@ from harness.measurements import (
     Measurements,
     PathCounters,
     PathStates,
+    ProcessorTime,
     ReadBack,
     Stream,
 )
@@ -326,6 +327,21 @@ def test_a_stall_is_judged_by_the_budget(slack_s: float) -> None:
     assert "2.940 s" in finding.message
 
 
+@pytest.mark.parametrize(
+    ("waited_s", "verdict"), [(0.0, Verdict.FAIL), (0.4, Verdict.FAIL), (0.6, Verdict.UNKNOWN)]
+)
+def test_a_stall_that_may_be_the_hosts_is_open(waited_s: float, verdict: Verdict) -> None:
+    """It is half a second too long: without a processor for longer, a machine shows nothing."""
+    measured = good()
+    fault = measured.faults[0]
+    slack = BudgetTerm("slack", STALL_S - 0.5, "stated")
+    measured = replace(measured, faults=(replace(fault, budget=Budget((slack,))),))
+    assert found(stall_within_budget(), measured).verdict is Verdict.FAIL
+    share = waited_s / 2 / STALL_S
+    host = busy_host(share, start_ns=INJECTED, end_ns=INJECTED + int(STALL_S * NS_PER_S))
+    assert found(stall_within_budget(), replace(measured, processors=host)).verdict is verdict
+
+
 def test_a_stall_that_the_probe_cannot_tell_from_the_budget_is_open() -> None:
     """Within its resolution either might be true."""
     assert found(no_stall_beyond(STALL_S + 0.002), good()).verdict is Verdict.UNKNOWN
@@ -393,6 +409,33 @@ def test_throughput_that_stays_low_fails() -> None:
     measured = replace(good(), streams=tuple(map(slower, good().streams)))
     assert found(throughput_recovered(0.9), measured).verdict is Verdict.FAIL
     assert found(throughput_recovered(0.4), measured).verdict is Verdict.PASS
+
+
+def busy_host(steal: float, *, start_ns: int = START, end_ns: int = END) -> ProcessorTime:
+    """Guests that want two processors all the time, and lack a share of that in a stretch."""
+    at_ns = np.array([START, start_ns, end_ns, END], dtype=np.int64)
+    lacked = np.array([0, 0, 2 * steal * (end_ns - start_ns), 2 * steal * (end_ns - start_ns)])
+    waited_ns = lacked.astype(np.int64)
+    return ProcessorTime(at_ns, 2 * (at_ns - START) - waited_ns, waited_ns)
+
+
+@pytest.mark.parametrize(("start_ns", "end_ns"), [(START, INJECTED), (HEALED, END)])
+def test_throughput_of_a_host_that_is_too_busy_leaves_it_open(start_ns: int, end_ns: int) -> None:
+    """Whether it seems to have recovered or not; and a little steal is always there."""
+    for size, verdict in ((1, Verdict.PASS), (2, Verdict.FAIL)):
+
+        def slower(stream: Stream, by: int = size) -> Stream:
+            log = stream.completions
+            fewer = np.where(log.at_ns > HEALED, log.size // by, log.size)
+            return replace(stream, completions=replace(log, size=fewer))
+
+        measured = replace(good(), streams=tuple(map(slower, good().streams)))
+        calm = replace(measured, processors=busy_host(0.3, start_ns=start_ns, end_ns=end_ns))
+        busy = replace(measured, processors=busy_host(0.6, start_ns=start_ns, end_ns=end_ns))
+        assert found(throughput_recovered(0.9), calm).verdict is verdict
+        finding = found(throughput_recovered(0.9), busy)
+        assert finding.verdict is Verdict.UNKNOWN
+        assert "60%" in finding.message
 
 
 def test_throughput_of_a_short_phase_or_of_nothing_leaves_it_open() -> None:

@@ -40,6 +40,28 @@ def test_there_is_no_more_room_than_allowed() -> None:
         waiting.join()
 
 
+def test_who_waits_is_not_overtaken() -> None:
+    """A worker that is done with one test and goes on to the next has to queue."""
+    one = Limit(1, "for a test")
+    order: list[str] = []
+    waits = threading.Event()
+
+    def second() -> None:
+        waits.set()
+        with slot(one):
+            order.append("second")
+
+    waiting = threading.Thread(target=second)
+    with slot(one):
+        waiting.start()
+        waits.wait()
+        time.sleep(0.3)  # now it does wait
+    with slot(one):
+        order.append("first again")
+    waiting.join()
+    assert order == ["second", "first again"]
+
+
 def test_a_killed_process_frees_its_place() -> None:
     """The kernel does: nobody else could."""
     program = (
@@ -65,16 +87,18 @@ def test_places_are_not_taken_for_testbeds() -> None:
 
 
 def test_the_limit_follows_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The smaller of what cores and memory allow, and never none."""
+    """The smaller of what cores (one for each guest) and memory allow, and never none."""
     config = Config()
     pages = {"SC_PHYS_PAGES": 24 << 18, "SC_PAGE_SIZE": 4096}
     monkeypatch.setattr("os.sysconf", pages.__getitem__)
     with ExitStack() as cores:
-        for count, expected in ((2, 2), (64, 8)):
+        for count, expected in ((1, 1), (2, 1), (8, 4), (64, 8)):
             cores.enter_context(pytest.MonkeyPatch.context()).setattr(
                 "os.sched_getaffinity", lambda _, n=count: set(range(n))
             )
             assert limit_for(config).testbeds == expected
+        four_each = Config.model_validate({"machines": {"cpus": 4}})
+        assert limit_for(four_each).testbeds == 8
         pages["SC_PHYS_PAGES"] = 1 << 18
         assert limit_for(config).testbeds == 1
 

@@ -208,6 +208,7 @@ def test_the_bill_counts_each_second_once(clock: Clock) -> None:
     boot: Plan = (Spent.PROVISIONING, 10, [wait])
     spend((Spent.CONFIGURATION, 1, [boot, boot]), None, clock, bill)
     assert bill.seconds == {
+        Spent.TURN: 0,
         Spent.CONFIGURATION: 1,
         Spent.PROVISIONING: 20,
         Spent.WAITING: 200,

@@ -1,0 +1,83 @@
+"""How much processor time the host gives to guests: one that is not run measures the host.
+
+The time that a thread is ready to run and waits for a processor is what KVM tells its guests as
+steal time (record_steal_time in arch/x86/kvm/x86.c). /proc/PID/task/TID/schedstat has it for
+emulated guests, too (Documentation/scheduler/sched-stats.rst).
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from harness.measurements import ProcessorTime
+
+_INTERVAL_S = 0.2
+_VCPU = "CPU "  # how QEMU's `debug-threads=on` names them, as libvirt asks it to
+
+
+class StealWatch:
+    """Samples the processor time of guests while it runs. Made by `watching_steal`."""
+
+    def __init__(self, pids: Callable[[], Iterable[int | None]], proc: Path) -> None:
+        self._pids = pids
+        self._proc = proc
+        self._threads: dict[int, tuple[int, int]] = {}  # tid -> had and waited for, ns
+        self._samples: list[tuple[int, int, int]] = []
+
+    def look(self) -> None:
+        """Take a sample. A thread that is gone counts with what it last had."""
+        for pid in self._pids():
+            if pid is not None:
+                self._threads |= dict(_guest_threads(self._proc / str(pid)))
+        had = sum(ran for ran, _ in self._threads.values())
+        lacked = sum(waited for _, waited in self._threads.values())
+        if self._threads:
+            self._samples.append((time.monotonic_ns(), had, lacked))
+
+    @property
+    def seen(self) -> ProcessorTime | None:
+        """What was seen so far; None where the guests run elsewhere, or the kernel keeps none."""
+        if not self._samples:
+            return None
+        at_ns, ran_ns, waited_ns = np.array(self._samples, dtype=np.int64).T
+        return ProcessorTime(at_ns, ran_ns, waited_ns)
+
+
+@contextmanager
+def watching_steal(
+    pids: Callable[[], Iterable[int | None]], proc: Path = Path("/proc")
+) -> Iterator[StealWatch]:
+    """Watch those processes of QEMU for the length of the block."""
+    watch = StealWatch(pids, proc)
+    over = threading.Event()
+
+    def run() -> None:
+        watch.look()
+        while not over.wait(_INTERVAL_S):
+            watch.look()
+
+    thread = threading.Thread(target=run, name="steal", daemon=True)
+    thread.start()
+    try:
+        yield watch
+    finally:
+        over.set()
+        thread.join()
+
+
+def _guest_threads(process: Path) -> Iterator[tuple[int, tuple[int, int]]]:
+    """The threads that run guest code, and the main one, through which its packets go."""
+    for thread in process.glob("task/*"):
+        try:
+            name = (thread / "comm").read_text()
+            if name.startswith(_VCPU) or thread.name == process.name:
+                ran, waited, _ = (thread / "schedstat").read_text().split()
+                yield int(thread.name), (int(ran), int(waited))
+        except (OSError, ValueError):  # it ended just now, or the kernel keeps no such figures
+            continue

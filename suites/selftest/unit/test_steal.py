@@ -1,0 +1,99 @@
+"""How much processor time the host gives to guests."""
+
+from __future__ import annotations
+
+import ctypes
+import multiprocessing
+import os
+import threading
+import time
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from harness.measurements import ProcessorTime
+from harness.observe import watching_steal
+from harness.units import NS_PER_S
+
+_PR_SET_NAME = 15
+
+
+def spin(on: int, tell: Connection) -> None:
+    """A guest that never rests, on the same core as its neighbour."""
+    os.sched_setaffinity(0, {on})
+
+    def run() -> None:
+        ctypes.CDLL(None).prctl(_PR_SET_NAME, b"CPU 0/TCG")
+        tell.send("spins")
+        while True:
+            pass
+
+    threading.Thread(target=run, daemon=True).start()
+    time.sleep(60)
+
+
+def test_two_guests_on_one_core_lack_half_of_it() -> None:
+    """The kernel's own figures, of real threads; what another process lacks does not count."""
+    core = min(os.sched_getaffinity(0))
+    spawn = multiprocessing.get_context("spawn")
+    told, tell = spawn.Pipe(duplex=False)
+    guests = [spawn.Process(target=spin, args=(core, tell), daemon=True) for _ in range(2)]
+    for guest in guests:
+        guest.start()
+    try:
+        assert [told.recv() for _ in guests] == ["spins", "spins"]
+        with watching_steal(lambda: [g.pid for g in guests]) as both:
+            time.sleep(1.5)
+        assert both.seen is not None
+        steal = both.seen.steal(int(both.seen.at_ns[0]), int(both.seen.at_ns[-1]))
+        assert 0.35 < steal < 0.95  # more than a half if others want that core, too
+    finally:
+        for guest in guests:
+            guest.kill()
+            guest.join()
+
+
+def test_what_cannot_be_seen_is_not_made_up(tmp_path: Path) -> None:
+    """A guest that runs elsewhere, one that has ended, a kernel that keeps no figures."""
+    thread = tmp_path / "8/task/8"
+    thread.mkdir(parents=True)
+    (thread / "comm").write_text("qemu-system-x86\n")
+    for pid in (None, 7, 8):
+        with watching_steal(lambda pid=pid: [pid], tmp_path) as watch:  # type: ignore[misc]
+            pass
+        assert watch.seen is None
+
+
+def test_only_guests_and_their_main_thread_count(tmp_path: Path) -> None:
+    """Not the threads that QEMU starts and ends for its disks; one that is gone keeps its time."""
+    for tid, name, schedstat in (
+        (8, "qemu-system-x86", "10 1 5"),
+        (9, "CPU 0/TCG", "100 50 5"),
+        (10, "worker", "1000 1000 5"),
+    ):
+        thread = tmp_path / f"8/task/{tid}"
+        thread.mkdir(parents=True)
+        (thread / "comm").write_text(f"{name}\n")
+        (thread / "schedstat").write_text(f"{schedstat}\n")
+    with watching_steal(lambda: [8], tmp_path) as watch:
+        watch.look()
+        (tmp_path / "8/task/9/schedstat").unlink()
+        (tmp_path / "8/task/8/schedstat").write_text("20 2 5\n")
+        watch.look()
+    assert watch.seen is not None
+    assert (watch.seen.ran_ns[0], watch.seen.waited_ns[0]) == (110, 51)
+    assert (watch.seen.ran_ns[-1], watch.seen.waited_ns[-1]) == (120, 52)
+
+
+def test_steal_is_the_share_that_was_not_given() -> None:
+    """Between samples it is taken to grow evenly; before the first and after the last, not."""
+    at_ns = np.array([0, 10, 20], dtype=np.int64) * NS_PER_S
+    ran_ns = np.array([0, 10, 11], dtype=np.int64) * NS_PER_S
+    waited_ns = np.array([0, 0, 9], dtype=np.int64) * NS_PER_S
+    host = ProcessorTime(at_ns, ran_ns, waited_ns)
+    assert host.steal(0, 10 * NS_PER_S) == 0
+    assert host.steal(10 * NS_PER_S, 20 * NS_PER_S) == pytest.approx(0.9)
+    assert host.waited_between(5 * NS_PER_S, 15 * NS_PER_S) == pytest.approx(4.5 * NS_PER_S)
+    assert host.steal(30 * NS_PER_S, 40 * NS_PER_S) == 0
