@@ -37,6 +37,10 @@ _CODE = (
     "topology.py",
 )
 _CPU_INFO = Path("/proc/cpuinfo")
+_PROCESSOR = (  # of x86, then of Arm
+    *("vendor_id", "model name", "stepping", "microcode", "flags"),
+    *("CPU implementer", "CPU variant", "CPU part", "CPU revision", "Features"),
+)
 
 
 class Damaged(HypervisorError):
@@ -189,9 +193,7 @@ def _identity(file: Path) -> tuple[int, ...]:
 def _processor() -> str:
     """The model and the abilities of this host's processor (proc(5), /proc/cpuinfo)."""
     lines = _CPU_INFO.read_text().partition("\n\n")[0].splitlines()
-    return "; ".join(
-        line for line in lines if line.startswith(("model name", "flags", "microcode"))
-    )
+    return "; ".join(line for line in lines if line.startswith(_PROCESSOR))
 
 
 def _code() -> str:

@@ -3,9 +3,10 @@
     python suites/selftest/fleet/rig.py --hosts 2
 
 starts the hosts, says where their fleet file is, and ends them when it is interrupted. `kill NAME`
-and `freeze NAME` on standard input do that to a host. The hosts share this machine's kernel, ports
-and pip's cache, and the environment that `./bootstrap` makes; with `--share-cache` also images and
-snapshots. Testbeds, and unless shared the cache, are in a host's own folder.
+and `freeze NAME` on standard input do that to a host. The hosts share this machine's kernel, ports,
+pip's cache, the environment that `./bootstrap` makes, and its processors: no more testbeds run at
+once than on one host. With `--share-cache` they share images and snapshots, too. Testbeds, and
+unless shared the cache, are in a host's own folder.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from pathlib import Path
 from harness.deadline import Deadline, poll
 from harness.fleet.parcel import ENVIRONMENT, pack
 from harness.hypervisor.ports import CANDIDATES
-from harness.testbed.folder import cache_folder
+from harness.testbed.folder import SLOTS, base, cache_folder
 
 TOP = Path(__file__).resolve().parents[3]
 SSHD = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
@@ -166,8 +167,11 @@ def rig(
 
 @contextmanager
 def _host(folder: Path, name: str, *, share_cache: bool) -> Iterator[Host]:
-    for part in (folder, folder / "home"):
-        part.mkdir()
+    for part in (folder, folder / "home", folder / "s"):
+        part.mkdir(mode=0o700)
+    places = base() / SLOTS
+    places.mkdir(mode=0o700, exist_ok=True)
+    (folder / "s" / SLOTS).symlink_to(places)
     for key in ("host_key", "key"):
         subprocess.run(
             ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / key], check=True

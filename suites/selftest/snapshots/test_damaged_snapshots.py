@@ -8,15 +8,16 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import harness
-from harness.testbed.golden import RECORD, _digest_of
+from harness.testbed.golden import RECORD, _digest, _digest_of
 from suites.selftest.private_cache import make_private_cache
 
 TEST = "suites/failover/test_path_loss.py::test_io_runs_clean_without_a_fault"
-ANEW = "it is made anew"
+ANEW = "made anew"
 
 
 def truncate(snapshot: Path) -> str:
@@ -41,13 +42,27 @@ def flip_a_bit(snapshot: Path) -> str:
 
 def skew_the_version(snapshot: Path) -> str:
     """As if another QEMU had saved it."""
+    rewrite(snapshot, lambda record: record["determined_by"]["versions"].update(QEMU="6.2.0"))
+    return "is of another versions"
+
+
+def hide_that_it_was_truncated(snapshot: Path) -> str:
+    """No digest notices, so that QEMU is the first to."""
+    truncate(snapshot)
+    memory = snapshot / "initiator.memory"
+    known = {"size": memory.stat().st_size, "sha256": _digest(memory)}
+    rewrite(snapshot, lambda record: record["files"].update({memory.name: known}))
+    return "a fork failed"
+
+
+def rewrite(snapshot: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change what the snapshot says of itself, under a digest that fits."""
     record = snapshot / RECORD
     record.chmod(0o600)
     content = json.loads(record.read_text())
-    content["determined_by"]["versions"]["QEMU"] = "6.2.0"
     del content["sha256"]
+    change(content)
     record.write_text(json.dumps(content | {"sha256": _digest_of(content)}))
-    return "is of another versions"
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +89,9 @@ def run(cache: Path) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("damage", [truncate, flip_a_bit, skew_the_version])
+@pytest.mark.parametrize(
+    "damage", [truncate, flip_a_bit, skew_the_version, hide_that_it_was_truncated]
+)
 def test_a_damaged_snapshot_is_found_and_made_anew(
     cache: Path, damage: Callable[[Path], str]
 ) -> None:

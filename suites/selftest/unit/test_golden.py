@@ -135,6 +135,8 @@ def test_everything_that_shapes_a_testbed_is_in_the_key(monkeypatch: pytest.Monk
         of(changed(initiator__profile="stock")),
         of(changed(target__backstore="block")),
         of(changed(name="another")),
+        of(changed(machines__memory="1GiB")),
+        of(changed(machines__cpus="2")),
         of(changed(), accel="kvm"),
         of(changed(), versions={"QEMU": "10.0.0"}),
         of(changed(), images=dict.fromkeys(Role, other)),
@@ -143,6 +145,9 @@ def test_everything_that_shapes_a_testbed_is_in_the_key(monkeypatch: pytest.Monk
         with monkeypatch.context() as patch:
             patch.setattr(golden, function, lambda: "another")
             keys.append(of(changed()))
+    with monkeypatch.context() as patch:
+        patch.setattr("platform.release", lambda: "another kernel")
+        keys.append(of(changed()))
     assert len(set(keys)) == len(keys)
 
 
