@@ -257,8 +257,8 @@ def main() -> None:
     if reason := missing():
         sys.exit(reason)
     names = [f"host{number}" for number in range(1, options.hosts + 1)]
-    # Not below /tmp, which may be memory, and short, for libvirt's sockets.
-    folder = Path(tempfile.mkdtemp(prefix="ppf-", dir="/var/tmp"))
+    # Not below /tmp, which may be memory; and as short as can be, for the sockets of libvirt.
+    folder = Path(tempfile.mkdtemp(prefix="p", dir="/var/tmp"))
     try:
         with rig(folder, names, slots=options.slots, share_cache=options.share_cache) as made:
             _say(f"pytest suites/failover --fleet {made.file}")
