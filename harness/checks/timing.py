@@ -15,9 +15,9 @@ from harness.units import NS_PER_MS, NS_PER_S, format_seconds
 _COARSEST_NS = 100 * NS_PER_MS
 _MIN_BINS = 3
 _MIN_PROBES = 20
-# A healthy run on two cores shows a quarter, as guests also wait for their own I/O threads.
-# Where the host keeps more than it gives, throughput is that of the host.
-_MOST_STEAL = 0.5
+# A healthy run on two cores shows a quarter, as guests also wait for their own I/O threads. With
+# two testbeds there it was 55 to 70 %, and a third of all comparisons went wrong.
+_MOST_STEAL = 0.6
 
 
 def stall_within_budget() -> Check:
@@ -114,9 +114,22 @@ def _judge_stall(
     return Finding(name, Verdict.PASS, text, figures)
 
 
-def _steal(measurements: Measurements, phase: Phase) -> float | None:
-    processors = measurements.processors
-    return None if processors is None else processors.steal(phase.start_ns, phase.end_ns)
+def _starved(measurements: Measurements, phase: Phase, figures: dict[str, str]) -> str:
+    """Why a phase tells nothing of the storage, or nothing; its steal is noted in `figures`.
+
+    A phase without processors looks slow: before the fault that may hide a loss, afterwards it
+    may be taken for one.
+    """
+    if measurements.processors is None:
+        return ""
+    steal = measurements.processors.steal(phase.start_ns, phase.end_ns)
+    figures[f"steal {phase.name}"] = f"{steal:.0%}"
+    if steal <= _MOST_STEAL:
+        return ""
+    return (
+        f"but {phase.name} the fault the host kept {steal:.0%} of the processor time that the "
+        "machines wanted: too busy to compare"
+    )
 
 
 def _waited_s(measurements: Measurements, start_ns: int, end_ns: int) -> float:
@@ -171,16 +184,10 @@ def throughput_recovered(at_least: float) -> Check:
             for phase, rate in zip((before, after), rates, strict=True)
         }
         text = f"{share:.1%} of the throughput before the fault, at least {at_least:.0%} wanted"
-        for phase in (before, after):
-            steal = _steal(measurements, phase)
-            figures[f"steal {phase.name}"] = "unknown" if steal is None else f"{steal:.0%}"
-            if steal is not None and steal > _MOST_STEAL:
-                text += (
-                    f"; but {phase.name} the fault the host kept {steal:.0%} of the processor "
-                    "time that the machines wanted: too busy to compare"
-                )
-                return Finding(name, Verdict.UNKNOWN, text, figures)
-        verdict = Verdict.PASS if share >= at_least else Verdict.FAIL
+        recovered = share >= at_least
+        if starved := _starved(measurements, before if recovered else after, figures):
+            return Finding(name, Verdict.UNKNOWN, f"{text}; {starved}", figures)
+        verdict = Verdict.PASS if recovered else Verdict.FAIL
         return Finding(name, verdict, text, figures)
 
     return Check(name, run)
