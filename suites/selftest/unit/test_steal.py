@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import ctypes
-import multiprocessing
 import os
-import threading
+import subprocess
+import sys
 import time
-from multiprocessing.connection import Connection
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -17,42 +16,36 @@ from harness.measurements import ProcessorTime
 from harness.observe import watching_steal
 from harness.units import NS_PER_S
 
-_PR_SET_NAME = 15
-
-
-def spin(on: int, tell: Connection) -> None:
-    """A guest that never rests, on the same core as its neighbour."""
-    os.sched_setaffinity(0, {on})
-
-    def run() -> None:
-        ctypes.CDLL(None).prctl(_PR_SET_NAME, b"CPU 0/TCG")
-        tell.send("spins")
-        while True:
-            pass
-
-    threading.Thread(target=run, daemon=True).start()
-    time.sleep(60)
+# A guest that never rests, on one core, in a thread named as QEMU names its own.
+SPIN = """
+import ctypes, os, sys, threading, time
+os.sched_setaffinity(0, {int(sys.argv[1])})
+def run():
+    ctypes.CDLL(None).prctl(15, b"CPU 0/TCG")  # PR_SET_NAME
+    print("spins", flush=True)
+    while True:
+        pass
+threading.Thread(target=run, daemon=True).start()
+time.sleep(60)
+"""
 
 
 def test_two_guests_on_one_core_lack_half_of_it() -> None:
-    """The kernel's own figures, of real threads; what another process lacks does not count."""
-    core = min(os.sched_getaffinity(0))
-    spawn = multiprocessing.get_context("spawn")
-    told, tell = spawn.Pipe(duplex=False)
-    guests = [spawn.Process(target=spin, args=(core, tell), daemon=True) for _ in range(2)]
-    for guest in guests:
-        guest.start()
-    try:
-        assert [told.recv() for _ in guests] == ["spins", "spins"]
-        with watching_steal(lambda: [g.pid for g in guests]) as both:
+    """The kernel's own figures, of real threads."""
+    argv = [sys.executable, "-c", SPIN, str(min(os.sched_getaffinity(0)))]
+    with ExitStack() as running:
+        guests = []
+        for _ in range(2):
+            guest = running.enter_context(subprocess.Popen(argv, stdout=subprocess.PIPE, text=True))
+            running.callback(guest.kill)
+            assert guest.stdout is not None
+            assert guest.stdout.readline() == "spins\n"
+            guests.append(guest.pid)
+        with watching_steal(lambda: guests) as both:
             time.sleep(1.5)
-        assert both.seen is not None
-        steal = both.seen.steal(int(both.seen.at_ns[0]), int(both.seen.at_ns[-1]))
-        assert 0.35 < steal < 0.95  # more than a half if others want that core, too
-    finally:
-        for guest in guests:
-            guest.kill()
-            guest.join()
+    assert both.seen is not None
+    steal = both.seen.steal(int(both.seen.at_ns[0]), int(both.seen.at_ns[-1]))
+    assert 0.35 < steal < 0.95  # more than a half if others want that core, too
 
 
 def test_what_cannot_be_seen_is_not_made_up(tmp_path: Path) -> None:
