@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from harness.errors import HypervisorError, describe_command
+from harness.hypervisor.tool import run_tool
 
 _TIMEOUT_S = 60
 
@@ -45,15 +46,7 @@ def create_disk(path: Path, size_bytes: int) -> None:
 def _run(argv: Sequence[str]) -> None:
     began = time.monotonic()
     try:
-        done = subprocess.run(
-            argv,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_TIMEOUT_S,
-            check=False,
-        )
+        done = run_tool(argv, _TIMEOUT_S)
     except FileNotFoundError:
         raise HypervisorError(
             "qemu-img is not installed", hint="./bootstrap installs it (Debian: qemu-utils)"

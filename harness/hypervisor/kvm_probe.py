@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from harness.errors import HypervisorError
+from harness.hypervisor.tool import run_tool
 
 PROGRAM_TIMEOUT_S = 5.0
 KERNEL_TIMEOUT_S = 8.0
@@ -139,15 +140,7 @@ def _escaped(path: Path) -> str:
 def _run(argv: Sequence[str], timeout_s: float) -> tuple[int, str, str] | None:
     """Exit status, standard output and QEMU's first complaint; None if it had to be killed."""
     try:
-        done = subprocess.run(
-            argv,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=timeout_s,
-            check=False,
-        )
+        done = run_tool(argv, timeout_s)
     except subprocess.TimeoutExpired:
         return None
     except FileNotFoundError:

@@ -21,6 +21,7 @@ from pathlib import Path
 import harness
 from harness.deadline import Deadline, poll
 from harness.errors import HypervisorError, describe_command
+from harness.hypervisor.tool import run_tool
 from harness.steps import warn
 
 _TIMEOUT_S = 60
@@ -73,16 +74,7 @@ def _wait_for_owner(root: Path) -> None:
 def _ask_libvirt(root: Path) -> tuple[str, ...]:
     argv = [sys.executable, "-m", __name__, str(root)]
     try:
-        done = subprocess.run(
-            argv,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_TIMEOUT_S,
-            check=False,
-            cwd=Path(harness.__file__).parent.parent,
-        )
+        done = run_tool(argv, _TIMEOUT_S, Path(harness.__file__).parent.parent)
     except subprocess.TimeoutExpired:
         raise HypervisorError(f"{root}: no answer from libvirt within {_TIMEOUT_S} s") from None
     if done.returncode != 0:
