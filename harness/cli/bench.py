@@ -62,33 +62,44 @@ class Times(Cold):
 
 
 class Stopwatch(Listener):
-    """When each stage began and ended last, as time.monotonic() has it."""
+    """When each stage began and ended last, as time.monotonic() has it.
+
+    `waited_s` is how long the last testbed waited for others to make room: no part of its time.
+    """
 
     def __init__(self) -> None:
+        self.waited_s = 0.0
         self.began: dict[str, float] = {}
         self.ended: dict[str, float] = {}
         self.built = False
 
     def started(self, step: Step) -> None:
+        if step.title == Stage.ALL:
+            self.waited_s = 0.0
         if step.title in {*Stage, _BUILDING}:
             self.began[step.title] = step.started_at
         elif step.parent is not None and step.parent.title in {Stage.IMAGES, _BUILDING}:
             self.built = True  # whatever is in the cache makes no step of its own
 
     def finished(self, step: Step, error: BaseException | None) -> None:
+        if step.spent_on is Spent.TURN:
+            self.waited_s += time.monotonic() - step.started_at
         if step.title in self.began:
             self.ended[step.title] = time.monotonic()
 
     def took(self, title: str) -> float:
         """Seconds; 0 for a stage that did not happen."""
-        return self.ended[title] - self.began[title] if title in self.ended else 0.0
+        if title not in self.ended:
+            return 0.0
+        waited_s = self.waited_s if title == Stage.ALL else 0.0
+        return self.ended[title] - self.began[title] - waited_s
 
 
 def cold_times(watch: Stopwatch, began: float) -> Cold:
     """The stages of a cold testbed that `watch` has just seen, in a run that began at `began`."""
     looking_s, building_s = watch.took(Stage.IMAGES), watch.took(_BUILDING)
     start, booted, io, end = (
-        watch.began[Stage.ALL],
+        watch.began[Stage.ALL] + watch.waited_s,
         watch.ended[Stage.BOOT],
         watch.began[Stage.FIRST_IO],
         watch.ended[Stage.ALL],
@@ -96,7 +107,7 @@ def cold_times(watch: Stopwatch, began: float) -> Cold:
     return Cold(
         image_s=round(building_s or looking_s, 3),
         image_cached=not watch.built,
-        prepare_s=round(start - began - looking_s - building_s, 3),
+        prepare_s=round(start - watch.waited_s - began - looking_s - building_s, 3),
         boot_s=round(booted - start, 3),
         configuration_s=round(io - booted, 3),
         first_io_s=round(end - io, 3),

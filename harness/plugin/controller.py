@@ -33,7 +33,14 @@ class Controller:
     def pytest_report_header(self) -> list[str]:
         folder = self._run.folder
         lines = [f"results: {folder.path}"] if folder else []
-        return [*lines, f"testbeds: {limit_for(self._run.config)}"]
+        limit = limit_for(self._run.config)
+        lines.append(f"testbeds: {limit}")
+        if (workers := self._config.getoption("numprocesses", None) or 0) > limit.testbeds:
+            lines.append(
+                f"{workers} workers take turns: `--testbeds` allows more at once, which then wait "
+                "for processors, so that less can be told of the storage"
+            )
+        return lines
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionstart(self) -> None:

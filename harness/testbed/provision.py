@@ -171,8 +171,7 @@ class Provisioner:
 
     def _give_up_forks(self, reason: str) -> None:
         self._no_forks = reason
-        if self.site.config.hypervisor.fork:
-            warn(f"testbeds are booted, not forked: {reason}")
+        warn(f"testbeds are booted, not forked: {reason}")
 
     def _take_place(self, stack: ExitStack) -> None:
         stack.enter_context(slot(limit_for(self.site.config)))

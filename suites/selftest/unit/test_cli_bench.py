@@ -9,7 +9,7 @@ import pytest
 
 from harness.cli import bench
 from harness.cli.bench import Stopwatch, cold_times, times
-from harness.steps import listening, step
+from harness.steps import Spent, listening, step
 from harness.testbed import boot, fork, provision
 from harness.testbed.stage import Stage
 
@@ -91,3 +91,21 @@ def test_without_forks_the_table_tells_of_none() -> None:
     measured = times(cold_times(watch, began), 0.0, [], "kvm")
     assert measured.fork_median_s is None
     assert {"snapshot", "fork"}.isdisjoint(name for name, *_ in bench._rows(measured))
+
+
+def test_waiting_for_a_place_is_no_part_of_a_testbeds_time() -> None:
+    """Other runs may be going on."""
+    watch = Stopwatch()
+    with listening(watch):
+        for waits_s in (0.2, 0.0):
+            with step(Stage.ALL, Spent.PROVISIONING):
+                with step("Wait for a place", Spent.TURN):
+                    time.sleep(waits_s)
+                with step(Stage.BOOT):
+                    pass
+                with step(Stage.FIRST_IO):
+                    pass
+            cold = cold_times(watch, time.monotonic())
+            assert cold.boot_s < 0.1
+            assert cold.cold_s < 0.1
+            assert watch.took(Stage.ALL) < 0.1
