@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from harness.measurements import ProcessorTime
-from harness.observe import watching_steal
+from harness.observe import StealWatch, watching_steal
 from harness.units import NS_PER_S
 
 # A guest that never rests, on one core, in a thread named as QEMU names its own.
@@ -70,11 +70,11 @@ def test_only_guests_and_their_main_thread_count(tmp_path: Path) -> None:
         thread.mkdir(parents=True)
         (thread / "comm").write_text(f"{name}\n")
         (thread / "schedstat").write_text(f"{schedstat}\n")
-    with watching_steal(lambda: [8], tmp_path) as watch:
-        watch.look()
-        (tmp_path / "8/task/9/schedstat").unlink()
-        (tmp_path / "8/task/8/schedstat").write_text("20 2 5\n")
-        watch.look()
+    watch = StealWatch(lambda: [8], tmp_path)
+    watch.look()
+    (tmp_path / "8/task/9/schedstat").unlink()
+    (tmp_path / "8/task/8/schedstat").write_text("20 2 5\n")
+    watch.look()
     assert watch.seen is not None
     assert (watch.seen.ran_ns[0], watch.seen.waited_ns[0]) == (110, 51)
     assert (watch.seen.ran_ns[-1], watch.seen.waited_ns[-1]) == (120, 52)
