@@ -145,12 +145,27 @@ def _grown(at_ns: Ints, total: Ints, start_ns: int, end_ns: int) -> int:
 
 @dataclass(frozen=True)
 class SessionSettings:
-    """The effective timeouts of one session, from /sys/class/iscsi_session and _connection."""
+    """The effective timeouts of one session, from /sys/class/iscsi_session and _connection.
+
+    `fabric` is that of the portal, `through` the one that the initiator's end of the connection
+    is on: "" if on none.
+    """
 
     fabric: str
     noop_out_interval_s: int
     noop_out_timeout_s: int
     recovery_tmo_s: int
+    through: str = ""
+
+
+@dataclass(frozen=True)
+class PlannedSession:
+    """What a session was meant to be; a timeout of None was left to the distribution."""
+
+    fabric: str
+    noop_out_interval_s: int | None = None
+    noop_out_timeout_s: int | None = None
+    recovery_tmo_s: int | None = None
 
 
 @dataclass(frozen=True)
@@ -231,6 +246,7 @@ class Measurements:
     kernel_logs: tuple[KernelLog, ...]
     clocks: tuple[ClockReading, ...]
     settings: tuple[SessionSettings, ...]
+    planned: tuple[PlannedSession, ...] = ()
     faults: tuple[FaultRecord, ...] = ()
     read_back: ReadBack | None = None
     processors: ProcessorTime | None = None

@@ -12,7 +12,13 @@ from harness.checks.paths import (
     no_unexpected_path_loss,
     paths_restored,
 )
-from harness.checks.timing import no_stall_beyond, stall_within_budget, throughput_recovered
+from harness.checks.sessions import sessions_as_planned
+from harness.checks.timing import (
+    latency_recovered,
+    no_stall_beyond,
+    stall_within_budget,
+    throughput_recovered,
+)
 
 __all__ = [
     "Check",
@@ -23,10 +29,12 @@ __all__ = [
     "data_intact",
     "fault_took_effect",
     "judge",
+    "latency_recovered",
     "no_io_errors",
     "no_stall_beyond",
     "no_unexpected_path_loss",
     "paths_restored",
+    "sessions_as_planned",
     "stall_within_budget",
     "throughput_recovered",
 ]

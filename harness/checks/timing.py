@@ -18,6 +18,7 @@ _MIN_PROBES = 20
 # A healthy run on two cores shows a quarter, as guests also wait for their own I/O threads. With
 # two testbeds there it was 55 to 70 %, and a third of all comparisons went wrong.
 _MOST_STEAL = 0.6
+_TAIL = 90  # percentile
 
 
 def stall_within_budget() -> Check:
@@ -112,6 +113,43 @@ def _judge_stall(
     if resolution_ns > _COARSEST_NS or stall.seconds + resolution_s > allowed_s:
         return Finding(name, Verdict.UNKNOWN, f"too coarse to tell: {text}", figures)
     return Finding(name, Verdict.PASS, text, figures)
+
+
+def latency_recovered(at_most: float) -> Check:
+    """A read after healing takes no longer than that many times what it took before the fault.
+
+    At the 90th percentile of the probe: of two paths one may be slow, and half of the reads go
+    there. Throughput does not tell, since a paced load runs on over the other path.
+    """
+    name = "latency recovered"
+
+    def run(measurements: Measurements) -> Finding:
+        before, after = measurements.phases[0], measurements.phases[-1]
+        if before is after or measurements.probe is None:
+            return Finding(name, Verdict.UNKNOWN, "there is no probe, or no phase after a fault")
+        log = measurements.probe.completions
+        latencies = [
+            log.latency_ns[(log.at_ns >= phase.start_ns) & (log.at_ns <= phase.end_ns)]
+            for phase in (before, after)
+        ]
+        if any(len(some) < _MIN_PROBES for some in latencies):
+            return Finding(name, Verdict.UNKNOWN, "the probe read too little to tell")
+        was_s, became_s = (float(np.percentile(some, _TAIL)) / NS_PER_S for some in latencies)
+        figures = {
+            f"p{_TAIL} {phase.name}": format_seconds(seconds)
+            for phase, seconds in ((before, was_s), (after, became_s))
+        }
+        text = (
+            f"{became_s / was_s:.1f} times the latency before the fault "
+            f"(p{_TAIL} of the probe), at most {at_most:g} wanted"
+        )
+        recovered = became_s <= at_most * was_s
+        if starved := _starved(measurements, before if recovered else after, figures):
+            return Finding(name, Verdict.UNKNOWN, f"{text}; {starved}", figures)
+        verdict = Verdict.PASS if recovered else Verdict.FAIL
+        return Finding(name, verdict, text, figures)
+
+    return Check(name, run)
 
 
 def _starved(measurements: Measurements, phase: Phase, figures: dict[str, str]) -> str:

@@ -12,7 +12,8 @@ from ipaddress import IPv4Address
 from harness.errors import InitiatorError
 
 # One line per session and disk: session|target|state|address|recovery_tmo|recv_tmo|ping_tmo|
-# disk|device number|wwid. A session without a disk has one line with the last three empty.
+# own address|disk|device number|wwid. A session without a disk has one line with the last three
+# empty; one without a connection, no address of its own.
 # The shell reads every file itself: under emulation each `cat` would take it 20 ms.
 SESSIONS_SCRIPT = r"""
 value() { REPLY=; { IFS= read -r REPLY <"$1"; } 2>/dev/null || :; }
@@ -22,8 +23,11 @@ for s in /sys/class/iscsi_session/session*; do
     [ -e "$c" ] && break
   done
   head=${s##*/}
+  for h in "$s"/device/../iscsi_host/host*; do
+    [ -e "$h" ] && break
+  done
   for file in "$s/targetname" "$s/state" "$c/persistent_address" \
-    "$s/recovery_tmo" "$c/recv_tmo" "$c/ping_tmo"; do
+    "$s/recovery_tmo" "$c/recv_tmo" "$c/ping_tmo" "$h/ipaddress"; do
     value "$file"
     head="$head|$REPLY"
   done
@@ -52,7 +56,10 @@ class Disk:
 
 @dataclass(frozen=True)
 class Session:
-    """One iSCSI session, its effective timeouts in seconds, and the disks it reaches."""
+    """One iSCSI session, its effective timeouts in seconds, and the disks it reaches.
+
+    `own_address` is the initiator's end of its connection, None while there is none.
+    """
 
     name: str
     target: str
@@ -61,6 +68,7 @@ class Session:
     recovery_tmo_s: int
     noop_out_interval_s: int
     noop_out_timeout_s: int
+    own_address: IPv4Address | None
     disks: tuple[Disk, ...]
 
 
@@ -69,11 +77,11 @@ def parse_sessions(text: str) -> list[Session]:
     heads: dict[str, tuple[list[str], list[Disk]]] = {}
     for line in text.splitlines():
         parts = line.split("|")
-        if len(parts) != 10:
+        if len(parts) != 11:
             raise InitiatorError(f"not a session line: {line!r}")
         _, disks = heads.setdefault(parts[0], (parts, []))
-        if parts[7]:
-            disks.append(Disk(*parts[7:10]))
+        if parts[8]:
+            disks.append(Disk(*parts[8:11]))
     try:
         return [
             Session(
@@ -84,6 +92,7 @@ def parse_sessions(text: str) -> list[Session]:
                 recovery_tmo_s=int(parts[4]),
                 noop_out_interval_s=int(parts[5]),
                 noop_out_timeout_s=int(parts[6]),
+                own_address=IPv4Address(parts[7]) if parts[7] else None,
                 disks=tuple(disks),
             )
             for parts, disks in heads.values()

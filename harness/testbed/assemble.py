@@ -15,6 +15,7 @@ from harness.measurements import (
     Measurements,
     PathCounters,
     PathStates,
+    PlannedSession,
     ProcessorTime,
     ReadBack,
     SessionSettings,
@@ -39,6 +40,7 @@ class Raw:
     paths: Sequence[Path]
     phases: tuple[Phase, ...]
     settings: tuple[SessionSettings, ...]
+    planned: tuple[PlannedSession, ...]
     faults: tuple[FaultRecord, ...]
     read_back: ReadBack | None
     path_listings: Mapping[str, str]
@@ -61,6 +63,7 @@ def assemble(raw: Raw) -> Measurements:
         kernel_logs=tuple(o.kernel_log for o in raw.observations.values()),
         clocks=tuple(r for o in raw.observations.values() for r in o.clock.readings),
         settings=raw.settings,
+        planned=raw.planned,
         faults=raw.faults,
         read_back=raw.read_back,
         processors=raw.processors,

@@ -203,6 +203,7 @@ class IoSession:
             paths=testbed.map.paths,
             phases=tuple(self._phases),
             settings=self._settings,
+            planned=testbed.planned_sessions(),
             faults=records,
             read_back=back,
             path_listings=self._path_listings,

@@ -14,8 +14,9 @@ from harness.faults import KINDS, Fault, Injection, injected
 from harness.hypervisor.domain import Domain
 from harness.initiator import Initiator
 from harness.initiator.initiator import Path
+from harness.initiator.sysfs import Session
 from harness.machine import Machine
-from harness.measurements import SessionSettings
+from harness.measurements import PlannedSession, SessionSettings
 from harness.observe import Observer, Sample
 from harness.steps import Spent, step
 from harness.target import Target
@@ -129,9 +130,28 @@ class Testbed:
                 noop_out_interval_s=s.noop_out_interval_s,
                 noop_out_timeout_s=s.noop_out_timeout_s,
                 recovery_tmo_s=s.recovery_tmo_s,
+                through=self._own_fabric(s),
             )
             for s in self.initiator.sessions()
         )
+
+    def planned_sessions(self) -> tuple[PlannedSession, ...]:
+        """One session a fabric, with what the profile demands of it."""
+        profile = self.config.profile
+        return tuple(
+            PlannedSession(
+                fabric,
+                profile.noop_out_interval_s,
+                profile.noop_out_timeout_s,
+                profile.fast_io_fail_s,
+            )
+            for fabric in self.fabrics()
+        )
+
+    def _own_fabric(self, session: Session) -> str:
+        """The fabric that the initiator's end of a session is on, "" if on none."""
+        ends = {fabric.initiator: fabric.name for fabric in self.topology.fabrics}
+        return ends.get(session.own_address, "") if session.own_address else ""
 
     @contextmanager
     def io(self, jobs: Sequence[Job]) -> Iterator[IoSession]:

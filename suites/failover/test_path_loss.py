@@ -10,10 +10,12 @@ from harness.checks import (
     Check,
     data_intact,
     fault_took_effect,
+    latency_recovered,
     no_io_errors,
     no_stall_beyond,
     no_unexpected_path_loss,
     paths_restored,
+    sessions_as_planned,
     stall_within_budget,
     throughput_recovered,
 )
@@ -29,11 +31,13 @@ AFTER_S = 3
 def promise_kept() -> tuple[Check, ...]:
     """What every loss of a path is judged by."""
     return (
+        sessions_as_planned(),
         no_io_errors(),
         data_intact(),
         fault_took_effect(),
         stall_within_budget(),
         throughput_recovered(at_least=0.9),
+        latency_recovered(at_most=3),
         paths_restored(),
         no_unexpected_path_loss(),
     )
@@ -95,6 +99,7 @@ def test_io_runs_clean_without_a_fault(testbed: Testbed, judge: Judge, seed: int
         io.run_for(seconds=BEFORE_S + DURING_S + AFTER_S)
     judge(
         io.measurements,
+        sessions_as_planned(),
         no_io_errors(),
         data_intact(),
         no_stall_beyond(testbed.config.budget.slack_s),

@@ -17,6 +17,7 @@ from harness.measurements import (
     Measurements,
     PathCounters,
     PathStates,
+    PlannedSession,
     SessionSettings,
     Stream,
 )
@@ -93,7 +94,8 @@ def failover() -> Measurements:
             KernelLog("target", (), lost=2),
         ),
         clocks=(ClockReading("initiator", START, NS_PER_S, 1_900_000),),
-        settings=(SessionSettings("a", 1, 1, 1), SessionSettings("b", 1, 1, 1)),
+        settings=tuple(SessionSettings(fabric, 1, 1, 1, fabric) for fabric in ("a", "b")),
+        planned=tuple(PlannedSession(fabric, 1, 1, 1) for fabric in ("a", "b")),
         faults=(
             FaultRecord(
                 "SilentDrop(a)",

@@ -19,10 +19,12 @@ from harness.checks import (
     data_intact,
     fault_took_effect,
     judge,
+    latency_recovered,
     no_io_errors,
     no_stall_beyond,
     no_unexpected_path_loss,
     paths_restored,
+    sessions_as_planned,
     stall_within_budget,
     throughput_recovered,
 )
@@ -37,8 +39,10 @@ from harness.measurements import (
     Measurements,
     PathCounters,
     PathStates,
+    PlannedSession,
     ProcessorTime,
     ReadBack,
+    SessionSettings,
     Stream,
 )
 from harness.timeline import Event, Happened, Timeline
@@ -57,9 +61,11 @@ CHECKS = (
     accounting_agrees(within=0.5),
     data_intact(),
     fault_took_effect(),
+    latency_recovered(at_most=3),
     no_io_errors(),
     no_stall_beyond(5),
     paths_restored(),
+    sessions_as_planned(),
     stall_within_budget(),
     throughput_recovered(at_least=0.9),
 )
@@ -448,6 +454,50 @@ def test_throughput_that_the_host_may_have_taken_is_open(
     finding = found(throughput_recovered(0.9), measured)
     assert finding.verdict is verdict
     assert ("70%" in finding.message) == (verdict is Verdict.UNKNOWN)
+
+
+@pytest.mark.parametrize(("factor", "verdict"), [(10, Verdict.FAIL), (2, Verdict.PASS)])
+def test_half_of_the_reads_being_slow_after_healing_fails(factor: int, verdict: Verdict) -> None:
+    """As over one of two paths that came back slow."""
+
+    def slower(stream: Stream) -> Stream:
+        log = stream.completions
+        slow = (log.at_ns > HEALED) & (np.arange(len(log)) % 2 == 0)
+        latency_ns = np.where(slow, factor * log.latency_ns, log.latency_ns)
+        return replace(stream, completions=replace(log, latency_ns=latency_ns))
+
+    measured = with_stream(good(), "probe", slower)
+    assert found(latency_recovered(at_most=3), measured).verdict is verdict
+    busy = replace(measured, processors=busy_host(0.7))
+    assert found(latency_recovered(at_most=3), busy).verdict is Verdict.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("sessions", "problem"),
+    [
+        ([("a", 1, 1, 1, "a")], "fabric b has 0 sessions"),
+        ([("a", 1, 1, 1, "a"), ("b", 1, 1, 1, "b"), ("b", 1, 1, 1, "b")], "b has 2 sessions"),
+        ([("a", 1, 1, 1, "a"), ("b", 1, 1, 1, "a")], "fabric b runs through fabric a"),
+        ([("a", 1, 1, 1, "a"), ("b", 1, 1, 1, "")], "runs through none of the fabrics"),
+        ([("a", 1, 1, 120, "a"), ("b", 1, 1, 1, "b")], "recovery_tmo of the session on fabric a"),
+    ],
+)
+def test_sessions_that_were_not_planned_fail(
+    sessions: list[tuple[str, int, int, int, str]], problem: str
+) -> None:
+    """With what is wrong and where."""
+    settings = tuple(SessionSettings(*one) for one in sessions)
+    finding = found(sessions_as_planned(), replace(good(), settings=settings))
+    assert finding.verdict is Verdict.FAIL
+    assert problem in finding.message
+
+
+def test_timeouts_left_to_the_distribution_are_not_judged() -> None:
+    """The budget follows them, whatever they are."""
+    planned = tuple(PlannedSession(fabric) for fabric in ("a", "b"))
+    settings = tuple(SessionSettings(fabric, 5, 5, 120, fabric) for fabric in ("a", "b"))
+    measured = replace(good(), settings=settings, planned=planned)
+    assert found(sessions_as_planned(), measured).verdict is Verdict.PASS
 
 
 def test_throughput_of_a_short_phase_or_of_nothing_leaves_it_open() -> None:

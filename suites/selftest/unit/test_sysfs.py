@@ -26,6 +26,7 @@ SESSIONS = st.lists(
         recovery_tmo_s=st.integers(0, 10**6),
         noop_out_interval_s=st.integers(0, 600),
         noop_out_timeout_s=st.integers(0, 600),
+        own_address=st.none() | st.ip_addresses(v=4),
         disks=st.lists(st.builds(Disk, WORDS, WORDS, WORDS | st.just("")), max_size=3).map(tuple),
     ),
     unique_by=lambda session: session.name,
@@ -36,7 +37,7 @@ SESSIONS = st.lists(
 def printed(session: Session) -> str:
     head = [session.name, session.target, session.state, str(session.address)]
     head += [str(session.recovery_tmo_s), str(session.noop_out_interval_s)]
-    head += [str(session.noop_out_timeout_s)]
+    head += [str(session.noop_out_timeout_s), str(session.own_address or "")]
     disks = [[d.name, d.device, d.wwid] for d in session.disks] or [["", "", ""]]
     return "".join("|".join([*head, *disk]) + "\n" for disk in disks)
 
@@ -45,15 +46,15 @@ def test_a_recorded_line_is_understood() -> None:
     """The order of the three timeouts is recovery, interval, timeout."""
     text = (RECORDED / "pathproof-sessions-linux-6.1.txt").read_text()
     disk = Disk("sda", "8:0", "naa.60014057043dfe0435de773ca03bbf04")
-    address = IPv4Address("172.16.0.1")
+    address, own = IPv4Address("172.16.0.1"), IPv4Address("172.16.0.101")
     assert parse_sessions(text) == [
-        Session("session1", IQN, "LOGGED_IN", address, 1, 1, 1, (disk,))
+        Session("session1", IQN, "LOGGED_IN", address, 1, 1, 1, own, (disk,))
     ]
 
 
 def test_the_three_timeouts_are_not_confused() -> None:
     """recv_tmo is the interval of the NOP-Outs, ping_tmo the time for their answer."""
-    session = parse_sessions(f"session1|{IQN}|LOGGED_IN|172.16.0.1|120|5|7|||\n")[0]
+    session = parse_sessions(f"session1|{IQN}|LOGGED_IN|172.16.0.1|120|5|7|172.16.0.101|||\n")[0]
     assert session.recovery_tmo_s == 120
     assert session.noop_out_interval_s == 5
     assert session.noop_out_timeout_s == 7
@@ -68,7 +69,12 @@ def test_what_the_script_prints_is_read_back(sessions: list[Session]) -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["nonsense", f"session1|{IQN}|LOGGED_IN|172.16.0.1|x|5|5|||", f"session1|{IQN}|FREE||1|5|5|||"],
+    [
+        "nonsense",
+        f"session1|{IQN}|LOGGED_IN|172.16.0.1|x|5|5||||",
+        f"session1|{IQN}|FREE||1|5|5||||",
+        f"session1|{IQN}|LOGGED_IN|172.16.0.1|1|5|5|here|||",
+    ],
 )
 def test_a_line_of_another_form_is_refused(line: str) -> None:
     """A timeout that cannot be read must not become a budget."""
@@ -78,7 +84,7 @@ def test_a_line_of_another_form_is_refused(line: str) -> None:
 
 def fake_session(root: Path, number: int, address: str, disk: str | None) -> None:
     session = root / f"class/iscsi_session/session{number}"
-    device = root / f"devices/session{number}"
+    device = root / f"devices/host{number}/session{number}"
     connection = device / f"connection{number}:0/iscsi_connection/connection{number}:0"
     connection.mkdir(parents=True)
     session.mkdir(parents=True)
@@ -88,6 +94,9 @@ def fake_session(root: Path, number: int, address: str, disk: str | None) -> Non
     attributes = {"persistent_address": address, "recv_tmo": "5", "ping_tmo": "7"}
     for name, value in attributes.items():
         (connection / name).write_text(value + "\n")
+    (device.parent / f"iscsi_host/host{number}").mkdir(parents=True)
+    own = f"{address}01\n"
+    (device.parent / f"iscsi_host/host{number}/ipaddress").write_text(own)
     if disk:
         block = device / f"target{number}:0:0/{number}:0:0:0/block/{disk}"
         block.mkdir(parents=True)
@@ -106,6 +115,9 @@ def test_the_script_finds_sessions_with_and_without_a_disk(tmp_path: Path) -> No
     one, two = parse_sessions(done.stdout)
     assert one.disks == (Disk("sda", "8:0", "naa.6001405"),)
     assert (two.address, two.disks) == (IPv4Address("172.16.1.1"), ())
+    assert (one.own_address, two.own_address) == tuple(
+        IPv4Address(f"172.16.{fabric}.101") for fabric in (0, 1)
+    )
     assert (two.recovery_tmo_s, two.noop_out_interval_s, two.noop_out_timeout_s) == (9, 5, 7)
 
 
