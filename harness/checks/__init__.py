@@ -12,6 +12,7 @@ from harness.checks.paths import (
     no_unexpected_path_loss,
     paths_restored,
 )
+from harness.checks.promise import promise_kept, undisturbed
 from harness.checks.sessions import sessions_as_planned
 from harness.checks.timing import (
     latency_recovered,
@@ -34,7 +35,9 @@ __all__ = [
     "no_stall_beyond",
     "no_unexpected_path_loss",
     "paths_restored",
+    "promise_kept",
     "sessions_as_planned",
     "stall_within_budget",
     "throughput_recovered",
+    "undisturbed",
 ]

@@ -6,19 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from harness.checks import (
-    Check,
-    data_intact,
-    fault_took_effect,
-    latency_recovered,
-    no_io_errors,
-    no_stall_beyond,
-    no_unexpected_path_loss,
-    paths_restored,
-    sessions_as_planned,
-    stall_within_budget,
-    throughput_recovered,
-)
+from harness.checks import promise_kept, undisturbed
 from harness.faults import Fault, LinkDown, PeerLinkDown, SilentDrop, Together
 from harness.plugin import Judge
 from harness.testbed import Testbed
@@ -26,21 +14,6 @@ from harness.testbed import Testbed
 BEFORE_S = 3
 DURING_S = 3
 AFTER_S = 3
-
-
-def promise_kept() -> tuple[Check, ...]:
-    """What every loss of a path is judged by."""
-    return (
-        sessions_as_planned(),
-        no_io_errors(),
-        data_intact(),
-        fault_took_effect(),
-        stall_within_budget(),
-        throughput_recovered(at_least=0.9),
-        latency_recovered(at_most=3),
-        paths_restored(),
-        no_unexpected_path_loss(),
-    )
 
 
 @pytest.mark.parametrize("kind", [LinkDown, PeerLinkDown, SilentDrop])
@@ -97,12 +70,4 @@ def test_io_runs_clean_without_a_fault(testbed: Testbed, judge: Judge, seed: int
     with testbed.io(testbed.layout.mixed(seed)) as io:
         io.wait_until_running()
         io.run_for(seconds=BEFORE_S + DURING_S + AFTER_S)
-    judge(
-        io.measurements,
-        sessions_as_planned(),
-        no_io_errors(),
-        data_intact(),
-        no_stall_beyond(testbed.config.budget.slack_s),
-        paths_restored(),
-        no_unexpected_path_loss(),
-    ).require()
+    judge(io.measurements, *undisturbed(testbed.config.budget.slack_s)).require()

@@ -1,0 +1,41 @@
+"""Which checks a promise takes: for suites, and for the planted defects that they must catch."""
+
+from __future__ import annotations
+
+from harness.checks.integrity import data_intact, no_io_errors
+from harness.checks.judgement import Check
+from harness.checks.paths import fault_took_effect, no_unexpected_path_loss, paths_restored
+from harness.checks.sessions import sessions_as_planned
+from harness.checks.timing import (
+    latency_recovered,
+    no_stall_beyond,
+    stall_within_budget,
+    throughput_recovered,
+)
+
+
+def promise_kept() -> tuple[Check, ...]:
+    """What a loss of paths is judged by: it costs a short pause, and nothing else."""
+    return (
+        sessions_as_planned(),
+        no_io_errors(),
+        data_intact(),
+        fault_took_effect(),
+        stall_within_budget(),
+        throughput_recovered(at_least=0.9),
+        latency_recovered(at_most=3),
+        paths_restored(),
+        no_unexpected_path_loss(),
+    )
+
+
+def undisturbed(slack_s: float) -> tuple[Check, ...]:
+    """What a run without a fault is judged by: nothing happens, no pause exceeds `slack_s`."""
+    return (
+        sessions_as_planned(),
+        no_io_errors(),
+        data_intact(),
+        no_stall_beyond(slack_s),
+        paths_restored(),
+        no_unexpected_path_loss(),
+    )

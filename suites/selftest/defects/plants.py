@@ -1,0 +1,135 @@
+"""What planted defects have in common: a failover to plant them in, and the table of detections."""
+
+from __future__ import annotations
+
+import fcntl
+import re
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.checks import Check, Verdict, judge
+from harness.errors import CutShort
+from harness.faults import Fault, Lab
+from harness.measurements import Measurements
+from harness.testbed import Testbed
+from harness.workload import Job
+
+PAGE = Path(__file__).parents[3] / "docs/detection.md"
+_ROW = re.compile(r"^\| (?P<plant>[^|]+) \| [^|]+ \| [^|]+ \| [^|]+ \|$", re.MULTILINE)
+_HEADER = "| plant | caught by | verdict | and it says |\n|---|---|---|---|\n"
+
+
+def nothing() -> None:
+    """No plant."""
+
+
+@dataclass(frozen=True)
+class NoEffect(Fault):
+    """A fault that claims to act and does not, like one that hits the wrong NIC."""
+
+    fabric: str
+
+    @property
+    def fabrics(self) -> tuple[str, ...]:
+        return (self.fabric,)
+
+    @property
+    def description(self) -> str:
+        return "nothing is broken"
+
+    def inject(self, lab: Lab) -> None:
+        """Do nothing."""
+
+    confirm = heal = confirm_healed = inject
+
+
+def lose_a_path(
+    testbed: Testbed,
+    seed: int,
+    fault: Fault,
+    *,
+    jobs: Sequence[Job] = (),
+    before: Callable[[], object] = nothing,
+    during: Callable[[], object] = nothing,
+    after: Callable[[], object] = nothing,
+    uproot: Callable[[], object] = nothing,
+    lost: int | None = None,
+    during_s: float = 2,
+    back_within_s: float = 60,
+) -> Measurements:
+    """A failover as the suite runs it, with plants before the fault, during it and after healing.
+
+    `uproot` takes them away before the read-back. `lost` is how many paths the kernel will give
+    up, if not those of the fault; whether all come back is left to the checks.
+    """
+    everything = len(testbed.fabrics())
+    gone = len(fault.fabrics) if lost is None else lost
+    with testbed.io(jobs or testbed.layout.mixed(seed)) as io:
+        io.before_read_back(uproot)
+        io.wait_until_running()
+        io.run_for(seconds=3)
+        before()
+        with testbed.fault(fault):
+            testbed.map.wait_for_paths(active=everything - gone, failed=gone)
+            io.run_for(seconds=during_s)
+            during()
+        try:
+            testbed.map.wait_for_paths(active=everything, timeout_s=back_within_s)
+        except CutShort:
+            sys.stdout.write("\nnot every path came back\n")
+        after()
+        io.start_phase()
+        io.run_for(seconds=3)
+    return io.measurements
+
+
+def run_clean(
+    testbed: Testbed, seed: int, *, amid: Callable[[], object] = nothing, jobs: Sequence[Job] = ()
+) -> Measurements:
+    """I/O without a fault that anybody knows of; the plant goes in while it runs."""
+    with testbed.io(jobs or testbed.layout.mixed(seed)) as io:
+        io.wait_until_running()
+        io.run_for(seconds=3)
+        amid()
+        io.run_for(seconds=3)
+    return io.measurements
+
+
+def assert_detected(
+    plant: str,
+    measurements: Measurements,
+    checks: Sequence[Check],
+    *,
+    verdict: Verdict,
+    by: str,
+    says: str,
+) -> None:
+    """All checks together come to `verdict`, since check `by` says so with the text `says`.
+
+    Every finding is printed; a detection is noted in docs/detection.md.
+    """
+    judgement = judge(measurements, *checks)
+    for finding in judgement.findings:
+        sys.stdout.write(f"\n{finding.check}: {finding.verdict}: {finding.message}\n")
+    named = {finding.check: finding for finding in judgement.findings}
+    assert named[by].verdict is verdict
+    assert says in named[by].message
+    assert judgement.verdict is verdict
+    note_detection(plant, by=by, verdict=str(verdict), says=says)
+
+
+def note_detection(plant: str, *, by: str, verdict: str, says: str) -> None:
+    """Put a row into the table of docs/detection.md, in the place of an older one."""
+    row = f"| {plant} | {by} | {verdict} | {says} |"
+    with PAGE.open("r+") as page:
+        fcntl.flock(page, fcntl.LOCK_EX)
+        text = page.read()
+        head, header, table = text.partition(_HEADER)
+        rows = {match["plant"]: match[0] for match in _ROW.finditer(table)} | {plant: row}
+        updated = head + header + "".join(f"{rows[name]}\n" for name in sorted(rows))
+        if updated != text:
+            page.seek(0)
+            page.truncate()
+            page.write(updated)

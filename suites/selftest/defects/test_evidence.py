@@ -1,0 +1,59 @@
+"""Planted defects of what is measured with: the kernel's log, the clocks."""
+
+from __future__ import annotations
+
+from harness.checks import Verdict, undisturbed
+from harness.testbed import Testbed
+from harness.topology import Role
+from suites.selftest.defects.plants import assert_detected, run_clean
+
+
+def test_a_kernel_warning_in_the_targets_log(testbed: Testbed, seed: int) -> None:
+    """The storage works on; its kernel is no longer to be trusted."""
+    warn = (
+        "echo '<4>WARNING: CPU: 0 PID: 7 at drivers/target/planted.c:1 planted+0x1/0x2' >/dev/kmsg"
+    )
+    target = testbed.machine(Role.TARGET)
+    assert_detected(
+        "a kernel warning in the target's log",
+        run_clean(testbed, seed, amid=lambda: target.sh(warn)),
+        undisturbed(testbed.config.budget.slack_s),
+        verdict=Verdict.FAIL,
+        by="kernel sound",
+        says="WARNING: CPU: 0 PID: 7",
+    )
+
+
+def test_an_overrun_of_the_kernel_log(testbed: Testbed, seed: int) -> None:
+    """Records are overwritten while the program that follows the log stands still."""
+    flood = """
+sysctl -q kernel.printk_devkmsg=on
+pkill -STOP -f pathproof-observer
+python3 -c 'import os
+log = os.open("/dev/kmsg", os.O_WRONLY)
+for _ in range(6000):
+    os.write(log, b"planted " * 20)'
+pkill -CONT -f pathproof-observer
+"""
+    target = testbed.machine(Role.TARGET)
+    assert_detected(
+        "an overrun of the kernel log",
+        run_clean(testbed, seed, amid=lambda: target.sh(flood)),
+        undisturbed(testbed.config.budget.slack_s),
+        verdict=Verdict.UNKNOWN,
+        by="evidence sound",
+        says="records of the target's kernel log were lost",
+    )
+
+
+def test_a_guests_clock_jumps_by_an_hour(testbed: Testbed, seed: int) -> None:
+    """Wall clocks are in logs and certificates; a machine whose clock jumps is not at rest."""
+    initiator = testbed.machine(Role.INITIATOR)
+    assert_detected(
+        "a guest's clock jumps by an hour",
+        run_clean(testbed, seed, amid=lambda: initiator.sh("date -s '+1 hour'")),
+        undisturbed(testbed.config.budget.slack_s),
+        verdict=Verdict.UNKNOWN,
+        by="evidence sound",
+        says="clock",
+    )

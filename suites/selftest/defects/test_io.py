@@ -1,0 +1,122 @@
+"""Planted defects of the I/O: errors, stalls, and a workload that does not do its work."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from harness.checks import Verdict, accounting_agrees, promise_kept, undisturbed
+from harness.errors import WorkloadError
+from harness.faults import SilentDrop, Together
+from harness.testbed import Testbed
+from harness.topology import Role
+from harness.units import KIB
+from harness.workload import JobKind
+from suites.selftest.defects.plants import assert_detected, note_detection, run_clean
+
+
+def test_no_path_retry_fail_while_all_paths_are_lost(testbed: Testbed, seed: int) -> None:
+    """fio must see errors, and so must we."""
+    testbed.broken = "queueing was switched off on purpose"
+    everything = Together(tuple(SilentDrop(f) for f in testbed.fabrics()))
+    with testbed.io(testbed.layout.mixed(seed)) as io:
+        io.wait_until_running()
+        io.run_for(seconds=3)
+        testbed.initiator.stop_queueing()
+        with testbed.fault(everything):
+            testbed.map.wait_for_paths(active=0, failed=len(testbed.fabrics()))
+            io.run_for(seconds=2)  # every job has given up by then: the block ends here
+    assert_detected(
+        "no_path_retry fail while all paths are lost",
+        io.measurements,
+        promise_kept(),
+        verdict=Verdict.FAIL,
+        by="no I/O errors",
+        says="I/O error",
+    )
+
+
+def test_fio_is_killed_in_the_middle(testbed: Testbed, seed: int) -> None:
+    """What it measured is gone with it: nothing can be said of the storage."""
+    kill = testbed.machine(Role.INITIATOR)
+    with pytest.raises(WorkloadError, match="fio left no report"):
+        run_clean(testbed, seed, amid=lambda: kill.sh("pkill -KILL -x fio"))
+    note_detection(
+        "fio killed in the middle",
+        by="(the workload)",
+        verdict="unknown",
+        says="fio left no report",
+    )
+
+
+def test_verification_is_switched_off(testbed: Testbed, seed: int) -> None:
+    """What fio wrote does not carry what it could be recognised by."""
+    writes, *others = testbed.layout.mixed(seed)
+    measured = run_clean(testbed, seed, jobs=(replace(writes, verified=False), *others))
+    assert_detected(
+        "fio's verification switched off",
+        measured,
+        undisturbed(testbed.config.budget.slack_s),
+        verdict=Verdict.UNKNOWN,
+        by="data intact",
+        says="verif",
+    )
+
+
+def test_the_target_stands_still(testbed: Testbed, seed: int) -> None:
+    """Its VM is paused for two seconds, and no fault was announced."""
+    target = testbed.domain(Role.TARGET)
+    with testbed.io(testbed.layout.mixed(seed)) as io:
+        io.wait_until_running()
+        io.run_for(seconds=2)
+        target.pause()
+        try:
+            io.run_for(seconds=2)
+        finally:
+            target.resume()
+        io.run_for(seconds=2)
+    assert_detected(
+        "the target stands still for two seconds",
+        io.measurements,
+        undisturbed(testbed.config.budget.slack_s),
+        verdict=Verdict.FAIL,
+        by="no stall",
+        says="longest stall",
+    )
+
+
+def test_the_target_answers_but_its_disk_stalls(testbed: Testbed, seed: int) -> None:
+    """The file system under the LUN is frozen for 20 s: NOPs are answered, writes are not."""
+    target = testbed.machine(Role.TARGET)
+    load = "sleep 0; fsfreeze --version"  # what is needed must be in memory by then
+    freeze = f"{load}; fsfreeze --freeze /; sleep 20; fsfreeze --unfreeze /"
+    measured = run_clean(testbed, seed, amid=lambda: target.sh(freeze, timeout_s=120))
+    assert_detected(
+        "a target that answers but stalls 20 s without an error",
+        measured,
+        undisturbed(testbed.config.budget.slack_s),
+        verdict=Verdict.FAIL,
+        by="no stall",
+        says="longest stall",
+    )
+
+
+def test_bytes_that_fio_did_not_move(testbed: Testbed, seed: int) -> None:
+    """Somebody else reads over a path: the two accounts no longer agree."""
+    path = testbed.map.paths[0].name
+    jobs = [replace(testbed.layout.unpaced(JobKind.RANDOM_READ, 16 * KIB, seed), iops=20)]
+    reads = ["dd", f"if=/dev/{path}", "of=/dev/null", "bs=64k", "count=200", "iflag=direct"]
+    with testbed.io(jobs) as io:
+        io.wait_until_running()
+        io.start_phase()
+        testbed.machine(Role.INITIATOR).run(reads)
+        io.run_for(seconds=2)
+    assert_detected(
+        "bytes on a path that fio did not move",
+        io.measurements,
+        [accounting_agrees(within=0.05)],
+        verdict=Verdict.UNKNOWN,
+        by="accounting agrees",
+        says="differ by",
+    )

@@ -1,0 +1,157 @@
+"""Planted defects of sessions and paths."""
+
+from __future__ import annotations
+
+from harness.checks import Verdict, promise_kept, undisturbed
+from harness.faults import LinkDown
+from harness.initiator import iscsiadm
+from harness.testbed import Testbed
+from harness.topology import Role
+from suites.selftest.defects.plants import NoEffect, assert_detected, lose_a_path, run_clean
+
+SET_RECOVERY_TMO = "for s in /sys/class/iscsi_session/*/recovery_tmo; do echo {} > $s; done"
+
+
+def test_a_path_that_was_never_logged_in(testbed: Testbed, seed: int) -> None:
+    """One session is missing before the first I/O."""
+    testbed.broken = "one session is missing on purpose"
+    fabric = testbed.topology.fabrics[1]
+    argv = iscsiadm.logout_argv(testbed.topology.target_iqn)
+    testbed.machine(Role.INITIATOR).run([*argv, "--portal", str(fabric.portal)])
+    assert_detected(
+        "one path never logged in",
+        run_clean(testbed, seed),
+        undisturbed(testbed.config.budget.slack_s),
+        verdict=Verdict.FAIL,
+        by="sessions as planned",
+        says="fabric b has 0 sessions",
+    )
+
+
+def test_a_second_session_through_the_same_fabric(testbed: Testbed, seed: int) -> None:
+    """The route to the second portal leads over the first cable."""
+    testbed.broken = "both sessions run through one fabric on purpose"
+    first, second = testbed.topology.fabrics
+    machine = testbed.machine(Role.INITIATOR)
+    nic = testbed.nic(Role.INITIATOR, first.name)
+    iqn, portal = testbed.topology.target_iqn, str(second.portal)
+    machine.run([*iscsiadm.logout_argv(iqn), "--portal", portal])
+    machine.sh(f"ip route add {second.portal.address}/32 dev {nic} src {first.initiator}")
+    machine.run(iscsiadm.login_argv(iqn, second.portal))
+    testbed.map.wait_for_paths(active=2)
+    assert_detected(
+        "the second session through the same fabric",
+        run_clean(testbed, seed),
+        undisturbed(testbed.config.budget.slack_s),
+        verdict=Verdict.FAIL,
+        by="sessions as planned",
+        says="the session to the portal on fabric b runs through fabric a",
+    )
+
+
+def test_recovery_tmo_left_at_120(testbed: Testbed, seed: int) -> None:
+    """multipathd's fast_io_fail_tmo did not reach the sessions."""
+    machine = testbed.machine(Role.INITIATOR)
+    machine.sh(SET_RECOVERY_TMO.format(120))
+    measured = lose_a_path(testbed, seed, LinkDown("a"), lost=0, during_s=4)
+    assert_detected(
+        "recovery_tmo left at 120",
+        measured,
+        promise_kept(),
+        verdict=Verdict.FAIL,
+        by="sessions as planned",
+        says="is 120 s, where the profile demands 1 s",
+    )
+
+
+def test_a_timeout_raised_after_it_was_read(testbed: Testbed, seed: int) -> None:
+    """The stall exceeds what the settings, as they were, allow."""
+    machine = testbed.machine(Role.INITIATOR)
+    measured = lose_a_path(
+        testbed,
+        seed,
+        LinkDown("a"),
+        before=lambda: machine.sh(SET_RECOVERY_TMO.format(8)),
+    )
+    assert_detected(
+        "recovery_tmo raised after it was read",
+        measured,
+        promise_kept(),
+        verdict=Verdict.FAIL,
+        by="stall within budget",
+        says="budget",
+    )
+
+
+def test_a_fault_that_hits_the_wrong_nic(testbed: Testbed, seed: int) -> None:
+    """Nothing was tested, whatever else looks fine."""
+    assert_detected(
+        "the fault hits the wrong NIC",
+        lose_a_path(testbed, seed, NoEffect("a"), lost=0),
+        promise_kept(),
+        verdict=Verdict.UNKNOWN,
+        by="fault took effect",
+        says="no effect",
+    )
+
+
+def test_multipathd_is_dead_during_the_outage(testbed: Testbed, seed: int) -> None:
+    """The kernel fails the path by itself; nobody gives it back."""
+    machine = testbed.machine(Role.INITIATOR)
+    try:
+        measured = lose_a_path(
+            testbed,
+            seed,
+            LinkDown("a"),
+            before=lambda: machine.sh("pkill -STOP -x multipathd"),
+            back_within_s=15,
+        )
+    finally:
+        machine.sh("pkill -CONT -x multipathd")
+    assert_detected(
+        "multipathd dead during the outage",
+        measured,
+        promise_kept(),
+        verdict=Verdict.FAIL,
+        by="paths restored",
+        says="not active at the end: sda",
+    )
+
+
+def test_a_path_that_is_not_reinstated(testbed: Testbed, seed: int) -> None:
+    """After healing one path leaves the map, and is gone at the end."""
+    initiator, path = testbed.initiator, testbed.map.paths[0].name
+    try:
+        measured = lose_a_path(
+            testbed, seed, LinkDown("b"), after=lambda: initiator.take_path_away(path)
+        )
+    finally:
+        initiator.give_path_back(path)
+    assert_detected(
+        "a path that is not reinstated",
+        measured,
+        promise_kept(),
+        verdict=Verdict.FAIL,
+        by="paths restored",
+        says="not active at the end",
+    )
+
+
+def test_a_path_that_comes_back_ten_times_slower(testbed: Testbed, seed: int) -> None:
+    """One of two; the load goes on over the other at its pace."""
+    machine, nic = testbed.machine(Role.INITIATOR), testbed.nic(Role.INITIATOR, "a")
+    measured = lose_a_path(
+        testbed,
+        seed,
+        LinkDown("a"),
+        after=lambda: machine.sh(f"tc qdisc replace dev {nic} root netem delay 50ms"),
+        uproot=lambda: machine.sh(f"tc qdisc delete dev {nic} root"),
+    )
+    assert_detected(
+        "a path reinstated but ten times slower",
+        measured,
+        promise_kept(),
+        verdict=Verdict.FAIL,
+        by="latency recovered",
+        says="times the latency before the fault",
+    )
