@@ -37,8 +37,9 @@ _MAP_ERROR = re.compile(
 )
 _TROUBLE = re.compile(
     r"(?:^BUG:|kernel BUG at|^WARNING:|^Oops\b|general protection fault|Kernel panic"
+    r"|: [0-9a-f]{4,16} \[#\d+\]"  # die() in arch/*/kernel, whatever its reason
     r"|INFO: task .* blocked for more than|possible circular locking|possible recursive locking"
-    r"|soft lockup|hard LOCKUP|rcu.*detected stall|Unable to handle kernel)"
+    r"|soft lockup|hard LOCKUP|rcu.*detected (?:expedited )?stall|Unable to handle kernel)"
 )
 
 

@@ -6,8 +6,9 @@ are one-dimensional, int64, of one length within an object and ordered by time.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,13 +50,17 @@ class FioErrors:
 
 @dataclass(frozen=True, eq=False)
 class Stream:
-    """One fio job. `depth` is the I/O it keeps outstanding; `verified` whether it checks data."""
+    """One fio job. `depth` is the I/O it keeps outstanding; `verified` whether it checks data.
+
+    `reported` is how many I/Os it did by fio's own report, which counts apart from the log.
+    """
 
     name: str
     depth: int
     verified: bool
     completions: CompletionLog
     errors: FioErrors
+    reported: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,6 +119,48 @@ class ClockReading:
     at_ns: int
     offset_ns: int
     uncertainty_ns: int
+
+
+@dataclass(frozen=True, eq=False)
+class Watching:
+    """How well one machine was watched from `start_ns` to `end_ns`.
+
+    Samples were taken `at_ns`, when its wall clock was ahead of its monotonic one by
+    `wall_ahead_ns` and the observer had had `cpu_ns` of processor time. `missing_marks` were
+    written into its kernel log and are not there; `died` says how the observer ended too early.
+    """
+
+    machine: str
+    start_ns: int
+    end_ns: int
+    at_ns: Ints
+    wall_ahead_ns: Ints
+    cpu_ns: Ints
+    missing_marks: tuple[str, ...] = ()
+    died: str = ""
+
+    @property
+    def samples_per_s(self) -> float:
+        """By the median of the intervals; 0 if there are none."""
+        if len(self.at_ns) < 2:
+            return 0.0
+        return 1e9 / float(np.median(np.diff(self.at_ns)))
+
+    def gaps(self) -> Iterator[tuple[int, int]]:
+        """From each sample to the next: when each gap began and ended, the edges included."""
+        return pairwise([self.start_ns, *self.at_ns.tolist(), self.end_ns])
+
+    @property
+    def cpu_share(self) -> float:
+        """Share of one processor that the observer took; 0 if it took no two samples."""
+        if len(self.at_ns) < 2:
+            return 0.0
+        return float(self.cpu_ns[-1] - self.cpu_ns[0]) / float(self.at_ns[-1] - self.at_ns[0])
+
+    @property
+    def wall_jump_ns(self) -> int:
+        """By how much the wall clock jumped between two samples, at most."""
+        return int(np.abs(np.diff(self.wall_ahead_ns)).max(initial=0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -250,6 +297,7 @@ class Measurements:
     faults: tuple[FaultRecord, ...] = ()
     read_back: ReadBack | None = None
     processors: ProcessorTime | None = None
+    watching: tuple[Watching, ...] = ()
     notes: Mapping[str, str] = field(default_factory=dict)
     cut_short: str = ""
 

@@ -6,6 +6,7 @@ runs checks over the measurements of one test.
 
 from harness.checks.integrity import data_intact, no_io_errors
 from harness.checks.judgement import Check, Finding, Judgement, Verdict, judge
+from harness.checks.kernel import kernel_sound
 from harness.checks.paths import (
     accounting_agrees,
     fault_took_effect,
@@ -14,6 +15,7 @@ from harness.checks.paths import (
 )
 from harness.checks.promise import promise_kept, undisturbed
 from harness.checks.sessions import sessions_as_planned
+from harness.checks.soundness import evidence_sound
 from harness.checks.timing import (
     latency_recovered,
     no_stall_beyond,
@@ -28,8 +30,10 @@ __all__ = [
     "Verdict",
     "accounting_agrees",
     "data_intact",
+    "evidence_sound",
     "fault_took_effect",
     "judge",
+    "kernel_sound",
     "latency_recovered",
     "no_io_errors",
     "no_stall_beyond",

@@ -100,12 +100,14 @@ def paths_restored() -> Check:
     def run(measurements: Measurements) -> Finding:
         if not measurements.path_states or not measurements.counters:
             return Finding(name, Verdict.UNKNOWN, "no path states were sampled")
+        phase = measurements.phases[-1]
+        if measurements.path_states[-1].at_ns < phase.start_ns:
+            return Finding(name, Verdict.UNKNOWN, f"no path states were sampled {phase.name}")
         last = measurements.path_states[-1].states
         expected = {counters.path for counters in measurements.counters}
         figures = {path: last.get(path, "missing") for path in sorted(expected)}
         if down := sorted(path for path in expected if last.get(path) != "active"):
             return Finding(name, Verdict.FAIL, f"not active at the end: {', '.join(down)}", figures)
-        phase = measurements.phases[-1]
         for counters in measurements.counters:
             carried = counters.between(phase.start_ns, phase.end_ns)
             if carried is None:

@@ -49,12 +49,18 @@ class DiskSample:
 
 @dataclass(frozen=True)
 class Sample:
-    """One look at a machine, at `machine_ns` of its own clock."""
+    """One look at a machine, at `machine_ns` of its own clock.
+
+    `wall_ahead_ns` is its wall clock minus that, `cpu_ns` the processor time that looking has
+    taken since the resident program began.
+    """
 
     machine_ns: int
     disks: dict[str, DiskSample]
     paths: dict[str, str]
     carriers: dict[str, bool]
+    wall_ahead_ns: int
+    cpu_ns: int
 
     def carried(self, disk: str) -> int:
         """Bytes that a disk has carried so far; 0 if it is not there."""
@@ -68,12 +74,18 @@ class Sample:
 
 @dataclass(frozen=True)
 class Observation:
-    """What was seen of a machine between two points in time, on the host's clock."""
+    """What was seen of a machine between two points in time, on the host's clock.
+
+    `marks` were written into its kernel log at the beginning and the end; `died` says why the
+    observer could not watch to the end, if so.
+    """
 
     machine: str
     clock: Clock
     samples: tuple[Sample, ...]
     kernel_log: KernelLog
+    marks: tuple[str, str]
+    died: str = ""
 
 
 @dataclass
@@ -96,6 +108,7 @@ class Observer:
         self._awake = False
         self._read: dict[str, int | str] = {}
         self._numbers = itertools.count(1)
+        self._begin_mark = ""
         self._process: Process | None = None
 
     def attach(self, process: Process) -> None:
@@ -136,15 +149,24 @@ class Observer:
         with self._changed:
             self._seen = _Seen()
         self.read_clock()
+        self._begin_mark = mark
         self._mark(mark)
 
     def collect(self) -> Observation:
         """Read the clock again and give what was seen since `begin`.
 
-        A mark is written into the kernel log and waited for, so that the log is complete.
+        A mark is written into the kernel log and waited for, so that the log is complete. If the
+        observer no longer answers, that is said in `died`, and what it saw until then is given.
         """
-        self.read_clock()
-        self._mark(f"pathproof: collected {next(self._numbers)}")
+        end_mark = f"pathproof: collected {next(self._numbers)}"
+        died = ""
+        try:
+            self.read_clock()
+            self._mark(end_mark)
+        except (MachineError, TimedOut) as error:
+            if not self._seen.clocks:
+                raise
+            died = error.message
         with self._changed:
             seen = self._seen
             samples, kernel = tuple(seen.samples), tuple(seen.kernel)
@@ -154,7 +176,12 @@ class Observer:
             KernelMessage(clock.to_host(at_ns), level, text) for at_ns, level, text in kernel
         )
         return Observation(
-            self.machine.name, clock, samples, KernelLog(self.machine.name, messages, lost)
+            self.machine.name,
+            clock,
+            samples,
+            KernelLog(self.machine.name, messages, lost),
+            marks=(self._begin_mark, end_mark),
+            died=died,
         )
 
     def read_clock(self) -> ClockReading:
@@ -272,6 +299,8 @@ def _sample(message: dict[str, Any]) -> Sample:
         disks={name: DiskSample(*values) for name, values in message["disks"].items()},
         paths=parse_multipath_status(message["dm"]),
         carriers={nic: bool(up) for nic, up in message["carriers"].items()},
+        wall_ahead_ns=message["ahead"],
+        cpu_ns=message["cpu"],
     )
 
 

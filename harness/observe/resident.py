@@ -11,7 +11,10 @@ It prints one JSON object a line. Times are CLOCK_MONOTONIC of the machine, in n
                                                                      `error` bounds the time's
     {"lost": 3}                                                      records overwritten unseen
     {"sample": time, "disks": {"sdb": [bytes read, bytes written, "running"]},
-     "dm": "2 0 0 0 1 1 A 0 2 2 8:16 A 0 ...", "carriers": {"eth1": 1}}
+     "dm": "2 0 0 0 1 1 A 0 2 2 8:16 A 0 ...", "carriers": {"eth1": 1},
+     "ahead": 1795382272000000000, "cpu": 31000000}              CLOCK_REALTIME minus
+                                                                     CLOCK_MONOTONIC; processor
+                                                                     time this program has had
     {"pong": 17, "time": ...}                                        answer to {"ping": 17}
 
 Commands, one JSON object a line on standard input: `{"ping": N}`, `{"mark": TEXT}` (written
@@ -146,6 +149,12 @@ class MapStatus:
         return bytes(buffer[start : buffer.index(0, start)]).decode(errors="replace").strip()
 
 
+def wall_clock_ahead() -> int:
+    before = time.monotonic_ns()
+    wall = time.time_ns()
+    return wall - (before + time.monotonic_ns()) // 2
+
+
 class Sampler:
     """Takes one sample of everything that is watched."""
 
@@ -175,6 +184,8 @@ class Sampler:
                 "carriers": {
                     nic: int(read("/sys/class/net/%s/carrier" % nic) or 0) for nic in self.nics
                 },
+                "ahead": wall_clock_ahead(),
+                "cpu": time.process_time_ns(),
             }
         )
 

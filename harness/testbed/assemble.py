@@ -20,6 +20,7 @@ from harness.measurements import (
     ReadBack,
     SessionSettings,
     Stream,
+    Watching,
 )
 from harness.observe import Observation
 from harness.stall import longest_stall
@@ -67,6 +68,7 @@ def assemble(raw: Raw) -> Measurements:
         faults=raw.faults,
         read_back=raw.read_back,
         processors=raw.processors,
+        watching=tuple(_watching(o) for o in raw.observations.values()),
         notes=notes,
         cut_short=raw.cut_short,
     )
@@ -88,6 +90,23 @@ def _path_states(seen: Observation, paths: Sequence[Path]) -> Iterator[PathState
     for sample in seen.samples:
         states = {p.name: sample.paths.get(p.device, "missing") for p in paths}
         yield PathStates(seen.clock.to_host(sample.machine_ns), states)
+
+
+def _watching(seen: Observation) -> Watching:
+    texts = {message.text for message in seen.kernel_log.messages}
+    samples = np.array(
+        [(s.machine_ns, s.wall_ahead_ns, s.cpu_ns) for s in seen.samples], dtype=np.int64
+    ).reshape(-1, 3)
+    return Watching(
+        machine=seen.machine,
+        start_ns=seen.clock.readings[0].at_ns,
+        end_ns=seen.clock.readings[-1].at_ns,
+        at_ns=seen.clock.array_to_host(samples[:, 0]),
+        wall_ahead_ns=samples[:, 1],
+        cpu_ns=samples[:, 2],
+        missing_marks=tuple(mark for mark in seen.marks if mark not in texts),
+        died=seen.died,
+    )
 
 
 def _recoveries(seen: Observation, disk: str) -> Iterator[Event]:

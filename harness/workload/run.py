@@ -39,7 +39,8 @@ class RunResult:
         for job, log, said in zip(self.jobs, self.logs, self.report.jobs, strict=True):
             shifted = replace(log, at_ns=clock.array_to_host(log.at_ns))
             errors = FioErrors(said.error, said.total_errors, verify_errors if job.verified else 0)
-            result.append(Stream(job.name, job.depth, job.verified, shifted, errors))
+            done = said.read_ios + said.write_ios
+            result.append(Stream(job.name, job.depth, job.verified, shifted, errors, done))
         return tuple(result)
 
     def writes(self) -> CompletionLog | None:

@@ -1,0 +1,55 @@
+"""The kernels themselves: no defect shown, and nothing of what they said was missed."""
+
+from __future__ import annotations
+
+from harness.checks.judgement import Check, Finding, Verdict
+from harness.kernel_events import is_trouble
+from harness.measurements import Measurements
+
+_SHOWN = 5
+
+
+def kernel_sound() -> Check:
+    """Neither kernel showed a defect during the test: BUG, WARNING, Oops, hung task, lockup.
+
+    Lockdep's complaints and RCU stalls, too; whatever the storage did, such a run is not good.
+    """
+    name = "kernel sound"
+
+    def run(measurements: Measurements) -> Finding:
+        logs = measurements.kernel_logs
+        figures = {f"records of the {log.machine}": str(len(log.messages)) for log in logs}
+        trouble = [
+            f"{log.machine}: {message.text}"
+            for log in logs
+            for message in log.messages
+            if is_trouble(message)
+        ]
+        if trouble:
+            figures["signs of trouble"] = str(len(trouble))
+            return Finding(name, Verdict.FAIL, "; ".join(trouble[:_SHOWN]), figures)
+        if unread := unread_kernel_logs(measurements):
+            return Finding(name, Verdict.UNKNOWN, "; ".join(unread), figures)
+        machines = " and ".join(log.machine for log in logs)
+        return Finding(name, Verdict.PASS, f"no sign of trouble in the logs of {machines}", figures)
+
+    return Check(name, run)
+
+
+def unread_kernel_logs(measurements: Measurements) -> list[str]:
+    """What of the kernel logs nobody has read: in it anything may have been said."""
+    logs = measurements.kernel_logs
+    if not logs:
+        return ["no kernel log was followed"]
+    followed = {log.machine for log in logs}
+    unread = [
+        f"the {watching.machine}'s kernel log was not followed"
+        for watching in measurements.watching
+        if watching.machine not in followed
+    ]
+    unread += [
+        f"{log.lost} records of the {log.machine}'s kernel log were lost"
+        for log in logs
+        if log.lost
+    ]
+    return unread

@@ -1,0 +1,134 @@
+"""Whether the evidence can be trusted. Of the storage it says nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+import numpy as np
+
+from harness.checks.judgement import Check, Finding, Verdict
+from harness.checks.kernel import unread_kernel_logs
+from harness.measurements import ClockReading, Measurements, ProcessorTime, Stream, Watching
+from harness.units import NS_PER_MS, NS_PER_S, format_seconds
+
+_FEWEST_SAMPLES_PER_S = 10.0
+# multipathd looks at a path once a second at most (polling_interval in multipath.conf(5)): in
+# less, none is taken away and given back unseen.
+_LONGEST_GAP_NS = NS_PER_S
+# A wall clock is trimmed by 0.5 ms a second (adjtimex(2)); what moves it further has set it.
+_FURTHEST_JUMP_NS = NS_PER_S
+_MOST_DRIFT = 500e-6
+# A fifth of the time that checks leave aside round the moments of a fault.
+_MOST_UNCERTAINTY_NS = 50 * NS_PER_MS
+# Even the slowest job completes several I/Os in it.
+_EARLIEST_END_NS = NS_PER_S
+
+
+def evidence_sound() -> Check:
+    """Logs and samples are whole, clocks were steady, fio's two accounts agree.
+
+    Never fails: what is wrong here is wrong with the harness, its machines or their host.
+    """
+    name = "evidence sound"
+
+    def run(measurements: Measurements) -> Finding:
+        figures = _figures(measurements)
+        problems = [
+            *unread_kernel_logs(measurements),
+            *_watching_problems(measurements),
+            *_clock_problems(measurements.clocks),
+            *_stream_problems(measurements),
+        ]
+        if problems:
+            return Finding(name, Verdict.UNKNOWN, "; ".join(problems), figures)
+        said = "; ".join(f"{what} {value}" for what, value in figures.items())
+        return Finding(name, Verdict.PASS, f"whole and steady: {said}", figures)
+
+    return Check(name, run)
+
+
+def _figures(measurements: Measurements) -> dict[str, str]:
+    figures = {}
+    for watching in measurements.watching:
+        gap = format_seconds(_longest_gap(watching, measurements.processors) / NS_PER_S)
+        figures[f"samples of the {watching.machine}"] = (
+            f"{watching.samples_per_s:.1f} a second, longest gap {gap}, "
+            f"taking {watching.cpu_share:.1%} of a processor"
+        )
+    if measurements.clocks:
+        uncertainty_ns = float(np.median([c.uncertainty_ns for c in measurements.clocks]))
+        figures["clock uncertainty"] = f"{uncertainty_ns / NS_PER_MS:.2f} ms at the median"
+    return figures
+
+
+def _longest_gap(watching: Watching, processors: ProcessorTime | None) -> int:
+    """Nanoseconds without a sample while the machine may have been running.
+
+    One that its host gives no processor does nothing that could be missed.
+    """
+
+    def unseen_ns(start_ns: int, end_ns: int) -> int:
+        waited_ns = processors.waited_between(start_ns, end_ns) if processors else 0
+        return max(0, end_ns - start_ns - waited_ns)
+
+    return max(unseen_ns(*gap) for gap in watching.gaps())
+
+
+def _watching_problems(measurements: Measurements) -> Iterator[str]:
+    if not measurements.watching:
+        yield "no machine was watched"
+    for watching in measurements.watching:
+        machine = watching.machine
+        if watching.died:
+            yield f"the {machine} was not watched to the end: {watching.died}"
+        for mark in watching.missing_marks:
+            yield f"the mark {mark!r} is not in the {machine}'s kernel log"
+        if watching.samples_per_s < _FEWEST_SAMPLES_PER_S:
+            yield (
+                f"only {watching.samples_per_s:.1f} samples a second of the {machine}, "
+                f"{_FEWEST_SAMPLES_PER_S:.0f} wanted"
+            )
+        gap_ns = _longest_gap(watching, measurements.processors)
+        if gap_ns > _LONGEST_GAP_NS:
+            yield f"no sample of the {machine} for {gap_ns / NS_PER_S:.1f} s"
+        if watching.wall_jump_ns > _FURTHEST_JUMP_NS:
+            yield f"the {machine}'s wall clock jumped by {watching.wall_jump_ns / NS_PER_S:.1f} s"
+
+
+def _clock_problems(clocks: tuple[ClockReading, ...]) -> Iterator[str]:
+    for machine in dict.fromkeys(clock.machine for clock in clocks):
+        readings = [clock for clock in clocks if clock.machine == machine]
+        worst_ns = max(reading.uncertainty_ns for reading in readings)
+        if worst_ns > _MOST_UNCERTAINTY_NS:
+            yield f"the {machine}'s clock is known to {worst_ns / NS_PER_MS:.0f} ms only"
+        for before, after in pairwise(readings):
+            moved_ns = abs(after.offset_ns - before.offset_ns)
+            known_ns = before.uncertainty_ns + after.uncertainty_ns
+            if moved_ns > known_ns + _MOST_DRIFT * (after.at_ns - before.at_ns):
+                yield (
+                    f"the {machine}'s monotonic clock moved by {moved_ns / NS_PER_S:.3f} s in "
+                    f"{(after.at_ns - before.at_ns) / NS_PER_S:.1f} s against the host's"
+                )
+
+
+def _stream_problems(measurements: Measurements) -> Iterator[str]:
+    if measurements.cut_short:
+        yield f"the I/O was cut short: {measurements.cut_short}"
+    for stream in measurements.streams:
+        logged = len(stream.completions)
+        if logged != stream.reported:
+            reported = "none" if stream.reported is None else stream.reported
+            yield f"job {stream.name!r}: {logged} I/Os in fio's log, {reported} in its report"
+        if early_s := _ended_early_s(stream, measurements):
+            yield f"job {stream.name!r} ended {early_s:.1f} s before the test"
+
+
+def _ended_early_s(stream: Stream, measurements: Measurements) -> float:
+    """By how long a job ended before the last phase did; 0 if it went on as it should."""
+    at_ns = stream.completions.at_ns
+    phases = measurements.phases
+    if not phases or not phases[-1].io_expected or len(at_ns) == 0:
+        return 0.0
+    early_ns = phases[-1].end_ns - int(at_ns.max())
+    return early_ns / NS_PER_S if early_ns > _EARLIEST_END_NS else 0.0
