@@ -102,7 +102,9 @@ def paths_restored() -> Check:
             return Finding(name, Verdict.UNKNOWN, "no path states were sampled")
         phase = measurements.phases[-1]
         if measurements.path_states[-1].at_ns < phase.start_ns:
-            return Finding(name, Verdict.UNKNOWN, f"no path states were sampled {phase.name}")
+            return Finding(
+                name, Verdict.UNKNOWN, f"no path states were sampled in phase {phase.name!r}"
+            )
         last = measurements.path_states[-1].states
         expected = {counters.path for counters in measurements.counters}
         figures = {path: last.get(path, "missing") for path in sorted(expected)}

@@ -20,6 +20,7 @@ from harness.measurements import (
     PlannedSession,
     SessionSettings,
     Stream,
+    Watching,
 )
 from harness.reporting.series import Floats
 from harness.timeline import Event, Happened, Phase, Timeline
@@ -108,6 +109,7 @@ def failover() -> Measurements:
                 budget=budget,
             ),
         ),
+        watching=(_watching("initiator", ticks), _watching("target", ticks)),
         notes={"multipath policy": "queue-length 0"},
     )
 
@@ -134,7 +136,13 @@ def _stream(name: str, depth: int, per_second: int) -> Stream:
         is_write=np.ones(len(at), dtype=np.bool_),
         resolution_ns=NS_PER_MS,
     )
-    return Stream(name, depth, depth > 1, log, FioErrors(0, 0, 0))
+    return Stream(name, depth, depth > 1, log, FioErrors(0, 0, 0), reported=len(log))
+
+
+def _watching(machine: str, ticks: Ints) -> Watching:
+    """By a program that takes 2 % of a processor."""
+    wall_ahead_ns = np.full_like(ticks, 1_700_000_000 * NS_PER_S)
+    return Watching(machine, START, END, ticks, wall_ahead_ns, cpu_ns=(ticks - START) // 50)
 
 
 def _counters(path: str, fabric: str, ticks: Ints, mib_per_tick: Floats) -> PathCounters:

@@ -94,6 +94,9 @@ def test_an_unknown_device_is_told_by_its_number() -> None:
         "NMI watchdog: Watchdog detected hard LOCKUP on cpu 0",
         "rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:",
         "rcu: INFO: rcu_preempt self-detected stall on CPU",
+        "rcu: INFO: rcu_preempt detected expedited stalls on CPUs/tasks: { 0-... } 7 jiffies s: 9",
+        "invalid opcode: 0000 [#1] PREEMPT SMP NOPTI",
+        "Internal error: Oops: 0000000096000004 [#1] SMP",
         "WARNING: possible circular locking dependency detected",
         "WARNING: possible recursive locking detected",
         "Unable to handle kernel paging request at virtual address ffff000000000008",
@@ -141,6 +144,7 @@ def test_an_error_of_the_map_is_one(text: str) -> None:
         "rcu: Hierarchical RCU implementation.",
         "rcu: \tRCU CPU stall warnings timeout set to 60",
         "printk: 12 messages suppressed, WARNING level",
+        "input: AT keyboard [#2] as /devices/platform/i8042/serio0/input/input0",
     ],
 )
 def test_harmless_lines_say_nothing(text: str) -> None:

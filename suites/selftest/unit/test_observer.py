@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Iterator
 from itertools import pairwise
@@ -71,6 +72,17 @@ def test_samples_come_at_least_ten_times_a_second(observer: Observer) -> None:
     assert gaps[len(gaps) // 2] <= 100 * NS_PER_MS
 
 
+def test_a_sample_tells_the_wall_clock_and_what_it_cost(observer: Observer) -> None:
+    """So that a clock that jumps is seen, and the observer's own share of a processor is known."""
+    observer.begin("pathproof: selftest clocks")
+    ahead_ns = time.time_ns() - time.monotonic_ns()
+    time.sleep(1)
+    samples = observer.collect().samples
+    assert all(abs(s.wall_ahead_ns - ahead_ns) < 100 * NS_PER_MS for s in samples)
+    spent_ns = samples[-1].cpu_ns - samples[0].cpu_ns
+    assert 0 < spent_ns < (samples[-1].machine_ns - samples[0].machine_ns) / 2
+
+
 @pytest.mark.skipif(not DISKS, reason="needs a block device")
 def test_a_sample_holds_what_is_watched(observer: Observer) -> None:
     """Disks and NICs that exist; others are passed over."""
@@ -111,6 +123,21 @@ def test_an_observer_that_dies_is_reported_with_its_last_words() -> None:
         assert time.monotonic() - started < 5
         with pytest.raises(HarnessError):
             observer.read_clock()
+
+
+def test_what_an_observer_saw_before_it_died_is_kept() -> None:
+    """With what became of it; the mark of the end is missing."""
+    with observing(LocalMachine()) as observer:
+        observer.begin("pathproof: selftest dies")
+        observer.wait_for(lambda _: True, what="a sample", deadline=Deadline.after(5))
+        assert observer._process is not None
+        observer._process.signal(signal.SIGKILL)
+        seen = observer.collect()
+    assert "the observer ended" in seen.died or "no longer reads" in seen.died
+    assert len(seen.samples) >= 1
+    assert len(seen.clock.readings) == 1
+    texts = [m.text for m in seen.kernel_log.messages]
+    assert [mark in texts for mark in seen.marks] == [True, False]
 
 
 def test_nothing_is_left_behind() -> None:

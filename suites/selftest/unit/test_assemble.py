@@ -1,0 +1,66 @@
+"""From what an observer saw to measurements."""
+
+from __future__ import annotations
+
+from harness.measurements import ClockReading, KernelLog, KernelMessage, Watching
+from harness.observe import Clock, Observation, Sample
+from harness.testbed.assemble import Raw, assemble
+from harness.topology import Role
+from harness.units import NS_PER_MS, NS_PER_S
+from harness.workload import RunResult
+from harness.workload.report import FioReport
+
+MARKS = ("begins", "ends")
+
+
+def observation(machine: str, *texts: str, died: str = "") -> Observation:
+    """Of one second, at ten samples a second, by a clock that is an hour ahead."""
+    offset_ns = 3600 * NS_PER_S
+    return Observation(
+        machine,
+        Clock((ClockReading(machine, 0, offset_ns, 1), ClockReading(machine, 10**9, offset_ns, 1))),
+        tuple(
+            Sample(offset_ns + at_ns, {}, {}, {}, wall_ahead_ns=7 + at_ns // 4, cpu_ns=at_ns // 50)
+            for at_ns in range(0, NS_PER_S, 100 * NS_PER_MS)
+        ),
+        KernelLog(machine, tuple(KernelMessage(0, 6, text) for text in texts), 0),
+        marks=MARKS,
+        died=died,
+    )
+
+
+def assembled(*observations: Observation) -> dict[str, Watching]:
+    raw = Raw(
+        result=RunResult((), "", FioReport("fio-3.33", ()), "", "", ()),
+        observations=dict(zip(Role, observations, strict=True)),
+        paths=(),
+        phases=(),
+        settings=(),
+        faults=(),
+        read_back=None,
+        path_listings={},
+    )
+    return {watching.machine: watching for watching in assemble(raw).watching}
+
+
+def test_how_well_each_machine_was_watched_is_measured() -> None:
+    """On the host's clock."""
+    whole, dead = observation("i", *MARKS), observation("t", "begins", died="killed")
+    watching = assembled(whole, dead)
+    one = watching["i"]
+    assert (one.start_ns, one.end_ns) == (0, NS_PER_S)
+    assert one.at_ns.tolist() == list(range(0, NS_PER_S, 100 * NS_PER_MS))
+    assert (one.missing_marks, one.died) == ((), "")
+    assert (one.samples_per_s, one.cpu_share, one.wall_jump_ns) == (10, 0.02, 25 * NS_PER_MS)
+    assert list(one.gaps())[-1] == (900 * NS_PER_MS, NS_PER_S)
+    assert (watching["t"].missing_marks, watching["t"].died) == (("ends",), "killed")
+
+
+def test_a_machine_without_samples_is_no_reason_to_crash() -> None:
+    """It is what a check has to see."""
+    blind = Observation(
+        "i", observation("i").clock, (), observation("i").kernel_log, marks=MARKS, died="killed"
+    )
+    watching = assembled(blind, observation("t"))["i"]
+    assert (watching.samples_per_s, watching.cpu_share, watching.wall_jump_ns) == (0, 0, 0)
+    assert list(watching.gaps()) == [(0, NS_PER_S)]

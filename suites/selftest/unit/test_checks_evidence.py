@@ -1,0 +1,254 @@
+"""Evidence that cannot be trusted is told, each reason by its name and its size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.checks import Check, Finding, Verdict, evidence_sound, judge, kernel_sound
+from harness.measurements import (
+    ClockReading,
+    KernelLog,
+    KernelMessage,
+    Measurements,
+    ProcessorTime,
+    Stream,
+    Watching,
+)
+from harness.units import NS_PER_MS, NS_PER_S
+from suites.selftest.unit.synthetic_failover import END, HEALED, INJECTED, START, failover
+
+OOPS = KernelMessage(INJECTED, 1, "Oops: 0000 [#1] PREEMPT SMP PTI")
+
+
+def good() -> Measurements:
+    measured = failover()
+    return replace(
+        measured, kernel_logs=tuple(replace(log, lost=0) for log in measured.kernel_logs)
+    )
+
+
+def found(check: Check, measured: Measurements) -> Finding:
+    return judge(measured, check).findings[0]
+
+
+def watched(change: Callable[[Watching], Watching], machine: str = "target") -> Measurements:
+    """A good failover, but for how one machine was watched."""
+    measured = good()
+    watching = tuple(change(w) if w.machine == machine else w for w in measured.watching)
+    return replace(measured, watching=watching)
+
+
+def without_samples(watching: Watching, start_ns: int, end_ns: int) -> Watching:
+    kept = (watching.at_ns < start_ns) | (watching.at_ns > end_ns)
+    return replace(
+        watching,
+        at_ns=watching.at_ns[kept],
+        wall_ahead_ns=watching.wall_ahead_ns[kept],
+        cpu_ns=watching.cpu_ns[kept],
+    )
+
+
+def every(watching: Watching, nth: int) -> Watching:
+    return replace(
+        watching,
+        at_ns=watching.at_ns[::nth],
+        wall_ahead_ns=watching.wall_ahead_ns[::nth],
+        cpu_ns=watching.cpu_ns[::nth],
+    )
+
+
+def jumping(watching: Watching, by_ns: int) -> Watching:
+    ahead = watching.wall_ahead_ns + np.where(watching.at_ns > INJECTED, by_ns, 0)
+    return replace(watching, wall_ahead_ns=ahead)
+
+
+def of_stream(change: Callable[[Stream], Stream]) -> Measurements:
+    """A good failover, but for the probe."""
+    measured = good()
+    streams = tuple(change(s) if s.name == "probe" else s for s in measured.streams)
+    return replace(measured, streams=streams)
+
+
+def ended_at(stream: Stream, end_ns: int) -> Stream:
+    log = stream.completions
+    kept = log.at_ns <= end_ns
+    columns = {
+        name: getattr(log, name)[kept]
+        for name in ("at_ns", "latency_ns", "offset", "size", "is_write")
+    }
+    return replace(stream, completions=replace(log, **columns), reported=int(kept.sum()))
+
+
+def clocks(offset_ns: int, uncertainty_ns: int = NS_PER_MS) -> Measurements:
+    """A good failover, but for the target's clock, which has moved when it is over."""
+    readings = (
+        ClockReading("target", START, NS_PER_S, NS_PER_MS),
+        ClockReading("target", END, NS_PER_S + offset_ns, uncertainty_ns),
+    )
+    return replace(good(), clocks=(*good().clocks, *readings))
+
+
+def test_sound_evidence_is_told_with_its_figures() -> None:
+    """How often, how evenly and how cheaply samples were taken; how well clocks are known."""
+    finding = found(evidence_sound(), good())
+    assert finding.verdict is Verdict.PASS
+    assert finding.figures == {
+        "samples of the initiator": "12.5 a second, longest gap 80 ms, taking 2.0% of a processor",
+        "samples of the target": "12.5 a second, longest gap 80 ms, taking 2.0% of a processor",
+        "clock uncertainty": "1.90 ms at the median",
+    }
+
+
+@pytest.mark.parametrize(
+    ("measured", "reason"),
+    [
+        (replace(good(), cut_short="fio ended early"), "the I/O was cut short: fio ended early"),
+        (failover(), "2 records of the target's kernel log were lost"),
+        (replace(good(), kernel_logs=()), "no kernel log was followed"),
+        (
+            replace(good(), kernel_logs=good().kernel_logs[:1]),
+            "the target's kernel log was not followed",
+        ),
+        (replace(good(), watching=()), "no machine was watched"),
+        (
+            watched(lambda w: replace(w, died="killed")),
+            "the target was not watched to the end: killed",
+        ),
+        (
+            watched(lambda w: replace(w, missing_marks=("begins",))),
+            "the mark 'begins' is not in the target's kernel log",
+        ),
+        (
+            watched(lambda w: every(w, 2), "initiator"),
+            "only 6.2 samples a second of the initiator, 10 wanted",
+        ),
+        (
+            watched(lambda w: without_samples(w, INJECTED, INJECTED + 2 * NS_PER_S)),
+            "no sample of the target for 2.0 s",
+        ),
+        (
+            watched(lambda w: without_samples(w, END - 2 * NS_PER_S, END)),
+            "no sample of the target for 2.0 s",
+        ),
+        (
+            watched(lambda w: jumping(w, -3600 * NS_PER_S)),
+            "the target's wall clock jumped by 3600.0 s",
+        ),
+        (
+            clocks(-2 * NS_PER_S),
+            "the target's monotonic clock moved by 2.000 s in 29.0 s against the host's",
+        ),
+        (clocks(0, 60 * NS_PER_MS), "the target's clock is known to 60 ms only"),
+        (
+            of_stream(lambda s: replace(s, reported=len(s.completions) + 1)),
+            "job 'probe': 2851 I/Os in fio's log, 2852 in its report",
+        ),
+        (
+            of_stream(lambda s: replace(s, reported=None)),
+            "job 'probe': 2851 I/Os in fio's log, none in its report",
+        ),
+        (
+            of_stream(lambda s: ended_at(s, END - 3 * NS_PER_S)),
+            "job 'probe' ended 3.0 s before the test",
+        ),
+    ],
+    ids=lambda v: v if isinstance(v, str) else "",
+)
+def test_what_is_wrong_with_the_evidence_is_named(measured: Measurements, reason: str) -> None:
+    """It is unknown, never a failure: nobody knows what the storage did."""
+    finding = found(evidence_sound(), measured)
+    assert (finding.verdict, finding.message) == (Verdict.UNKNOWN, reason)
+
+
+def test_all_that_is_wrong_is_named() -> None:
+    """One reason does not hide another."""
+    measured = replace(failover(), cut_short="fio ended early", watching=())
+    assert found(evidence_sound(), measured).message == (
+        "2 records of the target's kernel log were lost; no machine was watched; "
+        "the I/O was cut short: fio ended early"
+    )
+
+
+def test_a_machine_that_its_host_does_not_run_has_nothing_to_be_seen() -> None:
+    """A gap of two seconds, of which it lacked a processor for 1.5; or for 0.5."""
+    gap = (INJECTED, INJECTED + 2 * NS_PER_S)
+    measured = watched(lambda w: without_samples(w, *gap))
+    for waited_s, verdict in ((1.5, Verdict.PASS), (0.5, Verdict.UNKNOWN)):
+        at_ns = np.array([START, *gap, END], dtype=np.int64)
+        waited_ns = np.array([0, 0, waited_s, waited_s]) * NS_PER_S
+        host = ProcessorTime(at_ns, at_ns - START, waited_ns.astype(np.int64))
+        finding = found(evidence_sound(), replace(measured, processors=host))
+        assert finding.verdict is verdict, finding.message
+
+
+def test_a_job_need_not_go_on_where_every_path_is_dead() -> None:
+    """The last phase may be such a one if the test was cut short."""
+    measured = of_stream(lambda s: ended_at(s, HEALED))
+    *others, last = measured.phases
+    excused = replace(measured, phases=(*others, replace(last, io_expected=False)))
+    assert found(evidence_sound(), measured).verdict is Verdict.UNKNOWN
+    assert found(evidence_sound(), excused).verdict is Verdict.PASS
+
+
+@given(st.integers(-10_000, 10_000), st.integers(0, 40_000_000))
+def test_a_clock_may_drift_by_what_crystals_and_readings_explain(
+    ppm: int, uncertainty_ns: int
+) -> None:
+    """500 parts per million, plus the uncertainty of both readings."""
+    moved_ns = (END - START) * ppm // 1_000_000
+    explained_ns = (END - START) * 500 // 1_000_000 + NS_PER_MS + uncertainty_ns
+    verdict = Verdict.PASS if abs(moved_ns) <= explained_ns else Verdict.UNKNOWN
+    assert found(evidence_sound(), clocks(moved_ns, uncertainty_ns)).verdict is verdict
+
+
+@given(st.integers(-(10**10), 10**10))
+def test_a_wall_clock_may_be_trimmed_but_not_set(by_ns: int) -> None:
+    """By more than a second at once, in either direction."""
+    verdict = Verdict.PASS if abs(by_ns) <= NS_PER_S else Verdict.UNKNOWN
+    assert found(evidence_sound(), watched(lambda w: jumping(w, by_ns))).verdict is verdict
+
+
+def test_a_machine_without_any_sample_was_not_watched() -> None:
+    """Nor does it divide by zero."""
+    measured = watched(lambda w: without_samples(w, START, END))
+    finding = found(evidence_sound(), measured)
+    assert finding.verdict is Verdict.UNKNOWN
+    assert "only 0.0 samples a second of the target" in finding.message
+    assert "no sample of the target for 29.0 s" in finding.message
+    assert "crashed" not in finding.message
+
+
+@pytest.mark.parametrize("machine", ["initiator", "target"])
+def test_trouble_in_either_kernel_fails(machine: str) -> None:
+    """With the machine and the line; also if other records were lost."""
+    measured = failover()
+    logs = tuple(
+        replace(log, messages=(OOPS,)) if log.machine == machine else log
+        for log in measured.kernel_logs
+    )
+    finding = found(kernel_sound(), replace(measured, kernel_logs=logs))
+    assert (finding.verdict, finding.message) == (Verdict.FAIL, f"{machine}: {OOPS.text}")
+    assert finding.figures["signs of trouble"] == "1"
+
+
+def test_sound_kernels_are_told_with_how_much_was_read() -> None:
+    finding = found(kernel_sound(), good())
+    assert (finding.verdict, finding.message) == (
+        Verdict.PASS,
+        "no sign of trouble in the logs of initiator and target",
+    )
+    assert finding.figures == {"records of the initiator": "1", "records of the target": "0"}
+
+
+@pytest.mark.parametrize(
+    "logs", [(), failover().kernel_logs, (KernelLog("initiator", (), 0),)], ids=len
+)
+def test_a_kernel_log_that_was_not_read_whole_leaves_it_open(logs: tuple[KernelLog, ...]) -> None:
+    """None, one with records lost, or that of one machine only."""
+    assert found(kernel_sound(), replace(good(), kernel_logs=logs)).verdict is Verdict.UNKNOWN
