@@ -130,7 +130,7 @@ def test_sound_evidence_is_told_with_its_figures() -> None:
         ),
         (
             watched(lambda w: without_samples(w, INJECTED, INJECTED + 2 * NS_PER_S)),
-            "no sample of the target for 2.0 s",
+            "no sample of the target for 2.2 s",
         ),
         (
             watched(lambda w: without_samples(w, END - 2 * NS_PER_S, END)),

@@ -9,8 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import WorkloadError
-from harness.units import KIB, NS_PER_MS
-from harness.workload import Area, Job, JobKind
+from harness.measurements import ClockReading
+from harness.observe import Clock
+from harness.units import KIB, MIB, NS_PER_MS
+from harness.workload import Area, Job, JobKind, RunResult
 from harness.workload.report import (
     FioJobReport,
     count_verify_errors,
@@ -102,6 +104,17 @@ def test_complaints_of_verification_are_counted() -> None:
     assert count_verify_errors(text) == 2
     assert count_verify_errors(text + text) == 2
     assert count_verify_errors("") == 0
+
+
+def test_the_real_fio_logs_every_io_that_it_reports() -> None:
+    """Reads that verify writes, too. Each stream has both counts, so that they can be compared."""
+    job = Job("mixed", JobKind.RANDOM_WRITE, Area(0, 4 * MIB), 16 * KIB, 4, verified=True)
+    with folder_for_direct_io() as folder:
+        done = run_fio(folder / "disk", job)
+    result = RunResult((job,), "", done.report, done.report_text, done.complaints, done.logs)
+    (stream,) = result.streams(Clock((ClockReading("here", 0, 0, 0),)))
+    assert stream.reported == len(stream.completions) > 256
+    assert (~stream.completions.is_write).any()
 
 
 @pytest.mark.parametrize("damage", [b"\0", b"\xff" * 16384])
