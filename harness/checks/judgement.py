@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -16,6 +16,14 @@ class Verdict(StrEnum):
     PASS = "pass"
     FAIL = "fail"
     UNKNOWN = "unknown"
+
+
+def worst(verdicts: Iterable[Verdict]) -> Verdict:
+    """Fail if there is one, else unknown if there is one or there are none at all."""
+    said = set(verdicts)
+    if Verdict.FAIL in said:
+        return Verdict.FAIL
+    return Verdict.PASS if said == {Verdict.PASS} else Verdict.UNKNOWN
 
 
 @dataclass(frozen=True)
@@ -45,10 +53,7 @@ class Judgement:
     @property
     def verdict(self) -> Verdict:
         """Fail if any check failed, else unknown if any could not tell or none was asked."""
-        verdicts = {finding.verdict for finding in self.findings}
-        if Verdict.FAIL in verdicts:
-            return Verdict.FAIL
-        return Verdict.PASS if verdicts == {Verdict.PASS} else Verdict.UNKNOWN
+        return worst(finding.verdict for finding in self.findings)
 
     def require(self) -> None:
         """Raise VerdictFailed or CouldNotTell unless every check passed."""

@@ -14,6 +14,7 @@ from harness.measurements import Measurements
 from harness.plugin.run import KEY
 from harness.reporting.evidence import attach_evidence
 from harness.reporting.throughput_plot import render_throughput
+from harness.reporting.verdict_document import Judged
 from harness.steps import Spent, attach, step
 from harness.testbed import Testbed
 from harness.testbed.lease import Scope, Testbeds
@@ -65,6 +66,7 @@ def judge(request: pytest.FixtureRequest) -> Judge:
     def judged(measurements: Measurements, *checks: Check) -> Judgement:
         with step("Judge", Spent.JUDGING):
             judgement = run_checks(measurements, *checks)
+            run.judged.append(Judged(measurements, judgement))
             for finding in judgement.findings:
                 with step(f"{finding.check}: {finding.verdict}: {finding.message}"):
                     pass

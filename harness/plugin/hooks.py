@@ -58,7 +58,9 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
     run = item.config.stash[KEY]
-    run.verdicts.note(item, report, call)
+    blamed = run.verdicts.note(item, report, call)
+    if call.when == "call":
+        run.tell_verdict(item.nodeid, blamed)
     if report.failed:
         run.failed = True
         if item.config.getoption("keep_on_failure"):

@@ -26,8 +26,10 @@ from harness.reporting.outcomes import Outcomes
 from harness.reporting.progress import showing_progress
 from harness.reporting.reconcile import reconcile, running_result
 from harness.reporting.runs import RunFolder, alone, fresh_run, point_latest_at, prune
-from harness.reporting.verdicts import Verdicts
-from harness.steps import Bill, Spent, listening, step
+from harness.reporting.verdict_document import FILE_NAME, Judged, verdict_document
+from harness.reporting.verdict_files import gather_verdicts
+from harness.reporting.verdicts import Verdict, Verdicts
+from harness.steps import Bill, Spent, attach, listening, step
 
 KEY = pytest.StashKey["Run"]()
 
@@ -37,7 +39,8 @@ class Run:
 
     With `pytest -n` there is one in the controller, which makes the report, and one in each
     worker, which runs tests. `folder` is None where no report is made, `results` where no results
-    are written. `remarks` takes what the tests of this process say for the end of the run.
+    are written. `remarks` takes what the tests of this process say for the end of the run,
+    `judged` what the running test has judged.
     `line_by_line`: progress is told in whole lines, between which pytest must leave none open.
     """
 
@@ -54,6 +57,8 @@ class Run:
         self.at_last_test = False
         self.report: str = ""
         self.remarks: list[str] = []
+        self.judged: list[Judged] = []
+        self._environment: dict[str, str] = {}
         self.line_by_line = False
         self._bill = Bill()
         self._heard = Heard()
@@ -86,8 +91,22 @@ class Run:
 
     def note_environment(self, environment: dict[str, str]) -> None:
         """Say what the tests run on, for the front page of the report."""
+        self._environment = environment
         if self.results is not None:
             write_environment(self.results, environment)
+
+    def tell_verdict(self, test: str, blamed: Verdict | None) -> None:
+        """Leave what a test has judged for machines to read; nothing if the lab broke it."""
+        judged, self.judged = self.judged, []
+        if judged and blamed is not Verdict.LAB and self.results is not None:
+            document = verdict_document(
+                test,
+                judged,
+                environment=self._environment,
+                wall_ahead_ns=time.time_ns() - time.monotonic_ns(),
+                blamed=blamed,
+            )
+            attach(FILE_NAME, document.text, "application/json")
 
     def say(self) -> Said:
         """What was said in this process since the last call."""
@@ -120,6 +139,7 @@ class Run:
         try:
             with step("Make the report", Spent.REPORTING), alone(base):
                 reconcile(self.folder.results, self.outcomes.all())
+                gather_verdicts(self.folder.results, self.folder.verdicts)
                 page = generate(
                     self.folder.results, self.folder.path, "Pathproof", history=self.folder.history
                 )

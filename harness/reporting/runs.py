@@ -31,6 +31,11 @@ class RunFolder:
         return self.path / "results"
 
     @property
+    def verdicts(self) -> Path:
+        """A file per test that was judged, for machines to read."""
+        return self.path / "verdicts"
+
+    @property
     def page(self) -> Path:
         """The report in one file."""
         return self.path / "report.html"

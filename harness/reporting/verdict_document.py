@@ -1,0 +1,291 @@
+"""verdict.json: what was judged in one test, for machines to read.
+
+The models are the format; docs/verdict.schema.json is made from them and docs/verdict.md explains
+it. Whatever is taken away or changes its meaning makes another version; additions do not.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from harness import __version__
+from harness.checks import Finding, Judgement, Verdict
+from harness.checks.judgement import worst
+from harness.measurements import ClockReading, FaultRecord, Measurements, ReadBack
+from harness.reporting.verdicts import Verdict as Blame
+from harness.stall import Stall, longest_stall
+from harness.timeline import Phase
+from harness.units import NS_PER_S
+
+FILE_NAME = "verdict.json"
+_SAID = {None: Verdict.PASS, Blame.STORAGE: Verdict.FAIL}
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """One stretch of I/O and what was found; most tests have one, some several."""
+
+    measurements: Measurements
+    judgement: Judgement
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(
+        frozen=True,
+        use_attribute_docstrings=True,
+        field_title_generator=lambda name, _: name,
+    )
+
+
+class CheckPart(_Part):
+    """What one check found."""
+
+    name: str
+    verdict: Verdict
+    message: str
+    """One sentence; of a check that crashed, how."""
+    figures: dict[str, str]
+    """As the report shows them, with their units."""
+
+
+class TermPart(_Part):
+    """One summand of a budget."""
+
+    name: str
+    seconds: float
+    source: str
+    """Where the value was read."""
+
+
+class FaultPart(_Part):
+    """One fault: what it was, and when. A time is null if it did not come to that."""
+
+    name: str
+    fabrics: tuple[str, ...]
+    description: str
+    injected_s: float
+    confirmed_s: float | None
+    healed_s: float | None
+    healing_confirmed_s: float | None
+    io_stops: bool
+    """No path was left, so that the stall lasts until healing."""
+    budget_s: float
+    """The longest stall that the effective settings allow: the sum of the terms."""
+    budget: tuple[TermPart, ...]
+
+
+class PhasePart(_Part):
+    """A stretch of the test between two faults, or while one lasted."""
+
+    name: str
+    start_s: float
+    end_s: float
+    io_expected: bool
+    """False where every path was meant to be dead."""
+
+
+class StallPart(_Part):
+    """The longest stall of one stream of I/O since the first phase began."""
+
+    stream: str
+    start_s: float
+    end_s: float
+    seconds: float
+
+
+class ClockPart(_Part):
+    """One reading of a machine's monotonic clock against that of the host."""
+
+    machine: str
+    at_s: float
+    ahead_s: float
+    """By how much the machine's clock was ahead."""
+    uncertainty_s: float
+
+
+class ReadBackPart(_Part):
+    """How many blocks were acknowledged, read back afterwards, and found to be wrong."""
+
+    acknowledged: int
+    checked: int
+    wrong: int
+
+
+class JudgementPart(_Part):
+    """One stretch of I/O that was judged. All times count from the same zero, `began`."""
+
+    verdict: Verdict
+    checks: tuple[CheckPart, ...]
+    cut_short: str
+    """Why the I/O ended before its time; empty if it did not."""
+    phases: tuple[PhasePart, ...]
+    faults: tuple[FaultPart, ...]
+    stalls: tuple[StallPart, ...]
+    clocks: tuple[ClockPart, ...]
+    read_back: ReadBackPart | None
+    """Null if nothing was read back."""
+
+
+class VerdictDocument(_Part):
+    """What was judged in one test."""
+
+    version: Literal[1] = Field(alias="schema")
+    """The version of this format."""
+    harness: str
+    """The version of Pathproof."""
+    test: str
+    """pytest's node id."""
+    verdict: Verdict
+    """The worst that any check or the test itself said."""
+    began: AwareDatetime | None
+    """The wall clock of the host at zero; null if nothing was measured."""
+    environment: dict[str, str]
+    """What the test ran on, as on the front page of the report."""
+    judgements: tuple[JudgementPart, ...]
+    """In the order in which they were made; most tests have one."""
+
+    @property
+    def text(self) -> str:
+        """The content of the file."""
+        return self.model_dump_json(by_alias=True, indent=2) + "\n"
+
+
+def verdict_document(
+    test: str,
+    judged: Sequence[Judged],
+    *,
+    environment: Mapping[str, str],
+    wall_ahead_ns: int,
+    blamed: Blame | None = None,
+) -> VerdictDocument:
+    """The document of one test.
+
+    `wall_ahead_ns` is the host's wall clock minus its monotonic one, `blamed` what the end of
+    the test says, None for a pass.
+    """
+    zero_ns = min((at for one in judged for at in _known_times(one.measurements)), default=None)
+    began = None if zero_ns is None else _wall_clock(zero_ns + wall_ahead_ns)
+    said = _SAID.get(blamed, Verdict.UNKNOWN)
+    parts = tuple(_judgement(one, zero_ns or 0) for one in judged)
+    return VerdictDocument(
+        schema=1,
+        harness=__version__,
+        test=test,
+        verdict=worst([said, worst(part.verdict for part in parts)]),
+        began=began,
+        environment=dict(environment),
+        judgements=parts,
+    )
+
+
+def schema_text() -> str:
+    """The JSON schema of the document, as docs/verdict.schema.json has it."""
+    schema = VerdictDocument.model_json_schema(mode="serialization")
+    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+
+
+def _known_times(measurements: Measurements) -> list[int]:
+    """The earliest is when clocks were read before the I/O was started."""
+    return [
+        *(clock.at_ns for clock in measurements.clocks),
+        *(phase.start_ns for phase in measurements.phases),
+    ]
+
+
+def _wall_clock(at_ns: int) -> datetime:
+    return datetime.fromtimestamp(at_ns / NS_PER_S, UTC)
+
+
+def _judgement(judged: Judged, zero_ns: int) -> JudgementPart:
+    measurements = judged.measurements
+    return JudgementPart(
+        verdict=judged.judgement.verdict,
+        checks=tuple(_check(finding) for finding in judged.judgement.findings),
+        cut_short=measurements.cut_short,
+        phases=tuple(_phase(phase, zero_ns) for phase in measurements.phases),
+        faults=tuple(_fault(fault, zero_ns) for fault in measurements.faults),
+        stalls=tuple(_stall(stall, zero_ns) for stall in _stalls(measurements)),
+        clocks=tuple(_clock(clock, zero_ns) for clock in measurements.clocks),
+        read_back=_read_back(measurements.read_back),
+    )
+
+
+def _check(finding: Finding) -> CheckPart:
+    return CheckPart(
+        name=finding.check,
+        verdict=finding.verdict,
+        message=finding.message,
+        figures=dict(finding.figures),
+    )
+
+
+def _phase(phase: Phase, zero_ns: int) -> PhasePart:
+    return PhasePart(
+        name=phase.name,
+        start_s=_seconds(phase.start_ns, zero_ns),
+        end_s=_seconds(phase.end_ns, zero_ns),
+        io_expected=phase.io_expected,
+    )
+
+
+def _fault(fault: FaultRecord, zero_ns: int) -> FaultPart:
+    def when(at_ns: int) -> float | None:
+        return _seconds(at_ns, zero_ns) if at_ns else None
+
+    return FaultPart(
+        name=fault.name,
+        fabrics=fault.fabrics,
+        description=fault.description,
+        injected_s=_seconds(fault.injected_ns, zero_ns),
+        confirmed_s=when(fault.confirmed_ns),
+        healed_s=when(fault.healed_ns),
+        healing_confirmed_s=when(fault.healing_confirmed_ns),
+        io_stops=fault.io_stops,
+        budget_s=fault.budget.seconds,
+        budget=tuple(
+            TermPart(name=term.name, seconds=term.seconds, source=term.source)
+            for term in fault.budget.terms
+        ),
+    )
+
+
+def _stalls(measurements: Measurements) -> list[Stall]:
+    start_ns = measurements.phases[0].start_ns if measurements.phases else None
+    found = [longest_stall(s.completions, s.name, start_ns=start_ns) for s in measurements.streams]
+    return [stall for stall in found if stall is not None]
+
+
+def _stall(stall: Stall, zero_ns: int) -> StallPart:
+    return StallPart(
+        stream=stall.stream,
+        start_s=_seconds(stall.start_ns, zero_ns),
+        end_s=_seconds(stall.end_ns, zero_ns),
+        seconds=stall.seconds,
+    )
+
+
+def _clock(clock: ClockReading, zero_ns: int) -> ClockPart:
+    return ClockPart(
+        machine=clock.machine,
+        at_s=_seconds(clock.at_ns, zero_ns),
+        ahead_s=clock.offset_ns / NS_PER_S,
+        uncertainty_s=clock.uncertainty_ns / NS_PER_S,
+    )
+
+
+def _read_back(back: ReadBack | None) -> ReadBackPart | None:
+    if back is None:
+        return None
+    return ReadBackPart(
+        acknowledged=back.acknowledged, checked=back.checked, wrong=len(back.findings)
+    )
+
+
+def _seconds(at_ns: int, zero_ns: int) -> float:
+    return (at_ns - zero_ns) / NS_PER_S

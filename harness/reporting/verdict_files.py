@@ -1,0 +1,43 @@
+"""A folder with the verdict.json of every test, gathered from Allure's results.
+
+The documents travel as attachments, as all evidence does: from every worker and every host.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+
+from harness.errors import ReportError
+from harness.reporting.verdict_document import FILE_NAME
+
+_LONGEST_NAME = 150  # file systems allow 255 bytes
+
+
+def gather_verdicts(results: Path, folder: Path) -> None:
+    """Copy the document of every test that has one into `folder`. Raises ReportError."""
+    try:
+        for source in _documents(results):
+            content = source.read_text(encoding="utf-8")
+            folder.mkdir(exist_ok=True)
+            (folder / file_name(json.loads(content)["test"])).write_text(content, encoding="utf-8")
+    except OSError as error:
+        raise ReportError(f"cannot gather verdicts in {folder}: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise ReportError(f"{results} holds a verdict that cannot be read: {error!r}") from error
+
+
+def file_name(test: str) -> str:
+    """A name for a test's document: readable, safe on every file system, and of no other test."""
+    readable = re.sub(r"[^\w.\[\]-]+", "_", test, flags=re.ASCII).lstrip(".")[:_LONGEST_NAME]
+    return f"{readable}-{sha256(test.encode()).hexdigest()[:8]}.json"
+
+
+def _documents(results: Path) -> Iterator[Path]:
+    for path in sorted(results.glob("*-result.json")):
+        for attachment in json.loads(path.read_text(encoding="utf-8")).get("attachments", []):
+            if attachment["name"] == FILE_NAME:
+                yield results / Path(attachment["source"]).name
