@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from harness.checks.integrity import data_intact, no_io_errors
 from harness.checks.judgement import Check
+from harness.checks.kernel import kernel_sound
 from harness.checks.paths import fault_took_effect, no_unexpected_path_loss, paths_restored
 from harness.checks.sessions import sessions_as_planned
+from harness.checks.soundness import evidence_sound
 from harness.checks.timing import (
     latency_recovered,
     no_stall_beyond,
@@ -26,6 +28,8 @@ def promise_kept() -> tuple[Check, ...]:
         latency_recovered(at_most=3),
         paths_restored(),
         no_unexpected_path_loss(),
+        kernel_sound(),
+        evidence_sound(),
     )
 
 
@@ -38,4 +42,6 @@ def undisturbed(slack_s: float) -> tuple[Check, ...]:
         no_stall_beyond(slack_s),
         paths_restored(),
         no_unexpected_path_loss(),
+        kernel_sound(),
+        evidence_sound(),
     )

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import pytest
 
-from harness.checks import accounting_agrees, no_io_errors
+from harness.checks import accounting_agrees, evidence_sound, kernel_sound, no_io_errors
 from harness.faults import LinkDown
 from harness.plugin import Judge, PublishThroughput
 from harness.testbed import Testbed
@@ -55,7 +55,15 @@ def test_throughput_whole_and_degraded(
             io.run_for(seconds=MEASURED_S)
         measured = io.measurements
         figures[name] = binned_rates(measured.streams, measured.phases[-1])
-        judgements.append(judge(measured, no_io_errors(), accounting_agrees(within=0.05)))
+        judgements.append(
+            judge(
+                measured,
+                no_io_errors(),
+                accounting_agrees(within=0.05),
+                kernel_sound(),
+                evidence_sound(),
+            )
+        )
     publish_throughput(f"{kind}, {block_size // KIB} KiB blocks", figures)
     for judgement in judgements:
         judgement.require()
