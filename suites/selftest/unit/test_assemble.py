@@ -36,6 +36,7 @@ def assembled(*observations: Observation) -> dict[str, Watching]:
         paths=(),
         phases=(),
         settings=(),
+        planned=(),
         faults=(),
         read_back=None,
         path_listings={},
