@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from itertools import pairwise
 
 import numpy as np
@@ -215,13 +216,32 @@ class PlannedSession:
     recovery_tmo_s: int | None = None
 
 
+class Layer(StrEnum):
+    """What takes the time while I/O stands still or a path comes back, in that order."""
+
+    BEFORE_FAULT = "standstill before the fault"
+    DETECTION = "detection"
+    SESSION_RECOVERY = "session recovery"
+    DEVICE_MAPPER = "device mapper"
+    NO_PATH = "no path left"
+    LOGIN = "session login"
+    REINSTATEMENT = "reinstatement"
+    RESUBMISSION = "resubmission"
+    FIRST_IO = "first I/O on the path"
+
+
 @dataclass(frozen=True)
 class BudgetTerm:
-    """One summand of a budget and where its value was read."""
+    """One summand of a budget, where its value was read, and why it counts.
+
+    `layers` are those that may take that time, together.
+    """
 
     name: str
     seconds: float
     source: str
+    why: str = ""
+    layers: tuple[Layer, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -282,7 +302,7 @@ class Measurements:
     """All that the checks may look at.
 
     `processors` is None where the guests run elsewhere; `cut_short` says why the test ended
-    before its time, if it did.
+    before its time, if it did; `max_stall_s` is the longest stall accepted whatever the budget.
     """
 
     timeline: Timeline
@@ -300,6 +320,7 @@ class Measurements:
     watching: tuple[Watching, ...] = ()
     notes: Mapping[str, str] = field(default_factory=dict)
     cut_short: str = ""
+    max_stall_s: float | None = None
 
     def phase(self, name: str) -> Phase | None:
         """The phase of that name, if the test had one."""

@@ -24,37 +24,63 @@ class Stall:
 
 
 def longest_stall(
-    log: CompletionLog, stream: str, *, start_ns: int | None = None, end_ns: int | None = None
+    log: CompletionLog,
+    stream: str,
+    *,
+    start_ns: int | None = None,
+    end_ns: int | None = None,
+    begun_before_ns: int | None = None,
+    begun_from_ns: int | None = None,
 ) -> Stall | None:
-    """The longest pause of one stream that ended within a stretch of time, or None.
+    """The longest pause of one stream that ended, and began, within stretches of time, or None.
 
     Between two completions the stream waits from the first of them, or from the moment when
     the earliest I/O still to complete was submitted if that was later: idle time is no stall.
     """
     order = np.argsort(log.at_ns, kind="stable")
     at = log.at_ns[order]
-    within = np.full(len(at), fill_value=True)
-    if start_ns is not None:
-        within &= at > start_ns
-    if end_ns is not None:
-        within &= at <= end_ns
-    if not within.any():
+    if not len(at):
         return None
     submitted = at - log.latency_ns[order]
     earliest_open = np.minimum.accumulate(submitted[::-1])[::-1]
     previous = np.concatenate(([earliest_open[0]], at[:-1]))
     since = np.maximum(previous, earliest_open)
+    within = np.full(len(at), fill_value=True)
+    if start_ns is not None:
+        within &= at > start_ns
+    if end_ns is not None:
+        within &= at <= end_ns
+    if begun_before_ns is not None:
+        within &= since < begun_before_ns
+    if begun_from_ns is not None:
+        within &= since >= begun_from_ns
+    if not within.any():
+        return None
     worst = int(np.argmax(np.where(within, at - since, -1)))
     return Stall(stream, int(since[worst]), int(at[worst]), log.resolution_ns)
 
 
 def worst_stall(
-    measurements: Measurements, *, start_ns: int | None = None, end_ns: int | None = None
+    measurements: Measurements,
+    *,
+    start_ns: int | None = None,
+    end_ns: int | None = None,
+    begun_before_ns: int | None = None,
+    begun_from_ns: int | None = None,
 ) -> Stall | None:
-    """The longest stall of any stream that ended within a stretch of time."""
+    """The longest stall of any stream that ended, and began, within stretches of time."""
     stalls = [
         s
         for stream in measurements.streams
-        if (s := longest_stall(stream.completions, stream.name, start_ns=start_ns, end_ns=end_ns))
+        if (
+            s := longest_stall(
+                stream.completions,
+                stream.name,
+                start_ns=start_ns,
+                end_ns=end_ns,
+                begun_before_ns=begun_before_ns,
+                begun_from_ns=begun_from_ns,
+            )
+        )
     ]
     return max(stalls, key=lambda s: s.end_ns - s.start_ns, default=None)

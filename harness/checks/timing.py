@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 import numpy as np
 
+from harness.breakdown import breakdown
 from harness.checks.judgement import Check, Finding, Verdict
-from harness.measurements import Measurements
-from harness.stall import worst_stall
+from harness.healing import stall_after
+from harness.measurements import FaultRecord, Measurements
+from harness.stall import Stall, worst_stall
 from harness.throughput import Spread, binned_rates, load
 from harness.timeline import Phase
 from harness.units import NS_PER_MS, NS_PER_S, format_seconds
@@ -21,11 +25,29 @@ _MOST_STEAL = 0.6
 _TAIL = 90  # percentile
 
 
+@dataclass(frozen=True)
+class _Limit:
+    """How long a stall may be, after `spared_s` of it that do not count; `shown` explains it."""
+
+    name: str
+    seconds: float
+    shown: str
+    spared_s: float = 0.0
+
+    def __str__(self) -> str:
+        since = " after healing" if self.spared_s else ""
+        return f"the {self.name} of {self.seconds:g} s{since}"
+
+    def excess_s(self, stall: Stall) -> float:
+        """By how much a stall is too long; negative if it is not."""
+        return stall.seconds - self.spared_s - self.seconds
+
+
 def stall_within_budget() -> Check:
     """No stall of any stream was longer than the effective settings allow.
 
-    Each fault has its own budget, from its injection to that of the next; before the first
-    one the limit is its slack.
+    A stall that began while a fault was felt is held to that fault's budget. One that began
+    before the first fault, or once a fault was healed and its paths were back, has the slack.
     """
     name = "stall within budget"
 
@@ -33,29 +55,12 @@ def stall_within_budget() -> Check:
         faults = sorted(measurements.faults, key=lambda f: f.injected_ns)
         if not faults:
             return Finding(name, Verdict.UNKNOWN, "no fault was injected, so there is no budget")
-        slack_s = sum(t.seconds for t in faults[0].budget.terms if t.name == "slack")
-        findings = [
-            _judge_stall(
-                name,
-                measurements,
-                slack_s,
-                f"before any fault, limit {slack_s:g} s",
-                end_ns=faults[0].injected_ns,
-            )
-        ]
-        ends = [*(f.injected_ns for f in faults[1:]), None]
-        for fault, end_ns in zip(faults, ends, strict=True):
-            budget = fault.budget
-            findings.append(
-                _judge_stall(
-                    name,
-                    measurements,
-                    budget.seconds,
-                    f"budget {budget}",
-                    start_ns=fault.injected_ns,
-                    end_ns=end_ns,
-                )
-            )
+        findings = [_before(name, measurements, faults[0])]
+        for fault in faults:
+            findings.append(_during(name, measurements, fault))
+            if stall := stall_after(measurements, fault):
+                when = f" after {fault.name}"
+                findings.append(_judge_stall(name, measurements, stall, _slack(fault), when=when))
         for verdict in (Verdict.FAIL, Verdict.UNKNOWN):
             for finding in findings:
                 if finding.verdict is verdict:
@@ -68,40 +73,90 @@ def stall_within_budget() -> Check:
 def no_stall_beyond(seconds: float) -> Check:
     """No stream stood still for longer than that; for runs without a fault."""
     name = "no stall"
-    return Check(
-        name, lambda measurements: _judge_stall(name, measurements, seconds, f"limit {seconds:g} s")
+
+    def run(measurements: Measurements) -> Finding:
+        stall = worst_stall(measurements, start_ns=_begun_ns(measurements))
+        return _judge_stall(
+            name, measurements, stall, _Limit("limit", seconds, f"limit {seconds:g} s")
+        )
+
+    return Check(name, run)
+
+
+def _before(name: str, measurements: Measurements, first: FaultRecord) -> Finding:
+    stall = worst_stall(measurements, start_ns=_begun_ns(measurements), end_ns=first.injected_ns)
+    return _judge_stall(name, measurements, stall, _slack(first), when=" before any fault")
+
+
+def _during(name: str, measurements: Measurements, fault: FaultRecord) -> Finding:
+    limit = _Limit("budget", fault.budget.seconds, f"budget {fault.budget}")
+    parts = breakdown(measurements, fault)
+    if parts is None:
+        return _judge_stall(name, measurements, None, limit)
+    outage_ns = fault.healing_confirmed_ns - parts.stall.start_ns if fault.io_stops else 0
+    finding = _judge_stall(
+        name,
+        measurements,
+        parts.stall,
+        limit,
+        when=f" in {fault.name}",
+        because=parts.culprit,
+        spared_s=max(0, outage_ns) / NS_PER_S,
     )
+    figures = {part.layer: str(part) for part in parts.outage}
+    figures |= {f"recovery: {part.layer}": str(part) for part in parts.recovery}
+    if parts.missing:
+        figures["not seen in time"] = ", ".join(parts.missing)
+    return replace(finding, figures={**finding.figures, **figures})
+
+
+def _slack(fault: FaultRecord) -> _Limit:
+    seconds = sum(t.seconds for t in fault.budget.terms if t.name == "slack")
+    return _Limit("slack", seconds, f"slack {seconds:g} s")
+
+
+def _begun_ns(measurements: Measurements) -> int | None:
+    return measurements.phases[0].start_ns if measurements.phases else None
 
 
 def _judge_stall(
     name: str,
     measurements: Measurements,
-    allowed_s: float,
-    allowance: str,
+    stall: Stall | None,
+    limit: _Limit,
     *,
-    start_ns: int | None = None,
-    end_ns: int | None = None,
+    when: str = "",
+    because: str = "",
+    spared_s: float = 0.0,
 ) -> Finding:
-    begun_ns = measurements.phases[0].start_ns if measurements.phases else None
-    stall = worst_stall(
-        measurements, start_ns=begun_ns if start_ns is None else start_ns, end_ns=end_ns
-    )
+    """Hold a stall to its limit and to max_stall, which does not count the first `spared_s`.
+
+    `when` and `because` complete the sentence that says by how much it is too long.
+    """
     resolution_ns = _resolution_ns(measurements)
     if stall is None or resolution_ns is None:
         return Finding(name, Verdict.UNKNOWN, "the probe measured too little to tell")
+    limits = [limit]
+    if (most_s := measurements.max_stall_s) is not None:
+        limits.append(_Limit("max_stall", most_s, f"max_stall {most_s:g} s", spared_s))
+    allowance = " and ".join(one.shown for one in limits)
     resolution_s = resolution_ns / NS_PER_S
     figures = {
         "stall": f"{stall.seconds:.3f} s ({stall.stream})",
         "allowed": allowance,
         "resolution": format_seconds(resolution_s),
     }
-    text = (
-        f"longest stall {stall.seconds:.3f} s ({stall.stream}), {allowance}, "
-        f"resolution {format_seconds(resolution_s)}"
-    )
-    if stall.seconds > allowed_s:
+    if exceeded := [one for one in limits if one.excess_s(stall) > 0]:
         waited_s = _waited_s(measurements, stall.start_ns, stall.end_ns)
-        if stall.seconds - waited_s > allowed_s:
+        proven = [one for one in exceeded if one.excess_s(stall) > waited_s]
+        worst = (proven or exceeded)[0]
+        text = (
+            f"I/O stalled {stall.seconds:.2f} s ({stall.stream}){when}, "
+            f"{format_seconds(worst.excess_s(stall))} beyond {worst}"
+        )
+        if because and worst is limit:
+            text += f": {because}"
+        if proven:
             return Finding(name, Verdict.FAIL, text, figures)
         figures["of it without a processor"] = f"{waited_s:.3f} s"
         return Finding(
@@ -110,7 +165,12 @@ def _judge_stall(
             f"{text}; but the host gave the machines no processor for {waited_s:.3f} s of it",
             figures,
         )
-    if resolution_ns > _COARSEST_NS or stall.seconds + resolution_s > allowed_s:
+    text = (
+        f"longest stall {stall.seconds:.3f} s ({stall.stream}){when}, {allowance}, "
+        f"resolution {format_seconds(resolution_s)}"
+    )
+    too_close = any(one.excess_s(stall) + resolution_s > 0 for one in limits)
+    if resolution_ns > _COARSEST_NS or too_close:
         return Finding(name, Verdict.UNKNOWN, f"too coarse to tell: {text}", figures)
     return Finding(name, Verdict.PASS, text, figures)
 

@@ -135,6 +135,9 @@ class BudgetConfig(Model):
         ge=0,
         description="for timers that fire up to a tick late and for the guest to be scheduled",
     )
+    max_stall_s: float | None = Field(
+        None, gt=0, description="the longest stall accepted, whatever the settings allow"
+    )
 
 
 STOCK = Profile()

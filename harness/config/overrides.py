@@ -23,4 +23,5 @@ OVERRIDES = (
     Override("--target", "target.kind", "which target software serves the LUN"),
     Override("--backstore", "target.backstore", "fileio or block"),
     Override("--profile", "initiator.profile", "timeouts: fast, stock, or one of your own"),
+    Override("--max-stall", "budget.max_stall_s", "longest stall accepted at all, in seconds"),
 )

@@ -6,7 +6,7 @@
 `Together`      several at once
 """
 
-from harness.faults.base import Fault, Injection, Lab, Together, injected
+from harness.faults.base import Fault, Injection, Lab, Reconnecting, Together, injected
 from harness.faults.link import LinkDown, PeerLinkDown
 from harness.faults.silent_drop import SilentDrop
 
@@ -19,6 +19,7 @@ __all__ = [
     "Lab",
     "LinkDown",
     "PeerLinkDown",
+    "Reconnecting",
     "SilentDrop",
     "Together",
     "injected",

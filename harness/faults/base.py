@@ -12,7 +12,7 @@ from typing import Protocol
 from harness.concurrency import side_by_side
 from harness.errors import FaultError, HarnessError
 from harness.machine import Machine
-from harness.measurements import Budget, BudgetTerm, FaultRecord, SessionSettings
+from harness.measurements import Budget, BudgetTerm, FaultRecord, Layer, SessionSettings
 from harness.observe import Observer
 from harness.steps import Spent, step
 from harness.topology import Role, Topology
@@ -35,6 +35,15 @@ class Lab(Protocol):
 
     def set_link(self, role: Role, fabric: str, *, up: bool) -> None:
         """Plug or pull a NIC's cable at the hypervisor."""
+
+
+@dataclass(frozen=True)
+class Reconnecting:
+    """What decides how soon a healed path is used again, and where that was read."""
+
+    login_timeout_s: float
+    polling_interval_s: float
+    source: str
 
 
 class Fault(ABC):
@@ -79,9 +88,57 @@ class Fault(ABC):
         A carrier that is lost changes nothing: TCP keeps the connection.
         """
         return (
-            BudgetTerm("noop_out_interval", settings.noop_out_interval_s, "sysfs recv_tmo"),
-            BudgetTerm("noop_out_timeout", settings.noop_out_timeout_s, "sysfs ping_tmo"),
-            BudgetTerm("recovery_tmo", settings.recovery_tmo_s, "sysfs recovery_tmo"),
+            BudgetTerm(
+                "noop_out_interval",
+                settings.noop_out_interval_s,
+                "sysfs recv_tmo",
+                "a NOP-Out is sent only after that long without a word from the target",
+                (Layer.DETECTION,),
+            ),
+            BudgetTerm(
+                "noop_out_timeout",
+                settings.noop_out_timeout_s,
+                "sysfs ping_tmo",
+                "the NOP-Out may be answered for that long",
+                (Layer.DETECTION,),
+            ),
+            BudgetTerm(
+                "recovery_tmo",
+                settings.recovery_tmo_s,
+                "sysfs recovery_tmo",
+                "the session may log in again for that long before its I/O is failed",
+                (Layer.SESSION_RECOVERY,),
+            ),
+        )
+
+    def recovery_terms(self, reconnecting: Reconnecting) -> tuple[BudgetTerm, ...]:
+        """How long I/O may wait after healing where no path was left, term by term.
+
+        The device mapper queues it meanwhile (queue_if_no_path). A map that does not queue has
+        no longer stall but I/O errors.
+        """
+        return (
+            BudgetTerm(
+                "login_timeout",
+                reconnecting.login_timeout_s,
+                reconnecting.source,
+                "an attempt to log in that began during the outage may have to run out",
+                (Layer.LOGIN,),
+            ),
+            BudgetTerm(
+                "polling_interval",
+                reconnecting.polling_interval_s,
+                reconnecting.source,
+                "multipathd looks at a failed path that often",
+                (Layer.REINSTATEMENT,),
+            ),
+            BudgetTerm(
+                "checker tick",
+                1,
+                "multipathd's check_path()",
+                "an answer that the path checker did not have at once is fetched a second later",
+                (Layer.REINSTATEMENT,),
+            ),
         )
 
 
@@ -116,6 +173,11 @@ class Together(Fault):
     def confirm_healed(self, lab: Lab) -> None:
         self._all(lambda fault: fault.confirm_healed(lab))
 
+    def recovery_terms(self, reconnecting: Reconnecting) -> tuple[BudgetTerm, ...]:
+        """The longest of its parts."""
+        each = [fault.recovery_terms(reconnecting) for fault in self.faults]
+        return max(each, key=lambda terms: sum(term.seconds for term in terms))
+
     def _all(self, action: Callable[[Fault], None]) -> None:
         side_by_side(*((lambda f=fault: action(f)) for fault in self.faults))
 
@@ -132,28 +194,35 @@ class Injection:
     on_change: list[Callable[[Injection], None]] = field(default_factory=list, repr=False)
 
     def record(
-        self, settings: Sequence[SessionSettings], slack_s: float, recovery_s: float
+        self, settings: Sequence[SessionSettings], slack_s: float, reconnecting: Reconnecting
     ) -> FaultRecord:
         """What the checks need to know. `settings` are those of every session, before the fault.
 
-        `recovery_s` is what may pass from healing to the first path that works again; it
-        counts only when no path was left.
+        `reconnecting` counts only when no path was left.
         """
         hit = [s for s in settings if s.fabric in self.fault.fabrics]
         if not hit:
             raise FaultError(f"{self.fault.name} hits no session; there are {settings}")
         io_stops = len(hit) == len(settings)
         if io_stops:
-            outage_s = (self.healing_confirmed_ns - self.injected_ns) / 1e9
-            terms: tuple[BudgetTerm, ...] = (
-                BudgetTerm("outage", round(outage_s, 2), "until healing was confirmed"),
-                BudgetTerm(
-                    "recovery", recovery_s, "login_timeout + polling_interval of the profile"
-                ),
+            outage = BudgetTerm(
+                "outage",
+                round((self.healing_confirmed_ns - self.injected_ns) / 1e9, 2),
+                "until healing was confirmed",
+                "no path is left, and no timeout can help",
+                (Layer.DETECTION, Layer.SESSION_RECOVERY, Layer.DEVICE_MAPPER, Layer.NO_PATH),
             )
+            terms = (outage, *self.fault.recovery_terms(reconnecting))
         else:
             slowest = max(hit, key=lambda s: sum(t.seconds for t in self.fault.detection_terms(s)))
             terms = self.fault.detection_terms(slowest)
+        slack = BudgetTerm(
+            "slack",
+            slack_s,
+            "budget.slack_s",
+            "timers fire up to a tick late, and what is left has no timer",
+            (Layer.RESUBMISSION,) if io_stops else (Layer.DEVICE_MAPPER, Layer.RESUBMISSION),
+        )
         return FaultRecord(
             name=self.fault.name,
             fabrics=self.fault.fabrics,
@@ -162,7 +231,7 @@ class Injection:
             confirmed_ns=self.confirmed_ns,
             healed_ns=self.healed_ns,
             healing_confirmed_ns=self.healing_confirmed_ns,
-            budget=Budget((*terms, BudgetTerm("slack", slack_s, "budget.slack_s"))),
+            budget=Budget((*terms, slack)),
             io_stops=io_stops,
         )
 

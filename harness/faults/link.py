@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from harness.deadline import Deadline
-from harness.faults.base import CONFIRM_TIMEOUT_S, Fault, Lab
+from harness.faults.base import CONFIRM_TIMEOUT_S, Fault, Lab, Reconnecting
+from harness.measurements import BudgetTerm, Layer
 from harness.topology import Role
 
 
@@ -30,6 +31,20 @@ class _PulledCable(Fault):
 
     def confirm_healed(self, lab: Lab) -> None:
         self._wait_for_carrier(lab, up=True)
+
+    def recovery_terms(self, reconnecting: Reconnecting) -> tuple[BudgetTerm, ...]:
+        """An attempt to log in may also fail, as nobody answers ARP: then open-iscsi pauses.
+
+        Source: ISCSI_CONN_ERR_REOPEN_DELAY in open-iscsi's usr/initiator.c.
+        """
+        pause = BudgetTerm(
+            "reopen delay",
+            3,
+            "open-iscsi's usr/initiator.c",
+            "an attempt that failed, as nobody answered ARP, is followed by a pause",
+            (Layer.LOGIN,),
+        )
+        return (pause, *super().recovery_terms(reconnecting))
 
     def _wait_for_carrier(self, lab: Lab, *, up: bool) -> None:
         nic = lab.nic(self.role, self.fabric)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from harness import steps
+from harness.breakdown import Part, breakdown
 from harness.measurements import KernelLog, Measurements
 from harness.reporting.series import Axis
 from harness.reporting.timeline_csv import table, throughput_csv, timeline_csv
@@ -45,7 +46,9 @@ def attach_evidence(measurements: Measurements, findings: Iterable[Finding] = ()
         steps.attach("path states by phase", path_states_csv(measurements), "text/csv")
     if measurements.counters:
         steps.attach("bytes per path and phase", path_bytes_csv(measurements), "text/csv")
-    steps.attach("settings, budgets and clocks", settings_markdown(measurements), "text/markdown")
+    if measurements.faults:
+        steps.attach("stall and budget", stall_markdown(measurements), "text/markdown")
+    steps.attach("settings and clocks", settings_markdown(measurements), "text/markdown")
     for log in measurements.kernel_logs:
         steps.attach(f"kernel log of {log.machine}", kernel_log_text(log, measurements))
 
@@ -94,8 +97,43 @@ def path_bytes_csv(measurements: Measurements) -> str:
     return table(("phase", "seconds", *names), rows)
 
 
+def stall_markdown(measurements: Measurements) -> str:
+    """Of each fault the stall by its parts, how a path came back, and the budget by its terms."""
+    sections = []
+    for fault in measurements.faults:
+        text = f"#### {fault.name}\n\n{fault.description}\n\n"
+        if parts := breakdown(measurements, fault):
+            header = ("part", "from", "to", "seconds", "uncertainty, ms", "allowed, s", "by")
+            rows = [*map(_part_row, parts.outage)]
+            total = (f"{parts.stall.seconds:.3f}", "", f"{fault.budget.seconds:g}", "sum")
+            rows.append((f"**stall of {parts.stall.stream}**", "", "", *total))
+            rows += [
+                (f"after healing: {layer}", *row) for layer, *row in map(_part_row, parts.recovery)
+            ]
+            text += _markdown(header, rows) + "\n"
+            if parts.missing:
+                text += f"Not seen in time: {', '.join(parts.missing)}.\n\n"
+        terms = [(t.name, f"{t.seconds:g}", t.source, t.why) for t in fault.budget.terms]
+        terms.append(("**budget**", f"**{fault.budget.seconds:g}**", "sum", ""))
+        text += _markdown(("term of the budget", "seconds", "read from", "why"), terms)
+        sections.append(text)
+    return "\n".join(sections)
+
+
+def _part_row(part: Part) -> tuple[str, ...]:
+    return (
+        part.layer,
+        str(part.begins),
+        str(part.ends),
+        f"{part.seconds:.3f}",
+        f"± {part.uncertainty_s * 1000:.1f}",
+        "" if part.allowed_s is None else f"{part.allowed_s:g}",
+        part.source,
+    )
+
+
 def settings_markdown(measurements: Measurements) -> str:
-    """Effective session settings, every budget by its terms, how well the clocks are known."""
+    """Effective session settings, and how well the clocks are known."""
     parts = []
     if measurements.settings:
         names = ("noop_out_interval_s", "noop_out_timeout_s", "recovery_tmo_s")
@@ -105,11 +143,6 @@ def settings_markdown(measurements: Measurements) -> str:
         ]
         header = ("fabric", *(name.removesuffix("_s") + ", s" for name in names))
         parts.append("#### Effective session settings\n\n" + _markdown(header, rows))
-    for fault in measurements.faults:
-        rows = [(t.name, f"{t.seconds:g}", t.source) for t in fault.budget.terms]
-        rows.append(("**budget**", f"**{fault.budget.seconds:g}**", "sum"))
-        title = f"#### Budget of {fault.name}\n\n{fault.description}"
-        parts.append(f"{title}\n\n" + _markdown(("term", "seconds", "read from"), rows))
     if measurements.clocks:
         axis = Axis.of(measurements)
         rows = [

@@ -38,7 +38,7 @@ def pauses(measurements: Measurements) -> tuple[Pause, ...]:
     """One for each fault, in order; of too many faults, those with the longest stalls.
 
     A fault's time reaches from its injection to the next one's, the first one's from the start,
-    so that the longest of all is the very stall that the check judges.
+    so that the longest of all is among them.
     """
     faults = sorted(measurements.faults, key=lambda fault: fault.injected_ns)
     if len(faults) <= 1:

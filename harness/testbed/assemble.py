@@ -47,6 +47,7 @@ class Raw:
     path_listings: Mapping[str, str]
     processors: ProcessorTime | None = None
     cut_short: str = ""
+    max_stall_s: float | None = None
 
 
 def assemble(raw: Raw) -> Measurements:
@@ -71,6 +72,7 @@ def assemble(raw: Raw) -> Measurements:
         watching=tuple(_watching(o) for o in raw.observations.values()),
         notes=notes,
         cut_short=raw.cut_short,
+        max_stall_s=raw.max_stall_s,
     )
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from harness.concurrency import side_by_side
 from harness.deadline import Deadline
 from harness.errors import CutShort, FioHangs, HarnessError, WorkloadError
-from harness.faults import Injection
+from harness.faults import Injection, Reconnecting
 from harness.measurements import Measurements, ReadBack, SessionSettings
 from harness.observe import StealWatch, watching_steal
 from harness.steps import Spent, attach, progress, step
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 _START_TIMEOUT_S = 60.0
 _FIRST_BYTES = 64 * 1024  # on every path, before I/O counts as running
 _LOOK_INTERVAL_S = 0.25
+# As open-iscsi and multipath-tools come: iscsid.conf, and the longest max_polling_interval.
+_DEFAULT_LOGIN_TIMEOUT_S = 15
+_DEFAULT_POLLING_INTERVAL_S = 20
 
 
 class IoSession:
@@ -192,10 +195,14 @@ class IoSession:
         testbed = self._testbed
         seen = side_by_side(*(lambda r=role: testbed.observer(r).collect() for role in Role))
         profile = testbed.config.profile
-        recovery_s = float((profile.login_timeout_s or 15) + (profile.polling_interval_s or 20))
+        budget = testbed.config.budget
+        reconnecting = Reconnecting(
+            profile.login_timeout_s or _DEFAULT_LOGIN_TIMEOUT_S,
+            profile.polling_interval_s or _DEFAULT_POLLING_INTERVAL_S,
+            f"profile {testbed.config.initiator.profile}, else the distribution's",
+        )
         records = tuple(
-            i.record(self._settings, testbed.config.budget.slack_s, recovery_s)
-            for i in self._injections
+            i.record(self._settings, budget.slack_s, reconnecting) for i in self._injections
         )
         raw = Raw(
             result=result,
@@ -209,5 +216,6 @@ class IoSession:
             path_listings=self._path_listings,
             processors=self._steal.seen if self._steal else None,
             cut_short=self.cut_short,
+            max_stall_s=budget.max_stall_s,
         )
         return assemble(raw)

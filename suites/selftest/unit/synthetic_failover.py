@@ -14,6 +14,7 @@ from harness.measurements import (
     Ints,
     KernelLog,
     KernelMessage,
+    Layer,
     Measurements,
     PathCounters,
     PathStates,
@@ -45,7 +46,13 @@ _EVENTS = (
     (HEALED, 2.20, Happened.SESSION_RECOVERED),
     (HEALED, 3.10, Happened.PATH_REINSTATED),
 )
-_ABOUT = {Happened.PATH_FAILED: "sda", Happened.PATH_REINSTATED: "sda"}
+_ABOUT = {
+    Happened.CONNECTION_ERROR: "connection1:0: detected conn error (1022)",
+    Happened.RECOVERY_TIMED_OUT: "session1: session recovery timed out after 1 secs",
+    Happened.PATH_FAILED: "sda",
+    Happened.SESSION_RECOVERED: "sda",
+    Happened.PATH_REINSTATED: "sda",
+}
 
 
 def failover() -> Measurements:
@@ -55,10 +62,10 @@ def failover() -> Measurements:
     stalled = (ticks > INJECTED) & (ticks < INJECTED + STALL_S * NS_PER_S)
     budget = Budget(
         (
-            BudgetTerm("noop_out_interval", 1, "sysfs"),
-            BudgetTerm("noop_out_timeout", 1, "sysfs"),
-            BudgetTerm("recovery_tmo", 1, "sysfs"),
-            BudgetTerm("slack", 1, "stated"),
+            BudgetTerm("noop_out_interval", 1, "sysfs", layers=(Layer.DETECTION,)),
+            BudgetTerm("noop_out_timeout", 1, "sysfs", layers=(Layer.DETECTION,)),
+            BudgetTerm("recovery_tmo", 1, "sysfs", layers=(Layer.SESSION_RECOVERY,)),
+            BudgetTerm("slack", 1, "stated", layers=(Layer.DEVICE_MAPPER, Layer.RESUBMISSION)),
         )
     )
     return Measurements(

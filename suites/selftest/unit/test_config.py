@@ -238,6 +238,15 @@ def test_an_option_overrides_the_file_and_is_named_as_the_origin() -> None:
     assert origins["target.port"] == (3260, "default")
 
 
+def test_a_longest_stall_may_be_demanded() -> None:
+    """In seconds; none is by default."""
+    assert loaded("").config.budget.max_stall_s is None
+    config = loaded("", budget__max_stall_s=("2.5", "--max-stall")).config
+    assert config.budget.max_stall_s == 2.5
+    text = complaint("", budget__max_stall_s=("0", "--max-stall"))
+    assert text.startswith("--max-stall: budget.max_stall_s: ")
+
+
 def test_values_in_lists_of_tables_have_an_origin_too() -> None:
     """The fabrics come from the file or from the defaults, as a whole."""
     origins = {s.key: s.origin for s in loaded(fabrics()).settings()}

@@ -19,11 +19,12 @@ from harness.reporting.evidence import (
     path_bytes_csv,
     path_states_csv,
     settings_markdown,
+    stall_markdown,
 )
 from harness.reporting.throughput_plot import render_throughput
 from harness.reporting.timeline_csv import MOST_ROWS, throughput_csv, timeline_csv
 from harness.reporting.timeline_plot import render_timeline
-from harness.timeline import Happened
+from harness.timeline import Happened, Timeline
 from suites.selftest.unit.synthetic_failover import (
     HEALED,
     INJECTED,
@@ -137,10 +138,29 @@ def test_path_states_and_bytes_are_listed_by_phase() -> None:
     assert float(carried["during"]) == pytest.approx(0.0, abs=0.3)
 
 
-def test_settings_budgets_and_clocks_are_named() -> None:
-    """The reader sees where each term of the budget was read."""
-    text = settings_markdown(failover())
+def test_a_stall_and_its_budget_are_taken_apart() -> None:
+    """The reader sees what took the time, and where each term of the budget was read."""
+    text = stall_markdown(failover())
     assert "| recovery_tmo | 1 | sysfs |" in text
+    row = "| session recovery | connection error | session recovery timed out | 0.920 | ± 0.0 | 1 |"
+    assert row in text
+    assert "| **stall of random writes** |  |  | 2.940 |  | 4 | sum |" in text
+    assert "| after healing: reinstatement | session recovered | path reinstated | 0.900 |" in text
+    assert "Not seen" not in text
+
+
+def test_what_was_not_seen_of_a_stall_is_said() -> None:
+    """It is one part with its neighbour then."""
+    measured = failover()
+    seen = [e for e in measured.timeline if e.what is not Happened.RECOVERY_TIMED_OUT]
+    text = stall_markdown(replace(measured, timeline=Timeline.of(seen)))
+    assert "| session recovery and device mapper | connection error | path failed | 0.930 |" in text
+    assert "Not seen in time: session recovery timed out." in text
+
+
+def test_settings_and_clocks_are_named() -> None:
+    """With their unit."""
+    text = settings_markdown(failover())
     assert "± 1.90" in text
     assert "queue-length 0" in text
 

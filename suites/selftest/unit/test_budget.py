@@ -1,0 +1,78 @@
+"""The budget of each kind of fault, term by term, from the settings in force."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.errors import FaultError
+from harness.faults import (
+    Fault,
+    Injection,
+    LinkDown,
+    PeerLinkDown,
+    Reconnecting,
+    SilentDrop,
+    Together,
+)
+from harness.measurements import FaultRecord, SessionSettings
+from harness.units import NS_PER_S
+
+SESSIONS = (SessionSettings("a", 1, 2, 3), SessionSettings("b", 5, 5, 120))
+RECONNECTING = Reconnecting(3, 1, "profile fast")
+
+
+def record(fault: Fault) -> FaultRecord:
+    """Healed, with confirmation, after 8 s."""
+    injection = Injection(fault, NS_PER_S, 2 * NS_PER_S, 8 * NS_PER_S, 9 * NS_PER_S)
+    return injection.record(SESSIONS, 1.0, RECONNECTING)
+
+
+def terms(fault: Fault) -> dict[str, float]:
+    return {term.name: term.seconds for term in record(fault).budget.terms}
+
+
+@pytest.mark.parametrize("kind", [LinkDown, PeerLinkDown, SilentDrop])
+def test_a_silent_loss_costs_detection_and_recovery(kind: type[LinkDown]) -> None:
+    """Of the session that it hits."""
+    expected = {
+        "noop_out_interval": 1.0,
+        "noop_out_timeout": 2.0,
+        "recovery_tmo": 3.0,
+        "slack": 1.0,
+    }
+    assert terms(kind("a")) == expected
+    assert record(kind("b")).budget.seconds == 131
+
+
+def test_with_no_path_left_healing_is_waited_for() -> None:
+    """Then for a login, and for multipathd to look."""
+    everything = Together((SilentDrop("a"), SilentDrop("b")))
+    assert record(everything).io_stops
+    assert terms(everything) == {
+        "outage": 8.0,
+        "login_timeout": 3.0,
+        "polling_interval": 1.0,
+        "checker tick": 1.0,
+        "slack": 1.0,
+    }
+
+
+def test_where_nobody_answers_arp_open_iscsi_pauses() -> None:
+    """One such part is enough: the slowest counts."""
+    for one in (LinkDown("a"), PeerLinkDown("a")):
+        assert terms(Together((one, SilentDrop("b"))))["reopen delay"] == 3
+
+
+@pytest.mark.parametrize("fault", [LinkDown("a"), Together((LinkDown("a"), SilentDrop("b")))])
+def test_every_term_says_where_it_was_read_and_why(fault: Fault) -> None:
+    """And which layer may take that time, so that one can be blamed."""
+    for term in record(fault).budget.terms:
+        assert term.source
+        assert term.why
+        assert term.layers
+
+
+def test_a_fault_that_hits_no_session_has_no_budget() -> None:
+    """It would be tested for nothing."""
+    with pytest.raises(FaultError, match="hits no session"):
+        record(LinkDown("c"))
