@@ -40,7 +40,7 @@ def path_returns(measurements: Measurements, fault: FaultRecord) -> list[PathRet
             if e.what is Happened.PATH_FAILED and e.at_ns <= fault.healing_confirmed_ns
         ]
         # Not since it was healed: the order takes effect before it returns.
-        later = [e for e in about if e.at_ns >= max(failed, default=fault.confirmed_ns)]
+        later = [e for e in about if e.at_ns >= max(failed, default=0)]
         recovered = next((e for e in later if e.what is Happened.SESSION_RECOVERED), None)
         reinstated = next((e for e in later if e.what is Happened.PATH_REINSTATED and failed), None)
         since_ns = max(fault.healed_ns, reinstated.at_ns if reinstated else 0)

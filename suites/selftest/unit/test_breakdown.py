@@ -178,6 +178,29 @@ def test_the_parts_of_losing_all_paths() -> None:
     assert [part.allowed_s for part in parts.outage] == [14.1, 14.1, 14.1, 14.1, 3, 1, 1]
 
 
+def test_a_session_is_found_dead_before_its_own_recovery_times_out() -> None:
+    """Not before that of another."""
+    seen = ((2.0, ERROR, "1"), (2.5, ERROR, "2"), (3.4, TIMED_OUT, "2"), (3.5, TIMED_OUT, "1"))
+    parts = taken_apart(measured((0, 16.1), seen=seen, io_stops=True))
+    assert (layers(parts)["detection"], layers(parts)["session recovery"]) == (2.0, 1.5)
+
+
+def test_a_path_that_the_fault_did_not_hit_has_no_part_in_it() -> None:
+    """It is lost for a reason of its own."""
+    parts = taken_apart(measured((0, 3.05), seen=(*LOSS, (3.04, FAILED, "2"))))
+    assert layers(parts)["device mapper"] == 0.01
+
+
+def test_what_was_seen_too_late_by_no_more_than_its_uncertainty_was_in_time() -> None:
+    """The kernel's clock and fio's are told apart no better than that."""
+    exact = measured((0, 3.005))
+    rough = [replace(e, uncertainty_ns=10 * NS_PER_MS) for e in exact.timeline]
+    parts = taken_apart(replace(exact, timeline=Timeline.of(rough)))
+    assert layers(parts)["device mapper"] == 0.005
+    assert layers(parts)["resubmission"] == 0
+    assert taken_apart(exact).missing == ("path failed",)
+
+
 def test_what_was_not_seen_is_one_part_with_its_neighbour() -> None:
     """With the shares of both, and by name."""
     parts = taken_apart(measured((0, 3.05), seen=(LOSS[0], LOSS[2])))
@@ -355,9 +378,8 @@ def test_a_path_that_flaps_later_excuses_nothing() -> None:
     assert found(stall_within_budget(), flapping).verdict is Verdict.FAIL
 
 
-def test_every_stall_belongs_to_one_fault_and_one_limit() -> None:
-    """The next fault begins where this one's time ends."""
-    first = measured((0, 3.05), (18, 18.5), (21, 23))
+def lost_one_after_the_other(first: Measurements) -> Measurements:
+    """As if fabric b was lost 21 s after fabric a."""
     second = replace(
         first.faults[0],
         name="LinkDown(b)",
@@ -367,17 +389,39 @@ def test_every_stall_belongs_to_one_fault_and_one_limit() -> None:
         healed_ns=at(23.5),
         healing_confirmed_ns=at(23.6),
     )
-    both = replace(first, faults=(first.faults[0], second))
+    return replace(first, faults=(first.faults[0], second))
+
+
+def test_every_stall_belongs_to_one_fault_and_one_limit() -> None:
+    """The next fault begins where this one's time ends."""
+    both = lost_one_after_the_other(measured((0, 3.05), (17.2, 20.6), (21, 23)))
     stalls = [pick(both, fault) for fault in both.faults for pick in (stall_during, stall_after)]
-    assert [round(stall.seconds, 2) for stall in stalls if stall] == [3.05, 0.5, 2.0, 0.01]
+    assert [round(stall.seconds, 2) for stall in stalls if stall] == [3.05, 3.4, 2.0, 0.01]
+
+
+def test_what_the_next_fault_does_is_not_told_of_this_one() -> None:
+    """Nor what comes back after it."""
+    later: tuple[Seen, ...] = ((22, ERROR, "2"), (23, TIMED_OUT, "2"), (23.1, FAILED, "2"))
+    seen = (*LOSS, *later, (24.0, RECOVERED, "1"), (24.0, REINSTATED, "1"))
+    parts = taken_apart(lost_one_after_the_other(measured((0, 3.05), seen=seen, carries_from=24)))
+    assert [part.layer for part in parts.outage] == [
+        "detection",
+        "session recovery",
+        "device mapper",
+        "resubmission",
+    ]
+    assert parts.recovery == ()
+    assert parts.missing == ("session recovered", "path reinstated", "path carries I/O")
 
 
 @pytest.mark.parametrize(
     ("most_s", "verdict"), [(None, Verdict.PASS), (3.5, Verdict.PASS), (3.0, Verdict.FAIL)]
 )
 def test_max_stall_holds_within_the_budget(most_s: float | None, verdict: Verdict) -> None:
-    """3.05 s are less than the 4 s of the settings."""
-    finding = found(stall_within_budget(), replace(measured((0, 3.05)), max_stall_s=most_s))
+    """3.05 s are less than the 4 s of the settings; so no layer is blamed."""
+    seen = ((2.0, ERROR, "1"), (3.02, TIMED_OUT, "1"), (3.03, FAILED, "1"), *RETURN)
+    demanded = replace(measured((0, 3.05), seen=seen), max_stall_s=most_s)
+    finding = found(stall_within_budget(), demanded)
     assert finding.verdict is verdict
     if verdict is Verdict.FAIL:
         assert finding.message == (
