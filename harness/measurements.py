@@ -19,6 +19,7 @@ from harness.timeline import Phase, Timeline
 Ints = NDArray[np.int64]
 
 PROBE = "probe"  # the name of the paced depth-1 stream that stalls are measured by
+MAP = "map"  # where a block was read, if not over one path
 
 
 @dataclass(frozen=True, eq=False)
@@ -277,24 +278,46 @@ class FaultRecord:
     io_stops: bool = False
 
 
+class Damage(StrEnum):
+    """What can be wrong with a block; docs/measuring.md has a sentence for each."""
+
+    BLANK = "blank"
+    FOREIGN = "foreign"
+    MISDIRECTED = "misdirected"
+    TORN = "torn"
+    LOST = "lost"
+    CAME_BACK = "came back"
+    UNREADABLE = "unreadable"
+
+
 @dataclass(frozen=True)
 class BlockFinding:
-    """A block whose content is not what was acknowledged: `problem` says how it differs."""
+    """A block that is not what was acknowledged, and where it was read: MAP or a path's name."""
 
     offset: int
-    problem: str
+    place: str
+    damage: Damage
+    detail: str = ""
+
+    def __str__(self) -> str:
+        text = f"{self.damage} at offset {self.offset} ({self.place})"
+        return f"{text}: {self.detail}" if self.detail else text
 
 
 @dataclass(frozen=True)
 class ReadBack:
-    """The full read-back of everything acknowledged, after healing, through the map.
+    """The full read-back of everything acknowledged, after healing, at each place: MAP and paths.
 
-    `acknowledged` and `checked` count blocks; `findings` lists those that are wrong.
+    `acknowledged` counts blocks, `checked` those read, by place, and `verified` those that fio
+    itself read back while it ran. `away` says why a path could not be read. Where a path has what
+    the map has, a wrong block is a finding of the map alone.
     """
 
     acknowledged: int
-    checked: int
-    findings: tuple[BlockFinding, ...]
+    verified: int
+    checked: Mapping[str, int]
+    findings: tuple[BlockFinding, ...] = ()
+    away: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)

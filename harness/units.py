@@ -6,6 +6,7 @@ import re
 
 NS_PER_S = 1_000_000_000
 NS_PER_MS = 1_000_000
+NS_PER_US = 1_000
 
 KIB = 1024
 MIB = 1024 * KIB

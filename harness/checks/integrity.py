@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
+
 import numpy as np
 
 from harness.checks.judgement import Check, Finding, Verdict
 from harness.checks.kernel import unread_kernel_logs
 from harness.kernel_events import is_map_error
-from harness.measurements import KernelLog, Measurements, Stream
+from harness.measurements import MAP, Damage, KernelLog, Measurements, ReadBack, Stream
 from harness.timeline import Phase
 
 _SHOWN = 5
@@ -77,36 +80,65 @@ def _did_io(stream: Stream, phase: Phase) -> bool:
 
 
 def data_intact() -> Check:
-    """Everything acknowledged was read back after the fault: whole, in place, and the newest."""
+    """Everything acknowledged is there after the fault, whichever way it is read.
+
+    Through the map and over each path alone: whole, in place, and the newest.
+    """
     name = "data intact"
 
     def run(measurements: Measurements) -> Finding:
         back = measurements.read_back
         if back is None:
-            return Finding(name, Verdict.UNKNOWN, "nothing was read back")
-        figures = {"acknowledged blocks": str(back.acknowledged), "read back": str(back.checked)}
+            return Finding(name, Verdict.UNKNOWN, _why_not_read_back(measurements.streams))
+        figures = {
+            "acknowledged blocks": str(back.acknowledged),
+            "read back": ", ".join(f"{place} {n}" for place, n in back.checked.items()),
+        }
+        gaps = _not_read_back(back, [counters.path for counters in measurements.counters])
+        if _nothing_verified(back):
+            said = "no block has a header, and fio itself verified none: verification was off"
+            return Finding(name, Verdict.UNKNOWN, said, figures)
         if back.findings:
-            shown = ", ".join(f"{f.problem} at offset {f.offset}" for f in back.findings[:_SHOWN])
-            return Finding(
-                name,
-                Verdict.FAIL,
-                f"{len(back.findings)} of {back.checked} acknowledged blocks are wrong: {shown}",
-                figures | {"wrong": str(len(back.findings))},
-            )
+            kinds = Counter(finding.damage for finding in back.findings)
+            wrong = len({finding.offset for finding in back.findings})
+            figures |= {"wrong": str(wrong)} | {kind: str(n) for kind, n in kinds.items()}
+            shown = "; ".join([*map(str, back.findings[:_SHOWN]), *gaps])
+            counts = ", ".join(f"{n} {kind}" for kind, n in kinds.items())
+            message = f"{wrong} of {back.acknowledged} acknowledged blocks are wrong ({counts})"
+            return Finding(name, Verdict.FAIL, f"{message}: {shown}", figures)
         if back.acknowledged == 0:
             return Finding(name, Verdict.UNKNOWN, "no write was acknowledged", figures)
-        if back.checked != back.acknowledged:
-            return Finding(
-                name,
-                Verdict.UNKNOWN,
-                f"only {back.checked} of {back.acknowledged} blocks were read back",
-                figures,
-            )
+        if gaps:
+            return Finding(name, Verdict.UNKNOWN, "; ".join(gaps), figures)
         return Finding(
             name,
             Verdict.PASS,
-            f"all {back.checked} acknowledged blocks are whole, in place and current",
+            f"all {back.acknowledged} acknowledged blocks are whole, in place and current, "
+            f"read from {', '.join(back.checked)}",
             figures,
         )
 
     return Check(name, run)
+
+
+def _why_not_read_back(streams: tuple[Stream, ...]) -> str:
+    writers = [s for s in streams if np.any(s.completions.is_write)]
+    if writers and not any(s.verified for s in writers):
+        names = ", ".join(repr(s.name) for s in writers)
+        return f"nothing was verified: job {names} wrote without checksums"
+    return "nothing was read back"
+
+
+def _nothing_verified(back: ReadBack) -> bool:
+    """Whether every block is as fio writes it without verification."""
+    foreign = {f.offset for f in back.findings if f.damage is Damage.FOREIGN and f.place == MAP}
+    return back.verified == 0 and 0 < back.acknowledged == len(foreign)
+
+
+def _not_read_back(back: ReadBack, paths: Sequence[str]) -> list[str]:
+    gaps = [f"{place} could not be read back: {why}" for place, why in back.away.items()]
+    for place in (MAP, *paths):
+        count = back.checked.get(place, 0)
+        if place not in back.away and count != back.acknowledged:
+            gaps.append(f"only {count} of {back.acknowledged} blocks were read back from {place}")
+    return gaps

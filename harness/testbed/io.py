@@ -11,7 +11,7 @@ from harness.concurrency import side_by_side
 from harness.deadline import Deadline
 from harness.errors import CutShort, FioHangs, HarnessError, WorkloadError
 from harness.faults import Injection, Reconnecting
-from harness.measurements import Measurements, ReadBack, SessionSettings
+from harness.measurements import MAP, Measurements, ReadBack, SessionSettings
 from harness.observe import StealWatch, watching_steal
 from harness.steps import Spent, attach, progress, step
 from harness.testbed.assemble import Raw, assemble
@@ -179,16 +179,18 @@ class IoSession:
             attach("clearing up failed", str(error))
 
     def _read_back(self, result: RunResult) -> ReadBack | None:
-        writes = result.writes()
-        if writes is None:
+        ledger = result.ledger()
+        if ledger is None:
             return None
         testbed = self._testbed
+        places = {MAP: testbed.initiator.device}
+        places |= {path.name: f"/dev/{path.name}" for path in testbed.map.paths}
         with step("Read back everything acknowledged", Spent.IO):
             return read_back(
                 testbed.machine(Role.INITIATOR),
-                testbed.initiator.device,
+                places,
                 testbed.config.workload.block_size,
-                writes,
+                ledger,
             )
 
     def _assemble(self, result: RunResult, back: ReadBack | None) -> Measurements:

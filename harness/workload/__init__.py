@@ -4,7 +4,7 @@ Imports `machine` and the data layers.
 """
 
 from harness.workload.job import Area, Job, JobKind
-from harness.workload.ledger import compare
+from harness.workload.ledger import Ledger
 from harness.workload.report import FioReport
 from harness.workload.run import FioRun, RunResult, read_back
 
@@ -14,7 +14,7 @@ __all__ = [
     "FioRun",
     "Job",
     "JobKind",
+    "Ledger",
     "RunResult",
-    "compare",
     "read_back",
 ]

@@ -56,11 +56,17 @@ class Job:
     seconds: float | None = None
     seed: int = 1
 
+    @property
+    def verified_writes(self) -> bool:
+        """Whether every block it writes says which write it comes from."""
+        return self.verified and self.kind.writes
+
 
 # md5: the one of fio's checksums that Python has too, so that the read-back can check it.
 # clock_gettime and epoch 1: times on CLOCK_MONOTONIC, in the log and in every written block.
 # log_avg_msec=0 keeps every I/O; an average would hide a stall. verify_backlog checks soon
 # after writing, while both are still close to the fault (do_verify=0 would switch that off).
+# write_iolog keeps the order of the writes, which is what fio numbers them by in every block.
 # randrepeat=0: else fio ignores the seed
 # where it chooses offsets.
 CHECKSUM = "md5"
@@ -101,12 +107,16 @@ verify_interval={{ job.header_every }}
 {%- endif %}
 {%- if job.kind.writes %}
 verify_backlog=8
+write_iolog={{ folder }}/{{ job.name }}.iolog
 {%- endif %}
 {%- endif %}
 {% endfor %}"""
 
 
 def render_job_file(device: str, jobs: Sequence[Job], folder: str) -> str:
-    """The job file for running `jobs` side by side; logs go to `folder`/NAME_lat.N.log."""
+    """The job file for running `jobs` side by side; logs go to `folder`/NAME_lat.N.log.
+
+    Verified writes also leave `folder`/NAME.iolog, to which fio appends.
+    """
     template = Environment(undefined=StrictUndefined, autoescape=False).from_string(_TEMPLATE)  # noqa: S701  # not HTML
     return template.render(device=device, jobs=jobs, folder=folder, checksum=CHECKSUM)

@@ -1,81 +1,207 @@
-"""Every acknowledged write against what is found afterwards."""
+"""Every acknowledged write against what is found afterwards.
+
+fio numbers its writes in the order of issue, and puts the number and the time into every block.
+Its log of issued I/O has them in the same order, so each block found is known to come from one
+write of this run, from an earlier run, or from neither.
+"""
 
 from __future__ import annotations
 
+import errno
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from harness.errors import WorkloadError
-from harness.measurements import BlockFinding, CompletionLog, ReadBack
-from harness.units import NS_PER_S
+from harness.measurements import BlockFinding, CompletionLog, Damage, Ints, ReadBack
+from harness.units import NS_PER_MS
+from harness.workload.report import IssuedWrites
 
-# Blocks that an earlier run left are at least this much older than the first write of this one:
-# in between, fio ends, everything is read back, and fio starts again.
-_BETWEEN_RUNS_NS = NS_PER_S // 2
-# For how long a busy host may not run a guest between the two looks at the clock.
-_NOT_SCHEDULED_NS = NS_PER_S
+# A block carries the last 16 bits of its write's number; see reader.py.
+NUMBERS = 1 << 16
+# fio logs in milliseconds, and issues a write some time after it made its block.
+_GRAIN_NS = 20 * NS_PER_MS
+# Between two runs fio ends, everything is read back, and fio starts again.
+_BETWEEN_RUNS_NS = 250 * NS_PER_MS
+
+_EARLIER_RUN = -1
 
 
 @dataclass(frozen=True)
-class FoundBlock:
-    """A block as read back: `problem` is "ok" or what is wrong with it by itself."""
+class Look:
+    """What was found at a place; `problem` and the rest are as `reader.py` describes them."""
 
+    place: str
     problem: str
-    written_ns: int
+    written_ns: int = 0
+    number: int = 0
+    belongs: int = 0
 
 
-def parse_found(text: str) -> dict[int, FoundBlock]:
-    """Offset -> block, from the output of `reader.py`. Raises WorkloadError for another form."""
-    found = {}
+@dataclass(frozen=True)
+class Looks:
+    """All that was read back: looks by offset in the order of looking, blocks read by place.
+
+    `away` says why a path could not be read.
+    """
+
+    blocks: Mapping[int, Sequence[Look]]
+    read: Mapping[str, int]
+    away: Mapping[str, str]
+
+
+def parse_looks(text: str) -> Looks:
+    """What `reader.py` printed. Raises WorkloadError for another form."""
+    blocks: dict[int, list[Look]] = {}
+    read: dict[str, int] = {}
+    away: dict[str, str] = {}
     for line in text.splitlines():
-        match = re.fullmatch(r"(\d+) (\S+) (\d+)", line)
-        if match is None:
+        if match := re.fullmatch(r"(\S+) (\d+) (\S+) (\d+) (\d+) (\d+)", line):
+            place, offset, problem, *numbers = match.groups()
+            look = Look(place, problem, *map(int, numbers))
+            blocks.setdefault(int(offset), []).append(look)
+        elif match := re.fullmatch(r"(\S+) read (\d+)", line):
+            read[match[1]] = int(match[2])
+        elif match := re.fullmatch(r"(\S+) away (.+)", line):
+            away[match[1]] = match[2]
+        else:
             raise WorkloadError(f"not a line of the read-back: {line!r}")
-        found[int(match[1])] = FoundBlock(match[2], int(match[3]))
-    return found
+    return Looks(blocks, read, away)
 
 
-def acknowledged(log: CompletionLog) -> dict[int, int]:
-    """Offset -> the time (ns) that its content must not be older than, by ascending offset.
+@dataclass(frozen=True)
+class _History:
+    """The writes to one block: number -> when it was issued, by ascending number.
 
-    A block's header says when fio made it, the log when it was submitted; on a busy machine
-    the two differ by as long as the process did not run. So a block is stale only if it is
-    nearer to the write before the last, by a second at least, or older than the first write of
-    all.
+    `last` is the last that was acknowledged. `overwritten` are those acknowledged before that one
+    was issued: none of them may be found any more. Any other may have arrived after it.
+    `verified`: fio read the block back while it ran, not minding which write it found.
     """
-    writes = log.is_write
-    order = np.argsort(log.at_ns[writes], kind="stable")
-    offsets = log.offset[writes][order].tolist()
-    submitted = (log.at_ns - log.latency_ns)[writes][order].tolist()
-    begun_ns = min(submitted, default=0) - _BETWEEN_RUNS_NS
-    last: dict[int, int] = {}
-    not_older: dict[int, int] = {}
-    for offset, at_ns in zip(offsets, submitted, strict=True):
-        middle_ns = (last[offset] + at_ns) // 2 if offset in last else begun_ns
-        not_older[offset] = max(begun_ns, min(middle_ns, at_ns - _NOT_SCHEDULED_NS))
-        last[offset] = at_ns
-    return dict(sorted(not_older.items()))
+
+    issued_ns: Mapping[int, int]
+    last: int
+    overwritten: frozenset[int]
+    verified: bool
+
+    def may_be_found(self, number: int) -> bool:
+        return number in self.issued_ns and number not in self.overwritten
+
+    def written_by(self, look: Look) -> int | None:
+        """The number of the write that a whole block comes from; None if no write had that."""
+        numbers = [n for n in self.issued_ns if n % NUMBERS == look.number]
+        return min(numbers, key=lambda n: abs(self.issued_ns[n] - look.written_ns), default=None)
 
 
-def compare(log: CompletionLog, found: Mapping[int, FoundBlock]) -> ReadBack:
-    """Every block whose last write was acknowledged must be there, whole, in place and current.
+@dataclass(frozen=True)
+class Ledger:
+    """Who wrote what where: `blocks` by ascending offset, each with a write acknowledged."""
 
-    `log` and `found` are on the same clock (that of the machine that ran fio).
-    """
-    expected = acknowledged(log)
-    findings = []
-    checked = 0
-    for offset, not_older_ns in expected.items():
-        block = found.get(offset)
-        if block is None:
-            continue
-        checked += 1
-        if block.problem != "ok":
-            findings.append(BlockFinding(offset, block.problem))
-        elif block.written_ns < not_older_ns:
-            older_s = (not_older_ns - block.written_ns) / NS_PER_S
-            findings.append(BlockFinding(offset, f"stale by {older_s:.1f} s or more"))
-    return ReadBack(acknowledged=len(expected), checked=checked, findings=tuple(findings))
+    begun_ns: int
+    blocks: Mapping[int, _History]
+
+    @classmethod
+    def of(cls, log: CompletionLog, issued: IssuedWrites) -> Ledger:
+        """From fio's two logs of one job; times are those of the machine that ran it.
+
+        Raises WorkloadError if more writes to a block completed than were issued.
+        """
+        order = np.argsort(log.at_ns - log.latency_ns, kind="stable")
+        writes = order[log.is_write[order]]
+        started_ns = (log.at_ns - log.latency_ns)[writes]
+        if len(writes) > len(issued.offset):
+            raise WorkloadError(f"{len(writes)} writes completed, {len(issued.offset)} were issued")
+        # When fio opened its log. Too early by as long as it ever took from making a block to
+        # issuing it, which is safe: fewer writes count as overwritten. Too late only if every
+        # write was logged that long after it completed.
+        begun_ns = int((started_ns - issued.after_ns[: len(writes)]).min()) if len(writes) else 0
+        reads = set(log.offset[~log.is_write].tolist())
+        numbers = _by_value(issued.offset)
+        blocks = {}
+        for offset, rows in _by_value(log.offset[writes]).items():
+            mine = numbers.get(offset, np.empty(0, dtype=np.int64))
+            if len(mine) < len(rows):
+                raise WorkloadError(f"more writes completed at offset {offset} than were issued")
+            issued_ns = begun_ns + issued.after_ns[mine]
+            last = len(rows) - 1
+            # Where a write was never acknowledged, nobody can say which: it may still arrive.
+            complete = len(rows) == len(mine)
+            gone = complete & (log.at_ns[writes[rows]] + _GRAIN_NS < issued_ns[last])
+            blocks[offset] = _History(
+                issued_ns=dict(zip(mine.tolist(), issued_ns.tolist(), strict=True)),
+                last=int(mine[last]),
+                overwritten=frozenset(mine[: len(rows)][gone].tolist()),
+                verified=offset in reads,
+            )
+        return cls(begun_ns, blocks)
+
+    def compare(self, looks: Looks) -> ReadBack:
+        """Every block must be whole, in place and current, and the same wherever it is read."""
+        findings = [
+            finding
+            for offset, history in self.blocks.items()
+            for finding in self._judge(offset, history, looks.blocks.get(offset, ()))
+        ]
+        return ReadBack(
+            acknowledged=len(self.blocks),
+            verified=sum(history.verified for history in self.blocks.values()),
+            checked=looks.read,
+            findings=tuple(findings),
+            away=looks.away,
+        )
+
+    def _judge(
+        self, offset: int, history: _History, looks: Sequence[Look]
+    ) -> Iterator[BlockFinding]:
+        """What is wrong with one block, at each place by the last look there.
+
+        No look may find an older write than one before it did, at whichever place.
+        """
+        newest: dict[str, int] = {}
+        findings: dict[str, BlockFinding | None] = {}
+        for look in looks:
+            place = look.place
+            number = self._write_found(history, look)
+            if number is None:
+                findings[place] = BlockFinding(offset, place, *_damage(look))
+                continue
+            findings[place] = None
+            current = max(newest.values(), default=number)
+            if number < current or not history.may_be_found(number):
+                damage = Damage.CAME_BACK if number < newest.get(place, number) else Damage.LOST
+                instead = f"instead of {max(history.last, current)}"
+                what = (
+                    f"write {number}" if number in history.issued_ns else "an earlier run's write"
+                )
+                findings[place] = BlockFinding(offset, place, damage, f"holds {what} {instead}")
+            newest[place] = max(number, newest.get(place, number))
+        yield from filter(None, findings.values())
+
+    def _write_found(self, history: _History, look: Look) -> int | None:
+        """The write of a whole block in place; None for any other, and if nobody wrote that."""
+        if look.problem != "ok":
+            return None
+        if look.written_ns < self.begun_ns - _BETWEEN_RUNS_NS:
+            return _EARLIER_RUN
+        return history.written_by(look)
+
+
+def _damage(look: Look) -> tuple[Damage, str]:
+    problem, _, number = look.problem.partition(":")
+    match problem:
+        case "ok":
+            return Damage.FOREIGN, "whole, but no write to this block made it"
+        case "misdirected":
+            return Damage.MISDIRECTED, f"belongs at offset {look.belongs}"
+        case "unreadable":
+            return Damage.UNREADABLE, errno.errorcode.get(int(number), "the device ends before")
+        case _:
+            return Damage(problem), ""
+
+
+def _by_value(values: Ints) -> dict[int, Ints]:
+    """Value -> where it stands, ascending."""
+    order = np.argsort(values, kind="stable")
+    distinct, first = np.unique(values[order], return_index=True)
+    return {int(v): part for v, part in zip(distinct, np.split(order, first[1:]), strict=False)}

@@ -1,44 +1,91 @@
-"""Reads back what fio wrote, bypassing the page cache (O_DIRECT).
+"""Reads back what fio wrote, from several devices, bypassing the page cache (O_DIRECT).
 
 It runs on the initiator by itself: Python 3.7, no imports but the standard library.
 
-    python3 reader.py DEVICE BLOCK_SIZE < OFFSETS
+    python3 reader.py BLOCK_SIZE PLACE=DEVICE... < OFFSETS
 
-takes the blocks' offsets, ascending, one a line, and prints a line per block: `OFFSET PROBLEM
-TIME`, where PROBLEM is `ok`, `blank` (all zero), `no-header`, `misdirected` (it says it belongs
-elsewhere), `torn` (its checksum does not match), or `unreadable:ERRNO`; TIME is when fio wrote
-it, in ns of CLOCK_MONOTONIC, or 0.
+takes the blocks' offsets, ascending, one a line. At the first place (the map) every block is
+inspected; at the others (its paths) only those that differ from it, and each of them is then
+looked at again at the first, to tell what changed from what differs. Every look is a line
+`PLACE OFFSET PROBLEM TIME NUMBER BELONGS`:
 
-Source: struct verify_header and struct vhdr_md5 in fio's verify.h.
+- PROBLEM is `ok`, `blank` (all zero), `foreign` (no header of fio), `misdirected` (it says it
+  belongs elsewhere), `torn` (a checksum does not match) or `unreadable:ERRNO`, where 0 means that
+  the device ends before;
+- TIME is when fio made the block, in ns of CLOCK_MONOTONIC; NUMBER says after how many other
+  writes, modulo 65536; BELONGS is the offset that fio wrote it to. All are 0 without a header.
+
+At the end there is a line `PLACE read COUNT` for each place, or `PLACE away REASON` for a path
+that did not reach the disk.
+
+Source: struct verify_header and struct vhdr_md5 in fio's verify.h, __fill_hdr() in verify.c.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import mmap
 import os
 import struct
 import sys
-from typing import Iterable, Iterator
+from typing import Iterable, Iterator, Tuple, Union
 
-HEADER = struct.Struct("<HHIQQIIHHI")  # magic type len seed offset sec nsec thread numberio crc
+# magic, two bytes of version or type, len, seed, offset, sec, nsec, ..., crc
+HEADER = struct.Struct("<HBBIQQIIHHI")  # ... is thread, numberio
+HEADER_3_41 = struct.Struct("<HBBIQQIIQH2xI")  # ... is numberio, thread; told by its version
+VERSIONED = 0x80
 MAGIC = 0xACCA
+NUMBERS = 1 << 16
 DIGEST_SIZE = 16
 CHUNK = 1 << 20
 
+# What a disk answers itself; any other error of a path is one of getting there. Source:
+# blk_errors in the kernel's block/blk-core.c (medium, target and protection error).
+ENDED = 0
+ANSWERS = (ENDED, errno.ENODATA, errno.EREMOTEIO, errno.EILSEQ)
 
-def inspect(block: bytes, offset: int) -> tuple[str, int]:
-    """The problem with one block, "ok" if none, and the time in its header."""
-    magic, _, length, _, says, seconds, nanoseconds, _, _, _ = HEADER.unpack_from(block)
-    if magic != MAGIC or length != len(block):
-        return ("blank" if not any(block) else "no-header"), 0
-    at_ns = seconds * 1000000000 + nanoseconds
-    if says != offset:
-        return "misdirected", at_ns
-    start = HEADER.size + DIGEST_SIZE
-    if hashlib.md5(block[start:]).digest() != block[HEADER.size : start]:
-        return "torn", at_ns
-    return "ok", at_ns
+Content = Union[bytes, int]  # of a block, or the errno of reading it
+Look = Tuple[str, int, int, int]  # problem, time, number, offset where it belongs
+
+
+def crc32c_table() -> Iterator[int]:
+    for byte in range(256):
+        crc = byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+        yield crc
+
+
+CRC32C = tuple(crc32c_table())
+
+
+def crc32c(data: bytes) -> int:
+    """As in fio, which leaves out the inversion at the end."""
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc = CRC32C[(crc ^ byte) & 0xFF] ^ crc >> 8
+    return crc
+
+
+def inspect(block: bytes, offset: int) -> Look:
+    """What one block is by itself."""
+    header = HEADER_3_41 if block[2] & VERSIONED else HEADER
+    magic, _, _, length, _, belongs, seconds, nanoseconds, *counts, crc = header.unpack_from(block)
+    if magic != MAGIC:
+        return ("foreign" if any(block) else "blank"), 0, 0, 0
+    if crc32c(block[: header.size - 4]) != crc:
+        return "torn", 0, 0, 0
+    number = counts[0 if header is HEADER_3_41 else 1] % NUMBERS
+    if belongs != offset:
+        problem = "misdirected"
+    elif length != len(block):
+        problem = "foreign"
+    else:
+        start = header.size + DIGEST_SIZE
+        whole = hashlib.md5(block[start:]).digest() == block[header.size : start]
+        problem = "ok" if whole else "torn"
+    return problem, seconds * 1000000000 + nanoseconds, number, belongs
 
 
 def stretches(offsets: Iterable[int], block_size: int) -> Iterator[tuple[int, int]]:
@@ -54,19 +101,90 @@ def stretches(offsets: Iterable[int], block_size: int) -> Iterator[tuple[int, in
         yield start, end - start
 
 
-def main() -> None:
-    device, block_size = sys.argv[1], int(sys.argv[2])
-    fd = os.open(device, os.O_RDONLY | os.O_DIRECT)
-    buffer = mmap.mmap(-1, CHUNK + block_size)  # O_DIRECT wants page-aligned memory
-    for start, size in stretches(map(int, sys.stdin), block_size):
+class Place:
+    """A device to read from. `away` says why it cannot be reached."""
+
+    def __init__(self, name: str, device: str, block_size: int) -> None:
+        self.name = name
+        self.block_size = block_size
+        self.count = 0
+        self.away = not_running(device)
+        self.fd = -1
+        self.buffer = mmap.mmap(-1, CHUNK + block_size)  # O_DIRECT wants page-aligned memory
         try:
-            got, problem = os.preadv(fd, [memoryview(buffer)[:size]], start), "unreadable:short"
+            if not self.away:
+                self.fd = os.open(device, os.O_RDONLY | os.O_DIRECT)
         except OSError as error:
-            got, problem = 0, "unreadable:%d" % (error.errno or 0)
-        for inside in range(0, size, block_size):
-            block = buffer[inside : inside + block_size]
-            found = inspect(block, start + inside) if inside + block_size <= got else (problem, 0)
-            print("%d %s %d" % (start + inside, *found))
+            self.away = error.strerror or repr(error)
+
+    def read(self, start: int, size: int) -> Content:
+        try:
+            got = os.preadv(self.fd, [memoryview(self.buffer)[:size]], start)
+        except OSError as error:
+            return error.errno or errno.EIO
+        return self.buffer[:size] if got == size else ENDED
+
+    def blocks(self, start: int, size: int) -> list[Content]:
+        """All blocks of a stretch; one by one if it cannot be read at once."""
+        inside = range(0, size, self.block_size)
+        whole = self.read(start, size)
+        if isinstance(whole, bytes):
+            return [whole[i : i + self.block_size] for i in inside]
+        return [self.read(start + i, self.block_size) for i in inside]
+
+    def tell(self, offset: int, content: Content) -> None:
+        look = (
+            inspect(content, offset)
+            if isinstance(content, bytes)
+            else ("unreadable:%d" % content, 0, 0, 0)
+        )
+        print(self.name, offset, *look)
+
+
+def not_running(device: str) -> str:
+    """Why a SCSI disk would not answer for a long time, if so."""
+    name = os.path.basename(os.path.realpath(device))
+    try:
+        with open("/sys/class/block/%s/device/state" % name) as file:
+            state = file.read().strip()
+    except OSError:
+        return ""  # not a SCSI disk
+    return "" if state == "running" else "the disk is " + state
+
+
+def read_path(path: Place, first: Place, start: int, ours: list[Content]) -> None:
+    """Compare a stretch of a path with what the first place has."""
+    theirs = path.blocks(start, len(ours) * path.block_size)
+    for error in theirs:
+        if isinstance(error, int) and error not in ANSWERS:
+            path.away = os.strerror(error)
+            return
+    path.count += len(ours)
+    if theirs == ours:
+        return
+    for number, (our, their) in enumerate(zip(ours, theirs)):
+        if their != our:
+            offset = start + number * path.block_size
+            path.tell(offset, their)
+            first.tell(offset, first.read(offset, path.block_size))
+
+
+def main() -> None:
+    block_size = int(sys.argv[1])
+    names = [place.partition("=") for place in sys.argv[2:]]
+    first, *paths = (Place(name, device, block_size) for name, _, device in names)
+    if first.away:
+        sys.exit("%s: %s" % (first.name, first.away))
+    for start, size in stretches(map(int, sys.stdin), block_size):
+        contents = first.blocks(start, size)
+        first.count += len(contents)
+        for number, content in enumerate(contents):
+            first.tell(start + number * block_size, content)
+        for path in paths:
+            if not path.away:
+                read_path(path, first, start, contents)
+    for place in (first, *paths):
+        print(place.name, *(("away", place.away) if place.away else ("read", place.count)))
 
 
 if __name__ == "__main__":

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness.errors import WorkloadError
-from harness.measurements import CompletionLog
-from harness.units import NS_PER_MS
+from harness.measurements import CompletionLog, Ints
+from harness.units import NS_PER_MS, NS_PER_US
 
 _LOG_COLUMNS = 6
+_IO_LOG_HEADER = "fio version 3 iolog\n"
 
 
 @dataclass(frozen=True)
@@ -94,3 +95,33 @@ def parse_latency_log(text: str) -> CompletionLog:
         offset=numbers[:, 4],
         resolution_ns=NS_PER_MS,
     )
+
+
+@dataclass(frozen=True, eq=False)
+class IssuedWrites:
+    """Every write of a job in the order of issue, so that fio's number of each is its index.
+
+    `after_ns` is when it was issued, since fio opened its log.
+    """
+
+    offset: Ints
+    after_ns: Ints
+
+
+def parse_io_log(text: str) -> IssuedWrites:
+    """The writes in fio's log of issued I/O, version 3 (since fio 3.31).
+
+    Real lines, times in microseconds:
+
+        fio version 3 iolog
+        141 /dev/mapper/x open
+        177 /dev/mapper/x write 1605632 16384
+        5428 /dev/mapper/x read 1769472 16384
+
+    Raises WorkloadError for another version.
+    """
+    if not text.startswith(_IO_LOG_HEADER):
+        raise WorkloadError(f"not fio's log of issued I/O, version 3: {text[:200]!r}")
+    writes = re.findall(r"^(\d+) \S+ write (\d+) \d+$", text, re.MULTILINE)
+    columns = np.array(writes, dtype=np.int64).reshape(-1, 2)
+    return IssuedWrites(offset=columns[:, 1], after_ns=columns[:, 0] * NS_PER_US)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.resources import files
@@ -13,8 +13,15 @@ from harness.machine import Completed, Machine, Process
 from harness.measurements import CompletionLog, FioErrors, ReadBack, Stream
 from harness.observe import Clock
 from harness.workload.job import Job, render_job_file
-from harness.workload.ledger import acknowledged, compare, parse_found
-from harness.workload.report import FioReport, count_verify_errors, parse_latency_log, parse_report
+from harness.workload.ledger import Ledger, parse_looks
+from harness.workload.report import (
+    FioReport,
+    IssuedWrites,
+    count_verify_errors,
+    parse_io_log,
+    parse_latency_log,
+    parse_report,
+)
 
 FOLDER = "/run/pathproof/fio"
 _ENDING_TIMEOUT_S = 60.0  # after its last I/O fio only writes logs; under TCG 2 s
@@ -23,7 +30,10 @@ _READ_BACK_TIMEOUT_S = 300.0
 
 @dataclass(frozen=True, eq=False)
 class RunResult:
-    """What a run left behind; log times are the machine's own."""
+    """What a run left behind; log times are the machine's own.
+
+    `issued` has the writes of each job of verified writes, by name.
+    """
 
     jobs: tuple[Job, ...]
     job_file: str
@@ -31,6 +41,7 @@ class RunResult:
     report_text: str
     complaints: str
     logs: tuple[CompletionLog, ...]
+    issued: Mapping[str, IssuedWrites]
 
     def streams(self, clock: Clock) -> tuple[Stream, ...]:
         """The streams with their times on the host's clock, in the order of the jobs."""
@@ -43,11 +54,19 @@ class RunResult:
             result.append(Stream(job.name, job.depth, job.verified, shifted, errors, done))
         return tuple(result)
 
-    def writes(self) -> CompletionLog | None:
-        """The log of the verified writes, the ledger's one side."""
-        for job, log in zip(self.jobs, self.logs, strict=True):
-            if job.verified and job.kind.writes:
-                return log
+    def ledger(self) -> Ledger | None:
+        """The ledger of the job of verified writes, if there is one.
+
+        Raises WorkloadError if fio's report and logs contradict each other.
+        """
+        for job, log, said in zip(self.jobs, self.logs, self.report.jobs, strict=True):
+            if issued := self.issued.get(job.name):
+                if len(issued.offset) != said.write_ios:
+                    raise WorkloadError(
+                        f"fio reports {said.write_ios} writes of job {job.name!r}, "
+                        f"but logged {len(issued.offset)}"
+                    )
+                return Ledger.of(log, issued)
         return None
 
     def require_clean(self) -> None:
@@ -117,8 +136,9 @@ class FioRun:
 
     def _fetch(self, done: Completed) -> RunResult:
         names = [f"{FOLDER}/{job.name}_lat.{n}.log" for n, job in enumerate(self._jobs, start=1)]
+        io_logs = {j.name: f"{FOLDER}/{j.name}.iolog" for j in self._jobs if j.verified_writes}
         try:
-            content = self._machine.download([f"{FOLDER}/report.json", *names])
+            content = self._machine.download([f"{FOLDER}/report.json", *names, *io_logs.values()])
         except CommandFailed as error:
             raise WorkloadError(
                 f"fio left no report or no logs (exit status {done.status}): "
@@ -132,6 +152,7 @@ class FioRun:
             report_text=text[text.find("{") :],
             complaints=done.stderr + text[: text.find("{")],
             logs=tuple(parse_latency_log(content[name].decode()) for name in names),
+            issued={job: parse_io_log(content[name].decode()) for job, name in io_logs.items()},
         )
 
     def _last_words(self) -> str:
@@ -142,13 +163,18 @@ class FioRun:
         return f"exit status {done.status}; {done.stderr.strip()} {said[: said.find('{')].strip()}"
 
 
-def read_back(machine: Machine, device: str, block_size: int, log: CompletionLog) -> ReadBack:
-    """Read every block whose write was acknowledged, bypassing caches, and compare."""
+def read_back(
+    machine: Machine, places: Mapping[str, str], block_size: int, ledger: Ledger
+) -> ReadBack:
+    """Read every block whose write was acknowledged, bypassing caches, and compare.
+
+    `places` are devices by name: the map first, then its paths.
+    """
     source = files("harness.workload").joinpath("reader.py").read_text()
-    offsets = "".join(f"{offset}\n" for offset in acknowledged(log))
+    devices = [f"{place}={device}" for place, device in places.items()]
     done = machine.run(
-        ["python3", "-I", "-S", "-c", source, device, str(block_size)],
-        stdin=offsets.encode(),
+        ["python3", "-I", "-S", "-c", source, str(block_size), *devices],
+        stdin="".join(f"{offset}\n" for offset in ledger.blocks).encode(),
         timeout_s=_READ_BACK_TIMEOUT_S,
     )
-    return compare(log, parse_found(done.stdout))
+    return ledger.compare(parse_looks(done.stdout))

@@ -16,7 +16,12 @@ import pytest
 from harness.measurements import CompletionLog
 from harness.workload import FioReport, Job
 from harness.workload.job import render_job_file
-from harness.workload.report import parse_latency_log, parse_report
+from harness.workload.report import (
+    IssuedWrites,
+    parse_io_log,
+    parse_latency_log,
+    parse_report,
+)
 
 FIO = shutil.which("fio")
 
@@ -31,6 +36,7 @@ class Outcome:
     complaints: str
     log_texts: tuple[str, ...]
     logs: tuple[CompletionLog, ...]
+    issued: dict[str, IssuedWrites]
 
 
 @contextmanager
@@ -53,6 +59,9 @@ def run_fio(device: Path, *jobs: Job) -> Outcome:
     folder = device.parent
     (folder / "job.fio").write_text(render_job_file(str(device), jobs, str(folder)))
     report = folder / "report.json"
+    io_logs = {job.name: folder / f"{job.name}.iolog" for job in jobs if job.verified_writes}
+    for file in io_logs.values():
+        file.unlink(missing_ok=True)  # fio appends
     argv = [FIO, "--output-format=json", f"--output={report}", str(folder / "job.fio")]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
     text = report.read_text()
@@ -65,4 +74,5 @@ def run_fio(device: Path, *jobs: Job) -> Outcome:
         complaints=done.stderr + text[: text.find("{")],
         log_texts=log_texts,
         logs=tuple(map(parse_latency_log, log_texts)),
+        issued={name: parse_io_log(file.read_text()) for name, file in io_logs.items()},
     )

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
+import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,12 +17,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import harness.workload.reader
-from harness.measurements import BlockFinding, CompletionLog, ReadBack
+from harness.measurements import MAP, BlockFinding, Damage, ReadBack
 from harness.units import KIB, NS_PER_MS
-from harness.workload import Area, Job, JobKind, compare
-from harness.workload.ledger import FoundBlock, acknowledged, parse_found
-from harness.workload.reader import CHUNK, stretches
-from suites.selftest.unit.fio_on_this_host import folder_for_direct_io, run_fio
+from harness.workload import Area, Job, JobKind, Ledger
+from harness.workload.ledger import Looks, parse_looks
+from harness.workload.reader import (
+    CHUNK,
+    HEADER_3_41,
+    MAGIC,
+    Place,
+    crc32c,
+    inspect,
+    read_path,
+    stretches,
+)
+from suites.selftest.unit.fio_on_this_host import Outcome, folder_for_direct_io, run_fio
 
 PROGRAM = Path(harness.workload.reader.__file__)
 BLOCK = 16 * KIB
@@ -27,52 +39,63 @@ COUNT = 96  # more than one read of the reader's
 AREA = Area(64 * KIB, COUNT * BLOCK)
 FILL = Job("fill", JobKind.WRITE, AREA, BLOCK, 4, verified=True)
 VICTIM, OTHER = AREA.offset + 7 * BLOCK, AREA.offset + 80 * BLOCK
+PLACES = (MAP, "sda", "sdb")
 
 
 @dataclass(frozen=True)
 class Written:
-    """A file that fio wrote twice: its content after both passes, and the log of the second."""
+    """What fio wrote twice, as a map and two paths of it; the content after both passes."""
 
-    device: Path
+    places: Mapping[str, Path]
     older: bytes
     newer: bytes
-    log: CompletionLog
+    outcome: Outcome
+
+    def ledger(self) -> Ledger:
+        return Ledger.of(self.outcome.logs[0], self.outcome.issued["fill"])
+
+    def put(self, offset: int, data: bytes, *places: str) -> None:
+        """Damage what some places have, or all of them."""
+        for place in places or PLACES:
+            with self.places[place].open("r+b") as disk:
+                disk.seek(offset)
+                disk.write(data)
+
+    def findings(self) -> tuple[BlockFinding, ...]:
+        return read_back(self).findings
 
 
 @pytest.fixture(scope="module")
 def twice() -> Iterator[Written]:
     with folder_for_direct_io() as folder:
-        device = folder / "disk"
-        run_fio(device, FILL)
-        older = device.read_bytes()
-        time.sleep(0.7)  # as long as one run is at least before the next
-        outcome = run_fio(device, replace(FILL, kind=JobKind.RANDOM_WRITE, seed=5))
-        yield Written(device, older, device.read_bytes(), outcome.logs[0])
+        places = {place: folder / place for place in PLACES}
+        run_fio(places[MAP], FILL)
+        older = places[MAP].read_bytes()
+        time.sleep(0.5)  # as long as one run is at least before the next
+        outcome = run_fio(places[MAP], replace(FILL, kind=JobKind.RANDOM_WRITE, seed=5))
+        yield Written(places, older, places[MAP].read_bytes(), outcome)
 
 
 @pytest.fixture
 def written(twice: Written) -> Written:
     """Undamaged at the beginning of each test."""
-    twice.device.write_bytes(twice.newer)
+    for file in twice.places.values():
+        file.write_bytes(twice.newer)
     return twice
 
 
-def read(device: Path, offsets: Sequence[int], block_size: int = BLOCK) -> dict[int, FoundBlock]:
+def read(places: Mapping[str, Path], offsets: Sequence[int], block_size: int = BLOCK) -> Looks:
     """Exactly as on a guest: isolated, without site-packages, offsets on standard input."""
-    argv = [sys.executable, "-I", "-S", "-c", PROGRAM.read_text(), str(device), str(block_size)]
+    devices = [f"{place}={device}" for place, device in places.items()]
+    argv = [sys.executable, "-I", "-S", "-c", PROGRAM.read_text(), str(block_size), *devices]
     text = "".join(f"{offset}\n" for offset in offsets)
     done = subprocess.run(argv, input=text, capture_output=True, text=True, check=True)
-    return parse_found(done.stdout)
+    return parse_looks(done.stdout)
 
 
 def read_back(written: Written) -> ReadBack:
-    return compare(written.log, read(written.device, list(acknowledged(written.log))))
-
-
-def put(device: Path, offset: int, data: bytes) -> None:
-    with device.open("r+b") as disk:
-        disk.seek(offset)
-        disk.write(data)
+    ledger = written.ledger()
+    return ledger.compare(read(written.places, list(ledger.blocks)))
 
 
 def block(content: bytes, offset: int) -> bytes:
@@ -80,89 +103,181 @@ def block(content: bytes, offset: int) -> bytes:
 
 
 def test_nothing_is_found_where_nothing_is_wrong(written: Written) -> None:
-    """Every block that fio wrote is there."""
-    assert read_back(written) == ReadBack(COUNT, COUNT, ())
+    """Every block that fio wrote is there, wherever it is read; fio has read each, too."""
+    assert read_back(written) == ReadBack(COUNT, COUNT, dict.fromkeys(PLACES, COUNT))
 
 
-@pytest.mark.parametrize("where", [100, BLOCK // 2, BLOCK - 1])
+@pytest.mark.parametrize("where", [12, 30, 34, 37, 45, 100, BLOCK // 2, BLOCK - 1])
 def test_a_flipped_bit_is_torn(written: Written, where: int) -> None:
-    """Wherever in the data."""
+    """Wherever in the data, in their checksum, or in the header with its own."""
     byte = written.newer[VICTIM + where]
-    put(written.device, VICTIM + where, bytes([byte ^ 1]))
-    assert read_back(written).findings == (BlockFinding(VICTIM, "torn"),)
+    written.put(VICTIM + where, bytes([byte ^ 1]))
+    assert written.findings() == (BlockFinding(VICTIM, MAP, Damage.TORN),)
 
 
 def test_half_a_block_of_the_older_pass_is_torn(written: Written) -> None:
     """A write that was acknowledged and only half done."""
     half = BLOCK // 2
-    put(written.device, VICTIM + half, block(written.older, VICTIM)[half:])
-    assert read_back(written).findings == (BlockFinding(VICTIM, "torn"),)
+    written.put(VICTIM + half, block(written.older, VICTIM)[half:])
+    assert written.findings() == (BlockFinding(VICTIM, MAP, Damage.TORN),)
 
 
 def test_a_block_that_went_elsewhere_is_misdirected(written: Written) -> None:
-    """It is whole, and in the wrong place."""
-    put(written.device, VICTIM, block(written.newer, OTHER))
-    assert read_back(written).findings == (BlockFinding(VICTIM, "misdirected"),)
+    """It is whole, in the wrong place, and says which is the right one."""
+    written.put(VICTIM, block(written.newer, OTHER))
+    detail = f"belongs at offset {OTHER}"
+    assert written.findings() == (BlockFinding(VICTIM, MAP, Damage.MISDIRECTED, detail),)
 
 
 def test_two_blocks_that_changed_places_are_both_found(written: Written) -> None:
     """Neither hides the other."""
-    put(written.device, VICTIM, block(written.newer, OTHER))
-    put(written.device, OTHER, block(written.newer, VICTIM))
-    assert [f.problem for f in read_back(written).findings] == ["misdirected", "misdirected"]
+    written.put(VICTIM, block(written.newer, OTHER))
+    written.put(OTHER, block(written.newer, VICTIM))
+    assert [f.damage for f in written.findings()] == [Damage.MISDIRECTED, Damage.MISDIRECTED]
 
 
 def test_zeros_are_blank(written: Written) -> None:
     """The write never arrived."""
-    put(written.device, VICTIM, bytes(BLOCK))
-    assert read_back(written).findings == (BlockFinding(VICTIM, "blank"),)
+    written.put(VICTIM, bytes(BLOCK))
+    assert written.findings() == (BlockFinding(VICTIM, MAP, Damage.BLANK),)
 
 
-def test_foreign_data_has_no_header(written: Written) -> None:
+def test_data_without_a_header_is_foreign(written: Written) -> None:
     """Somebody else wrote there."""
-    put(written.device, VICTIM, b"somebody else's " * (BLOCK // 16))
-    assert read_back(written).findings == (BlockFinding(VICTIM, "no-header"),)
+    written.put(VICTIM, b"somebody else's " * (BLOCK // 16))
+    assert written.findings() == (BlockFinding(VICTIM, MAP, Damage.FOREIGN),)
 
 
-def test_a_block_of_the_older_pass_is_stale(written: Written) -> None:
+def test_an_acknowledged_write_that_is_not_there_is_lost(written: Written) -> None:
     """Whole and in place, but not what was acknowledged last."""
-    put(written.device, VICTIM, block(written.older, VICTIM))
-    (finding,) = read_back(written).findings
-    assert finding.offset == VICTIM
-    assert finding.problem.startswith("stale by ")
+    written.put(VICTIM, block(written.older, VICTIM))
+    number = written.outcome.issued["fill"].offset.tolist().index(VICTIM)
+    detail = f"holds an earlier run's write instead of {number}"
+    finding = BlockFinding(VICTIM, MAP, Damage.LOST, detail)
+    assert written.findings() == (finding,)
 
 
 def test_every_kind_of_damage_is_found_at_once(written: Written) -> None:
     """In the order of the offsets."""
-    at = [AREA.offset + n * BLOCK for n in (0, 20, 40, 95)]
-    put(written.device, at[0] + 200, b"\0\0\0\0\0\0\0\0\0")
-    put(written.device, at[1], block(written.newer, at[0]))
-    put(written.device, at[2], bytes(BLOCK))
-    put(written.device, at[3], block(written.older, at[3]))
+    at = [AREA.offset + n * BLOCK for n in (0, 20, 40, 60, 95)]
+    written.put(at[0] + 200, b"\0\0\0\0\0\0\0\0\0")
+    written.put(at[1], block(written.newer, at[0]))
+    written.put(at[2], bytes(BLOCK))
+    written.put(at[3], b"x" * BLOCK)
+    written.put(at[4], block(written.older, at[4]))
     found = read_back(written)
-    assert [f.offset for f in found.findings] == at
-    assert [f.problem.split()[0] for f in found.findings] == [
-        *("torn", "misdirected", "blank", "stale")
+    assert [(f.offset, f.damage) for f in found.findings] == [
+        (at[0], Damage.TORN),
+        (at[1], Damage.MISDIRECTED),
+        (at[2], Damage.BLANK),
+        (at[3], Damage.FOREIGN),
+        (at[4], Damage.LOST),
     ]
-    assert found.checked == COUNT
+    assert found.checked == dict.fromkeys(PLACES, COUNT)
+
+
+@pytest.mark.parametrize("path", ["sda", "sdb"])
+def test_damage_over_one_path_names_it(written: Written, path: str) -> None:
+    """The map and the other path are fine."""
+    written.put(VICTIM, block(written.older, VICTIM), path)
+    written.put(OTHER, bytes(BLOCK), path)
+    assert [(f.offset, f.place, f.damage) for f in written.findings()] == [
+        (VICTIM, path, Damage.LOST),
+        (OTHER, path, Damage.BLANK),
+    ]
+
+
+def test_where_a_path_differs_the_map_is_looked_at_again(written: Written) -> None:
+    """Whether it changed meanwhile, or the two have different disks."""
+    written.put(VICTIM, block(written.older, VICTIM), "sdb")
+    looks = read(written.places, [VICTIM - BLOCK, VICTIM]).blocks
+    assert [look.place for look in looks[VICTIM - BLOCK]] == [MAP]
+    assert [look.place for look in looks[VICTIM]] == [MAP, "sdb", MAP]
 
 
 def test_what_cannot_be_read_is_said_to_be_so(written: Written) -> None:
     """The device ended, for instance, as a LUN that has shrunk; the rest is still read."""
-    with written.device.open("r+b") as disk:
-        disk.truncate(OTHER + BLOCK)
+    for place in (MAP, "sda"):
+        with written.places[place].open("r+b") as disk:
+            disk.truncate(OTHER + BLOCK)
     found = read_back(written)
-    assert found.findings[0] == BlockFinding(OTHER + BLOCK, "unreadable:short")
-    assert len(found.findings) == COUNT - 81
-    assert found.checked == COUNT
+    unreadable = BlockFinding(OTHER + BLOCK, MAP, Damage.UNREADABLE, "the device ends before")
+    assert found.findings[0] == unreadable
+    assert [f.place for f in found.findings] == [MAP] * (COUNT - 81)
+    assert found.checked == dict.fromkeys(PLACES, COUNT)
+
+
+def test_a_path_that_is_not_there_is_away(written: Written) -> None:
+    """That is no damage to data; the others are read all the same."""
+    places = {**written.places, "sdb": Path("/nowhere/sdb")}
+    found = written.ledger().compare(read(places, list(written.ledger().blocks)))
+    assert found.away == {"sdb": "No such file or directory"}
+    assert found.checked == {MAP: COUNT, "sda": COUNT}
+    assert found.findings == ()
+
+
+class Failing(Place):
+    """A path all of whose reads end with one error."""
+
+    error = errno.ENOLINK
+
+    def read(self, start: int, size: int) -> bytes | int:
+        return self.error
+
+
+def places_of(written: Written) -> tuple[Place, Failing]:
+    device = str(written.places["sdb"])
+    return Place(MAP, device, BLOCK), Failing("sdb", device, BLOCK)
+
+
+@pytest.mark.parametrize("error", [errno.ENOLINK, errno.EIO, errno.ETIMEDOUT, errno.ENODEV])
+def test_a_path_that_fails_while_it_is_read_is_away(
+    written: Written, error: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """None of these errors is one of the disk; so no block is blamed."""
+    first, path = places_of(written)
+    path.error = error
+    read_path(path, first, VICTIM, first.blocks(VICTIM, 2 * BLOCK))
+    assert (path.away, path.count) == (os.strerror(error), 0)
+    assert capsys.readouterr().out == ""
+
+
+def test_a_medium_error_is_one_of_the_block(
+    written: Written, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The disk was reached, and said that it cannot."""
+    first, path = places_of(written)
+    path.error = errno.ENODATA
+    read_path(path, first, VICTIM, first.blocks(VICTIM, BLOCK))
+    assert (path.away, path.count) == ("", 1)
+    assert capsys.readouterr().out.splitlines()[0] == f"sdb {VICTIM} unreadable:61 0 0 0"
 
 
 def test_only_the_asked_blocks_are_read(written: Written) -> None:
     """What was not acknowledged may be anything."""
-    put(written.device, OTHER, bytes(BLOCK))
-    assert list(read(written.device, [VICTIM])) == [VICTIM]
-    assert read(written.device, [VICTIM])[VICTIM].problem == "ok"
-    assert read(written.device, []) == {}
+    written.put(OTHER, bytes(BLOCK))
+    assert list(read(written.places, [VICTIM]).blocks) == [VICTIM]
+    assert read(written.places, [VICTIM]).blocks[VICTIM][0].problem == "ok"
+    assert read(written.places, []).blocks == {}
+
+
+def test_a_block_of_another_size_is_foreign_or_misdirected(written: Written) -> None:
+    """As those of the area that is only read: they have headers, too."""
+    inner = block(written.newer, VICTIM)[: BLOCK // 2]
+    assert inspect(inner, VICTIM)[0] == "foreign"
+    assert inspect(inner, OTHER)[0] == "misdirected"
+
+
+def test_headers_of_newer_versions_of_fio_are_read() -> None:
+    """Since fio 3.41 they have a version, and a number of 64 bits: struct verify_header."""
+    data = bytes(range(256)) * 8
+    fields = (MAGIC, 0x81, 2, 48 + 16 + len(data), 1, 4096, 7, 8, 65536 + 9, 1)
+    head = HEADER_3_41.pack(*fields, 0)[:-4]
+    head += crc32c(head).to_bytes(4, "little")
+    content = head + hashlib.md5(data).digest() + data
+    assert inspect(content, 4096) == ("ok", 7_000_000_008, 9, 4096)
+    assert inspect(content, 0)[0] == "misdirected"
+    assert inspect(content[:-1] + b"x", 4096)[0] == "torn"
 
 
 def test_headers_within_a_larger_block_are_read_one_by_one() -> None:
@@ -171,17 +286,20 @@ def test_headers_within_a_larger_block_are_read_one_by_one() -> None:
         device = folder / "disk"
         job = replace(FILL, area=Area(0, 256 * KIB), block_size=64 * KIB, header_every=4 * KIB)
         run_fio(device, job)
-        found = read(device, range(0, 256 * KIB, 4 * KIB), 4 * KIB)
-    assert {b.problem for b in found.values()} == {"ok"}
+        found = read({MAP: device}, range(0, 256 * KIB, 4 * KIB), 4 * KIB).blocks
+    assert {look.problem for (look,) in found.values()} == {"ok"}
     assert len(found) == 64
 
 
-def test_the_time_in_a_header_is_that_of_the_log(written: Written) -> None:
-    """Both on CLOCK_MONOTONIC, so that older and newer can be told apart."""
-    found = read(written.device, list(acknowledged(written.log)))
-    submitted = (written.log.at_ns - written.log.latency_ns).tolist()
-    for offset, submitted_ns in zip(written.log.offset.tolist(), submitted, strict=True):
-        assert abs(found[offset].written_ns - submitted_ns) < 250 * NS_PER_MS
+def test_a_blocks_header_is_that_of_its_write(written: Written) -> None:
+    """The number is the place in fio's log, the time on the clock of the log of completions."""
+    log = written.outcome.logs[0]
+    started = dict(zip(log.offset.tolist(), (log.at_ns - log.latency_ns).tolist(), strict=True))
+    looks = read({MAP: written.places[MAP]}, sorted(started)).blocks
+    for number, offset in enumerate(written.outcome.issued["fill"].offset.tolist()):
+        (look,) = looks[offset]
+        assert (look.number, look.belongs) == (number, offset)
+        assert abs(look.written_ns - started[offset]) < 250 * NS_PER_MS
 
 
 @given(
