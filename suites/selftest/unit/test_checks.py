@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,10 +33,12 @@ from harness.checks import (
 )
 from harness.errors import CouldNotTell, VerdictFailed
 from harness.measurements import (
+    MAP,
     BlockFinding,
     Budget,
     BudgetTerm,
     CompletionLog,
+    Damage,
     FioErrors,
     KernelMessage,
     Measurements,
@@ -73,6 +76,7 @@ CHECKS = (
     stall_within_budget(),
     throughput_recovered(at_least=0.9),
 )
+READ_BACK = ReadBack(100, 100, checked={MAP: 100, "sda": 100, "sdb": 100})
 VERDICTS = st.lists(st.sampled_from(Verdict), max_size=8)
 
 
@@ -82,7 +86,7 @@ def good() -> Measurements:
     return replace(
         measured,
         kernel_logs=tuple(replace(log, lost=0) for log in measured.kernel_logs),
-        read_back=ReadBack(acknowledged=100, checked=100, findings=()),
+        read_back=READ_BACK,
     )
 
 
@@ -217,19 +221,86 @@ def test_no_kernel_log_leaves_it_open() -> None:
     assert found(no_io_errors(), replace(good(), kernel_logs=())).verdict is Verdict.UNKNOWN
 
 
+def damaged(*findings: BlockFinding, **changes: Any) -> Measurements:
+    return replace(good(), read_back=replace(READ_BACK, findings=findings, **changes))
+
+
 def test_a_wrong_block_fails_with_its_place() -> None:
-    """Also if not all was read back: one is enough."""
-    back = ReadBack(100, 90, (BlockFinding(4096, "torn"), BlockFinding(8192, "blank")))
-    finding = found(data_intact(), replace(good(), read_back=back))
+    """Where it was read, what is wrong, and how many of each kind; one is enough."""
+    measured = damaged(
+        BlockFinding(4096, MAP, Damage.TORN),
+        BlockFinding(8192, MAP, Damage.BLANK),
+        BlockFinding(8192, "sdb", Damage.LOST, "holds write 3 instead of 9"),
+        checked={MAP: 90},
+    )
+    finding = found(data_intact(), measured)
     assert finding.verdict is Verdict.FAIL
-    assert "torn at offset 4096, blank at offset 8192" in finding.message
-    assert finding.figures["wrong"] == "2"
+    assert finding.message.startswith(
+        "2 of 100 acknowledged blocks are wrong (1 torn, 1 blank, 1 lost): torn at offset 4096 "
+        "(map); blank at offset 8192 (map); lost at offset 8192 (sdb): holds write 3 instead of 9;"
+    )
+    assert {"wrong": "2", "torn": "1", "lost": "1"}.items() <= finding.figures.items()
 
 
-@pytest.mark.parametrize("back", [None, ReadBack(0, 0, ()), ReadBack(100, 99, ())])
-def test_a_read_back_that_is_missing_empty_or_partial_leaves_it_open(back: ReadBack | None) -> None:
+@pytest.mark.parametrize("place", [MAP, "sda", "sdb"])
+@pytest.mark.parametrize("damage", Damage)
+def test_any_damage_anywhere_fails(place: str, damage: Damage) -> None:
+    """Wherever the block was read, even if another path could not be."""
+    measured = damaged(BlockFinding(0, place, damage), away={"sdb": "gone"})
+    assert found(data_intact(), measured).verdict is Verdict.FAIL
+
+
+@pytest.mark.parametrize(
+    ("back", "why"),
+    [
+        (None, "nothing was read back"),
+        (ReadBack(0, 0, {MAP: 0, "sda": 0, "sdb": 0}), "no write was acknowledged"),
+        (
+            replace(READ_BACK, checked={MAP: 99, "sda": 100, "sdb": 100}),
+            "only 99 of 100 blocks were read back from map",
+        ),
+        (
+            replace(READ_BACK, checked={MAP: 100, "sda": 100}),
+            "only 0 of 100 blocks were read back from sdb",
+        ),
+        (
+            replace(READ_BACK, checked={MAP: 100, "sda": 100}, away={"sdb": "the disk is blocked"}),
+            "sdb could not be read back: the disk is blocked",
+        ),
+    ],
+)
+def test_a_read_back_that_is_missing_empty_or_partial_leaves_it_open(
+    back: ReadBack | None, why: str
+) -> None:
     """What was not looked at may be wrong."""
-    assert found(data_intact(), replace(good(), read_back=back)).verdict is Verdict.UNKNOWN
+    finding = found(data_intact(), replace(good(), read_back=back))
+    assert (finding.verdict, finding.message) == (Verdict.UNKNOWN, why)
+
+
+def test_writes_that_fio_did_not_verify_leave_it_open() -> None:
+    """They say nothing by which they could be checked."""
+    measured = with_stream(good(), "random writes", lambda s: replace(s, verified=False))
+    finding = found(data_intact(), replace(measured, read_back=None))
+    assert finding.verdict is Verdict.UNKNOWN
+    assert finding.message.startswith("nothing was verified: job 'random writes'")
+
+
+@pytest.mark.parametrize(
+    ("verified", "foreign", "verdict"),
+    [
+        (0, 100, Verdict.UNKNOWN),
+        (1, 100, Verdict.FAIL),  # then the blocks had headers once
+        (0, 99, Verdict.FAIL),  # and the last one still has
+    ],
+)
+def test_blocks_without_any_header_leave_it_open_unless_they_had_one(
+    verified: int, foreign: int, verdict: Verdict
+) -> None:
+    """fio writes just that if its verification is switched off."""
+    findings = [BlockFinding(n * 4096, MAP, Damage.FOREIGN) for n in range(foreign)]
+    finding = found(data_intact(), damaged(*findings, verified=verified))
+    assert finding.verdict is verdict
+    assert ("verification was off" in finding.message) == (verdict is Verdict.UNKNOWN)
 
 
 def test_a_dead_path_that_carries_bytes_leaves_it_open() -> None:

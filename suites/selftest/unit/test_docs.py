@@ -17,6 +17,7 @@ import harness.faults
 from harness.cli.app import app
 from harness.config import Config
 from harness.config.overrides import OVERRIDES
+from harness.measurements import Damage
 from harness.plugin.options import add_options
 
 TOP = Path(__file__).resolve().parents[3]
@@ -128,6 +129,12 @@ def test_every_check_is_documented() -> None:
     checks = [name for name in harness.checks.__all__ if name[0].islower() and name != "judge"]
     assert len(checks) > 5
     assert [c for c in checks if c not in text and c.replace("_", " ") not in text] == []
+
+
+def test_every_kind_of_damage_is_documented() -> None:
+    """In the table of findings, by the word that the report uses."""
+    text = (DOCS / "measuring.md").read_text()
+    assert [kind for kind in Damage if f"| `{kind}` |" not in text] == []
 
 
 def test_every_layer_is_documented() -> None:

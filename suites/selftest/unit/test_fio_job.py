@@ -70,11 +70,13 @@ def test_only_what_is_asked_for_is_said() -> None:
         "runtime",
         "time_based",
         "verify_backlog",
+        "write_iolog",
     ):
         assert key not in plain
     said = options(WRITES)["w"]
     assert (said["verify"], said["runtime"], said["rw"]) == ("md5", "500ms", "randwrite")
     assert "verify_backlog" in said
+    assert said["write_iolog"] == "/run/f/w.iolog"
     read = Job("r", JobKind.READ, Area(0, MIB), 4 * KIB, 1, verified=True, header_every=KIB)
     assert options(read)["r"]["verify_interval"] == "1024"
     assert "verify_backlog" not in options(read)["r"]
@@ -112,6 +114,19 @@ def test_the_log_holds_every_io(mixed: tuple[Outcome, int, int]) -> None:
         assert np.count_nonzero(log.is_write) == job.write_ios
         assert job.name == "write" or len(log) == job.read_ios
         assert int(log.size[log.is_write].sum()) == job.write_bytes
+
+
+def test_the_io_log_has_every_write_in_the_order_of_issue(
+    mixed: tuple[Outcome, int, int],
+) -> None:
+    """As many as the report counts; times rise, and lie within the run."""
+    outcome, before_ns, after_ns = mixed
+    (write,) = (job for job in outcome.report.jobs if job.name == "write")
+    issued, log = outcome.issued["write"], outcome.logs[0]
+    assert len(issued.offset) == write.write_ios > 0
+    assert sorted(issued.offset) == sorted(log.offset[log.is_write])
+    assert (np.diff(issued.after_ns) >= 0).all()
+    assert 0 <= issued.after_ns[-1] <= after_ns - before_ns
 
 
 def test_the_log_is_on_the_monotonic_clock(mixed: tuple[Outcome, int, int]) -> None:

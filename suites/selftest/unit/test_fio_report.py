@@ -16,6 +16,7 @@ from harness.workload import Area, Job, JobKind, RunResult
 from harness.workload.report import (
     FioJobReport,
     count_verify_errors,
+    parse_io_log,
     parse_latency_log,
     parse_report,
 )
@@ -133,3 +134,28 @@ def test_damage_shows_in_what_the_real_fio_says(damage: bytes) -> None:
     assert outcome.status != 0
     assert outcome.report.jobs[0].error == 84  # EILSEQ
     assert count_verify_errors(outcome.complaints) == 1
+
+
+IO_LOG = """\
+fio version 3 iolog
+2 /dev/mapper/x add
+141 /dev/mapper/x open
+177 /dev/mapper/x write 1605632 16384
+5428 /dev/mapper/x read 1769472 16384
+6001 /dev/mapper/x write 1769472 16384
+7000 /dev/mapper/x close
+"""
+
+
+def test_the_log_of_issued_io_has_the_writes_in_their_order() -> None:
+    """What was read, and when the file was opened, is left out."""
+    issued = parse_io_log(IO_LOG)
+    assert issued.offset.tolist() == [1605632, 1769472]
+    assert issued.after_ns.tolist() == [177_000, 6_001_000]
+
+
+@pytest.mark.parametrize("text", ["", "fio version 2 iolog\n/dev/mapper/x write 0 4096\n"])
+def test_a_log_of_issued_io_without_times_is_refused(text: str) -> None:
+    """As fio before 3.31 wrote it."""
+    with pytest.raises(WorkloadError, match="version 3"):
+        parse_io_log(text)
