@@ -110,12 +110,14 @@ class Ledger:
         order = np.argsort(log.at_ns - log.latency_ns, kind="stable")
         writes = order[log.is_write[order]]
         started_ns = (log.at_ns - log.latency_ns)[writes]
-        if len(writes) > len(issued.offset):
+        unfinished = len(issued.offset) - len(writes)
+        if unfinished < 0:
             raise WorkloadError(f"{len(writes)} writes completed, {len(issued.offset)} were issued")
         # When fio opened its log. Too early by as long as it ever took from making a block to
-        # issuing it, which is safe: fewer writes count as overwritten. Too late only if every
-        # write was logged that long after it completed.
-        begun_ns = int((started_ns - issued.after_ns[: len(writes)]).min()) if len(writes) else 0
+        # issuing it, or for as many writes as never completed; that is safe: fewer writes count
+        # as overwritten. Too late only if every write was logged that long after it completed.
+        opened_ns = started_ns - issued.after_ns[unfinished:]
+        begun_ns = int(opened_ns.min(initial=np.iinfo(np.int64).max))
         reads = set(log.offset[~log.is_write].tolist())
         numbers = _by_value(issued.offset)
         blocks = {}

@@ -38,6 +38,7 @@ VERSIONED = 0x80
 MAGIC = 0xACCA
 NUMBERS = 1 << 16
 DIGEST_SIZE = 16
+BLOCK_DEVICES = "/sys/class/block"
 CHUNK = 1 << 20
 
 # What a disk answers itself; any other error of a path is one of getting there. Source:
@@ -145,7 +146,7 @@ def not_running(device: str) -> str:
     """Why a SCSI disk would not answer for a long time, if so."""
     name = os.path.basename(os.path.realpath(device))
     try:
-        with open("/sys/class/block/%s/device/state" % name) as file:
+        with open("%s/%s/device/state" % (BLOCK_DEVICES, name)) as file:
             state = file.read().strip()
     except OSError:
         return ""  # not a SCSI disk

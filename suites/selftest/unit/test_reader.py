@@ -197,9 +197,8 @@ def test_where_a_path_differs_the_map_is_looked_at_again(written: Written) -> No
 
 def test_what_cannot_be_read_is_said_to_be_so(written: Written) -> None:
     """The device ended, for instance, as a LUN that has shrunk; the rest is still read."""
-    for place in (MAP, "sda"):
-        with written.places[place].open("r+b") as disk:
-            disk.truncate(OTHER + BLOCK)
+    for device in written.places.values():
+        os.truncate(device, OTHER + BLOCK)
     found = read_back(written)
     unreadable = BlockFinding(OTHER + BLOCK, MAP, Damage.UNREADABLE, "the device ends before")
     assert found.findings[0] == unreadable
@@ -251,6 +250,20 @@ def test_a_medium_error_is_one_of_the_block(
     read_path(path, first, VICTIM, first.blocks(VICTIM, BLOCK))
     assert (path.away, path.count) == ("", 1)
     assert capsys.readouterr().out.splitlines()[0] == f"sdb {VICTIM} unreadable:61 0 0 0"
+
+
+@pytest.mark.parametrize(("state", "away"), [("running", ""), ("blocked", "the disk is blocked")])
+def test_a_disk_that_does_not_run_is_away(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, state: str, away: str
+) -> None:
+    """Reading it would wait until its session is given up."""
+    monkeypatch.setattr(harness.workload.reader, "BLOCK_DEVICES", str(tmp_path))
+    (tmp_path / "sdb" / "device").mkdir(parents=True)
+    (tmp_path / "sdb" / "device" / "state").write_text(f"{state}\n")
+    disk = tmp_path / "devices" / "sdb"
+    disk.parent.mkdir()
+    disk.touch()
+    assert Place("sdb", str(disk), BLOCK).away == away
 
 
 def test_only_the_asked_blocks_are_read(written: Written) -> None:
