@@ -7,6 +7,7 @@ it. Whatever is taken away or changes its meaning makes another version; additio
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -110,11 +111,15 @@ class ClockPart(_Part):
 
 
 class ReadBackPart(_Part):
-    """How many blocks were acknowledged, read back afterwards, and found to be wrong."""
+    """How many blocks were acknowledged, and what reading them back over each way showed."""
 
     acknowledged: int
-    checked: int
-    wrong: int
+    checked: dict[str, int]
+    """Blocks read, by place: `map` and the names of the paths."""
+    away: dict[str, str]
+    """Paths that could not be read, and why."""
+    wrong: dict[str, int]
+    """Wrong blocks by kind of damage."""
 
 
 class JudgementPart(_Part):
@@ -283,7 +288,10 @@ def _read_back(back: ReadBack | None) -> ReadBackPart | None:
     if back is None:
         return None
     return ReadBackPart(
-        acknowledged=back.acknowledged, checked=back.checked, wrong=len(back.findings)
+        acknowledged=back.acknowledged,
+        checked=dict(back.checked),
+        away=dict(back.away),
+        wrong=dict(Counter(str(finding.damage) for finding in back.findings)),
     )
 
 

@@ -31,7 +31,7 @@ def observation(machine: str, *texts: str, died: str = "") -> Observation:
 
 def assembled(*observations: Observation) -> dict[str, Watching]:
     raw = Raw(
-        result=RunResult((), "", FioReport("fio-3.33", ()), "", "", ()),
+        result=RunResult((), "", FioReport("fio-3.33", ()), "", "", (), {}),
         observations=dict(zip(Role, observations, strict=True)),
         paths=(),
         phases=(),

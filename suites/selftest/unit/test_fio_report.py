@@ -112,7 +112,9 @@ def test_the_real_fio_logs_every_io_that_it_reports() -> None:
     job = Job("mixed", JobKind.RANDOM_WRITE, Area(0, 4 * MIB), 16 * KIB, 4, verified=True)
     with folder_for_direct_io() as folder:
         done = run_fio(folder / "disk", job)
-    result = RunResult((job,), "", done.report, done.report_text, done.complaints, done.logs)
+    result = RunResult(
+        (job,), "", done.report, done.report_text, done.complaints, done.logs, done.issued
+    )
     (stream,) = result.streams(Clock((ClockReading("here", 0, 0, 0),)))
     assert stream.reported == len(stream.completions) > 256
     assert (~stream.completions.is_write).any()

@@ -20,7 +20,7 @@ import harness
 from harness.checks import Check, Finding, Judgement, Verdict, data_intact, judge, paths_restored
 from harness.checks.judgement import worst
 from harness.errors import ReportError
-from harness.measurements import BlockFinding, Measurements, ReadBack
+from harness.measurements import MAP, BlockFinding, Damage, Measurements, ReadBack
 from harness.reporting.verdict_document import (
     Judged,
     VerdictDocument,
@@ -76,7 +76,9 @@ def test_the_documented_example_is_a_document() -> None:
 
 def test_a_failover_is_told_in_seconds_since_it_began() -> None:
     """What was judged, what was broken and when, how long I/O stood still, how well it is known."""
-    measured = replace(failover(), read_back=ReadBack(9, 8, (BlockFinding(0, "torn"),)))
+    torn = BlockFinding(0, MAP, Damage.TORN)
+    back = ReadBack(9, 9, {MAP: 9, "sda": 9}, (torn,), {"sdb": "offline"})
+    measured = replace(failover(), read_back=back)
     checks = data_intact(), paths_restored(), Check("crashes", crash)
     content = written(Judged(measured, judge(measured, *checks)))
     assert content["schema"] == 1
@@ -95,7 +97,12 @@ def test_a_failover_is_told_in_seconds_since_it_began() -> None:
         "the check itself crashed: ZeroDivisionError('on purpose')"
     )
     assert one["checks"][0]["figures"]["wrong"] == "1"
-    assert one["read_back"] == {"acknowledged": 9, "checked": 8, "wrong": 1}
+    assert one["read_back"] == {
+        "acknowledged": 9,
+        "checked": {"map": 9, "sda": 9},
+        "away": {"sdb": "offline"},
+        "wrong": {"torn": 1},
+    }
     (fault,) = one["faults"]
     times = {name: seconds for name, seconds in fault.items() if re.search("(ed|d)_s$", name)}
     assert times == {
