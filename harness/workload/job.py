@@ -42,7 +42,7 @@ class Job:
     checksum, offset and time, or checks those that do; `header_every` bytes of a larger block
     each get their own (None: one per block). Without `seconds` it runs once over its area;
     verified reads end after one pass in any case. Two jobs that write must not share an area,
-    or verification would blame the storage.
+    or verification would blame the storage. One that is not `logged` cannot be judged.
     """
 
     name: str
@@ -55,6 +55,7 @@ class Job:
     header_every: int | None = None
     seconds: float | None = None
     seed: int = 1
+    logged: bool = True
 
     @property
     def verified_writes(self) -> bool:
@@ -92,7 +93,9 @@ bs={{ job.block_size }}
 iodepth={{ job.depth }}
 randrepeat=0
 randseed={{ job.seed }}
+{%- if job.logged %}
 write_lat_log={{ folder }}/{{ job.name }}
+{%- endif %}
 {%- if job.seconds is not none %}
 time_based=1
 runtime={{ "%.0f" | format(job.seconds * 1000) }}ms

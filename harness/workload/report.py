@@ -14,11 +14,12 @@ from harness.units import NS_PER_MS, NS_PER_US
 
 _LOG_COLUMNS = 6
 _IO_LOG_HEADER = "fio version 3 iolog\n"
+_MS_PER_S = 1000
 
 
 @dataclass(frozen=True)
 class FioJobReport:
-    """One job's totals. `error` is an errno, 0 for none; sizes in bytes."""
+    """One job's totals. `error` is an errno, 0 for none; sizes in bytes, `runtime_s` of its I/O."""
 
     name: str
     error: int
@@ -27,6 +28,13 @@ class FioJobReport:
     read_bytes: int
     write_ios: int
     write_bytes: int
+    runtime_s: float
+
+    @property
+    def bytes_per_s(self) -> float:
+        """Read and written; 0 if the job did no I/O."""
+        total = self.read_bytes + self.write_bytes
+        return total / self.runtime_s if self.runtime_s else 0.0
 
 
 @dataclass(frozen=True)
@@ -56,6 +64,7 @@ def parse_report(text: str) -> FioReport:
                     read_bytes=job["read"]["io_bytes"],
                     write_ios=job["write"]["total_ios"],
                     write_bytes=job["write"]["io_bytes"],
+                    runtime_s=max(job["read"]["runtime"], job["write"]["runtime"]) / _MS_PER_S,
                 )
                 for job in raw["jobs"]
             ),

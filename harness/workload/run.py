@@ -30,7 +30,7 @@ _READ_BACK_TIMEOUT_S = 300.0
 
 @dataclass(frozen=True, eq=False)
 class RunResult:
-    """What a run left behind; log times are the machine's own.
+    """What a run left behind; log times are the machine's own. Without a log it is empty.
 
     `issued` has the writes of each job of verified writes, by name.
     """
@@ -136,9 +136,10 @@ class FioRun:
 
     def _fetch(self, done: Completed) -> RunResult:
         names = [f"{FOLDER}/{job.name}_lat.{n}.log" for n, job in enumerate(self._jobs, start=1)]
+        there = [name for name, job in zip(names, self._jobs, strict=True) if job.logged]
         io_logs = {j.name: f"{FOLDER}/{j.name}.iolog" for j in self._jobs if j.verified_writes}
         try:
-            content = self._machine.download([f"{FOLDER}/report.json", *names, *io_logs.values()])
+            content = self._machine.download([f"{FOLDER}/report.json", *there, *io_logs.values()])
         except CommandFailed as error:
             raise WorkloadError(
                 f"fio left no report or no logs (exit status {done.status}): "
@@ -151,7 +152,7 @@ class FioRun:
             report=parse_report(text),
             report_text=text[text.find("{") :],
             complaints=done.stderr + text[: text.find("{")],
-            logs=tuple(parse_latency_log(content[name].decode()) for name in names),
+            logs=tuple(parse_latency_log(content.get(name, b"").decode()) for name in names),
             issued={job: parse_io_log(content[name].decode()) for job, name in io_logs.items()},
         )
 

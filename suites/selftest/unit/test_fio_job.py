@@ -5,6 +5,7 @@ from __future__ import annotations
 import configparser
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -80,6 +81,7 @@ def test_only_what_is_asked_for_is_said() -> None:
     read = Job("r", JobKind.READ, Area(0, MIB), 4 * KIB, 1, verified=True, header_every=KIB)
     assert options(read)["r"]["verify_interval"] == "1024"
     assert "verify_backlog" not in options(read)["r"]
+    assert "write_lat_log" not in options(replace(read, logged=False))["r"]
 
 
 def test_the_fill_runs_once_over_its_area(filled: Outcome) -> None:

@@ -42,10 +42,18 @@ def test_a_recorded_report_is_understood() -> None:
     report = parse_report((RECORDED / "fio-3.33-report.json").read_text())
     assert report.version == "fio-3.33"
     assert report.jobs == (
-        FioJobReport("write", 0, 0, 0, 0, 1459, 23904256),
-        FioJobReport("read", 0, 0, 912, 3735552, 0, 0),
-        FioJobReport("probe", 0, 0, 2736, 11206656, 0, 0),
+        FioJobReport("write", 0, 0, 0, 0, 1459, 23904256, 18.243),
+        FioJobReport("read", 0, 0, 912, 3735552, 0, 0, 18.242),
+        FioJobReport("probe", 0, 0, 2736, 11206656, 0, 0, 18.243),
     )
+
+
+def test_a_job_has_a_rate() -> None:
+    """Of what it read and wrote; fio says the same of the recorded read job."""
+    read = parse_report((RECORDED / "fio-3.33-report.json").read_text()).jobs[1]
+    assert read.bytes_per_s == pytest.approx(204777, abs=1)
+    assert FioJobReport("mixed", 0, 0, 1, 4096, 2, 8192, 2.0).bytes_per_s == 6144
+    assert FioJobReport("idle", 0, 0, 0, 0, 0, 0, 0.0).bytes_per_s == 0
 
 
 def test_complaints_before_the_report_do_no_harm() -> None:

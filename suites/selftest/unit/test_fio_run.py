@@ -1,0 +1,37 @@
+"""What is fetched when fio is done."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from harness.config.model import WorkloadConfig
+from harness.machine import Completed
+from harness.testbed.layout import Layout
+from harness.workload import FioRun
+
+REPORT = Path(__file__).parent / "recorded/fio-3.33-report.json"
+
+
+class Disk:
+    """A machine with the report of three jobs, and a log of one line wherever one is asked for."""
+
+    def __init__(self) -> None:
+        self.asked_for: list[str] = []
+
+    def download(self, names: Sequence[str]) -> dict[str, bytes]:
+        self.asked_for = [Path(name).name for name in names]
+        log = b"4711042, 1830210, 1, 16384, 98304, 0\n"
+        return {name: REPORT.read_bytes() if name.endswith("json") else log for name in names}
+
+
+def test_a_job_without_a_log_has_an_empty_one() -> None:
+    """The others keep theirs, each under the number of its job."""
+    machine: Any = Disk()
+    write, read, probe = Layout.of(WorkloadConfig()).mixed(seed=1)
+    run = FioRun(machine, "/dev/mapper/x", [write, replace(read, logged=False), probe])
+    result = run._fetch(Completed(("fio",), 0, b"", b"", 1.0))
+    assert machine.asked_for == ["report.json", "write_lat.1.log", "probe_lat.3.log"]
+    assert [len(log) for log in result.logs] == [1, 0, 1]
