@@ -122,6 +122,15 @@ class Observer:
         """Say what the samples shall hold from now on."""
         self._send({"watch": {"disks": what.disks, "map": what.map, "nics": what.nics}})
 
+    @contextmanager
+    def resting(self) -> Iterator[None]:
+        """Have no samples taken for the length of the block; the kernel log is followed on."""
+        self._send({"rest": True})
+        try:
+            yield
+        finally:
+            self._send({"rest": False})
+
     def wake(self) -> None:
         """Tell a machine that was saved what time it is, and make its randomness its own."""
         self._awake = False

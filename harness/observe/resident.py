@@ -18,7 +18,8 @@ It prints one JSON object a line. Times are CLOCK_MONOTONIC of the machine, in n
     {"pong": 17, "time": ...}                                        answer to {"ping": 17}
 
 Commands, one JSON object a line on standard input: `{"ping": N}`, `{"mark": TEXT}` (written
-into the kernel log), `{"watch": {"disks": [...], "map": NAME, "nics": [...]}}`, and
+into the kernel log), `{"watch": {"disks": [...], "map": NAME, "nics": [...]}}`,
+`{"rest": true}` (no samples until it is false), and
 `{"wake": [TIME, SEED]}`, for a machine that was saved and is one of many copies now: sets the
 wall clock to TIME in nanoseconds and stirs the hexadecimal SEED into the pool of randomness;
 answered by `{"awake": 1}`. And `{"read": [DISKS, BYTES]}`: reads the beginning of each disk past
@@ -162,6 +163,7 @@ class Sampler:
         self.disks: list[str] = []
         self.nics: list[str] = []
         self.map: MapStatus | None = None
+        self.resting = False
 
     def watch(self, what: dict[str, Any]) -> None:
         self.disks = what.get("disks", [])
@@ -219,6 +221,8 @@ def obey(command: dict[str, Any], log: KernelLog, sampler: Sampler) -> None:
         log.mark(command["mark"])
     elif "watch" in command:
         sampler.watch(command["watch"])
+    elif "rest" in command:
+        sampler.resting = command["rest"]
     elif "wake" in command:
         now_ns, seed = command["wake"]
         wake(now_ns, bytes.fromhex(seed))
@@ -235,7 +239,7 @@ def watch() -> None:
     commands = b""
     due = time.monotonic_ns()
     while True:
-        pause = max(0, due - time.monotonic_ns()) / 1e9
+        pause = None if sampler.resting else max(0, due - time.monotonic_ns()) / 1e9
         ready = select.select([0, log.fd], [], [], pause)[0]
         if 0 in ready:
             data = os.read(0, 65536)
@@ -246,7 +250,7 @@ def watch() -> None:
             for line in lines:
                 obey(json.loads(line), log, sampler)
         log.drain()
-        if time.monotonic_ns() >= due:
+        if not sampler.resting and time.monotonic_ns() >= due:
             sampler.sample()
             due = max(due + SAMPLE_INTERVAL_NS, time.monotonic_ns())
 
