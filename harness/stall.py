@@ -8,6 +8,8 @@ import numpy as np
 
 from harness.measurements import CompletionLog, Measurements
 
+_MIN_PROBES = 20
+
 
 @dataclass(frozen=True)
 class Stall:
@@ -84,3 +86,20 @@ def worst_stall(
         )
     ]
     return max(stalls, key=lambda s: s.end_ns - s.start_ns, default=None)
+
+
+def stall_resolution_ns(measurements: Measurements) -> int | None:
+    """How finely a stall is seen: the probe's median interval before any fault.
+
+    A stall between two probes of that distance could begin unseen; fio's log has a grain, too.
+    None if the probe measured too little to tell.
+    """
+    probe, before = measurements.probe, measurements.phases[0]
+    if probe is None:
+        return None
+    log = probe.completions
+    inside = (log.at_ns >= before.start_ns) & (log.at_ns <= before.end_ns)
+    submitted = np.sort((log.at_ns - log.latency_ns)[inside])
+    if len(submitted) < _MIN_PROBES:
+        return None
+    return max(int(np.median(np.diff(submitted))), log.resolution_ns)

@@ -10,7 +10,7 @@ from harness.breakdown import breakdown
 from harness.checks.judgement import Check, Finding, Verdict
 from harness.healing import stall_after
 from harness.measurements import FaultRecord, Measurements
-from harness.stall import Stall, worst_stall
+from harness.stall import Stall, stall_resolution_ns, worst_stall
 from harness.throughput import Spread, binned_rates, load
 from harness.timeline import Phase
 from harness.units import NS_PER_MS, NS_PER_S, format_seconds
@@ -133,7 +133,7 @@ def _judge_stall(
 
     `when` and `because` complete the sentence that says by how much it is too long.
     """
-    resolution_ns = _resolution_ns(measurements)
+    resolution_ns = stall_resolution_ns(measurements)
     if stall is None or resolution_ns is None:
         return Finding(name, Verdict.UNKNOWN, "the probe measured too little to tell")
     limits = [limit]
@@ -235,22 +235,6 @@ def _waited_s(measurements: Measurements, start_ns: int, end_ns: int) -> float:
     if measurements.processors is None:
         return 0.0
     return measurements.processors.waited_between(start_ns, end_ns) / NS_PER_S
-
-
-def _resolution_ns(measurements: Measurements) -> int | None:
-    """How finely a stall is seen: the probe's median interval before any fault.
-
-    A stall between two probes of that distance could begin unseen; fio's log has a grain, too.
-    """
-    probe, before = measurements.probe, measurements.phases[0]
-    if probe is None:
-        return None
-    log = probe.completions
-    inside = (log.at_ns >= before.start_ns) & (log.at_ns <= before.end_ns)
-    submitted = np.sort((log.at_ns - log.latency_ns)[inside])
-    if len(submitted) < _MIN_PROBES:
-        return None
-    return max(int(np.median(np.diff(submitted))), log.resolution_ns)
 
 
 def throughput_recovered(at_least: float) -> Check:

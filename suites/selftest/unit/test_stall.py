@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.measurements import CompletionLog, FioErrors, Stream
-from harness.stall import longest_stall, worst_stall
+from harness.stall import longest_stall, stall_resolution_ns, worst_stall
 from harness.units import NS_PER_MS, NS_PER_S
 from suites.selftest.unit.synthetic_failover import INJECTED, STALL_S, failover, nothing_measured
 
@@ -108,3 +108,26 @@ def test_the_worst_stream_counts() -> None:
     worse = worst_stall(replace(measured, streams=(*measured.streams, slow)))
     assert worse is not None
     assert worse.stream == "read"
+
+
+def test_the_resolution_is_the_probes_interval() -> None:
+    """Before the fault, and never finer than the grain of the log."""
+    measured = failover()
+    assert measured.probe is not None
+    log = measured.probe.completions
+    every_ns = 7 * NS_PER_MS
+    at = np.arange(INJECTED - 5 * NS_PER_S, INJECTED, every_ns, dtype=np.int64)
+    same = np.zeros_like(at)
+    regular = replace(
+        log, at_ns=at, latency_ns=same, offset=same, size=same, is_write=same.astype(np.bool_)
+    )
+
+    def seen(log: CompletionLog) -> int | None:
+        assert measured.probe is not None
+        probe = replace(measured.probe, completions=log)
+        return stall_resolution_ns(replace(measured, streams=(probe,)))
+
+    assert seen(regular) == every_ns
+    assert seen(replace(regular, resolution_ns=10 * NS_PER_MS)) == 10 * NS_PER_MS
+    assert seen(log_of([(INJECTED - n, 1) for n in range(19)])) is None
+    assert stall_resolution_ns(replace(measured, streams=())) is None
