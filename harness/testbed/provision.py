@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -76,6 +76,15 @@ class Provisioner:
         with step(Stage.ALL, Spent.PROVISIONING):
             self._find_golden()
         return self._no_forks
+
+    @contextmanager
+    def with_profile(self, name: str) -> Iterator[Provisioner]:
+        """The same site with other timeouts; of both together there is one testbed at a time."""
+        config = self.site.config
+        initiator = config.initiator.model_copy(update={"profile": name})
+        with ExitStack() as held:
+            site = replace(self.site, config=config.model_copy(update={"initiator": initiator}))
+            yield Provisioner(site, held)
 
     def keep(self) -> None:
         """Leave the machines running when this process ends; `pathproof down` removes them."""
