@@ -65,8 +65,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Proves or refutes that losing a storage path costs nothing but a short pause. "
     "The tests themselves are run by `pytest suites/failover`.",
-    epilog="Exit status: 0 done; 1 this machine is not able to (doctor); 2 wrong usage, or "
-    "something broke, and the message says what; 130 interrupted, everything removed.",
+    epilog="Exit status: 0 done; 1 this machine is not able to (doctor), or not as promised "
+    "(bench stall, bench clean); 2 wrong usage, or something broke, and the message says what; "
+    "130 interrupted, everything removed.",
 )
 
 

@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.cli.bench_clean import clean
 from harness.cli.bench_density import density
+from harness.cli.bench_overhead import overhead
 from harness.cli.bench_schedule import schedule
+from harness.cli.bench_stall import stall
 from harness.cli.options import Json, configured, telling
 from harness.cli.text import columns
 from harness.config import Loaded
@@ -26,6 +29,9 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Measure how long this machine takes.", no_args_is_help=True)
 app.command("density")(density)
 app.command("schedule")(schedule)
+app.command("stall")(stall)
+app.command("overhead")(overhead)
+app.command("clean")(clean)
 
 _BUILDING = "Build the images in an empty cache"
 

@@ -1,0 +1,152 @@
+"""`pathproof bench clean`: how often the checks cry wolf."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from statistics import median
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.cli.options import Json, configured, telling
+from harness.cli.text import columns
+from harness.config import Loaded
+from harness.steps import Spent, step
+from harness.units import NS_PER_S, format_seconds
+
+if TYPE_CHECKING:
+    from harness.measurements import Measurements
+    from harness.testbed import Testbed
+
+_IO_S = 9
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """A check that did not pass although nothing was broken; runs count from 1."""
+
+    run: int
+    check: str
+    verdict: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run without a fault; seconds, None if nothing was seen."""
+
+    alarms: tuple[Alarm, ...]
+    stall_s: float | None
+    resolution_s: float | None
+    clock_uncertainties_s: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Clean:
+    """All runs together; seconds, None if no run saw anything."""
+
+    runs: int
+    false_alarms: tuple[Alarm, ...]
+    longest_stall_s: float | None
+    resolution_s_max: float | None
+    clock_uncertainty_s_median: float
+
+
+@configured()
+def clean(
+    loaded: Loaded,
+    ctx: typer.Context,
+    *,
+    runs: Annotated[int, typer.Option("--runs", min=1, help="How many, a fork each.")] = 30,
+    as_json: Json = False,
+) -> None:
+    """Run I/O without a fault, again and again: every check must pass, or the exit status is 1."""
+    from harness.testbed.provision import provisioner
+
+    seen = []
+    with telling(ctx), provisioner(loaded.config) as lab:
+        for number in range(1, runs + 1):
+            with step(f"Clean run {number} of {runs}", Spent.IO), lab.testbed() as testbed:
+                measured = _undisturbed(testbed, seed=number)
+                seen.append(run(number, measured, loaded.config.budget.slack_s))
+    result = summed_up(seen)
+    typer.echo(json.dumps(asdict(result), indent=2) if as_json else columns(rows(result)))
+    if result.false_alarms:
+        raise typer.Exit(1)
+
+
+def _undisturbed(testbed: Testbed, seed: int) -> Measurements:
+    with testbed.io(testbed.layout.mixed(seed)) as io:
+        io.wait_until_running()
+        io.run_for(seconds=_IO_S)
+    return io.measurements
+
+
+def run(number: int, measurements: Measurements, longest_s: float) -> Run:
+    """What a run without a fault shows, judged as the suite judges one; `longest_s` of stall."""
+    from harness.checks import (
+        Verdict,
+        data_intact,
+        judge,
+        no_io_errors,
+        no_stall_beyond,
+        no_unexpected_path_loss,
+        paths_restored,
+    )
+    from harness.stall import stall_resolution_ns, worst_stall
+
+    judgement = judge(
+        measurements,
+        no_io_errors(),
+        data_intact(),
+        no_stall_beyond(longest_s),
+        paths_restored(),
+        no_unexpected_path_loss(),
+    )
+    stall = worst_stall(measurements, start_ns=measurements.phases[0].start_ns)
+    resolution_ns = stall_resolution_ns(measurements)
+    return Run(
+        alarms=tuple(
+            Alarm(number, finding.check, finding.verdict, finding.message)
+            for finding in judgement.findings
+            if finding.verdict is not Verdict.PASS
+        ),
+        stall_s=stall.seconds if stall else None,
+        resolution_s=resolution_ns / NS_PER_S if resolution_ns else None,
+        clock_uncertainties_s=tuple(c.uncertainty_ns / NS_PER_S for c in measurements.clocks),
+    )
+
+
+def summed_up(seen: Sequence[Run]) -> Clean:
+    """At least one run."""
+    stalls = [one.stall_s for one in seen if one.stall_s is not None]
+    resolutions = [one.resolution_s for one in seen if one.resolution_s is not None]
+    uncertainties = [seconds for one in seen for seconds in one.clock_uncertainties_s]
+    return Clean(
+        runs=len(seen),
+        false_alarms=tuple(alarm for one in seen for alarm in one.alarms),
+        longest_stall_s=round(max(stalls), 4) if stalls else None,
+        resolution_s_max=round(max(resolutions), 4) if resolutions else None,
+        clock_uncertainty_s_median=round(median(uncertainties), 5),
+    )
+
+
+def rows(result: Clean) -> list[tuple[str, str]]:
+    """One line for each figure, then one for each false alarm."""
+    return [
+        ("runs", str(result.runs)),
+        ("false alarms", str(len(result.false_alarms))),
+        ("longest stall", _told(result.longest_stall_s)),
+        ("coarsest resolution", _told(result.resolution_s_max)),
+        ("clock uncertainty", f"{result.clock_uncertainty_s_median * 1000:.2f} ms (median)"),
+        *(
+            (f"run {alarm.run}", f"{alarm.check}: {alarm.verdict}: {alarm.message}")
+            for alarm in result.false_alarms
+        ),
+    ]
+
+
+def _told(seconds: float | None) -> str:
+    return "unknown" if seconds is None else format_seconds(seconds)

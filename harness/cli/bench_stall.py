@@ -1,0 +1,225 @@
+"""`pathproof bench stall`: the stall against its budget, for every fault and timeout profile."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from harness.cli.options import Json, configured, telling
+from harness.cli.text import columns
+from harness.config import Loaded
+from harness.steps import Spent, step
+from harness.units import NS_PER_S, format_seconds
+
+if TYPE_CHECKING:
+    from harness.breakdown import Part
+    from harness.faults import Fault
+    from harness.measurements import Measurements
+    from harness.testbed import Testbed
+
+_PROFILES = ("fast", "stock")
+_BEFORE_S = 3
+_DURING_S = 2
+_AFTER_S = 2
+
+
+@dataclass(frozen=True)
+class Case:
+    """One fault under one profile. `stall_s` and `resolution_s` are None if nothing was seen.
+
+    `verdict` is that of the stall, and no pass unless the fault took effect and no I/O failed;
+    `why` says what did not pass. `clock_uncertainty_s` is the worst of the test.
+    """
+
+    profile: str
+    fault: str
+    stall_s: float | None
+    stream: str
+    terms: Mapping[str, float]
+    parts: tuple[Part, ...]
+    resolution_s: float | None
+    clock_uncertainty_s: float
+    verdict: str
+    why: str
+
+    @property
+    def budget_s(self) -> float:
+        return sum(self.terms.values())
+
+    @property
+    def sum_of_parts_s(self) -> float | None:
+        """None if the stall could not be taken apart."""
+        return sum(part.seconds for part in self.parts) if self.parts else None
+
+    @property
+    def parts_add_up(self) -> bool:
+        """To the stall, within the clock's uncertainty."""
+        if self.stall_s is None or self.sum_of_parts_s is None:
+            return False
+        return abs(self.sum_of_parts_s - self.stall_s) <= self.clock_uncertainty_s
+
+
+@configured()
+def stall(
+    loaded: Loaded,
+    ctx: typer.Context,
+    *,
+    fault: Annotated[
+        list[str] | None,
+        typer.Option("--fault", metavar="KIND", help="Only this one; may be repeated."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Measure the stall of every fault against its budget, a fork each; fast and stock timeouts.
+
+    `--profile` has only that profile measured. The exit status is 1 if a stall is not within
+    its budget, or if its parts do not add up to it.
+    """
+    from harness.testbed.provision import provisioner
+
+    faults = chosen_faults(fault or (), [fabric.name for fabric in loaded.config.fabrics])
+    cases: list[Case] = []
+    with telling(ctx), provisioner(loaded.config) as site:
+        for profile in _profiles(loaded):
+            with site.with_profile(profile) as lab:
+                for one in faults:
+                    title = f"{one.name} under profile {profile}"
+                    with step(title, Spent.IO), lab.testbed() as testbed:
+                        cases.append(case(profile, _failover(testbed, one, seed=len(cases))))
+    typer.echo(json.dumps(as_told(cases), indent=2) if as_json else columns(rows(cases)))
+    if not (_all_within_budget(cases) and _all_add_up(cases)):
+        raise typer.Exit(1)
+
+
+def chosen_faults(kinds: Sequence[str], fabrics: Sequence[str]) -> list[Fault]:
+    """A fault of each kind on the first fabric, and the loss of all at once; or only `kinds`."""
+    from harness.faults import KINDS, SilentDrop, Together
+
+    every: dict[str, Fault] = {kind.__name__: kind(fabrics[0]) for kind in KINDS}
+    every[Together.__name__] = Together(tuple(SilentDrop(fabric) for fabric in fabrics))
+    if unknown := [kind for kind in kinds if kind not in every]:
+        raise typer.BadParameter(
+            f"{unknown[0]!r} is none of {', '.join(every)}", param_hint="--fault"
+        )
+    return [every[kind] for kind in kinds or every]
+
+
+def _profiles(loaded: Loaded) -> tuple[str, ...]:
+    """The one that was asked for on the command line, else the built-in ones."""
+    if loaded.origins.get("initiator.profile") == "--profile":
+        return (loaded.config.initiator.profile,)
+    return _PROFILES
+
+
+def _failover(testbed: Testbed, fault: Fault, seed: int) -> Measurements:
+    everything, lost = len(testbed.fabrics()), len(fault.fabrics)
+    with testbed.io(testbed.layout.mixed(seed)) as io:
+        io.wait_until_running()
+        io.run_for(seconds=_BEFORE_S)
+        with testbed.fault(fault):
+            testbed.map.wait_for_paths(active=everything - lost, failed=lost)
+            io.run_for(seconds=_DURING_S)
+        testbed.map.wait_for_paths(active=everything)
+        io.start_phase()
+        io.run_for(seconds=_AFTER_S)
+    return io.measurements
+
+
+def case(profile: str, measurements: Measurements) -> Case:
+    """What a test with one fault shows."""
+    from harness.breakdown import breakdown
+    from harness.checks import Verdict, fault_took_effect, judge, no_io_errors, stall_within_budget
+    from harness.stall import stall_resolution_ns, worst_stall
+
+    (fault,) = measurements.faults
+    longest = worst_stall(measurements, start_ns=fault.injected_ns)
+    resolution_ns = stall_resolution_ns(measurements)
+    judgement = judge(measurements, stall_within_budget(), fault_took_effect(), no_io_errors())
+    taken_apart = breakdown(measurements, fault)
+    return Case(
+        profile=profile,
+        fault=fault.name,
+        stall_s=longest.seconds if longest else None,
+        stream=longest.stream if longest else "",
+        terms={term.name: term.seconds for term in fault.budget.terms},
+        parts=taken_apart.outage if taken_apart else (),
+        resolution_s=resolution_ns / NS_PER_S if resolution_ns else None,
+        clock_uncertainty_s=max(c.uncertainty_ns for c in measurements.clocks) / NS_PER_S,
+        verdict=judgement.verdict,
+        why="; ".join(f.message for f in judgement.findings if f.verdict is not Verdict.PASS),
+    )
+
+
+def as_told(cases: Sequence[Case]) -> dict[str, Any]:
+    """The JSON of all cases; seconds, to a tenth of a millisecond."""
+    return {
+        "cases": [
+            {
+                "profile": one.profile,
+                "fault": one.fault,
+                "stall_s": _rounded(one.stall_s),
+                "stream": one.stream,
+                "budget_s": _rounded(one.budget_s),
+                "terms": dict(one.terms),
+                "parts": [
+                    {
+                        "layer": part.layer,
+                        "seconds": _rounded(part.seconds),
+                        "uncertainty_s": _rounded(part.uncertainty_s),
+                    }
+                    for part in one.parts
+                ],
+                "sum_of_parts_s": _rounded(one.sum_of_parts_s),
+                "resolution_s": _rounded(one.resolution_s),
+                "clock_uncertainty_s": _rounded(one.clock_uncertainty_s),
+                "verdict": one.verdict,
+                "why": one.why,
+            }
+            for one in cases
+        ],
+        "all_within_budget": _all_within_budget(cases),
+        "parts_add_up": _all_add_up(cases),
+    }
+
+
+def _all_within_budget(cases: Sequence[Case]) -> bool:
+    return all(one.verdict == "pass" for one in cases)
+
+
+def _all_add_up(cases: Sequence[Case]) -> bool:
+    return all(one.parts_add_up for one in cases)
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 4)
+
+
+_HEADER = (
+    *("PROFILE", "FAULT", "STALL", "BUDGET", "ITS TERMS"),
+    *("PARTS OF THE STALL", "SUM", "RESOLUTION", "VERDICT"),
+)
+
+
+def rows(cases: Sequence[Case]) -> list[tuple[str, ...]]:
+    """The table, its heading first."""
+    return [_HEADER, *map(_cells, cases)]
+
+
+def _cells(of: Case) -> tuple[str, ...]:
+    terms = " + ".join(f"{name} {seconds:g}" for name, seconds in of.terms.items())
+    parts = " + ".join(f"{part.layer} {part.seconds:.3f}" for part in of.parts)
+    total = _seconds(of.sum_of_parts_s)
+    return (
+        *(of.profile, of.fault, _seconds(of.stall_s), _seconds(of.budget_s), terms),
+        *(parts or "unknown", total if of.parts_add_up else f"{total} (!)"),
+        "unknown" if of.resolution_s is None else format_seconds(of.resolution_s),
+        f"{of.verdict}: {of.why}" if of.why else of.verdict,
+    )
+
+
+def _seconds(seconds: float | None) -> str:
+    return "unknown" if seconds is None else f"{seconds:.3f} s"

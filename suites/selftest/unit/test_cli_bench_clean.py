@@ -1,0 +1,126 @@
+"""`pathproof bench clean`: alarms are counted, figures summed up."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from typer.testing import CliRunner
+
+from harness.cli import bench_clean
+from harness.cli.app import app
+from harness.cli.bench_clean import Alarm, Run, rows, run, summed_up
+from harness.measurements import Measurements, ReadBack
+from harness.timeline import Phase
+from suites.selftest.unit.synthetic_failover import END, HEALED, STALL_S, failover
+
+SLACK_S = 1.0
+
+
+def undisturbed() -> Measurements:
+    """The last nine seconds of a failover, in which nothing happens."""
+    measured = failover()
+    return replace(
+        measured,
+        phases=(Phase("whole", HEALED, END),),
+        faults=(),
+        kernel_logs=tuple(replace(log, lost=0) for log in measured.kernel_logs),
+        timeline=replace(measured.timeline, events=()),
+        read_back=ReadBack(100, 100, ()),
+    )
+
+
+def alarming() -> Measurements:
+    """As the storage is never to be: a block was not read back."""
+    return replace(undisturbed(), read_back=ReadBack(100, 99, ()))
+
+
+def test_a_clean_run_raises_no_alarm() -> None:
+    """And says how finely it looked."""
+    seen = run(1, undisturbed(), SLACK_S)
+    assert seen.alarms == ()
+    assert seen.stall_s is not None
+    assert seen.stall_s < 0.1
+    assert seen.resolution_s is not None
+    assert seen.resolution_s < 0.02
+    assert seen.clock_uncertainties_s == (0.0019,)
+
+
+def test_an_alarm_names_run_check_and_verdict() -> None:
+    """Unknown counts: it is no pass."""
+    (alarm,) = run(3, alarming(), SLACK_S).alarms
+    assert (alarm.run, alarm.check, alarm.verdict) == (3, "data intact", "unknown")
+    assert "99 of 100" in alarm.message
+
+
+def test_a_stall_is_an_alarm() -> None:
+    """If it is longer than the slack."""
+    measured = failover()
+    seen = run(1, replace(undisturbed(), phases=(measured.phases[0],)), SLACK_S)
+    assert seen.stall_s == pytest.approx(STALL_S)
+    assert "no stall" in [alarm.check for alarm in seen.alarms]
+
+
+def test_figures_are_the_worst_and_the_median() -> None:
+    """A run that saw nothing adds none."""
+    alarm = Alarm(2, "no stall", "fail", "too long")
+    result = summed_up(
+        [
+            Run((), 0.02, 0.006, (0.001, 0.002)),
+            Run((alarm,), 0.3, 0.007, (0.003,)),
+            Run((), None, None, ()),
+        ]
+    )
+    assert (result.runs, result.false_alarms) == (3, (alarm,))
+    assert (result.longest_stall_s, result.resolution_s_max) == (0.3, 0.007)
+    assert result.clock_uncertainty_s_median == 0.002
+    assert rows(result) == [
+        ("runs", "3"),
+        ("false alarms", "1"),
+        ("longest stall", "300 ms"),
+        ("coarsest resolution", "7 ms"),
+        ("clock uncertainty", "2.00 ms (median)"),
+        ("run 2", "no stall: fail: too long"),
+    ]
+
+
+@pytest.fixture
+def bench(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Callable[[Callable[[], Measurements]], tuple[int, str]]:
+    """Runs `bench clean` twice, on no testbed."""
+
+    def invoke(measured: Callable[[], Measurements]) -> tuple[int, str]:
+        monkeypatch.setattr(bench_clean, "_undisturbed", lambda *_, **__: measured())
+        done = CliRunner().invoke(app, ["--quiet", "bench", "clean", "--runs", "2", "--json"])
+        return done.exit_code, done.output
+
+    lab = SimpleNamespace(testbed=lambda: nullcontext(None))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("harness.testbed.provision.provisioner", lambda _: nullcontext(lab))
+    return invoke
+
+
+def test_clean_runs_end_well(
+    bench: Callable[[Callable[[], Measurements]], tuple[int, str]],
+) -> None:
+    status, output = bench(undisturbed)
+    told = json.loads(output)
+    assert (status, told["runs"], told["false_alarms"]) == (0, 2, [])
+    assert set(told) == {
+        *("runs", "false_alarms", "longest_stall_s", "resolution_s_max"),
+        "clock_uncertainty_s_median",
+    }
+
+
+def test_a_false_alarm_is_the_exit_status(
+    bench: Callable[[Callable[[], Measurements]], tuple[int, str]],
+) -> None:
+    status, output = bench(alarming)
+    assert status == 1
+    assert [alarm["run"] for alarm in json.loads(output)["false_alarms"]] == [1, 2]

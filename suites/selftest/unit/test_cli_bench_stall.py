@@ -1,0 +1,210 @@
+"""`pathproof bench stall`: one case from measurements, the table, the JSON, the exit status."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from typer.testing import CliRunner
+
+from harness.breakdown import Breakdown, Part
+from harness.cli import bench_stall
+from harness.cli.app import app
+from harness.cli.bench_stall import Case, as_told, case, chosen_faults, rows
+from harness.faults import KINDS, SilentDrop, Together
+from harness.measurements import FaultRecord, Measurements
+from suites.selftest.unit.synthetic_failover import STALL_S, failover
+
+PARTS = (Part("open-iscsi", 2.0, 0.002, 3.0), Part("dm-multipath", STALL_S - 2.0, 0.002, 1.0))
+
+
+def good() -> Measurements:
+    """A failover in which nothing is wrong and everything was seen."""
+    measured = failover()
+    return replace(
+        measured, kernel_logs=tuple(replace(log, lost=0) for log in measured.kernel_logs)
+    )
+
+
+@pytest.fixture
+def parts(monkeypatch: pytest.MonkeyPatch) -> list[Part]:
+    """What the stall is taken apart into; none if the list is emptied."""
+    found = list(PARTS)
+
+    def breakdown(measurements: Measurements, fault: FaultRecord) -> Breakdown | None:
+        assert fault in measurements.faults
+        return Breakdown(tuple(found), (), ()) if found else None
+
+    monkeypatch.setattr("harness.breakdown.breakdown", breakdown)
+    return found
+
+
+def test_a_case_has_stall_budget_and_parts(parts: list[Part]) -> None:
+    """Each under the name that the JSON promises."""
+    told = as_told([case("fast", good())])
+    (one,) = told["cases"]
+    assert one | {"resolution_s": 0.0} == {
+        "profile": "fast",
+        "fault": "SilentDrop(a)",
+        "stall_s": STALL_S,
+        "stream": "random writes",
+        "budget_s": 4,
+        "terms": {"noop_out_interval": 1, "noop_out_timeout": 1, "recovery_tmo": 1, "slack": 1},
+        "parts": [
+            {"layer": "open-iscsi", "seconds": 2.0, "uncertainty_s": 0.002},
+            {"layer": "dm-multipath", "seconds": 0.94, "uncertainty_s": 0.002},
+        ],
+        "sum_of_parts_s": STALL_S,
+        "resolution_s": 0.0,
+        "clock_uncertainty_s": 0.0019,
+        "verdict": "pass",
+        "why": "",
+    }
+    assert 0 < one["resolution_s"] < 0.02
+    assert told["all_within_budget"]
+    assert told["parts_add_up"]
+    json.dumps(told)
+
+
+@pytest.mark.parametrize(("off_s", "adds_up"), [(0.0018, True), (0.003, False), (-0.003, False)])
+def test_parts_add_up_within_the_clocks_uncertainty(
+    parts: list[Part], off_s: float, adds_up: bool
+) -> None:
+    """It is 1.9 ms here."""
+    parts[0] = replace(parts[0], seconds=parts[0].seconds + off_s)
+    told = as_told([case("fast", good())])
+    assert told["parts_add_up"] is adds_up
+    assert told["all_within_budget"]
+
+
+def test_a_stall_that_could_not_be_taken_apart_does_not_add_up(parts: list[Part]) -> None:
+    parts.clear()
+    told = as_told([case("fast", good())])
+    assert not told["parts_add_up"]
+    assert (told["cases"][0]["parts"], told["cases"][0]["sum_of_parts_s"]) == ([], None)
+
+
+def test_a_stall_beyond_its_budget_is_told(parts: list[Part]) -> None:
+    """With the reason that the check gives."""
+    measured = good()
+    (fault,) = measured.faults
+    short = replace(fault.budget, terms=fault.budget.terms[-1:])
+    told = as_told([case("fast", replace(measured, faults=(replace(fault, budget=short),)))])
+    assert told["cases"][0]["verdict"] == "fail"
+    assert "longest stall 2.940 s" in told["cases"][0]["why"]
+    assert not told["all_within_budget"]
+
+
+def test_a_fault_without_effect_is_no_pass(parts: list[Part]) -> None:
+    """Its stall is within every budget, and says nothing."""
+    measured = good()
+    busy = tuple(replace(c, fabric="a") for c in measured.counters)
+    found = case("fast", replace(measured, counters=busy))
+    assert found.verdict == "unknown"
+    assert "no effect" in found.why
+
+
+def test_the_table_has_a_line_for_each_case(parts: list[Part]) -> None:
+    """What does not add up is marked."""
+    whole = case("fast", good())
+    parts.pop()
+    header, one, other = rows([whole, case("stock", good())])
+    assert dict(zip(header, one, strict=True)) == {
+        "PROFILE": "fast",
+        "FAULT": "SilentDrop(a)",
+        "STALL": "2.940 s",
+        "BUDGET": "4.000 s",
+        "ITS TERMS": "noop_out_interval 1 + noop_out_timeout 1 + recovery_tmo 1 + slack 1",
+        "PARTS OF THE STALL": "open-iscsi 2.000 + dm-multipath 0.940",
+        "SUM": "2.940 s",
+        "RESOLUTION": one[header.index("RESOLUTION")],
+        "VERDICT": "pass",
+    }
+    assert other[header.index("SUM")] == "2.000 s (!)"
+
+
+def test_every_fault_is_measured_unless_some_are_chosen() -> None:
+    """On the first fabric, and the loss of all."""
+    every = chosen_faults((), ("x", "y"))
+    assert every == [
+        *(kind("x") for kind in KINDS),
+        Together((SilentDrop("x"), SilentDrop("y"))),
+    ]
+    assert chosen_faults(("Together", "LinkDown"), ("x", "y")) == [every[-1], every[0]]
+
+
+class Lab:
+    """A provisioner whose testbeds are names of profiles."""
+
+    def __init__(self, profile: str = "") -> None:
+        self.profile = profile
+
+    def with_profile(self, profile: str) -> nullcontext[Lab]:
+        return nullcontext(Lab(profile))
+
+    @contextmanager
+    def testbed(self) -> Iterator[str]:
+        yield self.profile
+
+
+@pytest.fixture
+def measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[str, str]]:
+    """What `bench stall` measures, on no testbed: each profile and fault."""
+    asked: list[tuple[str, str]] = []
+
+    def failed_over(testbed: str, fault: SimpleNamespace, seed: int) -> Measurements:
+        asked.append((testbed, fault.name))
+        return good()
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("harness.testbed.provision.provisioner", lambda _: nullcontext(Lab()))
+    monkeypatch.setattr(bench_stall, "_failover", failed_over)
+    return asked
+
+
+def run(*arguments: str) -> tuple[int, str]:
+    done = CliRunner().invoke(app, ["--quiet", "bench", "stall", *arguments])
+    return done.exit_code, done.output
+
+
+def test_both_profiles_are_measured_unless_one_is_given(
+    measured: list[tuple[str, str]], parts: Sequence[Part]
+) -> None:
+    """Every fault under each of them."""
+    status, output = run("--json")
+    assert (status, len(json.loads(output)["cases"])) == (0, 2 * (len(KINDS) + 1))
+    assert [profile for profile, _ in measured] == ["fast"] * 4 + ["stock"] * 4
+    measured.clear()
+    run("--profile", "stock", "--fault", "LinkDown")
+    assert measured == [("stock", "LinkDown(a)")]
+
+
+def test_the_exit_status_tells_of_parts_that_do_not_add_up(
+    measured: list[tuple[str, str]], parts: list[Part]
+) -> None:
+    """After the table was printed."""
+    parts.clear()
+    status, output = run("--fault", "LinkDown")
+    assert status == 1
+    assert output.startswith("PROFILE")
+
+
+def test_the_exit_status_tells_of_a_stall_beyond_its_budget(
+    monkeypatch: pytest.MonkeyPatch, measured: list[tuple[str, str]], parts: list[Part]
+) -> None:
+    def too_long(profile: str, measurements: Measurements) -> Case:
+        return replace(case(profile, measurements), verdict="fail")
+
+    monkeypatch.setattr(bench_stall, "case", too_long)
+    assert run("--fault", "LinkDown", "--profile", "fast")[0] == 1
+
+
+def test_an_unknown_fault_is_refused_with_those_that_there_are() -> None:
+    status, output = run("--fault", "Earthquake")
+    assert status == 2
+    assert "'Earthquake' is none of LinkDown" in output
