@@ -14,6 +14,7 @@ import typer
 from harness.cli.options import Json, configured, telling
 from harness.cli.text import columns
 from harness.config import Loaded
+from harness.errors import WorkloadError
 from harness.steps import Spent, step
 from harness.units import KIB, MIB
 
@@ -118,11 +119,13 @@ def _pair(testbed: Testbed, job: Job, leg_s: float, number: int) -> Pair:
 
 
 def _measured(testbed: Testbed, job: Job, leg_s: float) -> float:
-    """MiB/s of a job, measured as in every test."""
+    """MiB/s of a job, measured as in every test. Raises WorkloadError if fio gave up."""
     from harness.workload.report import parse_report
 
     with step("With measurement", Spent.IO), testbed.io([job]) as io:
         io.run_for(seconds=leg_s)
+    if io.cut_short:
+        raise WorkloadError(io.cut_short)
     return mib_per_s(parse_report(io.measurements.notes["fio report"]))
 
 

@@ -177,8 +177,9 @@ def test_both_profiles_are_measured_unless_one_is_given(
 ) -> None:
     """Every fault under each of them."""
     status, output = run("--json")
-    assert (status, len(json.loads(output)["cases"])) == (0, 2 * (len(KINDS) + 1))
-    assert [profile for profile, _ in measured] == ["fast"] * 4 + ["stock"] * 4
+    faults = len(KINDS) + 1
+    assert (status, len(json.loads(output)["cases"])) == (0, 2 * faults)
+    assert [profile for profile, _ in measured] == ["fast"] * faults + ["stock"] * faults
     measured.clear()
     run("--profile", "stock", "--fault", "LinkDown")
     assert measured == [("stock", "LinkDown(a)")]
