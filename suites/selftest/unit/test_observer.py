@@ -83,19 +83,6 @@ def test_a_sample_tells_the_wall_clock_and_what_it_cost(observer: Observer) -> N
     assert 0 < spent_ns < (samples[-1].machine_ns - samples[0].machine_ns) / 2
 
 
-def test_an_observer_that_rests_takes_no_samples(observer: Observer) -> None:
-    """And goes on with both clock and kernel log; afterwards samples come again."""
-    observer.begin("pathproof: selftest rest")
-    with observer.resting():
-        observer.read_clock()  # answered after the order to rest
-        before = len(observer.collect().samples)
-        time.sleep(0.5)
-        seen = observer.collect()
-    assert len(seen.samples) == before
-    assert seen.kernel_log.messages[-1].text.startswith("pathproof: collected")
-    observer.wait_for(lambda _: True, what="a sample", deadline=Deadline.after(5))
-
-
 @pytest.mark.skipif(not DISKS, reason="needs a block device")
 def test_a_sample_holds_what_is_watched(observer: Observer) -> None:
     """Disks and NICs that exist; others are passed over."""
@@ -107,6 +94,19 @@ def test_a_sample_holds_what_is_watched(observer: Observer) -> None:
     assert sample.carriers == {"lo": True}
     assert sample.paths == {}
     assert sample.count_paths("active") == 0
+
+
+def test_an_observer_that_rests_takes_no_samples(observer: Observer) -> None:
+    """And goes on with both clock and kernel log; afterwards samples come again."""
+    observer.begin("pathproof: selftest rest")
+    with observer.resting():
+        observer.read_clock()  # answered after the order to rest
+        before = len(observer.collect().samples)
+        time.sleep(0.5)
+        seen = observer.collect()
+    assert len(seen.samples) == before
+    assert seen.kernel_log.messages[-1].text.startswith("pathproof: collected")
+    observer.wait_for(lambda _: True, what="a sample", deadline=Deadline.after(5))
 
 
 def test_a_condition_is_met_by_a_sample_from_now_on(observer: Observer) -> None:
