@@ -8,11 +8,11 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import NamedTuple
 
 import pytest
 from typer.testing import CliRunner
 
-from harness.breakdown import Breakdown, Part
 from harness.cli import bench_stall
 from harness.cli.app import app
 from harness.cli.bench_stall import Case, as_told, case, chosen_faults, rows
@@ -20,7 +20,16 @@ from harness.faults import KINDS, SilentDrop, Together
 from harness.measurements import FaultRecord, Measurements
 from suites.selftest.unit.synthetic_failover import STALL_S, failover
 
-PARTS = (Part("open-iscsi", 2.0, 0.002, 3.0), Part("dm-multipath", STALL_S - 2.0, 0.002, 1.0))
+
+class Part(NamedTuple):
+    """As much of `harness.breakdown.Part` as is told."""
+
+    layer: str
+    seconds: float
+    uncertainty_s: float
+
+
+PARTS = (Part("open-iscsi", 2.0, 0.002), Part("dm-multipath", STALL_S - 2.0, 0.002))
 
 
 def good() -> Measurements:
@@ -36,9 +45,9 @@ def parts(monkeypatch: pytest.MonkeyPatch) -> list[Part]:
     """What the stall is taken apart into; none if the list is emptied."""
     found = list(PARTS)
 
-    def breakdown(measurements: Measurements, fault: FaultRecord) -> Breakdown | None:
+    def breakdown(measurements: Measurements, fault: FaultRecord) -> SimpleNamespace | None:
         assert fault in measurements.faults
-        return Breakdown(tuple(found), (), ()) if found else None
+        return SimpleNamespace(outage=tuple(found)) if found else None
 
     monkeypatch.setattr("harness.breakdown.breakdown", breakdown)
     return found
@@ -76,7 +85,7 @@ def test_parts_add_up_within_the_clocks_uncertainty(
     parts: list[Part], off_s: float, adds_up: bool
 ) -> None:
     """It is 1.9 ms here."""
-    parts[0] = replace(parts[0], seconds=parts[0].seconds + off_s)
+    parts[0] = parts[0]._replace(seconds=parts[0].seconds + off_s)
     told = as_told([case("fast", good())])
     assert told["parts_add_up"] is adds_up
     assert told["all_within_budget"]
