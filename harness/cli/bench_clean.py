@@ -86,25 +86,10 @@ def _undisturbed(testbed: Testbed, seed: int) -> Measurements:
 
 def run(number: int, measurements: Measurements, longest_s: float) -> Run:
     """What a run without a fault shows, judged as the suite judges one; `longest_s` of stall."""
-    from harness.checks import (
-        Verdict,
-        data_intact,
-        judge,
-        no_io_errors,
-        no_stall_beyond,
-        no_unexpected_path_loss,
-        paths_restored,
-    )
+    from harness.checks import Verdict, judge, undisturbed
     from harness.stall import stall_resolution_ns, worst_stall
 
-    judgement = judge(
-        measurements,
-        no_io_errors(),
-        data_intact(),
-        no_stall_beyond(longest_s),
-        paths_restored(),
-        no_unexpected_path_loss(),
-    )
+    judgement = judge(measurements, *undisturbed(longest_s))
     stall = worst_stall(measurements, start_ns=measurements.phases[0].start_ns)
     resolution_ns = stall_resolution_ns(measurements)
     return Run(

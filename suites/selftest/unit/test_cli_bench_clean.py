@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from harness.cli import bench_clean
 from harness.cli.app import app
 from harness.cli.bench_clean import Alarm, Run, rows, run, summed_up
-from harness.measurements import Measurements, ReadBack
+from harness.measurements import MAP, Measurements, ReadBack
 from harness.timeline import Phase
 from suites.selftest.unit.synthetic_failover import END, HEALED, STALL_S, failover
 
@@ -31,13 +31,13 @@ def undisturbed() -> Measurements:
         faults=(),
         kernel_logs=tuple(replace(log, lost=0) for log in measured.kernel_logs),
         timeline=replace(measured.timeline, events=()),
-        read_back=ReadBack(100, 100, ()),
+        read_back=ReadBack(100, 100, {MAP: 100, "sda": 100, "sdb": 100}),
     )
 
 
 def alarming() -> Measurements:
     """As the storage is never to be: a block was not read back."""
-    return replace(undisturbed(), read_back=ReadBack(100, 99, ()))
+    return replace(undisturbed(), read_back=ReadBack(100, 100, {MAP: 99}))
 
 
 def test_a_clean_run_raises_no_alarm() -> None:
