@@ -99,7 +99,7 @@ def data_intact() -> Check:
             said = "no block has a header, and fio itself verified none: verification was off"
             return Finding(name, Verdict.UNKNOWN, said, figures)
         if back.findings:
-            kinds = Counter(finding.damage for finding in back.findings)
+            kinds = Counter(str(finding.damage) for finding in back.findings)
             wrong = len({finding.offset for finding in back.findings})
             figures |= {"wrong": str(wrong)} | {kind: str(n) for kind, n in kinds.items()}
             shown = "; ".join([*map(str, back.findings[:_SHOWN]), *gaps])
