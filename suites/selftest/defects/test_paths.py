@@ -79,7 +79,7 @@ def test_a_timeout_raised_after_it_was_read(testbed: Testbed, seed: int) -> None
         promise_kept(),
         verdict=Verdict.FAIL,
         by="stall within budget",
-        says="budget",
+        says="session recovery took",
     )
 
 
