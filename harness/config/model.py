@@ -125,6 +125,9 @@ class WorkloadConfig(Model):
     write_iops: int = Field(80, ge=1, description="pace of the verified writes")
     read_iops: int = Field(50, ge=1, description="pace of the verified reads")
     probe_iops: int = Field(150, ge=100, description="pace of the depth-1 probe")
+    limit_s: float = Field(
+        900, gt=0, description="I/O that is not over by then is ended, and judged as it is"
+    )
 
 
 class BudgetConfig(Model):

@@ -25,7 +25,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from harness.errors import HypervisorError
+from harness.concurrency import within
+from harness.errors import HypervisorError, TimedOut
 from harness.steps import Spent, step
 
 EMBEDDED = "embedded"
@@ -197,27 +198,22 @@ def _open_bounded(uri: str, timeout_s: float) -> Any:
     """Open `uri` in a thread, since libvirt itself waits without end for a silent host."""
     import libvirt
 
-    outcome: list[Any] = []
+    def attempt() -> Any:
+        connection = libvirt.open(uri)
+        # Local drivers have no keepalive and say so.
+        with suppress(libvirt.libvirtError):
+            connection.setKeepAlive(_KEEPALIVE_INTERVAL_S, _KEEPALIVE_COUNT)
+        return connection
 
-    def attempt() -> None:
-        try:
-            connection = libvirt.open(uri)
-            # Local drivers have no keepalive and say so.
-            with suppress(libvirt.libvirtError):
-                connection.setKeepAlive(_KEEPALIVE_INTERVAL_S, _KEEPALIVE_COUNT)
-            outcome.append(connection)
-        except libvirt.libvirtError as error:
-            outcome.append(error)
-
-    thread = threading.Thread(target=attempt, name=f"open {uri}", daemon=True)
-    thread.start()
-    thread.join(timeout_s)
     hint = f"try `virsh --connect {uri} version`; the URI 'embedded' needs no libvirt daemon"
-    if not outcome:
-        raise HypervisorError(f"{uri}: no answer from libvirt within {timeout_s:.0f} s", hint=hint)
-    if isinstance(outcome[0], Exception):
-        raise HypervisorError(f"{uri}: {outcome[0]}", hint=hint) from outcome[0]
-    return outcome[0]
+    try:
+        return within(timeout_s, attempt, what=f"open {uri}")
+    except TimedOut:
+        raise HypervisorError(
+            f"{uri}: no answer from libvirt within {timeout_s:.0f} s", hint=hint
+        ) from None
+    except libvirt.libvirtError as error:
+        raise HypervisorError(f"{uri}: {error}", hint=hint) from error
 
 
 def _close(opened: Any) -> None:

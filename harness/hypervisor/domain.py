@@ -17,10 +17,27 @@ from harness.hypervisor.connection import Connection
 from harness.hypervisor.domain_xml import DomainSpec, render
 from harness.steps import Spent, step
 
-# libvirt sends SIGKILL after 15 s and then waits; QEMU dies at once unless the host's storage
-# hangs under it.
+# libvirt sends SIGKILL after 10 s and waits for 5 s more; QEMU dies at once unless the host's
+# storage hangs under it.
 _DEATH_TIMEOUT_S = 20
 _LOG_LINES = 10
+
+# linux/input-event-codes.h; what the kernel does is in its admin-guide/sysrq.rst.
+SYSRQ_KEYS = {"9": 10, "w": 17, "l": 38}
+_KEY_LEFTALT, _KEY_SYSRQ = 56, 99
+_KEY_HELD_MS = 50
+
+# virDomainState
+_RUNNING = "running"
+_STATES = {
+    1: _RUNNING,
+    2: "waiting for a resource",
+    3: "paused",
+    4: "shutting down",
+    5: "shut off",
+    6: "crashed",
+    7: "suspended by its guest",
+}
 
 
 class PortTaken(HypervisorError):
@@ -55,14 +72,35 @@ class Domain:
     @property
     def is_running(self) -> bool:
         """Whether its processors run: not if it is paused, and not if it has ended."""
+        return self._state() == _RUNNING
+
+    @property
+    def standstill(self) -> str:
+        """Why its processors do not run, as far as the hypervisor knows; empty if they do."""
+        if not self.is_running:
+            return f"the hypervisor says that it is {self._state()}"
+        if self._process_state() in {"T", "t"}:
+            return "QEMU's process was stopped"
+        return ""
+
+    def describe(self) -> str:
+        """What the hypervisor knows of it, for people."""
+        return (
+            f"libvirt: {self._state()}\n"
+            f"QEMU: process {self.pid or 'unknown'}, state {self._process_state() or 'unknown'} "
+            "(proc(5): R running, S sleeping, D waiting for a disk, T stopped, Z ended)"
+        )
+
+    def press_sysrq(self, keys: str) -> None:
+        """Press Alt+SysRq with each of `keys`, letters and digits that SYSRQ_KEYS has."""
         import libvirt
 
-        try:
-            return bool(self.handle.state()[0] == libvirt.VIR_DOMAIN_RUNNING)
-        except libvirt.libvirtError as error:
-            if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
-                return False
-            raise self._failure("look at its state", error) from error
+        with self._asking(f"press SysRq keys {keys}"):
+            for key in keys:
+                codes = [_KEY_LEFTALT, _KEY_SYSRQ, SYSRQ_KEYS[key]]
+                self.handle.sendKey(
+                    libvirt.VIR_KEYCODE_SET_LINUX, _KEY_HELD_MS, codes, len(codes), 0
+                )
 
     def set_link(self, mac: str, *, up: bool) -> None:
         """Plug the cable of the NIC with `mac` in or out; the guest sees its carrier change."""
@@ -127,6 +165,24 @@ class Domain:
                     f"{_DEATH_TIMEOUT_S} s",
                     hint="a process that ignores SIGKILL waits for the storage under its disks",
                 )
+
+    def _state(self) -> str:
+        import libvirt
+
+        try:
+            return _STATES.get(self.handle.state()[0], "in an unknown state")
+        except libvirt.libvirtError as error:
+            if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
+                return "gone"
+            raise self._failure("look at its state", error) from error
+
+    def _process_state(self) -> str:
+        """The letter of proc(5) for QEMU's process; empty if it is not known."""
+        try:
+            status = Path(f"/proc/{self.pid}/stat").read_text()
+        except OSError:
+            return ""
+        return status.rpartition(")")[2].split()[0]
 
     def _interface(self, mac: str) -> ET.Element:
         interfaces = ET.fromstring(self.handle.XMLDesc()).findall("./devices/interface")  # noqa: S314

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
+from harness.concurrency import side_by_side
 from harness.config.model import Profile
 from harness.deadline import Deadline, poll
 from harness.errors import CommandTimedOut, HarnessError, InitiatorError
@@ -173,12 +174,15 @@ class Initiator:
         multipathd would switch queueing on again if only the device mapper were told; the
         device mapper is told as well, in case multipathd hangs.
         """
-        for argv in (
-            ["multipathd", "disablequeueing", "map", self.wwid],
-            ["dmsetup", "message", self.wwid, "0", "fail_if_no_path"],
-        ):
+
+        def tell(*argv: str) -> None:
             with suppress(CommandTimedOut):
-                self.machine.run(argv, timeout_s=15, check=False)
+                self.machine.run(argv, timeout_s=10, check=False)
+
+        side_by_side(
+            lambda: tell("multipathd", "disablequeueing", "map", self.wwid),
+            lambda: tell("dmsetup", "message", self.wwid, "0", "fail_if_no_path"),
+        )
 
     def log_out(self) -> None:
         """Flush the map, end the sessions and forget the node records; tries everything."""

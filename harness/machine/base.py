@@ -211,12 +211,16 @@ class Machine(ABC):
     def background(
         self, argv: Sequence[str], *, on_line: Callable[[bytes], None] | None = None
     ) -> Iterator[Process]:
-        """A command that runs beside the block and is ended with it."""
+        """A command that runs beside the block and is ended with it.
+
+        On a machine that is gone nothing runs any more: that is told by what asks it for something.
+        """
         process = self.start(argv, on_line=on_line)
         try:
             yield process
         finally:
-            process.end()
+            with suppress(MachineError):
+                process.end()
 
     def write_files(self, files: Mapping[str, str | bytes], *, mode: int = 0o644) -> None:
         """Write whole files by absolute path, in one go, making folders as needed."""

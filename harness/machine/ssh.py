@@ -1,4 +1,10 @@
-"""A machine reached over SSH, its host key pinned beforehand."""
+"""A machine reached over SSH, its host key pinned beforehand.
+
+Nothing waits without end for a machine that stands still. A command starts within 20 s, or the
+machine is given up: every command that runs there, and each that follows, says so at once. Input
+that nobody takes is given up after 20 s, too. Output and the end of a command are waited for with
+the command's own timeout.
+"""
 
 from __future__ import annotations
 
@@ -11,16 +17,16 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import paramiko
 
-from harness.deadline import Deadline
-from harness.errors import CommandTimedOut, MachineError, TimedOut
+from harness.deadline import Deadline, poll
+from harness.errors import CommandTimedOut, MachineError, TimedOut, summary
 from harness.machine.base import ENDING_TIMEOUT_S, Machine, Process, lost
 
 if TYPE_CHECKING:
@@ -31,8 +37,9 @@ logging.getLogger("paramiko").setLevel(logging.CRITICAL)
 
 _ATTEMPT_TIMEOUT_S = 8.0  # one connection attempt; a guest under TCG takes about 1 s for it
 _BANNER_TIMEOUT_S = 2.0
-_CHANNEL_TIMEOUT_S = 20.0
+_ANSWER_TIMEOUT_S = 20.0  # until a command runs, until some of its input is taken
 _KEEPALIVE_S = 5
+_PIECE = 1 << 15  # what one message may carry
 
 
 @dataclass(frozen=True)
@@ -63,6 +70,7 @@ class SshMachine(Machine):
         super().__init__(name)
         self.endpoint = endpoint
         self._client = client
+        self._given_up = ""
 
     @classmethod
     def connect(
@@ -108,22 +116,37 @@ class SshMachine(Machine):
         self, argv: Sequence[str], *, on_line: Callable[[bytes], None] | None = None
     ) -> Process:
         # The shell's own pid becomes the command's by exec: what it takes to signal it.
+        deadline = Deadline.after(_ANSWER_TIMEOUT_S)
         try:
             transport = self._client.get_transport()
             if transport is None or not transport.is_active():
-                raise lost(self.name, "no transport")
-            channel = transport.open_session(timeout=_CHANNEL_TIMEOUT_S)
-            channel.settimeout(_CHANNEL_TIMEOUT_S)
-            channel.exec_command(f"echo $$; exec {shlex.join(argv)}")
-            stdout: io.BufferedReader = io.BufferedReader(_Output(channel.recv))
-            pid = int(stdout.readline())
-            channel.settimeout(None)
+                raise lost(self.name, self._given_up or "no transport")
+            channel = transport.open_session(timeout=deadline.remaining_s)
+            with _closed_at(deadline, channel):
+                channel.exec_command(f"echo $$; exec {shlex.join(argv)}")
+                stdout: io.BufferedReader = io.BufferedReader(_Output(channel.recv))
+                pid = int(stdout.readline())
         except (paramiko.SSHException, EOFError, OSError, ValueError) as error:
-            raise lost(self.name, repr(error)) from None
+            if deadline.expired:
+                self._given_up = f"no answer within {deadline.allowed_s:.0f} s"
+                self.close()
+            raise lost(self.name, self._given_up or repr(error)) from None
         return _Channel(self, argv, channel, pid, stdout, on_line)
 
     def close(self) -> None:
         self._client.close()
+
+
+@contextmanager
+def _closed_at(deadline: Deadline, channel: paramiko.Channel) -> Iterator[None]:
+    """Close the channel if the block lasts too long: paramiko knows no timeout for an answer."""
+    closing = threading.Timer(deadline.remaining_s, channel.close)
+    closing.daemon = True
+    closing.start()
+    try:
+        yield
+    finally:
+        closing.cancel()
 
 
 class _Output(io.RawIOBase):
@@ -161,11 +184,23 @@ class _Channel(Process):
         super().__init__(owner.name, argv, stdout, stderr, on_line)
 
     def send(self, data: bytes) -> None:
+        sent = 0
         try:
             with self._sending:
-                self._channel.sendall(data)
-        except OSError as error:
-            raise lost(self.machine, f"{self.argv[0]} reads no input: {error}") from None
+                while sent < len(data):
+                    self._wait_until_taken()
+                    sent += self._channel.send(data[sent : sent + _PIECE])
+        except (OSError, EOFError, TimedOut) as error:
+            raise lost(self.machine, f"{self.argv[0]} reads no input: {summary(error)}") from None
+
+    def _wait_until_taken(self) -> None:
+        """Wait until there is room for more input, or the channel is closed."""
+        poll(
+            self._channel.send_ready,
+            what="room for more",
+            deadline=Deadline.after(_ANSWER_TIMEOUT_S),
+            every_s=0.01,
+        )
 
     def close_input(self) -> None:
         with suppress(OSError, EOFError):  # if it is gone, its exit status will explain
@@ -238,7 +273,10 @@ def _connection(endpoint: SshEndpoint) -> tuple[socket.socket, subprocess.Popen[
     """A connection to the endpoint, and its proxy, which ends when both sides have closed it."""
     if not endpoint.proxy:
         address = (endpoint.host, endpoint.port)
-        return socket.create_connection(address, timeout=_BANNER_TIMEOUT_S), None
+        sock = socket.create_connection(address, timeout=_BANNER_TIMEOUT_S)
+        # What is stuck on its way to a machine that takes nothing would hold up all that follows.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(_ANSWER_TIMEOUT_S * 1000))
+        return sock, None
     # Not paramiko.ProxyCommand, which never waits for its child.
     ours, its = socket.socketpair()
     with its:

@@ -20,6 +20,7 @@ from harness.machine import Machine, Process
 from harness.measurements import ClockReading, KernelLog, KernelMessage
 from harness.observe.clock import Clock, Exchange, reading
 from harness.observe.dm_status import parse_multipath_status
+from harness.units import NS_PER_S
 
 ANSWER_TIMEOUT_S = 20.0
 READ_TIMEOUT_S = 30.0
@@ -106,6 +107,7 @@ class Observer:
         self._pongs: dict[int, tuple[int, int]] = {}
         self._ready = False
         self._awake = False
+        self._heard_ns = 0
         self._read: dict[str, int | str] = {}
         self._numbers = itertools.count(1)
         self._begin_mark = ""
@@ -195,22 +197,27 @@ class Observer:
 
     def read_clock(self) -> ClockReading:
         """Measure the machine's clock against the host's."""
-        exchanges = []
-        for _ in range(EXCHANGES):
-            number = next(self._numbers)
-            asked_ns = time.monotonic_ns()
-            self._send({"ping": number})
-            self._wait(
-                lambda n=number: n in self._pongs,  # type: ignore[misc]  # mypy drops the default
-                "the answer to a ping",
-                Deadline.after(ANSWER_TIMEOUT_S),
-            )
-            answered_ns, machine_ns = self._pongs.pop(number)
-            exchanges.append(Exchange(asked_ns, answered_ns, machine_ns))
+        exchanges = [self._ping(ANSWER_TIMEOUT_S) for _ in range(EXCHANGES)]
         result = reading(self.machine.name, exchanges)
         with self._changed:
             self._seen.clocks.append(result)
         return result
+
+    def answers(self, within_s: float) -> bool:
+        """Whether the machine is alive: was heard of lately, or else answers within that time."""
+        if time.monotonic_ns() - self._heard_ns < within_s * NS_PER_S:
+            return True
+        try:
+            self._ping(within_s)
+        except (MachineError, TimedOut):
+            return False
+        return True
+
+    @property
+    def kernel_texts(self) -> tuple[str, ...]:
+        """The kernel log since `begin` as far as it was heard; nothing is asked."""
+        with self._changed:
+            return tuple(text for _, _, text in self._seen.kernel)
 
     def wait_for(
         self,
@@ -242,6 +249,14 @@ class Observer:
             last = seen.samples[-1] if seen.samples else None
             raise TimedOut(f"{error.message}; last seen: {last}", hint=hint) from None
         return found[0]
+
+    def _ping(self, timeout_s: float) -> Exchange:
+        number = next(self._numbers)
+        asked_ns = time.monotonic_ns()
+        self._send({"ping": number})
+        self._wait(lambda: number in self._pongs, "the answer to a ping", Deadline.after(timeout_s))
+        answered_ns, machine_ns = self._pongs.pop(number)
+        return Exchange(asked_ns, answered_ns, machine_ns)
 
     def _mark(self, text: str) -> None:
         self._send({"mark": text})
@@ -279,6 +294,7 @@ class Observer:
     def hear(self, line: bytes) -> None:
         """Take in one line that the resident program printed."""
         heard_ns = time.monotonic_ns()
+        self._heard_ns = heard_ns
         try:
             message = json.loads(line)
         except ValueError:

@@ -17,6 +17,8 @@ from harness.topology import Fabric, Role, Topology, management_mac
 SYSTEM_DISK_SERIAL = "system"
 
 _UUIDS = uuid.UUID("7f0c0a1e-5f0c-4b63-9a55-6a8f2c9b6d11")  # makes UUIDs of names (RFC 4122, 4.3)
+# Debian's kernels refuse the keyboard a list of blocked tasks, and that is the hypervisor's way in.
+_SYSRQ = "sysrq_always_enabled"
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ def domain_spec(
         memory_bytes=config.machines.memory,
         kernel=image.kernel,
         initrd=image.initrd,
-        cmdline=f"{image.cmdline} pathproof.mgmt={management_mac(role)}",
+        cmdline=f"{image.cmdline} {_SYSRQ} pathproof.mgmt={management_mac(role)}",
         disks=tuple(
             Disk(path, "qcow2", serial) for path, serial in zip(disks, serials(role), strict=True)
         ),

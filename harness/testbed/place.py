@@ -91,7 +91,7 @@ class Place(Protocol):
     def proxy(self, port: int) -> tuple[str, ...]:
         """The command that connects to a port of its 127.0.0.1; empty if none is needed."""
 
-    def tail(self, file: Path) -> str:
+    def tail(self, file: Path, lines: int = _CONSOLE_LINES) -> str:
         """The last lines of a file, as far as it can be read."""
 
 
@@ -116,8 +116,8 @@ class Here:
     def proxy(self, port: int) -> tuple[str, ...]:
         return ()
 
-    def tail(self, file: Path) -> str:
-        return last_lines(file, _CONSOLE_LINES)
+    def tail(self, file: Path, lines: int = _CONSOLE_LINES) -> str:
+        return last_lines(file, lines)
 
 
 @dataclass(frozen=True)
@@ -151,8 +151,8 @@ class There:
     def proxy(self, port: int) -> tuple[str, ...]:
         return self.machine.tunnel(port)
 
-    def tail(self, file: Path) -> str:
-        done = self.machine.run(["tail", "-n", str(_CONSOLE_LINES), "--", str(file)], check=False)
+    def tail(self, file: Path, lines: int = _CONSOLE_LINES) -> str:
+        done = self.machine.run(["tail", "-n", str(lines), "--", str(file)], check=False)
         return done.stdout or done.stderr
 
     def make_folder(self) -> None:

@@ -31,6 +31,7 @@ from harness.testbed.testbed import Guest, Testbed
 from harness.topology import Role, Topology
 
 _PORT_TRIES = 5
+_EVIDENCE_LINES = 300  # of a console: the stacks of some twenty tasks
 
 Disks = Mapping[Role, Sequence[Path]]
 
@@ -213,6 +214,9 @@ class Site:
             initiator=initiator,
             paths=paths,
             environment=environment,
+            console=lambda role: self.place.tail(
+                guests[role].domain.spec.console_log, _EVIDENCE_LINES
+            ),
         )
         for role in Role:
             nics = tuple(testbed.nic(role, fabric) for fabric in testbed.fabrics())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -45,10 +45,17 @@ class Guest:
 class MapView:
     """The multipath map as tests see it."""
 
-    def __init__(self, observer: Observer, device: str, paths: Sequence[Path]) -> None:
+    def __init__(
+        self,
+        observer: Observer,
+        device: str,
+        paths: Sequence[Path],
+        io: Callable[[], IoSession | None],
+    ) -> None:
         self._observer = observer
         self.device = device
         self.paths = tuple(paths)
+        self._io = io
 
     def wait_for_paths(
         self,
@@ -62,6 +69,8 @@ class MapView:
 
         Raises CutShort with what was there instead: I/O ends there, and is judged as it is.
         """
+        io = self._io()
+        allowed_s = timeout_s if io is None else io.watchdog.left(at_most_s=timeout_s)
         with step(f"Wait for {active} active and {failed} failed paths", spent_on):
             try:
                 return self._observer.wait_for(
@@ -69,9 +78,11 @@ class MapView:
                         s.count_paths("active") == active and s.count_paths("failed") == failed
                     ),
                     what=f"{active} active and {failed} failed paths",
-                    deadline=Deadline.after(timeout_s),
+                    deadline=Deadline.after(allowed_s),
                 )
             except TimedOut as error:
+                if io is not None:
+                    raise io.watchdog.cut_short(error.message) from None
                 raise CutShort(error.message) from None
 
 
@@ -90,6 +101,7 @@ class Testbed:
         initiator: Initiator,
         paths: Sequence[Path],
         environment: Mapping[str, str],
+        console: Callable[[Role], str],
     ) -> None:
         self.config = config
         self.topology = topology
@@ -99,8 +111,9 @@ class Testbed:
         self.layout = Layout.of(config.workload)
         self.broken: str | None = None
         self._guests = guests
+        self._console = console
         self._io: IoSession | None = None
-        self.map = MapView(self.observer(Role.INITIATOR), initiator.device, paths)
+        self.map = MapView(self.observer(Role.INITIATOR), initiator.device, paths, lambda: self._io)
 
     def machine(self, role: Role) -> Machine:
         return self._guests[role].machine
@@ -111,6 +124,14 @@ class Testbed:
     def domain(self, role: Role) -> Domain:
         """The hypervisor's end of a machine."""
         return self._guests[role].domain
+
+    def console(self, role: Role) -> str:
+        """The end of what a machine wrote to its serial console."""
+        return self._console(role)
+
+    def power_off(self) -> None:
+        """Pull the plug of both machines: whatever waits for them ends with an error."""
+        side_by_side(*(guest.domain.destroy for guest in self._guests.values()))
 
     def nic(self, role: Role, fabric: str) -> str:
         return self._guests[role].nics[fabric]
@@ -154,13 +175,17 @@ class Testbed:
         return ends.get(session.own_address, "") if session.own_address else ""
 
     @contextmanager
-    def io(self, jobs: Sequence[Job]) -> Iterator[IoSession]:
+    def io(self, jobs: Sequence[Job], *, within_s: float | None = None) -> Iterator[IoSession]:
         """Run I/O on the map for the length of the block, and measure it.
+
+        What is not over `within_s`, by default `workload.limit_s`, is ended and judged as it
+        is, within 60 s: see `harness.testbed.watchdog`.
 
         A failure in here makes the testbed unusable for later tests: what was cleared up in
         haste is not what they expect.
         """
-        session = IoSession(self, jobs)
+        limit_s = self.config.workload.limit_s if within_s is None else within_s
+        session = IoSession(self, jobs, limit_s)
         self._io = session
         try:
             with session.running():

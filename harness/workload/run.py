@@ -24,7 +24,7 @@ from harness.workload.report import (
 )
 
 FOLDER = "/run/pathproof/fio"
-_ENDING_TIMEOUT_S = 60.0  # after its last I/O fio only writes logs; under TCG 2 s
+ENDING_TIMEOUT_S = 60.0  # after its last I/O fio only writes logs; under TCG 2 s
 _READ_BACK_TIMEOUT_S = 300.0
 
 
@@ -118,7 +118,7 @@ class FioRun:
         if self._process is not None:
             self._process.signal(signal.SIGINT)
 
-    def finish(self, timeout_s: float = _ENDING_TIMEOUT_S) -> RunResult:
+    def finish(self, timeout_s: float = ENDING_TIMEOUT_S) -> RunResult:
         """Wait for the end and fetch report and logs.
 
         Raises FioHangs if fio does not end in time, WorkloadError if it left no usable report.
@@ -159,7 +159,7 @@ class FioRun:
     def _last_words(self) -> str:
         if self._process is None:
             return "not started"
-        done = self._process.wait(_ENDING_TIMEOUT_S)
+        done = self._process.wait(ENDING_TIMEOUT_S)
         said = self._machine.run(["cat", f"{FOLDER}/report.json"], check=False).stdout
         return f"exit status {done.status}; {done.stderr.strip()} {said[: said.find('{')].strip()}"
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.concurrency import side_by_side
+from harness.concurrency import side_by_side, within
+from harness.errors import TimedOut
 from harness.steps import Spent, Step, step
 
 
@@ -95,3 +96,21 @@ def test_actions_do_not_disturb_each_others_context() -> None:
 
     assert side_by_side(set_mark, set_mark, set_mark) == [0, 0, 0]
     assert mark.get() == 0
+
+
+def test_what_ends_in_time_is_as_if_called_directly() -> None:
+    """Its result, or its failure."""
+    assert within(10, returning(7), what="counting") == 7
+    with pytest.raises(OSError, match="no such device"):
+        within(10, raising(OSError("no such device")), what="reading")
+
+
+def test_what_does_not_end_in_time_is_left_behind() -> None:
+    """And does not hold up the end of the process."""
+    ending = threading.Event()
+    with pytest.raises(TimedOut, match="an answer: not within 0 s"):
+        within(0.05, ending.wait, what="an answer")
+    (thread,) = [thread for thread in threading.enumerate() if thread.name == "an answer"]
+    assert thread.daemon
+    ending.set()
+    thread.join(10)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -28,6 +29,7 @@ from harness.hypervisor import sweep as sweeping
 from harness.hypervisor.connection import EMBEDDED, LONGEST_ROOT, connect
 from harness.hypervisor.domain import _names_a_taken_port
 from harness.hypervisor.sweep import sweep
+from harness.testbed.watchdog import DYING_S
 
 PROLOGUE = """
 import json, os, signal, sys
@@ -85,6 +87,27 @@ print(json.dumps(dict(
     pid=pid, links=links, paused=paused, resumed=resumed, taken=taken, refused=refused,
     unknown=unknown, ended=domain.pid is None and not domain.is_running,
     same_root=same_root, other_root=other_root,
+)))
+"""
+
+STANDING_STILL = """
+import time
+with lease_ports(3) as ports, connected() as connection:
+    with running(connection, spec("still", ports), paused=True) as domain:
+        paused = domain.standstill
+        described = domain.describe()
+        domain.resume()
+        runs = domain.standstill
+        domain.press_sysrq("9wl")
+        os.kill(domain.pid, signal.SIGSTOP)
+        while not (stopped := domain.standstill):
+            time.sleep(0.01)
+        began = time.monotonic()
+        domain.destroy()
+        took_s = time.monotonic() - began
+    gone = domain.standstill
+print(json.dumps(dict(
+    paused=paused, runs=runs, stopped=stopped, gone=gone, described=described, took_s=took_s
 )))
 """
 
@@ -167,6 +190,20 @@ def test_a_guest_is_cabled_started_refused_a_twin_and_gone(root: Path, capabilit
     assert set(saw["same_root"]) == {"libvirt", "QEMU"}
     assert "one in the life of a process" in saw["other_root"][1]
     assert list(capabilities.glob("*.xml"))
+
+
+def test_a_guest_that_stands_still_says_why_and_can_be_ended(
+    root: Path, capabilities: Path
+) -> None:
+    """Also if QEMU itself was stopped, and hears no SIGTERM: that takes libvirt 10 s."""
+    saw = tell(STANDING_STILL, root, capabilities)
+    assert saw["paused"] == "the hypervisor says that it is paused"
+    assert "libvirt: paused" in saw["described"]
+    assert re.search(r"QEMU: process \d+, state S ", saw["described"])
+    assert saw["runs"] == ""
+    assert saw["stopped"] == "QEMU's process was stopped"
+    assert saw["gone"] == "the hypervisor says that it is gone"
+    assert saw["took_s"] < DYING_S
 
 
 def test_a_guest_left_behind_by_a_killed_run_is_swept_away(root: Path, capabilities: Path) -> None:

@@ -20,6 +20,7 @@ from harness.concurrency import side_by_side
 from harness.deadline import Deadline
 from harness.errors import CommandFailed, CommandTimedOut, MachineError, TimedOut
 from harness.machine import SshEndpoint, SshMachine
+from harness.machine import ssh as ssh_module
 
 SSHD = Path("/usr/sbin/sshd")
 # Anybody's; nothing in these tests has its private half.
@@ -37,6 +38,10 @@ def new_key(file: Path, kind: str = "ed25519") -> str:
     return " ".join(file.with_suffix(".pub").read_text().split()[:2])
 
 
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
 @dataclass(frozen=True)
 class Sshd:
     """A running sshd, and how to log in to it."""
@@ -47,9 +52,14 @@ class Sshd:
 
     def drop_connections(self) -> None:
         """Kill what serves the connections, as if the machine had died."""
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        for pid in children.read_text().split():
-            os.kill(int(pid), signal.SIGKILL)
+        for pid in children(self.process.pid):
+            os.kill(pid, signal.SIGKILL)
+
+    def freeze(self) -> None:
+        """Stop what serves the connections, as if the machine stood still."""
+        for pid in children(self.process.pid):
+            for process in (pid, *children(pid)):
+                os.kill(process, signal.SIGSTOP)
 
 
 @contextmanager
@@ -70,11 +80,12 @@ def sshd_in(folder: Path, kind: str = "ed25519") -> Iterator[Sshd]:
         (folder / "log").open("wb") as log,
         subprocess.Popen(argv, stdin=subprocess.DEVNULL, stderr=log) as process,
     ):
+        endpoint = SshEndpoint("127.0.0.1", port, USER, folder / "client", host_key)
+        sshd = Sshd(endpoint, process, folder)
         try:
-            yield Sshd(
-                SshEndpoint("127.0.0.1", port, USER, folder / "client", host_key), process, folder
-            )
+            yield sshd
         finally:
+            sshd.drop_connections()  # what is frozen would outlive it
             process.kill()
 
 
@@ -330,3 +341,103 @@ def test_a_closed_connection_runs_nothing_any_more(sshd: Sshd) -> None:
     machine.close()
     with pytest.raises(MachineError, match="connection lost"):
         machine.run(["true"])
+
+
+@pytest.fixture
+def freezing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Sshd, SshMachine]]:
+    """A machine that will stand still, and is waited for only briefly."""
+    with sshd_in(tmp_path) as sshd:
+        machine = connected(sshd.endpoint)
+        monkeypatch.setattr(ssh_module, "_ANSWER_TIMEOUT_S", 0.5)
+        yield sshd, machine
+        machine.close()
+
+
+def test_a_machine_that_stands_still_is_given_up(freezing: tuple[Sshd, SshMachine]) -> None:
+    """The first command waits, those that run end, and later ones do not wait any more."""
+    sshd, machine = freezing
+    running = machine.start(["sleep", "60"])
+    sshd.freeze()
+    started = time.monotonic()
+    with pytest.raises(MachineError, match="guest: connection lost: no answer within 0 s"):
+        machine.run(["true"])
+    assert 0.4 < time.monotonic() - started < 3
+    with pytest.raises(MachineError, match="connection lost: while sleep ran"):
+        running.wait(10)
+    again = time.monotonic()
+    with pytest.raises(MachineError, match="guest: connection lost: no answer within 0 s"):
+        machine.run(["true"])
+    assert time.monotonic() - again < 0.3
+
+
+def test_a_machine_that_stands_still_as_a_command_starts_is_given_up(
+    freezing: tuple[Sshd, SshMachine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The channel is open, and the command is never confirmed."""
+    sshd, machine = freezing
+    transport = machine._client.get_transport()
+    assert transport is not None
+    opened = transport.open_session(timeout=5)
+
+    def open_session(**_: object) -> object:
+        sshd.freeze()
+        return opened
+
+    monkeypatch.setattr(transport, "open_session", open_session)
+    started = time.monotonic()
+    with pytest.raises(MachineError, match="guest: connection lost: no answer within 0 s"):
+        machine.run(["true"])
+    assert 0.4 < time.monotonic() - started < 3
+
+
+def test_input_that_nobody_takes_is_given_up(
+    machine: SshMachine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once the window is full; the machine is well, and goes on."""
+    monkeypatch.setattr(ssh_module, "_ANSWER_TIMEOUT_S", 0.5)
+    with machine.background(["sleep", "60"]) as process:
+        started = time.monotonic()
+        with pytest.raises(MachineError, match="sleep reads no input: room for more: not within"):
+            process.send(b"x" * 8_000_000)
+        assert 0.4 < time.monotonic() - started < 3
+    assert machine.run(["echo", "well"]).stdout == "well\n"
+
+
+def test_a_connection_that_is_full_is_given_up(tmp_path: Path) -> None:
+    """Its buffers hold what the machine does not take, and even a small request finds no room."""
+    timeout_s = 1.0
+    with sshd_in(tmp_path) as sshd, pytest.MonkeyPatch.context() as patient:
+        patient.setattr(ssh_module, "_ANSWER_TIMEOUT_S", timeout_s)
+        machine = connected(sshd.endpoint)
+        processes = [machine.start(["sleep", "60"]) for _ in range(12)]
+        sshd.freeze()
+
+        def fill(number: int) -> MachineError:
+            with pytest.raises(MachineError, match="connection lost") as loss:
+                processes[number].send(b"x" * 8_000_000)
+            return loss.value
+
+        started = time.monotonic()
+        side_by_side(*((lambda n=n: fill(n)) for n in range(len(processes))))
+        with pytest.raises(MachineError, match="connection lost"):
+            machine.run(["true"])
+        assert time.monotonic() - started < 15
+        machine.close()
+
+
+def test_the_end_of_a_background_command_hides_nothing(tmp_path: Path) -> None:
+    """On a machine that is gone there is nothing to end, and what went wrong before is told."""
+    with sshd_in(tmp_path) as sshd:
+        machine = connected(sshd.endpoint)
+        with machine.background(["sleep", "60"]):
+            sshd.drop_connections()
+        machine = connected(sshd.endpoint)
+
+        def fail() -> None:
+            with machine.background(["sleep", "60"]):
+                sshd.drop_connections()
+                raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            fail()
+        machine.close()

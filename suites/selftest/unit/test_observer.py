@@ -153,6 +153,22 @@ def test_what_an_observer_saw_before_it_died_is_kept() -> None:
     assert [mark in texts for mark in seen.marks] == [True, False]
 
 
+def test_a_machine_that_stands_still_does_not_answer(observer: Observer) -> None:
+    """Though the channel to it is open."""
+    assert observer._process is not None
+    assert observer.answers(0.3)
+    observer._process.signal(signal.SIGSTOP)
+    time.sleep(0.3)
+    assert not observer.answers(0.2)
+    observer._process.signal(signal.SIGCONT)
+    assert observer.answers(5)
+
+
+def test_what_was_heard_of_the_kernel_log_is_there_without_asking(observer: Observer) -> None:
+    observer.begin("pathproof: selftest heard")
+    assert "pathproof: selftest heard" in observer.kernel_texts
+
+
 def test_nothing_is_left_behind() -> None:
     """The program ends with its block."""
     with observing(LocalMachine()) as observer:

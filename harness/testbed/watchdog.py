@@ -1,0 +1,134 @@
+"""Ends a block of I/O that does not end by itself, and has evidence collected before.
+
+In seconds from the block's deadline, or from the moment at which all was lost before that:
+
+     0  every wait of the block ends with CutShort; evidence is collected, all of it at once
+    10  what of it has not come by now is given up; faults of the test are healed
+    20  fio that has not ended by itself gets errors: the map no longer queues
+    36  the read-back is given up; what was measured is put together
+    44  both machines lose their power, so that whatever still waits for them ends
+    59  libvirt has ended a QEMU that hears no SIGTERM, or has given up
+
+An initiator that does not answer for 30 s loses its power at once. Nothing but the machines is
+ended by force: a test that waits for something else waits on.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import copy_context
+
+from harness.errors import CutShort, HarnessError, MachineError, summary
+from harness.steps import Spent, attach, step
+
+EVIDENCE_S = 10.0
+QUEUEING_S = 20.0
+READ_BACK_S = 36.0
+POWER_OFF_S = 44.0
+DYING_S = 15.0  # virProcessKillPainfullyDelay(): SIGKILL after 10 s, 5 s more to see the end
+SILENCE_S = 30.0
+
+_LOOK_INTERVAL_S = 0.5
+
+
+class Watchdog:
+    """Watches one block of I/O, which may last `within_s` from now on.
+
+    `gather` collects evidence, by name. `alive` says whether the initiator answers, and may take
+    some time for that. `power_off` ends all machines.
+    """
+
+    def __init__(
+        self,
+        within_s: float,
+        *,
+        gather: Callable[[], Mapping[str, str]],
+        alive: Callable[[], bool],
+        power_off: Callable[[], object],
+    ) -> None:
+        self._within_s = within_s
+        self._gather = gather
+        self._alive = alive
+        self._power_off = power_off
+        self._ends_at = time.monotonic() + within_s
+        self._over = threading.Event()
+        self._gathering = threading.Lock()
+        self._evidence: Mapping[str, str] | None = None
+        self.powered_off = ""
+
+    @property
+    def expired(self) -> bool:
+        """Whether the block should be over."""
+        return time.monotonic() >= self._ends_at
+
+    def left(self, until_s: float = 0.0, *, at_most_s: float = math.inf) -> float:
+        """Seconds until `until_s` after the deadline; never negative."""
+        return min(at_most_s, max(0.0, self._ends_at + until_s - time.monotonic()))
+
+    def expire(self) -> None:
+        """All is lost: the deadline is now, if it was not before."""
+        self._ends_at = min(self._ends_at, time.monotonic())
+
+    def cut_short(self, why: str) -> CutShort:
+        """The error that ends the block. Evidence is collected here, before faults are healed."""
+        self.collect_evidence()
+        if self.expired:
+            why += f"; the {self._within_s:g} s that this I/O was given are over"
+        return CutShort(why)
+
+    def collect_evidence(self) -> None:
+        """Collect evidence, once; it is attached when the block ends."""
+        with self._gathering, step("Collect evidence of what hangs", Spent.MEASURING):
+            if self._evidence is None:
+                self._evidence = self._gather()
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Watch the block.
+
+        Raises MachineError if the machines were powered off, whatever else that led to.
+        """
+        watch = copy_context().run
+        thread = threading.Thread(target=watch, args=(self._watch,), name="watchdog", daemon=True)
+        thread.start()
+        try:
+            try:
+                yield
+            finally:
+                self._over.set()
+                thread.join()
+                self._attach_evidence()
+        except Exception as error:
+            if self.powered_off:
+                raise MachineError(self.powered_off) from error
+            raise
+        if self.powered_off:
+            raise MachineError(self.powered_off)
+
+    def _watch(self) -> None:
+        while not self._over.wait(_LOOK_INTERVAL_S):
+            if not self.left(POWER_OFF_S):
+                self._end(f"the I/O did not end within {POWER_OFF_S:.0f} s by any other means")
+                return
+            # Once the deadline has passed nothing is asked: an answer may take too long.
+            if not self.expired and not self._alive() and not self._over.is_set():
+                self._end("the initiator does not answer")
+                return
+
+    def _end(self, why: str) -> None:
+        self.powered_off = f"{why}; both machines were powered off"
+        self.collect_evidence()
+        try:
+            self._power_off()
+        except (HarnessError, ExceptionGroup) as error:
+            self.powered_off = f"{why}; powering off failed: {summary(error)}"
+
+    def _attach_evidence(self) -> None:
+        if self._evidence is not None:
+            with step("Evidence of what hung", Spent.REPORTING):
+                for name, text in self._evidence.items():
+                    attach(name, text)

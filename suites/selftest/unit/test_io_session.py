@@ -1,0 +1,242 @@
+"""A block of I/O that does not end as it should, with a stand-in for the testbed."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from harness.errors import FioHangs, HypervisorError, MachineError, TimedOut
+from harness.testbed import io
+from harness.testbed.io import IoSession
+from harness.testbed.testbed import Testbed
+from harness.topology import Role
+from harness.workload import FioRun
+
+
+class Observer:
+    """A machine that answers, or does not."""
+
+    def __init__(self, told: list[str], *, answering: bool = True) -> None:
+        self.told = told
+        self.answering = answering
+
+    def answers(self, within_s: float) -> bool:
+        return self.answering
+
+    def begin(self, mark: str) -> None:
+        pass
+
+    def collect(self) -> str:
+        assert self.answering
+        return "seen"
+
+    def wait_for(self, condition: object, *, what: str, deadline: Any) -> None:
+        self.told.append(what)
+        raise TimedOut(f"{what}: not within {deadline.allowed_s:.0f} s")
+
+
+class Fio:
+    """An fio whose I/O hangs until the map no longer queues."""
+
+    def __init__(self, told: list[str]) -> None:
+        self.told = told
+        self.hangs = True
+
+    @property
+    def running(self) -> bool:
+        return True
+
+    def require_running(self) -> None:
+        pass
+
+    def stop(self) -> None:
+        self.told.append("stop fio")
+
+    def finish(self, timeout_s: float) -> str:
+        self.told.append(f"wait {timeout_s:.0f} s")
+        if self.hangs:
+            raise FioHangs("fio hangs")
+        return "result"
+
+    def __enter__(self) -> Fio:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        pass
+
+
+@dataclass
+class Bench:
+    """As much of a testbed as a block of I/O needs, and what happened to it, in order."""
+
+    told: list[str] = field(default_factory=list)
+    standstill: str = ""
+
+    def __post_init__(self) -> None:
+        self.fio = Fio(self.told)
+        self.map = SimpleNamespace(paths=("sda", "sdb"))
+        self.observers = {role: Observer(self.told) for role in Role}
+        self.initiator = SimpleNamespace(
+            device="/dev/mapper/lun",
+            stop_queueing=self._stop_queueing,
+            describe_paths=lambda: "paths",
+        )
+
+    def _stop_queueing(self) -> None:
+        self.told.append("no queueing")
+        self.fio.hangs = False
+
+    def session_settings(self) -> tuple[()]:
+        return ()
+
+    def machine(self, role: Role) -> SimpleNamespace:
+        return SimpleNamespace(close=lambda: self.told.append(f"close {role}"))
+
+    def observer(self, role: Role) -> Observer:
+        return self.observers[role]
+
+    def domain(self, role: Role) -> SimpleNamespace:
+        return SimpleNamespace(pid=None, standstill=self.standstill)
+
+    def heal(self) -> None:
+        self.told.append("heal")
+
+    def power_off(self) -> None:
+        self.told.append("power off")
+
+
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
+    bench = Bench()
+
+    def gather(*_: object) -> dict[str, str]:
+        bench.told.append("evidence")
+        return {}
+
+    def read_back(_session: IoSession, _result: object) -> str:
+        bench.told.append("read back")
+        return "read back"
+
+    def assemble(session: IoSession, _result: object, back: object) -> Any:
+        return session._observations(), back
+
+    monkeypatch.setattr(io, "gather", gather)
+    monkeypatch.setattr(FioRun, "started", lambda *_: bench.fio)
+    monkeypatch.setattr(IoSession, "_read_back", read_back)
+    monkeypatch.setattr(IoSession, "_assemble", assemble)
+    return bench
+
+
+def measured(session: IoSession) -> Any:
+    """What machines saw, and what was read back."""
+    return session.measurements
+
+
+def session_of(bench: Bench, within_s: float) -> IoSession:
+    return IoSession(cast(Testbed, bench), (), within_s)
+
+
+def test_io_that_hangs_past_its_deadline_is_ended_step_by_step(bench: Bench) -> None:
+    """Evidence before anything is changed; errors only once fio had its time."""
+    session = session_of(bench, 0.05)
+    started = time.monotonic()
+    with session.running():
+        session.run_for(seconds=3600)
+    assert time.monotonic() - started < 5
+    assert bench.told == [
+        *("evidence", "stop fio", "wait 20 s", "no queueing", "wait 44 s"),
+        *("heal", "2 active paths"),
+    ]
+    assert "the 0.05 s that this I/O was given are over; fio hangs" in session.cut_short
+    assert "not all was read back: 2 active paths: not within 36 s" in session.cut_short
+    assert measured(session) == (dict.fromkeys(Role, "seen"), None)
+
+
+def test_io_that_ends_after_all_is_read_back_without_force(bench: Bench) -> None:
+    """Healing was enough."""
+    bench.fio.hangs = False
+    session = session_of(bench, 0.05)
+    with session.running():
+        session.run_for(seconds=3600)
+    assert bench.told == ["evidence", "stop fio", "wait 20 s", "read back"]
+    assert "are over" in session.cut_short
+
+
+def test_a_wait_for_io_ends_with_the_block(bench: Bench) -> None:
+    """Which is then judged."""
+    bench.fio.hangs = False
+    session = session_of(bench, 7.0)
+    with session.running():
+        session.wait_until_running()
+    assert "byte counters of the paths: not within 7 s" in session.cut_short
+    assert bench.told[:2] == ["byte counters of the paths", "evidence"]
+
+
+def test_a_read_back_that_hangs_is_given_up(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rest is judged."""
+    reading = threading.Event()
+    bench.fio.hangs = False
+    monkeypatch.setattr(io, "READ_BACK_S", 0.1)
+    monkeypatch.setattr(IoSession, "_read_back", lambda *_: reading.wait())
+    session = session_of(bench, 0.05)
+    with session.running():
+        pass
+    reading.set()
+    assert session.cut_short == "not all was read back: the read-back: not within 0 s"
+    assert bench.told[-1] == "evidence"
+    assert measured(session) == (dict.fromkeys(Role, "seen"), None)
+
+
+def test_a_target_that_died_by_itself_is_judged(bench: Bench) -> None:
+    """Without what it saw, and without a read-back."""
+    bench.observers[Role.TARGET].answering = False
+    session = session_of(bench, 0.05)
+    with session.running():
+        session.run_for(seconds=3600)
+    assert "the target does not answer" in session.cut_short
+    assert measured(session) == ({Role.INITIATOR: "seen"}, None)
+    assert bench.told[-1] == "close target"
+
+
+def test_a_target_that_the_hypervisor_does_not_run_is_the_labs_fault(bench: Bench) -> None:
+    bench.observers[Role.TARGET].answering = False
+    bench.standstill = "the hypervisor says that it is paused"
+    session = session_of(bench, 0.05)
+
+    def block() -> None:
+        with session.running():
+            session.run_for(seconds=3600)
+
+    with pytest.raises(HypervisorError, match=r"target does not answer: .* it is paused"):
+        block()
+
+
+def test_a_failure_in_the_block_is_cleared_up_with_evidence(bench: Bench) -> None:
+    """And its time is bounded from then on."""
+    session = session_of(bench, 3600)
+
+    def block() -> None:
+        with session.running():
+            raise MachineError("something else")
+
+    with pytest.raises(MachineError, match="something else"):
+        block()
+    assert bench.told == ["evidence", "heal", "no queueing"]
+    assert session.watchdog.expired
+
+
+def test_whoever_interrupts_does_not_wait_for_evidence(bench: Bench) -> None:
+    session = session_of(bench, 3600)
+
+    def block() -> None:
+        with session.running():
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        block()
+    assert bench.told == ["heal", "no queueing"]

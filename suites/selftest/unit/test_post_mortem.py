@@ -1,0 +1,104 @@
+"""What is collected when I/O hangs: each thing for itself, and for a bounded time."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import threading
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+
+from harness.errors import MachineError
+from harness.hypervisor.domain import SYSRQ_KEYS
+from harness.machine import LocalMachine
+from harness.testbed import post_mortem
+from harness.testbed.post_mortem import TASKS_SCRIPT, gather
+from harness.testbed.testbed import Testbed
+from harness.topology import Role
+
+
+class Answering:
+    """A testbed that hangs where multipath is asked, and fails where the device mapper is."""
+
+    def __init__(self, *, silent: Role | None = None) -> None:
+        self.silent = silent
+        self.keys: dict[Role, str] = {}
+        self.never = threading.Event()
+        self.initiator = SimpleNamespace(wwid="3600", describe_paths=self._hang)
+
+    def _hang(self) -> str:
+        self.never.wait()
+        return ""
+
+    def machine(self, role: Role) -> SimpleNamespace:
+        def sh(script: str, *, timeout_s: float) -> SimpleNamespace:
+            if "dmsetup" in script:
+                raise MachineError("connection lost")
+            return SimpleNamespace(stdout=f"{role}: {script.split(maxsplit=1)[0]}")
+
+        return SimpleNamespace(sh=sh)
+
+    def observer(self, role: Role) -> SimpleNamespace:
+        return SimpleNamespace(
+            answers=lambda _: role is not self.silent, kernel_texts=("one", "two")
+        )
+
+    def domain(self, role: Role) -> SimpleNamespace:
+        def press(keys: str) -> None:
+            self.keys[role] = keys
+
+        return SimpleNamespace(describe=lambda: "libvirt: running", press_sysrq=press)
+
+    def console(self, role: Role) -> str:
+        return "sysrq: Show backtrace of all active CPUs" if role in self.keys else "quiet"
+
+
+def test_evidence_is_bounded_and_one_item_does_not_spoil_another() -> None:
+    """One hangs, one fails, and the rest is there."""
+    testbed = Answering()
+    started = time.monotonic()
+    found = gather(cast(Testbed, testbed), 0.3)
+    assert time.monotonic() - started < 3
+    testbed.never.set()
+    assert found["multipath -ll"] == "not to be had: multipath -ll: not within 0 s"
+    assert found["device mapper"] == "not to be had: connection lost"
+    assert found["initiator blocked tasks"] == "initiator: for"
+    assert found["target kernel stacks"] == "target: echo"
+    assert found["initiator kernel log"] == "one\ntwo"
+    assert found["target virtual machine"] == "libvirt: running"
+    assert found["initiator console"] == "quiet"
+    assert testbed.keys == {}
+
+
+def test_a_silent_machine_is_asked_over_its_keyboard() -> None:
+    testbed = Answering(silent=Role.TARGET)
+    testbed.never.set()
+    found = gather(cast(Testbed, testbed), 5)
+    assert testbed.keys == {Role.TARGET: "9wl"}
+    assert set(testbed.keys[Role.TARGET]) <= set(SYSRQ_KEYS)
+    assert "Show backtrace" in found["target kernel stacks"]
+
+
+def test_a_silent_machine_that_ignores_its_keyboard_holds_nothing_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A processor that stands still answers nothing."""
+    monkeypatch.setattr(post_mortem, "_LAST_LINE", "never")
+    testbed = Answering(silent=Role.INITIATOR)
+    testbed.never.set()
+    assert "its console ends" in gather(cast(Testbed, testbed), 1)["initiator kernel stacks"]
+
+
+def test_the_tasks_of_fio_are_listed_with_their_state(tmp_path: Path) -> None:
+    """By a shell on this very host; `sleep` under the name of fio."""
+    sleep = shutil.which("sleep")
+    assert sleep is not None
+    shutil.copy2(sleep, tmp_path / "fio")
+    with subprocess.Popen([tmp_path / "fio", "60"]) as stand_in:
+        said = LocalMachine().sh(TASKS_SCRIPT).stdout
+        stand_in.kill()
+    assert f"{stand_in.pid} (fio) S" in said.splitlines()

@@ -1,0 +1,174 @@
+"""I/O that does not end: when what is done, with stand-ins for everything that takes time."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import pytest
+
+from harness.errors import CutShort, HypervisorError, MachineError, VerdictFailed
+from harness.steps import Attachment, Listener, Step, listening
+from harness.testbed import watchdog
+from harness.testbed.watchdog import Watchdog
+
+
+def test_the_bounds_add_up_to_a_minute() -> None:
+    """Each thing has its time before the next begins, and the last is over after 60 s."""
+    instants = (0, watchdog.EVIDENCE_S, watchdog.QUEUEING_S, watchdog.READ_BACK_S)
+    assert sorted(instants) == list(instants)
+    assert watchdog.READ_BACK_S < watchdog.POWER_OFF_S
+    assert watchdog.POWER_OFF_S + watchdog.DYING_S <= 60
+
+
+@dataclass
+class Lab:
+    """What a watchdog asks for and does; `told` is every call, in order."""
+
+    is_alive: bool = True
+    told: list[str] = field(default_factory=list)
+    off: threading.Event = field(default_factory=threading.Event)
+    refusal: HypervisorError | None = None
+
+    def gather(self) -> Mapping[str, str]:
+        self.told.append("evidence")
+        return {"console": "panic"}
+
+    def alive(self) -> bool:
+        return self.is_alive
+
+    def power_off(self) -> None:
+        self.told.append("power off")
+        self.off.set()
+        if self.refusal:
+            raise self.refusal
+
+    def watchdog(self, within_s: float) -> Watchdog:
+        return Watchdog(within_s, gather=self.gather, alive=self.alive, power_off=self.power_off)
+
+
+class Attached(Listener):
+    def __init__(self) -> None:
+        self.texts: dict[str, bytes] = {}
+
+    def attached(self, step: Step | None, attachment: Attachment) -> None:
+        self.texts[attachment.name] = attachment.content
+
+
+@pytest.fixture
+def lab() -> Lab:
+    return Lab()
+
+
+@pytest.fixture
+def attached() -> Iterator[Attached]:
+    with listening(listener := Attached()):
+        yield listener
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watchdog, "_LOOK_INTERVAL_S", 0.01)
+
+
+def test_waits_end_at_the_deadline_and_no_later_than_they_would(lab: Lab) -> None:
+    dog = lab.watchdog(100)
+    assert dog.left(at_most_s=7) == 7
+    assert 99 < dog.left() <= 100
+    assert 119 < dog.left(20) <= 120
+    assert not dog.expired
+
+
+def test_when_all_is_lost_the_deadline_is_now_but_never_later(lab: Lab) -> None:
+    dog = lab.watchdog(100)
+    dog.expire()
+    assert dog.expired
+    assert dog.left() == 0
+    assert 19 < dog.left(20) <= 20
+    over = lab.watchdog(-10)
+    over.expire()
+    assert 9 < over.left(20) <= 10
+
+
+def test_evidence_is_collected_once_and_before_faults_are_healed(
+    lab: Lab, attached: Attached
+) -> None:
+    dog = lab.watchdog(0)
+
+    def block() -> None:
+        with dog.watching():
+            try:
+                raise dog.cut_short("no path came back")
+            finally:
+                lab.told.append("heal")
+
+    with pytest.raises(CutShort, match="no path came back; the 0 s that this I/O was given"):
+        block()
+    dog.collect_evidence()
+    assert lab.told == ["evidence", "heal"]
+    assert attached.texts == {"console": b"panic"}
+
+
+def test_a_block_that_ends_in_time_leaves_no_evidence(lab: Lab, attached: Attached) -> None:
+    with lab.watchdog(100).watching():
+        time.sleep(0.05)
+    assert lab.told == []
+    assert attached.texts == {}
+
+
+def test_what_still_waits_long_after_the_deadline_loses_its_machines(
+    lab: Lab, attached: Attached, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ends with an error of any kind; what is told is what was done, and why."""
+    monkeypatch.setattr(watchdog, "POWER_OFF_S", 0.2)
+
+    def block() -> None:
+        with lab.watchdog(0).watching():
+            assert lab.off.wait(10)
+            raise HypervisorError("the domain is gone")
+
+    with pytest.raises(MachineError, match="both machines were powered off") as loss:
+        block()
+    assert isinstance(loss.value.__cause__, HypervisorError)
+    assert lab.told == ["evidence", "power off"]
+    assert attached.texts == {"console": b"panic"}
+
+
+def test_an_initiator_that_is_silent_loses_its_power_at_once(lab: Lab) -> None:
+    lab.is_alive = False
+
+    def block() -> None:
+        with lab.watchdog(100).watching():
+            assert lab.off.wait(10)
+
+    with pytest.raises(MachineError, match="the initiator does not answer; both machines"):
+        block()
+    assert lab.told == ["evidence", "power off"]
+
+
+def test_after_the_deadline_nobody_waits_for_an_answer(lab: Lab) -> None:
+    """It might come later than the power is to be cut."""
+    lab.is_alive = False
+    with lab.watchdog(0).watching():
+        time.sleep(0.1)
+    assert lab.told == []
+
+
+def test_machines_that_cannot_be_powered_off_are_told_of(lab: Lab) -> None:
+    lab.is_alive, lab.refusal = False, HypervisorError("QEMU is still there")
+
+    def block() -> None:
+        with lab.watchdog(100).watching():
+            assert lab.off.wait(10)
+            time.sleep(0.1)
+
+    with pytest.raises(MachineError, match="powering off failed: QEMU is still there"):
+        block()
+
+
+def test_a_verdict_stays_a_verdict(lab: Lab) -> None:
+    """Only a power-off makes an error the lab's."""
+    with pytest.raises(VerdictFailed), lab.watchdog(0).watching():
+        raise VerdictFailed("I/O errors")
