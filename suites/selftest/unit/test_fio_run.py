@@ -23,8 +23,12 @@ class Disk:
 
     def download(self, names: Sequence[str]) -> dict[str, bytes]:
         self.asked_for = [Path(name).name for name in names]
-        log = b"4711042, 1830210, 1, 16384, 98304, 0\n"
-        return {name: REPORT.read_bytes() if name.endswith("json") else log for name in names}
+        content = {
+            ".json": REPORT.read_bytes(),
+            ".log": b"4711042, 1830210, 1, 16384, 98304, 0\n",
+            ".iolog": b"fio version 3 iolog\n",
+        }
+        return {name: content[Path(name).suffix] for name in names}
 
 
 def test_a_job_without_a_log_has_an_empty_one() -> None:
@@ -33,5 +37,8 @@ def test_a_job_without_a_log_has_an_empty_one() -> None:
     write, read, probe = Layout.of(WorkloadConfig()).mixed(seed=1)
     run = FioRun(machine, "/dev/mapper/x", [write, replace(read, logged=False), probe])
     result = run._fetch(Completed(("fio",), 0, b"", b"", 1.0))
-    assert machine.asked_for == ["report.json", "write_lat.1.log", "probe_lat.3.log"]
+    assert machine.asked_for == [
+        *("report.json", "write_lat.1.log", "probe_lat.3.log"),
+        "write.iolog",
+    ]
     assert [len(log) for log in result.logs] == [1, 0, 1]
