@@ -4,7 +4,10 @@ It runs there by itself: Python 3.7, no imports but the standard library, nothin
 disk; it ends when its standard input does. Given the path of a UNIX socket it stays instead,
 and serves whoever connects, one after another: so it can be saved together with its machine.
 
-It prints one JSON object a line. Times are CLOCK_MONOTONIC of the machine, in nanoseconds:
+It prints one JSON object a line. Samples that differ in nothing but counters are held back for
+up to half a second and printed together: each print wakes the programs on its way to the reader,
+on the very processor whose I/O is measured. Times are CLOCK_MONOTONIC of the machine, in
+nanoseconds:
 
     {"hello": 1}                                                     once, when it is ready
     {"kernel": [seq, level, time, text], "error": 1500}              one record of /dev/kmsg;
@@ -46,34 +49,63 @@ from contextlib import suppress
 from typing import Any
 
 SAMPLE_INTERVAL_NS = 80_000_000  # 12.5 a second: above the 10 that are promised, under load too
+HELD_AT_MOST = 6  # samples; 0.48 s
 SECTOR = 512  # the unit of /sys/block/*/stat, whatever the device's block size
 
 DM_TABLE_STATUS = (3 << 30) | (312 << 16) | (0xFD << 8) | 12
 DM_NOFLUSH = 1 << 11  # without it, asking for the status would flush the very I/O being measured
-DM_BUFFER = 16384
+DM_BUFFER_FULL = 1 << 8  # the status did not fit
 RNDADDENTROPY = (1 << 30) | (8 << 16) | (ord("R") << 8) | 3
 RNDRESEEDCRNG = (ord("R") << 8) | 7
 DM_HEADER = struct.Struct("=3I3IiIIIQ128s129s7s")
 DM_SPEC = struct.Struct("=QQiI16s")
 
 
-def say(message: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(message, separators=(",", ":")) + "\n")
-    sys.stdout.flush()
+class Voice:
+    """Prints messages, at once or together with the next that is."""
+
+    def __init__(self) -> None:
+        self.held: list[str] = []
+
+    def say(self, message: dict[str, Any]) -> None:
+        self.hold(message)
+        self.flush()
+
+    def hold(self, message: dict[str, Any]) -> None:
+        self.held.append(json.dumps(message, separators=(",", ":")) + "\n")
+
+    def flush(self) -> None:
+        sys.stdout.write("".join(self.held))
+        sys.stdout.flush()
+        self.held.clear()
 
 
-def read(path: str) -> str:
-    try:
-        with open(path) as file:
-            return file.read().strip()
-    except OSError:
+class Attribute:
+    """A file of sysfs that is read again and again; empty while it is not there."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.fd = -1
+
+    def read(self) -> str:
+        with suppress(OSError):
+            if self.fd < 0:
+                self.fd = os.open(self.path, os.O_RDONLY)
+            return os.pread(self.fd, 4096, 0).decode().strip()
+        self.close()  # the device is gone; another of the same name may come
         return ""
+
+    def close(self) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
 
 
 class KernelLog:
     """Follows /dev/kmsg from its end, and relates its clock to CLOCK_MONOTONIC."""
 
-    def __init__(self) -> None:
+    def __init__(self, voice: Voice) -> None:
+        self.voice = voice
         self.fd = os.open("/dev/kmsg", os.O_RDWR | os.O_NONBLOCK)
         os.lseek(self.fd, 0, os.SEEK_END)
         self.expected: int | None = None
@@ -104,7 +136,7 @@ class KernelLog:
         level, sequence, stamp = head.split(",")[:3]
         text = text.split("\n")[0]
         if self.expected is not None and int(sequence) > self.expected:
-            say({"lost": int(sequence) - self.expected})
+            self.voice.say({"lost": int(sequence) - self.expected})
         self.expected = int(sequence) + 1
         stamp_ns = int(stamp) * 1000
         if self.pending and text == self.pending[0]:
@@ -112,7 +144,7 @@ class KernelLog:
             self.offset_ns = (before + after) // 2 - stamp_ns
             self.error_ns = (after - before) // 2 + 1000
             self.pending = None
-        say(
+        self.voice.say(
             {
                 "kernel": [int(sequence), int(level) & 7, stamp_ns + self.offset_ns, text],
                 "error": self.error_ns,
@@ -126,28 +158,30 @@ class MapStatus:
     def __init__(self, name: str) -> None:
         self.fd = os.open("/dev/mapper/control", os.O_RDWR)
         self.name = name.encode()
+        self.make_room(2048)
 
-    def line(self) -> str:
-        buffer = bytearray(DM_BUFFER)
-        DM_HEADER.pack_into(
-            buffer,
-            0,
-            *(4, 0, 0),  # version of the interface
-            DM_BUFFER,
-            DM_HEADER.size,
-            *(0, 0),
-            DM_NOFLUSH,
-            *(0, 0, 0),
-            self.name,
-            b"",
-            b"",
+    def make_room(self, size: int) -> None:
+        self.buffer = bytearray(size)
+        version, counts = (4, 0, 0), (0, 0)
+        self.request = DM_HEADER.pack(
+            *version, size, DM_HEADER.size, *counts, DM_NOFLUSH, 0, 0, 0, self.name, b"", b""
         )
+
+    def read(self) -> str:
+        buffer = self.buffer
+        buffer[: DM_HEADER.size] = self.request
         try:
             fcntl.ioctl(self.fd, DM_TABLE_STATUS, buffer)
         except OSError:
             return ""  # no such map (any more)
+        if DM_HEADER.unpack_from(buffer)[7] & DM_BUFFER_FULL:
+            self.make_room(2 * len(buffer))
+            return self.read()
         start = struct.unpack_from("=I", buffer, 16)[0] + DM_SPEC.size
         return bytes(buffer[start : buffer.index(0, start)]).decode(errors="replace").strip()
+
+    def close(self) -> None:
+        os.close(self.fd)
 
 
 def wall_clock_ahead() -> int:
@@ -159,37 +193,60 @@ def wall_clock_ahead() -> int:
 class Sampler:
     """Takes one sample of everything that is watched."""
 
-    def __init__(self) -> None:
-        self.disks: list[str] = []
-        self.nics: list[str] = []
+    def __init__(self, voice: Voice) -> None:
+        self.voice = voice
+        self.disks: dict[str, tuple[Attribute, Attribute]] = {}
+        self.nics: dict[str, Attribute] = {}
         self.map: MapStatus | None = None
         self.resting = False
+        self.states: tuple[Any, ...] = ()
 
     def watch(self, what: dict[str, Any]) -> None:
-        self.disks = what.get("disks", [])
-        self.nics = what.get("nics", [])
+        self.close()
+        self.disks = {
+            name: (
+                Attribute("/sys/block/%s/stat" % name),
+                Attribute("/sys/block/%s/device/state" % name),
+            )
+            for name in what.get("disks", [])
+        }
+        self.nics = {
+            name: Attribute("/sys/class/net/%s/carrier" % name) for name in what.get("nics", [])
+        }
         self.map = MapStatus(what["map"]) if what.get("map") else None
+
+    def close(self) -> None:
+        for stat, state in self.disks.values():
+            stat.close()
+            state.close()
+        for carrier in self.nics.values():
+            carrier.close()
+        if self.map:
+            self.map.close()
 
     def sample(self) -> None:
         now = time.monotonic_ns()
-        disks = {}
-        for name in self.disks:
-            counts = read("/sys/block/%s/stat" % name).split()
+        disks: dict[str, list[Any]] = {}
+        for name, (stat, state) in self.disks.items():
+            counts = stat.read().split()
             if counts:
-                state = read("/sys/block/%s/device/state" % name)
-                disks[name] = [int(counts[2]) * SECTOR, int(counts[6]) * SECTOR, state]
-        say(
+                disks[name] = [int(counts[2]) * SECTOR, int(counts[6]) * SECTOR, state.read()]
+        dm = self.map.read() if self.map else ""
+        carriers = {nic: int(carrier.read() or 0) for nic, carrier in self.nics.items()}
+        self.voice.hold(
             {
                 "sample": now,
                 "disks": disks,
-                "dm": self.map.line() if self.map else "",
-                "carriers": {
-                    nic: int(read("/sys/class/net/%s/carrier" % nic) or 0) for nic in self.nics
-                },
+                "dm": dm,
+                "carriers": carriers,
                 "ahead": wall_clock_ahead(),
                 "cpu": time.process_time_ns(),
             }
         )
+        states = (dm, carriers, [(name, state) for name, (_, _, state) in disks.items()])
+        if states != self.states or len(self.voice.held) >= HELD_AT_MOST:
+            self.voice.flush()
+        self.states = states
 
 
 def wake(now_ns: int, seed: bytes) -> None:
@@ -214,28 +271,30 @@ def read_directly(disk: str, size: int) -> int | str:
         return error.strerror or repr(error)
 
 
-def obey(command: dict[str, Any], log: KernelLog, sampler: Sampler) -> None:
+def obey(command: dict[str, Any], voice: Voice, log: KernelLog, sampler: Sampler) -> None:
     if "ping" in command:
-        say({"pong": command["ping"], "time": time.monotonic_ns()})
+        voice.say({"pong": command["ping"], "time": time.monotonic_ns()})
     elif "mark" in command:
         log.mark(command["mark"])
     elif "watch" in command:
         sampler.watch(command["watch"])
     elif "rest" in command:
         sampler.resting = command["rest"]
+        voice.flush()
     elif "wake" in command:
         now_ns, seed = command["wake"]
         wake(now_ns, bytes.fromhex(seed))
-        say({"awake": 1})
+        voice.say({"awake": 1})
     elif "read" in command:
         disks, size = command["read"]
-        say({"read": {disk: read_directly(disk, size) for disk in disks}})
+        voice.say({"read": {disk: read_directly(disk, size) for disk in disks}})
 
 
 def watch() -> None:
-    log = KernelLog()
-    sampler = Sampler()
-    say({"hello": 1})
+    voice = Voice()
+    log = KernelLog(voice)
+    sampler = Sampler(voice)
+    voice.say({"hello": 1})
     commands = b""
     due = time.monotonic_ns()
     while True:
@@ -245,11 +304,13 @@ def watch() -> None:
             data = os.read(0, 65536)
             if not data:
                 os.close(log.fd)
+                sampler.close()
                 return
             *lines, commands = (commands + data).split(b"\n")
             for line in lines:
-                obey(json.loads(line), log, sampler)
-        log.drain()
+                obey(json.loads(line), voice, log, sampler)
+        if log.fd in ready:
+            log.drain()
         if not sampler.resting and time.monotonic_ns() >= due:
             sampler.sample()
             due = max(due + SAMPLE_INTERVAL_NS, time.monotonic_ns())

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 from harness.checks import Verdict, promise_kept, undisturbed
 from harness.faults import SilentDrop
-from harness.target.lio import BACKING_FILE, SAVED, LioTarget, render
+from harness.target.lio import BACKING_FILE, SAVED, render
 from harness.testbed import Testbed
+from harness.testbed.network import render_script
 from harness.topology import Role
 from suites.selftest.defects.plants import assert_detected, lose_a_path, run_clean
 
@@ -26,6 +25,11 @@ for number in range(first, first + count):
         print(number)
         break
 """
+
+_SECTOR = 512
+_LOOP = "/dev/loop0"
+_MAPPED = "planted"
+_START = "/usr/lib/pathproof/planted"
 
 
 def test_one_block_corrupted_during_the_outage(testbed: Testbed, seed: int) -> None:
@@ -83,13 +87,59 @@ def test_acknowledged_blocks_that_are_blank(testbed: Testbed, seed: int) -> None
     )
 
 
+def test_acknowledged_writes_lost_with_a_volatile_cache(testbed: Testbed, seed: int) -> None:
+    """The target acknowledges from memory, and is reset after the last write."""
+    cached = render(testbed.topology, "fileio")
+    cached["storage_objects"][0]["write_back"] = True
+    _serve(testbed, cached)
+    _come_back_after_a_reset(testbed)
+    writes, *_ = testbed.layout.mixed(seed)
+    with testbed.io([writes]) as io:
+        io.wait_until_running()
+        io.run_for(seconds=4)
+        io.before_read_back(lambda: _reset(testbed))
+    assert_detected(
+        "acknowledged writes lost at a reset of the target, whose cache is volatile",
+        io.measurements,
+        undisturbed(testbed.config.budget.slack_s),
+        verdict=Verdict.FAIL,
+        by="data intact",
+        says="of",
+    )
+
+
+def test_medium_errors_on_a_part_of_the_lun(testbed: Testbed, seed: int) -> None:
+    """The device mapper on the target refuses every access to the middle of what is written."""
+    _serve(testbed, _lun_on_the_device_mapper(testbed))
+    area = testbed.layout.write_area
+    bad = range((area.offset + area.size // 2) // _SECTOR, (area.end - area.size // 4) // _SECTOR)
+    size = testbed.topology.lun.size // _SECTOR
+    table = (
+        f"0 {bad.start} linear {_LOOP} 0\n"
+        f"{bad.start} {len(bad)} error\n"
+        f"{bad.stop} {size - bad.stop} linear {_LOOP} {bad.stop}\n"
+    )
+    target = testbed.machine(Role.TARGET)
+    load = (
+        f"dmsetup suspend --noflush {_MAPPED}; dmsetup reload {_MAPPED}; dmsetup resume {_MAPPED}"
+    )
+    measured = run_clean(testbed, seed, amid=lambda: target.sh(load, stdin=table.encode()))
+    assert_detected(
+        "medium errors on a part of the LUN",
+        measured,
+        undisturbed(testbed.config.budget.slack_s),
+        verdict=Verdict.FAIL,
+        by="no I/O errors",
+        says="I/O error",
+    )
+
+
 def test_two_disks_behind_one_wwid(testbed: Testbed, seed: int) -> None:
     """The second portal serves another file under the same serial."""
-    with _reconfigured(testbed, _two_disks(testbed)):
-        measured = run_clean(testbed, seed)
+    _serve(testbed, _two_disks(testbed))
     assert_detected(
         "two disks behind one WWID, one per path",
-        measured,
+        run_clean(testbed, seed),
         undisturbed(testbed.config.budget.slack_s),
         verdict=Verdict.FAIL,
         by="data intact",
@@ -97,26 +147,46 @@ def test_two_disks_behind_one_wwid(testbed: Testbed, seed: int) -> None:
     )
 
 
-@contextmanager
-def _reconfigured(testbed: Testbed, configuration: dict[str, Any]) -> Iterator[None]:
-    """LIO with another configuration; sessions come back by themselves."""
+def _serve(testbed: Testbed, configuration: dict[str, Any]) -> None:
+    """Have LIO serve something else; sessions come back by themselves."""
     testbed.broken = "its target was reconfigured on purpose"
-    target = testbed.machine(Role.TARGET)
-    plain = json.dumps(render(testbed.topology, "fileio"))
-    try:
-        _restore(testbed, configuration)
-        yield
-    finally:
-        target.write_files({SAVED: plain}, mode=0o600)
-        target.sh(f"targetctl restore {SAVED}")
-
-
-def _restore(testbed: Testbed, configuration: dict[str, Any]) -> None:
-    assert isinstance(testbed.target, LioTarget)
     target = testbed.machine(Role.TARGET)
     target.write_files({SAVED: json.dumps(configuration)}, mode=0o600)
     target.sh(f"targetctl restore {SAVED}")
     testbed.map.wait_for_paths(active=len(testbed.fabrics()))
+
+
+def _come_back_after_a_reset(testbed: Testbed) -> None:
+    """Have the target configure its NICs and LIO by itself when it boots."""
+    start = f"{render_script(Role.TARGET, testbed.topology)}\ntargetctl restore {SAVED}\n"
+    unit = (
+        "[Unit]\nAfter=local-fs.target systemd-udev-settle.service pathproof-network.service\n"
+        f"[Service]\nType=oneshot\nExecStart=/bin/sh {_START}\n"
+        "[Install]\nWantedBy=multi-user.target\n"
+    )
+    target = testbed.machine(Role.TARGET)
+    target.write_files({_START: start, "/etc/systemd/system/planted.service": unit})
+    target.sh("systemctl enable planted.service; sync", timeout_s=60)
+
+
+def _reset(testbed: Testbed) -> None:
+    """Reset the target, and wait until both paths have been lost and are back."""
+    everything = len(testbed.fabrics())
+    testbed.domain(Role.TARGET).reset()
+    testbed.map.wait_for_paths(active=0, failed=everything)
+    testbed.map.wait_for_paths(active=everything)
+
+
+def _lun_on_the_device_mapper(testbed: Testbed) -> dict[str, Any]:
+    """The same backing file, with the device mapper in between."""
+    size = testbed.topology.lun.size // _SECTOR
+    testbed.machine(Role.TARGET).sh(
+        f"modprobe loop; modprobe dm-mod; losetup {_LOOP} {BACKING_FILE}\n"
+        f"echo 0 {size} linear {_LOOP} 0 | dmsetup create {_MAPPED}"
+    )
+    configuration = render(testbed.topology, "block")
+    configuration["storage_objects"][0]["dev"] = f"/dev/mapper/{_MAPPED}"
+    return configuration
 
 
 def _two_disks(testbed: Testbed) -> dict[str, Any]:
