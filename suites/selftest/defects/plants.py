@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import shorten
 
 from harness.checks import Check, Verdict, judge
 from harness.errors import CutShort
@@ -18,6 +19,7 @@ from harness.workload import Job
 
 PAGE = Path(__file__).parents[3] / "docs/detection.md"
 _ROW = re.compile(r"^\| (?P<plant>[^|]+) \| [^|]+ \| [^|]+ \| [^|]+ \|$", re.MULTILINE)
+_LONGEST_MESSAGE = 240
 _HEADER = "| plant | caught by | verdict | and it says |\n|---|---|---|---|\n"
 
 
@@ -117,17 +119,21 @@ def assert_detected(
     assert named[by].verdict is verdict
     assert says in named[by].message
     assert judgement.verdict is verdict
-    note_detection(plant, by=by, verdict=str(verdict), says=says)
+    note_detection(plant, by=by, verdict=verdict, says=says, message=named[by].message)
 
 
-def note_detection(plant: str, *, by: str, verdict: str, says: str) -> None:
-    """Put a row into the table of docs/detection.md, in the place of an older one."""
-    row = f"| {plant} | {by} | {verdict} | {says} |"
+def note_detection(plant: str, *, by: str, verdict: str, says: str, message: str) -> None:
+    """Put a row into the table of docs/detection.md; an older one of the same finding stays."""
+    about = f"| {plant} | {by} | {verdict} | "
+    row = f"{about}{shorten(message.replace('|', '/'), _LONGEST_MESSAGE)} |"
     with PAGE.open("r+") as page:
         fcntl.flock(page, fcntl.LOCK_EX)
         text = page.read()
         head, header, table = text.partition(_HEADER)
-        rows = {match["plant"]: match[0] for match in _ROW.finditer(table)} | {plant: row}
+        rows = {match["plant"]: match[0] for match in _ROW.finditer(table)}
+        older = rows.get(plant, "")
+        if not (older.startswith(about) and says in older):
+            rows[plant] = row
         updated = head + header + "".join(f"{rows[name]}\n" for name in sorted(rows))
         if updated != text:
             page.seek(0)

@@ -104,7 +104,7 @@ def test_acknowledged_writes_lost_with_a_volatile_cache(testbed: Testbed, seed: 
         undisturbed(testbed.config.budget.slack_s),
         verdict=Verdict.FAIL,
         by="data intact",
-        says="of",
+        says="acknowledged blocks are wrong",
     )
 
 

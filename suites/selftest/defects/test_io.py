@@ -40,13 +40,14 @@ def test_no_path_retry_fail_while_all_paths_are_lost(testbed: Testbed, seed: int
 def test_fio_is_killed_in_the_middle(testbed: Testbed, seed: int) -> None:
     """What it measured is gone with it: nothing can be said of the storage."""
     kill = testbed.machine(Role.INITIATOR)
-    with pytest.raises(WorkloadError, match="fio left no report"):
+    with pytest.raises(WorkloadError, match="fio left no report") as loss:
         run_clean(testbed, seed, amid=lambda: kill.sh("pkill -KILL -x fio"))
     note_detection(
         "fio killed in the middle",
         by="(the workload)",
         verdict="unknown",
         says="fio left no report",
+        message=str(loss.value),
     )
 
 
