@@ -32,7 +32,8 @@ class Case:
     """One fault under one profile. `stall_s` and `resolution_s` are None if nothing was seen.
 
     `verdict` is that of the stall, and no pass unless the fault took effect and no I/O failed;
-    `why` says what did not pass. `clock_uncertainty_s` is the worst of the test.
+    `why` says what did not pass. `missing` names what ends a part and was not seen.
+    `clock_uncertainty_s` is the worst of the test.
     """
 
     profile: str
@@ -41,6 +42,7 @@ class Case:
     stream: str
     terms: Mapping[str, float]
     parts: tuple[Part, ...]
+    missing: tuple[str, ...]
     resolution_s: float | None
     clock_uncertainty_s: float
     verdict: str
@@ -57,8 +59,8 @@ class Case:
 
     @property
     def parts_add_up(self) -> bool:
-        """To the stall, within the clock's uncertainty."""
-        if self.stall_s is None or self.sum_of_parts_s is None:
+        """Each was seen to end; together they are the stall within the clock's uncertainty."""
+        if self.stall_s is None or self.sum_of_parts_s is None or self.missing:
             return False
         return abs(self.sum_of_parts_s - self.stall_s) <= self.clock_uncertainty_s
 
@@ -132,13 +134,28 @@ def _failover(testbed: Testbed, fault: Fault, seed: int) -> Measurements:
 def case(profile: str, measurements: Measurements) -> Case:
     """What a test with one fault shows."""
     from harness.breakdown import breakdown
-    from harness.checks import Verdict, fault_took_effect, judge, no_io_errors, stall_within_budget
+    from harness.checks import (
+        Verdict,
+        evidence_sound,
+        fault_took_effect,
+        judge,
+        kernel_sound,
+        no_io_errors,
+        stall_within_budget,
+    )
     from harness.stall import stall_resolution_ns, worst_stall
 
     (fault,) = measurements.faults
     longest = worst_stall(measurements, start_ns=fault.injected_ns)
     resolution_ns = stall_resolution_ns(measurements)
-    judgement = judge(measurements, stall_within_budget(), fault_took_effect(), no_io_errors())
+    judgement = judge(
+        measurements,
+        stall_within_budget(),
+        fault_took_effect(),
+        no_io_errors(),
+        evidence_sound(),
+        kernel_sound(),
+    )
     taken_apart = breakdown(measurements, fault)
     return Case(
         profile=profile,
@@ -147,6 +164,7 @@ def case(profile: str, measurements: Measurements) -> Case:
         stream=longest.stream if longest else "",
         terms={term.name: term.seconds for term in fault.budget.terms},
         parts=taken_apart.outage if taken_apart else (),
+        missing=taken_apart.missing if taken_apart else (),
         resolution_s=resolution_ns / NS_PER_S if resolution_ns else None,
         clock_uncertainty_s=max(c.uncertainty_ns for c in measurements.clocks) / NS_PER_S,
         verdict=judgement.verdict,
@@ -173,6 +191,7 @@ def as_told(cases: Sequence[Case]) -> dict[str, Any]:
                     }
                     for part in one.parts
                 ],
+                "missing": list(one.missing),
                 "sum_of_parts_s": _rounded(one.sum_of_parts_s),
                 "resolution_s": _rounded(one.resolution_s),
                 "clock_uncertainty_s": _rounded(one.clock_uncertainty_s),
@@ -217,8 +236,12 @@ def _cells(of: Case) -> tuple[str, ...]:
         *(of.profile, of.fault, _seconds(of.stall_s), _seconds(of.budget_s), terms),
         *(parts or "unknown", total if of.parts_add_up else f"{total} (!)"),
         "unknown" if of.resolution_s is None else format_seconds(of.resolution_s),
-        f"{of.verdict}: {of.why}" if of.why else of.verdict,
+        ": ".join(filter(None, (of.verdict, of.why, _unseen(of)))),
     )
+
+
+def _unseen(of: Case) -> str:
+    return f"not seen: {', '.join(of.missing)}" if of.missing else ""
 
 
 def _seconds(seconds: float | None) -> str:

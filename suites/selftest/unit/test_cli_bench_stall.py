@@ -47,7 +47,8 @@ def parts(monkeypatch: pytest.MonkeyPatch) -> list[Part]:
 
     def breakdown(measurements: Measurements, fault: FaultRecord) -> SimpleNamespace | None:
         assert fault in measurements.faults
-        return SimpleNamespace(outage=tuple(found)) if found else None
+        missing = () if len(found) == len(PARTS) else ("path failed",)
+        return SimpleNamespace(outage=tuple(found), missing=missing) if found else None
 
     monkeypatch.setattr("harness.breakdown.breakdown", breakdown)
     return found
@@ -68,6 +69,7 @@ def test_a_case_has_stall_budget_and_parts(parts: list[Part]) -> None:
             {"layer": "open-iscsi", "seconds": 2.0, "uncertainty_s": 0.002},
             {"layer": "dm-multipath", "seconds": 0.94, "uncertainty_s": 0.002},
         ],
+        "missing": [],
         "sum_of_parts_s": STALL_S,
         "resolution_s": 0.0,
         "clock_uncertainty_s": 0.0019,
@@ -96,6 +98,15 @@ def test_a_stall_that_could_not_be_taken_apart_does_not_add_up(parts: list[Part]
     told = as_told([case("fast", good())])
     assert not told["parts_add_up"]
     assert (told["cases"][0]["parts"], told["cases"][0]["sum_of_parts_s"]) == ([], None)
+
+
+def test_parts_that_could_not_be_told_apart_do_not_add_up(parts: list[Part]) -> None:
+    """Though one part that covers two is as long as both."""
+    one, other = parts
+    parts[:] = [one._replace(seconds=one.seconds + other.seconds)]
+    told = as_told([case("fast", good())])
+    assert not told["parts_add_up"]
+    assert told["cases"][0]["missing"] == ["path failed"]
 
 
 def test_a_stall_beyond_its_budget_is_told(parts: list[Part]) -> None:
