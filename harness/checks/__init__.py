@@ -10,6 +10,7 @@ from harness.checks.kernel import kernel_sound
 from harness.checks.paths import (
     accounting_agrees,
     fault_took_effect,
+    load_shared_again,
     no_unexpected_path_loss,
     paths_restored,
 )
@@ -35,6 +36,7 @@ __all__ = [
     "judge",
     "kernel_sound",
     "latency_recovered",
+    "load_shared_again",
     "no_io_errors",
     "no_stall_beyond",
     "no_unexpected_path_loss",

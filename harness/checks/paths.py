@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from harness.checks.judgement import Check, Finding, Verdict
 from harness.measurements import FaultRecord, Measurements
-from harness.timeline import Happened
+from harness.timeline import Happened, Phase
 from harness.units import NS_PER_MS, format_size
 
 # I/O that was already on the wire may still complete while the order to break is carried out.
@@ -127,6 +127,47 @@ def paths_restored() -> Check:
         return Finding(name, Verdict.PASS, "every path is active and carries I/O", figures)
 
     return Check(name, run)
+
+
+def load_shared_again(at_least: float) -> Check:
+    """Each path has that part of its share of the bytes before the fault, or more.
+
+    A path that came back slow is given less by the device mapper (dm-ps-service-time.c in the
+    kernel), so that neither throughput nor latency need suffer while it is useless.
+    """
+    name = "load shared again"
+
+    def run(measurements: Measurements) -> Finding:
+        before, after = measurements.phases[0], measurements.phases[-1]
+        if before is after:
+            return Finding(name, Verdict.UNKNOWN, "there is no phase after a fault")
+        was, became = _shares(measurements, before), _shares(measurements, after)
+        if not was or not became:
+            return Finding(name, Verdict.UNKNOWN, "the share of some path is not known")
+        figures = {
+            f"{path} {before.name} / {after.name}": f"{was[path]:.0%} / {became[path]:.0%}"
+            for path in was
+        }
+        poor = [
+            f"{path} carries {became[path]:.0%} of the load after the fault, {was[path]:.0%} before"
+            for path in was
+            if became[path] < at_least * was[path]
+        ]
+        if poor:
+            return Finding(name, Verdict.FAIL, "; ".join(poor), figures)
+        return Finding(name, Verdict.PASS, "every path carries its share again", figures)
+
+    return Check(name, run)
+
+
+def _shares(measurements: Measurements, phase: Phase) -> dict[str, float]:
+    """The part of all bytes that each path carried in a phase; empty if that is not known."""
+    carried = {c.path: c.between(phase.start_ns, phase.end_ns) for c in measurements.counters}
+    known = {path: count for path, count in carried.items() if count is not None}
+    total = sum(known.values())
+    if len(known) < len(carried) or not total:
+        return {}
+    return {path: count / total for path, count in known.items()}
 
 
 def accounting_agrees(within: float) -> Check:

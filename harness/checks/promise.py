@@ -5,7 +5,12 @@ from __future__ import annotations
 from harness.checks.integrity import data_intact, no_io_errors
 from harness.checks.judgement import Check
 from harness.checks.kernel import kernel_sound
-from harness.checks.paths import fault_took_effect, no_unexpected_path_loss, paths_restored
+from harness.checks.paths import (
+    fault_took_effect,
+    load_shared_again,
+    no_unexpected_path_loss,
+    paths_restored,
+)
 from harness.checks.sessions import sessions_as_planned
 from harness.checks.soundness import evidence_sound
 from harness.checks.timing import (
@@ -27,6 +32,7 @@ def promise_kept() -> tuple[Check, ...]:
         throughput_recovered(at_least=0.9),
         latency_recovered(at_most=3),
         paths_restored(),
+        load_shared_again(at_least=0.5),
         no_unexpected_path_loss(),
         kernel_sound(),
         evidence_sound(),

@@ -83,7 +83,7 @@ def test_the_target_stands_still(testbed: Testbed, seed: int) -> None:
         undisturbed(testbed.config.budget.slack_s),
         verdict=Verdict.FAIL,
         by="no stall",
-        says="longest stall",
+        says="I/O stalled",
     )
 
 
@@ -99,7 +99,7 @@ def test_the_target_answers_but_its_disk_stalls(testbed: Testbed, seed: int) -> 
         undisturbed(testbed.config.budget.slack_s),
         verdict=Verdict.FAIL,
         by="no stall",
-        says="longest stall",
+        says="I/O stalled",
     )
 
 

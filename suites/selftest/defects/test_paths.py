@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from harness.checks import Verdict, promise_kept, undisturbed
 from harness.faults import LinkDown
 from harness.initiator import iscsiadm
@@ -137,21 +139,33 @@ def test_a_path_that_is_not_reinstated(testbed: Testbed, seed: int) -> None:
     )
 
 
-def test_a_path_that_comes_back_ten_times_slower(testbed: Testbed, seed: int) -> None:
-    """One of two; the load goes on over the other at its pace."""
-    machine, nic = testbed.machine(Role.INITIATOR), testbed.nic(Role.INITIATOR, "a")
+@pytest.mark.parametrize(
+    ("plant", "slow", "by", "says"),
+    [
+        ("a path", "a", "load shared again", "of the load after the fault"),
+        ("all paths", "ab", "latency recovered", "times the latency before the fault"),
+    ],
+)
+def test_paths_that_come_back_ten_times_slower(
+    testbed: Testbed, seed: int, plant: str, slow: str, by: str, says: str
+) -> None:
+    """Of two paths: if only one is slow, the load goes on over the other at its pace."""
+    machine = testbed.machine(Role.INITIATOR)
+    nics = [testbed.nic(Role.INITIATOR, fabric) for fabric in slow]
+    delay = "; ".join(f"tc qdisc replace dev {nic} root netem delay 50ms" for nic in nics)
+    no_delay = "; ".join(f"tc qdisc delete dev {nic} root" for nic in nics)
     measured = lose_a_path(
         testbed,
         seed,
         LinkDown("a"),
-        after=lambda: machine.sh(f"tc qdisc replace dev {nic} root netem delay 50ms"),
-        uproot=lambda: machine.sh(f"tc qdisc delete dev {nic} root"),
+        after=lambda: machine.sh(delay),
+        uproot=lambda: machine.sh(no_delay),
     )
     assert_detected(
-        "a path reinstated but ten times slower",
+        f"{plant} reinstated but ten times slower",
         measured,
         promise_kept(),
         verdict=Verdict.FAIL,
-        by="latency recovered",
-        says="times the latency before the fault",
+        by=by,
+        says=says,
     )

@@ -23,6 +23,7 @@ from harness.checks import (
     judge,
     kernel_sound,
     latency_recovered,
+    load_shared_again,
     no_io_errors,
     no_stall_beyond,
     no_unexpected_path_loss,
@@ -69,6 +70,7 @@ CHECKS = (
     fault_took_effect(),
     latency_recovered(at_most=3),
     kernel_sound(),
+    load_shared_again(at_least=0.5),
     no_io_errors(),
     no_stall_beyond(5),
     paths_restored(),
@@ -539,6 +541,35 @@ def test_throughput_that_the_host_may_have_taken_is_open(
     finding = found(throughput_recovered(0.9), measured)
     assert finding.verdict is verdict
     assert ("70%" in finding.message) == (verdict is Verdict.UNKNOWN)
+
+
+@pytest.mark.parametrize(("part", "verdict"), [(0.1, Verdict.FAIL), (0.9, Verdict.PASS)])
+def test_a_path_that_carries_less_after_healing_fails(part: float, verdict: Verdict) -> None:
+    """The other path takes what it leaves, so that nothing is lost on the whole."""
+
+    def after_healing(counters: PathCounters, factor: float) -> PathCounters:
+        written = counters.bytes_written
+        healed = int(np.searchsorted(counters.at_ns, HEALED))
+        grown = written[healed] + factor * (written - written[healed])
+        changed = np.where(counters.at_ns > HEALED, grown, written).astype(np.int64)
+        return replace(counters, bytes_written=changed)
+
+    slow, other = good().counters
+    counters = (after_healing(slow, part), after_healing(other, 2 - part))
+    finding = found(load_shared_again(at_least=0.5), replace(good(), counters=counters))
+    assert finding.verdict is verdict
+    assert ("sda carries" in finding.message) == (verdict is Verdict.FAIL)
+
+
+def test_a_share_that_is_not_known_is_open() -> None:
+    """One path was not sampled after healing."""
+    first, other = good().counters
+    early = first.at_ns < HEALED
+    columns = {
+        name: getattr(first, name)[early] for name in ("at_ns", "bytes_read", "bytes_written")
+    }
+    measured = replace(good(), counters=(replace(first, **columns), other))
+    assert found(load_shared_again(at_least=0.5), measured).verdict is Verdict.UNKNOWN
 
 
 @pytest.mark.parametrize(("factor", "verdict"), [(10, Verdict.FAIL), (2, Verdict.PASS)])
