@@ -13,8 +13,8 @@ nanoseconds:
     {"kernel": [seq, level, time, text], "error": 1500}              one record of /dev/kmsg;
                                                                      `error` bounds the time's
     {"lost": 3}                                                      records overwritten unseen
-    {"sample": time, "disks": {"sdb": [bytes read, bytes written, "running"]},
-     "dm": "2 0 0 0 1 1 A 0 2 2 8:16 A 0 ...", "carriers": {"eth1": 1},
+    {"sample": time, "disks": {"sdb": ["  100  0  800 ...", "running"]},    its stat and state
+     "dm": "2 0 0 0 1 1 A 0 2 2 8:16 A 0 ...", "carriers": {"eth1": "1"},
      "ahead": 1795382272000000000, "cpu": 31000000}              CLOCK_REALTIME minus
                                                                      CLOCK_MONOTONIC; processor
                                                                      time this program has had
@@ -29,8 +29,7 @@ answered by `{"awake": 1}`. And `{"read": [DISKS, BYTES]}`: reads the beginning 
 every cache; answered by `{"read": {DISK: digest or error text}}`, the digests good for
 comparing the disks of one answer.
 
-Sources: Documentation/ABI/testing/dev-kmsg, Documentation/block/stat.rst, random(4),
-include/uapi/linux/dm-ioctl.h in the kernel.
+Sources: Documentation/ABI/testing/dev-kmsg, random(4), include/uapi/linux/dm-ioctl.h in the kernel.
 """
 
 from __future__ import annotations
@@ -50,7 +49,6 @@ from typing import Any
 
 SAMPLE_INTERVAL_NS = 80_000_000  # 12.5 a second: above the 10 that are promised, under load too
 HELD_AT_MOST = 6  # samples; 0.48 s
-SECTOR = 512  # the unit of /sys/block/*/stat, whatever the device's block size
 
 DM_TABLE_STATUS = (3 << 30) | (312 << 16) | (0xFD << 8) | 12
 DM_NOFLUSH = 1 << 11  # without it, asking for the status would flush the very I/O being measured
@@ -65,17 +63,15 @@ class Voice:
     """Prints messages, at once or together with the next that is."""
 
     def __init__(self) -> None:
-        self.held: list[str] = []
+        self.held: list[dict[str, Any]] = []
+        self.encode = json.JSONEncoder(separators=(",", ":")).encode
 
     def say(self, message: dict[str, Any]) -> None:
-        self.hold(message)
+        self.held.append(message)
         self.flush()
 
-    def hold(self, message: dict[str, Any]) -> None:
-        self.held.append(json.dumps(message, separators=(",", ":")) + "\n")
-
     def flush(self) -> None:
-        sys.stdout.write("".join(self.held))
+        sys.stdout.write("".join(self.encode(message) + "\n" for message in self.held))
         sys.stdout.flush()
         self.held.clear()
 
@@ -226,14 +222,10 @@ class Sampler:
 
     def sample(self) -> None:
         now = time.monotonic_ns()
-        disks: dict[str, list[Any]] = {}
-        for name, (stat, state) in self.disks.items():
-            counts = stat.read().split()
-            if counts:
-                disks[name] = [int(counts[2]) * SECTOR, int(counts[6]) * SECTOR, state.read()]
+        disks = {name: (stat.read(), state.read()) for name, (stat, state) in self.disks.items()}
         dm = self.map.read() if self.map else ""
-        carriers = {nic: int(carrier.read() or 0) for nic, carrier in self.nics.items()}
-        self.voice.hold(
+        carriers = {nic: carrier.read() for nic, carrier in self.nics.items()}
+        self.voice.held.append(
             {
                 "sample": now,
                 "disks": disks,
@@ -243,7 +235,7 @@ class Sampler:
                 "cpu": time.process_time_ns(),
             }
         )
-        states = (dm, carriers, [(name, state) for name, (_, _, state) in disks.items()])
+        states = (dm, carriers, [state for _, state in disks.values()])
         if states != self.states or len(self.voice.held) >= HELD_AT_MOST:
             self.voice.flush()
         self.states = states
