@@ -127,9 +127,10 @@ class ClockReading:
 class Watching:
     """How well one machine was watched from `start_ns` to `end_ns`.
 
-    Samples were taken `at_ns`, when its wall clock was ahead of its monotonic one by
-    `wall_ahead_ns` and the observer had had `cpu_ns` of processor time. `missing_marks` were
-    written into its kernel log and are not there; `died` says how the observer ended too early.
+    `wanted_per_s` samples a second were asked for, and taken `at_ns`, when its wall clock was
+    ahead of its monotonic one by `wall_ahead_ns` and the observer had had `cpu_ns` of processor
+    time. `missing_marks` were written into its kernel log and are not there; `died` says how the
+    observer ended too early.
     """
 
     machine: str
@@ -138,6 +139,7 @@ class Watching:
     at_ns: Ints
     wall_ahead_ns: Ints
     cpu_ns: Ints
+    wanted_per_s: float = 10.0
     missing_marks: tuple[str, ...] = ()
     died: str = ""
 

@@ -12,7 +12,6 @@ from harness.checks.kernel import unread_kernel_logs
 from harness.measurements import ClockReading, Measurements, ProcessorTime, Stream, Watching
 from harness.units import NS_PER_MS, NS_PER_S, format_seconds
 
-_FEWEST_SAMPLES_PER_S = 10.0
 # multipathd looks at a path once a second at most (polling_interval in multipath.conf(5)): in
 # less, none is taken away and given back unseen.
 _LONGEST_GAP_NS = NS_PER_S
@@ -84,10 +83,10 @@ def _watching_problems(measurements: Measurements) -> Iterator[str]:
             yield f"the {machine} was not watched to the end: {watching.died}"
         for mark in watching.missing_marks:
             yield f"the mark {mark!r} is not in the {machine}'s kernel log"
-        if watching.samples_per_s < _FEWEST_SAMPLES_PER_S:
+        if watching.samples_per_s < watching.wanted_per_s:
             yield (
                 f"only {watching.samples_per_s:.1f} samples a second of the {machine}, "
-                f"{_FEWEST_SAMPLES_PER_S:.0f} wanted"
+                f"{watching.wanted_per_s:.0f} wanted"
             )
         gap_ns = _longest_gap(watching, measurements.processors)
         if gap_ns > _LONGEST_GAP_NS:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
-from statistics import median
+from statistics import mean, median
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -26,11 +26,12 @@ _BLOCK_SIZE = 16 * KIB
 _WARM_UP_S = 5.0
 _ENDING_S = 60.0
 _LEVEL = 0.95
+_TURNS = 4  # of each kind in a pair
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Throughput of one job with measurement and without, one right after the other."""
+    """Throughput of one job with measurement and without, by turns."""
 
     with_mib_s: float
     without_mib_s: float
@@ -59,8 +60,8 @@ def overhead(
     *,
     pairs: Annotated[int, typer.Option("--pairs", min=1, help="How many pairs of runs.")] = 5,
     seconds: Annotated[
-        float, typer.Option("--seconds", min=1, help="How long each run of a pair takes.")
-    ] = 10.0,
+        float, typer.Option("--seconds", min=4, help="How long each kind of a pair runs, in all.")
+    ] = 16.0,
     as_json: Json = False,
 ) -> None:
     """Run the same unpaced reads with measurement and without, in one testbed, and compare."""
@@ -111,11 +112,17 @@ def median_interval(sample: Sequence[float]) -> tuple[float, float, float]:
 
 
 def _pair(testbed: Testbed, job: Job, leg_s: float, number: int) -> Pair:
-    """Every other pair begins without measurement, so that a drift favours neither."""
-    legs = [_measured, _unmeasured]
+    """Both kinds by turns: with, without, without, with, and so on, so that no drift favours one.
+
+    Every other pair begins without.
+    """
+    rates: dict[bool, list[float]] = {True: [], False: []}
     with step(f"Pair {number + 1}", Spent.IO):
-        rates = {leg: leg(testbed, job, leg_s) for leg in (legs if number % 2 else legs[::-1])}
-    return Pair(rates[_measured], rates[_unmeasured])
+        for turn in range(2 * _TURNS):
+            measured = (turn + 1) // 2 % 2 == number % 2
+            run = _measured if measured else _unmeasured
+            rates[measured].append(run(testbed, replace(job, seed=number), leg_s / _TURNS))
+    return Pair(mean(rates[True]), mean(rates[False]))
 
 
 def _measured(testbed: Testbed, job: Job, leg_s: float) -> float:
@@ -154,7 +161,7 @@ def mib_per_s(report: FioReport) -> float:
 def rows(result: Overhead) -> list[tuple[str, ...]]:
     """The table, its heading first."""
     low, high = result.interval
-    runs = f"{len(result.pairs)} pairs of {result.leg_s:g} s each"
+    runs = f"{len(result.pairs)} pairs, {result.leg_s:g} s of each kind in {_TURNS} turns"
     interval = f"{low:.3f} to {high:.3f} at {result.level:.1%} (order statistics), {runs}"
     return [
         ("PAIR", "WITH", "WITHOUT", "RATIO", ""),

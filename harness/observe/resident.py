@@ -5,7 +5,7 @@ disk; it ends when its standard input does. Given the path of a UNIX socket it s
 and serves whoever connects, one after another: so it can be saved together with its machine.
 
 It prints one JSON object a line. Samples that differ in nothing but counters are held back for
-up to half a second and printed together: each print wakes the programs on its way to the reader,
+half a second and printed together: each print wakes the programs on its way to the reader,
 on the very processor whose I/O is measured. Times are CLOCK_MONOTONIC of the machine, in
 nanoseconds:
 
@@ -21,15 +21,16 @@ nanoseconds:
     {"pong": 17, "time": ...}                                        answer to {"ping": 17}
 
 Commands, one JSON object a line on standard input: `{"ping": N}`, `{"mark": TEXT}` (written
-into the kernel log), `{"watch": {"disks": [...], "map": NAME, "nics": [...]}}`,
-`{"rest": true}` (no samples until it is false), and
-`{"wake": [TIME, SEED]}`, for a machine that was saved and is one of many copies now: sets the
-wall clock to TIME in nanoseconds and stirs the hexadecimal SEED into the pool of randomness;
-answered by `{"awake": 1}`. And `{"read": [DISKS, BYTES]}`: reads the beginning of each disk past
-every cache; answered by `{"read": {DISK: digest or error text}}`, the digests good for
-comparing the disks of one answer.
+into the kernel log), `{"watch": {"disks": [...], "map": NAME, "nics": [...], "every": TIME}}`
+(no samples before it), `{"rest": true}` (no samples until it is false), `{"hold": false}` (each
+sample at once until it is true), and `{"wake": [TIME, SEED]}`, for a machine that was saved and
+is one of many copies now: sets the wall clock to TIME in nanoseconds and stirs the hexadecimal
+SEED into the pool of randomness; answered by `{"awake": 1}`. And `{"read": [DISKS, BYTES]}`:
+reads the beginning of each disk past every cache; answered by `{"read": {DISK: digest or error
+text}}`, the digests good for comparing the disks of one answer.
 
-Sources: Documentation/ABI/testing/dev-kmsg, random(4), include/uapi/linux/dm-ioctl.h in the kernel.
+Sources: Documentation/ABI/testing/dev-kmsg, random(4), rtnetlink(7), include/uapi/linux/dm-ioctl.h
+in the kernel.
 """
 
 from __future__ import annotations
@@ -47,8 +48,8 @@ import time
 from contextlib import suppress
 from typing import Any
 
-SAMPLE_INTERVAL_NS = 80_000_000  # 12.5 a second: above the 10 that are promised, under load too
-HELD_AT_MOST = 6  # samples; 0.48 s
+HELD_NS = 500_000_000
+RTMGRP_LINK = 1
 
 DM_TABLE_STATUS = (3 << 30) | (312 << 16) | (0xFD << 8) | 12
 DM_NOFLUSH = 1 << 11  # without it, asking for the status would flush the very I/O being measured
@@ -114,6 +115,9 @@ class KernelLog:
         before = time.monotonic_ns()
         os.write(self.fd, text.encode() + b"\n")  # without it the record stays open, unread
         self.pending = (text, before, time.monotonic_ns())
+
+    def close(self) -> None:
+        os.close(self.fd)
 
     def drain(self) -> None:
         while True:
@@ -186,15 +190,47 @@ def wall_clock_ahead() -> int:
     return wall - (before + time.monotonic_ns()) // 2
 
 
+class Links:
+    """The carriers of NICs, read when the kernel says that some link has changed."""
+
+    def __init__(self) -> None:
+        self.socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
+        self.socket.setblocking(False)
+        self.socket.bind((0, RTMGRP_LINK))
+        self.fd = self.socket.fileno()
+        self.nics: list[str] = []
+        self.carriers: dict[str, str] = {}
+
+    def watch(self, nics: list[str]) -> None:
+        self.nics = nics
+        self.look()
+
+    def look(self) -> None:
+        with suppress(BlockingIOError):
+            while True:
+                self.socket.recv(65536)
+        self.carriers = {}
+        for nic in self.nics:
+            carrier = Attribute("/sys/class/net/%s/carrier" % nic)
+            self.carriers[nic] = carrier.read()
+            carrier.close()
+
+    def close(self) -> None:
+        self.socket.close()
+
+
 class Sampler:
     """Takes one sample of everything that is watched."""
 
-    def __init__(self, voice: Voice) -> None:
+    def __init__(self, voice: Voice, links: Links) -> None:
         self.voice = voice
+        self.links = links
         self.disks: dict[str, tuple[Attribute, Attribute]] = {}
-        self.nics: dict[str, Attribute] = {}
         self.map: MapStatus | None = None
-        self.resting = False
+        self.interval_ns = 0
+        self.due_ns = 0
+        self.resting = True
+        self.holding = True
         self.states: tuple[Any, ...] = ()
 
     def watch(self, what: dict[str, Any]) -> None:
@@ -204,28 +240,35 @@ class Sampler:
                 Attribute("/sys/block/%s/stat" % name),
                 Attribute("/sys/block/%s/device/state" % name),
             )
-            for name in what.get("disks", [])
+            for name in what["disks"]
         }
-        self.nics = {
-            name: Attribute("/sys/class/net/%s/carrier" % name) for name in what.get("nics", [])
-        }
-        self.map = MapStatus(what["map"]) if what.get("map") else None
+        self.map = MapStatus(what["map"]) if what["map"] else None
+        self.links.watch(what["nics"])
+        self.interval_ns = what["every"]
+        self.due_ns = time.monotonic_ns()
+        self.resting = False
 
     def close(self) -> None:
         for stat, state in self.disks.values():
             stat.close()
             state.close()
-        for carrier in self.nics.values():
-            carrier.close()
         if self.map:
             self.map.close()
 
+    def pause_s(self) -> float | None:
+        """Until the next sample is due."""
+        return None if self.resting else max(0, self.due_ns - time.monotonic_ns()) / 1e9
+
     def sample(self) -> None:
         now = time.monotonic_ns()
+        if self.resting or now < self.due_ns:
+            return
+        self.due_ns = max(self.due_ns + self.interval_ns, now)
         disks = {name: (stat.read(), state.read()) for name, (stat, state) in self.disks.items()}
         dm = self.map.read() if self.map else ""
-        carriers = {nic: carrier.read() for nic, carrier in self.nics.items()}
-        self.voice.held.append(
+        carriers = self.links.carriers
+        held = self.voice.held
+        held.append(
             {
                 "sample": now,
                 "disks": disks,
@@ -236,7 +279,8 @@ class Sampler:
             }
         )
         states = (dm, carriers, [state for _, state in disks.values()])
-        if states != self.states or len(self.voice.held) >= HELD_AT_MOST:
+        late = now >= held[0]["sample"] + HELD_NS
+        if states != self.states or late or not self.holding:
             self.voice.flush()
         self.states = states
 
@@ -273,6 +317,8 @@ def obey(command: dict[str, Any], voice: Voice, log: KernelLog, sampler: Sampler
     elif "rest" in command:
         sampler.resting = command["rest"]
         voice.flush()
+    elif "hold" in command:
+        sampler.holding = command["hold"]
     elif "wake" in command:
         now_ns, seed = command["wake"]
         wake(now_ns, bytes.fromhex(seed))
@@ -285,27 +331,35 @@ def obey(command: dict[str, Any], voice: Voice, log: KernelLog, sampler: Sampler
 def watch() -> None:
     voice = Voice()
     log = KernelLog(voice)
-    sampler = Sampler(voice)
+    links = Links()
+    sampler = Sampler(voice, links)
     voice.say({"hello": 1})
+    try:
+        listen(voice, log, sampler)
+    finally:
+        log.close()
+        links.close()
+        sampler.close()
+
+
+def listen(voice: Voice, log: KernelLog, sampler: Sampler) -> None:
+    links = sampler.links
     commands = b""
-    due = time.monotonic_ns()
     while True:
-        pause = None if sampler.resting else max(0, due - time.monotonic_ns()) / 1e9
-        ready = select.select([0, log.fd], [], [], pause)[0]
+        ready = select.select([0, log.fd, links.fd], [], [], sampler.pause_s())[0]
         if 0 in ready:
             data = os.read(0, 65536)
             if not data:
-                os.close(log.fd)
-                sampler.close()
                 return
             *lines, commands = (commands + data).split(b"\n")
             for line in lines:
                 obey(json.loads(line), voice, log, sampler)
         if log.fd in ready:
             log.drain()
-        if not sampler.resting and time.monotonic_ns() >= due:
-            sampler.sample()
-            due = max(due + SAMPLE_INTERVAL_NS, time.monotonic_ns())
+        if links.fd in ready:
+            links.look()
+            sampler.due_ns = time.monotonic_ns()
+        sampler.sample()
 
 
 def serve(path: str) -> None:

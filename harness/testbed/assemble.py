@@ -106,6 +106,7 @@ def _watching(seen: Observation) -> Watching:
         at_ns=seen.clock.array_to_host(samples[:, 0]),
         wall_ahead_ns=samples[:, 1],
         cpu_ns=samples[:, 2],
+        wanted_per_s=seen.wanted_per_s,
         missing_marks=tuple(mark for mark in seen.marks if mark not in texts),
         died=seen.died,
     )

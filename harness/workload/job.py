@@ -65,11 +65,11 @@ class Job:
 
 # md5: the one of fio's checksums that Python has too, so that the read-back can check it.
 # clock_gettime and epoch 1: times on CLOCK_MONOTONIC, in the log and in every written block.
-# log_avg_msec=0 keeps every I/O; an average would hide a stall. verify_backlog checks soon
-# after writing, while both are still close to the fault (do_verify=0 would switch that off).
-# write_iolog keeps the order of the writes, which is what fio numbers them by in every block.
-# randrepeat=0: else fio ignores the seed
-# where it chooses offsets.
+# log_avg_msec=0 keeps every I/O; an average would hide a stall.
+# disable_clat, disable_slat: their logs would be written too, at the cost of the I/O.
+# verify_backlog checks soon after writing, while both are still close to the fault (do_verify=0
+# would switch that off). write_iolog keeps the order of the writes, which is what fio numbers them
+# by in every block. randrepeat=0: else fio ignores the seed where it chooses offsets.
 CHECKSUM = "md5"
 _TEMPLATE = """\
 [global]
@@ -78,6 +78,9 @@ ioengine=libaio
 direct=1
 thread=1
 clocksource=clock_gettime
+disable_clat=1
+disable_slat=1
+lat_percentiles=1
 log_avg_msec=0
 log_offset=1
 log_alternate_epoch=1

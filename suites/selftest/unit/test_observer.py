@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -29,6 +30,7 @@ pytestmark = pytest.mark.skipif(
 @pytest.fixture
 def observer() -> Iterator[Observer]:
     with observing(LocalMachine()) as running:
+        running.watch(Watch(disks=("no-such-disk",)))
         yield running
 
 
@@ -114,7 +116,46 @@ def test_a_condition_is_met_by_a_sample_from_now_on(observer: Observer) -> None:
     observer.begin("pathproof: selftest fresh")
     now_ns = time.monotonic_ns()
     sample = observer.wait_for(lambda _: True, what="a sample", deadline=Deadline.after(5))
-    assert sample.machine_ns >= now_ns - 200 * NS_PER_MS
+    assert sample.machine_ns >= now_ns
+
+
+def test_a_machine_of_which_only_links_are_watched_is_sampled_less_often(
+    observer: Observer,
+) -> None:
+    """Each sample costs it processor time, and the kernel tells a change by itself."""
+    observer.watch(Watch(nics=("lo",)))
+    observer.begin("pathproof: selftest seldom")
+    time.sleep(1.5)
+    assert 2 <= len(observer.collect().samples) <= 5
+
+
+def test_samples_travel_together_unless_somebody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that tell of no change of state."""
+    delays_ns: list[int] = []
+    hear = Observer.hear
+
+    def note(observer: Observer, line: bytes) -> None:
+        hear(observer, line)
+        if b'"sample"' in line:
+            delays_ns.append(time.monotonic_ns() - json.loads(line)["sample"])
+
+    def longest_delay_ns(observer: Observer, waiting: bool) -> int:
+        del delays_ns[:]
+        if waiting:
+            with pytest.raises(TimedOut):
+                observer.wait_for(lambda _: False, what="never", deadline=Deadline.after(1.5))
+        else:
+            time.sleep(1.5)
+        return max(delays_ns)
+
+    monkeypatch.setattr(Observer, "hear", note)
+    with observing(LocalMachine()) as observer:
+        observer.watch(Watch(disks=("no-such-disk",)))
+        time.sleep(0.5)
+        assert longest_delay_ns(observer, waiting=False) > 300 * NS_PER_MS
+        observer.read_clock()  # nothing is held back now
+        assert longest_delay_ns(observer, waiting=True) < 300 * NS_PER_MS
+        assert longest_delay_ns(observer, waiting=False) > 300 * NS_PER_MS
 
 
 def test_a_condition_that_is_never_met_tells_what_was_seen(observer: Observer) -> None:
@@ -141,6 +182,7 @@ def test_an_observer_that_dies_is_reported_with_its_last_words() -> None:
 def test_what_an_observer_saw_before_it_died_is_kept() -> None:
     """With what became of it; the mark of the end is missing."""
     with observing(LocalMachine()) as observer:
+        observer.watch(Watch(disks=("no-such-disk",)))
         observer.begin("pathproof: selftest dies")
         observer.wait_for(lambda _: True, what="a sample", deadline=Deadline.after(5))
         assert observer._process is not None
