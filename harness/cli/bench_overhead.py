@@ -129,8 +129,9 @@ def _measured(testbed: Testbed, job: Job, leg_s: float) -> float:
     """MiB/s of a job, measured as in every test. Raises WorkloadError if fio gave up."""
     from harness.workload.report import parse_report
 
-    with step("With measurement", Spent.IO), testbed.io([job]) as io:
-        io.run_for(seconds=leg_s)
+    timed = replace(job, seconds=leg_s)
+    with step("With measurement", Spent.IO), testbed.io([timed]) as io:
+        io.wait_until_over()
     if io.cut_short:
         raise WorkloadError(io.cut_short)
     return mib_per_s(parse_report(io.measurements.notes["fio report"]))

@@ -170,6 +170,15 @@ class IoSession:
                 progress("I/O", 1 - deadline.remaining_s / seconds)
                 time.sleep(min(_LOOK_INTERVAL_S, deadline.remaining_s))
 
+    def wait_until_over(self) -> None:
+        """Let I/O run until every job has ended by itself. Raises CutShort if it takes too long."""
+        run = self._require_run()
+        with step("I/O until it is over", Spent.IO):
+            while run.running:
+                if self.watchdog.expired:
+                    raise self.watchdog.cut_short("I/O should have been over")
+                time.sleep(_LOOK_INTERVAL_S)
+
     def note_fault(self, injection: Injection) -> None:
         """A fault was injected or healed: a phase ends here."""
         if injection.healed_ns == 0:

@@ -115,7 +115,7 @@ class FioRun:
 
     def stop(self) -> None:
         """Ask fio to end; it finishes what is outstanding and reports."""
-        if self._process is not None:
+        if self._process is not None and self._process.running:
             self._process.signal(signal.SIGINT)
 
     def finish(self, timeout_s: float = ENDING_TIMEOUT_S) -> RunResult:

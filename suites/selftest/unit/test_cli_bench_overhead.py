@@ -58,7 +58,7 @@ def test_the_table_tells_all_pairs_and_the_interval() -> None:
     assert table[1] == ("1", "0.97 MiB/s", "1.00 MiB/s", "0.970", "")
     assert table[-1] == (
         *("median", "", "", "0.990"),
-        "0.970 to 1.020 at 93.8% (order statistics), 5 pairs of 10 s each",
+        "0.970 to 1.020 at 93.8% (order statistics), 5 pairs, 10 s of each kind in 4 turns",
     )
 
 
@@ -67,7 +67,7 @@ def test_throughput_is_what_fio_reports() -> None:
     assert mib_per_s(report) == 2
 
 
-def test_pairs_alternate_and_the_json_has_their_ratios(
+def test_both_kinds_take_turns_and_the_json_has_their_ratios(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """After a run without measurement that warms up and does not count."""
@@ -86,14 +86,17 @@ def test_pairs_alternate_and_the_json_has_their_ratios(
     monkeypatch.setattr("harness.testbed.provision.provisioner", lambda _: nullcontext(lab))
     monkeypatch.setattr(bench_overhead, "_measured", leg("with", 1.5))
     monkeypatch.setattr(bench_overhead, "_unmeasured", leg("without", 2.0))
-    arguments = ["--quiet", "bench", "overhead", "--pairs", "2", "--seconds", "3", "--json"]
+    arguments = ["--quiet", "bench", "overhead", "--pairs", "2", "--seconds", "8", "--json"]
     done = CliRunner().invoke(app, arguments)
-    assert legs[1:] == [("without", 0, 3), ("with", 0, 3), ("with", 1, 3), ("without", 1, 3)]
-    assert legs[0][0] == "without"
+    warm_up, *turns = legs
+    assert warm_up[0] == "without"
+    first = ["with", "without", "without", "with"] * 2
+    second = ["without", "with", "with", "without"] * 2
+    assert turns == [(name, 0, 2) for name in first] + [(name, 1, 2) for name in second]
     pair = {"with_mib_s": 1.5, "without_mib_s": 2.0, "ratio": 0.75}
     assert json.loads(done.output) == {
         "pairs": [pair, pair],
-        "leg_s": 3,
+        "leg_s": 8,
         "median_ratio": 0.75,
         "interval": [0.75, 0.75],
         "level": 0.5,
