@@ -10,7 +10,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -27,14 +28,19 @@ class StealWatch:
     def __init__(self, pids: Callable[[], Iterable[int | None]], proc: Path) -> None:
         self._pids = pids
         self._proc = proc
-        self._threads: dict[int, tuple[int, int]] = {}  # tid -> had and waited for, ns
+        self._files: dict[int, list[Path]] = {}  # by process
+        self._threads: dict[Path, tuple[int, int]] = {}  # had and waited for, ns
         self._samples: list[tuple[int, int, int]] = []
 
     def look(self) -> None:
         """Take a sample. A thread that is gone counts with what it last had."""
         for pid in self._pids():
-            if pid is not None:
-                self._threads |= dict(_guest_threads(self._proc / str(pid)))
+            if pid is not None and pid not in self._files:
+                self._files[pid] = list(_schedstats(self._proc / str(pid)))
+        for file in chain(*self._files.values()):
+            with suppress(OSError, ValueError):  # it ended, or the kernel keeps no such figures
+                ran, waited, _ = file.read_text().split()
+                self._threads[file] = (int(ran), int(waited))
         had = sum(ran for ran, _ in self._threads.values())
         lacked = sum(waited for _, waited in self._threads.values())
         if self._threads:
@@ -71,13 +77,10 @@ def watching_steal(
         thread.join()
 
 
-def _guest_threads(process: Path) -> Iterator[tuple[int, tuple[int, int]]]:
-    """The threads that run guest code, and the main one, through which its packets go."""
+def _schedstats(process: Path) -> Iterator[Path]:
+    """Of the threads that run guest code, and the main one, through which its packets go."""
     for thread in process.glob("task/*"):
-        try:
+        with suppress(OSError):  # it ended just now
             name = (thread / "comm").read_text()
             if name.startswith(_VCPU) or thread.name == process.name:
-                ran, waited, _ = (thread / "schedstat").read_text().split()
-                yield int(thread.name), (int(ran), int(waited))
-        except (OSError, ValueError):  # it ended just now, or the kernel keeps no such figures
-            continue
+                yield thread / "schedstat"
