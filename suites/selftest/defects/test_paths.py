@@ -73,7 +73,7 @@ def test_a_timeout_raised_after_it_was_read(testbed: Testbed, seed: int) -> None
         testbed,
         seed,
         LinkDown("a"),
-        before=lambda: machine.sh(SET_RECOVERY_TMO.format(8)),
+        before=lambda: machine.sh(SET_RECOVERY_TMO.format(20)),
     )
     assert_detected(
         "recovery_tmo raised after it was read",
