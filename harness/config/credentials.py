@@ -31,6 +31,7 @@ ENVIRONMENT = "the environment"
 _SECRET_LENGTHS = {"external": (1, 255)}
 _DEFAULT_LENGTHS = (12, 255)
 _LONGEST_USER = 255
+_HIDDEN = "********"
 # What every configuration file on the way takes without quoting.
 _PLAIN = re.compile(r"[!-~]+")
 _SPECIAL = set("\"'#\\,")
@@ -66,6 +67,13 @@ class ChapConfig(BaseModel):
                 "was just asked (RFC 7143 section 9.2.1)"
             )
         return self
+
+    def hidden_in(self, text: str) -> str:
+        """`text` without the secrets, for people to see."""
+        for one in (self.incoming, self.outgoing):
+            if one is not None:
+                text = text.replace(one.revealed, _HIDDEN)
+        return text
 
     def problem(self, kind: str) -> str | None:
         """Why a target of this kind, or open-iscsi, would not take these; None if they do."""
