@@ -80,6 +80,10 @@ class ChapConfig(BaseModel):
         for name, one in (("incoming", self.incoming), ("outgoing", self.outgoing)):
             if one and (problem := _problem(one, kind)):
                 return f"{name}.{problem}"
+        if kind == "tgt" and self.outgoing and self.outgoing.user == self.incoming.user:
+            return (
+                f"outgoing.user: {self.outgoing.user!r} is incoming.user, too; tgt has one of each"
+            )
         return None
 
 
