@@ -69,8 +69,17 @@ def pytest_runtest_makereport(
         known = error is not None and _is_ours(error)
         if known and error is not None and item.config.getoption("verbose") < 1:
             report.longrepr = describe(error)
+        _hide_secrets(report, run)
     say(report, run.say())
     return report
+
+
+def _hide_secrets(report: pytest.TestReport, run: Run) -> None:
+    """Of what a traceback shows of arguments and locals."""
+    if (chap := run.config.target.chap) is not None:
+        shown = str(report.longrepr)
+        if (safe := chap.hidden_in(shown)) != shown:
+            report.longrepr = safe
 
 
 def _is_ours(error: BaseException) -> bool:

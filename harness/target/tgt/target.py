@@ -9,6 +9,7 @@ import shlex
 from collections.abc import Sequence
 from importlib.resources import files
 
+from harness.config.credentials import Confidential
 from harness.config.model import TargetConfig, TargetKind
 from harness.errors import CommandFailed, TargetError
 from harness.steps import Spent, attach, step
@@ -77,9 +78,10 @@ class TgtTarget(Target):
             return
         both = [one for one in (chap.incoming, chap.outgoing) if one]
         source = files("harness.target.tgt").joinpath("accounts.py").read_text()
-        lines = "".join(f"{one.user} {one.revealed}\n" for one in both)
+        text = "".join(f"{one.user} {one.revealed}\n" for one in both)
         try:
-            self.machine.run(["python3", "-I", "-S", "-c", source], stdin=lines.encode())
+            argv = ["python3", "-I", "-S", "-c", source]
+            self.machine.run(argv, stdin=Confidential(text.encode()))
         except CommandFailed as error:
             raise TargetError(f"tgt refused CHAP: {error.stderr.strip()}") from None
 
