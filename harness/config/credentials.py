@@ -43,6 +43,8 @@ class Confidential(bytes):
     def __repr__(self) -> str:
         return f"<{len(self)} confidential bytes>"
 
+    __str__ = __repr__
+
 
 class Credentials(BaseModel):
     """Who somebody claims to be, and what proves it. Never shown: not even in an error."""
