@@ -26,7 +26,6 @@ class LioTarget(Target):
     capabilities = Capabilities(
         alua=True,
         persistent_reservations=True,
-        write_same=True,
         compare_and_write=True,
         chap=True,
         mutual_chap=True,

@@ -44,7 +44,6 @@ class TgtTarget(Target):
     product = "VIRTUAL-DISK"
     capabilities = Capabilities(
         persistent_reservations=True,
-        write_same=True,
         compare_and_write=True,
         chap=True,
         mutual_chap=True,
