@@ -43,11 +43,11 @@ def test_access_states_of_several_groups_are_told(testbed: Testbed) -> None:
     if not isinstance(target, LioTarget):
         pytest.skip(f"groups of a target of kind {target.kind} cannot be set")
     testbed.broken = "its target was given groups of their own on purpose"
-    everything = testbed.fabrics()
-    states = [AccessState.NON_OPTIMIZED, *[AccessState.OPTIMIZED] * (len(everything) - 1)]
+    states = [AccessState.NON_OPTIMIZED, *[AccessState.OPTIMIZED] * (len(testbed.fabrics()) - 1)]
+    testbed.initiator.log_out()
     target.serve(one_group_each(serving(target.config, target.topology), states))
-    testbed.map.wait_for_paths(active=len(everything))
-    testbed.prove_paths()
+    testbed.initiator.log_in()
+    testbed.initiator.wait_for_map()
     for features in probe(testbed).values():
         assert "active/non optimized" in features.access_states
         assert "active/optimized" in features.access_states

@@ -22,7 +22,6 @@ class LioTarget(Target):
 
     kind: TargetKind = "lio"
     vendor = "LIO-ORG"
-    product = "lun0"
     capabilities = Capabilities(
         alua=True,
         persistent_reservations=True,
@@ -30,6 +29,10 @@ class LioTarget(Target):
         chap=True,
         mutual_chap=True,
     )
+
+    @property
+    def product(self) -> str:
+        return "FILEIO" if self.config.backstore == "fileio" else "IBLOCK"
 
     @property
     def wwid(self) -> str:

@@ -24,32 +24,32 @@ def item(*marked: str) -> pytest.Item:
     return cast(pytest.Item, SimpleNamespace(iter_markers=lambda _: marks))
 
 
-def testbed_with(capabilities: Capabilities = HALF) -> Testbed:
+def bed_with(capabilities: Capabilities = HALF) -> Testbed:
     target = SimpleNamespace(kind="tgt", capabilities=capabilities)
     return cast(Testbed, SimpleNamespace(config=Config(), target=target))
 
 
 def test_a_test_that_requires_nothing_runs() -> None:
     """Whatever the target."""
-    skip_unless_capable(item(), testbed_with(Capabilities()))
+    skip_unless_capable(item(), bed_with(Capabilities()))
 
 
 def test_a_test_runs_where_the_target_has_all() -> None:
     """One of them would not do."""
-    skip_unless_capable(item("chap", "unmap"), testbed_with())
+    skip_unless_capable(item("chap", "unmap"), bed_with())
 
 
 def test_a_test_is_skipped_with_what_is_lacking() -> None:
     """All of it, and only that."""
     with pytest.raises(pytest.skip.Exception) as skipped:
-        skip_unless_capable(item("chap", "alua", "mutual_chap"), testbed_with())
+        skip_unless_capable(item("chap", "alua", "mutual_chap"), bed_with())
     assert skipped.value.msg == "target tgt has no alua, mutual_chap"
 
 
 def test_a_capability_that_nobody_knows_is_a_mistake() -> None:
     """A misspelt one would skip the test for ever."""
     with pytest.raises(ValueError, match=r"no capability aula; there are alua, "):
-        skip_unless_capable(item("aula"), testbed_with())
+        skip_unless_capable(item("aula"), bed_with())
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "external"])
