@@ -101,14 +101,17 @@ class Initiator:
 
         Raises InitiatorError with the portal and the reason.
         """
-        done = self.machine.run(argv, timeout_s=_TOOL_TIMEOUT_S, check=False)
+        where = f"portal {fabric.portal} (fabric {fabric.name})"
+        try:
+            done = self.machine.run(argv, timeout_s=_TOOL_TIMEOUT_S, check=False)
+        except CommandTimedOut as error:
+            raise InitiatorError(f"{where}: does not answer\n{error.message}") from None
         if done.status == iscsiadm.AUTHORIZATION_FAILED and by_chap and self.credentials:
             self._prepare_discovery_by_chap(fabric.portal, self.credentials)
             return self._ask(fabric, iscsiadm.known_discovery_argv(fabric.portal, "--discover"))
         if done.status != 0:
             raise InitiatorError(
-                f"portal {fabric.portal} (fabric {fabric.name}): {iscsiadm.reason(done.status)}\n"
-                f"{(done.stderr or done.stdout).strip()}",
+                f"{where}: {iscsiadm.reason(done.status)}\n{(done.stderr or done.stdout).strip()}",
                 hint=self._cure(done.status),
             )
         return done.stdout

@@ -11,7 +11,7 @@ import pytest
 from harness.config import Config
 from harness.config.credentials import ChapConfig
 from harness.config.model import FAST
-from harness.errors import InitiatorError
+from harness.errors import CommandTimedOut, InitiatorError
 from harness.initiator import Initiator, chap
 from harness.topology import plan
 from suites.selftest.unit.scripted_machine import Answer, Asked, ScriptedMachine
@@ -82,6 +82,17 @@ def test_a_portal_that_does_not_answer_is_named(status: int, says: str) -> None:
     """Before the first login, with what iscsiadm said."""
     text = complaint(refusing(str(TOPOLOGY.fabrics[1].portal), status))
     assert text == f"portal 172.16.1.1:3260 (fabric b): {says}\niscsiadm: says something"
+
+
+def test_a_portal_that_keeps_iscsiadm_waiting_is_named() -> None:
+    """It tries for longer than anybody wants to wait."""
+
+    def answer(asked: Asked) -> Answer:
+        if "discovery" in asked.argv:
+            raise CommandTimedOut(machine="i", argv=asked.argv, stdout="", stderr="", elapsed_s=90)
+        return Answer()
+
+    assert complaint(answer).startswith("portal 172.16.0.1:3260 (fabric a): does not answer\n")
 
 
 def test_a_wrong_secret_is_one_clear_error() -> None:
