@@ -125,9 +125,12 @@ class Initiator:
 
     def _cure(self, status: int) -> str:
         """What may help, for people."""
+        credentials = self.credentials
+        if status == iscsiadm.FATAL_LOGIN and credentials and credentials.outgoing:
+            return "the target may have proven itself by another user or secret than `outgoing`"
         if status != iscsiadm.AUTHORIZATION_FAILED:
             return ""
-        if self.credentials:
+        if credentials:
             return "the target has another user or secret, or does not admit this initiator"
         return f"it wants CHAP (--credentials), or does not admit {self.topology.initiator_iqn}"
 

@@ -11,12 +11,13 @@ from harness.topology import Portal
 
 # Exit statuses: include/iscsi_err.h of open-iscsi. Connections are tried again before these.
 AUTHORIZATION_FAILED = 24
+FATAL_LOGIN = 19
 _REASONS = {
     4: "does not answer",
     5: "does not answer, or not like a target",
     8: "does not answer in time",
     11: "does not answer in time",
-    19: "login refused for good",
+    FATAL_LOGIN: "login refused for good",
     AUTHORIZATION_FAILED: "login rejected: authorization failure (02/01 or 02/02)",
 }
 

@@ -29,6 +29,19 @@ def test_what_lio_tells_is_understood() -> None:
     )
 
 
+def test_what_tgt_tells_is_understood() -> None:
+    """It has no target port groups, and refuses to be asked for them."""
+    assert parse_features((RECORDED / "sg3-utils-1.46-tgt.txt").read_text()) == Features(
+        vendor="IET",
+        product="VIRTUAL-DISK",
+        alua=False,
+        access_states=(),
+        persistent_reservations=True,
+        unmap=False,
+        compare_and_write=True,
+    )
+
+
 @pytest.mark.parametrize("name", ["provisioning", "limits", "groups", "keys"])
 def test_what_a_target_does_not_know_it_cannot_do(name: str) -> None:
     """The command fails, whatever it prints."""

@@ -103,6 +103,13 @@ def test_a_wrong_secret_is_one_clear_error() -> None:
     assert "hint: the target has another user or secret" in text
 
 
+def test_a_target_that_proves_itself_wrongly_is_suspected() -> None:
+    """The initiator ends such a login for good, and open-iscsi has no status of its own for it."""
+    assert "hint: the target may have proven itself" in complaint(refusing("--login", 19), CHAP)
+    one_way = ChapConfig(incoming=CHAP.incoming)
+    assert "hint" not in complaint(refusing("--login", 19), one_way)
+
+
 def test_a_secret_that_is_missing_is_asked_for() -> None:
     """Or the target admits somebody else."""
     text = complaint(refusing("--login", 24))
