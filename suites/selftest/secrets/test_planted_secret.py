@@ -6,7 +6,11 @@ import mmap
 import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 import harness
 from suites.selftest.private_cache import make_private_cache
@@ -15,7 +19,14 @@ TEST = "suites/failover/test_path_loss.py::test_io_runs_clean_without_a_fault"
 PLANTED = ("PlantedIncoming4711", "PlantedOutgoing4712")
 
 
-def test_nothing_that_a_run_leaves_has_the_secret(tmp_path: Path) -> None:
+@pytest.fixture
+def written() -> Iterator[Path]:
+    """A folder whose path is short enough for libvirt's sockets."""
+    with tempfile.TemporaryDirectory(prefix="pp-") as folder:
+        yield Path(folder)
+
+
+def test_nothing_that_a_run_leaves_has_the_secret(tmp_path: Path, written: Path) -> None:
     """Terminal, results, report, verdicts, cache and the folder of testbeds."""
     credentials = tmp_path / "chap.toml"
     credentials.touch(mode=0o600)
@@ -23,7 +34,6 @@ def test_nothing_that_a_run_leaves_has_the_secret(tmp_path: Path) -> None:
         f'[incoming]\nuser = "initiator-1"\nsecret = "{PLANTED[0]}"\n'
         f'[outgoing]\nuser = "target-1"\nsecret = "{PLANTED[1]}"\n'
     )
-    written = tmp_path / "written"
     make_private_cache(written / "cache" / "pathproof")
     folders = {
         "XDG_CACHE_HOME": str(written / "cache"),
