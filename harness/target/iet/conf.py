@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Literal
 
+from harness.config.credentials import ChapConfig
 from harness.config.model import IetOptions
 from harness.errors import ConfigError
 
@@ -40,6 +41,7 @@ KEYWORDS: Mapping[str, str] = {
 _MAX_ID, _MAX_SERIAL = 16, 32  # SCSI_ID_LEN and SCSI_SN_LEN
 _MAX_LINE = 4095  # bytes that ietd reads at once
 _WORD = re.compile(r"[!-~]+")  # printable, without a space
+_SECRET = "CHAP secret"
 _DESIGNATOR = b"IET".ljust(8, b"\0")
 
 
@@ -64,39 +66,28 @@ class Unit:
 
 
 @dataclass(frozen=True)
-class Account:
-    """A CHAP account."""
-
-    user: str
-    secret: str = field(repr=False)
-
-
-@dataclass(frozen=True)
-class Accounts:
-    """Who may log in, and as whom the target answers: one account at most."""
-
-    incoming: tuple[Account, ...] = ()
-    outgoing: Account | None = None
-
-
-@dataclass(frozen=True)
 class WantedTarget:
     """A `Target` of ietd.conf with all that belongs to it."""
 
     iqn: str
     units: tuple[Unit, ...]
     options: IetOptions = field(default_factory=IetOptions)
-    accounts: Accounts = Accounts()
+    chap: ChapConfig | None = None
 
 
-def render_conf(targets: Sequence[WantedTarget], discovery: Accounts = Accounts()) -> str:
-    """ietd.conf. `discovery` accounts guard SendTargets. Raises ConfigError for what won't do."""
+def render_conf(targets: Sequence[WantedTarget], discovery: ChapConfig | None = None) -> str:
+    """ietd.conf. `discovery` is asked for by SendTargets. Raises ConfigError for what won't do."""
     lines = ["# Written by Pathproof.", *_account_lines(discovery)]
     for target in targets:
-        lines += [f"Target {_word('target', target.iqn)}", *_account_lines(target.accounts)]
+        lines += [f"Target {_word('target', target.iqn)}", *_account_lines(target.chap)]
         lines += [f"Lun {unit.number} {unit_parameters(unit)}" for unit in target.units]
         lines += [f"{name} {value}" for name, value in named(target.options).items()]
     return _text(lines)
+
+
+def without_secrets(text: str) -> str:
+    """ietd.conf as it may be shown."""
+    return re.sub(r"^(\w+User \S+) .*$", r"\1 (hidden)", text, flags=re.MULTILINE)
 
 
 def render_allow(rules: Mapping[str, Sequence[object]]) -> str:
@@ -164,12 +155,13 @@ def _parameters(unit: Unit) -> Iterator[tuple[str, str]]:
     yield "BlockSize", str(unit.block_size)
 
 
-def _account_lines(accounts: Accounts) -> list[str]:
-    outgoing = [accounts.outgoing] if accounts.outgoing else []
+def _account_lines(chap: ChapConfig | None) -> list[str]:
+    if chap is None:
+        return []
     return [
-        f"{direction}User {_word('CHAP user', account.user)} {_word('CHAP secret', account.secret)}"
-        for direction, group in (("Incoming", accounts.incoming), ("Outgoing", outgoing))
-        for account in group
+        f"{direction}User {_word('CHAP user', one.user)} {_word(_SECRET, one.revealed)}"
+        for direction, one in (("Incoming", chap.incoming), ("Outgoing", chap.outgoing))
+        if one
     ]
 
 
@@ -182,7 +174,7 @@ def _value(value: object) -> str:
 def _word(what: str, text: str) -> str:
     """`text` if ietd reads it as one word. A secret is not repeated in the error."""
     if not _WORD.fullmatch(text):
-        shown = "" if what == "CHAP secret" else f" {text!r}"
+        shown = "" if what == _SECRET else f" {text!r}"
         raise ConfigError(f"{what}{shown}: IET takes no space and no character beyond ASCII")
     return text
 

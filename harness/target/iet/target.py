@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness.config.model import IetOptions
+from harness.config.model import IetOptions, TargetConfig, TargetKind
 from harness.deadline import Deadline, poll
 from harness.errors import CommandTimedOut, ConfigError, TargetError, TimedOut
-from harness.machine import Completed, Machine
+from harness.machine import Completed
 from harness.steps import Spent, attach, step
 from harness.target.base import DATA_DISK, Target
+from harness.target.capabilities import Capabilities
 from harness.target.iet import conf, daemon, ietadm, proc
 from harness.target.iet.conf import Unit, WantedTarget
 from harness.target.iet.daemon import Daemon
@@ -27,12 +28,12 @@ _GONE_TIMEOUT_S = 20.0
 class IetTarget(Target):
     """One target with one LUN, on the data addresses only, for one initiator's addresses only."""
 
-    def __init__(
-        self, machine: Machine, topology: Topology, backstore: str, options: IetOptions
-    ) -> None:
-        super().__init__(machine, topology)
-        self.backstore = backstore
-        self.options = options
+    kind: TargetKind = "iet"
+    vendor = "IET"
+    product = "VIRTUAL-DISK"
+    capabilities = Capabilities(
+        persistent_reservations=True, write_same=True, chap=True, mutual_chap=True
+    )
 
     @property
     def wwid(self) -> str:
@@ -41,7 +42,7 @@ class IetTarget(Target):
     @property
     def wanted(self) -> WantedTarget:
         """What ietd.conf asks for."""
-        return wanted_target(self.topology, self.backstore, self.options)
+        return wanted_target(self.config, self.topology)
 
     def configure(self) -> None:
         with step("Configure the target (IET)", Spent.CONFIGURATION):
@@ -56,8 +57,8 @@ class IetTarget(Target):
                 ),
             }
             self.machine.write_files(files, mode=0o600)
-            attach("ietd.conf", files[conf.CONF])
-            if self.backstore == "fileio":
+            attach("ietd.conf", conf.without_secrets(files[conf.CONF]))
+            if self.config.backstore == "fileio":
                 size = self.topology.lun.size
                 self.machine.sh(
                     f"mkdir -p $(dirname {BACKING_FILE}) && truncate -s {size} {BACKING_FILE}"
@@ -195,18 +196,22 @@ class IetTarget(Target):
         return TargetError(f"{self.machine.name}: {problem}\n{log}", hint="docs/iet.md")
 
 
-def wanted_target(topology: Topology, backstore: str, options: IetOptions) -> WantedTarget:
-    """One target with the topology's LUN as LUN 0, write-through, its identity pinned."""
-    is_file = backstore == "fileio"
+def wanted_target(config: TargetConfig, topology: Topology) -> WantedTarget:
+    """One target with the topology's LUN as LUN 0, its identity pinned.
+
+    blockio has no cache: fileio serves a disk that is to be written back.
+    """
+    writes_back = config.write_cache == "write-back"
     unit = Unit(
         0,
-        "fileio" if is_file else "blockio",
-        BACKING_FILE if is_file else DATA_DISK,
+        "blockio" if config.backstore == "block" and not writes_back else "fileio",
+        BACKING_FILE if config.backstore == "fileio" else DATA_DISK,
+        io_mode="wb" if writes_back else "wt",
         scsi_id=_scsi_id(topology),
         scsi_sn=topology.lun.serial,
         size=topology.lun.size,
     )
-    return WantedTarget(topology.target_iqn, (unit,), options)
+    return WantedTarget(topology.target_iqn, (unit,), config.iet, config.chap)
 
 
 def differences(wanted: Sequence[WantedTarget], served: Sequence[ServedTarget]) -> list[str]:

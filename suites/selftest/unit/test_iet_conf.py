@@ -7,12 +7,13 @@ from ipaddress import IPv4Address
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
+from harness.config.credentials import ChapConfig, Credentials
 from harness.config.model import IetOptions
 from harness.errors import ConfigError
 from harness.target.iet import conf
-from harness.target.iet.conf import Account, Accounts, Unit, WantedTarget, render_allow, render_conf
+from harness.target.iet.conf import Unit, WantedTarget, render_allow, render_conf
 
 IQN = "iqn.2009-11-11.widodh.storage:iscsi-001"
 DISK = Unit(0, "fileio", "/srv/f0.img", scsi_id="0123456789abcdef", scsi_sn="serial-1")
@@ -66,26 +67,30 @@ def test_several_units_of_every_type() -> None:
     }
 
 
+def chap(user: str, secret: str, outgoing: Credentials | None = None) -> ChapConfig:
+    return ChapConfig(incoming=Credentials(user=user, secret=SecretStr(secret)), outgoing=outgoing)
+
+
 def test_accounts_belong_to_their_target_or_to_discovery() -> None:
     """What stands before the first target is for discovery."""
-    accounts = Accounts(
-        (Account("joe", "in-secret"), Account("ann", "other")), Account("me", "out")
-    )
-    discovery = Accounts((Account("finder", "find-secret"),))
-    lines = render_conf([WantedTarget(IQN, (DISK,), accounts=accounts)], discovery).splitlines()
-    assert lines[1:6] == [
-        "IncomingUser finder find-secret",
+    mutual = chap("joe", "joe-secret", Credentials(user="me", secret=SecretStr("my-secret")))
+    targets = [WantedTarget(IQN, (DISK,), chap=mutual)]
+    text = render_conf(targets, chap("finder", "finder-secret"))
+    assert text.splitlines()[1:5] == [
+        "IncomingUser finder finder-secret",
         f"Target {IQN}",
-        "IncomingUser joe in-secret",
-        "IncomingUser ann other",
-        "OutgoingUser me out",
+        "IncomingUser joe joe-secret",
+        "OutgoingUser me my-secret",
     ]
+    shown = conf.without_secrets(text)
+    assert "-secret" not in shown
+    assert shown.splitlines()[3:5] == ["IncomingUser joe (hidden)", "OutgoingUser me (hidden)"]
+    assert "Lun 0 Path=/srv/f0.img," in shown
 
 
 def test_a_secret_is_not_repeated() -> None:
-    """Neither where it is refused nor where its account is shown."""
-    account = Account("joe", "a secret")
-    target = WantedTarget(IQN, (DISK,), accounts=Accounts((account,)))
+    """Neither where it is refused nor where it is part of something."""
+    target = WantedTarget(IQN, (DISK,), chap=chap("joe", "a secret"))
     with pytest.raises(ConfigError) as caught:
         render_conf([target])
     assert "a secret" not in str(caught.value)

@@ -11,14 +11,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from harness.config import Config
+from harness.config.credentials import ChapConfig, Credentials
 from harness.config.model import IetOptions
 from harness.errors import CommandTimedOut, ConfigError, TargetError
 from harness.machine import Completed, Machine, Process
 from harness.target import IetTarget, target_for
+from harness.target.base import DATA_DISK
 from harness.target.iet import daemon, target
 from harness.target.iet.conf import Unit
+from harness.target.iet.target import BACKING_FILE
 from harness.topology import plan
 
 RECORDED = Path(__file__).parent / "recorded"
@@ -45,6 +49,7 @@ class Guest(Machine):
     hangs: str = "never"
     said: list[str] = field(default_factory=list)
     written: dict[str, bytes] = field(default_factory=dict)
+    modes: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         super().__init__("target")
@@ -85,15 +90,18 @@ class Guest(Machine):
             out = self.options
         elif "tar --extract" in line:
             with tarfile.open(fileobj=io.BytesIO(stdin)) as tar:
-                self.written |= {m.name: tar.extractfile(m).read() for m in tar}  # type: ignore[union-attr]
+                for member in tar:
+                    self.written[member.name] = tar.extractfile(member).read()  # type: ignore[union-attr]
+                    self.modes.add(member.mode)
         for command, (exit_status, text) in self.answers.items():
             if command in line:
                 status, err = exit_status, text
         return Completed(tuple(argv), status, out.encode(), err.encode(), 0.1)
 
 
-def iet(guest: Guest, options: IetOptions | None = None) -> IetTarget:
-    return IetTarget(guest, plan(CONFIG), "fileio", options or IetOptions())
+def iet(guest: Guest, **settings: object) -> IetTarget:
+    config = CONFIG.target.model_copy(update=settings)
+    return IetTarget(config, guest, plan(CONFIG))
 
 
 @pytest.fixture(autouse=True)
@@ -161,9 +169,9 @@ def test_a_port_that_ietd_did_not_get() -> None:
 def test_options_are_compared_too() -> None:
     """ietd skips what it cannot read."""
     options = IetOptions(queued_commands=64, data_digest="CRC32C", max_sessions=4)
-    iet(Guest(options="QueuedCommands=64\nDataDigest=CRC32C\n"), options).configure()
+    iet(Guest(options="QueuedCommands=64\nDataDigest=CRC32C\n"), iet=options).configure()
     with pytest.raises(TargetError, match="QueuedCommands is 32, not 64; DataDigest is not shown"):
-        iet(Guest(options="QueuedCommands=32\n"), options).configure()
+        iet(Guest(options="QueuedCommands=32\n"), iet=options).configure()
 
 
 def test_only_the_data_addresses_are_open() -> None:
@@ -172,6 +180,36 @@ def test_only_the_data_addresses_are_open() -> None:
     iet(guest).configure()
     assert guest.written["etc/iet/targets.allow"] == b"ALL 172.16.0.1, 172.16.1.1\n"
     assert guest.written["etc/iet/initiators.allow"] == b"ALL 172.16.0.101, 172.16.1.101\n"
+
+
+def test_secrets_go_to_a_file_that_nobody_else_reads_and_nowhere_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Not to a command line, and not to the evidence."""
+    shown: list[str] = []
+    monkeypatch.setattr(target, "attach", lambda _, text: shown.append(text))
+    incoming = Credentials(user="joe", secret=SecretStr("planted-secret"))
+    guest = Guest()
+    iet(guest, chap=ChapConfig(incoming=incoming)).configure()
+    assert b"IncomingUser joe planted-secret\n" in guest.written["etc/iet/ietd.conf"]
+    assert guest.modes == {0o600}
+    assert "planted-secret" not in "".join(guest.said + shown)
+    assert "IncomingUser joe" in shown[0]
+
+
+@pytest.mark.parametrize(
+    ("backstore", "cache", "served"),
+    [
+        ("fileio", "write-through", ("fileio", "wt", BACKING_FILE)),
+        ("fileio", "write-back", ("fileio", "wb", BACKING_FILE)),
+        ("block", "write-through", ("blockio", "wt", DATA_DISK)),
+        ("block", "write-back", ("fileio", "wb", DATA_DISK)),
+    ],
+)
+def test_backstore_and_cache(backstore: str, cache: str, served: tuple[str, str, str]) -> None:
+    """blockio has no cache, fileio takes devices as well."""
+    (unit,) = iet(Guest(), backstore=backstore, write_cache=cache).wanted.units
+    assert (unit.io_type, unit.io_mode, unit.path) == served
 
 
 def test_sessions_of_other_targets_are_not_ours() -> None:
