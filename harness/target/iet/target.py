@@ -121,8 +121,11 @@ class IetTarget(Target):
             raise ConfigError("max_sessions: IET takes it from ietd.conf only")
         if options.nop_interval_s == 0:
             raise ConfigError("nop_interval_s: IET drops healthy sessions if it becomes 0")
+        changes = conf.named(options)
+        if lists := [name for name, value in changes.items() if "," in value]:
+            raise ConfigError(f"{lists[0]}: ietadm takes one value, ietd.conf several")
         tid = self._tid()
-        self._ietadm(ietadm.update(tid, conf.named(options)))
+        self._ietadm(ietadm.update(tid, changes))
         if problems := self._option_problems(tid, options):
             raise TargetError(f"IET did not take an option: {'; '.join(problems)}")
 

@@ -216,6 +216,7 @@ def test_sessions_of_other_targets_are_not_ours() -> None:
     """The listing has them all."""
     sessions = iet(Guest()).sessions()
     assert [s.connections[0].address for s in sessions] == ["172.16.1.1", "172.16.0.1"]
+    assert iet(Guest(sessions=["iet-1.4.20.3-session-chap.txt"])).sessions() == []
 
 
 def test_a_disconnect_waits_until_the_session_is_gone() -> None:
@@ -262,9 +263,16 @@ def test_live_changes_go_to_the_target_by_its_number() -> None:
     ]
 
 
-@pytest.mark.parametrize("options", [IetOptions(max_sessions=1), IetOptions(nop_interval_s=0)])
+@pytest.mark.parametrize(
+    "options",
+    [
+        IetOptions(max_sessions=1),
+        IetOptions(nop_interval_s=0),
+        IetOptions(header_digest="None,CRC32C"),
+    ],
+)
 def test_what_must_not_change_while_it_runs_is_refused(options: IetOptions) -> None:
-    """One would be ignored, the other drops sessions."""
+    """It would be ignored, drop sessions, or be cut at the comma."""
     guest = Guest()
     with pytest.raises(ConfigError):
         iet(guest).update(options)
