@@ -9,12 +9,14 @@ from harness.target.base import Target
 from harness.target.capabilities import Capabilities
 from harness.target.iet import IetTarget
 from harness.target.lio import LioTarget
+from harness.target.tgt import TgtTarget
 from harness.topology import Topology
 
-__all__ = ["KINDS", "Capabilities", "IetTarget", "LioTarget", "Target", "target_for"]
+__all__ = ["KINDS", "Capabilities", "IetTarget", "LioTarget", "Target", "TgtTarget", "target_for"]
 
 KINDS: Mapping[TargetKind, Callable[[TargetConfig, Machine, Topology], Target]] = {
     "lio": LioTarget,
+    "tgt": TgtTarget,
     "iet": IetTarget,
 }
 

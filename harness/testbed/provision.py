@@ -134,6 +134,8 @@ class Provisioner:
         """Why testbeds cannot be forked here, or nothing."""
         if not self.site.config.hypervisor.fork:
             return "hypervisor.fork is false"
+        if self.site.config.target.chap:
+            return "a snapshot would keep the CHAP secrets"
         if not self.site.connection.is_embedded:
             return (
                 f"{self.site.connection.uri} is shared, and forks of one machine have one name "

@@ -9,7 +9,7 @@ from harness.deadline import Deadline, poll
 from harness.errors import CommandTimedOut, ConfigError, TargetError, TimedOut
 from harness.machine import Completed
 from harness.steps import Spent, attach, step
-from harness.target.base import DATA_DISK, Target
+from harness.target.base import Target, storage_path, storage_script
 from harness.target.capabilities import Capabilities
 from harness.target.iet import conf, daemon, ietadm, proc
 from harness.target.iet.conf import Unit, WantedTarget
@@ -17,7 +17,6 @@ from harness.target.iet.daemon import Daemon
 from harness.target.iet.proc import ServedTarget, Session
 from harness.topology import Topology
 
-BACKING_FILE = "/srv/pathproof/lun0.img"
 _TIMEOUT_S = 60.0
 _START_TIMEOUT_S = 30.0
 # IET answers at once or not at all, and a connection is gone within a second.
@@ -31,9 +30,7 @@ class IetTarget(Target):
     kind: TargetKind = "iet"
     vendor = "IET"
     product = "VIRTUAL-DISK"
-    capabilities = Capabilities(
-        persistent_reservations=True, write_same=True, chap=True, mutual_chap=True
-    )
+    capabilities = Capabilities(persistent_reservations=True, chap=True, mutual_chap=True)
 
     @property
     def wwid(self) -> str:
@@ -58,11 +55,7 @@ class IetTarget(Target):
             }
             self.machine.write_files(files, mode=0o600)
             attach("ietd.conf", conf.without_secrets(files[conf.CONF]))
-            if self.config.backstore == "fileio":
-                size = self.topology.lun.size
-                self.machine.sh(
-                    f"mkdir -p $(dirname {BACKING_FILE}) && truncate -s {size} {BACKING_FILE}"
-                )
+            self.machine.sh(storage_script(self.config, self.topology))
             self.restart()
 
     def restart(self) -> None:
@@ -208,7 +201,7 @@ def wanted_target(config: TargetConfig, topology: Topology) -> WantedTarget:
     unit = Unit(
         0,
         "blockio" if config.backstore == "block" and not writes_back else "fileio",
-        BACKING_FILE if config.backstore == "fileio" else DATA_DISK,
+        storage_path(config),
         io_mode="wb" if writes_back else "wt",
         scsi_id=_scsi_id(topology),
         scsi_sn=topology.lun.serial,

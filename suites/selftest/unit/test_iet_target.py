@@ -6,7 +6,6 @@ import io
 import re
 import tarfile
 import tomllib
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,13 +16,12 @@ from harness.config import Config
 from harness.config.credentials import ChapConfig, Credentials
 from harness.config.model import IetOptions
 from harness.errors import CommandTimedOut, ConfigError, TargetError
-from harness.machine import Completed, Machine, Process
 from harness.target import IetTarget, target_for
-from harness.target.base import DATA_DISK
-from harness.target.iet import daemon, target
+from harness.target.base import BACKING_FILE, DATA_DISK
+from harness.target.iet import daemon, proc, target
 from harness.target.iet.conf import Unit
-from harness.target.iet.target import BACKING_FILE
 from harness.topology import plan
+from suites.selftest.unit.scripted_machine import Answer, Asked, ScriptedMachine
 
 RECORDED = Path(__file__).parent / "recorded"
 DOC = Path(__file__).resolve().parents[3] / "docs" / "iet.md"
@@ -37,66 +35,50 @@ LISTENING = (RECORDED / "ss-6.1.0-ietd.txt").read_text()
 
 
 @dataclass
-class Guest(Machine):
-    """Answers what a guest with IET would; `said` is everything it was told to run."""
+class Guest(ScriptedMachine):
+    """Answers what a guest with IET would."""
 
     served: str = SERVED
     listening: str = LISTENING
     sessions: list[str] = field(default_factory=lambda: ["iet-1.4.20.3-session.txt"])
     options: str = ""
-    missing: str = ""
-    answers: dict[str, tuple[int, str]] = field(default_factory=dict)
+    refusals: dict[str, Answer] = field(default_factory=dict)
     hangs: str = "never"
-    said: list[str] = field(default_factory=list)
     written: dict[str, bytes] = field(default_factory=dict)
     modes: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        super().__init__("target")
+        super().__init__(self.answer)
 
-    def start(
-        self, argv: Sequence[str], *, on_line: Callable[[bytes], None] | None = None
-    ) -> Process:
-        raise NotImplementedError
+    @property
+    def said(self) -> list[str]:
+        """Everything it was told to run."""
+        return [" ".join(asked.argv) for asked in self.asked]
 
-    def close(self) -> None:
-        pass
-
-    def run(
-        self,
-        argv: Sequence[str],
-        *,
-        timeout_s: float = 60,
-        check: bool = True,
-        stdin: bytes = b"",
-    ) -> Completed:
-        line = " ".join(argv)
-        self.said.append(line)
+    def answer(self, asked: Asked) -> Answer:
+        line = " ".join(asked.argv)
         if re.search(self.hangs, line):
             raise CommandTimedOut(
-                machine=self.name, argv=argv, stdout="", stderr="", elapsed_s=timeout_s
+                machine=self.name, argv=asked.argv, stdout="", stderr="", elapsed_s=20
             )
-        status, out, err = 0, "", ""
-        if daemon.REQUIRE_SCRIPT in line and self.missing:
-            status, err = 1, self.missing
-        elif "/proc/net/iet/volume" in line:
-            out = f"457\n{self.listening}\n{self.served}"
-        elif "/proc/net/iet/session" in line:
+        for command, refusal in self.refusals.items():
+            if command in line:
+                return refusal
+        if proc.VOLUMES in line:
+            return Answer(f"457\n{self.listening}\n{self.served}")
+        if proc.SESSIONS in line:
             name = self.sessions.pop(0) if len(self.sessions) > 1 else self.sessions[0]
-            out = (RECORDED / name).read_text() if name else ""
-        elif daemon.LOG_SCRIPT in line:
-            out = "unable to create logical unit 0 in target 1: 2\n"
-        elif "--op show" in line:
-            out = self.options
-        elif "tar --extract" in line:
-            with tarfile.open(fileobj=io.BytesIO(stdin)) as tar:
+            return Answer((RECORDED / name).read_text() if name else "")
+        if daemon.LOG_SCRIPT in line:
+            return Answer("unable to create logical unit 0 in target 1: 2\n")
+        if "--op show" in line:
+            return Answer(self.options)
+        if "tar --extract" in line:
+            with tarfile.open(fileobj=io.BytesIO(asked.stdin)) as tar:
                 for member in tar:
                     self.written[member.name] = tar.extractfile(member).read()  # type: ignore[union-attr]
                     self.modes.add(member.mode)
-        for command, (exit_status, text) in self.answers.items():
-            if command in line:
-                status, err = exit_status, text
-        return Completed(tuple(argv), status, out.encode(), err.encode(), 0.1)
+        return Answer()
 
 
 def iet(guest: Guest, **settings: object) -> IetTarget:
@@ -128,7 +110,7 @@ def test_the_module_is_there_before_ietd_starts() -> None:
 def test_a_guest_without_iet_says_where_help_is() -> None:
     """Before anything is written."""
     text = "modprobe: FATAL: Module iscsi_trgt not found in directory /lib/modules/6.1.0"
-    guest = Guest(missing=text)
+    guest = Guest(refusals={daemon.REQUIRE_SCRIPT: Answer(stderr=text, status=1)})
     with pytest.raises(TargetError, match=f"there is no IET in this guest: {text}") as caught:
         iet(guest).configure()
     assert "docs/iet.md" in caught.value.hint
@@ -231,7 +213,7 @@ def test_a_disconnect_waits_until_the_session_is_gone() -> None:
 
 def test_what_ietadm_refuses_is_explained() -> None:
     """Its exit status is an error number in disguise."""
-    guest = Guest(answers={"--op new": (239, "File exists.\n")})
+    guest = Guest(refusals={"--op new": Answer(stderr="File exists.\n", status=239)})
     with pytest.raises(TargetError, match=r"239 \(EEXIST: .*\): File exists"):
         iet(guest).add_unit(Unit(1, "nullio", size=1 << 20))
 
