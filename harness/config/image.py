@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, PrivateAttr, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, ValidationError
 
 from harness.config.load import config_error
 from harness.config.model import Model, Size
@@ -17,12 +18,20 @@ from harness.units import GIB, MIB
 IMAGES = Path(__file__).resolve().parents[2] / "images"
 
 _PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+(:[a-z0-9]+)?([=/][A-Za-z0-9.+:~-]+)?")
+_SOURCE = re.compile(
+    r"deb\s+(\[(?P<options>[^\]]*)\]\s+)?[a-z][a-z+]*:\S+\s+(\S*/|\S*[^/\s](\s+[\w./-]+)+)\s*"
+)
+_ARCHIVE_MAGIC = b"!<arch>\n"  # deb(5)
 
 
 def _package(name: str) -> str:
     if not _PACKAGE.fullmatch(name):
         raise ValueError(f"{name!r} is not a package name; write name, name=version or name/suite")
     return name
+
+
+def _both_roles(packages: object) -> object:
+    return {"base": packages} if isinstance(packages, list) else packages
 
 
 def _absolute(path: str) -> str:
@@ -41,6 +50,14 @@ class Packages(Model):
     base: tuple[Package, ...] = Field((), description="in both roles")
     target: tuple[Package, ...] = ()
     initiator: tuple[Package, ...] = ()
+
+
+class LocalPackages(Model):
+    """`.deb` files that the user has; they win over older ones of the same name."""
+
+    base: tuple[Path, ...] = Field((), description="in both roles")
+    target: tuple[Path, ...] = ()
+    initiator: tuple[Path, ...] = ()
 
 
 class AddedFile(Model):
@@ -73,7 +90,7 @@ class ImageDefinition(Model):
     packages: Packages = Packages()
     files: tuple[AddedFile, ...] = ()
     services: Services = Services()
-    local_packages: tuple[Path, ...] = Field((), description="*.deb files for both roles")
+    local_packages: Annotated[LocalPackages, BeforeValidator(_both_roles)] = LocalPackages()
     extra_sources: tuple[str, ...] = Field(
         (), description="one-line 'deb …' entries, or the path of a deb822 .sources file"
     )
@@ -125,27 +142,66 @@ def load_image(name: str) -> ImageDefinition:
 
 
 def _check_files(definition: ImageDefinition) -> None:
-    """Raise ConfigError for each key whose file is missing."""
-    named: list[tuple[str, Path | str]] = [
-        *((f"files.{n}.source", added.source) for n, added in enumerate(definition.files)),
-        *((f"local_packages.{n}", path) for n, path in enumerate(definition.local_packages)),
-        *(
-            (f"extra_sources.{n}", source)
-            for n, source in enumerate(definition.extra_sources)
-            if not source.startswith("deb ")
-        ),
-    ]
+    """Raise ConfigError for each key whose file is missing or is not what it should be."""
     problems = [
-        f"{definition.file}: {key}: no file {definition.resolve(path)}"
-        for key, path in named
-        if not definition.resolve(path).is_file()
-    ]
-    problems += [
-        f"{definition.file}: local_packages.{n}: {path} is not a .deb file"
-        for n, path in enumerate(definition.local_packages)
-        if path.suffix != ".deb"
+        f"{definition.file}: {key}: {problem}"
+        for key, problem in (
+            *_problems_of_files(definition),
+            *_problems_of_packages(definition),
+            *_problems_of_sources(definition),
+        )
     ]
     if problems:
         raise ConfigError(
             "\n".join(problems), hint="paths are relative to the folder of the definition"
         )
+
+
+def _problems_of_files(definition: ImageDefinition) -> Iterator[tuple[str, str]]:
+    for number, added in enumerate(definition.files):
+        file = definition.resolve(added.source)
+        if not file.is_file():
+            yield f"files.{number}.source", f"no file {file}"
+
+
+def _problems_of_packages(definition: ImageDefinition) -> Iterator[tuple[str, str]]:
+    names: dict[str, Path] = {}  # they are laid into one folder
+    for role, paths in definition.local_packages:
+        for number, path in enumerate(paths):
+            key, file = f"local_packages.{role}.{number}", definition.resolve(path)
+            if not file.is_file():
+                yield key, f"no file {file}"
+            elif file.suffix != ".deb" or not _begins_with(file, _ARCHIVE_MAGIC):
+                yield key, f"{file} is not a .deb file that can be read"
+            elif names.setdefault(file.name, file) != file:
+                yield key, f"{file} has the name of {names[file.name]}"
+
+
+def _problems_of_sources(definition: ImageDefinition) -> Iterator[tuple[str, str]]:
+    for number, source in enumerate(definition.extra_sources):
+        key = f"extra_sources.{number}"
+        if not is_one_line(source):
+            if not definition.resolve(source).is_file():
+                yield key, f"no file {definition.resolve(source)}, nor does it begin with 'deb '"
+            continue
+        match = _SOURCE.fullmatch(source)
+        if match is None:
+            yield key, f"{source!r} is not 'deb [OPTIONS] URI SUITE COMPONENT…' (sources.list(5))"
+            continue
+        options = dict(option.partition("=")[::2] for option in (match["options"] or "").split())
+        keyring = options.get("signed-by", "")
+        if keyring and not (keyring.startswith("/") and Path(keyring).is_file()):
+            yield key, f"signed-by={keyring} is not the absolute path of a keyring"
+
+
+def is_one_line(source: str) -> bool:
+    """Whether `source` is an entry as in sources.list(5), not the path of a file."""
+    return source.startswith("deb ")
+
+
+def _begins_with(file: Path, magic: bytes) -> bool:
+    try:
+        with file.open("rb") as content:
+            return content.read(len(magic)) == magic
+    except OSError:
+        return False

@@ -76,6 +76,33 @@ class FabricConfig(Model):
         return self
 
 
+Digest = Literal["None", "CRC32C", "None,CRC32C"]
+
+
+class IetOptions(Model):
+    """Options of kind `iet`; None leaves IET's own value.
+
+    Limits are those of param.c and iscsi.h in IET 1.4.20, which takes its minimum for a number
+    beyond them and tells nobody.
+    """
+
+    max_sessions: int | None = Field(None, ge=0, le=65535, description="0 is without limit")
+    wthreads: int | None = Field(None, ge=1, le=128, description="threads that do I/O")
+    queued_commands: int | None = Field(None, ge=1, le=256, description="a session may queue")
+    nop_interval_s: int | None = Field(None, ge=0, le=90, description="between NOP-Ins; 0 is off")
+    nop_timeout_s: int | None = Field(None, ge=0, le=90, description="0 is the interval")
+    initial_r2t: bool | None = None
+    immediate_data: bool | None = None
+    max_recv_data_segment_length: int | None = Field(None, ge=512, le=262144)
+    max_xmit_data_segment_length: int | None = Field(None, ge=512, le=262144)
+    max_burst_length: int | None = Field(None, ge=512, le=16777215)
+    first_burst_length: int | None = Field(None, ge=512, le=16777215)
+    default_time2wait_s: int | None = Field(None, ge=0, le=3600)
+    max_outstanding_r2t: int | None = Field(None, ge=1, le=65535)
+    header_digest: Digest | None = Field(None, description="what the initiator may choose from")
+    data_digest: Digest | None = None
+
+
 class TargetConfig(Model):
     """The iSCSI target and its LUN."""
 
@@ -89,6 +116,7 @@ class TargetConfig(Model):
     )
     lun_size: Size = Field(10_000_000_000, ge=8 * MIB, multiple_of=512)
     port: int = Field(3260, ge=1, le=65535)
+    iet: IetOptions = IetOptions()
     credentials: Path | None = Field(
         None, description="file with CHAP names and secrets, which only its owner can read"
     )

@@ -42,6 +42,8 @@ _UNKNOWN_PACKAGE = re.compile(
     r"|Couldn't find any package by \w+ '(?P<c>[^']+)'"
     r"|(?:Version|Release) '[^']+' for '(?P<d>[^']+)' was not)"
 )
+# apt names a package's first unmet dependency on the package's line.
+_UNMET = re.compile(r" (?P<package>\S+) : Depends: (?P<needed>\S+)")
 _NO_NETWORK = re.compile(r"(?:W|E|Err).*(?:resolv|Failed to fetch|connect|Network is unreachable)")
 _FULL = re.compile(
     r"No space left on device|Could not allocate block|not enough space", re.IGNORECASE
@@ -117,6 +119,12 @@ def explain(error: BuildFailed, recipe: Recipe) -> ImageError:
             f"{recipe.definition}: no package {', '.join(names)} in {recipe.suite}",
             hint="correct [packages], or add its source to extra_sources (docs/images.md)",
         )
+    if unmet := [match for line in error.output if (match := _UNMET.match(line))]:
+        needs = ", ".join(f"{match['package']} needs {match['needed']}" for match in unmet)
+        return ImageError(
+            f"{recipe.definition}: what packages need is not to be had: {needs}",
+            hint="bring packages that fit the suite and its kernel (docs/images.md)",
+        )
     hint = "the lines above are the last output of the build"
     if _FULL.search(output):
         hint = f"raise size in {recipe.definition}, or free space in {tempfile.gettempdir()}"
@@ -190,7 +198,7 @@ def _mmdebstrap(recipe: Recipe, tree: Path, scratch: Path, overlay: Path) -> lis
         "--dpkgopt=force-unsafe-io",
         *(f"--dpkgopt=path-exclude={path}" for path in (*_NOT_IN_GUESTS, _NO_INITRAMFS)),
         f"--hook-dir={_HOOKS / 'maybe-merged-usr'}",
-        *([f"--hook-dir={_HOOKS / 'file-mirror-automount'}"] if recipe.local_packages else []),
+        *([f"--hook-dir={_HOOKS / 'file-mirror-automount'}"] if _reads_folders(recipe) else []),
         f"--setup-hook={image_scripts.try_packages([*recipe.packages, *local])}",
         *(f"--include={package}" for package in (",".join(recipe.packages), *local)),
         f"--customize-hook={image_scripts.CLEAN}",
@@ -200,6 +208,11 @@ def _mmdebstrap(recipe: Recipe, tree: Path, scratch: Path, overlay: Path) -> lis
         str(tree),
         *package_sources(recipe.suite, recipe.mirror, recipe.extra_sources),
     ]
+
+
+def _reads_folders(recipe: Recipe) -> bool:
+    """Whether the root needs a folder of this machine while packages are installed."""
+    return bool(recipe.local_packages) or any(" file:" in s for s in recipe.extra_sources)
 
 
 def _pack(

@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.config.image import ImageDefinition
+from harness.config.image import ImageDefinition, is_one_line
 from harness.errors import ImageError
 from harness.hypervisor import image_scripts
 from harness.topology import Role
@@ -63,7 +63,7 @@ class Recipe:
             self.enable,
             self.mask,
             self.mask_generators,
-            [s if s.startswith("deb ") else _digest(_read(Path(s))) for s in self.extra_sources],
+            [s if is_one_line(s) else _digest(_read(Path(s))) for s in self.extra_sources],
             self.client_key,
             self.mirror,
         ]
@@ -74,15 +74,19 @@ def recipe_for(
     definition: ImageDefinition, role: Role, *, client_key: str, mirror: str | None = None
 ) -> Recipe:
     """What `definition` means for `role`. Reads the files it names; ImageError if one is gone."""
-    own = definition.packages.target if role is Role.TARGET else definition.packages.initiator
-    packages = {definition.kernel, *image_scripts.PACKAGES, *definition.packages.base, *own}
+    packages, local = definition.packages, definition.local_packages
+    is_target = role is Role.TARGET
+    own = packages.target if is_target else packages.initiator
+    own_local = local.target if is_target else local.initiator
     return Recipe(
         definition=str(definition.file),
         role=role,
         suite=definition.suite,
         architecture=definition.architecture,
-        packages=tuple(sorted(packages)),
-        local_packages=tuple(definition.resolve(path) for path in definition.local_packages),
+        packages=tuple(sorted({definition.kernel, *image_scripts.PACKAGES, *packages.base, *own})),
+        local_packages=tuple(
+            dict.fromkeys(definition.resolve(path) for path in (*local.base, *own_local))
+        ),
         size=definition.size,
         cmdline=" ".join((*CMDLINE, *definition.cmdline)),
         files=tuple(
@@ -96,7 +100,7 @@ def recipe_for(
         mask=definition.services.mask,
         mask_generators=definition.services.mask_generators,
         extra_sources=tuple(
-            source if source.startswith("deb ") else str(definition.resolve(source))
+            source if is_one_line(source) else str(definition.resolve(source))
             for source in definition.extra_sources
         ),
         client_key=client_key,

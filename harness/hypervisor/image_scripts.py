@@ -86,8 +86,9 @@ def try_packages(packages: Sequence[str]) -> str:
     there because the merged-usr hook, which runs before, has fetched it.
     """
     return (
-        'env --chdir="$1" APT_CONFIG="$MMDEBSTRAP_APT_CONFIG"'
-        f" apt-get --simulate --quiet --yes install -- {shlex.join(packages)} >/dev/null\n"
+        'said=$(env --chdir="$1" APT_CONFIG="$MMDEBSTRAP_APT_CONFIG"'
+        f" apt-get --simulate --quiet --yes install -- {shlex.join(packages)} 2>&1)"
+        ' || { printf "%s\\n" "$said"; exit 1; }\n'
     )
 
 

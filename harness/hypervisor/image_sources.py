@@ -11,6 +11,9 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+from harness.errors import ImageError
+
+_TIMEOUT_S = 120.0  # it takes a second, on a busy machine half a minute
 _FIELDS = ("REPO_URI", "RELEASE", "ORIGIN", "COMPONENT")
 _RELEASE = re.compile(r"(?P<base>[a-z]+)(?P<pocket>|-updates|-security)")
 _KEPT_OPTIONS = re.compile(
@@ -81,8 +84,11 @@ def _targets_query() -> tuple[str, ...]:
 
 
 def _output(*argv: str) -> str:
+    """What a tool prints; nothing if this machine does not have it."""
     try:
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False)
-    except (OSError, subprocess.TimeoutExpired):
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
+    except OSError:
         return ""
+    except subprocess.TimeoutExpired:
+        raise ImageError(f"{argv[0]} does not say its settings within {_TIMEOUT_S:.0f} s") from None
     return done.stdout

@@ -13,7 +13,7 @@ from harness.deadline import Deadline, poll
 from harness.errors import CommandTimedOut, HarnessError, InitiatorError
 from harness.initiator import chap, iscsiadm, multipath
 from harness.initiator.multipath import Map
-from harness.initiator.sysfs import SESSIONS_SCRIPT, Session, parse_sessions
+from harness.initiator.sysfs import SESSIONS_SCRIPT, Session, parse_sessions, sysfs_wwid
 from harness.machine import Machine
 from harness.steps import Spent, attach, step
 from harness.topology import Fabric, Portal, Topology
@@ -180,7 +180,7 @@ class Initiator:
         for session in self.sessions():
             fabric = self.fabric_of(session)
             for disk in session.disks:
-                if disk.wwid.removeprefix("naa.") != self.wwid.removeprefix("3"):
+                if disk.wwid != sysfs_wwid(self.wwid):
                     raise InitiatorError(
                         f"{disk.name} on fabric {fabric} has WWID {disk.wwid}, "
                         f"not that of {self.wwid}"

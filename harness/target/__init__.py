@@ -7,15 +7,17 @@ from harness.errors import ConfigError
 from harness.machine import Machine
 from harness.target.base import Target
 from harness.target.capabilities import Capabilities
+from harness.target.iet import IetTarget
 from harness.target.lio import LioTarget
 from harness.target.tgt import TgtTarget
 from harness.topology import Topology
 
-__all__ = ["KINDS", "Capabilities", "LioTarget", "Target", "TgtTarget", "target_for"]
+__all__ = ["KINDS", "Capabilities", "IetTarget", "LioTarget", "Target", "TgtTarget", "target_for"]
 
 KINDS: Mapping[TargetKind, Callable[[TargetConfig, Machine, Topology], Target]] = {
     "lio": LioTarget,
     "tgt": TgtTarget,
+    "iet": IetTarget,
 }
 
 

@@ -2,6 +2,7 @@
 
 import io
 import os
+import subprocess
 import tarfile
 import tempfile
 import threading
@@ -17,6 +18,7 @@ from harness.hypervisor import image_build
 from harness.hypervisor.image_build import check_space, explain, overlay_tar
 from harness.hypervisor.image_process import BuildFailed, BuildStopped, Progress, run_tool
 from harness.hypervisor.image_recipe import Recipe, recipe_for
+from harness.hypervisor.image_scripts import try_packages
 from harness.hypervisor.image_sources import apt_options, debian_sources
 from harness.hypervisor.keys import new_key_pair
 from harness.topology import Role
@@ -56,6 +58,37 @@ def test_an_unknown_package_is_named_with_the_definition(
 ) -> None:
     error = explain(BuildFailed("failed", ["Reading package lists...", line]), recipe)
     assert f"{recipe.definition}: no package {package} in bookworm" in str(error)
+
+
+def test_a_package_that_needs_another_kernel_says_so(recipe: Recipe) -> None:
+    """As apt 2.6 prints it."""
+    output = [
+        "The following packages have unmet dependencies:",
+        " iscsitarget-module : Depends: linux-image-6.1.0-99-cloud-amd64 but it is not installable",
+        "E: Unable to correct problems, you have held broken packages.",
+    ]
+    error = explain(BuildFailed("failed", output), recipe)
+    assert "iscsitarget-module needs linux-image-6.1.0-99-cloud-amd64" in error.message
+    assert "its kernel" in error.hint
+
+
+@pytest.mark.parametrize(
+    ("status", "printed"), [(0, ""), (100, "unmet dependencies\nE: held broken packages\n")]
+)
+def test_what_apt_said_is_shown_if_it_refused(tmp_path: Path, status: int, printed: str) -> None:
+    """A simulated installation that went well is of no interest."""
+    apt = tmp_path / "apt-get"
+    text = "unmet dependencies\nE: held broken packages"
+    apt.write_text(f"#!/bin/sh\necho '{text}'\nexit {status}\n")
+    apt.chmod(0o755)
+    done = subprocess.run(
+        ["sh", "-c", try_packages(["kmod", "./own.deb"]), "hook", str(tmp_path)],
+        env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "MMDEBSTRAP_APT_CONFIG": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.stdout, done.returncode) == (printed, min(status, 1))
 
 
 @pytest.mark.parametrize(

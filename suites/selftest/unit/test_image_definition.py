@@ -85,7 +85,8 @@ def test_a_wrong_value_is_named(tmp_path: Path, text: str, named: str) -> None:
     ("text", "key"),
     [
         ('[[files]]\nsource = "gone"\ndestination = "/x"\n', "files.0.source"),
-        ('local_packages = ["gone.deb"]\n', "local_packages.0"),
+        ('local_packages = ["gone.deb"]\n', "local_packages.base.0"),
+        ('[local_packages]\ntarget = ["gone.deb"]\n', "local_packages.target.0"),
         ('extra_sources = ["gone.sources"]\n', "extra_sources.0"),
     ],
 )
@@ -98,6 +99,56 @@ def test_a_missing_file_is_named_before_anything_is_built(
 def test_a_one_line_source_is_not_taken_for_a_file(tmp_path: Path) -> None:
     source = "deb [trusted=yes] file:/srv/own ./"
     assert definition(tmp_path, GOOD + f'extra_sources = ["{source}"]\n').extra_sources == (source,)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "deb http://archive.example/debian",
+        "deb http://archive.example/debian jessie",
+        "deb archive.example/debian jessie main",
+        "deb [trusted=yes http://archive.example/debian jessie main",
+    ],
+)
+def test_a_source_that_apt_would_not_read_is_named(tmp_path: Path, source: str) -> None:
+    text = complaint(tmp_path, GOOD + f'extra_sources = ["{source}"]\n')
+    assert f"extra_sources.0: {source!r} is not 'deb [OPTIONS] URI SUITE COMPONENT…'" in text
+
+
+@pytest.mark.parametrize("keyring", ["/nowhere/old.gpg", "old.gpg"])
+def test_a_keyring_that_is_not_there_is_named(tmp_path: Path, keyring: str) -> None:
+    (tmp_path / "old.gpg").touch()  # apt does not look beside the definition
+    source = f"deb [arch=amd64 signed-by={keyring}] http://archive.example/debian jessie main"
+    text = complaint(tmp_path, GOOD + f'extra_sources = ["{source}"]\n')
+    assert f"extra_sources.0: signed-by={keyring} is not the absolute path of a keyring" in text
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "deb http://archive.example/debian jessie main contrib",
+        "deb [check-valid-until=no signed-by={}] https://archive.example/debian old/updates main",
+    ],
+)
+def test_an_old_release_may_be_a_source(tmp_path: Path, source: str) -> None:
+    keyring = tmp_path / "removed.gpg"
+    keyring.touch()
+    line = source.format(keyring)
+    assert definition(tmp_path, GOOD + f'extra_sources = ["{line}"]\n').extra_sources == (line,)
+
+
+def test_a_package_that_is_none_is_named(tmp_path: Path) -> None:
+    (tmp_path / "page.deb").write_text("<html>404</html>")
+    text = complaint(tmp_path, GOOD + 'local_packages = ["page.deb"]\n')
+    assert f"local_packages.base.0: {tmp_path / 'page.deb'} is not a .deb file" in text
+
+
+def test_packages_of_one_name_are_told_apart_before_one_is_lost(tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "iet.deb").write_bytes(b"!<arch>\n")
+    text = complaint(tmp_path, GOOD + 'local_packages = ["a/iet.deb", "b/iet.deb"]\n')
+    assert f"{tmp_path / 'b/iet.deb'} has the name of {tmp_path / 'a/iet.deb'}" in text
 
 
 def test_broken_toml_names_the_file(tmp_path: Path) -> None:

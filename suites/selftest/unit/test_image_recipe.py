@@ -14,7 +14,7 @@ suite = "bookworm"
 kernel = "linux-image-cloud-amd64"
 size = "2GiB"
 cmdline = ["quiet"]
-local_packages = ["own.deb"]
+local_packages = { base = ["own.deb"], target = ["module.deb"] }
 extra_sources = ["own.sources", "deb file:/srv/own ./"]
 [packages]
 base = ["kmod", "udev"]
@@ -32,7 +32,7 @@ source = "target"
 destination = "/etc/target.conf"
 roles = ["target"]
 """
-FILES = ("own.deb", "own.sources", "both", "target")
+FILES = ("own.deb", "module.deb", "own.sources", "both", "target")
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def folder(tmp_path: Path) -> Path:
     folder.mkdir()
     (folder / "own.toml").write_text(TEXT)
     for name in FILES:
-        (folder / name).write_text(name)
+        (folder / name).write_text(f"!<arch>\n{name}")
     return folder
 
 
@@ -99,7 +99,7 @@ def test_it_changes_with_the_definition(folder: Path, old: str, new: str) -> Non
 @pytest.mark.parametrize("name", FILES)
 def test_it_changes_with_the_bytes_of_each_file(folder: Path, name: str) -> None:
     before = fingerprint(folder)
-    (folder / name).write_text("other")
+    (folder / name).write_text("!<arch>\nother")
     assert fingerprint(folder) != before
 
 
@@ -116,6 +116,7 @@ def test_it_changes_with_role_key_and_mirror(folder: Path) -> None:
 def test_what_only_the_target_gets_leaves_the_initiator_alone(folder: Path) -> None:
     before = fingerprint(folder, Role.INITIATOR)
     (folder / "target").write_text("other")
+    (folder / "module.deb").write_text("!<arch>\nother")
     (folder / "own.toml").write_text(TEXT.replace("python3-rtslib-fb", "tgt"))
     assert fingerprint(folder, Role.INITIATOR) == before
 
@@ -123,3 +124,21 @@ def test_what_only_the_target_gets_leaves_the_initiator_alone(folder: Path) -> N
 def test_the_command_line_names_root_and_console(folder: Path) -> None:
     recipe = recipe_for(load_image(str(folder / "own.toml")), Role.TARGET, client_key="k")
     assert recipe.cmdline == "root=/dev/vda rw console=ttyS0 quiet"
+
+
+def test_each_role_gets_its_own_packages_and_those_of_both(folder: Path) -> None:
+    image = load_image(str(folder / "own.toml"))
+    names = {
+        role: [path.name for path in recipe_for(image, role, client_key="k").local_packages]
+        for role in Role
+    }
+    assert names == {Role.TARGET: ["own.deb", "module.deb"], Role.INITIATOR: ["own.deb"]}
+
+
+def test_a_list_of_packages_is_for_both_roles(folder: Path) -> None:
+    table = '{ base = ["own.deb"], target = ["module.deb"] }'
+    (folder / "own.toml").write_text(TEXT.replace(table, '["own.deb", "module.deb"]'))
+    image = load_image(str(folder / "own.toml"))
+    for role in Role:
+        packages = recipe_for(image, role, client_key="k").local_packages
+        assert [path.name for path in packages] == ["own.deb", "module.deb"]
