@@ -75,6 +75,11 @@ class Topology:
                 return fabric
         raise KeyError(f"no fabric {name!r}; there are {[f.name for f in self.fabrics]}")
 
+    def fabric_of(self, address: IPv4Address) -> Fabric | None:
+        """The fabric whose portal or whose initiator has that address."""
+        ends = (Role.TARGET, Role.INITIATOR)
+        return next((f for f in self.fabrics if address in map(f.address, ends)), None)
+
 
 def management_mac(role: Role) -> str:
     """The MAC address of a role's management NIC; each guest's management network is its own."""

@@ -38,7 +38,7 @@ for s in /sys/class/iscsi_session/session*; do
     value "$b/dev"
     line="$head|${b##*/}|$REPLY"
     value "$b/device/wwid"
-    echo "$line|$REPLY"
+    printf '%s\n' "$line|$REPLY" # echo would take a WWID's backslashes for escapes
   done
   [ -z "$none" ] || echo "$head|||"
 done

@@ -8,6 +8,7 @@ from pathlib import Path
 from harness.hypervisor.domain import start
 from harness.machine import Machine
 from harness.observe import observing
+from harness.preflight import require_fit
 from harness.steps import Spent, attach, step
 from harness.target.base import DATA_DISK_SERIAL
 from harness.testbed.domains import SYSTEM_DISK_SERIAL
@@ -53,6 +54,7 @@ def boot(site: Site, power: ExitStack, links: ExitStack, disks: Path) -> Testbed
     with step(Stage.CONFIGURE, Spent.CONFIGURATION):
         guests = by_role(prepare)
     initiator.log_in()
+    require_fit(initiator)
     initiator.wait_for_map()
     kernel = machines[Role.INITIATOR].run(["uname", "-r"]).stdout.strip()
     paths = initiator.paths()

@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from harness.concurrency import side_by_side
 from harness.errors import HypervisorError, summary
 from harness.hypervisor.disk import create_overlay
 from harness.hypervisor.domain import restore
@@ -73,7 +74,7 @@ def fork(site: Site, golden: Golden, stack: ExitStack) -> Testbed:
     environment = dict(golden.environment) | {"Testbeds": f"forked from {golden.folder.name}"}
     initiator = site.initiator(machines, target)
     testbed = site.assembled(guests, target, initiator, golden.paths, environment)
-    testbed.prove_paths()
+    side_by_side(testbed.preflight, testbed.prove_paths)
     testbed.map.wait_for_paths(active=len(site.topology.fabrics), spent_on=Spent.PROVISIONING)
     return testbed
 

@@ -14,10 +14,10 @@ from harness.faults import KINDS, Fault, Injection, injected
 from harness.hypervisor.domain import Domain
 from harness.initiator import Initiator
 from harness.initiator.initiator import Path
-from harness.initiator.sysfs import Session
 from harness.machine import Machine
 from harness.measurements import PlannedSession, SessionSettings
 from harness.observe import Observer, Sample
+from harness.preflight import require_fit
 from harness.steps import Spent, step
 from harness.target import Target
 from harness.testbed.io import IoSession
@@ -145,34 +145,15 @@ class Testbed:
 
     def session_settings(self) -> tuple[SessionSettings, ...]:
         """The effective timeouts of every session, read from sysfs now."""
-        return tuple(
-            SessionSettings(
-                fabric=self.initiator.fabric_of(s),
-                noop_out_interval_s=s.noop_out_interval_s,
-                noop_out_timeout_s=s.noop_out_timeout_s,
-                recovery_tmo_s=s.recovery_tmo_s,
-                through=self._own_fabric(s),
-            )
-            for s in self.initiator.sessions()
-        )
+        return self.initiator.settings_of(self.initiator.sessions())
 
     def planned_sessions(self) -> tuple[PlannedSession, ...]:
         """One session a fabric, with what the profile demands of it."""
-        profile = self.config.profile
-        return tuple(
-            PlannedSession(
-                fabric,
-                profile.noop_out_interval_s,
-                profile.noop_out_timeout_s,
-                profile.fast_io_fail_s,
-            )
-            for fabric in self.fabrics()
-        )
+        return self.initiator.planned_sessions()
 
-    def _own_fabric(self, session: Session) -> str:
-        """The fabric that the initiator's end of a session is on, "" if on none."""
-        ends = {fabric.initiator: fabric.name for fabric in self.topology.fabrics}
-        return ends.get(session.own_address, "") if session.own_address else ""
+    def preflight(self) -> None:
+        """Make sure that it is fit to be written to. Raises PreflightFailed, with each cure."""
+        require_fit(self.initiator)
 
     @contextmanager
     def io(self, jobs: Sequence[Job], *, within_s: float | None = None) -> Iterator[IoSession]:
