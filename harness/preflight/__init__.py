@@ -4,6 +4,8 @@ Facts are gathered on the initiator; what follows from them is decided by pure f
 Imports `initiator`, `machine` and the data layers.
 """
 
+from harness.preflight.claim import claim
+from harness.preflight.consent import Answer, Asked
 from harness.preflight.run import require_fit
 
-__all__ = ["require_fit"]
+__all__ = ["Answer", "Asked", "claim", "require_fit"]
