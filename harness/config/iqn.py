@@ -1,7 +1,8 @@
 """iSCSI names, and which target kind accepts which.
 
 RFC 7143 section 4.2.7 and RFC 3722 give the grammar. The kernel's LIO goes by the
-standard's date form (rtslib's `normalize_wwn`); IET and tgt accept any text.
+standard's date form (rtslib's `normalize_wwn`); IET and tgt accept any text, and an array that
+exists already has the name that it has.
 """
 
 from __future__ import annotations
@@ -11,17 +12,19 @@ import re
 _STANDARD = re.compile(r"iqn\.\d{4}-(0[1-9]|1[0-2])(\.[a-z0-9-]+)+(:[a-z0-9.:-]+)?")
 _MAX_LENGTH = 223  # bytes, RFC 7143 section 4.2.7.1
 _STRICT_KINDS = frozenset({"lio"})
+_TYPES = {"external": ("iqn.", "eui.", "naa.")}
 
 
 def iqn_problem(iqn: str, kind: str) -> str | None:
     """Why a target of this kind would reject `iqn`, or None if it accepts it."""
     if len(iqn.encode()) > _MAX_LENGTH:
         return f"is longer than {_MAX_LENGTH} bytes"
-    if not iqn.startswith("iqn.") or any(c.isspace() or c in "_/" for c in iqn):
-        return "does not begin with 'iqn.' or holds a space, '_' or '/'"
+    types = _TYPES.get(kind, ("iqn.",))
+    if not iqn.startswith(types) or any(c.isspace() or c in "_/" for c in iqn):
+        return f"does not begin with {' or '.join(map(repr, types))}, or holds a space, '_' or '/'"
     if kind in _STRICT_KINDS and not _STANDARD.fullmatch(iqn):
         return (
             f"is not of the form iqn.yyyy-mm.reversed.domain:name (lower case), which {kind} "
-            "insists on; kind 'iet' accepts it"
+            "insists on; kinds 'iet' and 'tgt' accept it"
         )
     return None

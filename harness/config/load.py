@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from harness.config.credentials import ENVIRONMENT, ChapConfig, from_environment, from_file
 from harness.config.model import Config
 from harness.errors import ConfigError
 
@@ -50,6 +52,7 @@ def load(
 
     `file` None means `pathproof.toml` in the current folder if there is one. `options` maps a
     dotted key to its value and the option's name, such as `{"target.kind": ("lio", "--target")}`.
+    CHAP credentials come from the file that `target.credentials` names, else from the environment.
     Raises ConfigError that names the file or option, the key, and what is allowed.
     """
     if file is None and DEFAULT_FILE.exists():
@@ -59,6 +62,9 @@ def load(
     for key, (value, option) in (options or {}).items():
         _put(raw, key.split("."), value)
         origins[key] = option
+    if (found := _credentials(raw, origins)) is not None:
+        chap, origins["target.chap"] = found
+        _put(raw, ["target", "chap"], chap)
     try:
         return Loaded(Config.model_validate(raw), origins)
     except ValidationError as error:
@@ -74,6 +80,27 @@ def _read(file: Path) -> dict[str, Any]:
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file}: not valid TOML: {error}") from None
+
+
+def _credentials(
+    raw: Mapping[str, Any], origins: Mapping[str, str]
+) -> tuple[ChapConfig, str] | None:
+    """CHAP names and secrets with their origin; None if there are none."""
+    target = raw.get("target")
+    if not isinstance(target, dict):
+        target = {}  # validation will name the wrong type
+    if "chap" in target:
+        raise ConfigError(
+            "target.chap: secrets do not belong into this file",
+            hint="target.credentials names a file of its own for them",
+        )
+    named = target.get("credentials")
+    if isinstance(named, str):
+        below = Path(origins["target.credentials"]).parent  # of an option: the current folder
+        file = below / Path(named).expanduser()
+        return from_file(file), str(file)
+    chap = from_environment(os.environ)
+    return (chap, ENVIRONMENT) if chap else None
 
 
 def _put(raw: dict[str, Any], parts: list[str], value: object) -> None:
@@ -132,4 +159,4 @@ def allowed_keys(model: type[BaseModel], location: list[str]) -> list[str]:
         model = next(
             (c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), model
         )
-    return list(model.model_fields)
+    return [name for name, field in model.model_fields.items() if not field.exclude]

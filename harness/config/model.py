@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv4Network
 from itertools import combinations
+from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from harness.config.credentials import ChapConfig
 from harness.config.iqn import iqn_problem
 from harness.units import KIB, MIB, format_size, parse_size
 
 Size = Annotated[int, BeforeValidator(parse_size), Field(gt=0)]
+TargetKind = Literal["lio", "tgt", "iet", "external"]
 
 
 class Model(BaseModel):
@@ -76,13 +79,22 @@ class FabricConfig(Model):
 class TargetConfig(Model):
     """The iSCSI target and its LUN."""
 
-    kind: Literal["lio"] = Field("lio", description="which target software serves the LUN")
+    kind: TargetKind = Field("lio", description="which target software serves the LUN")
     iqn: str = "iqn.2026-01.io.pathproof:storage"
     backstore: Literal["fileio", "block"] = Field(
-        "fileio", description="a write-through file in the target's file system, or its second disk"
+        "fileio", description="a file in the target's file system, or its second disk"
+    )
+    write_cache: Literal["write-through", "write-back"] = Field(
+        "write-through", description="when a write is acknowledged: once it is stored, or at once"
     )
     lun_size: Size = Field(10_000_000_000, ge=8 * MIB, multiple_of=512)
     port: int = Field(3260, ge=1, le=65535)
+    credentials: Path | None = Field(
+        None, description="file with CHAP names and secrets, which only its owner can read"
+    )
+    chap: ChapConfig | None = Field(
+        None, exclude=True, description="what `credentials` or the environment hold"
+    )
 
 
 class InitiatorConfig(Model):
@@ -209,6 +221,13 @@ class Config(Model):
     def _target_accepts_its_name(self) -> Self:
         if problem := iqn_problem(self.target.iqn, self.target.kind):
             raise ValueError(f"target.iqn: {self.target.iqn!r} {problem}")
+        return self
+
+    @model_validator(mode="after")
+    def _target_accepts_its_credentials(self) -> Self:
+        chap = self.target.chap
+        if chap and (problem := chap.problem(self.target.kind)):
+            raise ValueError(f"target.chap: {problem}")
         return self
 
     @model_validator(mode="after")

@@ -1,16 +1,24 @@
 """The iSCSI target software, one file per kind. Imports `machine` and the data layers."""
 
-from harness.target.base import Target
-from harness.target.lio import LioTarget
+from collections.abc import Callable, Mapping
 
-__all__ = ["LioTarget", "Target", "target_for"]
-
-
-from harness.config.model import TargetConfig
+from harness.config.model import TargetConfig, TargetKind
+from harness.errors import ConfigError
 from harness.machine import Machine
+from harness.target.base import Target
+from harness.target.capabilities import Capabilities
+from harness.target.lio import LioTarget
 from harness.topology import Topology
+
+__all__ = ["KINDS", "Capabilities", "LioTarget", "Target", "target_for"]
+
+KINDS: Mapping[TargetKind, Callable[[TargetConfig, Machine, Topology], Target]] = {
+    "lio": LioTarget,
+}
 
 
 def target_for(config: TargetConfig, machine: Machine, topology: Topology) -> Target:
     """The driver for the configured kind."""
-    return LioTarget(machine, topology, config.backstore)
+    if config.kind not in KINDS:
+        raise ConfigError(f"target.kind: there is no {config.kind!r} yet")
+    return KINDS[config.kind](config, machine, topology)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
+from harness.config.model import TargetConfig, TargetKind
 from harness.machine import Machine
+from harness.target.capabilities import Capabilities
 from harness.topology import Topology
 
 DATA_DISK = "/dev/disk/by-id/virtio-lun0"
@@ -12,11 +14,33 @@ DATA_DISK_SERIAL = "lun0"
 
 
 class Target(ABC):
-    """Target software that serves the one LUN of a topology on one portal per fabric."""
+    """Target software that serves the one LUN of a topology on one portal per fabric.
 
-    def __init__(self, machine: Machine, topology: Topology) -> None:
+    `vendor` and `product` are what INQUIRY tells, without the padding.
+    """
+
+    def __init__(self, config: TargetConfig, machine: Machine, topology: Topology) -> None:
+        self.config = config
         self.machine = machine
         self.topology = topology
+
+    @property
+    @abstractmethod
+    def kind(self) -> TargetKind:
+        """What the configuration calls it."""
+
+    @property
+    @abstractmethod
+    def vendor(self) -> str: ...
+
+    @property
+    @abstractmethod
+    def product(self) -> str: ...
+
+    @property
+    @abstractmethod
+    def capabilities(self) -> Capabilities:
+        """What tests may require of it."""
 
     @property
     @abstractmethod
@@ -25,4 +49,14 @@ class Target(ABC):
 
     @abstractmethod
     def configure(self) -> None:
-        """Serve the LUN. Raises TargetError if what runs is not what was asked for."""
+        """Serve the LUN, whatever was served before.
+
+        Raises TargetError if what runs is not what was asked for.
+        """
+
+    def describe(self) -> str:
+        """One line for the report."""
+        parts: list[str] = [self.kind, self.config.backstore, self.config.write_cache]
+        if chap := self.config.chap:
+            parts.append("mutual CHAP" if chap.outgoing else "CHAP")
+        return ", ".join(parts)

@@ -8,10 +8,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from harness.config.model import TargetKind
 from harness.errors import CommandFailed, TargetError
-from harness.machine import Machine
 from harness.steps import Spent, attach, step
 from harness.target.base import DATA_DISK, Target
+from harness.target.capabilities import Capabilities
 from harness.topology import Topology
 
 SAVED = "/etc/rtslib-fb-target/pathproof.json"
@@ -22,22 +23,31 @@ _TIMEOUT_S = 90.0
 class LioTarget(Target):
     """One backstore, one target, one portal group on the data addresses, one initiator allowed."""
 
-    def __init__(self, machine: Machine, topology: Topology, backstore: str) -> None:
-        super().__init__(machine, topology)
-        self.backstore = backstore
+    kind: TargetKind = "lio"
+    vendor = "LIO-ORG"
+    product = "lun0"
+    capabilities = Capabilities(
+        alua=True,
+        persistent_reservations=True,
+        unmap=True,
+        write_same=True,
+        compare_and_write=True,
+        chap=True,
+        mutual_chap=True,
+    )
 
     @property
     def wwid(self) -> str:
         return wwid_of(self.topology.lun.serial)
 
     def configure(self) -> None:
-        saved = json.dumps(render(self.topology, self.backstore), indent=2)
+        saved = json.dumps(render(self.topology, self.config.backstore), indent=2)
         lun = self.topology.lun
         with step("Configure the target (LIO)", Spent.CONFIGURATION):
             self.machine.write_files({SAVED: saved}, mode=0o600)
             attach("LIO configuration", saved, "application/json")
             script = f"targetctl restore {SAVED}"
-            if self.backstore == "fileio":
+            if self.config.backstore == "fileio":
                 make_room = f"mkdir -p $(dirname {BACKING_FILE}) && truncate -s {lun.size}"
                 script = f"{make_room} {BACKING_FILE}\n{script}"
             try:
@@ -65,7 +75,7 @@ class LioTarget(Target):
             )
 
     def _backing_device(self) -> str:
-        return BACKING_FILE if self.backstore == "fileio" else DATA_DISK
+        return BACKING_FILE if self.config.backstore == "fileio" else DATA_DISK
 
 
 def wwid_of(serial: str) -> str:

@@ -58,7 +58,8 @@ def boot(site: Site, power: ExitStack, links: ExitStack, disks: Path) -> Testbed
     initiator.wait_for_map()
     kernel = machines[Role.INITIATOR].run(["uname", "-r"]).stdout.strip()
     paths = initiator.paths()
-    testbed = site.assembled(guests, target, initiator, paths, site.describe(kernel))
+    environment = site.describe(kernel, target)
+    testbed = site.assembled(guests, target, initiator, paths, environment)
     _fill(testbed)
     testbed.prove_paths()
     return testbed

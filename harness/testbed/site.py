@@ -227,7 +227,7 @@ class Site:
             testbed.observer(role).watch(watch)
         return testbed
 
-    def describe(self, kernel: str) -> dict[str, str]:
+    def describe(self, kernel: str, target: Target) -> dict[str, str]:
         """What the tests run on, for the report; `kernel` is the guests'."""
         return {
             "Pathproof": __version__,
@@ -235,7 +235,7 @@ class Site:
             "Acceleration": f"{self.accel.accel} ({self.accel.reason})",
             "Guest image": self.config.machines.image,
             "Guest kernel": kernel,
-            "Target": f"{self.config.target.kind}, {self.config.target.backstore}",
+            "Target": target.describe(),
             "Timeout profile": self.config.initiator.profile,
             "Fabrics": ", ".join(f"{f.name} {f.subnet}" for f in self.topology.fabrics),
         }

@@ -135,7 +135,7 @@ def test_an_iqn_that_lio_rejects_is_refused_before_anything_starts() -> None:
     text = complaint("[target]\niqn = 'iqn.2009-11-11.widodh.storage:iscsi-001'\n")
     assert "target.iqn: 'iqn.2009-11-11.widodh.storage:iscsi-001'" in text
     assert "iqn.yyyy-mm" in text
-    assert "'iet' accepts it" in text
+    assert "'iet' and 'tgt' accept it" in text
 
 
 def test_an_initiator_name_must_follow_the_standard_too() -> None:
@@ -156,6 +156,10 @@ def test_an_initiator_name_must_follow_the_standard_too() -> None:
         ("iqn.2026-01.io.pathproof:under_score", "iet", False),
         ("iqn.2026-01.io.pathproof:a b", "iet", False),
         ("eui.02004567A425678D", "iet", False),
+        ("eui.02004567A425678D", "external", True),
+        ("naa.52004567BA64678D", "external", True),
+        ("iqn.1992-04.com.vendor:array/1", "external", False),
+        ("iqn.2009-11-11.widodh.storage:iscsi-001", "tgt", True),
         ("iqn.2026-01.io.pathproof:" + "x" * 198, "lio", True),
         ("iqn.2026-01.io.pathproof:" + "x" * 199, "lio", False),
     ],

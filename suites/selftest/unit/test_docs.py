@@ -30,6 +30,8 @@ NO_DEFAULT = {"none", "required"}
 def fields(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
     """Every key with its field; `N` stands for a place in a list, `NAME` for one in a table."""
     for name, field in model.model_fields.items():
+        if field.exclude:
+            continue
         key = prefix + name
         inner = [
             one
