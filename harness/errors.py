@@ -93,6 +93,10 @@ class FaultError(HarnessError):
     """A fault could not be injected, confirmed or healed."""
 
 
+class LabCannot(HarnessError):
+    """This lab has no means for what a test asks for; the test is skipped with the message."""
+
+
 class ReportError(HarnessError):
     """Results were written but the report could not be made from them."""
 

@@ -13,23 +13,26 @@ from harness.initiator.sysfs import SESSIONS_SCRIPT, Session, parse_sessions
 
 _SECTOR = 512  # the unit of /sys/block/*/size, whatever the device's block size
 _SEPARATOR = "--"
-_COLUMNS = 8
+_COLUMNS = 9
 # What the kernel's %pE makes of bytes that cannot be printed; of others three octal digits.
 _ESCAPES = dict(zip(b"\0\a\x1b\f\n\r\t\v", "0aefnrtv", strict=True))
 _PRINTABLE = range(0x20, 0x7F)
 
-# device|NAME|number|size|devices below|dm name|dm uuid|udev's ID_SERIAL|wwid, where the last is
-# the only one that may have a "|" itself; `use|NUMBER|PLACE` for what is mounted and
-# `swap|/dev/NAME`. It follows SESSIONS_SCRIPT, whose `value` it uses, and like that calls nothing.
+# device|NAME|number|size|devices below|dm name|dm uuid|udev's ID_SERIAL|its ID_SCSI_SERIAL|wwid,
+# where the last is the only one that may have a "|" itself; `use|NUMBER|PLACE` for what is mounted
+# and `swap|/dev/NAME`. It follows SESSIONS_SCRIPT, whose `value` it uses, and calls nothing either.
 _DEVICES_SCRIPT = r"""
 for b in /sys/block/*; do
   [ -e "$b" ] || continue
   value "$b/dev"
   line="device|${b##*/}|$REPLY"
-  identity=
+  identity= serial=
   if [ -e "/run/udev/data/b$REPLY" ]; then
     while IFS= read -r REPLY; do
-      case $REPLY in E:ID_SERIAL=*) identity=${REPLY#*=} ;; esac
+      case $REPLY in
+        E:ID_SERIAL=*) identity=${REPLY#*=} ;;
+        E:ID_SCSI_SERIAL=*) serial=${REPLY#*=} ;;
+      esac
     done <"/run/udev/data/b$REPLY"
   fi
   value "$b/size"
@@ -42,13 +45,13 @@ for b in /sys/block/*; do
     line="$line|$REPLY"
   done
   value "$b/device/wwid"
-  printf '%s\n' "$line|$identity|$REPLY"
+  printf '%s\n' "$line|$identity|$serial|$REPLY"
   for p in "$b/${b##*/}"*; do
     [ -e "$p/partition" ] || continue
     value "$p/dev"
     line="device|${p##*/}|$REPLY"
     value "$p/size"
-    printf '%s\n' "$line|$REPLY|${b##*/}||||"
+    printf '%s\n' "$line|$REPLY|${b##*/}|||||"
   done
 done
 while read -r _ _ number _ place _; do
@@ -67,8 +70,8 @@ class BlockDevice:
     """A block device: `number` is "8:16", `size` in bytes, `below` the devices it lies on.
 
     `wwid` is the kernel's form of its identity ("naa.6001405…"), `identity` udev's and so
-    multipathd's ("36001405…"); `dm_name` and `dm_uuid` are those of a device-mapper device.
-    `places` are where it is mounted, or "swap".
+    multipathd's ("36001405…"); `serial` is its unit serial number. `dm_name` and `dm_uuid` are
+    those of a device-mapper device, `places` where it is mounted, or "swap".
     """
 
     name: str
@@ -78,6 +81,7 @@ class BlockDevice:
     dm_name: str = ""
     dm_uuid: str = ""
     identity: str = ""
+    serial: str = ""
     wwid: str = ""
     places: tuple[str, ...] = ()
 
@@ -149,7 +153,7 @@ def _device(line: str, uses: list[tuple[str, str]], swaps: set[str]) -> BlockDev
     parts = line.split("|", _COLUMNS - 1)
     if len(parts) != _COLUMNS or not parts[2].isdecimal():
         raise InitiatorError(f"not a line about a block device: {line!r}")
-    name, number, sectors, below, dm_name, dm_uuid, identity, wwid = parts
+    name, number, sectors, below, dm_name, dm_uuid, identity, serial, wwid = parts
     places = [place for used, place in uses if used == number]
     return BlockDevice(
         name,
@@ -159,6 +163,7 @@ def _device(line: str, uses: list[tuple[str, str]], swaps: set[str]) -> BlockDev
         dm_name,
         dm_uuid,
         identity,
+        serial,
         wwid,
         tuple(places + ["swap"] * (name in swaps)),
     )

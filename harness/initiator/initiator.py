@@ -17,7 +17,7 @@ from harness.initiator.sysfs import SESSIONS_SCRIPT, Session, parse_sessions
 from harness.machine import Machine
 from harness.measurements import PlannedSession, SessionSettings
 from harness.steps import Spent, attach, step
-from harness.topology import Fabric, Topology
+from harness.topology import Fabric, Role, Topology
 
 # Every one of these ends by itself on a healthy machine; under TCG the slowest took 4 s.
 _TOOL_TIMEOUT_S = 90.0
@@ -50,7 +50,8 @@ class Initiator:
     def configure(self) -> None:
         """Write the configuration and start the daemons."""
         with step("Configure the initiator", Spent.CONFIGURATION):
-            conf = multipath.render_conf(self.wwid, self.profile)
+            ours = Role.TARGET in self.topology.guests
+            conf = multipath.render_conf(self.wwid, self.profile, ours=ours)
             name = f"InitiatorName={self.topology.initiator_iqn}\n"
             self.machine.write_files(
                 {"/etc/iscsi/initiatorname.iscsi": name, multipath.CONF: conf},

@@ -39,13 +39,7 @@ class _Reading:
         return self.said.get(name)
 
 
-def claim(
-    machine: Machine,
-    asked: Asked,
-    wwid: str,
-    paths: Sequence[str],
-    uses: Sequence[Problem],
-) -> Answer:
+def claim(machine: Machine, asked: Asked, wwid: str, paths: Sequence[str]) -> Answer:
     """Make sure that a LUN may be written to, and that all `paths` (names of disks) lead to it.
 
     All is found out over the first path, and the marker is written over it alone: whether the
@@ -54,7 +48,7 @@ def claim(
     the marker, if a path leads elsewhere.
     """
     with step("May the LUN be written to?", Spent.PROVISIONING):
-        found = look(machine, wwid, paths[0], uses)
+        found = look(machine, wwid, paths[0])
         decision = decide(asked, found)
         if decision.answer is Answer.PROVE:
             found = replace(found, scan=read_in_full(machine, paths[0], wwid, found.size))
@@ -69,17 +63,13 @@ def claim(
     return decision.answer
 
 
-def look(machine: Machine, wwid: str, path: str, uses: Sequence[Problem]) -> Contents:
+def look(machine: Machine, wwid: str, path: str) -> Contents:
     """What there is to see without reading all of it."""
     reading = _read(machine, path, wwid, ())
-    problems = list(uses)
-    if reading["held"]:
-        problems.append(
-            Problem(
-                f"the map of {wwid} is not to be had for ourselves: {reading['held']}",
-                "somebody uses it: `fuser -v` or `lsblk` may say who",
-            )
-        )
+    held = Problem(
+        f"the map of {wwid} is not to be had for ourselves: {reading['held']}",
+        "somebody uses it: `lsblk` or `fuser -v` may say who",
+    )
     found, no_marker = None, ""
     try:
         found = marker.unpack(bytes.fromhex(reading["head"]))
@@ -92,7 +82,7 @@ def look(machine: Machine, wwid: str, path: str, uses: Sequence[Problem]) -> Con
         marker=found,
         no_marker=no_marker,
         signatures=parse_signatures(answer.stdout),
-        uses=tuple(problems),
+        uses=(held,) if reading["held"] else (),
     )
 
 

@@ -33,10 +33,14 @@ class Answer(StrEnum):
 
 @dataclass(frozen=True)
 class Asked:
-    """What the user said: the WWIDs in the configuration and after `--erase`, if any."""
+    """What the user said: the WWIDs in the configuration and after `--erase`, if any.
+
+    `region` is how many bytes tests will use.
+    """
 
     wwid: str | None
     erase: str | None = None
+    region: int = 0
 
 
 @dataclass(frozen=True)
@@ -129,6 +133,12 @@ def _misnamed(asked: Asked, found: Contents) -> Iterator[Problem]:
         yield Problem(
             f"the LUN is {found.wwid}, and the configuration names {asked.wwid}",
             "name the right one in target.wwid",
+        )
+    if asked.region > found.size:
+        yield Problem(
+            f"the LUN {found.wwid} has {format_size(found.size)}, and tests would use "
+            f"{format_size(asked.region)}",
+            "use a larger LUN, or make workload.region smaller",
         )
     if asked.erase is not None and asked.erase != found.wwid:
         yield Problem(

@@ -14,10 +14,14 @@ from harness.units import format_size
 
 @dataclass(frozen=True)
 class Wanted:
-    """What was planned: one session a fabric, and the LUN that each of them reaches."""
+    """What was planned: one session a fabric, and the LUN that each of them reaches.
+
+    `wwid` is None as long as nobody knows it; `serial` is the LUN's unit serial number, if known.
+    """
 
     sessions: tuple[PlannedSession, ...]
-    wwid: str
+    wwid: str | None
+    serial: str | None = None
 
 
 @dataclass(frozen=True)
@@ -43,12 +47,14 @@ class Facts:
 
 def path_problems(wanted: Wanted, facts: Facts) -> list[Problem]:
     """Everything that makes the testbed unfit to be written to, each with its cure."""
+    problems = [*login_problems(wanted.sessions, facts.sessions), *_stray_sessions(facts)]
+    if wanted.wwid is None:
+        return [*problems, *_offers(wanted.serial, facts)]
     return [
-        *login_problems(wanted.sessions, facts.sessions),
-        *_stray_sessions(facts),
-        *_lun_problems(wanted, facts),
-        *_identity_problems(wanted, facts),
-        *_map_problems(wanted, facts),
+        *problems,
+        *_lun_problems(wanted.wwid, wanted.sessions, facts),
+        *_identity_problems(wanted.wwid, wanted.serial, facts),
+        *_map_problems(wanted.wwid, facts),
         *holder_problems(wanted.wwid, facts),
     ]
 
@@ -61,68 +67,96 @@ def _stray_sessions(facts: Facts) -> Iterator[Problem]:
         )
 
 
-def _lun_problems(wanted: Wanted, facts: Facts) -> Iterator[Problem]:
+def _offers(serial: str | None, facts: Facts) -> Iterator[Problem]:
+    """What may be meant by a configuration that names no WWID."""
+    reached = {name for names in facts.reached.values() for name in names}
+    offered: dict[str, list[BlockDevice]] = {}
+    for device in facts.devices:
+        if device.name in reached and serial in {None, device.serial}:
+            offered.setdefault(_identity(device), []).append(device)
+    for identity, devices in offered.items():
+        first = devices[0]
+        yield Problem(
+            f"the configuration names no LUN; the target shows {identity}, "
+            f"{format_size(first.size)}, serial {first.serial or 'unknown'}, over "
+            f"{_listed([device.name for device in devices])}",
+            f'if it is the one for tests, `wwid = "{identity}"` in [target]',
+        )
+    if not offered:
+        which = f"with serial {serial}" if serial else "at all"
+        yield Problem(
+            f"the configuration names no WWID, and the target shows no LUN {which}",
+            "map a LUN to this initiator, and name its WWID in target.wwid",
+        )
+
+
+def _lun_problems(wwid: str, planned: Sequence[PlannedSession], facts: Facts) -> Iterator[Problem]:
     """One LUN of that WWID over each fabric, and over nothing else."""
     named = {device.name: device for device in facts.devices}
-    luns = {device.name for device in facts.luns(wanted.wwid)}
-    for plan in wanted.sessions:
+    luns = {device.name for device in facts.luns(wwid)}
+    for plan in planned:
         reached = facts.reached.get(plan.fabric, ())
         here = [name for name in reached if name in luns]
         if not here:
             others = [f"{name} ({_identity(named.get(name))})" for name in reached]
             yield Problem(
-                f"fabric {plan.fabric} reaches no LUN with WWID {wanted.wwid}, but "
+                f"fabric {plan.fabric} reaches no LUN with WWID {wwid}, but "
                 f"{', '.join(others) or 'no disk at all'}",
                 "map that LUN to this initiator on every portal, or name the right one in "
                 "target.wwid",
             )
         if len(here) > 1:
             yield Problem(
-                f"fabric {plan.fabric} reaches {len(here)} LUNs with WWID {wanted.wwid}: "
+                f"fabric {plan.fabric} reaches {len(here)} LUNs with WWID {wwid}: "
                 f"{', '.join(here)}",
                 "give each LUN an identity of its own on the target: one map would write to both",
             )
-    planned = {name for names in facts.reached.values() for name in names}
-    if strays := sorted(luns - planned):
+    expected = {name for names in facts.reached.values() for name in names}
+    if strays := sorted(luns - expected):
         yield Problem(
-            f"{', '.join(strays)} have WWID {wanted.wwid}, too, and belong to no planned session",
+            f"{', '.join(strays)} have WWID {wwid}, too, and belong to no planned session",
             "log out of what else leads to this LUN: I/O over it would hide the loss of a path",
         )
 
 
-def _identity_problems(wanted: Wanted, facts: Facts) -> Iterator[Problem]:
+def _identity_problems(wwid: str, serial: str | None, facts: Facts) -> Iterator[Problem]:
     """What calls itself one LUN looks like one."""
-    luns = facts.luns(wanted.wwid)
+    luns = facts.luns(wwid)
     for lun in luns:
-        if lun.wwid and not has_wwid(lun.wwid, wanted.wwid):
+        if serial is not None and lun.serial != serial:
             yield Problem(
-                f"{lun.name} is {wanted.wwid} to udev and {lun.wwid} to the kernel",
+                f"{lun.name} has serial {lun.serial or 'unknown'}, not {serial}",
+                "target.wwid and target.serial must be those of one LUN",
+            )
+        if lun.wwid and not has_wwid(lun.wwid, wwid):
+            yield Problem(
+                f"{lun.name} is {wwid} to udev and {lun.wwid} to the kernel",
                 f"it was remapped on the target: log out and in again, or `udevadm trigger "
                 f"--settle /sys/block/{lun.name}`",
             )
     if len({lun.size for lun in luns}) > 1:
         sizes = ", ".join(f"{lun.name} {format_size(lun.size)}" for lun in luns)
         yield Problem(
-            f"the paths to {wanted.wwid} differ in size: {sizes}",
+            f"the paths to {wwid} differ in size: {sizes}",
             "different LUNs have one WWID, or one was resized: give each an identity of its own, "
             "or rescan with `iscsiadm -m session --rescan`",
         )
 
 
-def _map_problems(wanted: Wanted, facts: Facts) -> Iterator[Problem]:
+def _map_problems(wwid: str, facts: Facts) -> Iterator[Problem]:
     """A map of exactly the planned paths."""
-    luns = {device.name for device in facts.luns(wanted.wwid)}
-    found = facts.map(wanted.wwid)
+    luns = {device.name for device in facts.luns(wwid)}
+    found = facts.map(wwid)
     if found is None:
         if luns:
             yield Problem(
-                f"there is no map of {wanted.wwid} on {', '.join(sorted(luns))}",
+                f"there is no map of {wwid} on {', '.join(sorted(luns))}",
                 "`multipath -v3` says why; a blacklist of the machine's own, or somebody who "
                 "holds a path",
             )
     elif set(found.below) != luns:
         yield Problem(
-            f"the map of {wanted.wwid} is made of {_listed(found.below)}, and the LUN's paths are "
+            f"the map of {wwid} is made of {_listed(found.below)}, and the LUN's paths are "
             f"{_listed(luns)}",
             "`multipathd reconfigure`; if that does not help, `multipath -v3` says why",
         )

@@ -7,18 +7,21 @@ from harness.errors import PreflightFailed, Problem, TimedOut
 from harness.initiator import Initiator
 from harness.preflight.paths import Facts, Wanted, path_problems
 from harness.steps import Spent, step
+from harness.target.external import UNNAMED
 
 # Disks, map and timeouts appear one after another when a session is new; under TCG it took 4 s.
 _PATIENCE_S = 90.0
 _UNCHANGED_S = 20.0
 
 
-def require_fit(initiator: Initiator) -> Facts:
+def require_fit(initiator: Initiator, *, serial: str | None = None) -> Facts:
     """Wait until sessions, paths and map are as planned; returns them as they are.
 
-    Raises PreflightFailed once what is wrong has not changed for some time.
+    `serial` is the unit serial number that the LUN must have, if it is known. Raises
+    PreflightFailed once what is wrong has not changed for some time.
     """
-    wanted = Wanted(initiator.planned_sessions(), initiator.wwid)
+    wwid = None if initiator.wwid == UNNAMED else initiator.wwid
+    wanted = Wanted(initiator.planned_sessions(), wwid, serial)
     facts = Facts((), {}, ())
     problems: list[Problem] = []
     unchanged = Deadline.after(_UNCHANGED_S)

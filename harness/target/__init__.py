@@ -7,12 +7,22 @@ from harness.errors import ConfigError
 from harness.machine import Machine
 from harness.target.base import Target
 from harness.target.capabilities import Capabilities
+from harness.target.external import ExternalTarget, NoMachine
 from harness.target.lio import LioTarget
 from harness.topology import Topology
 
-__all__ = ["KINDS", "Capabilities", "LioTarget", "Target", "target_for"]
+__all__ = [
+    "KINDS",
+    "Capabilities",
+    "ExternalTarget",
+    "LioTarget",
+    "NoMachine",
+    "Target",
+    "target_for",
+]
 
 KINDS: Mapping[TargetKind, Callable[[TargetConfig, Machine, Topology], Target]] = {
+    "external": ExternalTarget,
     "lio": LioTarget,
 }
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import harness.preflight.reader
-from harness.errors import PreflightFailed, Problem
+from harness.errors import PreflightFailed
 from harness.machine import LocalMachine, Process
 from harness.preflight import Answer, Asked, claim, marker
 from harness.preflight.claim import parse_signatures, read_in_full
@@ -67,15 +67,15 @@ def put(lab: Lab, offset: int, data: bytes) -> None:
         disk.write(data)
 
 
-def claimed(lab: Lab, *, erase: str | None = None, uses: Sequence[Problem] = ()) -> Answer:
-    return claim(lab, Asked(WWID, erase), WWID, PATHS, uses)
+def claimed(lab: Lab, *, erase: str | None = None) -> Answer:
+    return claim(lab, Asked(WWID, erase, region=16 * MIB), WWID, PATHS)
 
 
-def refused(lab: Lab, uses: Sequence[Problem] = ()) -> str:
+def refused(lab: Lab) -> str:
     """Why, and that not a byte was changed."""
     before = lun(lab).read_bytes()
     with pytest.raises(PreflightFailed) as caught:
-        claimed(lab, uses=uses)
+        claimed(lab)
     assert lun(lab).read_bytes() == before
     assert not {"dd"}.intersection(lab.ran)
     return str(caught.value)
@@ -116,11 +116,6 @@ def test_a_file_system_made_on_a_marked_lun_is_refused(lab: Lab) -> None:
     lab.ran.clear()
     subprocess.run(["mkfs.ext4", "-q", "-F", lun(lab)], check=True)
     assert "ext4" in refused(lab)
-
-
-def test_whoever_uses_it_keeps_it(lab: Lab) -> None:
-    """Blank or not."""
-    assert "it is mounted" in refused(lab, uses=[Problem("it is mounted", "umount it")])
 
 
 def test_a_map_that_somebody_holds_is_refused(lab: Lab) -> None:

@@ -111,6 +111,7 @@ def test_what_is_allowed(asked: Asked, found: Contents, answer: Answer) -> None:
     ("asked", "found", "says"),
     [
         (Asked(None), BLANK, f'`wwid = "{WWID}"` in [target]'),
+        (Asked(WWID, region=SIZE + 1), MARKED, "has 10.0 GiB, and tests would use 10.0 GiB"),
         (Asked(OTHER), BLANK, f"the configuration names {OTHER}"),
         (Asked(WWID, erase=OTHER), MARKED, f"--erase names {OTHER}"),
         (NAMED, replace(MARKED, uses=(Problem("it is mounted", "umount"),)), "it is mounted"),

@@ -30,6 +30,7 @@ DEVICES = st.lists(
         dm_name=NAMES | st.just(""),
         dm_uuid=NAMES | st.just(""),
         identity=NAMES | st.just(""),
+        serial=NAMES | st.just(""),
         wwid=st.just("") | st.just("naa.6001405") | st.just(r"t10.ACME\0|x y"),
         places=st.lists(st.sampled_from(["/", "/srv/a", "/srv/b"]), unique=True).map(tuple),
     ),
@@ -40,7 +41,8 @@ DEVICES = st.lists(
 
 def printed(device: BlockDevice) -> str:
     parts = [device.name, device.number, str(device.size // 512), " ".join(device.below)]
-    parts += [device.dm_name, device.dm_uuid, device.identity, device.wwid]
+    parts += [device.dm_name, device.dm_uuid, device.identity]
+    parts += [device.serial, device.wwid]
     uses = [f"use|{device.number}|{place}" for place in device.places]
     return "\n".join([f"device|{'|'.join(parts)}", *uses]) + "\n"
 
@@ -52,7 +54,7 @@ def test_what_the_script_prints_is_read_back(devices: list[BlockDevice]) -> None
     assert survey == Survey((), tuple(devices))
 
 
-@pytest.mark.parametrize("text", ["", "nonsense", "--\ndevice|sda|8:0|1\n", "--\ndevice|||||||\n"])
+@pytest.mark.parametrize("text", ["", "nonsense", "--\ndevice|sda|8:0|1\n", "--\ndevice||||||||\n"])
 def test_anything_else_is_refused(text: str) -> None:
     """A disk that is overlooked must not count as unused."""
     with pytest.raises(InitiatorError):
@@ -76,7 +78,8 @@ def test_the_script_tells_who_lies_on_what(tmp_path: Path) -> None:
     over = put(blocks / "dm-0", dev="253:0", size="2048")
     put(over / "dm", name=WWID, uuid=f"mpath-{WWID}")
     put(over / "slaves/sda")
-    put(tmp_path / "run/udev/data", **{"b8:0": f"S:disk\nE:ID_BUS=scsi\nE:ID_SERIAL={WWID}\nG:x"})
+    known = f"S:disk\nE:ID_SERIAL={WWID}\nE:ID_SCSI_SERIAL=47 11"
+    put(tmp_path / "run/udev/data", **{"b8:0": known})
     put(tmp_path / "proc/self", mountinfo="30 1 253:0 / /mnt rw - ext4 /dev/dm-0 rw")
     put(tmp_path / "proc", swaps=f"Filename Type Size\n{tmp_path}/dev/sda1 partition 512 0 -2")
     script = SURVEY_SCRIPT
@@ -88,7 +91,9 @@ def test_the_script_tells_who_lies_on_what(tmp_path: Path) -> None:
         BlockDevice(
             *("dm-0", "253:0", 2048 * 512, ("sda",), WWID, f"mpath-{WWID}"), places=("/mnt",)
         ),
-        BlockDevice("sda", "8:0", 2048 * 512, identity=WWID, wwid=r"t10.IET\0\0lun|0"),
+        BlockDevice(
+            *("sda", "8:0", 2048 * 512), identity=WWID, serial="47 11", wwid=r"t10.IET\0\0lun|0"
+        ),
         BlockDevice("sda1", "8:1", 1024 * 512, ("sda",), places=("swap",)),
     )
 

@@ -154,6 +154,38 @@ def test_each_problem_has_cause_and_cure(facts: Facts, cause: str, cure: str) ->
     assert cure in str(PreflightFailed(found))
 
 
+def test_what_a_target_shows_is_told_to_who_names_no_lun() -> None:
+    """Each LUN with all by which it is recognised; its owner chooses, nobody else."""
+    named = replace(disk("sdb", 16, "3600140500"), serial="4711")
+    facts = instead(sdb=named, dm_0=None)
+    problems = path_problems(replace(WANTED, wwid=None), facts)
+    assert [problem.cure for problem in problems] == [
+        f'if it is the one for tests, `wwid = "{wwid}"` in [target]'
+        for wwid in (WWID, "3600140500")
+    ]
+    assert "3600140500, 9.3 GiB, serial 4711, over sdb" in problems[1].cause
+    (only,) = path_problems(replace(WANTED, wwid=None, serial="4711"), facts)
+    assert "3600140500" in only.cause
+    (none,) = path_problems(replace(WANTED, wwid=None, serial="x"), facts)
+    assert "shows no LUN with serial x" in none.cause
+
+
+def test_a_lun_of_another_serial_is_refused() -> None:
+    """WWID and serial in the configuration must mean one LUN."""
+    assert (
+        path_problems(
+            replace(WANTED, serial="4711"),
+            instead(
+                sda=replace(disk("sda", 0), serial="4711"),
+                sdb=replace(disk("sdb", 16), serial="4711"),
+            ),
+        )
+        == []
+    )
+    causes = [problem.cause for problem in path_problems(replace(WANTED, serial="4711"), GOOD)]
+    assert causes == [f"{name} has serial unknown, not 4711" for name in ("sda", "sdb")]
+
+
 def test_partitions_are_no_use() -> None:
     """The kernel makes them of any table that it finds."""
     assert path_problems(WANTED, having(over("sda1", "sda"))) == []
