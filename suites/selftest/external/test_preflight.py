@@ -1,0 +1,195 @@
+"""Each finding of the preflight, planted on a real testbed: nothing would be written to it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from ipaddress import IPv4Address
+from typing import Any
+
+import pytest
+
+from harness.errors import PreflightFailed
+from harness.initiator import iscsiadm
+from harness.initiator.multipath import CONF
+from harness.preflight import run
+from harness.target.lio import BACKING_FILE, SAVED, render
+from harness.testbed import Testbed
+from harness.topology import Portal, Role
+
+ELSEWHERE = "172.16.0.77"
+OTHER_TARGET = "iqn.2026-01.io.pathproof:other"
+
+
+@pytest.fixture(autouse=True)
+def _settles_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was planted is there for good."""
+    monkeypatch.setattr(run, "_UNCHANGED_S", 5.0)
+
+
+def missing_session(testbed: Testbed) -> None:
+    """The session on fabric b is ended."""
+    log_out(testbed, testbed.topology.fabric("b").portal)
+
+
+def second_session(testbed: Testbed) -> None:
+    """Fabric a gets one more."""
+    initiator(testbed, "iscsiadm --mode session --sid 1 --op new")
+
+
+def wrong_way(testbed: Testbed) -> None:
+    """The route to the second portal leads over the first cable."""
+    first, second = testbed.topology.fabrics
+    nic = testbed.nic(Role.INITIATOR, first.name)
+    log_out(testbed, second.portal)
+    initiator(testbed, f"ip route add {second.portal.address}/32 dev {nic} src {first.initiator}")
+    log_in(testbed, testbed.topology.target_iqn, second.portal)
+
+
+def wrong_timeout(testbed: Testbed) -> None:
+    """As if multipathd's had not been taken over."""
+    initiator(testbed, "for s in /sys/class/iscsi_session/*/recovery_tmo; do echo 120 >$s; done")
+
+
+def portal_elsewhere(testbed: Testbed) -> None:
+    """The target has one more portal, which is on no fabric that was described."""
+    nic = testbed.nic(Role.TARGET, "a")
+    testbed.machine(Role.TARGET).sh(f"ip address add {ELSEWHERE}/24 dev {nic}")
+    configuration = render(testbed.topology, "fileio")
+    (group,) = configuration["targets"][0]["tpgs"]
+    group["portals"].append({"ip_address": ELSEWHERE, "port": 3260, "iser": False})
+    serve(testbed, configuration)
+    portal = Portal(IPv4Address(ELSEWHERE))
+    testbed.machine(Role.INITIATOR).run(iscsiadm.discovery_argv(portal))
+    log_in(testbed, testbed.topology.target_iqn, portal)
+
+
+def wrong_lun(testbed: Testbed) -> None:
+    """The configuration names another LUN than the target serves."""
+    testbed.initiator.wwid = "36001405ffffffffffffffffffffffffff"
+
+
+def twin(testbed: Testbed) -> None:
+    """A second LUN of half the size has the first one's identity."""
+    size = testbed.topology.lun.size // 2
+    testbed.machine(Role.TARGET).sh(f"truncate -s {size} {BACKING_FILE}.twin")
+    configuration = render(testbed.topology, "fileio")
+    (disk,) = configuration["storage_objects"]
+    configuration["storage_objects"].append(
+        disk | {"name": "lun1", "dev": f"{BACKING_FILE}.twin", "size": size}
+    )
+    (group,) = configuration["targets"][0]["tpgs"]
+    group["luns"].append({"index": 1, "storage_object": "/backstores/fileio/lun1"})
+    group["node_acls"][0]["mapped_luns"].append({"index": 1, "tpg_lun": 1, "write_protect": False})
+    serve(testbed, configuration)
+    initiator(testbed, "iscsiadm --mode session --rescan")
+
+
+def other_way(testbed: Testbed) -> None:
+    """The same LUN is served by a second target, too."""
+    configuration = render(testbed.topology, "fileio")
+    (target,) = configuration["targets"]
+    other = json.loads(json.dumps(target)) | {"wwn": OTHER_TARGET}
+    first, _ = other["tpgs"][0]["portals"]
+    other["tpgs"][0]["portals"] = [first | {"port": 3261}]
+    configuration["targets"].append(other)
+    serve(testbed, configuration)
+    portal = replace(testbed.topology.fabric("a").portal, port=3261)
+    testbed.machine(Role.INITIATOR).run(iscsiadm.discovery_argv(portal))
+    log_in(testbed, OTHER_TARGET, portal)
+
+
+def stale_udev(testbed: Testbed) -> None:
+    """The kernel knows another LUN than udev, as after a remapping."""
+    number = testbed.map.paths[0].device
+    initiator(
+        testbed,
+        f"sed -i 's/^E:ID_SERIAL=.*/E:ID_SERIAL=36001405ffffffffffffffffffffffffff/' "
+        f"/run/udev/data/b{number}",
+    )
+    testbed.initiator.wwid = "36001405ffffffffffffffffffffffffff"
+
+
+def path_not_in_map(testbed: Testbed) -> None:
+    """As an administrator would take it away."""
+    testbed.initiator.take_path_away(testbed.map.paths[0].name)
+
+
+def no_map(testbed: Testbed) -> None:
+    """multipathd is told to leave the LUN alone."""
+    initiator(testbed, f"sed -i '/blacklist_exceptions/,/}}/d' {CONF}; multipathd reconfigure")
+    initiator(testbed, f"multipath -f {testbed.initiator.wwid} || :")
+
+
+def stacked(testbed: Testbed) -> None:
+    """Something of the device mapper lies on the map."""
+    device = testbed.map.device
+    initiator(testbed, f"echo 0 2048 linear {device} 0 | dmsetup create foreign")
+
+
+def mounted(testbed: Testbed) -> None:
+    """Somebody uses the LUN's file system."""
+    device = testbed.map.device
+    initiator(testbed, f"mkfs.ext4 -q -F {device} 100M; mount {device} /mnt")
+
+
+PLANTS: Mapping[str, tuple[Callable[[Testbed], object], str]] = {
+    "a session is missing": (missing_session, "fabric b has 0 sessions instead of one"),
+    "a session is one too many": (second_session, "fabric a has 2 sessions instead of one"),
+    "two sessions through one fabric": (
+        wrong_way,
+        "the session to the portal on fabric b runs through fabric a",
+    ),
+    "a timeout that was not taken over": (
+        wrong_timeout,
+        "is 120 s, where the profile demands 1 s",
+    ),
+    "a session on no fabric": (portal_elsewhere, f"to {ELSEWHERE} is on no fabric"),
+    "the LUN is not there": (wrong_lun, "reaches no LUN with WWID"),
+    "two LUNs with one WWID": (twin, "reaches 2 LUNs with WWID"),
+    "paths that differ in size": (twin, "differ in size"),
+    "a path over another target": (other_way, "belong to no planned session"),
+    "an identity that is out of date": (stale_udev, "to the kernel"),
+    "a path that is not in the map": (path_not_in_map, "the LUN's paths are"),
+    "no map": (no_map, "there is no map"),
+    "a device on the map": (stacked, "(foreign) lies on dm-"),
+    "a mounted file system": (mounted, "is mounted on /mnt"),
+}
+
+
+@pytest.mark.parametrize("plant", PLANTS)
+def test_what_makes_a_testbed_unfit_is_found(testbed: Testbed, plant: str) -> None:
+    """With a cure; all else is told, too."""
+    action, says = PLANTS[plant]
+    testbed.preflight()
+    testbed.broken = f"{plant}, on purpose"
+    action(testbed)
+    with pytest.raises(PreflightFailed) as caught:
+        testbed.preflight()
+    sys.stdout.write(f"\n{caught.value}\n")
+    found = [problem for problem in caught.value.problems if says in problem.cause]
+    assert len(found) == 1
+    assert found[0].cure
+
+
+def initiator(testbed: Testbed, script: str) -> None:
+    testbed.machine(Role.INITIATOR).sh(script)
+
+
+def log_out(testbed: Testbed, portal: Portal) -> None:
+    argv = iscsiadm.logout_argv(testbed.topology.target_iqn)
+    testbed.machine(Role.INITIATOR).run([*argv, "--portal", str(portal)])
+
+
+def log_in(testbed: Testbed, iqn: str, portal: Portal) -> None:
+    testbed.machine(Role.INITIATOR).run(iscsiadm.login_argv(iqn, portal))
+
+
+def serve(testbed: Testbed, configuration: dict[str, Any]) -> None:
+    """Have LIO serve something else; sessions come back by themselves."""
+    target = testbed.machine(Role.TARGET)
+    target.write_files({SAVED: json.dumps(configuration)}, mode=0o600)
+    target.sh(f"targetctl restore {SAVED}")
+    testbed.map.wait_for_paths(active=len(testbed.fabrics()))
