@@ -31,6 +31,7 @@ ENVIRONMENT = "the environment"
 _SECRET_LENGTHS = {"external": (1, 255)}
 _DEFAULT_LENGTHS = (12, 255)
 _LONGEST_USER = 255
+_HIDDEN = "********"
 # What every configuration file on the way takes without quoting.
 _PLAIN = re.compile(r"[!-~]+")
 _SPECIAL = set("\"'#\\,")
@@ -67,11 +68,22 @@ class ChapConfig(BaseModel):
             )
         return self
 
+    def hidden_in(self, text: str) -> str:
+        """`text` without the secrets, for people to see."""
+        for one in (self.incoming, self.outgoing):
+            if one is not None:
+                text = text.replace(one.revealed, _HIDDEN)
+        return text
+
     def problem(self, kind: str) -> str | None:
         """Why a target of this kind, or open-iscsi, would not take these; None if they do."""
         for name, one in (("incoming", self.incoming), ("outgoing", self.outgoing)):
             if one and (problem := _problem(one, kind)):
                 return f"{name}.{problem}"
+        if kind == "tgt" and self.outgoing and self.outgoing.user == self.incoming.user:
+            return (
+                f"outgoing.user: {self.outgoing.user!r} is incoming.user, too; tgt has one of each"
+            )
         return None
 
 

@@ -9,6 +9,7 @@ from harness.target.base import Target
 from harness.target.capabilities import Capabilities
 from harness.target.external import ExternalTarget, NoMachine
 from harness.target.lio import LioTarget
+from harness.target.tgt import TgtTarget
 from harness.topology import Topology
 
 __all__ = [
@@ -18,12 +19,14 @@ __all__ = [
     "LioTarget",
     "NoMachine",
     "Target",
+    "TgtTarget",
     "target_for",
 ]
 
 KINDS: Mapping[TargetKind, Callable[[TargetConfig, Machine, Topology], Target]] = {
     "external": ExternalTarget,
     "lio": LioTarget,
+    "tgt": TgtTarget,
 }
 
 

@@ -11,6 +11,7 @@ from harness.topology import Topology
 
 DATA_DISK = "/dev/disk/by-id/virtio-lun0"
 DATA_DISK_SERIAL = "lun0"
+BACKING_FILE = "/srv/pathproof/lun0.img"
 
 
 class Target(ABC):
@@ -60,3 +61,21 @@ class Target(ABC):
         if chap := self.config.chap:
             parts.append("mutual CHAP" if chap.outgoing else "CHAP")
         return ", ".join(parts)
+
+
+def storage_path(config: TargetConfig) -> str:
+    """What the LUN's blocks are in."""
+    return BACKING_FILE if config.backstore == "fileio" else DATA_DISK
+
+
+def storage_script(config: TargetConfig, topology: Topology) -> str:
+    """Shell script that readies the storage; it ends with a newline.
+
+    A disk is told what to do with its cache, since targets believe what it says of that.
+    """
+    if config.backstore == "fileio":
+        folder = BACKING_FILE.rpartition("/")[0]
+        return f"mkdir -p {folder}\ntruncate -s {topology.lun.size} {BACKING_FILE}\n"
+    cache = config.write_cache.replace("-", " ")
+    disk = f"/sys/class/block/$(basename $(readlink -f {DATA_DISK}))"
+    return f"echo {cache} >{disk}/cache_type\n"

@@ -8,7 +8,8 @@ from typing import Any
 
 from harness.checks import Verdict, promise_kept, undisturbed
 from harness.faults import SilentDrop
-from harness.target.lio import BACKING_FILE, SAVED, render
+from harness.target.base import BACKING_FILE
+from harness.target.lio import SAVED, render, serving
 from harness.testbed import Testbed
 from harness.testbed.network import render_script
 from harness.topology import Role
@@ -89,7 +90,7 @@ def test_acknowledged_blocks_that_are_blank(testbed: Testbed, seed: int) -> None
 
 def test_acknowledged_writes_lost_with_a_volatile_cache(testbed: Testbed, seed: int) -> None:
     """The target acknowledges from memory, and is reset after the last write."""
-    cached = render(testbed.topology, "fileio")
+    cached = render(serving(testbed.config.target, testbed.topology))
     cached["storage_objects"][0]["write_back"] = True
     _serve(testbed, cached)
     _come_back_after_a_reset(testbed)
@@ -184,13 +185,14 @@ def _lun_on_the_device_mapper(testbed: Testbed) -> dict[str, Any]:
         f"modprobe loop; modprobe dm-mod; losetup {_LOOP} {BACKING_FILE}\n"
         f"echo 0 {size} linear {_LOOP} 0 | dmsetup create {_MAPPED}"
     )
-    configuration = render(testbed.topology, "block")
+    config = testbed.config.target.model_copy(update={"backstore": "block"})
+    configuration = render(serving(config, testbed.topology))
     configuration["storage_objects"][0]["dev"] = f"/dev/mapper/{_MAPPED}"
     return configuration
 
 
 def _two_disks(testbed: Testbed) -> dict[str, Any]:
-    configuration = render(testbed.topology, "fileio")
+    configuration = render(serving(testbed.config.target, testbed.topology))
     other = f"{BACKING_FILE}.other"
     testbed.machine(Role.TARGET).sh(f"truncate -s {testbed.topology.lun.size} {other}")
     (disk,) = configuration["storage_objects"]

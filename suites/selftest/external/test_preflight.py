@@ -15,7 +15,8 @@ from harness.errors import PreflightFailed
 from harness.initiator import iscsiadm
 from harness.initiator.multipath import CONF
 from harness.preflight import run
-from harness.target.lio import BACKING_FILE, SAVED, render
+from harness.target.base import BACKING_FILE
+from harness.target.lio import SAVED, render, serving
 from harness.testbed import Testbed
 from harness.topology import Portal, Role
 
@@ -57,7 +58,7 @@ def portal_elsewhere(testbed: Testbed) -> None:
     """The target has one more portal, which is on no fabric that was described."""
     nic = testbed.nic(Role.TARGET, "a")
     testbed.machine(Role.TARGET).sh(f"ip address add {ELSEWHERE}/24 dev {nic}")
-    configuration = render(testbed.topology, "fileio")
+    configuration = render(serving(testbed.config.target, testbed.topology))
     (group,) = configuration["targets"][0]["tpgs"]
     group["portals"].append({"ip_address": ELSEWHERE, "port": 3260, "iser": False})
     serve(testbed, configuration)
@@ -75,7 +76,7 @@ def twin(testbed: Testbed) -> None:
     """A second LUN of half the size has the first one's identity."""
     size = testbed.topology.lun.size // 2
     testbed.machine(Role.TARGET).sh(f"truncate -s {size} {BACKING_FILE}.twin")
-    configuration = render(testbed.topology, "fileio")
+    configuration = render(serving(testbed.config.target, testbed.topology))
     (disk,) = configuration["storage_objects"]
     configuration["storage_objects"].append(
         disk | {"name": "lun1", "dev": f"{BACKING_FILE}.twin", "size": size}
@@ -89,7 +90,7 @@ def twin(testbed: Testbed) -> None:
 
 def other_way(testbed: Testbed) -> None:
     """The same LUN is served by a second target, too."""
-    configuration = render(testbed.topology, "fileio")
+    configuration = render(serving(testbed.config.target, testbed.topology))
     (target,) = configuration["targets"]
     other = json.loads(json.dumps(target)) | {"wwn": OTHER_TARGET}
     first, _ = other["tpgs"][0]["portals"]

@@ -8,7 +8,8 @@ import pytest
 
 from harness.errors import PreflightFailed
 from harness.preflight import Answer, Asked, claim, marker
-from harness.target.lio import BACKING_FILE, SAVED, render
+from harness.target.base import BACKING_FILE
+from harness.target.lio import SAVED, render, serving
 from harness.testbed import Testbed
 from harness.topology import Role
 from harness.units import MIB
@@ -22,7 +23,7 @@ def blank(testbed: Testbed) -> Testbed:
     testbed.broken = "its LUN was replaced on purpose"
     initiator, target = testbed.initiator, testbed.machine(Role.TARGET)
     initiator.log_out()
-    configuration = render(testbed.topology, "fileio")
+    configuration = render(serving(testbed.config.target, testbed.topology))
     configuration["storage_objects"][0]["size"] = SIZE
     target.sh(
         f"targetctl clear; rm {BACKING_FILE}; truncate -s {SIZE} {BACKING_FILE}; "

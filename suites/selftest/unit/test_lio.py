@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import subprocess
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.config import Config
-from harness.config.model import TargetConfig
-from harness.target.lio import BACKING_FILE, render, wwid_of
+from harness.config.credentials import ChapConfig
+from harness.target.base import BACKING_FILE
+from harness.target.lio import AccessState, Serving, one_group_each, render, serving, wwid_of
+from harness.target.lio.look import LOOK, differences, parse_look
 from harness.topology import plan
 
 RECORDED = Path(__file__).parent / "recorded"
@@ -38,47 +44,200 @@ def test_a_serial_may_be_a_uuid_with_its_dashes(uuid: object) -> None:
     assert len(bytes.fromhex(wwid[1:])) == 16
 
 
+def configured(**target: Any) -> Serving:
+    config = Config.model_validate({"target": target})
+    return serving(config.target, plan(config))
+
+
+CHAP = ChapConfig.model_validate({"incoming": {"user": "me", "secret": "correct-horse"}})
+MUTUAL = ChapConfig.model_validate(
+    {
+        "incoming": {"user": "me", "secret": "correct-horse"},
+        "outgoing": {"user": "you", "secret": "battery-staple"},
+    }
+)
+
+
+def acl(saved: dict[str, Any]) -> dict[str, Any]:
+    (one,) = saved["targets"][0]["tpgs"][0]["node_acls"]
+    return dict(one)
+
+
 @pytest.mark.parametrize("backstore", ["fileio", "block"])
 def test_every_reference_in_the_configuration_leads_somewhere(backstore: str) -> None:
     """LUN to storage object, mapped LUN to LUN; rtslib drops what dangles and goes on."""
     topology = plan(Config())
-    saved = json.loads(json.dumps(render(topology, backstore)))
+    saved = json.loads(json.dumps(render(configured(backstore=backstore))))
     (storage,), (target,) = saved["storage_objects"], saved["targets"]
     (group,) = target["tpgs"]
     assert group["luns"][0]["storage_object"] == f"/backstores/{storage['plugin']}/lun0"
     assert storage["name"] == "lun0"
-    (acl,) = group["node_acls"]
-    assert acl["mapped_luns"][0]["tpg_lun"] == group["luns"][0]["index"]
-    assert acl["node_wwn"] == topology.initiator_iqn
+    assert acl(saved)["mapped_luns"][0]["tpg_lun"] == group["luns"][0]["index"]
+    assert acl(saved)["node_wwn"] == topology.initiator_iqn
     assert target["wwn"] == topology.target_iqn
     assert group["enable"] is True
 
 
 def test_the_serial_is_pinned() -> None:
     """Otherwise LIO makes one up, and the map gets another name at every start."""
-    topology = plan(Config())
-    assert render(topology, "fileio")["storage_objects"][0]["wwn"] == topology.lun.serial
+    assert render(configured())["storage_objects"][0]["wwn"] == plan(Config()).lun.serial
 
 
 def test_only_the_one_initiator_is_let_in() -> None:
     """No access for whoever comes along."""
-    attributes = render(plan(Config()), "fileio")["targets"][0]["tpgs"][0]["attributes"]
+    attributes = render(configured())["targets"][0]["tpgs"][0]["attributes"]
     assert attributes == {"authentication": 0, "generate_node_acls": 0}
 
 
-def test_acknowledged_means_written() -> None:
+def test_acknowledged_means_written_unless_the_user_wants_otherwise() -> None:
     """A file is opened write-through, or a power loss would lose what was acknowledged."""
-    (storage,) = render(plan(Config()), "fileio")["storage_objects"]
+    (storage,) = render(configured())["storage_objects"]
     assert storage["write_back"] is False
     assert storage["dev"] == BACKING_FILE
     assert storage["size"] == Config().target.lun_size
+    (storage,) = render(configured(write_cache="write-back"))["storage_objects"]
+    assert storage["write_back"] is True
 
 
 def test_there_is_a_portal_per_fabric_and_no_other() -> None:
     """Listening everywhere would let one fabric answer for the other."""
-    topology = plan(Config(target=TargetConfig(port=3261)))
-    portals = render(topology, "block")["targets"][0]["tpgs"][0]["portals"]
+    portals = render(configured(port=3261))["targets"][0]["tpgs"][0]["portals"]
     assert [(p["ip_address"], p["port"]) for p in portals] == [
         ("172.16.0.1", 3261),
         ("172.16.1.1", 3261),
     ]
+
+
+def test_credentials_belong_to_the_initiators_acl() -> None:
+    """And the group insists on them; without `outgoing` the target proves nothing."""
+    saved = render(configured(chap=CHAP))
+    assert saved["targets"][0]["tpgs"][0]["attributes"]["authentication"] == 1
+    assert acl(saved).items() >= {"chap_userid": "me", "chap_password": "correct-horse"}.items()
+    assert "chap_mutual_password" not in acl(saved)
+    both = acl(render(configured(chap=MUTUAL)))
+    assert (both["chap_mutual_userid"], both["chap_mutual_password"]) == ("you", "battery-staple")
+
+
+def test_groups_of_their_own_lead_to_one_unit() -> None:
+    """Each portal in a group, with access states that multipath may prefer paths by."""
+    each = one_group_each(configured(), [AccessState.OPTIMIZED, AccessState.NON_OPTIMIZED])
+    saved = render(each)
+    first, second = saved["targets"][0]["tpgs"]
+    assert [group["tag"] for group in (first, second)] == [1, 2]
+    assert [g["portals"][0]["ip_address"] for g in (first, second)] == ["172.16.0.1", "172.16.1.1"]
+    (storage,) = saved["storage_objects"]
+    (alua,) = storage["alua_tpgs"]
+    assert alua["alua_access_state"] == 1
+    assert second["luns"][0]["alua_tg_pt_gp_name"] == alua["name"]
+    assert "alua_tg_pt_gp_name" not in first["luns"][0]
+
+
+def test_several_units_are_luns_in_their_order() -> None:
+    """As data; a testbed has one."""
+    base = configured()
+    (group,) = base.groups
+    (unit,) = group.units
+    more = (unit, replace(unit, name="lun1", path="/other", serial="f" * 32))
+    saved = render(replace(base, groups=(replace(group, units=more),)))
+    assert [storage["name"] for storage in saved["storage_objects"]] == ["lun0", "lun1"]
+    luns = saved["targets"][0]["tpgs"][0]["luns"]
+    assert [(lun["index"], lun["storage_object"][-4:]) for lun in luns] == [
+        (0, "lun0"),
+        (1, "lun1"),
+    ]
+    assert [mapped["index"] for mapped in acl(saved)["mapped_luns"]] == [0, 1]
+
+
+def running() -> dict[str, str]:
+    """What LOOK prints of a target that serves `MUTUAL`, as the kernel's files have it."""
+    digests = [hashlib.sha256(s.encode()).hexdigest() for s in ("correct-horse", "battery-staple")]
+    name = f"1 acl {plan(Config()).initiator_iqn}"
+    text = (
+        "1 enable=1\n1 authentication=1\n1 generate_node_acls=0\n"
+        "1 portal 172.16.0.1:3260=yes\n1 portal 172.16.1.1:3260=yes\n"
+        f"1 lun_0={BACKING_FILE}\n1 lun_0 write cache=0\n1 lun_0 alua=Active/Optimized\n"
+        f"{name}=yes\n{name} user=me\n{name} target's user=you\n{name} mutual=1\n"
+        f"{name} proof={digests[0]}\n{name} target's proof={digests[1]}\n"
+    )
+    return parse_look(text)
+
+
+def test_what_runs_as_asked_has_no_differences() -> None:
+    """The mutual credentials included."""
+    assert differences(configured(chap=MUTUAL), running()) == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"1 authentication": "0"}, "1 authentication is 0, not 1"),
+        ({"1 lun_0 write cache": "1"}, "1 lun_0 write cache is 1, not 0"),
+        ({"1 portal 10.0.2.15:3260": "yes"}, "1 portal 10.0.2.15:3260 is more than was asked for"),
+        ({"2 lun_0": "/other"}, "2 lun_0 is more than was asked for"),
+        ({"1 lun_0 alua": "Standby"}, "1 lun_0 alua is Standby, not Active/Optimized"),
+    ],
+)
+def test_what_runs_otherwise_is_told(changed: dict[str, str], says: str) -> None:
+    """CHAP that is switched off would let anybody in, and every test would pass."""
+    assert differences(configured(chap=MUTUAL), running() | changed) == [says]
+
+
+def test_another_secret_is_told_without_any() -> None:
+    """Neither one of them nor a digest, which could be guessed from."""
+    key = next(key for key in running() if key.endswith("target's proof"))
+    (told,) = differences(configured(chap=MUTUAL), running() | {key: "f" * 64})
+    assert told == f"{key} is another"
+
+
+def test_a_target_that_does_not_run_lacks_everything() -> None:
+    """A restore that failed half-way leaves no group."""
+    told = differences(configured(), {})
+    assert "1 enable is missing, not 1" in told
+
+
+def look(root: Path, iqn: str) -> str:
+    script = LOOK.replace("/sys/kernel/config", str(root))
+    return subprocess.run(
+        ["sh", "-euc", script, "sh", iqn], capture_output=True, text=True, check=True
+    ).stdout
+
+
+def test_the_kernels_files_are_read_as_they_are(tmp_path: Path) -> None:
+    """A tree of files like configfs has it, of a target that serves what was asked for."""
+    wanted = configured(chap=MUTUAL)
+    group = tmp_path / "target/iscsi" / wanted.iqn / "tpgt_1"
+    unit = group / "lun/lun_0/0123456789"
+    auth = group / "acls" / wanted.initiators[0] / "auth"
+    for folder in (group / "attrib", group / "np", unit / "attrib", auth):
+        folder.mkdir(parents=True)
+    for portal in wanted.groups[0].portals:
+        (group / "np" / str(portal)).mkdir()
+    files = {
+        group / "enable": "1",
+        group / "attrib/authentication": "1",
+        group / "attrib/generate_node_acls": "0",
+        unit / "udev_path": BACKING_FILE,
+        unit / "attrib/emulate_write_cache": "0",
+        unit.parent / "alua_tg_pt_gp": (
+            "TG Port Alias: default_tg_pt_gp\nTG Port Group ID: 0\n"
+            "TG Port Primary Access State: Active/Optimized\n"
+            "TG Port Primary Access Status: None\n"
+            "TG Port Secondary Access State: None\nTG Port Secondary Access Status: None"
+        ),
+        auth / "userid": "me",
+        auth / "password": "correct-horse",
+        auth / "userid_mutual": "you",
+        auth / "password_mutual": "battery-staple",
+        auth / "authenticate_target": "1",
+    }
+    for file, content in files.items():
+        file.write_text(f"{content}\n")
+    said = look(tmp_path, wanted.iqn)
+    assert "correct-horse" not in said
+    assert "battery-staple" not in said
+    assert differences(wanted, parse_look(said)) == []
+
+
+def test_without_a_target_nothing_is_read(tmp_path: Path) -> None:
+    """A restore that failed leaves no group."""
+    assert look(tmp_path, "iqn") == ""

@@ -1,0 +1,15 @@
+"""LIO, the kernel's own target: what it is to serve, what it does serve, and the machine."""
+
+from harness.target.lio.saved import AccessState, Serving, one_group_each, render, serving, wwid_of
+from harness.target.lio.target import SAVED, LioTarget
+
+__all__ = [
+    "SAVED",
+    "AccessState",
+    "LioTarget",
+    "Serving",
+    "one_group_each",
+    "render",
+    "serving",
+    "wwid_of",
+]

@@ -1,0 +1,106 @@
+"""What LIO does serve, read from configfs, compared with what it is to serve.
+
+Sources: Documentation/target/ and iscsi_target_configfs.c in drivers/target/iscsi of the kernel.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+
+from harness.config.credentials import ChapConfig
+from harness.target.lio.saved import Serving
+
+_PROOF = " proof"
+
+# One line "key=value" for each fact; of a secret, its digest. The shell reads by itself: under
+# emulation each `cat` would take it 20 ms.
+LOOK = r"""
+value() { REPLY=; { IFS= read -r REPLY <"$1"; } 2>/dev/null || :; }
+show() { value "$2"; echo "$1=$REPLY"; }
+proof() { echo "$1 proof=$(tr -d '\n' <"$2" | sha256sum | cut -c -64)"; }
+for group in /sys/kernel/config/target/iscsi/"$1"/tpgt_*; do
+  [ -e "$group" ] || continue
+  tag=${group##*tpgt_}
+  for name in enable attrib/authentication attrib/generate_node_acls; do
+    show "$tag ${name##*/}" "$group/$name"
+  done
+  for portal in "$group"/np/*; do
+    [ ! -e "$portal" ] || echo "$tag portal ${portal##*/}=yes"
+  done
+  for unit in "$group"/lun/lun_*/*/udev_path; do
+    [ -e "$unit" ] || continue
+    unit=${unit%/udev_path} lun=${unit%/*}
+    name="$tag ${lun##*/}"
+    show "$name" "$unit/udev_path"
+    show "$name write cache" "$unit/attrib/emulate_write_cache"
+    while IFS= read -r line; do
+      case $line in *"Primary Access State: "*) echo "$name alua=${line#*: }" ;; esac
+    done <"$lun/alua_tg_pt_gp"
+  done
+  for acl in "$group"/acls/*; do
+    [ -e "$acl" ] || continue
+    name="$tag acl ${acl##*/}"
+    echo "$name=yes"
+    show "$name user" "$acl/auth/userid"
+    show "$name target's user" "$acl/auth/userid_mutual"
+    show "$name mutual" "$acl/auth/authenticate_target"
+    proof "$name" "$acl/auth/password"
+    proof "$name target's" "$acl/auth/password_mutual"
+  done
+done
+"""
+
+
+def parse_look(text: str) -> dict[str, str]:
+    """Facts by their names from LOOK's output, which is "1 portal 172.16.0.1:3260=yes" a line."""
+    return {key: value for key, _, value in (line.partition("=") for line in text.splitlines())}
+
+
+def differences(wanted: Serving, running: Mapping[str, str]) -> list[str]:
+    """What runs otherwise than it was asked for, one text each. None of them has a secret."""
+    facts = _facts(wanted)
+    differing = []
+    for key, value in facts.items():
+        if (has := running.get(key, "missing")) != value:
+            differing.append(
+                f"{key} is another" if key.endswith(_PROOF) else f"{key} is {has}, not {value}"
+            )
+    served = [key for key in running if " portal " in key or key.split()[1].startswith("lun_")]
+    return differing + [f"{key} is more than was asked for" for key in served if key not in facts]
+
+
+def _facts(wanted: Serving) -> dict[str, str]:
+    facts: dict[str, str] = {}
+    for group in wanted.groups:
+        tag = group.tag
+        facts[f"{tag} enable"] = "1"
+        facts[f"{tag} authentication"] = str(int(bool(wanted.chap)))
+        facts[f"{tag} generate_node_acls"] = "0"
+        facts |= {f"{tag} portal {portal}": "yes" for portal in group.portals}
+        for number, unit in enumerate(group.units):
+            facts[f"{tag} lun_{number}"] = unit.path
+            facts[f"{tag} lun_{number} write cache"] = str(int(unit.write_back))
+            facts[f"{tag} lun_{number} alua"] = group.alua.value[1]
+        for initiator in wanted.initiators:
+            name = f"{tag} acl {initiator}"
+            facts |= {name: "yes", **_credential_facts(name, wanted.chap)}
+    return facts
+
+
+def _credential_facts(name: str, chap: ChapConfig | None) -> dict[str, str]:
+    if chap is None:
+        return {}
+    facts = {
+        f"{name} mutual": str(int(bool(chap.outgoing))),
+        f"{name} user": chap.incoming.user,
+        f"{name}{_PROOF}": _digest(chap.incoming.revealed),
+    }
+    if chap.outgoing:
+        facts[f"{name} target's user"] = chap.outgoing.user
+        facts[f"{name} target's{_PROOF}"] = _digest(chap.outgoing.revealed)
+    return facts
+
+
+def _digest(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()

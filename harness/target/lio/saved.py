@@ -1,0 +1,191 @@
+"""What LIO is to serve, as data, and rtslib's saved form of it.
+
+Sources: saveconfig.json(5) and the `setup` methods of rtslib; target_core_alua.c and
+target_core_spc.c in drivers/target of the kernel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import Any
+
+from harness.config.credentials import ChapConfig
+from harness.config.model import TargetConfig
+from harness.target.base import storage_path
+from harness.topology import Portal, Topology
+
+
+class AccessState(Enum):
+    """The asymmetric access state of a portal group: SPC-4's number, and LIO's word for it."""
+
+    OPTIMIZED = (0, "Active/Optimized")
+    NON_OPTIMIZED = (1, "Active/NonOptimized")
+    STANDBY = (2, "Standby")
+    UNAVAILABLE = (3, "Unavailable")
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A backstore: a file if `plugin` is `fileio`, a device if it is `block`.
+
+    `serial` has at least 25 hexadecimal digits, `size` is in bytes.
+    """
+
+    name: str
+    plugin: str
+    path: str
+    size: int
+    serial: str
+    write_back: bool = False
+
+
+@dataclass(frozen=True)
+class PortalGroup:
+    """A target portal group (RFC 7143 section 3.1): its portals lead to these units.
+
+    The place of a unit is its LUN. All groups have the same initiators and credentials.
+    """
+
+    tag: int
+    portals: tuple[Portal, ...]
+    units: tuple[Unit, ...]
+    alua: AccessState = AccessState.OPTIMIZED
+
+
+@dataclass(frozen=True)
+class Serving:
+    """All that LIO is to serve."""
+
+    iqn: str
+    initiators: tuple[str, ...]
+    groups: tuple[PortalGroup, ...]
+    chap: ChapConfig | None = None
+
+    @property
+    def units(self) -> list[Unit]:
+        """Each once, though several groups may lead to it."""
+        return list(dict.fromkeys(unit for group in self.groups for unit in group.units))
+
+
+def wwid_of(serial: str) -> str:
+    """The WWID of a LIO unit with that serial: NAA type 6, LIO's company id, then the serial.
+
+    Source: spc_gen_naa_6h_vendor_specific() in drivers/target/target_core_spc.c; the leading 3
+    says "NAA" in multipath-tools. `serial` has at least 25 hexadecimal digits.
+    """
+    digits = "".join(c for c in serial if c in "0123456789abcdef")
+    return f"36001405{digits[:25]}"
+
+
+def serving(config: TargetConfig, topology: Topology) -> Serving:
+    """What a testbed needs: its one LUN, reached alike over every fabric."""
+    unit = Unit(
+        "lun0",
+        config.backstore,
+        storage_path(config),
+        topology.lun.size,
+        topology.lun.serial,
+        # A disk has its own idea of its cache, and LIO goes by that.
+        write_back=config.backstore == "fileio" and config.write_cache == "write-back",
+    )
+    group = PortalGroup(1, tuple(fabric.portal for fabric in topology.fabrics), (unit,))
+    return Serving(topology.target_iqn, (topology.initiator_iqn,), (group,), config.chap)
+
+
+def one_group_each(wanted: Serving, states: Sequence[AccessState]) -> Serving:
+    """The same with a group for each portal, of these access states, in their order."""
+    (group,) = wanted.groups
+    groups = tuple(
+        replace(group, tag=tag, portals=(portal,), alua=state)
+        for tag, (portal, state) in enumerate(zip(group.portals, states, strict=True), start=1)
+    )
+    return replace(wanted, groups=groups)
+
+
+def render(wanted: Serving) -> dict[str, Any]:
+    """The whole configuration in rtslib's saved form."""
+    return {
+        "fabric_modules": [],
+        "storage_objects": [_storage_object(unit, wanted.groups) for unit in wanted.units],
+        "targets": [
+            {
+                "fabric": "iscsi",
+                "wwn": wanted.iqn,
+                "tpgs": [_portal_group(group, wanted) for group in wanted.groups],
+            }
+        ],
+    }
+
+
+def _storage_object(unit: Unit, groups: Sequence[PortalGroup]) -> dict[str, Any]:
+    storage: dict[str, Any] = {
+        "name": unit.name,
+        "wwn": unit.serial,
+        "plugin": unit.plugin,
+        "dev": unit.path,
+        "write_back": unit.write_back,
+        "alua_tpgs": [
+            {
+                "name": _alua_name(group),
+                "tg_pt_gp_id": _alua_id(group),
+                "alua_access_state": group.alua.value[0],
+            }
+            for group in groups
+            if unit in group.units and _has_own_alua(group)
+        ],
+    }
+    return storage | ({"size": unit.size} if unit.plugin == "fileio" else {"readonly": False})
+
+
+def _portal_group(group: PortalGroup, wanted: Serving) -> dict[str, Any]:
+    luns = []
+    for number, unit in enumerate(group.units):
+        lun = {"index": number, "storage_object": f"/backstores/{unit.plugin}/{unit.name}"}
+        luns.append(
+            lun | ({"alua_tg_pt_gp_name": _alua_name(group)} if _has_own_alua(group) else {})
+        )
+    mapped = [
+        {"index": number, "tpg_lun": number, "write_protect": False}
+        for number in range(len(group.units))
+    ]
+    return {
+        "tag": group.tag,
+        "enable": True,
+        "attributes": {"authentication": int(bool(wanted.chap)), "generate_node_acls": 0},
+        "luns": luns,
+        "node_acls": [
+            {"node_wwn": initiator, "mapped_luns": mapped, **_credentials(wanted.chap)}
+            for initiator in wanted.initiators
+        ],
+        "portals": [
+            {"ip_address": str(portal.address), "port": portal.port, "iser": False}
+            for portal in group.portals
+        ],
+    }
+
+
+def _credentials(chap: ChapConfig | None) -> dict[str, str]:
+    given: dict[str, str] = {}
+    if chap:
+        given |= {"chap_userid": chap.incoming.user, "chap_password": chap.incoming.revealed}
+    if chap and chap.outgoing:
+        given |= {
+            "chap_mutual_userid": chap.outgoing.user,
+            "chap_mutual_password": chap.outgoing.revealed,
+        }
+    return given
+
+
+def _has_own_alua(group: PortalGroup) -> bool:
+    """Whether the kernel's default group, of which all LUNs are members, will not do."""
+    return group.alua is not AccessState.OPTIMIZED
+
+
+def _alua_name(group: PortalGroup) -> str:
+    return f"group{group.tag}"
+
+
+def _alua_id(group: PortalGroup) -> int:
+    return group.tag + 1  # the default group has 1

@@ -1,0 +1,62 @@
+"""One machine as a LIO target, configured in one batch by `targetctl restore`."""
+
+from __future__ import annotations
+
+import json
+
+from harness.config.model import TargetKind
+from harness.errors import CommandFailed, TargetError
+from harness.steps import Spent, attach, step
+from harness.target.base import Target, storage_script
+from harness.target.capabilities import Capabilities
+from harness.target.lio.look import LOOK, differences, parse_look
+from harness.target.lio.saved import Serving, render, serving, wwid_of
+
+SAVED = "/etc/rtslib-fb-target/pathproof.json"
+_TIMEOUT_S = 90.0
+
+
+class LioTarget(Target):
+    """One unit behind one portal group on the data addresses, for one initiator."""
+
+    kind: TargetKind = "lio"
+    vendor = "LIO-ORG"
+    product = "lun0"
+    capabilities = Capabilities(
+        alua=True,
+        persistent_reservations=True,
+        write_same=True,
+        compare_and_write=True,
+        chap=True,
+        mutual_chap=True,
+    )
+
+    @property
+    def wwid(self) -> str:
+        return wwid_of(self.topology.lun.serial)
+
+    def configure(self) -> None:
+        self.serve(serving(self.config, self.topology))
+
+    def serve(self, wanted: Serving) -> None:
+        """Serve that and nothing else. Raises TargetError if it is not what runs then."""
+        saved = json.dumps(render(wanted), indent=2)
+        with step("Configure the target (LIO)", Spent.CONFIGURATION):
+            self.machine.write_files({SAVED: saved}, mode=0o600)
+            shown = wanted.chap.hidden_in(saved) if wanted.chap else saved
+            attach("LIO configuration", shown, "application/json")
+            room = storage_script(self.config, self.topology)
+            try:
+                done = self.machine.sh(f"{room}targetctl restore {SAVED}", timeout_s=_TIMEOUT_S)
+            except CommandFailed as error:
+                raise TargetError(f"LIO refused its configuration\n{error.message}") from None
+            self._compare(wanted, done.stdout + done.stderr)
+
+    def _compare(self, wanted: Serving, said: str) -> None:
+        """Compare what runs with what was asked for: a restore reports errors and goes on."""
+        look = self.machine.run(["sh", "-c", LOOK, "sh", wanted.iqn], timeout_s=_TIMEOUT_S)
+        if differing := differences(wanted, parse_look(look.stdout)):
+            raise TargetError(
+                f"LIO does not run as asked: {'; '.join(differing)}; "
+                f"targetctl said: {said.strip() or 'nothing'}"
+            )

@@ -1,0 +1,171 @@
+"""One machine as a tgt target: tgtd is started, told what to serve, and asked whether it does.
+
+Sources: tgtd(8), tgtadm(8); usr/spc.c of tgt for identities and the caching mode page.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from importlib.resources import files
+
+from harness.config.model import TargetConfig, TargetKind
+from harness.errors import CommandFailed, TargetError
+from harness.steps import Spent, attach, step
+from harness.target.base import Target, storage_path, storage_script
+from harness.target.capabilities import Capabilities
+from harness.target.tgt.show import ShownTarget, parse_portals, parse_targets
+from harness.topology import Topology
+
+UNIT = "pathproof-tgt.service"
+_TIMEOUT_S = 60.0
+_TID = 1
+_LUN = 1  # 0 is tgt's own controller
+
+# tgtd ignores SIGTERM. What it serves is gone with it, so it is started anew each time.
+_START = f"""\
+systemctl stop {UNIT} 2>/dev/null || :
+systemctl reset-failed {UNIT} 2>/dev/null || :
+systemd-run --quiet --unit={UNIT} --property=Type=notify --property=KillSignal=SIGKILL \\
+  tgtd --foreground --iscsi "$1"
+"""
+# Mode page 8, of which tgt takes the whole: byte 2 has WCE (0x04), the write cache. Without it
+# each write is synced before it is acknowledged (bs_rdwr.c). The rest is as tgtd has it.
+_CACHING = "mode_page=8:0:18:{byte}:0:0xff:0xff:0:0:0xff:0xff:0xff:0xff:0x80:0x14:0:0:0:0:0:0"
+_CACHING_BYTE = {"write-through": "0x10", "write-back": "0x14"}
+
+
+class TgtTarget(Target):
+    """One target with one LUN, listening on the data addresses only, for one initiator's name."""
+
+    kind: TargetKind = "tgt"
+    vendor = "IET"
+    product = "VIRTUAL-DISK"
+    capabilities = Capabilities(
+        persistent_reservations=True,
+        write_same=True,
+        compare_and_write=True,
+        chap=True,
+        mutual_chap=True,
+    )
+
+    @property
+    def wwid(self) -> str:
+        return f"3{scsi_id(self.topology)}"
+
+    def configure(self) -> None:
+        commands = [*serving(self.config, self.topology), *binding(self.config)]
+        with step("Configure the target (tgt)", Spent.CONFIGURATION):
+            script = "\n".join(shlex.join(command) for command in commands)
+            attach("tgt configuration", script)
+            self._start()
+            self._add_accounts()
+            self._run(storage_script(self.config, self.topology) + script)
+            self._compare()
+
+    def _start(self) -> None:
+        if self.machine.run(["which", "tgtd", "tgtadm"], check=False).status != 0:
+            raise TargetError(
+                f"{self.machine.name}: there is no tgt in this guest",
+                hint="its image needs the package tgt for the target",
+            )
+        self._run(_START, portals(self.topology))
+
+    def _add_accounts(self) -> None:
+        """tgtd's own accounts, by standard input: no process list ever has a secret."""
+        if not (chap := self.config.chap):
+            return
+        both = [one for one in (chap.incoming, chap.outgoing) if one]
+        source = files("harness.target.tgt").joinpath("accounts.py").read_text()
+        lines = "".join(f"{one.user} {one.revealed}\n" for one in both)
+        try:
+            self.machine.run(["python3", "-I", "-S", "-c", source], stdin=lines.encode())
+        except CommandFailed as error:
+            raise TargetError(f"tgt refused CHAP: {error.stderr.strip()}") from None
+
+    def _run(self, script: str, *arguments: str) -> str:
+        try:
+            argv = ["sh", "-euc", script, "sh", *arguments]
+            return self.machine.run(argv, timeout_s=_TIMEOUT_S).stdout
+        except CommandFailed as error:
+            raise TargetError(f"tgt refused its configuration\n{error.message}") from None
+
+    def _compare(self) -> None:
+        """Raises TargetError: tgtd listens everywhere if it cannot have an address of its own."""
+        shown = self._run(shlex.join(_tgtadm("target", "show")))
+        listens = parse_portals(self._run(shlex.join(_tgtadm("portal", "show"))))
+        wanted = {str(fabric.portal) for fabric in self.topology.fabrics}
+        differing = differences(self.config, self.topology, parse_targets(shown))
+        if listens != wanted:
+            heard, asked = (", ".join(sorted(one)) for one in (listens, wanted))
+            differing.append(f"it listens on {heard or 'nothing'} instead of {asked}")
+        if differing:
+            raise TargetError(f"tgt does not run as asked: {'; '.join(differing)}")
+
+
+def scsi_id(topology: Topology) -> str:
+    """The LUN's identity: 32 digits, of which tgt makes a designator of NAA type 6.
+
+    Source: update_vpd_83() in usr/spc.c. The company id is 0, as tgt's own.
+    """
+    return f"6000000{topology.lun.serial[:25]}"
+
+
+def portals(topology: Topology) -> str:
+    """tgtd's parameter for the addresses to listen on."""
+    return ",".join(f"portal={fabric.portal}" for fabric in topology.fabrics)
+
+
+def serving(config: TargetConfig, topology: Topology) -> list[list[str]]:
+    """The commands for the LUN, and for its one initiator."""
+    lun = ["--tid", str(_TID), "--lun", str(_LUN)]
+    identity = f"scsi_id={scsi_id(topology)},scsi_sn={topology.lun.serial}"
+    caching = _CACHING.format(byte=_CACHING_BYTE[config.write_cache])
+    backing = ["--bstype", "rdwr", "--backing-store", storage_path(config)]
+    return [
+        _tgtadm("target", "new", "--tid", str(_TID), "--targetname", topology.target_iqn),
+        _tgtadm("logicalunit", "new", *lun, *backing),
+        _tgtadm("logicalunit", "update", *lun, "--params", identity),
+        _tgtadm("logicalunit", "update", *lun, "--params", caching),
+        _tgtadm("target", "bind", "--tid", str(_TID), "--initiator-name", topology.initiator_iqn),
+    ]
+
+
+def binding(config: TargetConfig) -> list[list[str]]:
+    """The commands that have the target ask for accounts that tgtd knows, by their names."""
+    if not (chap := config.chap):
+        return []
+    account = ("account", "bind", "--tid", str(_TID), "--user")
+    commands = [_tgtadm(*account, chap.incoming.user)]
+    if chap.outgoing:
+        commands.append(_tgtadm(*account, chap.outgoing.user, "--outgoing"))
+    return commands
+
+
+def _tgtadm(mode: str, operation: str, *more: str) -> list[str]:
+    return ["tgtadm", "--lld", "iscsi", "--mode", mode, "--op", operation, *more]
+
+
+def differences(
+    config: TargetConfig, topology: Topology, shown: Sequence[ShownTarget]
+) -> list[str]:
+    """What runs otherwise than it was asked for, one text each."""
+    if [target.iqn for target in shown] != [topology.target_iqn]:
+        return [f"targets are {[target.iqn for target in shown]}, not [{topology.target_iqn!r}]"]
+    (target,) = shown
+    luns = [lun for lun in target.luns if lun.number]
+    accounts = []
+    if chap := config.chap:
+        accounts = [chap.incoming.user]
+        accounts += [f"{chap.outgoing.user} (outgoing)"] if chap.outgoing else []
+    facts: dict[str, tuple[object, object]] = {
+        "state": (target.state, "ready"),
+        "LUNs": ([lun.number for lun in luns], [_LUN]),
+        "online": ([lun.online for lun in luns], [True]),
+        "SCSI ID": ([lun.scsi_id for lun in luns], [scsi_id(topology)]),
+        "SCSI SN": ([lun.scsi_sn for lun in luns], [topology.lun.serial]),
+        "backing store": ([lun.path for lun in luns], [storage_path(config)]),
+        "ACL": (list(target.acl), [topology.initiator_iqn]),
+        "accounts": (sorted(target.accounts), sorted(accounts)),
+    }
+    return [f"{name} is {has}, not {want}" for name, (has, want) in facts.items() if has != want]
