@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from dataclasses import replace
 from ipaddress import IPv4Address
-from typing import Any
 
 import pytest
 
@@ -15,8 +15,8 @@ from harness.errors import PreflightFailed
 from harness.initiator import iscsiadm
 from harness.initiator.multipath import CONF
 from harness.preflight import run
-from harness.target.base import BACKING_FILE
-from harness.target.lio import SAVED, render, serving
+from harness.target import LioTarget
+from harness.target.lio import SAVED, Serving, render, serving
 from harness.testbed import Testbed
 from harness.topology import Portal, Role
 
@@ -58,11 +58,10 @@ def portal_elsewhere(testbed: Testbed) -> None:
     """The target has one more portal, which is on no fabric that was described."""
     nic = testbed.nic(Role.TARGET, "a")
     testbed.machine(Role.TARGET).sh(f"ip address add {ELSEWHERE}/24 dev {nic}")
-    configuration = render(serving(testbed.config.target, testbed.topology))
-    (group,) = configuration["targets"][0]["tpgs"]
-    group["portals"].append({"ip_address": ELSEWHERE, "port": 3260, "iser": False})
-    serve(testbed, configuration)
+    wanted = serving(testbed.config.target, testbed.topology)
+    (group,) = wanted.groups
     portal = Portal(IPv4Address(ELSEWHERE))
+    serve(testbed, replace(wanted, groups=(replace(group, portals=(*group.portals, portal)),)))
     testbed.machine(Role.INITIATOR).run(iscsiadm.discovery_argv(portal))
     log_in(testbed, testbed.topology.target_iqn, portal)
 
@@ -74,30 +73,27 @@ def wrong_lun(testbed: Testbed) -> None:
 
 def twin(testbed: Testbed) -> None:
     """A second LUN of half the size has the first one's identity."""
-    size = testbed.topology.lun.size // 2
-    testbed.machine(Role.TARGET).sh(f"truncate -s {size} {BACKING_FILE}.twin")
-    configuration = render(serving(testbed.config.target, testbed.topology))
-    (disk,) = configuration["storage_objects"]
-    configuration["storage_objects"].append(
-        disk | {"name": "lun1", "dev": f"{BACKING_FILE}.twin", "size": size}
-    )
-    (group,) = configuration["targets"][0]["tpgs"]
-    group["luns"].append({"index": 1, "storage_object": "/backstores/fileio/lun1"})
-    group["node_acls"][0]["mapped_luns"].append({"index": 1, "tpg_lun": 1, "write_protect": False})
-    serve(testbed, configuration)
+    wanted = serving(testbed.config.target, testbed.topology)
+    (group,) = wanted.groups
+    (unit,) = group.units
+    other = replace(unit, name="lun1", path=f"{unit.path}.twin", size=unit.size // 2)
+    testbed.machine(Role.TARGET).sh(f"truncate -s {other.size} {other.path}")
+    serve(testbed, replace(wanted, groups=(replace(group, units=(unit, other)),)))
     initiator(testbed, "iscsiadm --mode session --rescan")
 
 
 def other_way(testbed: Testbed) -> None:
-    """The same LUN is served by a second target, too."""
-    configuration = render(serving(testbed.config.target, testbed.topology))
-    (target,) = configuration["targets"]
-    other = json.loads(json.dumps(target)) | {"wwn": OTHER_TARGET}
-    first, _ = other["tpgs"][0]["portals"]
-    other["tpgs"][0]["portals"] = [first | {"port": 3261}]
-    configuration["targets"].append(other)
-    serve(testbed, configuration)
+    """The same LUN is served under a second name, too."""
     portal = replace(testbed.topology.fabric("a").portal, port=3261)
+    configuration = render(serving(testbed.config.target, testbed.topology))
+    other = deepcopy(configuration["targets"][0]) | {"wwn": OTHER_TARGET}
+    (group,) = other["tpgs"]
+    group["portals"] = [group["portals"][0] | {"port": portal.port}]
+    configuration["targets"].append(other)
+    target = testbed.machine(Role.TARGET)
+    target.write_files({SAVED: json.dumps(configuration)}, mode=0o600)
+    target.sh(f"targetctl restore {SAVED}")
+    testbed.map.wait_for_paths(active=len(testbed.fabrics()))
     testbed.machine(Role.INITIATOR).run(iscsiadm.discovery_argv(portal))
     log_in(testbed, OTHER_TARGET, portal)
 
@@ -188,9 +184,8 @@ def log_in(testbed: Testbed, iqn: str, portal: Portal) -> None:
     testbed.machine(Role.INITIATOR).run(iscsiadm.login_argv(iqn, portal))
 
 
-def serve(testbed: Testbed, configuration: dict[str, Any]) -> None:
+def serve(testbed: Testbed, wanted: Serving) -> None:
     """Have LIO serve something else; sessions come back by themselves."""
-    target = testbed.machine(Role.TARGET)
-    target.write_files({SAVED: json.dumps(configuration)}, mode=0o600)
-    target.sh(f"targetctl restore {SAVED}")
+    assert isinstance(testbed.target, LioTarget)
+    testbed.target.serve(wanted)
     testbed.map.wait_for_paths(active=len(testbed.fabrics()))

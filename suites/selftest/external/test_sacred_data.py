@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
+from dataclasses import replace
 
 import pytest
 
 from harness.errors import PreflightFailed
 from harness.preflight import Answer, Asked, claim, marker
+from harness.target import LioTarget
 from harness.target.base import BACKING_FILE
-from harness.target.lio import SAVED, render, serving
+from harness.target.lio import serving
 from harness.testbed import Testbed
 from harness.topology import Role
 from harness.units import MIB
@@ -21,15 +22,14 @@ SIZE = 256 * MIB  # of the LUN, so that reading it in full takes seconds
 def blank(testbed: Testbed) -> Testbed:
     """The target serves a small LUN that nobody has written to."""
     testbed.broken = "its LUN was replaced on purpose"
-    initiator, target = testbed.initiator, testbed.machine(Role.TARGET)
+    initiator, target = testbed.initiator, testbed.target
+    assert isinstance(target, LioTarget)
     initiator.log_out()
-    configuration = render(serving(testbed.config.target, testbed.topology))
-    configuration["storage_objects"][0]["size"] = SIZE
-    target.sh(
-        f"targetctl clear; rm {BACKING_FILE}; truncate -s {SIZE} {BACKING_FILE}; "
-        f"cat >{SAVED}; targetctl restore {SAVED}",
-        stdin=json.dumps(configuration).encode(),
-    )
+    target.machine.sh(f"targetctl clear; rm {BACKING_FILE}; truncate -s {SIZE} {BACKING_FILE}")
+    wanted = serving(testbed.config.target, testbed.topology)
+    (group,) = wanted.groups
+    units = tuple(replace(unit, size=SIZE) for unit in group.units)
+    target.serve(replace(wanted, groups=(replace(group, units=units),)))
     initiator.log_in()
     initiator.wait_for_map()
     return testbed
