@@ -59,6 +59,7 @@ def claim(machine: Machine, asked: Asked, wwid: str, paths: Sequence[str]) -> An
     with step(f"Mark the LUN: {decision.answer}", Spent.PROVISIONING):
         mark(machine, Marker(uuid4(), wwid, found.size), paths)
         if decision.answer is Answer.ERASE:
+            _forget_cached(machine, _map(wwid))
             machine.run(["wipefs", "--all", "--quiet", _map(wwid)])
     return decision.answer
 
@@ -75,6 +76,7 @@ def look(machine: Machine, wwid: str, path: str) -> Contents:
         found = marker.unpack(bytes.fromhex(reading["head"]))
     except NoMarker as reason:
         no_marker = str(reason)
+    _forget_cached(machine, _disk(path))
     answer = machine.run(["wipefs", "--no-act", "--json", _disk(path)], timeout_s=_LOOK_TIMEOUT_S)
     return Contents(
         wwid=wwid,
@@ -84,6 +86,15 @@ def look(machine: Machine, wwid: str, path: str) -> Contents:
         signatures=parse_signatures(answer.stdout),
         uses=(held,) if reading["held"] else (),
     )
+
+
+def _forget_cached(machine: Machine, device: str) -> None:
+    """Have the next look at a device see what is on it.
+
+    wipefs reads through the page cache. That of a path still has what udev read when it logged
+    in, whatever was written over the map since.
+    """
+    machine.run(["blockdev", "--flushbufs", device], timeout_s=_LOOK_TIMEOUT_S)
 
 
 def parse_signatures(text: str) -> tuple[Signature, ...]:

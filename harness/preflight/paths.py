@@ -114,7 +114,7 @@ def _lun_problems(wwid: str, planned: Sequence[PlannedSession], facts: Facts) ->
     expected = {name for names in facts.reached.values() for name in names}
     if strays := sorted(luns - expected):
         yield Problem(
-            f"{', '.join(strays)} have WWID {wwid}, too, and belong to no planned session",
+            f"no planned session leads to {', '.join(strays)}, of WWID {wwid}, too",
             "log out of what else leads to this LUN: I/O over it would hide the loss of a path",
         )
 

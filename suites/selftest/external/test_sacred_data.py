@@ -45,7 +45,7 @@ def claimed(testbed: Testbed, *, erase: bool = False) -> Answer:
 def digest(testbed: Testbed) -> str:
     """Of what the target has, flushed before."""
     testbed.machine(Role.INITIATOR).sh(f"blockdev --flushbufs {testbed.map.device}")
-    return testbed.machine(Role.TARGET).sh(f"sha256sum <{BACKING_FILE}").stdout
+    return testbed.machine(Role.TARGET).sh(f"head -c {SIZE} {BACKING_FILE} | sha256sum").stdout
 
 
 def test_a_blank_lun_is_read_in_full_and_marked(blank: Testbed) -> None:

@@ -103,7 +103,7 @@ def test_a_whole_testbed_has_no_problem() -> None:
         ),
         (
             having(disk("sdc", 32)),
-            f"sdc have WWID {WWID}, too, and belong to no planned session",
+            f"no planned session leads to sdc, of WWID {WWID}, too",
             "log out",
         ),
         (
