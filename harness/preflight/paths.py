@@ -47,11 +47,11 @@ class Facts:
 
 def path_problems(wanted: Wanted, facts: Facts) -> list[Problem]:
     """Everything that makes the testbed unfit to be written to, each with its cure."""
-    problems = [*login_problems(wanted.sessions, facts.sessions), *_stray_sessions(facts)]
-    if wanted.wwid is None:
-        return [*problems, *_offers(wanted.serial, facts)]
+    if wanted.wwid is None:  # then there is no map, nor are there its timeouts
+        return list(_offers(wanted.serial, facts))
     return [
-        *problems,
+        *login_problems(wanted.sessions, facts.sessions),
+        *_stray_sessions(facts),
         *_lun_problems(wanted.wwid, wanted.sessions, facts),
         *_identity_problems(wanted.wwid, wanted.serial, facts),
         *_map_problems(wanted.wwid, facts),
