@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 
 class HarnessError(Exception):
@@ -28,6 +29,25 @@ def summary(error: BaseException) -> str:
     if isinstance(error, BaseExceptionGroup):
         return "; ".join(summary(one) for one in error.exceptions)
     return next(iter(str(error).splitlines()), type(error).__name__)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong with the lab, and what to do about it."""
+
+    cause: str
+    cure: str
+
+    def __str__(self) -> str:
+        return f"{self.cause}\n  cure: {self.cure}"
+
+
+class PreflightFailed(HarnessError):
+    """The testbed is not fit to be written to; nothing was."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(f"preflight: {problem}" for problem in self.problems))
 
 
 class ConfigError(HarnessError):
@@ -71,6 +91,10 @@ class CutShort(HarnessError):
 
 class FaultError(HarnessError):
     """A fault could not be injected, confirmed or healed."""
+
+
+class LabCannot(HarnessError):
+    """This lab has no means for what a test asks for; the test is skipped with the message."""
 
 
 class ReportError(HarnessError):

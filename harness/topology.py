@@ -60,13 +60,17 @@ class Lun:
 
 @dataclass(frozen=True)
 class Topology:
-    """Everything about a testbed that is known before it exists."""
+    """Everything about a testbed that is known before it exists.
+
+    `guests` are the machines that are ours: VMs made for this testbed.
+    """
 
     name: str
     fabrics: tuple[Fabric, ...]
     target_iqn: str
     initiator_iqn: str
     lun: Lun
+    guests: tuple[Role, ...] = tuple(Role)
 
     def fabric(self, name: str) -> Fabric:
         """The fabric of that name. Raises KeyError with the known names."""
@@ -74,6 +78,11 @@ class Topology:
             if fabric.name == name:
                 return fabric
         raise KeyError(f"no fabric {name!r}; there are {[f.name for f in self.fabrics]}")
+
+    def fabric_of(self, address: IPv4Address) -> Fabric | None:
+        """The fabric whose portal or whose initiator has that address."""
+        ends = (Role.TARGET, Role.INITIATOR)
+        return next((f for f in self.fabrics if address in map(f.address, ends)), None)
 
 
 def management_mac(role: Role) -> str:
@@ -101,6 +110,7 @@ def plan(config: Config) -> Topology:
         target_iqn=config.target.iqn,
         initiator_iqn=config.initiator.iqn,
         lun=Lun(config.target.lun_size, _digest(config.name, config.target.iqn, "lun 0")[:32]),
+        guests=tuple(role for role in Role if role is not Role.TARGET or config.target.is_ours),
     )
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-
 from harness.checks.judgement import Check, Finding, Verdict
-from harness.measurements import Measurements, PlannedSession, SessionSettings
+from harness.logins import login_problems
+from harness.measurements import Measurements
 
 
 def sessions_as_planned() -> Check:
@@ -27,12 +26,7 @@ def sessions_as_planned() -> Check:
             )
             for one in measurements.settings
         }
-        wrong = [
-            problem
-            for planned in measurements.planned
-            for problem in _problems(planned, measurements.settings)
-        ]
-        if wrong:
+        if wrong := [p.cause for p in login_problems(measurements.planned, measurements.settings)]:
             return Finding(name, Verdict.FAIL, "; ".join(wrong), figures)
         count = len(measurements.planned)
         return Finding(
@@ -40,20 +34,3 @@ def sessions_as_planned() -> Check:
         )
 
     return Check(name, run)
-
-
-def _problems(planned: PlannedSession, sessions: Sequence[SessionSettings]) -> Iterator[str]:
-    found = [one for one in sessions if one.fabric == planned.fabric]
-    if len(found) != 1:
-        yield f"fabric {planned.fabric} has {len(found)} sessions instead of one"
-    for session in found:
-        if session.through != planned.fabric:
-            end = f"fabric {session.through}" if session.through else "none of the fabrics"
-            yield f"the session to the portal on fabric {planned.fabric} runs through {end}"
-        for setting in ("noop_out_interval_s", "noop_out_timeout_s", "recovery_tmo_s"):
-            wanted, is_now = getattr(planned, setting), getattr(session, setting)
-            if wanted is not None and is_now != wanted:
-                yield (
-                    f"{setting.removesuffix('_s')} of the session on fabric {planned.fabric} is "
-                    f"{is_now} s, where the profile demands {wanted} s"
-                )

@@ -58,6 +58,7 @@ def load(
     if file is None and DEFAULT_FILE.exists():
         file = DEFAULT_FILE
     raw = _read(file) if file else {}
+    _refuse_lasting_consent(raw)
     origins = {key: str(file) for key, _ in _leaves(raw, "")}
     for key, (value, option) in (options or {}).items():
         _put(raw, key.split("."), value)
@@ -80,6 +81,15 @@ def _read(file: Path) -> dict[str, Any]:
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file}: not valid TOML: {error}") from None
+
+
+def _refuse_lasting_consent(raw: Mapping[str, Any]) -> None:
+    target = raw.get("target")
+    if isinstance(target, dict) and "erase" in target:
+        raise ConfigError(
+            "target.erase: that data may be lost is said once, and not in a file",
+            hint="give --erase WWID to the run that may do it",
+        )
 
 
 def _credentials(

@@ -117,12 +117,36 @@ class TargetConfig(Model):
     lun_size: Size = Field(10_000_000_000, ge=8 * MIB, multiple_of=512)
     port: int = Field(3260, ge=1, le=65535)
     iet: IetOptions = IetOptions()
+    wwid: str | None = Field(
+        None, description="an external target's LUN, as multipath calls it; else nothing is written"
+    )
+    serial: str | None = Field(None, description="unit serial number of an external target's LUN")
     credentials: Path | None = Field(
         None, description="file with CHAP names and secrets, which only its owner can read"
     )
     chap: ChapConfig | None = Field(
         None, exclude=True, description="what `credentials` or the environment hold"
     )
+    erase: str | None = Field(
+        None, exclude=True, description="WWID of an external LUN whose data may be lost, this once"
+    )
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether we make the target, and so its LUN."""
+        return self.kind != "external"
+
+    @model_validator(mode="after")
+    def _lun_is_named_where_it_is_not_ours(self) -> Self:
+        for key in ("wwid", "serial", "erase"):
+            if self.is_ours and getattr(self, key) is not None:
+                raise ValueError(f"{key} is that of an external LUN; kind {self.kind!r} makes one")
+        if self.erase is not None and self.wwid != self.erase:
+            raise ValueError(
+                f"--erase names {self.erase}, and target.wwid "
+                f"{self.wwid or 'is not given'}: both must name the LUN whose data may be lost"
+            )
+        return self
 
 
 class InitiatorConfig(Model):
@@ -252,6 +276,16 @@ class Config(Model):
         return self
 
     @model_validator(mode="after")
+    def _external_target_can_be_reached(self) -> Self:
+        for fabric in self.fabrics:
+            if not (self.target.is_ours or fabric.bridge or fabric.network):
+                raise ValueError(
+                    f"fabrics: {fabric.name} is a cable of the hypervisor's own, which leads to no "
+                    "external target; give 'bridge' or 'network'"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _target_accepts_its_credentials(self) -> Self:
         chap = self.target.chap
         if chap and (problem := chap.problem(self.target.kind)):
@@ -269,7 +303,7 @@ class Config(Model):
 
     @model_validator(mode="after")
     def _workload_fits(self) -> Self:
-        if self.workload.region > self.target.lun_size:
+        if self.target.is_ours and self.workload.region > self.target.lun_size:
             raise ValueError(
                 f"workload.region: {format_size(self.workload.region)} do not fit the LUN of "
                 f"{format_size(self.target.lun_size)}; make target.lun_size larger or the "

@@ -22,6 +22,7 @@ OVERRIDES = (
     Override("--mirror", "machines.mirror", "package mirror for image builds"),
     Override("--target", "target.kind", "lio, tgt, iet or external"),
     Override("--credentials", "target.credentials", "file with CHAP secrets, readable by you only"),
+    Override("--erase", "target.erase", "WWID of an external LUN whose data may be lost"),
     Override("--backstore", "target.backstore", "fileio or block"),
     Override("--profile", "initiator.profile", "timeouts: fast, stock, or one of your own"),
     Override("--max-stall", "budget.max_stall_s", "longest stall accepted at all, in seconds"),

@@ -3,21 +3,24 @@
 `LinkDown`      the initiator's NIC loses its carrier, at the hypervisor
 `PeerLinkDown`  the target's NIC loses its carrier, at the hypervisor; the initiator's keeps it
 `SilentDrop`    the target's guest drops a portal's packets in both directions, without a reset
+`InitiatorDrop` the initiator does so itself
 `Together`      several at once
 """
 
-from harness.faults.base import Fault, Injection, Lab, Reconnecting, Together, injected
+from harness.faults.base import Fault, Injection, Lab, Means, Reconnecting, Together, injected
 from harness.faults.link import LinkDown, PeerLinkDown
-from harness.faults.silent_drop import SilentDrop
+from harness.faults.silent_drop import InitiatorDrop, SilentDrop
 
-KINDS = (LinkDown, PeerLinkDown, SilentDrop)
+KINDS = (LinkDown, PeerLinkDown, SilentDrop, InitiatorDrop)
 
 __all__ = [
     "KINDS",
     "Fault",
+    "InitiatorDrop",
     "Injection",
     "Lab",
     "LinkDown",
+    "Means",
     "PeerLinkDown",
     "Reconnecting",
     "SilentDrop",

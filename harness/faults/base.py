@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Protocol
 
 from harness.concurrency import side_by_side
@@ -18,6 +19,15 @@ from harness.steps import Spent, step
 from harness.topology import Role, Topology
 
 CONFIRM_TIMEOUT_S = 20.0
+
+
+class Means(StrEnum):
+    """What a fault acts with. A lab has it or not."""
+
+    INITIATOR_CABLE = "the hypervisor's end of the initiator's cables"
+    INITIATOR_GUEST = "commands on the initiator"
+    TARGET_CABLE = "the hypervisor's end of the target's cables"
+    TARGET_GUEST = "commands on the target"
 
 
 class Lab(Protocol):
@@ -53,6 +63,11 @@ class Fault(ABC):
     @abstractmethod
     def fabrics(self) -> tuple[str, ...]:
         """The fabrics that carry nothing while this fault lasts."""
+
+    @property
+    def needs(self) -> frozenset[Means]:
+        """What it acts with."""
+        return frozenset()
 
     @property
     def name(self) -> str:
@@ -151,6 +166,10 @@ class Together(Fault):
     @property
     def fabrics(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(f for fault in self.faults for f in fault.fabrics))
+
+    @property
+    def needs(self) -> frozenset[Means]:
+        return frozenset().union(*(fault.needs for fault in self.faults))
 
     @property
     def name(self) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from harness.deadline import Deadline
-from harness.faults.base import CONFIRM_TIMEOUT_S, Fault, Lab, Reconnecting
+from harness.faults.base import CONFIRM_TIMEOUT_S, Fault, Lab, Means, Reconnecting
 from harness.measurements import BudgetTerm, Layer
 from harness.topology import Role
 
@@ -15,10 +15,15 @@ from harness.topology import Role
 class _PulledCable(Fault):
     fabric: str
     role: ClassVar[Role]
+    means: ClassVar[Means]
 
     @property
     def fabrics(self) -> tuple[str, ...]:
         return (self.fabric,)
+
+    @property
+    def needs(self) -> frozenset[Means]:
+        return frozenset({self.means})
 
     def inject(self, lab: Lab) -> None:
         lab.set_link(self.role, self.fabric, up=False)
@@ -60,6 +65,7 @@ class LinkDown(_PulledCable):
     """The initiator's NIC on one fabric loses its carrier."""
 
     role: ClassVar[Role] = Role.INITIATOR
+    means: ClassVar[Means] = Means.INITIATOR_CABLE
 
     @property
     def description(self) -> str:
@@ -71,6 +77,7 @@ class PeerLinkDown(_PulledCable):
     """The target's NIC on one fabric loses its carrier; the initiator sees a healthy link."""
 
     role: ClassVar[Role] = Role.TARGET
+    means: ClassVar[Means] = Means.TARGET_CABLE
 
     @property
     def description(self) -> str:

@@ -1,4 +1,4 @@
-"""A portal that falls silent: the target's guest drops its packets, both carriers stay up.
+"""A portal that falls silent: one end drops its packets, both carriers stay up.
 
 Nothing answers, not even with a reset; a firewall gone wrong or a dead switch port behind a
 live one looks like this, and it is the hard case for every timeout. Source: nft(8).
@@ -8,28 +8,29 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import ClassVar
 
 from harness.deadline import Deadline, poll
 from harness.errors import FaultError
-from harness.faults.base import CONFIRM_TIMEOUT_S, Fault, Lab
+from harness.faults.base import CONFIRM_TIMEOUT_S, Fault, Lab, Means
 from harness.topology import Portal, Role
 
 _TIMEOUT_S = 30.0
 
 
 @dataclass(frozen=True)
-class SilentDrop(Fault):
-    """The target's guest drops both directions of the portal on one fabric."""
-
+class _Drop(Fault):
     fabric: str
+    role: ClassVar[Role]
+    means: ClassVar[Means]
 
     @property
     def fabrics(self) -> tuple[str, ...]:
         return (self.fabric,)
 
     @property
-    def description(self) -> str:
-        return f"the target drops every packet of its portal on fabric {self.fabric} (in its guest)"
+    def needs(self) -> frozenset[Means]:
+        return frozenset({self.means})
 
     @property
     def table(self) -> str:
@@ -37,8 +38,8 @@ class SilentDrop(Fault):
         return f"pathproof_drop_{self.fabric.replace('-', '_')}"
 
     def inject(self, lab: Lab) -> None:
-        rules = render_rules(self.table, lab.topology.fabric(self.fabric).portal)
-        lab.machine(Role.TARGET).run(
+        rules = render_rules(self.table, lab.topology.fabric(self.fabric).portal, self.role)
+        lab.machine(self.role).run(
             ["nft", "--file", "-"], stdin=rules.encode(), timeout_s=_TIMEOUT_S
         )
 
@@ -54,34 +55,64 @@ class SilentDrop(Fault):
     def heal(self, lab: Lab) -> None:
         # "destroy" would be idempotent by itself, but needs nftables 1.0.7.
         table = self.table
-        lab.machine(Role.TARGET).sh(
+        lab.machine(self.role).sh(
             f"nft list table inet {table} >/dev/null 2>&1 || exit 0; nft delete table inet {table}",
             timeout_s=_TIMEOUT_S,
         )
 
     def confirm_healed(self, lab: Lab) -> None:
-        tables = (
-            lab.machine(Role.TARGET).run(["nft", "list", "tables"], timeout_s=_TIMEOUT_S).stdout
-        )
+        tables = lab.machine(self.role).run(["nft", "list", "tables"], timeout_s=_TIMEOUT_S).stdout
         if self.table in tables.split():
             raise FaultError(f"{self.name} is not healed: table {self.table} is still there")
 
     def _dropped(self, lab: Lab) -> int:
-        listing = lab.machine(Role.TARGET).run(
+        listing = lab.machine(self.role).run(
             ["nft", "list", "table", "inet", self.table], timeout_s=_TIMEOUT_S, check=False
         )
         return parse_dropped(listing.stdout)
 
 
-def render_rules(table: str, portal: Portal) -> str:
-    """nft commands that drop both directions of a portal, before anything else sees a packet."""
-    address, port = portal.address, portal.port
+@dataclass(frozen=True)
+class SilentDrop(_Drop):
+    """The target's guest drops both directions of the portal on one fabric."""
+
+    role: ClassVar[Role] = Role.TARGET
+    means: ClassVar[Means] = Means.TARGET_GUEST
+
+    @property
+    def description(self) -> str:
+        return f"the target drops every packet of its portal on fabric {self.fabric} (in its guest)"
+
+
+@dataclass(frozen=True)
+class InitiatorDrop(_Drop):
+    """The initiator drops both directions of the portal on one fabric: for targets not ours."""
+
+    role: ClassVar[Role] = Role.INITIATOR
+    means: ClassVar[Means] = Means.INITIATOR_GUEST
+
+    @property
+    def description(self) -> str:
+        return (
+            f"the initiator drops every packet of the portal on fabric {self.fabric} (in its own "
+            "packet filter)"
+        )
+
+
+def render_rules(table: str, portal: Portal, role: Role) -> str:
+    """nft commands by which `role` drops both directions of a portal, before all other rules."""
+    to_portal, from_portal = (
+        f"ip {way}addr {portal.address} tcp {way}port {portal.port}" for way in ("d", "s")
+    )
+    inbound, outbound = (
+        (to_portal, from_portal) if role is Role.TARGET else (from_portal, to_portal)
+    )
     return (
         f"add table inet {table}\n"
         f"add chain inet {table} inbound {{ type filter hook input priority -300; }}\n"
         f"add chain inet {table} outbound {{ type filter hook output priority -300; }}\n"
-        f"add rule inet {table} inbound ip daddr {address} tcp dport {port} counter drop\n"
-        f"add rule inet {table} outbound ip saddr {address} tcp sport {port} counter drop\n"
+        f"add rule inet {table} inbound {inbound} counter drop\n"
+        f"add rule inet {table} outbound {outbound} counter drop\n"
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from contextvars import copy_context
@@ -63,13 +63,15 @@ class ImageStore:
         return self._cache / "id_ed25519"
 
     @contextmanager
-    def using(self, definition: ImageDefinition) -> Iterator[dict[Role, BuiltImage]]:
-        """Both roles' images, built if need be, and safe from removal until the block ends.
+    def using(
+        self, definition: ImageDefinition, roles: Collection[Role] = tuple(Role)
+    ) -> Iterator[dict[Role, BuiltImage]]:
+        """The images of `roles`, built if need be, and safe from removal until the block ends.
 
         Raises ImageError if they cannot be built, ConfigError if the cache is unusable.
         """
         while True:
-            images = self.ensure_all(definition)
+            images = self.ensure_all(definition, roles)
             with ExitStack() as held:
                 stores = [self._store.using(image.fingerprint) for image in images.values()]
                 if all(held.enter_context(store) for store in stores):
@@ -86,9 +88,11 @@ class ImageStore:
         """The image of `definition` for `role` if it was built before. Raises as `using`."""
         return _whole_image(self._store.path(self._recipe(definition, role).fingerprint()))
 
-    def ensure_all(self, definition: ImageDefinition) -> dict[Role, BuiltImage]:
-        """Both roles' images, built side by side. The first failure calls off the other build."""
-        recipes = [self._recipe(definition, role) for role in Role]
+    def ensure_all(
+        self, definition: ImageDefinition, roles: Collection[Role] = tuple(Role)
+    ) -> dict[Role, BuiltImage]:
+        """The images of `roles`, built side by side. The first failure calls off the others."""
+        recipes = [self._recipe(definition, role) for role in roles]
         stop = threading.Event()
         with ThreadPoolExecutor(max_workers=len(recipes)) as pool:
             # Leaving the block waits for the threads: they must hear of an interrupt before.

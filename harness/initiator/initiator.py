@@ -12,11 +12,13 @@ from harness.config.model import Profile
 from harness.deadline import Deadline, poll
 from harness.errors import CommandTimedOut, HarnessError, InitiatorError
 from harness.initiator import chap, iscsiadm, multipath
+from harness.initiator.devices import SURVEY_SCRIPT, Survey, has_wwid, parse_survey
 from harness.initiator.multipath import Map
-from harness.initiator.sysfs import SESSIONS_SCRIPT, Session, parse_sessions, sysfs_wwid
+from harness.initiator.sysfs import SESSIONS_SCRIPT, Session, parse_sessions
 from harness.machine import Machine
+from harness.measurements import PlannedSession, SessionSettings
 from harness.steps import Spent, attach, step
-from harness.topology import Fabric, Portal, Topology
+from harness.topology import Fabric, Portal, Role, Topology
 
 # Every one of these ends by itself on a healthy machine; under TCG the slowest took 4 s.
 _TOOL_TIMEOUT_S = 90.0
@@ -57,7 +59,8 @@ class Initiator:
     def configure(self) -> None:
         """Write the configuration and start the daemons."""
         with step("Configure the initiator", Spent.CONFIGURATION):
-            conf = multipath.render_conf(self.wwid, self.profile)
+            ours = Role.TARGET in self.topology.guests
+            conf = multipath.render_conf(self.wwid, self.profile, ours=ours)
             name = f"InitiatorName={self.topology.initiator_iqn}\n"
             self.machine.write_files(
                 {"/etc/iscsi/initiatorname.iscsi": name, multipath.CONF: conf},
@@ -164,12 +167,47 @@ class Initiator:
         text = self.machine.sh(SESSIONS_SCRIPT, timeout_s=_TOOL_TIMEOUT_S).stdout
         return [s for s in parse_sessions(text) if s.target == self.topology.target_iqn]
 
+    def survey(self) -> Survey:
+        """All sessions and all block devices of the machine, at one look."""
+        return parse_survey(self.machine.sh(SURVEY_SCRIPT, timeout_s=_TOOL_TIMEOUT_S).stdout)
+
     def fabric_of(self, session: Session) -> str:
         """The fabric that a session runs over. Raises InitiatorError for an unknown address."""
-        for fabric in self.topology.fabrics:
-            if fabric.portal.address == session.address:
-                return fabric.name
-        raise InitiatorError(f"{session.name} runs to {session.address}, which is on no fabric")
+        fabric = self.topology.fabric_of(session.address)
+        if fabric is None:
+            raise InitiatorError(f"{session.name} runs to {session.address}, which is on no fabric")
+        return fabric.name
+
+    def planned_sessions(self) -> tuple[PlannedSession, ...]:
+        """One session a fabric, with what the profile demands of it."""
+        profile = self.profile
+        return tuple(
+            PlannedSession(
+                fabric.name,
+                profile.noop_out_interval_s,
+                profile.noop_out_timeout_s,
+                profile.fast_io_fail_s,
+            )
+            for fabric in self.topology.fabrics
+        )
+
+    def settings_of(self, sessions: Sequence[Session]) -> tuple[SessionSettings, ...]:
+        """The effective timeouts of sessions, and the fabrics that they run through."""
+        return tuple(
+            SessionSettings(
+                fabric=self.fabric_of(s),
+                noop_out_interval_s=s.noop_out_interval_s,
+                noop_out_timeout_s=s.noop_out_timeout_s,
+                recovery_tmo_s=s.recovery_tmo_s,
+                through=self._own_fabric(s),
+            )
+            for s in sessions
+        )
+
+    def _own_fabric(self, session: Session) -> str:
+        """The fabric that the initiator's end of a session is on, "" if on none."""
+        fabric = session.own_address and self.topology.fabric_of(session.own_address)
+        return fabric.name if fabric else ""
 
     def paths(self) -> tuple[Path, ...]:
         """The paths to the LUN in the order of the fabrics: exactly one per fabric.
@@ -180,7 +218,7 @@ class Initiator:
         for session in self.sessions():
             fabric = self.fabric_of(session)
             for disk in session.disks:
-                if disk.wwid != sysfs_wwid(self.wwid):
+                if not has_wwid(disk.wwid, self.wwid):
                     raise InitiatorError(
                         f"{disk.name} on fabric {fabric} has WWID {disk.wwid}, "
                         f"not that of {self.wwid}"

@@ -48,6 +48,7 @@ blacklist {
 blacklist_exceptions {
     wwid "{{ wwid }}"
 }
+{%- if stanzas %}
 devices {
 {%- for stanza in stanzas %}
     device {
@@ -64,12 +65,26 @@ devices {
     }
 {%- endfor %}
 }
+{%- else %}
+overrides {
+    path_grouping_policy multibus
+    failback             immediate
+    no_path_retry        queue
+    {%- if profile.fast_io_fail_s is not none %}
+    fast_io_fail_tmo     {{ profile.fast_io_fail_s }}
+    {%- endif %}
+}
+{%- endif %}
 """
 
 
-def render_conf(wwid: str, profile: Profile) -> str:
-    """multipath.conf for one LUN; everything else is left alone by its WWID."""
-    stanzas = list(dict.fromkeys(STANZAS.values()))
+def render_conf(wwid: str, profile: Profile, *, ours: bool = True) -> str:
+    """multipath.conf for one LUN; everything else is left alone by its WWID.
+
+    For a target that is not `ours`, multipath-tools' own entry for the array holds, but for what
+    is demanded of every map.
+    """
+    stanzas = list(dict.fromkeys(STANZAS.values())) if ours else []
     template = Environment(undefined=StrictUndefined, autoescape=False).from_string(_TEMPLATE)  # noqa: S701  # not HTML
     return template.render(wwid=wwid, profile=profile, stanzas=stanzas)
 

@@ -6,7 +6,6 @@ between NOP-Outs and `ping_tmo` the time allowed for their answer.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
@@ -71,26 +70,6 @@ class Session:
     noop_out_timeout_s: int
     own_address: IPv4Address | None
     disks: tuple[Disk, ...]
-
-
-def sysfs_wwid(wwid: str) -> str:
-    r"""How sysfs writes what multipath-tools calls `wwid`.
-
-    NAA "3600…" is "naa.600…"; a binary T10 designator, in hex after its 1, is text in which what
-    is not printable is escaped: "t10.IET\0\0\0\0\00123456789abcdef". Source: scsi_vpd_lun_id() in
-    drivers/scsi/scsi_lib.c. Any other WWID is returned as it is.
-    """
-    if wwid.startswith("3"):
-        return f"naa.{wwid[1:]}"
-    if re.fullmatch(r"1([0-9a-f]{2})+", wwid):
-        return "t10." + "".join(_escaped(byte) for byte in bytes.fromhex(wwid[1:]))
-    return wwid
-
-
-def _escaped(byte: int) -> str:
-    if byte == 0:
-        return r"\0"
-    return chr(byte) if 0x20 <= byte < 0x7F else f"\\{byte:03o}"
 
 
 def parse_sessions(text: str) -> list[Session]:

@@ -10,6 +10,7 @@ import pytest
 
 from harness.checks import Check, Judgement
 from harness.checks import judge as run_checks
+from harness.faults import KINDS
 from harness.measurements import Measurements
 from harness.plugin.requires import skip_unless_capable
 from harness.plugin.run import KEY
@@ -19,6 +20,7 @@ from harness.reporting.verdict_document import Judged
 from harness.steps import Spent, attach, step
 from harness.testbed import Testbed
 from harness.testbed.lease import Scope, Testbeds
+from harness.testbed.means import lacking
 from harness.throughput import Rates, Spread
 from harness.units import MIB
 
@@ -47,6 +49,7 @@ def testbeds(pytestconfig: pytest.Config) -> Iterator[Testbeds]:
 def testbed(testbeds: Testbeds, request: pytest.FixtureRequest) -> Iterator[Testbed]:
     """A testbed that is whole: every path active, nothing broken."""
     run = request.config.stash[KEY]
+    skip_without_means(request)
     scope = Scope(request.config.getoption("testbed_scope"))
     owners = {Scope.TEST: None, Scope.MODULE: request.node.path, Scope.SESSION: request.session}
     with testbeds.lent(owners[scope]) as ready:
@@ -58,6 +61,15 @@ def testbed(testbeds: Testbeds, request: pytest.FixtureRequest) -> Iterator[Test
         )
         if wanted and (name := testbeds.keep()):
             run.remarks.append(f"kept: {name}; `pathproof ssh {name} initiator` looks inside")
+
+
+def skip_without_means(request: pytest.FixtureRequest) -> None:
+    """Skip a test whose parameter is a kind of fault that its lab has no means for."""
+    config = request.config.stash[KEY].config
+    callspec = getattr(request.node, "callspec", None)
+    for value in callspec.params.values() if callspec else ():
+        if value in KINDS and (why := lacking(config, value(config.fabrics[0].name).needs)):
+            pytest.skip(f"{value.__name__} is not possible here: {why}")
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from collections.abc import Generator
 
 import pytest
 
-from harness.errors import HarnessError, VerdictFailed
+from harness.errors import HarnessError, LabCannot, VerdictFailed
 from harness.plugin.controller import Controller
 from harness.plugin.fleet import labels_of
 from harness.plugin.options import add_options, load_config
@@ -52,6 +52,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> None:
     item.config.stash[KEY].at_last_test = nextitem is None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Generator[None, object, object]:
+    """Skip a test that asks for what this lab has no means for."""
+    try:
+        return (yield)
+    except LabCannot as reason:
+        pytest.skip(reason.message)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -7,14 +7,26 @@ from harness.errors import ConfigError
 from harness.machine import Machine
 from harness.target.base import Target
 from harness.target.capabilities import Capabilities
+from harness.target.external import ExternalTarget, NoMachine
 from harness.target.iet import IetTarget
 from harness.target.lio import LioTarget
 from harness.target.tgt import TgtTarget
 from harness.topology import Topology
 
-__all__ = ["KINDS", "Capabilities", "IetTarget", "LioTarget", "Target", "TgtTarget", "target_for"]
+__all__ = [
+    "KINDS",
+    "Capabilities",
+    "ExternalTarget",
+    "IetTarget",
+    "LioTarget",
+    "NoMachine",
+    "Target",
+    "TgtTarget",
+    "target_for",
+]
 
 KINDS: Mapping[TargetKind, Callable[[TargetConfig, Machine, Topology], Target]] = {
+    "external": ExternalTarget,
     "lio": LioTarget,
     "tgt": TgtTarget,
     "iet": IetTarget,

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 from harness.hypervisor.domain import start
+from harness.initiator import Initiator
+from harness.initiator.initiator import Path as LunPath
 from harness.machine import Machine
 from harness.observe import observing
+from harness.preflight import Asked, claim, require_fit
 from harness.steps import Spent, attach, step
 from harness.target.base import DATA_DISK_SERIAL
 from harness.testbed.domains import SYSTEM_DISK_SERIAL
@@ -39,7 +43,7 @@ def boot(site: Site, power: ExitStack, links: ExitStack, disks: Path) -> Testbed
         return machine
 
     with step(Stage.BOOT, Spent.PROVISIONING):
-        machines = by_role(log_in)
+        machines = by_role(site.topology.guests, log_in)
     target = site.target(machines)
     initiator = site.initiator(machines, target)
     configure = {Role.TARGET: target.configure, Role.INITIATOR: initiator.configure}
@@ -51,11 +55,14 @@ def boot(site: Site, power: ExitStack, links: ExitStack, disks: Path) -> Testbed
         return Guest(machines[role], observer, domains[role], nics)
 
     with step(Stage.CONFIGURE, Spent.CONFIGURATION):
-        guests = by_role(prepare)
+        guests = by_role(site.topology.guests, prepare)
     initiator.log_in()
+    require_fit(initiator, serial=site.config.target.serial)
     initiator.wait_for_map()
     kernel = machines[Role.INITIATOR].run(["uname", "-r"]).stdout.strip()
     paths = initiator.paths()
+    if not site.config.target.is_ours:
+        _claim(site, initiator, paths)
     environment = site.describe(kernel, target)
     testbed = site.assembled(guests, target, initiator, paths, environment)
     _fill(testbed)
@@ -63,16 +70,24 @@ def boot(site: Site, power: ExitStack, links: ExitStack, disks: Path) -> Testbed
     return testbed
 
 
+def _claim(site: Site, initiator: Initiator, paths: Sequence[LunPath]) -> None:
+    """Make sure that the LUN of others may be written to. Raises PreflightFailed."""
+    target = site.config.target
+    asked = Asked(target.wwid, target.erase, site.config.workload.region)
+    claim(initiator.machine, asked, initiator.wwid, [path.name for path in paths])
+
+
 def _make_disks(site: Site, folder: Path) -> Disks:
-    """A system disk for each machine, and the target's LUN."""
-    disks = {}
-    for role in Role:
+    """A system disk for each machine, and the LUN for a target that is ours."""
+    disks: dict[Role, list[Path]] = {}
+    for role in site.topology.guests:
         system = disk_file(folder, role, SYSTEM_DISK_SERIAL)
         site.place.make_overlay(system, site.images[role])
         disks[role] = [system]
-    lun = disk_file(folder, Role.TARGET, DATA_DISK_SERIAL)
-    site.place.make_disk(lun, site.topology.lun.size)
-    disks[Role.TARGET].append(lun)
+    if Role.TARGET in disks:
+        lun = disk_file(folder, Role.TARGET, DATA_DISK_SERIAL)
+        site.place.make_disk(lun, site.topology.lun.size)
+        disks[Role.TARGET].append(lun)
     return disks
 
 

@@ -44,15 +44,18 @@ def domain_name(testbed: str, role: Role, *, alone: bool) -> str:
 
 def ports_needed(topology: Topology) -> int:
     """How many ports `wire` takes: one per machine, and two per cable of our own."""
-    return len(Role) * (1 + len(_cables(topology)))
+    return len(topology.guests) * (1 + len(_cables(topology)))
 
 
 def wire(topology: Topology, ports: Sequence[int]) -> Wiring:
     """Give each purpose one of `ports`."""
     free = iter(ports)
     return Wiring(
-        ssh={role: next(free) for role in Role},
-        cables={fabric.name: {role: next(free) for role in Role} for fabric in _cables(topology)},
+        ssh={role: next(free) for role in topology.guests},
+        cables={
+            fabric.name: {role: next(free) for role in topology.guests}
+            for fabric in _cables(topology)
+        },
     )
 
 

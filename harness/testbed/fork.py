@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from harness.concurrency import side_by_side
 from harness.errors import HypervisorError, summary
 from harness.hypervisor.disk import create_overlay
 from harness.hypervisor.domain import restore
@@ -26,20 +27,21 @@ class CannotSave(HypervisorError):
 
 def make_golden(site: Site, folder: Path, determined_by: dict[str, Any]) -> None:
     """Boot a testbed and save it into `folder`, both machines and their disks at one instant."""
+    roles = site.topology.guests
     with step(Stage.GOLDEN, Spent.PROVISIONING), ExitStack() as power:
         with ExitStack() as links:
             testbed = boot(site, power, links, folder)
-            by_role(lambda role: leave_resident(testbed.machine(role)))
+            by_role(roles, lambda role: leave_resident(testbed.machine(role)))
         with step(Stage.SAVE, Spent.PROVISIONING):
             try:
-                for role in Role:
+                for role in roles:
                     testbed.domain(role).pause()
-                by_role(lambda role: testbed.domain(role).save(memory_file(folder, role)))
+                by_role(roles, lambda role: testbed.domain(role).save(memory_file(folder, role)))
             except (HypervisorError, ExceptionGroup) as error:
                 raise CannotSave(summary(error)) from error
         nics = {
             role: {fabric: testbed.nic(role, fabric) for fabric in testbed.fabrics()}
-            for role in Role
+            for role in roles
         }
         seal(folder, determined_by, nics, testbed.map.paths, testbed.environment)
 
@@ -56,7 +58,8 @@ def fork(site: Site, golden: Golden, stack: ExitStack) -> Testbed:
             _overlays(site, golden),
             lambda spec, role: restore(site.connection, spec, memory_file(golden.folder, role)),
         )
-        for role in Role:  # the target first: the initiator may be waiting for its answer
+        # The target first: the initiator may be waiting for its answer.
+        for role in site.topology.guests:
             domains[role].resume()
 
     def reach(role: Role) -> Guest:
@@ -67,13 +70,13 @@ def fork(site: Site, golden: Golden, stack: ExitStack) -> Testbed:
         return Guest(machine, observer, domains[role], golden.nics[role])
 
     with step(Stage.WAKE, Spent.PROVISIONING):
-        guests = by_role(reach)
+        guests = by_role(site.topology.guests, reach)
     machines = {role: guest.machine for role, guest in guests.items()}
     target = site.target(machines)
     environment = dict(golden.environment) | {"Testbeds": f"forked from {golden.folder.name}"}
     initiator = site.initiator(machines, target)
     testbed = site.assembled(guests, target, initiator, golden.paths, environment)
-    testbed.prove_paths()
+    side_by_side(testbed.preflight, testbed.prove_paths)
     testbed.map.wait_for_paths(active=len(site.topology.fabrics), spent_on=Spent.PROVISIONING)
     return testbed
 
@@ -81,7 +84,7 @@ def fork(site: Site, golden: Golden, stack: ExitStack) -> Testbed:
 def _overlays(site: Site, golden: Golden) -> Disks:
     """Disks that read through to the snapshot's, in the order of the saved machines."""
     disks: dict[Role, list[Path]] = {}
-    for role in Role:
+    for role in site.topology.guests:
         disks[role] = []
         for serial in serials(role):
             overlay = disk_file(site.folder.path, role, serial)

@@ -33,7 +33,8 @@ from harness.topology import Role
 RECORD = "snapshot.json"
 # The code whose change may change a testbed's state.
 _CODE = (
-    *("hypervisor", "initiator", "machine", "observe", "target", "testbed", "workload"),
+    *("hypervisor", "initiator", "machine", "observe"),
+    *("preflight", "target", "testbed", "workload"),
     "topology.py",
 )
 _CPU_INFO = Path("/proc/cpuinfo")

@@ -89,7 +89,7 @@ class IoSession:
             fio = FioRun.started(
                 testbed.machine(Role.INITIATOR), testbed.initiator.device, self._jobs
             )
-            steal = watching_steal(lambda: (testbed.domain(role).pid for role in Role))
+            steal = watching_steal(lambda: (testbed.domain(role).pid for role in testbed.roles))
             with fio as run, self._guarded(), steal as self._steal:
                 self._run = run
                 try:
@@ -115,7 +115,7 @@ class IoSession:
             side_by_side(
                 *(
                     lambda r=role: testbed.observer(r).begin("pathproof: test begins")
-                    for role in Role
+                    for role in testbed.roles
                 )
             )
             self._list_paths("before")
@@ -282,6 +282,8 @@ class IoSession:
 
         Raises HypervisorError if it is the hypervisor that does not run it: that is the lab.
         """
+        if Role.TARGET not in self._testbed.roles:
+            return
         if self._testbed.observer(Role.TARGET).answers(_ANSWER_S):
             return
         self._testbed.machine(Role.TARGET).close()  # else each command would wait for an answer
@@ -292,7 +294,7 @@ class IoSession:
 
     def _observations(self) -> dict[Role, Observation]:
         """What was seen of each machine that answers."""
-        roles = [Role.INITIATOR] if self._target_is_dead else list(Role)
+        roles = [Role.INITIATOR] if self._target_is_dead else self._testbed.roles
         observers = [self._testbed.observer(role) for role in roles]
         seen = side_by_side(*(observer.collect for observer in observers))
         return dict(zip(roles, seen, strict=True))

@@ -15,6 +15,7 @@ _LONGEST_S = 1800.0  # jobs are stopped when a test is over; this ends them if n
 # Small reads, since verified reads end after one pass: 4096 of them in 16 MiB last for 80 s.
 _READ_SIZE = 4 * KIB
 _FILL_SIZE = 64 * KIB
+_RESERVED = _FILL_SIZE
 _LOAD_DEPTH = 8
 # So few that each is written again every few seconds, also while a path is dead: a write that
 # is stuck there and lands late would otherwise hit a block that nobody has written since.
@@ -23,7 +24,10 @@ _MOST_BLOCKS = 512
 
 @dataclass(frozen=True)
 class Layout:
-    """`read_area` is filled once with verifiable blocks; `write_area` belongs to the writes."""
+    """`read_area` is filled once with verifiable blocks; `write_area` belongs to the writes.
+
+    What precedes them belongs to the marker of LUNs that are not ours (`preflight.marker`).
+    """
 
     config: WorkloadConfig
     read_area: Area
@@ -32,10 +36,10 @@ class Layout:
     @classmethod
     def of(cls, config: WorkloadConfig) -> Layout:
         """A quarter to read, as much of the rest as is rewritten often to write; whole blocks."""
-        reads = config.region // 4 // _FILL_SIZE * _FILL_SIZE
-        writes = (config.region - reads) // config.block_size * config.block_size
+        read = Area(_RESERVED, config.region // 4 // _FILL_SIZE * _FILL_SIZE)
+        writes = (config.region - read.end) // config.block_size * config.block_size
         writes = min(writes, _MOST_BLOCKS * config.block_size)
-        return cls(config, Area(0, reads), Area(reads, writes))
+        return cls(config, read, Area(read.end, writes))
 
     def fill(self) -> Job:
         """Write the read area; every `_READ_SIZE` bytes can be verified by themselves."""

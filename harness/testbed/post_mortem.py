@@ -53,7 +53,7 @@ def gather(testbed: Testbed, timeout_s: float) -> dict[str, str]:
         "multipath -ll": testbed.initiator.describe_paths,
         "iSCSI sessions": lambda: initiator.sh(SESSIONS_SCRIPT, timeout_s=timeout_s).stdout,
     }
-    for role in Role:
+    for role in testbed.roles:
         items |= _outside(testbed, role, timeout_s)
     texts = side_by_side(
         *((lambda n=name, a=action: _text(n, a, timeout_s)) for name, action in items.items())

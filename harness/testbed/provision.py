@@ -136,6 +136,8 @@ class Provisioner:
             return "hypervisor.fork is false"
         if self.site.config.target.chap:
             return "a snapshot would keep the CHAP secrets"
+        if not self.site.config.target.is_ours:
+            return "the target is not ours, and its LUN cannot be forked"
         if not self.site.connection.is_embedded:
             return (
                 f"{self.site.connection.uri} is shared, and forks of one machine have one name "
@@ -214,6 +216,7 @@ def provisioner(config: Config) -> Iterator[Provisioner]:
         warn(str(error))
     remove_unfinished(cache_folder())
     definition = load_image(config.machines.image)
+    topology = plan(config)
     host = other_host(config.hypervisor.uri)
     there = accel_of(host, config.hypervisor.accel) if host is not None else None
     capabilities = cache_folder() / "libvirt-capabilities"
@@ -226,17 +229,15 @@ def provisioner(config: Config) -> Iterator[Provisioner]:
     ):
         with step(Stage.IMAGES, Spent.PROVISIONING):
             store = ImageStore(cache_folder(), config.machines.mirror)
-            built = images_held.enter_context(store.using(definition))
-            images = by_role(lambda role: place.put(built[role]))
+            built = images_held.enter_context(store.using(definition, topology.guests))
+            images = by_role(topology.guests, lambda role: place.put(built[role]))
         with step("Choose the acceleration", Spent.PROVISIONING):
             kernel = built[Role.INITIATOR].kernel
             wanted = config.hypervisor.accel
             accel = there or choose(wanted, cache=cache_folder(), kernel=kernel)
         if accel.warning:
             warn(accel.warning)
-        site = Site(
-            config, plan(config), folder, place, connection, images, store.client_key, accel
-        )
+        site = Site(config, topology, folder, place, connection, images, store.client_key, accel)
         yield Provisioner(site, held)
 
 

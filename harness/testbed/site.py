@@ -23,7 +23,7 @@ from harness.initiator import Initiator
 from harness.initiator.initiator import Path as LunPath
 from harness.machine import Machine, SshEndpoint, SshMachine
 from harness.observe import Watch
-from harness.target import Target, target_for
+from harness.target import NoMachine, Target, target_for
 from harness.testbed.domains import domain_name, domain_spec, ports_needed, wire
 from harness.testbed.folder import Address, Folder, Manifest
 from harness.testbed.place import Place
@@ -97,7 +97,7 @@ class Site:
             # Their names are written down before they run: whoever finds them must know them.
             self._write_manifest(specs)
             started.callback(self._power_off, domains, [s.name for s in specs.values()])
-            by_role(start)
+            by_role(self.topology.guests, start)
             stack.enter_context(started.pop_all())
         return domains
 
@@ -149,7 +149,7 @@ class Site:
                 wiring=wiring,
                 console_log=self.place.folder / f"{role}-console.log",
             )
-            for role in Role
+            for role in self.topology.guests
         }
 
     def log_in(self, role: Role, domain: Domain) -> SshMachine:
@@ -191,7 +191,8 @@ class Site:
 
     def target(self, machines: Mapping[Role, Machine]) -> Target:
         """The driver of the configured target."""
-        return target_for(self.config.target, machines[Role.TARGET], self.topology)
+        machine = machines.get(Role.TARGET) or NoMachine("the external target")
+        return target_for(self.config.target, machine, self.topology)
 
     def initiator(self, machines: Mapping[Role, Machine], target: Target) -> Initiator:
         """The driver of the initiator, for the target's LUN."""
@@ -224,7 +225,7 @@ class Site:
                 guests[role].domain.spec.console_log, _EVIDENCE_LINES
             ),
         )
-        for role in Role:
+        for role in testbed.roles:
             nics = tuple(testbed.nic(role, fabric) for fabric in testbed.fabrics())
             watch = Watch(nics=nics)
             if role is Role.INITIATOR:
@@ -247,9 +248,8 @@ class Site:
         }
 
 
-def by_role(action: Callable[[Role], T]) -> dict[Role, T]:
-    """`action` for both roles, side by side."""
-    roles = list(Role)
+def by_role(roles: Sequence[Role], action: Callable[[Role], T]) -> dict[Role, T]:
+    """`action` for each role, side by side."""
     return dict(
         zip(roles, side_by_side(*((lambda r=role: action(r)) for role in roles)), strict=True)
     )

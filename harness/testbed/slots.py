@@ -21,7 +21,7 @@ from harness.deadline import Deadline, poll
 from harness.hypervisor.domain_xml import TRANSLATIONS
 from harness.steps import Spent, progress, step
 from harness.testbed.folder import SLOTS, base
-from harness.topology import Role
+from harness.topology import plan
 from harness.units import MIB, format_size
 
 # QEMU's own beside the guest's memory: 60 to 90 MiB were seen, without what emulation keeps.
@@ -51,8 +51,9 @@ def limit_for(config: Config) -> Limit:
         return Limit(config.hypervisor.testbeds, "hypervisor.testbeds")
     cores = len(os.sched_getaffinity(0))
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    processors = len(Role) * config.machines.cpus
-    fit = int(_SHARE * memory / (len(Role) * (config.machines.memory + _OVERHEAD)))
+    guests = len(plan(config).guests)
+    processors = guests * config.machines.cpus
+    fit = int(_SHARE * memory / (guests * (config.machines.memory + _OVERHEAD)))
     reason = (
         f"{cores} cores, {processors} for each; "
         f"{format_size(memory)} of memory are enough for {fit}"

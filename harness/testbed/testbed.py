@@ -9,19 +9,20 @@ from dataclasses import dataclass
 from harness.concurrency import side_by_side
 from harness.config import Config
 from harness.deadline import Deadline
-from harness.errors import BrokenTestbed, CutShort, InitiatorError, TimedOut
+from harness.errors import BrokenTestbed, CutShort, InitiatorError, LabCannot, TimedOut
 from harness.faults import KINDS, Fault, Injection, injected
 from harness.hypervisor.domain import Domain
 from harness.initiator import Initiator
 from harness.initiator.initiator import Path
-from harness.initiator.sysfs import Session
 from harness.machine import Machine
 from harness.measurements import PlannedSession, SessionSettings
 from harness.observe import Observer, Sample
+from harness.preflight import require_fit
 from harness.steps import Spent, step
 from harness.target import Target
 from harness.testbed.io import IoSession
 from harness.testbed.layout import Layout
+from harness.testbed.means import lacking
 from harness.topology import Role, Topology
 from harness.units import KIB
 from harness.workload import Job
@@ -115,6 +116,11 @@ class Testbed:
         self._io: IoSession | None = None
         self.map = MapView(self.observer(Role.INITIATOR), initiator.device, paths, lambda: self._io)
 
+    @property
+    def roles(self) -> tuple[Role, ...]:
+        """The roles of the machines that we are on: not the target's, if it isn't ours."""
+        return tuple(self._guests)
+
     def machine(self, role: Role) -> Machine:
         return self._guests[role].machine
 
@@ -130,7 +136,7 @@ class Testbed:
         return self._console(role)
 
     def power_off(self) -> None:
-        """Pull the plug of both machines: whatever waits for them ends with an error."""
+        """Pull the plug of every machine of ours: whatever waits for them ends with an error."""
         side_by_side(*(guest.domain.destroy for guest in self._guests.values()))
 
     def nic(self, role: Role, fabric: str) -> str:
@@ -145,34 +151,15 @@ class Testbed:
 
     def session_settings(self) -> tuple[SessionSettings, ...]:
         """The effective timeouts of every session, read from sysfs now."""
-        return tuple(
-            SessionSettings(
-                fabric=self.initiator.fabric_of(s),
-                noop_out_interval_s=s.noop_out_interval_s,
-                noop_out_timeout_s=s.noop_out_timeout_s,
-                recovery_tmo_s=s.recovery_tmo_s,
-                through=self._own_fabric(s),
-            )
-            for s in self.initiator.sessions()
-        )
+        return self.initiator.settings_of(self.initiator.sessions())
 
     def planned_sessions(self) -> tuple[PlannedSession, ...]:
         """One session a fabric, with what the profile demands of it."""
-        profile = self.config.profile
-        return tuple(
-            PlannedSession(
-                fabric,
-                profile.noop_out_interval_s,
-                profile.noop_out_timeout_s,
-                profile.fast_io_fail_s,
-            )
-            for fabric in self.fabrics()
-        )
+        return self.initiator.planned_sessions()
 
-    def _own_fabric(self, session: Session) -> str:
-        """The fabric that the initiator's end of a session is on, "" if on none."""
-        ends = {fabric.initiator: fabric.name for fabric in self.topology.fabrics}
-        return ends.get(session.own_address, "") if session.own_address else ""
+    def preflight(self) -> None:
+        """Make sure that it is fit to be written to. Raises PreflightFailed, with each cure."""
+        require_fit(self.initiator)
 
     @contextmanager
     def io(self, jobs: Sequence[Job], *, within_s: float | None = None) -> Iterator[IoSession]:
@@ -201,6 +188,8 @@ class Testbed:
     @contextmanager
     def fault(self, fault: Fault) -> Iterator[Injection]:
         """Break something for the length of the block; the I/O in progress takes note."""
+        if reason := lacking(self.config, fault.needs):
+            raise LabCannot(f"{fault.name} is not possible here: {reason}")
         session = self._io
         note = session.note_fault if session is not None else lambda _: None
         with injected(fault, self, note) as injection:
@@ -231,8 +220,9 @@ class Testbed:
             self.map.wait_for_paths(active=len(self.topology.fabrics), spent_on=Spent.PROVISIONING)
 
     def heal(self) -> None:
-        """Heal every kind of fault on every fabric, whether it is there or not."""
-        faults = [kind(fabric) for kind in KINDS for fabric in self.fabrics()]
+        """Heal every kind of fault that is possible here, on every fabric, be it there or not."""
+        every = [kind(fabric) for kind in KINDS for fabric in self.fabrics()]
+        faults = [fault for fault in every if not lacking(self.config, fault.needs)]
         side_by_side(*((lambda f=fault: f.heal(self)) for fault in faults))
 
     def prove_paths(self) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from harness.checks import promise_kept, undisturbed
-from harness.faults import Fault, LinkDown, PeerLinkDown, SilentDrop, Together
+from harness.faults import Fault, InitiatorDrop, LinkDown, PeerLinkDown, SilentDrop, Together
 from harness.plugin import Judge
 from harness.testbed import Testbed
 
@@ -16,7 +16,7 @@ DURING_S = 3
 AFTER_S = 3
 
 
-@pytest.mark.parametrize("kind", [LinkDown, PeerLinkDown, SilentDrop])
+@pytest.mark.parametrize("kind", [LinkDown, PeerLinkDown, SilentDrop, InitiatorDrop])
 def test_io_survives_losing_one_path(
     testbed: Testbed, judge: Judge, seed: int, kind: Callable[[str], Fault], fabric: str
 ) -> None:

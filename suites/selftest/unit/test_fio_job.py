@@ -89,7 +89,8 @@ def test_the_fill_runs_once_over_its_area(filled: Outcome) -> None:
     (log,) = filled.logs
     assert filled.status == 0
     written = log.offset[log.is_write].tolist()
-    assert sorted(written) == list(range(0, LAYOUT.read_area.size, 64 * KIB))
+    area = LAYOUT.read_area
+    assert sorted(written) == list(range(area.offset, area.end, 64 * KIB))
 
 
 def test_the_fill_is_read_back_by_fio(filled: Outcome) -> None:

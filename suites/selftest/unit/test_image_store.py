@@ -4,7 +4,7 @@ import fcntl
 import re
 import stat
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import pytest
@@ -89,8 +89,8 @@ def test_an_image_removed_before_its_use_is_built_again(
     store = ImageStore(cache, builder=builder)
     ensure_all = store.ensure_all
 
-    def robbed(definition: ImageDefinition) -> dict[Role, BuiltImage]:
-        images = ensure_all(definition)
+    def robbed(definition: ImageDefinition, roles: Collection[Role]) -> dict[Role, BuiltImage]:
+        images = ensure_all(definition, roles)
         if len(builder.built) == len(Role):
             prune(cache, 0)
         return images
@@ -99,6 +99,14 @@ def test_an_image_removed_before_its_use_is_built_again(
     with store.using(image) as images:
         assert all(built.disk.exists() for built in images.values())
     assert len(builder.built) == 2 * len(Role)
+
+
+def test_an_image_that_nobody_needs_is_not_built(cache: Path, image: ImageDefinition) -> None:
+    """Of a target that is not ours there is none."""
+    builder = Builder()
+    with ImageStore(cache, builder=builder).using(image, [Role.INITIATOR]) as images:
+        assert images.keys() == {Role.INITIATOR}
+    assert builder.built == [Role.INITIATOR]
 
 
 def test_what_killed_processes_were_making_is_removed(cache: Path, tmp_path: Path) -> None:

@@ -87,6 +87,10 @@ class Bench:
             describe_paths=lambda: "paths",
         )
 
+    @property
+    def roles(self) -> tuple[Role, ...]:
+        return tuple(self.observers)
+
     def _stop_queueing(self) -> None:
         self.told.append("no queueing")
         self.fio.hangs = False
@@ -201,6 +205,17 @@ def test_a_target_that_died_by_itself_is_judged(bench: Bench) -> None:
     assert "the target does not answer" in session.cut_short
     assert measured(session) == ({Role.INITIATOR: "seen"}, None)
     assert bench.told[-1] == "close target"
+
+
+def test_a_target_that_is_not_ours_is_not_looked_at(bench: Bench) -> None:
+    """It has no machine: what the initiator saw is all there is, and is read back."""
+    del bench.observers[Role.TARGET]
+    bench.fio.hangs = False
+    session = session_of(bench, 0.05)
+    with session.running():
+        session.run_for(seconds=3600)
+    assert "target" not in session.cut_short
+    assert measured(session) == ({Role.INITIATOR: "seen"}, "read back")
 
 
 def test_a_target_that_the_hypervisor_does_not_run_is_the_labs_fault(bench: Bench) -> None:

@@ -6,8 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.config.model import WorkloadConfig
+from harness.preflight import marker
 from harness.testbed.layout import Layout
 from harness.units import KIB, MIB
+from harness.workload import JobKind
 
 CONFIGS = st.builds(
     WorkloadConfig,
@@ -36,6 +38,14 @@ def test_only_one_job_writes_to_any_place(config: WorkloadConfig) -> None:
     assert len(writers) == 1
     assert writers[0].area.offset >= fill.area.end
     assert all(job.area == fill.area for job in jobs if not job.kind.writes)
+
+
+@given(CONFIGS, st.integers(0, 2**31))
+def test_no_job_touches_the_marker(config: WorkloadConfig, seed: int) -> None:
+    """It says for ever whose LUN it is."""
+    layout = Layout.of(config)
+    for job in (layout.fill(), *layout.mixed(seed), layout.unpaced(JobKind.WRITE, 4 * KIB, seed)):
+        assert job.area.offset >= marker.SIZE
 
 
 def test_every_read_finds_a_header_of_its_own() -> None:

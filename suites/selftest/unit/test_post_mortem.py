@@ -24,6 +24,8 @@ from harness.topology import Role
 class Answering:
     """A testbed that hangs where multipath is asked, and fails where the device mapper is."""
 
+    roles = tuple(Role)
+
     def __init__(self, *, silent: Role | None = None) -> None:
         self.silent = silent
         self.keys: dict[Role, str] = {}

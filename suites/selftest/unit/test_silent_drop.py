@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from harness.faults import SilentDrop
 from harness.faults.silent_drop import parse_dropped, render_rules
-from harness.topology import Portal
+from harness.topology import Portal, Role
 
 RECORDED = Path(__file__).parent / "recorded"
 PORTAL = Portal(IPv4Address("172.16.0.1"))
@@ -18,7 +18,7 @@ PORTAL = Portal(IPv4Address("172.16.0.1"))
 
 def test_both_directions_of_the_portal_are_dropped() -> None:
     """Before any other rule sees a packet, and nothing but this portal."""
-    rules = render_rules("pathproof_drop_a", PORTAL).splitlines()
+    rules = render_rules("pathproof_drop_a", PORTAL, Role.TARGET).splitlines()
     assert [line for line in rules if "drop" in line.split()] == [
         "add rule inet pathproof_drop_a inbound ip daddr 172.16.0.1 tcp dport 3260 counter drop",
         "add rule inet pathproof_drop_a outbound ip saddr 172.16.0.1 tcp sport 3260 counter drop",
@@ -26,9 +26,18 @@ def test_both_directions_of_the_portal_are_dropped() -> None:
     assert all("priority -300" in line for line in rules if "hook" in line)
 
 
+def test_the_initiator_drops_the_same_packets_at_its_end() -> None:
+    """What goes out to the portal, and what comes in from it."""
+    rules = render_rules("pathproof_drop_a", PORTAL, Role.INITIATOR).splitlines()
+    assert [line for line in rules if "drop" in line.split()] == [
+        "add rule inet pathproof_drop_a inbound ip saddr 172.16.0.1 tcp sport 3260 counter drop",
+        "add rule inet pathproof_drop_a outbound ip daddr 172.16.0.1 tcp dport 3260 counter drop",
+    ]
+
+
 def test_nothing_is_flushed_or_changed_that_is_not_ours() -> None:
     """Every command adds to the fault's own table."""
-    for line in render_rules("pathproof_drop_a", PORTAL).splitlines():
+    for line in render_rules("pathproof_drop_a", PORTAL, Role.INITIATOR).splitlines():
         assert line.startswith("add ")
         assert " inet pathproof_drop_a" in line
 

@@ -1,0 +1,169 @@
+"""Block devices as the kernel stacks them: which are one LUN, what lies on which, what is used.
+
+Sources: Documentation/ABI/testing/sysfs-block and sysfs-block-dm in the kernel, proc(5) for
+mountinfo and swaps, /run/udev/data for what udev found, which is what multipathd goes by.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.errors import InitiatorError
+from harness.initiator.sysfs import SESSIONS_SCRIPT, Session, parse_sessions
+
+_SECTOR = 512  # the unit of /sys/block/*/size, whatever the device's block size
+_SEPARATOR = "--"
+_COLUMNS = 9
+# What the kernel's %pE makes of bytes that cannot be printed; of others three octal digits.
+_ESCAPES = dict(zip(b"\0\a\x1b\f\n\r\t\v", "0aefnrtv", strict=True))
+_PRINTABLE = range(0x20, 0x7F)
+
+# device|NAME|number|size|devices below|dm name|dm uuid|udev's ID_SERIAL|its ID_SCSI_SERIAL|wwid,
+# where the last is the only one that may have a "|" itself; `use|NUMBER|PLACE` for what is mounted
+# and `swap|/dev/NAME`. It follows SESSIONS_SCRIPT, whose `value` it uses, and calls nothing either.
+_DEVICES_SCRIPT = r"""
+for b in /sys/block/*; do
+  [ -e "$b" ] || continue
+  value "$b/dev"
+  line="device|${b##*/}|$REPLY"
+  identity= serial=
+  if [ -e "/run/udev/data/b$REPLY" ]; then
+    while IFS= read -r REPLY; do
+      case $REPLY in
+        E:ID_SERIAL=*) identity=${REPLY#*=} ;;
+        E:ID_SCSI_SERIAL=*) serial=${REPLY#*=} ;;
+      esac
+    done <"/run/udev/data/b$REPLY"
+  fi
+  value "$b/size"
+  line="$line|$REPLY|"
+  for s in "$b"/slaves/*; do
+    [ -e "$s" ] && line="$line${s##*/} "
+  done
+  for file in "$b/dm/name" "$b/dm/uuid"; do
+    value "$file"
+    line="$line|$REPLY"
+  done
+  value "$b/device/wwid"
+  printf '%s\n' "$line|$identity|$serial|$REPLY"
+  for p in "$b/${b##*/}"*; do
+    [ -e "$p/partition" ] || continue
+    value "$p/dev"
+    line="device|${p##*/}|$REPLY"
+    value "$p/size"
+    printf '%s\n' "$line|$REPLY|${b##*/}|||||"
+  done
+done
+while read -r _ _ number _ place _; do
+  printf '%s\n' "use|$number|$place"
+done </proc/self/mountinfo
+while read -r file _; do
+  printf '%s\n' "swap|$file"
+done </proc/swaps
+"""
+
+SURVEY_SCRIPT = f"{SESSIONS_SCRIPT}\necho {_SEPARATOR}\n{_DEVICES_SCRIPT}"
+
+
+@dataclass(frozen=True)
+class BlockDevice:
+    """A block device: `number` is "8:16", `size` in bytes, `below` the devices it lies on.
+
+    `wwid` is the kernel's form of its identity ("naa.6001405…"), `identity` udev's and so
+    multipathd's ("36001405…"); `serial` is its unit serial number. `dm_name` and `dm_uuid` are
+    those of a device-mapper device, `places` where it is mounted, or "swap".
+    """
+
+    name: str
+    number: str
+    size: int
+    below: tuple[str, ...] = ()
+    dm_name: str = ""
+    dm_uuid: str = ""
+    identity: str = ""
+    serial: str = ""
+    wwid: str = ""
+    places: tuple[str, ...] = ()
+
+    @property
+    def is_partition(self) -> bool:
+        """Whether it is one that the kernel made of a partition table."""
+        return len(self.below) == 1 and not self.dm_name and self.name.startswith(self.below[0])
+
+    def is_lun(self, wwid: str) -> bool:
+        """Whether it is a disk with that WWID, by what udev or else the kernel knows."""
+        if self.below:
+            return False
+        if self.identity:
+            return self.identity == wwid
+        return has_wwid(self.wwid, wwid)
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What an initiator has: all of its iSCSI sessions and block devices."""
+
+    sessions: tuple[Session, ...]
+    devices: tuple[BlockDevice, ...]
+
+
+def has_wwid(wwid: str, multipath: str) -> bool:
+    """Whether the kernel's form of a WWID and multipath-tools' form mean the same.
+
+    Sources: scsi_vpd_lun_id() in drivers/scsi/scsi_lib.c, scsi_id(8). Of a T10 identifier the
+    kernel escapes what cannot be printed, and scsi_id shows a binary one in hexadecimal.
+    """
+    kind, _, text = wwid.partition(".")
+    match kind:
+        case "naa":
+            return multipath == f"3{text}"
+        case "eui":
+            return multipath == f"2{text}"
+        case "t10":
+            said = multipath.removeprefix("1")
+            return said in {text, "_".join(text.split())} or _escaped(said) == text
+    return False
+
+
+def _escaped(hexadecimal: str) -> str | None:
+    """Bytes as %pE prints them, or None if it isn't bytes."""
+    try:
+        raw = bytes.fromhex(hexadecimal)
+    except ValueError:
+        return None
+    return "".join(
+        chr(byte) if byte in _PRINTABLE else "\\" + _ESCAPES.get(byte, f"{byte:03o}")
+        for byte in raw
+    )
+
+
+def parse_survey(text: str) -> Survey:
+    """What SURVEY_SCRIPT printed. Raises InitiatorError for a line it can't read."""
+    sessions, separator, rest = text.partition(f"{_SEPARATOR}\n")
+    if not separator:
+        raise InitiatorError(f"not a survey of block devices: {text[:200]!r}")
+    lines = [line.partition("|")[::2] for line in rest.splitlines()]
+    uses = [line.partition("|")[::2] for kind, line in lines if kind == "use"]
+    swaps = {line.rpartition("/")[2] for kind, line in lines if kind == "swap"}
+    devices = [_device(line, uses, swaps) for kind, line in lines if kind == "device"]
+    return Survey(tuple(parse_sessions(sessions)), tuple(devices))
+
+
+def _device(line: str, uses: list[tuple[str, str]], swaps: set[str]) -> BlockDevice:
+    parts = line.split("|", _COLUMNS - 1)
+    if len(parts) != _COLUMNS or not parts[2].isdecimal():
+        raise InitiatorError(f"not a line about a block device: {line!r}")
+    name, number, sectors, below, dm_name, dm_uuid, identity, serial, wwid = parts
+    places = [place for used, place in uses if used == number]
+    return BlockDevice(
+        name,
+        number,
+        int(sectors) * _SECTOR,
+        tuple(below.split()),
+        dm_name,
+        dm_uuid,
+        identity,
+        serial,
+        wwid,
+        tuple(places + ["swap"] * (name in swaps)),
+    )

@@ -1,0 +1,51 @@
+"""Whether the initiator is logged in as it was meant to be; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from harness.errors import Problem
+from harness.measurements import PlannedSession, SessionSettings
+
+_CURES = {
+    "noop_out_interval_s": "node.conn[0].timeo.noop_out_interval in the node record, then log in",
+    "noop_out_timeout_s": "node.conn[0].timeo.noop_out_timeout in the node record, then log in",
+    "recovery_tmo_s": (
+        "fast_io_fail_tmo in multipath.conf: a later section (overrides) or a file in conf.d may "
+        "set another one"
+    ),
+}
+
+
+def login_problems(
+    planned: Sequence[PlannedSession], sessions: Sequence[SessionSettings]
+) -> Iterator[Problem]:
+    """What differs from the plan: the number of sessions, their ways, their timeouts."""
+    for plan in planned:
+        yield from _problems(plan, [one for one in sessions if one.fabric == plan.fabric])
+
+
+def _problems(planned: PlannedSession, found: Sequence[SessionSettings]) -> Iterator[Problem]:
+    if len(found) != 1:
+        yield Problem(
+            f"fabric {planned.fabric} has {len(found)} sessions instead of one",
+            "log out of those that are too many: `iscsiadm -m session`"
+            if found
+            else "does the portal answer, and does the target admit this initiator?",
+        )
+    for session in found:
+        if session.through != planned.fabric:
+            end = f"fabric {session.through}" if session.through else "none of the fabrics"
+            yield Problem(
+                f"the session to the portal on fabric {planned.fabric} runs through {end}",
+                "`ip route get` to the portal must name the NIC of its own fabric, with the "
+                "address that fabrics.N.initiator has",
+            )
+        for setting, cure in _CURES.items():
+            wanted, is_now = getattr(planned, setting), getattr(session, setting)
+            if wanted is not None and is_now != wanted:
+                yield Problem(
+                    f"{setting.removesuffix('_s')} of the session on fabric {planned.fabric} is "
+                    f"{is_now} s, where the profile demands {wanted} s",
+                    cure,
+                )

@@ -1,0 +1,11 @@
+"""Before the first write: is the testbed as it was planned, and may the LUN be written to.
+
+Facts are gathered on the initiator; what follows from them is decided by pure functions.
+Imports `initiator`, `machine` and the data layers.
+"""
+
+from harness.preflight.claim import claim
+from harness.preflight.consent import Answer, Asked
+from harness.preflight.run import require_fit
+
+__all__ = ["Answer", "Asked", "claim", "require_fit"]

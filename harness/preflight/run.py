@@ -1,0 +1,64 @@
+"""Preflight on a real initiator: look until all is as planned, or stays otherwise."""
+
+from __future__ import annotations
+
+from harness.deadline import Deadline, poll
+from harness.errors import PreflightFailed, Problem, TimedOut
+from harness.initiator import Initiator
+from harness.preflight.paths import Facts, Wanted, path_problems
+from harness.steps import Spent, step
+from harness.target.external import UNNAMED
+
+# Disks, map and timeouts appear one after another when a session is new; under TCG it took 4 s.
+_PATIENCE_S = 90.0
+_UNCHANGED_S = 20.0
+
+
+def require_fit(initiator: Initiator, *, serial: str | None = None) -> Facts:
+    """Wait until sessions, paths and map are as planned; returns them as they are.
+
+    `serial` is the unit serial number that the LUN must have, if it is known. Raises
+    PreflightFailed once what is wrong has not changed for some time.
+    """
+    wwid = None if initiator.wwid == UNNAMED else initiator.wwid
+    wanted = Wanted(initiator.planned_sessions(), wwid, serial)
+    facts = Facts((), {}, ())
+    problems: list[Problem] = []
+    unchanged = Deadline.after(_UNCHANGED_S)
+
+    def settled() -> bool:
+        nonlocal facts, problems, unchanged
+        facts = facts_now(initiator)
+        before, problems = problems, path_problems(wanted, facts)
+        if problems != before:
+            unchanged = Deadline.after(_UNCHANGED_S)
+        return not problems or unchanged.expired
+
+    with step("Preflight: sessions, paths and map", Spent.PROVISIONING):
+        try:
+            poll(settled, what="preflight", deadline=Deadline.after(_PATIENCE_S), every_s=0.5)
+        except TimedOut:
+            raise PreflightFailed(problems) from None
+    if problems:
+        raise PreflightFailed(problems)
+    return facts
+
+
+def facts_now(initiator: Initiator) -> Facts:
+    """What the initiator has at this moment."""
+    survey = initiator.survey()
+    ours = [s for s in survey.sessions if s.target == initiator.topology.target_iqn]
+    reached: dict[str, tuple[str, ...]] = {}
+    elsewhere = []
+    on_fabrics = []
+    for session in ours:
+        fabric = initiator.topology.fabric_of(session.address)
+        if fabric is None:
+            elsewhere.append(f"{session.name} to {session.address}")
+            continue
+        on_fabrics.append(session)
+        disks = tuple(disk.name for disk in session.disks)
+        reached[fabric.name] = reached.get(fabric.name, ()) + disks
+    return Facts(
+        initiator.settings_of(on_fabrics), reached, survey.devices, elsewhere=tuple(elsewhere)
+    )

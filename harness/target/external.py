@@ -1,0 +1,53 @@
+"""A target that is there already, an array or a server: nothing is configured on it.
+
+Nor does anything run there: it is reached by its portals alone. What its LUN is, and that it may
+be written to, is found out on the initiator before the first write (`harness.preflight`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from harness.config.model import TargetKind
+from harness.errors import MachineError
+from harness.machine import Machine, Process
+from harness.target.base import Target
+from harness.target.capabilities import Capabilities
+
+# Matches no WWID, so that a multipath.conf made of it takes nothing on.
+UNNAMED = "not-named"
+
+
+class NoMachine(Machine):
+    """A computer that is not ours: no command runs there."""
+
+    def start(
+        self, argv: Sequence[str], *, on_line: Callable[[bytes], None] | None = None
+    ) -> Process:
+        raise MachineError(f"{self.name} is not ours: `{argv[0]}` cannot run there")
+
+    def close(self) -> None:
+        """Nothing to give up."""
+
+
+class ExternalTarget(Target):
+    """Described by the configuration; `vendor` and `product` are known once it is reached."""
+
+    kind: TargetKind = "external"
+    vendor = ""
+    product = ""
+    capabilities = Capabilities()
+
+    @property
+    def wwid(self) -> str:
+        """The LUN's WWID by the configuration, UNNAMED if it has none."""
+        return self.config.wwid or UNNAMED
+
+    def configure(self) -> None:
+        """Leave it as it is."""
+
+    def describe(self) -> str:
+        """One line for the report."""
+        chap = self.config.chap
+        proof = "mutual CHAP" if chap and chap.outgoing else "CHAP" if chap else "no CHAP"
+        return f"external, {self.config.iqn}, LUN {self.wwid}, {proof}"

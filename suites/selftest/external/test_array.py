@@ -1,0 +1,90 @@
+"""From nothing to a verdict on a target that is not ours, as its owner goes through it.
+
+The array is the target of another testbed, on bridges of this host, whose own initiator has logged
+out. It takes root.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from harness.target.base import BACKING_FILE
+
+BRIDGES = ("pptest-a", "pptest-b")
+LOG_OUT = "multipath -F; iscsiadm --mode node --logoutall=all"
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to make bridges")
+
+
+def described(target: str, initiator: int, head: str = "") -> str:
+    fabrics = "".join(
+        f'[[fabrics]]\nname = "{name}"\nsubnet = "172.16.{n}.0/24"\ntarget = "172.16.{n}.1"\n'
+        f'initiator = "172.16.{n}.{initiator}"\nbridge = "{bridge}"\n'
+        for n, (name, bridge) in enumerate(zip("ab", BRIDGES, strict=True))
+    )
+    return f"{head}[target]\n{target}\n{fabrics}"
+
+
+def pathproof(*arguments: str) -> str:
+    program = Path(sys.executable).parent / "pathproof"
+    done = subprocess.run([program, *arguments], stdout=subprocess.PIPE, text=True, check=True)
+    return done.stdout
+
+
+@dataclass(frozen=True)
+class Array:
+    """A target that serves, and a file that describes it to whoever tests it."""
+
+    name: str
+    file: Path
+
+    def digest(self) -> str:
+        """Of all that is on its LUN."""
+        return pathproof("ssh", self.name, "target", "--", "sha256sum", BACKING_FILE)
+
+    def tested(self, wwid: str | None, *options: str) -> str:
+        """What a run without a fault says."""
+        named = f'kind = "external"\nwwid = "{wwid}"' if wwid else 'kind = "external"'
+        self.file.write_text(described(named, 102))
+        argv = [sys.executable, "-m", "pytest", "suites/failover", "-k", "clean", "--no-report"]
+        argv += ["--testbed", str(self.file), *options]
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+        sys.stdout.write(done.stdout)
+        return done.stdout
+
+
+@pytest.fixture
+def array(tmp_path: Path) -> Iterator[Array]:
+    with ExitStack() as stack:
+        for bridge in BRIDGES:
+            subprocess.run(["ip", "link", "add", bridge, "type", "bridge"], check=True)
+            stack.callback(subprocess.run, ["ip", "link", "delete", bridge], check=True)
+            subprocess.run(["ip", "link", "set", bridge, "up"], check=True)
+        ours = tmp_path / "ours.toml"
+        head = 'name = "array"\n[hypervisor]\nfork = false\n'
+        ours.write_text(described('lun_size = "256MiB"', 101, head))
+        name = pathproof("--quiet", "up", "--testbed", str(ours)).strip()
+        stack.callback(pathproof, "down", name)
+        pathproof("ssh", name, "initiator", "--", LOG_OUT)
+        yield Array(name, tmp_path / "array.toml")
+
+
+def test_from_nothing_to_a_verdict(array: Array) -> None:
+    """Told what there is, refused as there are data, erased once, and ever after by its mark."""
+    offered = re.search(r'`wwid = "(\w+)"` in \[target\]', array.tested(None))
+    assert offered
+    wwid = offered[1]
+    before = array.digest()
+    assert f"the LUN {wwid} has data: a byte at offset" in array.tested(wwid)
+    assert array.digest() == before
+    assert "1 passed" in array.tested(wwid, "--erase", wwid)
+    assert "1 passed" in array.tested(wwid)

@@ -1,0 +1,81 @@
+"""A LUN that somebody may need is left as it is, byte by byte: on real paths, with real tools."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from harness.errors import PreflightFailed
+from harness.preflight import Answer, Asked, claim, marker
+from harness.target import LioTarget
+from harness.target.base import BACKING_FILE
+from harness.target.lio import serving
+from harness.testbed import Testbed
+from harness.topology import Role
+from harness.units import MIB
+
+SIZE = 256 * MIB  # of the LUN, so that reading it in full takes seconds
+
+
+@pytest.fixture
+def blank(testbed: Testbed) -> Testbed:
+    """The target serves a small LUN that nobody has written to."""
+    testbed.broken = "its LUN was replaced on purpose"
+    initiator, target = testbed.initiator, testbed.target
+    assert isinstance(target, LioTarget)
+    initiator.log_out()
+    target.machine.sh(f"targetctl clear; rm {BACKING_FILE}; truncate -s {SIZE} {BACKING_FILE}")
+    wanted = serving(testbed.config.target, testbed.topology)
+    (group,) = wanted.groups
+    units = tuple(replace(unit, size=SIZE) for unit in group.units)
+    target.serve(replace(wanted, groups=(replace(group, units=units),)))
+    initiator.log_in()
+    initiator.wait_for_map()
+    return testbed
+
+
+def claimed(testbed: Testbed, *, erase: bool = False) -> Answer:
+    wwid = testbed.initiator.wwid
+    asked = Asked(wwid, wwid if erase else None, testbed.config.workload.region)
+    paths = [path.name for path in testbed.initiator.paths()]
+    return claim(testbed.machine(Role.INITIATOR), asked, wwid, paths)
+
+
+def digest(testbed: Testbed) -> str:
+    """Of what the target has, flushed before."""
+    testbed.machine(Role.INITIATOR).sh(f"blockdev --flushbufs {testbed.map.device}")
+    return testbed.machine(Role.TARGET).sh(f"head -c {SIZE} {BACKING_FILE} | sha256sum").stdout
+
+
+def test_a_blank_lun_is_read_in_full_and_marked(blank: Testbed) -> None:
+    """Then every path shows the mark, and it is enough the next time."""
+    assert claimed(blank) is Answer.BLANK
+    assert claimed(blank) is Answer.MARKED
+    head = blank.machine(Role.TARGET).run(["head", "-c", str(marker.SIZE), BACKING_FILE])
+    assert marker.unpack(head.stdout_bytes).wwid == blank.initiator.wwid
+
+
+def test_a_file_system_is_refused_and_byte_identical_afterwards(blank: Testbed) -> None:
+    """Until its owner gives it up."""
+    machine, device = blank.machine(Role.INITIATOR), blank.map.device
+    machine.sh(f"mkfs.ext4 -q -L payroll {device}; mount {device} /mnt; cp /etc/passwd /mnt")
+    with pytest.raises(PreflightFailed, match="is not to be had for ourselves"):
+        claimed(blank, erase=True)
+    machine.sh("umount /mnt")
+    before = digest(blank)
+    with pytest.raises(PreflightFailed, match="ext4 labelled 'payroll' at offset 1080"):
+        claimed(blank)
+    assert digest(blank) == before
+    assert claimed(blank, erase=True) is Answer.ERASE
+    assert claimed(blank) is Answer.MARKED
+
+
+def test_a_single_byte_is_data(blank: Testbed) -> None:
+    """At the very end, where no tool looks for a signature."""
+    script = f"printf x | dd of={blank.map.device} bs=1 seek={SIZE - 1} conv=fsync"
+    blank.machine(Role.INITIATOR).sh(script)
+    before = digest(blank)
+    with pytest.raises(PreflightFailed, match=f"a byte at offset {SIZE - 1} is not zero"):
+        claimed(blank)
+    assert digest(blank) == before

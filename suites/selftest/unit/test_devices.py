@@ -1,0 +1,141 @@
+"""Block devices and who uses them: the script, what it prints, and what WWIDs mean."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.errors import InitiatorError
+from harness.initiator.devices import (
+    SURVEY_SCRIPT,
+    BlockDevice,
+    Survey,
+    has_wwid,
+    parse_survey,
+)
+
+WWID = "360014057043dfe0435de773ca03bbf04"
+NAMES = st.text("abcdefgh0123456789-_", min_size=1, max_size=9)
+DEVICES = st.lists(
+    st.builds(
+        BlockDevice,
+        name=NAMES,
+        number=st.builds("{}:{}".format, st.integers(0, 300), st.integers(0, 999)),
+        size=st.integers(0, 10**9).map(lambda sectors: sectors * 512),
+        below=st.lists(NAMES, max_size=3).map(tuple),
+        dm_name=NAMES | st.just(""),
+        dm_uuid=NAMES | st.just(""),
+        identity=NAMES | st.just(""),
+        serial=NAMES | st.just(""),
+        wwid=st.just("") | st.just("naa.6001405") | st.just(r"t10.ACME\0|x y"),
+        places=st.lists(st.sampled_from(["/", "/srv/a", "/srv/b"]), unique=True).map(tuple),
+    ),
+    unique_by=(lambda device: device.name, lambda device: device.number),
+    max_size=4,
+)
+
+
+RECORDED = Path(__file__).parent / "recorded"
+
+
+def printed(device: BlockDevice) -> str:
+    parts = [device.name, device.number, str(device.size // 512), " ".join(device.below)]
+    parts += [device.dm_name, device.dm_uuid, device.identity]
+    parts += [device.serial, device.wwid]
+    uses = [f"use|{device.number}|{place}" for place in device.places]
+    return "\n".join([f"device|{'|'.join(parts)}", *uses]) + "\n"
+
+
+@given(DEVICES)
+def test_what_the_script_prints_is_read_back(devices: list[BlockDevice]) -> None:
+    """Whatever lies on whatever, and even if an identity has the separator in it."""
+    survey = parse_survey("--\n" + "".join(map(printed, devices)))
+    assert survey == Survey((), tuple(devices))
+
+
+@pytest.mark.parametrize("text", ["", "nonsense", "--\ndevice|sda|8:0|1\n", "--\ndevice||||||||\n"])
+def test_anything_else_is_refused(text: str) -> None:
+    """A disk that is overlooked must not count as unused."""
+    with pytest.raises(InitiatorError):
+        parse_survey(text)
+
+
+def put(folder: Path, **files: str) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        (folder / name).write_text(content + "\n")
+    return folder
+
+
+def test_the_script_tells_who_lies_on_what(tmp_path: Path) -> None:
+    """Run by a real shell over a tree that is laid out as the kernel's and udev's."""
+    blocks = tmp_path / "sys/block"
+    disk = put(blocks / "sda", dev="8:0", size="2048")
+    put(disk / "device", wwid=r"t10.IET\0\0lun|0")
+    put(disk / "sda1", dev="8:1", size="1024", partition="1")
+    put(disk / "holders")
+    over = put(blocks / "dm-0", dev="253:0", size="2048")
+    put(over / "dm", name=WWID, uuid=f"mpath-{WWID}")
+    put(over / "slaves/sda")
+    known = f"S:disk\nE:ID_SERIAL={WWID}\nE:ID_SCSI_SERIAL=47 11"
+    put(tmp_path / "run/udev/data", **{"b8:0": known})
+    put(tmp_path / "proc/self", mountinfo="30 1 253:0 / /mnt rw - ext4 /dev/dm-0 rw")
+    put(tmp_path / "proc", swaps=f"Filename Type Size\n{tmp_path}/dev/sda1 partition 512 0 -2")
+    script = SURVEY_SCRIPT
+    for top in ("/sys/", "/run/udev/", "/proc/"):
+        script = script.replace(top, f"{tmp_path}{top}")
+    done = subprocess.run(["sh", "-euc", script], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    assert parse_survey(done.stdout).devices == (
+        BlockDevice(
+            *("dm-0", "253:0", 2048 * 512, ("sda",), WWID, f"mpath-{WWID}"), places=("/mnt",)
+        ),
+        BlockDevice(
+            *("sda", "8:0", 2048 * 512), identity=WWID, serial="47 11", wwid=r"t10.IET\0\0lun|0"
+        ),
+        BlockDevice("sda1", "8:1", 1024 * 512, ("sda",), places=("swap",)),
+    )
+
+
+def test_the_script_runs_here() -> None:
+    """On a real kernel, whatever it has."""
+    done = subprocess.run(["sh", "-euc", SURVEY_SCRIPT], capture_output=True, text=True, check=True)
+    names = [device.name for device in parse_survey(done.stdout).devices]
+    assert sorted(n for n in names if (Path("/sys/block") / n).exists()) == sorted(
+        path.name for path in Path("/sys/block").iterdir()
+    )
+
+
+@pytest.mark.parametrize(
+    ("kernel", "multipath"),
+    [
+        ("naa.60014057043dfe0435de773ca03bbf04", WWID),
+        ("eui.0025385b71b04f8e", "20025385b71b04f8e"),
+        ("t10.ACME    disk one", "1ACME_disk_one"),
+        (r"t10.IET\0\0\0\0\0lun0id" + r"\0" * 10, "149455400000000006c756e306964" + "00" * 10),
+        (r"t10.\001\n\377\033".replace(r"\033", r"\e"), "1010aff1b"),
+    ],
+)
+def test_one_identity_has_two_forms(kernel: str, multipath: str) -> None:
+    """The kernel's, as SCSI name string, and multipath-tools', as scsi_id has it."""
+    assert has_wwid(kernel, multipath)
+    assert not has_wwid(kernel, multipath[:-1] + "0" * (multipath[-1] != "0"))
+    assert not has_wwid("", multipath)
+
+
+def test_iets_identity_has_two_forms() -> None:
+    """As the kernel printed it of a real one."""
+    recorded = (RECORDED / "linux-6.1-iet-wwid.txt").read_text().strip()
+    assert has_wwid(recorded, "1494554000000000030313233343536373839616263646566")
+
+
+def test_a_lun_is_what_udev_says() -> None:
+    """That is what multipathd goes by; the kernel is asked where there is no udev."""
+    assert BlockDevice("sda", "8:0", 1, identity=WWID).is_lun(WWID)
+    assert BlockDevice("sda", "8:0", 1, wwid=f"naa.{WWID[1:]}").is_lun(WWID)
+    assert not BlockDevice("sda", "8:0", 1, identity="3other", wwid=f"naa.{WWID[1:]}").is_lun(WWID)
+    assert not BlockDevice("sda1", "8:1", 1, ("sda",), identity=WWID).is_lun(WWID)

@@ -1,0 +1,212 @@
+"""A target that is not ours: its configuration, and a testbed without a target's machine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from harness.config import Config, load
+from harness.config.model import FAST
+from harness.errors import ConfigError, LabCannot, MachineError
+from harness.faults import (
+    KINDS,
+    Fault,
+    InitiatorDrop,
+    LinkDown,
+    PeerLinkDown,
+    SilentDrop,
+    Together,
+)
+from harness.initiator.multipath import render_conf
+from harness.plugin.fixtures import skip_without_means
+from harness.plugin.run import KEY
+from harness.target import ExternalTarget, NoMachine, target_for
+from harness.target.external import UNNAMED
+from harness.testbed.boot import _make_disks
+from harness.testbed.domains import ports_needed, wire
+from harness.testbed.means import lacking
+from harness.testbed.site import Site
+from harness.testbed.slots import limit_for
+from harness.testbed.testbed import Testbed
+from harness.topology import Role, plan
+
+WWID = "360014057043dfe0435de773ca03bbf04"
+FABRICS = [
+    {
+        "name": name,
+        "subnet": f"10.0.{number}.0/24",
+        "target": f"10.0.{number}.1",
+        "initiator": f"10.0.{number}.2",
+        "bridge": f"br{number}",
+    }
+    for number, name in enumerate("ab")
+]
+
+
+def config(**target: object) -> Config:
+    return Config.model_validate(
+        {"fabrics": FABRICS, "target": {"kind": "external", "wwid": WWID, **target}}
+    )
+
+
+def complaint(tmp_path: Path, text: str, **options: tuple[object, str]) -> str:
+    file = tmp_path / "own.toml"
+    file.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load(file, {key.replace("__", "."): value for key, value in options.items()})
+    return str(caught.value)
+
+
+def test_only_the_initiator_is_a_guest() -> None:
+    """With ports, disks and a place for one machine."""
+    topology = plan(config())
+    assert topology.guests == (Role.INITIATOR,)
+    assert plan(Config()).guests == tuple(Role)
+    assert ports_needed(topology) == 1
+    assert wire(topology, [40000]).ssh == {Role.INITIATOR: 40000}
+    assert limit_for(config()).testbeds >= limit_for(Config()).testbeds
+
+
+def test_no_disk_is_made_for_a_lun(tmp_path: Path) -> None:
+    """It is there already."""
+    made: list[str] = []
+    place = SimpleNamespace(
+        make_overlay=lambda path, _: made.append(path.name),
+        make_disk=lambda path, _: made.append(path.name),
+    )
+    images = {Role.INITIATOR: None}
+    site = SimpleNamespace(topology=plan(config()), place=place, images=images)
+    assert _make_disks(cast(Site, site), tmp_path).keys() == {Role.INITIATOR}
+    assert made == ["initiator-system.qcow2"]
+
+
+def test_nothing_runs_on_the_target() -> None:
+    """Nor is it configured; it is known by what the configuration says."""
+    target = target_for(config().target, NoMachine("the array"), plan(config()))
+    assert isinstance(target, ExternalTarget)
+    target.configure()
+    assert target.wwid == WWID
+    assert WWID in target.describe()
+    with pytest.raises(MachineError, match="the array is not ours: `nft` cannot run there"):
+        target.machine.run(["nft", "list", "tables"])
+
+
+def test_a_lun_that_nobody_named_matches_no_disk() -> None:
+    """Else multipathd would take on every disk of the machine."""
+    target = target_for(config(wwid=None).target, NoMachine("the array"), plan(config()))
+    assert target.wwid == UNNAMED
+    assert UNNAMED not in WWID
+
+
+@pytest.mark.parametrize(
+    ("target", "reason"),
+    [
+        ({"wwid": WWID, "kind": "lio"}, "wwid is that of an external LUN; kind 'lio' makes one"),
+        ({"erase": WWID, "wwid": None}, "target.wwid is not given: both must name the LUN"),
+        ({"erase": "3600", "wwid": WWID}, f"--erase names 3600, and target.wwid {WWID}"),
+    ],
+)
+def test_what_contradicts_itself_is_refused(target: Mapping[str, object], reason: str) -> None:
+    """Before anything is reached."""
+    with pytest.raises(ValueError, match=reason):
+        config(**target)
+
+
+def test_consent_to_lose_data_is_given_once(tmp_path: Path) -> None:
+    """On the command line; in a file it would hold for ever."""
+    text = f'[target]\nkind = "external"\nwwid = "{WWID}"\nerase = "{WWID}"\n'
+    assert "give --erase WWID to the run" in complaint(tmp_path, text)
+
+
+def test_consent_is_never_shown_as_a_setting() -> None:
+    """Whoever copies the settings of a run must not copy that."""
+    assert "erase" not in config(erase=WWID).model_dump(mode="json")["target"]
+
+
+def test_a_guest_needs_a_way_to_the_target(tmp_path: Path) -> None:
+    """A cable of the hypervisor's own ends at another guest."""
+    text = f'[target]\nkind = "external"\nwwid = "{WWID}"\n'
+    assert "leads to no external target; give 'bridge' or 'network'" in complaint(tmp_path, text)
+
+
+def test_the_size_of_a_lun_that_is_not_ours_is_not_known_yet() -> None:
+    """The preflight compares it with the region."""
+    assert config(lun_size="8MiB").target.lun_size < config().workload.region
+
+
+def test_the_arrays_own_entry_of_multipath_tools_holds() -> None:
+    """But for what is demanded of every map."""
+    conf = render_conf(WWID, FAST, ours=False)
+    assert "devices {" not in conf
+    overrides = conf[conf.index("overrides {") :]
+    for line in ("fast_io_fail_tmo     1", "no_path_retry        queue"):
+        assert line in overrides
+    assert "overrides" not in render_conf(WWID, FAST)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_fault_says_what_it_acts_with(kind: type[LinkDown]) -> None:
+    """All is possible on a testbed of ours; at a target that is not, nothing."""
+    needs = kind("a").needs
+    assert needs
+    assert lacking(Config(), needs) == ""
+    at_the_target = kind in {PeerLinkDown, SilentDrop}
+    assert bool(lacking(config(), needs)) is at_the_target
+
+
+def test_several_faults_need_what_each_of_them_does() -> None:
+    """One that is impossible makes all of them so."""
+    both = Together((LinkDown("a"), SilentDrop("b")))
+    assert both.needs == LinkDown("a").needs | SilentDrop("b").needs
+    assert lacking(config(), both.needs).startswith("no commands on the target, since")
+    assert lacking(config(), Together((LinkDown("a"), InitiatorDrop("b"))).needs) == ""
+
+
+def bed_of(configuration: Config) -> Testbed:
+    guest = cast(Any, SimpleNamespace(observer=None))
+    initiator = cast(Any, SimpleNamespace(device="/dev/mapper/x"))
+    return Testbed(
+        configuration,
+        plan(configuration),
+        guests={Role.INITIATOR: guest},
+        target=cast(Any, None),
+        initiator=initiator,
+        paths=(),
+        environment={},
+        console=str,
+    )
+
+
+def test_what_is_impossible_is_not_tried() -> None:
+    """Neither injected nor healed, and told apart from what failed."""
+    testbed = bed_of(config())
+    assert testbed.roles == (Role.INITIATOR,)
+    with pytest.raises(LabCannot, match="not possible here"), testbed.fault(SilentDrop("a")):
+        pass
+
+
+def test_healing_touches_only_what_is_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The target's machine is not reached for."""
+    healed: list[type[Fault]] = []
+    for kind in KINDS:
+        monkeypatch.setattr(kind, "heal", lambda self, _: healed.append(type(self)))
+    bed_of(config()).heal()
+    assert set(healed) == {LinkDown, InitiatorDrop}
+
+
+@pytest.mark.parametrize(("kind", "skipped"), [(SilentDrop, True), (LinkDown, False)])
+def test_a_test_of_what_is_impossible_is_skipped(kind: type[LinkDown], skipped: bool) -> None:
+    """Before a testbed is made for it, with the reason."""
+    request: Any = SimpleNamespace(
+        config=SimpleNamespace(stash={KEY: SimpleNamespace(config=config())}),
+        node=SimpleNamespace(callspec=SimpleNamespace(params={"kind": kind, "fabric": "a"})),
+    )
+    if not skipped:
+        skip_without_means(request)
+        return
+    with pytest.raises(pytest.skip.Exception, match="since the target is not ours"):
+        skip_without_means(request)

@@ -1,0 +1,263 @@
+"""Preflight: what makes a testbed unfit to be written to, and what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from ipaddress import IPv4Address
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from harness.config import Config
+from harness.config.model import FAST
+from harness.errors import PreflightFailed
+from harness.initiator import Initiator
+from harness.initiator.devices import BlockDevice, Survey
+from harness.initiator.sysfs import Disk, Session
+from harness.measurements import PlannedSession, SessionSettings
+from harness.preflight import require_fit, run
+from harness.preflight.paths import Facts, Wanted, path_problems
+from harness.topology import plan
+
+WWID = "360014057043dfe0435de773ca03bbf04"
+NAA = f"naa.{WWID[1:]}"
+SIZE = 10**10
+WANTED = Wanted((PlannedSession("a", 1, 1, 1), PlannedSession("b", 1, 1, 1)), WWID)
+
+
+def disk(name: str, minor: int, wwid: str = WWID, size: int = SIZE) -> BlockDevice:
+    return BlockDevice(name, f"8:{minor}", size, identity=wwid, wwid=f"naa.{wwid[1:]}")
+
+
+def over(name: str, *below: str, uuid: str = "", title: str = "", place: str = "") -> BlockDevice:
+    places = (place,) if place else ()
+    return BlockDevice(name, f"253:{name[-1]}", SIZE, below, title, uuid, places=places)
+
+
+MAP = over("dm-0", "sda", "sdb", uuid=f"mpath-{WWID}", title=WWID)
+GOOD = Facts(
+    sessions=(SessionSettings("a", 1, 1, 1, "a"), SessionSettings("b", 1, 1, 1, "b")),
+    reached={"a": ("sda",), "b": ("sdb",)},
+    devices=(disk("sda", 0), disk("sdb", 16), MAP, over("vda1", "vda", place="/")),
+)
+
+
+def having(*more: BlockDevice) -> Facts:
+    return replace(GOOD, devices=GOOD.devices + more)
+
+
+def instead(**devices: BlockDevice | None) -> Facts:
+    """Other devices in the place of those of that name ("_" for "-"), or none."""
+    names = {name.replace("_", "-"): device for name, device in devices.items()}
+    kept = [names.get(device.name, device) for device in GOOD.devices]
+    return replace(GOOD, devices=tuple(device for device in kept if device))
+
+
+def test_a_whole_testbed_has_no_problem() -> None:
+    """Nor is what lies on other disks one."""
+    assert path_problems(WANTED, GOOD) == []
+
+
+@pytest.mark.parametrize(
+    ("facts", "cause", "cure"),
+    [
+        (
+            replace(GOOD, sessions=GOOD.sessions[:1], reached={"a": ("sda",)}),
+            "fabric b has 0 sessions instead of one",
+            "does the portal answer",
+        ),
+        (
+            replace(GOOD, sessions=(*GOOD.sessions, GOOD.sessions[0])),
+            "fabric a has 2 sessions instead of one",
+            "log out",
+        ),
+        (
+            replace(GOOD, sessions=(GOOD.sessions[0], replace(GOOD.sessions[1], through="a"))),
+            "the session to the portal on fabric b runs through fabric a",
+            "ip route get",
+        ),
+        (
+            replace(
+                GOOD, sessions=(GOOD.sessions[0], replace(GOOD.sessions[1], recovery_tmo_s=120))
+            ),
+            "recovery_tmo of the session on fabric b is 120 s, where the profile demands 1 s",
+            "fast_io_fail_tmo",
+        ),
+        (replace(GOOD, elsewhere=("session3 to 10.0.2.15",)), "is on no fabric", "log out"),
+        (
+            replace(instead(sdb=disk("sdb", 16, "3600140500")), reached=GOOD.reached),
+            f"fabric b reaches no LUN with WWID {WWID}, but sdb (3600140500)",
+            "target.wwid",
+        ),
+        (
+            replace(GOOD, reached={"a": ("sda",), "b": ()}),
+            f"fabric b reaches no LUN with WWID {WWID}, but no disk at all",
+            "map that LUN",
+        ),
+        (
+            replace(having(disk("sdc", 32)), reached={"a": ("sda", "sdc"), "b": ("sdb",)}),
+            f"fabric a reaches 2 LUNs with WWID {WWID}: sda, sdc",
+            "an identity of its own",
+        ),
+        (
+            having(disk("sdc", 32)),
+            f"no planned session leads to sdc, of WWID {WWID}, too",
+            "log out",
+        ),
+        (
+            instead(sdb=disk("sdb", 16, size=SIZE // 2)),
+            "differ in size: sda 9.3 GiB, sdb 4.7 GiB",
+            "an identity of its own",
+        ),
+        (
+            instead(sda=replace(disk("sda", 0), wwid="naa.6001405aaaa")),
+            f"sda is {WWID} to udev and naa.6001405aaaa to the kernel",
+            "udevadm trigger",
+        ),
+        (instead(dm_0=None), f"there is no map of {WWID} on sda, sdb", "multipath -v3"),
+        (
+            instead(dm_0=replace(MAP, below=("sda",))),
+            "is made of sda, and the LUN's paths are sda, sdb",
+            "multipathd reconfigure",
+        ),
+        (
+            having(over("dm-1", "dm-0", uuid="LVM-x", title="vg-data")),
+            f"dm-1 (vg-data) lies on dm-0, which is the LUN {WWID}",
+            "vgchange --activate n",
+        ),
+        (
+            having(over("dm-1", "dm-0", uuid="part1-mpath-x", title="x-part1")),
+            "dm-1 (x-part1) lies on dm-0",
+            "kpartx -d",
+        ),
+        (having(over("md0", "sdb")), "md0 lies on sdb", "mdadm --stop /dev/md0"),
+        (
+            having(over("sda1", "sda"), over("dm-1", "sda1", uuid="CRYPT-LUKS2-x", title="secret")),
+            "dm-1 (secret) lies on sda1",
+            "cryptsetup close secret",
+        ),
+        (
+            instead(dm_0=replace(MAP, places=("/mnt",))),
+            f"dm-0 ({WWID}), of the LUN {WWID}, is mounted on /mnt",
+            "umount",
+        ),
+        (having(over("sda1", "sda", place="swap")), "is swapped to", "swapoff"),
+    ],
+)
+def test_each_problem_has_cause_and_cure(facts: Facts, cause: str, cure: str) -> None:
+    """Told by itself, even if another follows from it."""
+    found = [problem for problem in path_problems(WANTED, facts) if cause in problem.cause]
+    assert len(found) == 1
+    assert cure in found[0].cure
+    assert cure in str(PreflightFailed(found))
+
+
+def test_what_a_target_shows_is_told_to_who_names_no_lun() -> None:
+    """Each LUN with all by which it is recognised; its owner chooses, nobody else."""
+    named = replace(disk("sdb", 16, "3600140500"), serial="4711")
+    facts = instead(sdb=named, dm_0=None)
+    problems = path_problems(replace(WANTED, wwid=None), facts)
+    assert [problem.cure for problem in problems] == [
+        f'if it is the one for tests, `wwid = "{wwid}"` in [target]'
+        for wwid in (WWID, "3600140500")
+    ]
+    assert "3600140500, 9.3 GiB, serial 4711, over sdb" in problems[1].cause
+    (only,) = path_problems(replace(WANTED, wwid=None, serial="4711"), facts)
+    assert "3600140500" in only.cause
+    (none,) = path_problems(replace(WANTED, wwid=None, serial="x"), facts)
+    assert "shows no LUN with serial x" in none.cause
+
+
+def test_a_lun_of_another_serial_is_refused() -> None:
+    """WWID and serial in the configuration must mean one LUN."""
+    assert (
+        path_problems(
+            replace(WANTED, serial="4711"),
+            instead(
+                sda=replace(disk("sda", 0), serial="4711"),
+                sdb=replace(disk("sdb", 16), serial="4711"),
+            ),
+        )
+        == []
+    )
+    causes = [problem.cause for problem in path_problems(replace(WANTED, serial="4711"), GOOD)]
+    assert causes == [f"{name} has serial unknown, not 4711" for name in ("sda", "sdb")]
+
+
+def test_partitions_are_no_use() -> None:
+    """The kernel makes them of any table that it finds."""
+    assert path_problems(WANTED, having(over("sda1", "sda"))) == []
+
+
+def test_whatever_lies_on_a_holder_is_told_too() -> None:
+    """So that a reader sees what the volume group is used for."""
+    facts = having(
+        over("dm-1", "dm-0", uuid="LVM-x", title="vg-data", place="/srv"),
+        over("dm-2", "dm-1", uuid="CRYPT-x", title="secret"),
+    )
+    causes = " ".join(problem.cause for problem in path_problems(WANTED, facts))
+    assert all(word in causes for word in ("/srv", "vg-data", "secret"))
+
+
+TOPOLOGY = plan(Config())
+
+
+def session(number: int, address: str, *disks: str) -> Session:
+    own = IPv4Address(address) + 100
+    found = tuple(Disk(name, "8:0", NAA) for name in disks)
+    portal = IPv4Address(address)
+    return Session(
+        f"session{number}", TOPOLOGY.target_iqn, "LOGGED_IN", portal, 1, 1, 1, own, found
+    )
+
+
+class Machine:
+    """An initiator's machine that shows one survey after another, the last one for ever."""
+
+    def __init__(self, *surveys: Survey) -> None:
+        self.surveys = list(surveys)
+
+    def survey(self) -> Survey:
+        return self.surveys.pop(0) if len(self.surveys) > 1 else self.surveys[0]
+
+
+@pytest.fixture
+def fit(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Facts]:
+    monkeypatch.setattr(run, "_UNCHANGED_S", 0.2)
+
+    def on(*surveys: Survey) -> Facts:
+        initiator = Initiator(cast(Any, SimpleNamespace()), TOPOLOGY, FAST, WWID)
+        monkeypatch.setattr(initiator, "survey", Machine(*surveys).survey)
+        return require_fit(initiator)
+
+    return on
+
+
+WHOLE = Survey((session(1, "172.16.0.1", "sda"), session(2, "172.16.1.1", "sdb")), GOOD.devices)
+
+
+def test_what_is_not_there_yet_is_waited_for(fit: Callable[..., Facts]) -> None:
+    """Disks and map of a new session come one after another."""
+    early = replace(WHOLE, sessions=(WHOLE.sessions[0], session(2, "172.16.1.1")), devices=())
+    assert fit(early, replace(WHOLE, devices=GOOD.devices[:2]), WHOLE) == GOOD
+
+
+def test_what_stays_wrong_is_told(fit: Callable[..., Facts]) -> None:
+    """All of it at once."""
+    stray = session(3, "172.16.1.1")
+    lost = replace(stray, address=IPv4Address("10.0.2.15"), own_address=None)
+    with pytest.raises(PreflightFailed) as caught:
+        fit(replace(WHOLE, sessions=(*WHOLE.sessions, stray, lost)))
+    causes = [problem.cause for problem in caught.value.problems]
+    assert causes == [
+        "fabric b has 2 sessions instead of one",
+        "session3 to 10.0.2.15 is on no fabric",
+    ]
+
+
+def test_other_targets_do_not_matter(fit: Callable[..., Facts]) -> None:
+    """A machine that is not ours may be logged in elsewhere."""
+    other = replace(session(3, "10.0.0.1", "sdx"), target="iqn.2001-04.com.example:other")
+    assert fit(replace(WHOLE, sessions=(*WHOLE.sessions, other))).reached == GOOD.reached
