@@ -261,8 +261,8 @@ def test_what_must_not_change_while_it_runs_is_refused(options: IetOptions) -> N
     assert guest.said == []
 
 
-def test_the_documented_topology_is_accepted() -> None:
-    """Name, size and addresses, as docs/iet.md has them."""
+def test_the_documented_topology_is_what_ran() -> None:
+    """Name, size and addresses, as docs/iet.md has them, and the map that a real run had."""
     examples = re.findall(r"^```toml\n(.*?)^```", DOC.read_text(), re.MULTILINE | re.DOTALL)
     (example,) = [text for text in examples if "[target]" in text]
     config = Config.model_validate(tomllib.loads(example))
@@ -273,3 +273,7 @@ def test_the_documented_topology_is_accepted() -> None:
         "172.16.0.1",
         "172.16.1.1",
     ]
+    listing = (RECORDED / "multipath-0.9.4-ll-iet.txt").read_text()
+    driver = target_for(config.target, Guest(), topology)
+    assert listing.startswith(f"{driver.wwid} dm-0 {driver.vendor},{driver.product}\n")
+    assert listing in DOC.read_text()
