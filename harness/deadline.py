@@ -60,4 +60,5 @@ def poll(
                 + (f"; last seen: {seen}" if seen else ""),
                 hint=hint,
             )
+        # The one pause between two looks; it never outlasts the deadline.
         time.sleep(min(every_s, deadline.remaining_s))

@@ -26,7 +26,7 @@ from harness.testbed.stage import Stage
 if TYPE_CHECKING:
     from harness.testbed.provision import Provisioner
 
-app = typer.Typer(help="Measure how long this machine takes.", no_args_is_help=True)
+app = typer.Typer(help="Measure this machine, and Pathproof itself.", no_args_is_help=True)
 app.command("density")(density)
 app.command("schedule")(schedule)
 app.command("stall")(stall)
@@ -136,7 +136,7 @@ def times(cold: Cold, snapshot_s: float, fork_s: Sequence[float], accel: str) ->
 
 @app.callback()
 def bench() -> None:
-    """Measure how long this machine takes."""
+    """Measure this machine, and Pathproof itself."""
 
 
 @app.command("provision")

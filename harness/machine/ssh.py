@@ -110,6 +110,7 @@ class SshMachine(Machine):
                     f"{name}: no SSH answer on {endpoint} within {deadline.allowed_s:.0f} s; "
                     f"last: {reason}"
                 )
+            # A guest that boots refuses at once; asked without a pause it would boot more slowly.
             time.sleep(min(0.2, deadline.remaining_s))
 
     def start(

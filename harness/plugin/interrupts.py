@@ -41,6 +41,7 @@ def ignore_interrupts() -> None:
 
     def say(_number: int, _frame: FrameType | None) -> None:
         with suppress(OSError):
+            # None only without a console, as in pythonw.exe; pytest may have replaced sys.stderr.
             sys.__stderr__.write("\ncleaning up; this takes a few seconds\n")  # type: ignore[union-attr]
 
     for number in _ALL:

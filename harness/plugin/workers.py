@@ -89,6 +89,7 @@ class Workers:
             self._died[worker] = f"worker {worker} died after {test} {known.status}; that stands"
         elif test not in self._crashed:
             self._crashed.add(test)
+            # pytest knows three outcomes; plugins that run a test again report a fourth.
             report.outcome = RERUN  # type: ignore[assignment]
             self._died[worker] = f"worker {worker} died while running {test}, which is run again"
             scheduler.mark_test_pending(test)
@@ -139,6 +140,7 @@ class Workers:
         for worker in running:
             if worker.gateway.spec.popen:
                 with suppress(ProcessLookupError):
+                    # execnet tells the number of its process nowhere else.
                     os.kill(worker.gateway._rinfo().pid, signal.SIGTERM)  # noqa: SLF001
             else:
                 worker.gateway.exit()  # execnet interrupts it over there

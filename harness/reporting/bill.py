@@ -22,7 +22,7 @@ def format_bill(bill: Bill, wall_s: float, workers: int = 0) -> str:
     if unbilled_s >= 0.05:
         rows.append(("(outside any step)", unbilled_s))
         most = max(most, unbilled_s)
-    wide = max(len(name) for name, _ in rows)
+    wide = max((len(name) for name, _ in rows), default=0)
     each = f", for each of {workers} workers" if workers > 1 else ""
     lines = [f"where the time went: {format_seconds(wall_s)} on the wall clock{each}"]
     for name, seconds in rows:

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.concurrency import side_by_side
+from harness.deadline import Deadline, poll
 from harness.errors import CommandFailed, CommandTimedOut, MachineError
 from harness.machine import LocalMachine
 
@@ -85,7 +86,8 @@ def test_a_timeout_kills_the_children_of_the_command_too(tmp_path: Path) -> None
     """A shell's pipeline is one command."""
     with pytest.raises(CommandTimedOut):
         MACHINE.sh(f"sleep 60 & echo $! >{tmp_path}/pid; wait", timeout_s=0.3)
-    assert not runs(int((tmp_path / "pid").read_text()))
+    pid = int((tmp_path / "pid").read_text())
+    poll(lambda: not runs(pid), what="the child's end", deadline=Deadline.after(5))
 
 
 def test_a_command_that_ignores_sigterm_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:

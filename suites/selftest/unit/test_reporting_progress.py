@@ -162,6 +162,11 @@ def test_the_bill_says_what_the_harness_costs_on_top() -> None:
     assert "times the" not in format_bill(Bill(), 60.0)
 
 
+def test_a_run_without_a_test_has_a_bill_too() -> None:
+    """As when `-k` selects nothing."""
+    assert format_bill(Bill(), 0.01) == "where the time went: 10 ms on the wall clock"
+
+
 def test_the_bill_of_workers_is_shared_among_them() -> None:
     """Shares are of the time of all."""
     bill = Bill()
