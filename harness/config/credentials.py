@@ -37,6 +37,15 @@ _PLAIN = re.compile(r"[!-~]+")
 _SPECIAL = set("\"'#\\,")
 
 
+class Confidential(bytes):
+    """Bytes that hold a secret and go where they are sent; a traceback does not show them."""
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} confidential bytes>"
+
+    __str__ = __repr__
+
+
 class Credentials(BaseModel):
     """Who somebody claims to be, and what proves it. Never shown: not even in an error."""
 

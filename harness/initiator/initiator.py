@@ -7,17 +7,18 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from harness.concurrency import side_by_side
+from harness.config.credentials import ChapConfig
 from harness.config.model import Profile
 from harness.deadline import Deadline, poll
 from harness.errors import CommandTimedOut, HarnessError, InitiatorError
-from harness.initiator import iscsiadm, multipath
+from harness.initiator import chap, iscsiadm, multipath
 from harness.initiator.devices import SURVEY_SCRIPT, Survey, has_wwid, parse_survey
 from harness.initiator.multipath import Map
 from harness.initiator.sysfs import SESSIONS_SCRIPT, Session, parse_sessions
 from harness.machine import Machine
 from harness.measurements import PlannedSession, SessionSettings
 from harness.steps import Spent, attach, step
-from harness.topology import Fabric, Role, Topology
+from harness.topology import Fabric, Portal, Role, Topology
 
 # Every one of these ends by itself on a healthy machine; under TCG the slowest took 4 s.
 _TOOL_TIMEOUT_S = 90.0
@@ -36,11 +37,19 @@ class Path:
 class Initiator:
     """open-iscsi and multipath-tools on one machine, for the one LUN of a testbed."""
 
-    def __init__(self, machine: Machine, topology: Topology, profile: Profile, wwid: str) -> None:
+    def __init__(
+        self,
+        machine: Machine,
+        topology: Topology,
+        profile: Profile,
+        wwid: str,
+        credentials: ChapConfig | None = None,
+    ) -> None:
         self.machine = machine
         self.topology = topology
         self.profile = profile
         self.wwid = wwid
+        self.credentials = credentials
 
     @property
     def device(self) -> str:
@@ -64,24 +73,69 @@ class Initiator:
             )
 
     def log_in(self) -> None:
-        """Discover on every portal, apply the profile, log in on every portal."""
+        """Discover on every portal, apply the profile, log in on every portal.
+
+        Raises InitiatorError for a portal that does not answer or refuses.
+        """
         iqn = self.topology.target_iqn
         with step("Discover and log in on every path", Spent.CONFIGURATION):
             for fabric in self.topology.fabrics:
                 self._discover(fabric)
             if settings := iscsiadm.node_settings(self.profile):
                 self.machine.run(iscsiadm.update_argv(iqn, settings), timeout_s=_TOOL_TIMEOUT_S)
+            if self.credentials:
+                lines = chap.node_lines(self.credentials)
+                self.machine.run(chap.node_argv(iqn), stdin=lines, timeout_s=_TOOL_TIMEOUT_S)
             for fabric in self.topology.fabrics:
-                self.machine.run(iscsiadm.login_argv(iqn, fabric.portal), timeout_s=_TOOL_TIMEOUT_S)
+                self._ask(fabric, iscsiadm.login_argv(iqn, fabric.portal))
 
     def _discover(self, fabric: Fabric) -> None:
-        answer = self.machine.run(iscsiadm.discovery_argv(fabric.portal), timeout_s=_TOOL_TIMEOUT_S)
-        found = iscsiadm.parse_discovery(answer.stdout)
-        if not any(n.portal == fabric.portal and n.iqn == self.topology.target_iqn for n in found):
+        iqn = self.topology.target_iqn
+        offers = self._ask(fabric, iscsiadm.discovery_argv(fabric.portal), by_chap=True)
+        found = iscsiadm.parse_discovery(offers)
+        if not any(n.portal == fabric.portal and n.iqn == iqn for n in found):
             raise InitiatorError(
-                f"portal {fabric.portal} (fabric {fabric.name}) does not offer "
-                f"{self.topology.target_iqn}; it said: {answer.stdout.strip() or 'nothing'}"
+                f"portal {fabric.portal} (fabric {fabric.name}) does not offer {iqn}; "
+                f"it said: {offers.strip() or 'nothing'}"
             )
+
+    def _ask(self, fabric: Fabric, argv: Sequence[str], *, by_chap: bool = False) -> str:
+        """What iscsiadm says, after another try `by_chap` if a discovery wants it.
+
+        Raises InitiatorError with the portal and the reason.
+        """
+        where = f"portal {fabric.portal} (fabric {fabric.name})"
+        try:
+            done = self.machine.run(argv, timeout_s=_TOOL_TIMEOUT_S, check=False)
+        except CommandTimedOut as error:
+            raise InitiatorError(f"{where}: does not answer\n{error.message}") from None
+        if done.status == iscsiadm.AUTHORIZATION_FAILED and by_chap and self.credentials:
+            self._prepare_discovery_by_chap(fabric.portal, self.credentials)
+            return self._ask(fabric, iscsiadm.known_discovery_argv(fabric.portal, "--discover"))
+        if done.status != 0:
+            raise InitiatorError(
+                f"{where}: {iscsiadm.reason(done.status)}\n{(done.stderr or done.stdout).strip()}",
+                hint=self._cure(done.status),
+            )
+        return done.stdout
+
+    def _prepare_discovery_by_chap(self, portal: Portal, credentials: ChapConfig) -> None:
+        for argv, lines in (
+            (iscsiadm.known_discovery_argv(portal, "--op", "new"), b""),
+            (chap.discovery_argv(portal), chap.discovery_lines(credentials)),
+        ):
+            self.machine.run(argv, stdin=lines, timeout_s=_TOOL_TIMEOUT_S)
+
+    def _cure(self, status: int) -> str:
+        """What may help, for people."""
+        credentials = self.credentials
+        if status == iscsiadm.FATAL_LOGIN and credentials and credentials.outgoing:
+            return "the target may have proven itself by another user or secret than `outgoing`"
+        if status != iscsiadm.AUTHORIZATION_FAILED:
+            return ""
+        if credentials:
+            return "the target has another user or secret, or does not admit this initiator"
+        return f"it wants CHAP (--credentials), or does not admit {self.topology.initiator_iqn}"
 
     def wait_for_map(self) -> None:
         """Wait until the map has every path, one per fabric, all active."""
@@ -230,6 +284,10 @@ class Initiator:
             ["multipath", "-f", self.wwid],
             iscsiadm.logout_argv(iqn),
             iscsiadm.forget_argv(iqn),
+            *(
+                iscsiadm.known_discovery_argv(fabric.portal, "--op", "delete")
+                for fabric in self.topology.fabrics
+            ),
         )
         for argv in commands:
             try:

@@ -9,6 +9,18 @@ from ipaddress import IPv4Address
 from harness.config.model import Profile
 from harness.topology import Portal
 
+# Exit statuses: include/iscsi_err.h of open-iscsi. Connections are tried again before these.
+AUTHORIZATION_FAILED = 24
+FATAL_LOGIN = 19
+_REASONS = {
+    4: "does not answer",
+    5: "does not answer, or not like a target",
+    8: "does not answer in time",
+    11: "does not answer in time",
+    FATAL_LOGIN: "login refused for good",
+    AUTHORIZATION_FAILED: "login rejected: authorization failure (02/01 or 02/02)",
+}
+
 
 @dataclass(frozen=True)
 class DiscoveredNode:
@@ -22,6 +34,12 @@ class DiscoveredNode:
 def discovery_argv(portal: Portal) -> list[str]:
     """Ask one portal which targets it knows; the answers become node records."""
     return ["iscsiadm", "--mode", "discovery", "--type", "sendtargets", "--portal", str(portal)]
+
+
+def known_discovery_argv(portal: Portal, *operation: str) -> list[str]:
+    """Do something with the record of a portal that was asked, such as `--discover` again."""
+    mode = ["iscsiadm", "--mode", "discoverydb", "--type", "sendtargets"]
+    return [*mode, "--portal", str(portal), *operation]
 
 
 def update_argv(iqn: str, settings: dict[str, str]) -> list[str]:
@@ -71,3 +89,8 @@ def parse_discovery(text: str) -> list[DiscoveredNode]:
             portal = Portal(IPv4Address(match[1]), int(match[2]))
             nodes.append(DiscoveredNode(portal, int(match[3]), match[4]))
     return nodes
+
+
+def reason(status: int) -> str:
+    """Why a discovery or a login ended with that exit status."""
+    return _REASONS.get(status, f"iscsiadm ended with status {status}")

@@ -12,6 +12,7 @@ from harness.checks import Check, Judgement
 from harness.checks import judge as run_checks
 from harness.faults import KINDS
 from harness.measurements import Measurements
+from harness.plugin.requires import skip_unless_capable
 from harness.plugin.run import KEY
 from harness.reporting.evidence import attach_evidence
 from harness.reporting.throughput_plot import render_throughput
@@ -53,6 +54,7 @@ def testbed(testbeds: Testbeds, request: pytest.FixtureRequest) -> Iterator[Test
     owners = {Scope.TEST: None, Scope.MODULE: request.node.path, Scope.SESSION: request.session}
     with testbeds.lent(owners[scope]) as ready:
         run.note_environment(ready.environment)
+        skip_unless_capable(request.node, ready)
         yield ready
         wanted = (run.at_last_test and request.config.getoption("keep")) or (
             run.failed and request.config.getoption("keep_on_failure")

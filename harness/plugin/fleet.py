@@ -47,6 +47,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if LIFELINE in given:
         plugins.register(OnHost(given[LIFELINE], config.stash[KEY].results))
     elif _is_spread(config):
+        if config.stash[KEY].config.target.chap is not None:
+            raise pytest.UsageError("--fleet takes no CHAP secrets to other hosts")
         try:
             fleet = load_fleet(config.getoption("fleet"))
         except HarnessError as error:

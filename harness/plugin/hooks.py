@@ -10,6 +10,7 @@ from harness.errors import HarnessError, LabCannot, VerdictFailed
 from harness.plugin.controller import Controller
 from harness.plugin.fleet import labels_of
 from harness.plugin.options import add_options, load_config
+from harness.plugin.requires import MARKER
 from harness.plugin.run import KEY, Run
 from harness.plugin.said import say
 from harness.plugin.scheduler import register as register_scheduler
@@ -26,6 +27,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     refuse_unfit_distribution(config)
+    config.addinivalue_line("markers", MARKER)
     try:
         run = config.stash[KEY] = Run(config, load_config(config).config)
     except HarnessError as error:
@@ -78,8 +80,17 @@ def pytest_runtest_makereport(
         known = error is not None and _is_ours(error)
         if known and error is not None and item.config.getoption("verbose") < 1:
             report.longrepr = describe(error)
+        _hide_secrets(report, run)
     say(report, run.say())
     return report
+
+
+def _hide_secrets(report: pytest.TestReport, run: Run) -> None:
+    """Of what a traceback shows of arguments and locals."""
+    if (chap := run.config.target.chap) is not None:
+        shown = str(report.longrepr)
+        if (safe := chap.hidden_in(shown)) != shown:
+            report.longrepr = safe
 
 
 def _is_ours(error: BaseException) -> bool:

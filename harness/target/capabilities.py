@@ -15,7 +15,6 @@ class Capabilities:
     alua: bool = False
     persistent_reservations: bool = False
     unmap: bool = False
-    write_same: bool = False
     compare_and_write: bool = False
     chap: bool = False
     mutual_chap: bool = False

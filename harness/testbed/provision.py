@@ -136,6 +136,8 @@ class Provisioner:
             return "hypervisor.fork is false"
         if not self.site.config.target.is_ours:
             return "the target is not ours, and its LUN cannot be forked"
+        if self.site.config.target.chap:
+            return "a snapshot would keep the CHAP secrets"
         if not self.site.connection.is_embedded:
             return (
                 f"{self.site.connection.uri} is shared, and forks of one machine have one name "

@@ -196,7 +196,13 @@ class Site:
 
     def initiator(self, machines: Mapping[Role, Machine], target: Target) -> Initiator:
         """The driver of the initiator, for the target's LUN."""
-        return Initiator(machines[Role.INITIATOR], self.topology, self.config.profile, target.wwid)
+        return Initiator(
+            machines[Role.INITIATOR],
+            self.topology,
+            self.config.profile,
+            target.wwid,
+            self.config.target.chap,
+        )
 
     def assembled(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from harness.config.credentials import Confidential
 from harness.config.model import TargetKind
 from harness.errors import CommandFailed, TargetError
 from harness.steps import Spent, attach, step
@@ -21,15 +22,17 @@ class LioTarget(Target):
 
     kind: TargetKind = "lio"
     vendor = "LIO-ORG"
-    product = "lun0"
     capabilities = Capabilities(
         alua=True,
         persistent_reservations=True,
-        write_same=True,
         compare_and_write=True,
         chap=True,
         mutual_chap=True,
     )
+
+    @property
+    def product(self) -> str:
+        return "FILEIO" if self.config.backstore == "fileio" else "IBLOCK"
 
     @property
     def wwid(self) -> str:
@@ -40,10 +43,10 @@ class LioTarget(Target):
 
     def serve(self, wanted: Serving) -> None:
         """Serve that and nothing else. Raises TargetError if it is not what runs then."""
-        saved = json.dumps(render(wanted), indent=2)
+        saved = Confidential(json.dumps(render(wanted), indent=2).encode())
         with step("Configure the target (LIO)", Spent.CONFIGURATION):
             self.machine.write_files({SAVED: saved}, mode=0o600)
-            shown = wanted.chap.hidden_in(saved) if wanted.chap else saved
+            shown = wanted.chap.hidden_in(saved.decode()) if wanted.chap else saved
             attach("LIO configuration", shown, "application/json")
             room = storage_script(self.config, self.topology)
             try:

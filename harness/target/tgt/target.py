@@ -9,6 +9,7 @@ import shlex
 from collections.abc import Sequence
 from importlib.resources import files
 
+from harness.config.credentials import Confidential
 from harness.config.model import TargetConfig, TargetKind
 from harness.errors import CommandFailed, TargetError
 from harness.steps import Spent, attach, step
@@ -43,7 +44,6 @@ class TgtTarget(Target):
     product = "VIRTUAL-DISK"
     capabilities = Capabilities(
         persistent_reservations=True,
-        write_same=True,
         compare_and_write=True,
         chap=True,
         mutual_chap=True,
@@ -77,9 +77,10 @@ class TgtTarget(Target):
             return
         both = [one for one in (chap.incoming, chap.outgoing) if one]
         source = files("harness.target.tgt").joinpath("accounts.py").read_text()
-        lines = "".join(f"{one.user} {one.revealed}\n" for one in both)
+        text = "".join(f"{one.user} {one.revealed}\n" for one in both)
         try:
-            self.machine.run(["python3", "-I", "-S", "-c", source], stdin=lines.encode())
+            argv = ["python3", "-I", "-S", "-c", source]
+            self.machine.run(argv, stdin=Confidential(text.encode()))
         except CommandFailed as error:
             raise TargetError(f"tgt refused CHAP: {error.stderr.strip()}") from None
 

@@ -1,0 +1,57 @@
+"""What the target can do, as its LUN tells over each path."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from harness.target import LioTarget
+from harness.target.lio import AccessState, one_group_each, serving
+from harness.testbed import Testbed
+from harness.testbed.probe import probe, seen_in
+from suites.conformance.tables import CAPABILITIES
+
+
+def test_every_path_tells_of_what_the_kind_is_known_for(testbed: Testbed) -> None:
+    """Tests are skipped by what is known, so it must be true."""
+    features = list(probe(testbed).values())
+    assert len(set(features)) == 1
+    seen = seen_in(features[0])
+    CAPABILITIES.note(
+        testbed.target.kind,
+        {
+            "ALUA": _word(seen.alua),
+            "persistent reservations": _word(seen.persistent_reservations),
+            "UNMAP": _word(seen.unmap),
+            "COMPARE AND WRITE": _word(seen.compare_and_write),
+        },
+    )
+    if testbed.target.kind == "external":
+        return
+    assert (features[0].vendor, features[0].product) == (
+        testbed.target.vendor,
+        testbed.target.product,
+    )
+    assert seen == replace(testbed.target.capabilities, chap=False, mutual_chap=False)
+
+
+@pytest.mark.requires("alua")
+def test_access_states_of_several_groups_are_told(testbed: Testbed) -> None:
+    """A group for each portal, one of them not optimized; both lead to one LUN."""
+    target = testbed.target
+    if not isinstance(target, LioTarget):
+        pytest.skip(f"groups of a target of kind {target.kind} cannot be set")
+    testbed.broken = "its target was given groups of their own on purpose"
+    states = [AccessState.NON_OPTIMIZED, *[AccessState.OPTIMIZED] * (len(testbed.fabrics()) - 1)]
+    testbed.initiator.log_out()
+    target.serve(one_group_each(serving(target.config, target.topology), states))
+    testbed.initiator.log_in()
+    testbed.initiator.wait_for_map()
+    for features in probe(testbed).values():
+        assert "active/non optimized" in features.access_states
+        assert "active/optimized" in features.access_states
+
+
+def _word(there: bool) -> str:
+    return "yes" if there else "no"

@@ -1,0 +1,140 @@
+"""CHAP: who knows the secret gets in, nobody else does, and nobody sees it."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from harness.config.credentials import ChapConfig, Credentials
+from harness.errors import InitiatorError
+from harness.initiator import Initiator
+from harness.machine import Machine
+from harness.target import target_for
+from harness.testbed import Testbed
+from harness.topology import Role
+from suites.conformance.tables import CAPABILITIES
+
+# Prints each process and file of a log that has what it looks for. The brackets keep the search
+# from finding itself.
+_WATCH = r"""
+while :; do grep -a -o -s -h -e "$1" /proc/[0-9]*/cmdline /proc/[0-9]*/environ || :; done
+"""
+_LOGS = r"""
+{ journalctl --no-pager; dmesg; cat /var/log/* /run/log/*/*; } 2>/dev/null | grep -a -c -e "$1" || :
+"""
+
+
+def _fresh(name: str) -> Credentials:
+    """Credentials that nobody else has, with a word in the secret to search for."""
+    return Credentials.model_validate({"user": name, "secret": f"Planted{secrets.token_hex(12)}"})
+
+
+ONE_WAY = ChapConfig(incoming=_fresh("initiator-1"))
+BOTH_WAYS = ChapConfig(incoming=_fresh("initiator-1"), outgoing=_fresh("target-1"))
+
+
+@pytest.fixture
+def ours(testbed: Testbed) -> Testbed:
+    """A testbed whose target may be given other credentials; its initiator is logged out."""
+    if testbed.target.kind == "external":
+        pytest.skip("nothing is configured on an external target")
+    testbed.broken = "its credentials were changed on purpose"
+    testbed.initiator.log_out()
+    return testbed
+
+
+def serve(testbed: Testbed, chap: ChapConfig) -> None:
+    """Have the target ask for these credentials."""
+    config = testbed.config.target.model_copy(update={"chap": chap})
+    target_for(config, testbed.machine(Role.TARGET), testbed.topology).configure()
+
+
+def initiator(testbed: Testbed, chap: ChapConfig | None) -> Initiator:
+    machine = testbed.machine(Role.INITIATOR)
+    profile, wwid = testbed.config.profile, testbed.initiator.wwid
+    return Initiator(machine, testbed.topology, profile, wwid, chap)
+
+
+@pytest.mark.requires("chap")
+def test_the_right_secret_logs_in(ours: Testbed) -> None:
+    """On every path, and the map is whole."""
+    serve(ours, ONE_WAY)
+    knowing = initiator(ours, ONE_WAY)
+    knowing.log_in()
+    knowing.wait_for_map()
+    CAPABILITIES.note(ours.target.kind, {"CHAP": "yes"})
+
+
+@pytest.mark.requires("chap")
+@pytest.mark.parametrize(
+    "chap",
+    [
+        pytest.param(None, id="no credentials"),
+        pytest.param(
+            ONE_WAY.model_copy(update={"incoming": _fresh("initiator-1")}), id="wrong secret"
+        ),
+        pytest.param(
+            ChapConfig(
+                incoming=ONE_WAY.incoming.model_copy(update={"user": "initiator-2"}),
+            ),
+            id="wrong user",
+        ),
+    ],
+)
+def test_who_does_not_know_the_secret_is_refused(ours: Testbed, chap: ChapConfig | None) -> None:
+    """With one clear error, and no session."""
+    serve(ours, ONE_WAY)
+    stranger = initiator(ours, chap)
+    with pytest.raises(InitiatorError, match="login rejected: authorization failure"):
+        stranger.log_in()
+    assert stranger.sessions() == []
+
+
+@pytest.mark.requires("mutual_chap")
+def test_a_target_that_knows_its_secret_is_trusted(ours: Testbed) -> None:
+    """It proves itself in return."""
+    serve(ours, BOTH_WAYS)
+    knowing = initiator(ours, BOTH_WAYS)
+    knowing.log_in()
+    knowing.wait_for_map()
+    CAPABILITIES.note(ours.target.kind, {"mutual CHAP": "yes"})
+
+
+@pytest.mark.requires("mutual_chap")
+def test_a_target_with_another_secret_is_refused(ours: Testbed) -> None:
+    """By the initiator, however well it is known itself."""
+    serve(ours, BOTH_WAYS)
+    suspicious = initiator(ours, BOTH_WAYS.model_copy(update={"outgoing": _fresh("target-1")}))
+    with pytest.raises(InitiatorError, match=r"^portal .*: login re"):
+        suspicious.log_in()
+    assert suspicious.sessions() == []
+
+
+@pytest.mark.requires("mutual_chap")
+def test_no_process_and_no_log_of_a_machine_has_a_secret(ours: Testbed) -> None:
+    """Arguments, environments, the journal and the kernel's log, from set-up to login."""
+    machines = [ours.machine(role) for role in Role]
+    with watching(machines[0]) as on_target, watching(machines[1]) as on_initiator:
+        serve(ours, BOTH_WAYS)
+        initiator(ours, BOTH_WAYS).log_in()
+        for machine in machines:  # or the watch itself sees nothing
+            machine.run(["sh", "-c", "sleep 2; :", "sh", "Planted-to-be-seen"])
+    for seen in (on_target, on_initiator):
+        assert set(seen) == {"Planted-to-be-seen"}
+    for machine in machines:
+        found = machine.run(["sh", "-c", _LOGS, "sh", "[P]lanted"], timeout_s=60).stdout
+        assert found.strip() == "0"
+
+
+@contextmanager
+def watching(machine: Machine) -> Iterator[list[str]]:
+    """Watch all processes for the length of the block; what is seen of secrets."""
+    seen: list[str] = []
+    pattern = "[P]lanted[-0-9a-z]*"
+    with machine.background(
+        ["sh", "-c", _WATCH, "sh", pattern], on_line=lambda line: seen.append(line.decode().strip())
+    ):
+        yield seen

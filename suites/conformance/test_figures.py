@@ -1,0 +1,73 @@
+"""The figures of each kind, side by side: measured, judged, and then written down."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from harness.checks import no_io_errors, promise_kept
+from harness.faults import Fault, LinkDown, SilentDrop
+from harness.plugin import Judge
+from harness.testbed import Testbed
+from harness.throughput import Spread, binned_rates
+from harness.units import KIB
+from harness.workload import JobKind
+from suites.conformance.tables import FIGURES
+
+
+@pytest.mark.parametrize("kind", [LinkDown, SilentDrop])
+def test_the_stall_when_a_path_is_lost(
+    testbed: Testbed, judge: Judge, seed: int, kind: Callable[[str], Fault]
+) -> None:
+    """The longest time without a completed I/O, within its budget."""
+    everything = testbed.fabrics()
+    with testbed.io(testbed.layout.mixed(seed)) as io:
+        io.wait_until_running()
+        io.run_for(seconds=3)
+        with testbed.fault(kind(everything[0])):
+            testbed.map.wait_for_paths(active=len(everything) - 1, failed=1)
+            io.run_for(seconds=3)
+        testbed.map.wait_for_paths(active=len(everything))
+        io.start_phase()
+        io.run_for(seconds=3)
+    judgement = judge(io.measurements, *promise_kept())
+    judgement.require()
+    (stall,) = (f.figures["stall"] for f in judgement.findings if "stall" in f.figures)
+    _note(testbed, f"stall, {kind.__name__}", stall)
+
+
+@pytest.mark.parametrize(
+    ("kind", "size"),
+    [
+        (JobKind.READ, 128 * KIB),
+        (JobKind.WRITE, 128 * KIB),
+        (JobKind.RANDOM_READ, 16 * KIB),
+        (JobKind.RANDOM_WRITE, 16 * KIB),
+    ],
+    ids=["sequential read", "sequential write", "random read", "random write"],
+)
+def test_what_all_paths_deliver(
+    testbed: Testbed,
+    judge: Judge,
+    seed: int,
+    kind: JobKind,
+    size: int,
+    request: pytest.FixtureRequest,
+) -> None:
+    """One stream as fast as it goes, for five seconds."""
+    with testbed.io([testbed.layout.unpaced(kind, size, seed)]) as io:
+        io.wait_until_running()
+        io.run_for(seconds=1)
+        io.start_phase()
+        io.run_for(seconds=5)
+    judge(io.measurements, no_io_errors()).require()
+    rates = binned_rates(io.measurements.streams, io.measurements.phases[-1])
+    column = request.node.callspec.id
+    _note(testbed, column, f"{Spread.of(rates).median:.1f} MiB/s")
+
+
+def _note(testbed: Testbed, column: str, text: str) -> None:
+    environment = testbed.environment
+    on = f"{environment['Acceleration'].split()[0]}, {environment['Guest kernel']}"
+    FIGURES.note(testbed.target.kind, {column: text, "measured on": on})

@@ -1,0 +1,186 @@
+"""Logging in: what reaches the machine, and what is said of portals that refuse."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from harness.config import Config
+from harness.config.credentials import ChapConfig
+from harness.config.model import FAST
+from harness.errors import CommandTimedOut, InitiatorError
+from harness.initiator import Initiator, chap
+from harness.topology import plan
+from suites.selftest.unit.scripted_machine import Answer, Asked, ScriptedMachine
+
+TOPOLOGY = plan(Config())
+OFFERS = "".join(f"{fabric.portal},1 {TOPOLOGY.target_iqn}\n" for fabric in TOPOLOGY.fabrics)
+CHAP = ChapConfig.model_validate(
+    {
+        "incoming": {"user": "me", "secret": "correct-horse"},
+        "outgoing": {"user": "you", "secret": "battery-staple"},
+    }
+)
+
+
+def initiator(
+    answer: Callable[[Asked], Answer], credentials: ChapConfig | None = None
+) -> tuple[Initiator, ScriptedMachine]:
+    machine = ScriptedMachine(answer)
+    return Initiator(machine, TOPOLOGY, FAST, "3600", credentials), machine
+
+
+def willing(asked: Asked) -> Answer:
+    return Answer(OFFERS if "sendtargets" in asked.argv else "")
+
+
+def refusing(word: str, status: int) -> Callable[[Asked], Answer]:
+    """Everything works but what has that word in its arguments."""
+
+    def answer(asked: Asked) -> Answer:
+        if word in asked.argv:
+            return Answer(stderr="iscsiadm: says something", status=status)
+        return willing(asked)
+
+    return answer
+
+
+def complaint(answer: Callable[[Asked], Answer], credentials: ChapConfig | None = None) -> str:
+    with pytest.raises(InitiatorError) as error:
+        initiator(answer, credentials)[0].log_in()
+    return str(error.value)
+
+
+def test_records_get_their_credentials_before_the_logins() -> None:
+    """And after discovery, which makes the records anew."""
+    one, machine = initiator(willing, CHAP)
+    one.log_in()
+    steps = [asked.argv[0] if asked.argv[0] == "sh" else asked.argv[-1] for asked in machine.asked]
+    portals = [str(fabric.portal) for fabric in TOPOLOGY.fabrics]
+    assert steps == [*portals, "3", "sh", "--login", "--login"]
+
+
+def test_without_credentials_no_record_is_touched() -> None:
+    """They stay as iscsiadm makes them."""
+    one, machine = initiator(willing)
+    one.log_in()
+    assert [asked.argv for asked in machine.asked if asked.argv[0] != "iscsiadm"] == []
+
+
+@pytest.mark.parametrize(
+    ("status", "says"),
+    [
+        (4, "does not answer"),
+        (8, "does not answer in time"),
+        (99, "iscsiadm ended with status 99"),
+    ],
+)
+def test_a_portal_that_does_not_answer_is_named(status: int, says: str) -> None:
+    """Before the first login, with what iscsiadm said."""
+    text = complaint(refusing(str(TOPOLOGY.fabrics[1].portal), status))
+    assert text == f"portal 172.16.1.1:3260 (fabric b): {says}\niscsiadm: says something"
+
+
+def test_a_portal_that_keeps_iscsiadm_waiting_is_named() -> None:
+    """It tries for longer than anybody wants to wait."""
+
+    def answer(asked: Asked) -> Answer:
+        if "discovery" in asked.argv:
+            raise CommandTimedOut(machine="i", argv=asked.argv, stdout="", stderr="", elapsed_s=90)
+        return Answer()
+
+    assert complaint(answer).startswith("portal 172.16.0.1:3260 (fabric a): does not answer\n")
+
+
+def test_a_wrong_secret_is_one_clear_error() -> None:
+    """With the portal, the protocol's status and what may be wrong."""
+    text = complaint(refusing("--login", 24), CHAP)
+    assert text.startswith("portal 172.16.0.1:3260 (fabric a): login rejected: authorization")
+    assert "(02/01" in text
+    assert "hint: the target has another user or secret" in text
+
+
+def test_a_target_that_proves_itself_wrongly_is_suspected() -> None:
+    """The initiator ends such a login for good, and open-iscsi has no status of its own for it."""
+    assert "hint: the target may have proven itself" in complaint(refusing("--login", 19), CHAP)
+    one_way = ChapConfig(incoming=CHAP.incoming)
+    assert "hint" not in complaint(refusing("--login", 19), one_way)
+
+
+def test_a_secret_that_is_missing_is_asked_for() -> None:
+    """Or the target admits somebody else."""
+    text = complaint(refusing("--login", 24))
+    assert "--credentials" in text
+    assert TOPOLOGY.initiator_iqn in text
+
+
+def test_a_portal_that_offers_something_else_says_what() -> None:
+    """Another target, perhaps of another testbed."""
+    text = complaint(lambda _: Answer("172.16.0.1:3260,1 iqn.2026-01.io.pathproof:other\n"))
+    assert "does not offer iqn.2026-01.io.pathproof:storage" in text
+    assert "iqn.2026-01.io.pathproof:other" in text
+
+
+def test_a_discovery_that_wants_chap_gets_it() -> None:
+    """Once; what it refuses then is an error."""
+    asked_again = refusing("discovery", 24)
+    one, machine = initiator(asked_again, CHAP)
+    one.log_in()
+    words = [asked.argv[-1] for asked in machine.asked if "discoverydb" in asked.argv]
+    assert words == ["new", "--discover"] * 2
+    lines = [asked.stdin for asked in machine.asked if b"discovery.sendtargets" in asked.stdin]
+    assert len(lines) == 2
+
+
+def test_a_discovery_that_refuses_chap_is_an_error() -> None:
+    """It is not tried for ever."""
+
+    def answer(asked: Asked) -> Answer:
+        return Answer(status=24 if {"discovery", "--discover"} & set(asked.argv) else 0)
+
+    assert "authorization failure" in complaint(answer, CHAP)
+
+
+def test_the_script_changes_credentials_only(tmp_path: Path) -> None:
+    """In records as open-iscsi 2.1.8 wrote them, which become root's own."""
+    record = tmp_path / "172.16.0.1,3260,1" / "default"
+    record.parent.mkdir()
+    record.write_text(
+        "# BEGIN RECORD 2.1.8\n"
+        "node.session.auth.authmethod = None\n"
+        "node.session.auth.username = old\n"
+        "node.session.auth.password = old-secret\n"
+        "node.session.auth.chap_algs = MD5\n"
+        "node.conn[0].timeo.auth_timeout = 45\n"
+        "# END RECORD\n"
+    )
+    record.chmod(0o644)
+    *command, _, _ = chap.node_argv(TOPOLOGY.target_iqn)
+    for _ in range(2):  # also if it has been there already
+        subprocess.run(
+            [*command, str(tmp_path), str(tmp_path / "not there")],
+            input=chap.node_lines(CHAP),
+            check=True,
+        )
+    assert record.stat().st_mode & 0o777 == 0o600
+    assert record.read_text() == (
+        "# BEGIN RECORD 2.1.8\n"
+        "node.session.auth.chap_algs = MD5\n"
+        "node.conn[0].timeo.auth_timeout = 45\n"
+        "# END RECORD\n"
+        "node.session.auth.authmethod = CHAP\n"
+        "node.session.auth.username = me\n"
+        "node.session.auth.password = correct-horse\n"
+        "node.session.auth.username_in = you\n"
+        "node.session.auth.password_in = battery-staple\n"
+    )
+
+
+def test_records_are_where_distributions_keep_them() -> None:
+    """Of Debian, and of Red Hat and SUSE."""
+    assert chap.node_argv("iqn")[-2:] == ["/etc/iscsi/nodes/iqn", "/var/lib/iscsi/nodes/iqn"]
+    portal = TOPOLOGY.fabrics[0].portal
+    assert chap.discovery_argv(portal)[-2] == "/etc/iscsi/send_targets/172.16.0.1,3260"
