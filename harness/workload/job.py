@@ -58,9 +58,9 @@ class Job:
     logged: bool = True
 
     @property
-    def verified_writes(self) -> bool:
-        """Whether every block it writes says which write it comes from."""
-        return self.verified and self.kind.writes
+    def keeps_a_ledger(self) -> bool:
+        """Whether every block it writes says which write it comes from, and fio lists them."""
+        return self.verified and self.kind.writes and self.logged
 
 
 # md5: the one of fio's checksums that Python has too, so that the read-back can check it.
@@ -113,7 +113,9 @@ verify_interval={{ job.header_every }}
 {%- endif %}
 {%- if job.kind.writes %}
 verify_backlog=8
+{%- if job.logged %}
 write_iolog={{ folder }}/{{ job.name }}.iolog
+{%- endif %}
 {%- endif %}
 {%- endif %}
 {% endfor %}"""

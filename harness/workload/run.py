@@ -137,7 +137,7 @@ class FioRun:
     def _fetch(self, done: Completed) -> RunResult:
         names = [f"{FOLDER}/{job.name}_lat.{n}.log" for n, job in enumerate(self._jobs, start=1)]
         there = [name for name, job in zip(names, self._jobs, strict=True) if job.logged]
-        io_logs = {j.name: f"{FOLDER}/{j.name}.iolog" for j in self._jobs if j.verified_writes}
+        io_logs = {j.name: f"{FOLDER}/{j.name}.iolog" for j in self._jobs if j.keeps_a_ledger}
         try:
             content = self._machine.download([f"{FOLDER}/report.json", *there, *io_logs.values()])
         except CommandFailed as error:

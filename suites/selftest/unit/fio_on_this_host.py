@@ -59,7 +59,7 @@ def run_fio(device: Path, *jobs: Job) -> Outcome:
     folder = device.parent
     (folder / "job.fio").write_text(render_job_file(str(device), jobs, str(folder)))
     report = folder / "report.json"
-    io_logs = {job.name: folder / f"{job.name}.iolog" for job in jobs if job.verified_writes}
+    io_logs = {job.name: folder / f"{job.name}.iolog" for job in jobs if job.keeps_a_ledger}
     for file in io_logs.values():
         file.unlink(missing_ok=True)  # fio appends
     argv = [FIO, "--output-format=json", f"--output={report}", str(folder / "job.fio")]
