@@ -210,6 +210,7 @@ class Injection:
     confirmed_ns: int = 0
     healed_ns: int = 0
     healing_confirmed_ns: int = 0
+    healing_ns: int = 0
     on_change: list[Callable[[Injection], None]] = field(default_factory=list, repr=False)
 
     def record(
@@ -252,6 +253,7 @@ class Injection:
             healing_confirmed_ns=self.healing_confirmed_ns,
             budget=Budget((*terms, slack)),
             io_stops=io_stops,
+            healing_ns=self.healing_ns,
         )
 
 
@@ -279,6 +281,7 @@ def injected(
         yield injection
     finally:
         with step(f"Heal {fault.name}", Spent.WAITING):
+            injection.healing_ns = time.monotonic_ns()
             fault.heal(lab)
             injection.healed_ns = time.monotonic_ns()
             on_change(injection)
