@@ -369,6 +369,17 @@ def test_the_layer_that_took_too_long_is_named() -> None:
         "session recovery took 8.02 s where recovery_tmo allows 1 s"
     )
     assert finding.figures["detection"].startswith("2.000 s ")
+    assert finding.numbers == pytest.approx(
+        {
+            "stall_s": 10.25,
+            "budget_s": 4,
+            "resolution_s": 0.01,
+            "detection_s": 2,
+            "session_recovery_s": 8.02,
+            "device_mapper_s": 0.01,
+            "resubmission_s": 0.22,
+        }
+    )
     assert finding.figures["recovery: session login"].startswith("2.000 s ")
 
 
@@ -471,14 +482,15 @@ def test_what_the_next_fault_does_is_not_told_of_this_one() -> None:
     ("most_s", "verdict"), [(None, Verdict.PASS), (3.5, Verdict.PASS), (3.0, Verdict.FAIL)]
 )
 def test_max_stall_holds_within_the_budget(most_s: float | None, verdict: Verdict) -> None:
-    """3.05 s are less than the 4 s of the settings; so no layer is blamed."""
+    """3.05 s are less than the 4 s of the settings; what took the longest is named."""
     seen = ((2.0, ERROR, "1"), (3.02, TIMED_OUT, "1"), (3.03, FAILED, "1"), *RETURN)
     demanded = replace(measured((0, 3.05), seen=seen), max_stall_s=most_s)
     finding = found(stall_within_budget(), demanded)
     assert finding.verdict is verdict
     if verdict is Verdict.FAIL:
         assert finding.message == (
-            "I/O stalled 3.05 s (probe) in LinkDown(a), 50 ms beyond the max_stall of 3 s"
+            "I/O stalled 3.05 s (probe) in LinkDown(a), 50 ms beyond the max_stall of 3 s: "
+            "detection took 2.00 s of it"
         )
 
 
@@ -496,4 +508,6 @@ def test_with_no_path_left_max_stall_counts_from_healing(most_s: float, verdict:
     finding = found(stall_within_budget(), replace(lost, max_stall_s=most_s))
     assert finding.verdict is verdict
     if verdict is Verdict.FAIL:
-        assert finding.message.endswith("500 ms beyond the max_stall of 2.5 s after healing")
+        assert finding.message.endswith(
+            "500 ms beyond the max_stall of 2.5 s after healing: session login took 1.90 s of it"
+        )
