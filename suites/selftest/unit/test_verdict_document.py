@@ -239,6 +239,11 @@ def test_judged_twice(judge):
     judge(failover(), saying("pass")).require()
     judge(failover(), saying("pass")).require()
 
+@pytest.mark.parametrize("verdict", ["fail", "unknown"])
+def test_forgets_to_require(judge, verdict):
+    judge(failover(), saying("pass")).require()
+    judge(failover(), saying(verdict))
+
 def test_asserts_more(judge):
     judge(failover(), saying("pass")).require()
     assert 1 == 2
@@ -266,7 +271,8 @@ def test_a_run_leaves_a_document_of_every_test_that_was_judged(
     done = subprocess.run(
         argv, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
     )
-    assert "2 failed, 3 passed, 2 errors" in done.stdout, done.stdout + done.stderr
+    assert "3 failed, 3 passed, 3 errors" in done.stdout, done.stdout + done.stderr
+    assert done.stdout.count("judged, but not required (`.require()`)") >= 2
     (folder,) = tmp_path.glob("reports/out/2*/")
     found = {}
     for file in (folder / "verdicts").iterdir():
@@ -278,6 +284,8 @@ def test_a_run_leaves_a_document_of_every_test_that_was_judged(
         "test_judged[fail]": ("fail", 1),
         "test_judged[unknown]": ("unknown", 1),
         "test_judged_twice": ("pass", 2),
+        "test_forgets_to_require[fail]": ("fail", 2),
+        "test_forgets_to_require[unknown]": ("unknown", 2),
         "test_asserts_more": ("fail", 1),
     }
     results = [json.loads(p.read_text()) for p in folder.glob("results/*-result.json")]
