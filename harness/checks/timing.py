@@ -122,7 +122,8 @@ def _during(name: str, measurements: Measurements, fault: FaultRecord) -> Findin
 
 def _part_numbers(parts: Breakdown) -> dict[str, float]:
     """Seconds of each part, as `detection_s`."""
-    return {f"{part.layer.replace(' ', '_')}_s": part.seconds for part in parts.outage}
+    names = (part.layer.replace(",", "").replace(" ", "_") for part in parts.outage)
+    return {f"{name}_s": part.seconds for name, part in zip(names, parts.outage, strict=True)}
 
 
 def _slack(fault: FaultRecord) -> _Limit:

@@ -81,7 +81,7 @@ def test_a_failover_is_told_in_seconds_since_it_began() -> None:
     measured = replace(failover(), read_back=back)
     checks = data_intact(), paths_restored(), Check("crashes", crash)
     content = written(Judged(measured, judge(measured, *checks)))
-    assert content["schema"] == 1
+    assert content["schema"] == 2
     assert content["harness"] == harness.__version__
     assert content["test"] == TEST
     assert content["verdict"] == "fail"
@@ -97,6 +97,7 @@ def test_a_failover_is_told_in_seconds_since_it_began() -> None:
         "the check itself crashed: ZeroDivisionError('on purpose')"
     )
     assert one["checks"][0]["figures"]["wrong"] == "1"
+    assert one["checks"][0]["numbers"] == {"acknowledged_blocks": 9, "wrong_blocks": 1}
     assert one["read_back"] == {
         "acknowledged": 9,
         "checked": {"map": 9, "sda": 9},
@@ -111,6 +112,17 @@ def test_a_failover_is_told_in_seconds_since_it_began() -> None:
         "healed_s": 20,
         "healing_confirmed_s": 20.1,
     }
+    assert [(part["layer"], round(part["seconds"], 3)) for part in fault["parts"]] == [
+        ("detection", 1.98),
+        ("session recovery", 0.92),
+        ("device mapper", 0.01),
+        ("resubmission", 0.03),
+    ]
+    assert fault["parts"][0]["ends"] == "connection error"
+    assert [part["layer"] for part in fault["recovery"]][:1] == ["session login"]
+    assert (fault["stall_s"], fault["missing"]) == (STALL_S, [])
+    assert one["max_stall_s"] is None
+    assert 0 < one["resolution_s"] < 0.02
     assert fault["budget_s"] == sum(term["seconds"] for term in fault["budget"]) == 4
     assert [(p["name"], p["start_s"], p["end_s"]) for p in one["phases"]] == [
         ("before", 0, 6),
