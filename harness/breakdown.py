@@ -35,9 +35,9 @@ _Step = tuple[Layer, Happened, Event | None]
 class Part:
     """One stretch of a stall or of a recovery, and its share of the budget.
 
-    `layer` names several where it was not seen when the first of them was done. `uncertainty_s`
-    bounds the error of `seconds`. `allowed_s` is None where the budget has no share for it;
-    `source` names the terms of the share. Parts of one source share it.
+    `layer` names several where it was not seen when the first of them was done. Times are as they
+    were seen; `uncertainty_s` bounds the error of `seconds`. `allowed_s` is None where the budget
+    has no share for it; `source` names the terms of the share. Parts of one source share it.
     """
 
     layer: str
@@ -51,7 +51,12 @@ class Part:
 
     @property
     def seconds(self) -> float:
-        return (self.end_ns - self.start_ns) / NS_PER_S
+        """Zero where the end was seen before the beginning, by no more than the uncertainty."""
+        return max(0, self.end_ns - self.start_ns) / NS_PER_S
+
+    def seconds_since(self, since_ns: int) -> float:
+        """As much of it as came after a point in time."""
+        return max(0, self.end_ns - max(self.start_ns, since_ns)) / NS_PER_S
 
     def __str__(self) -> str:
         text = f"{self.seconds:.3f} s \N{PLUS-MINUS SIGN} {format_seconds(self.uncertainty_s)}"
@@ -62,10 +67,12 @@ class Part:
 
 @dataclass(frozen=True)
 class Breakdown:
-    """One fault's stall: the parts of `outage` follow each other without a gap and make it up.
+    """One fault's stall: the parts of `outage` follow each other without a gap.
 
-    `recovery` tells how the first path came back. `missing` names what was not seen in time, so
-    that parts could not be told apart.
+    The stall's ends are fio's, those of the parts between the kernel's, so that their sum is the
+    stall only as far as the clocks agree: to `tolerance_s`, of clock and of fio's log.
+    `recovery` tells how the first path came back. `missing` names what was not seen in time or
+    in order, so that parts could not be told apart.
     """
 
     fault: str
@@ -73,6 +80,22 @@ class Breakdown:
     outage: tuple[Part, ...]
     recovery: tuple[Part, ...]
     missing: tuple[str, ...]
+    tolerance_s: float
+
+    @property
+    def sum_s(self) -> float:
+        """Of the parts, each by its own ends."""
+        return sum(part.seconds for part in self.outage)
+
+    @property
+    def adds_up(self) -> bool:
+        """Every part was seen to end, and together they are the stall."""
+        return not self.missing and abs(self.sum_s - self.stall.seconds) <= self.tolerance_s
+
+    def longest_since(self, since_ns: int) -> str:
+        """What took the most after a point in time, as half a sentence."""
+        part = max(self.outage, key=lambda part: part.seconds_since(since_ns))
+        return f"{part.layer} took {part.seconds_since(since_ns):.2f} s of it"
 
     @property
     def culprit(self) -> str:
@@ -100,18 +123,29 @@ def breakdown(measurements: Measurements, fault: FaultRecord) -> Breakdown | Non
     grain_ns = stall.resolution_ns + clock_uncertainty_ns(measurements)
     begins = Event(stall.start_ns, Happened.IO_STALLED, "fio", stall.stream, grain_ns)
     ends = Event(stall.end_ns, Happened.IO_RESUMED, "fio", stall.stream, grain_ns)
-    outage = [
-        *_outage(measurements, fault, stall),
-        (Layer.RESUBMISSION, Happened.IO_RESUMED, ends),
-    ]
-    recovery = _recovery(measurements, fault)
+    healed, back = _recovery(measurements, fault)
+    outage = _in_order(
+        begins,
+        [
+            *_outage(measurements, fault, begins, ends),
+            *(
+                [(Layer.NO_PATH, Happened.FAULT_HEALED, healed), *back[:2]]
+                if fault.io_stops
+                else []
+            ),
+        ],
+        until=ends,
+    )
+    outage.append((Layer.RESUBMISSION, Happened.IO_RESUMED, ends))
+    recovery = _in_order(healed, back)
     unseen = [str(what) for _, what, seen in (*outage, *recovery) if seen is None]
     return Breakdown(
         fault=fault.name,
         stall=stall,
         outage=_parts(begins, outage, fault.budget.terms),
-        recovery=_parts(_healed(fault), recovery, fault.budget.terms),
+        recovery=_parts(healed, recovery, fault.budget.terms),
         missing=tuple(dict.fromkeys(unseen)),
+        tolerance_s=grain_ns / NS_PER_S,
     )
 
 
@@ -120,16 +154,12 @@ def listed(names: Sequence[str]) -> str:
     return " and ".join(part for part in (", ".join(names[:-1]), *names[-1:]) if part)
 
 
-def _outage(measurements: Measurements, fault: FaultRecord, stall: Stall) -> list[_Step]:
-    """What ended each part of the stall but the last; only what happened before its end."""
-
-    def in_time(event: Event | None) -> Event | None:
-        if event and event.at_ns <= stall.end_ns + event.uncertainty_ns + stall.resolution_ns:
-            return replace(event, at_ns=min(event.at_ns, stall.end_ns))
-        return None
-
+def _outage(
+    measurements: Measurements, fault: FaultRecord, begins: Event, ends: Event
+) -> list[_Step]:
+    """What ended each part of the stall until the path was given up."""
     happened = [
-        e for e in measurements.timeline if e.at_ns >= fault.injected_ns and in_time(e) is not None
+        e for e in measurements.timeline if e.at_ns >= fault.injected_ns and not _before(ends, e)
     ]
     timed_out = _last_given_up(happened, Happened.RECOVERY_TIMED_OUT)
     if timed_out is not None:  # the same session's
@@ -153,13 +183,27 @@ def _outage(measurements: Measurements, fault: FaultRecord, stall: Stall) -> lis
             _last_given_up(failures, Happened.PATH_FAILED),
         ),
     ]
-    if stall.start_ns < fault.injected_ns:
+    if begins.at_ns < fault.injected_ns:
         injected = Event(fault.injected_ns, Happened.FAULT_INJECTED, "harness", fault.name)
         steps.insert(0, (Layer.BEFORE_FAULT, Happened.FAULT_INJECTED, injected))
-    if fault.io_stops:
-        steps.append((Layer.NO_PATH, Happened.FAULT_HEALED, _healed(fault)))
-        steps += _recovery(measurements, fault)[:2]
-    return [(layer, what, in_time(event)) for layer, what, event in steps]
+    return steps
+
+
+def _in_order(begins: Event, steps: Iterable[_Step], until: Event | None = None) -> list[_Step]:
+    """The steps, without the events that were seen before an earlier step's, or after the end."""
+    checked: list[_Step] = []
+    for layer, what, event in steps:
+        if event is None or _before(event, begins) or (until and _before(until, event)):
+            checked.append((layer, what, None))
+        else:
+            checked.append((layer, what, event))
+            begins = event
+    return checked
+
+
+def _before(one: Event, other: Event) -> bool:
+    """Whether it was seen earlier by more than both uncertainties."""
+    return one.at_ns + one.uncertainty_ns + other.uncertainty_ns < other.at_ns
 
 
 def _last_given_up(happened: Iterable[Event], what: Happened) -> Event | None:
@@ -177,29 +221,40 @@ def _subject(event: Event) -> str:
     return match[1] if match else event.detail
 
 
-def _recovery(measurements: Measurements, fault: FaultRecord) -> list[_Step]:
-    """What ended each part of the recovery of the path that came back first."""
+def _recovery(measurements: Measurements, fault: FaultRecord) -> tuple[Event, list[_Step]]:
+    """The healing, and what ended each part of the recovery of the path that came back first."""
     returns = path_returns(measurements, fault)
     first = min(returns, key=lambda r: r.at_ns, default=PathReturn())
-    return [
-        (Layer.LOGIN, Happened.SESSION_RECOVERED, first.recovered),
+    recovered = first.recovered and _by(first.recovered, first.reinstated)
+    began_ns = fault.healing_ns or fault.healed_ns
+    healed = Event(
+        fault.healed_ns, Happened.FAULT_HEALED, "harness", fault.name, fault.healed_ns - began_ns
+    )
+    return _by(healed, recovered or first.reinstated), [
+        (Layer.LOGIN, Happened.SESSION_RECOVERED, recovered),
         (Layer.REINSTATEMENT, Happened.PATH_REINSTATED, first.reinstated),
         (Layer.FIRST_IO, Happened.PATH_CARRIES_IO, first.carries),
     ]
 
 
-def _parts(begins: Event, steps: Iterable[_Step], terms: Sequence[BudgetTerm]) -> tuple[Part, ...]:
-    """Parts without a gap; a step whose end was not seen is one part with the next.
+def _by(event: Event, effect: Event | None) -> Event:
+    """An event that was known only when it was over, as by the next sample: not after its effect.
 
-    What was over before the part began took no time of it.
+    Within the time that it may have taken; an effect that was seen even before is none.
     """
+    if effect and event.at_ns - event.uncertainty_ns <= effect.at_ns < event.at_ns:
+        return replace(event, at_ns=effect.at_ns)
+    return event
+
+
+def _parts(begins: Event, steps: Iterable[_Step], terms: Sequence[BudgetTerm]) -> tuple[Part, ...]:
+    """Parts without a gap; a step whose end was not seen is one part with the next."""
     parts = []
     layers: list[Layer] = []
-    for layer, _, seen in steps:
+    for layer, _, ends in steps:
         layers.append(layer)
-        if seen is None:
+        if ends is None:
             continue
-        ends = replace(seen, at_ns=max(seen.at_ns, begins.at_ns))
         parts.append(_part(layers, begins, ends, terms))
         begins, layers = ends, []
     return tuple(parts)
@@ -218,7 +273,3 @@ def _part(layers: Sequence[Layer], begins: Event, ends: Event, terms: Sequence[B
         allowed_s=sum(term.seconds for term in shares) if whole else None,
         source=" + ".join(term.name for term in shares) if whole else "",
     )
-
-
-def _healed(fault: FaultRecord) -> Event:
-    return Event(fault.healed_ns, Happened.FAULT_HEALED, "harness", fault.name)

@@ -266,7 +266,8 @@ class Budget:
 class FaultRecord:
     """One fault as it was: what, where, when, and the stall it may cause.
 
-    `io_stops` is True where no path is left, so that the stall lasts until healing.
+    `io_stops` is True where no path is left, so that the stall lasts until healing. The order
+    to heal was given at `healing_ns`, zero if that is not known, and carried out by `healed_ns`.
     """
 
     name: str
@@ -278,6 +279,7 @@ class FaultRecord:
     healing_confirmed_ns: int
     budget: Budget
     io_stops: bool = False
+    healing_ns: int = 0
 
 
 class Damage(StrEnum):

@@ -94,10 +94,10 @@ def stall_resolution_ns(measurements: Measurements) -> int | None:
     A stall between two probes of that distance could begin unseen; fio's log has a grain, too.
     None if the probe measured too little to tell.
     """
-    probe, before = measurements.probe, measurements.phases[0]
-    if probe is None:
+    probe = measurements.probe
+    if probe is None or not measurements.phases:
         return None
-    log = probe.completions
+    log, before = probe.completions, measurements.phases[0]
     inside = (log.at_ns >= before.start_ns) & (log.at_ns <= before.end_ns)
     submitted = np.sort((log.at_ns - log.latency_ns)[inside])
     if len(submitted) < _MIN_PROBES:

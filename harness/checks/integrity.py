@@ -28,7 +28,8 @@ def no_io_errors() -> Check:
             return Finding(name, Verdict.UNKNOWN, "; ".join(blind[:_SHOWN]))
         done = sum(len(s.completions) for s in measurements.streams)
         figures = {"I/Os": f"{done}", "errors": "0"}
-        return Finding(name, Verdict.PASS, f"{done} I/Os completed, none with an error", figures)
+        text = f"{done} I/Os completed, none with an error"
+        return Finding(name, Verdict.PASS, text, figures, {"ios": done, "errors": 0})
 
     return Check(name, run)
 
@@ -94,6 +95,7 @@ def data_intact() -> Check:
             "acknowledged blocks": str(back.acknowledged),
             "read back": ", ".join(f"{place} {n}" for place, n in back.checked.items()),
         }
+        numbers: dict[str, float] = {"acknowledged_blocks": back.acknowledged}
         gaps = _not_read_back(back, [counters.path for counters in measurements.counters])
         if _nothing_verified(back):
             said = "no block has a header, and fio itself verified none: verification was off"
@@ -102,10 +104,11 @@ def data_intact() -> Check:
             kinds = Counter(str(finding.damage) for finding in back.findings)
             wrong = len({finding.offset for finding in back.findings})
             figures |= {"wrong": str(wrong)} | {kind: str(n) for kind, n in kinds.items()}
+            numbers["wrong_blocks"] = wrong
             shown = "; ".join([*map(str, back.findings[:_SHOWN]), *gaps])
             counts = ", ".join(f"{n} {kind}" for kind, n in kinds.items())
             message = f"{wrong} of {back.acknowledged} acknowledged blocks are wrong ({counts})"
-            return Finding(name, Verdict.FAIL, f"{message}: {shown}", figures)
+            return Finding(name, Verdict.FAIL, f"{message}: {shown}", figures, numbers)
         if back.acknowledged == 0:
             return Finding(name, Verdict.UNKNOWN, "no write was acknowledged", figures)
         if gaps:
@@ -116,6 +119,7 @@ def data_intact() -> Check:
             f"all {back.acknowledged} acknowledged blocks are whole, in place and current, "
             f"read from {', '.join(back.checked)}",
             figures,
+            numbers | {"wrong_blocks": 0},
         )
 
     return Check(name, run)

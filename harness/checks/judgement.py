@@ -28,12 +28,16 @@ def worst(verdicts: Iterable[Verdict]) -> Verdict:
 
 @dataclass(frozen=True)
 class Finding:
-    """What one check found: one sentence, and the figures behind it as they will be shown."""
+    """What one check found: one sentence, and the figures behind it as they will be shown.
+
+    `numbers` are for programs: the same and more, the unit in the name, such as `stall_s`.
+    """
 
     check: str
     verdict: Verdict
     message: str
     figures: Mapping[str, str] = field(default_factory=dict)
+    numbers: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

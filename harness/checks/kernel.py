@@ -19,6 +19,7 @@ def kernel_sound() -> Check:
     def run(measurements: Measurements) -> Finding:
         logs = measurements.kernel_logs
         figures = {f"records of the {log.machine}": str(len(log.messages)) for log in logs}
+        numbers = {f"records_{log.machine}": len(log.messages) for log in logs}
         trouble = [
             f"{log.machine}: {message.text}"
             for log in logs
@@ -27,11 +28,13 @@ def kernel_sound() -> Check:
         ]
         if trouble:
             figures["signs of trouble"] = str(len(trouble))
-            return Finding(name, Verdict.FAIL, "; ".join(trouble[:_SHOWN]), figures)
+            numbers["signs_of_trouble"] = len(trouble)
+            return Finding(name, Verdict.FAIL, "; ".join(trouble[:_SHOWN]), figures, numbers)
         if unread := unread_kernel_logs(measurements):
-            return Finding(name, Verdict.UNKNOWN, "; ".join(unread), figures)
+            return Finding(name, Verdict.UNKNOWN, "; ".join(unread), figures, numbers)
         machines = " and ".join(log.machine for log in logs)
-        return Finding(name, Verdict.PASS, f"no sign of trouble in the logs of {machines}", figures)
+        text = f"no sign of trouble in the logs of {machines}"
+        return Finding(name, Verdict.PASS, text, figures, numbers)
 
     return Check(name, run)
 

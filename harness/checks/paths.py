@@ -32,6 +32,7 @@ def fault_took_effect(fault: str | None = None) -> Check:
             Verdict.PASS,
             "; ".join(f.message for f in findings),
             {key: value for f in findings for key, value in f.figures.items()},
+            {key: value for f in findings for key, value in f.numbers.items()},
         )
 
     return Check(name, run)
@@ -40,6 +41,7 @@ def fault_took_effect(fault: str | None = None) -> Check:
 def _effect(name: str, measurements: Measurements, fault: FaultRecord) -> Finding:
     before = measurements.phases[0]
     figures: dict[str, str] = {}
+    numbers: dict[str, float] = {}
     unseen = set(fault.fabrics) - {counters.fabric for counters in measurements.counters}
     if unseen:
         where = ", ".join(sorted(unseen))
@@ -58,6 +60,8 @@ def _effect(name: str, measurements: Measurements, fault: FaultRecord) -> Findin
         figures[f"{label} before / during {fault.name}"] = (
             f"{format_size(was)} / {format_size(carried)}"
         )
+        numbers[f"before_{counters.path}_bytes"] = was
+        numbers[f"during_{fault.name}_{counters.path}_bytes"] = carried
         if was == 0:
             return Finding(
                 name, Verdict.UNKNOWN, f"{label} carried nothing even before {fault.name}", figures
@@ -68,12 +72,13 @@ def _effect(name: str, measurements: Measurements, fault: FaultRecord) -> Findin
                 Verdict.UNKNOWN,
                 f"{label} still carried {format_size(carried)} during {fault.name}: no effect",
                 figures,
+                numbers,
             )
         if counters.fabric not in fault.fabrics and carried == 0:
-            return Finding(
-                name, Verdict.FAIL, f"{label} did not take over during {fault.name}", figures
-            )
-    return Finding(name, Verdict.PASS, f"{fault.name}: dead paths carried nothing", figures)
+            text = f"{label} did not take over during {fault.name}"
+            return Finding(name, Verdict.FAIL, text, figures, numbers)
+    text = f"{fault.name}: dead paths carried nothing"
+    return Finding(name, Verdict.PASS, text, figures, numbers)
 
 
 def _stretches(measurements: Measurements, fault: FaultRecord, path: str) -> list[tuple[int, int]]:
@@ -148,14 +153,17 @@ def load_shared_again(at_least: float) -> Check:
             f"{path} {before.name} / {after.name}": f"{was[path]:.0%} / {became[path]:.0%}"
             for path in was
         }
+        numbers = {f"share_before_{path}": share for path, share in was.items()}
+        numbers |= {f"share_after_{path}": share for path, share in became.items()}
         poor = [
             f"{path} carries {became[path]:.0%} of the load after the fault, {was[path]:.0%} before"
             for path in was
             if became[path] < at_least * was[path]
         ]
         if poor:
-            return Finding(name, Verdict.FAIL, "; ".join(poor), figures)
-        return Finding(name, Verdict.PASS, "every path carries its share again", figures)
+            return Finding(name, Verdict.FAIL, "; ".join(poor), figures, numbers)
+        text = "every path carries its share again"
+        return Finding(name, Verdict.PASS, text, figures, numbers)
 
     return Check(name, run)
 
@@ -190,12 +198,13 @@ def accounting_agrees(within: float) -> Check:
             inside = (log.at_ns >= phase.start_ns) & (log.at_ns <= phase.end_ns)
             completed += int(log.size[inside].sum())
         figures = {"fio": format_size(completed), "paths": format_size(sum(seen))}
+        numbers = {"fio_bytes": completed, "paths_bytes": sum(seen)}
         difference = abs(completed - sum(seen)) / sum(seen)
         if difference > within:
-            return Finding(
-                name, Verdict.UNKNOWN, f"fio and the paths differ by {difference:.1%}", figures
-            )
-        return Finding(name, Verdict.PASS, f"fio and the paths agree to {difference:.1%}", figures)
+            text = f"fio and the paths differ by {difference:.1%}"
+            return Finding(name, Verdict.UNKNOWN, text, figures, numbers)
+        text = f"fio and the paths agree to {difference:.1%}"
+        return Finding(name, Verdict.PASS, text, figures, numbers)
 
     return Check(name, run)
 
@@ -219,9 +228,12 @@ def no_unexpected_path_loss() -> Check:
             )
         ]
         figures = {"paths given up": str(len(lost)), "unexpected": str(len(unexpected))}
+        numbers = {"paths_given_up": len(lost), "unexpected": len(unexpected)}
         if unexpected:
             paths = ", ".join(unexpected)
-            return Finding(name, Verdict.FAIL, f"given up without a fault there: {paths}", figures)
-        return Finding(name, Verdict.PASS, f"{len(lost)} given up, all by a fault", figures)
+            text = f"given up without a fault there: {paths}"
+            return Finding(name, Verdict.FAIL, text, figures, numbers)
+        text = f"{len(lost)} given up, all by a fault"
+        return Finding(name, Verdict.PASS, text, figures, numbers)
 
     return Check(name, run)

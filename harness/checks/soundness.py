@@ -39,10 +39,11 @@ def evidence_sound() -> Check:
             *_clock_problems(measurements.clocks),
             *_stream_problems(measurements),
         ]
+        numbers = _numbers(measurements)
         if problems:
-            return Finding(name, Verdict.UNKNOWN, "; ".join(problems), figures)
+            return Finding(name, Verdict.UNKNOWN, "; ".join(problems), figures, numbers)
         said = "; ".join(f"{what} {value}" for what, value in figures.items())
-        return Finding(name, Verdict.PASS, f"whole and steady: {said}", figures)
+        return Finding(name, Verdict.PASS, f"whole and steady: {said}", figures, numbers)
 
     return Check(name, run)
 
@@ -59,6 +60,20 @@ def _figures(measurements: Measurements) -> dict[str, str]:
         uncertainty_ns = float(np.median([c.uncertainty_ns for c in measurements.clocks]))
         figures["clock uncertainty"] = f"{uncertainty_ns / NS_PER_MS:.2f} ms at the median"
     return figures
+
+
+def _numbers(measurements: Measurements) -> dict[str, float]:
+    numbers: dict[str, float] = {}
+    for watching in measurements.watching:
+        machine = watching.machine
+        gap_s = _longest_gap(watching, measurements.processors) / NS_PER_S
+        numbers[f"samples_per_s_{machine}"] = watching.samples_per_s
+        numbers[f"longest_gap_{machine}_s"] = gap_s
+        numbers[f"processor_share_{machine}"] = watching.cpu_share
+    if measurements.clocks:
+        uncertainty_ns = float(np.median([c.uncertainty_ns for c in measurements.clocks]))
+        numbers["clock_uncertainty_s"] = uncertainty_ns / NS_PER_S
+    return numbers
 
 
 def _longest_gap(watching: Watching, processors: ProcessorTime | None) -> int:

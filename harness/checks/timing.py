@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from harness.breakdown import breakdown
+from harness.breakdown import Breakdown, breakdown
 from harness.checks.judgement import Check, Finding, Verdict
 from harness.healing import stall_after
 from harness.measurements import FaultRecord, Measurements
 from harness.stall import Stall, stall_resolution_ns, worst_stall
 from harness.throughput import Spread, binned_rates, load
 from harness.timeline import Phase
-from harness.units import NS_PER_MS, NS_PER_S, format_seconds
+from harness.units import MIB, NS_PER_MS, NS_PER_S, format_seconds
 
 # Coarser than this the probe is blind. A healthy run is an order of magnitude finer.
 _COARSEST_NS = 100 * NS_PER_MS
@@ -23,6 +24,7 @@ _MIN_PROBES = 20
 # two testbeds there it was 55 to 70 %, and a third of all comparisons went wrong.
 _MOST_STEAL = 0.6
 _TAIL = 90  # percentile
+_MAX_STALL = "max_stall"
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ def stall_within_budget() -> Check:
             for finding in findings:
                 if finding.verdict is verdict:
                     return finding
-        return max(findings[1:], key=lambda f: float(f.figures["stall"].split()[0]))
+        return max(findings[1:], key=lambda f: f.numbers["stall_s"])
 
     return Check(name, run)
 
@@ -94,20 +96,34 @@ def _during(name: str, measurements: Measurements, fault: FaultRecord) -> Findin
     if parts is None:
         return _judge_stall(name, measurements, None, limit)
     outage_ns = fault.healing_confirmed_ns - parts.stall.start_ns if fault.io_stops else 0
+    spared_ns = max(0, outage_ns)
     finding = _judge_stall(
         name,
         measurements,
         parts.stall,
         limit,
         when=f" in {fault.name}",
-        because=parts.culprit,
-        spared_s=max(0, outage_ns) / NS_PER_S,
+        because={
+            limit.name: parts.culprit,
+            _MAX_STALL: parts.longest_since(parts.stall.start_ns + spared_ns),
+        },
+        spared_s=spared_ns / NS_PER_S,
     )
     figures = {part.layer: str(part) for part in parts.outage}
     figures |= {f"recovery: {part.layer}": str(part) for part in parts.recovery}
     if parts.missing:
         figures["not seen in time"] = ", ".join(parts.missing)
-    return replace(finding, figures={**finding.figures, **figures})
+    return replace(
+        finding,
+        figures={**finding.figures, **figures},
+        numbers={**finding.numbers, **_part_numbers(parts)},
+    )
+
+
+def _part_numbers(parts: Breakdown) -> dict[str, float]:
+    """Seconds of each part, as `detection_s`."""
+    names = (part.layer.replace(",", "").replace(" ", "_") for part in parts.outage)
+    return {f"{name}_s": part.seconds for name, part in zip(names, parts.outage, strict=True)}
 
 
 def _slack(fault: FaultRecord) -> _Limit:
@@ -126,19 +142,20 @@ def _judge_stall(
     limit: _Limit,
     *,
     when: str = "",
-    because: str = "",
+    because: Mapping[str, str] | None = None,
     spared_s: float = 0.0,
 ) -> Finding:
     """Hold a stall to its limit and to max_stall, which does not count the first `spared_s`.
 
-    `when` and `because` complete the sentence that says by how much it is too long.
+    `when`, and `because` by the name of the limit, complete the sentence that says by how much
+    it is too long.
     """
     resolution_ns = stall_resolution_ns(measurements)
     if stall is None or resolution_ns is None:
         return Finding(name, Verdict.UNKNOWN, "the probe measured too little to tell")
     limits = [limit]
     if (most_s := measurements.max_stall_s) is not None:
-        limits.append(_Limit("max_stall", most_s, f"max_stall {most_s:g} s", spared_s))
+        limits.append(_Limit(_MAX_STALL, most_s, f"max_stall {most_s:g} s", spared_s))
     allowance = " and ".join(one.shown for one in limits)
     resolution_s = resolution_ns / NS_PER_S
     figures = {
@@ -146,6 +163,8 @@ def _judge_stall(
         "allowed": allowance,
         "resolution": format_seconds(resolution_s),
     }
+    numbers = {"stall_s": stall.seconds, "resolution_s": resolution_s}
+    numbers |= {f"{one.name}_s": one.seconds for one in limits}
     if exceeded := [one for one in limits if one.excess_s(stall) > 0]:
         waited_s = _waited_s(measurements, stall.start_ns, stall.end_ns)
         proven = [one for one in exceeded if one.excess_s(stall) > waited_s]
@@ -154,16 +173,18 @@ def _judge_stall(
             f"I/O stalled {stall.seconds:.2f} s ({stall.stream}){when}, "
             f"{format_seconds(worst.excess_s(stall))} beyond {worst}"
         )
-        if because and worst is limit:
-            text += f": {because}"
+        if because and because[worst.name]:
+            text += f": {because[worst.name]}"
         if proven:
-            return Finding(name, Verdict.FAIL, text, figures)
+            return Finding(name, Verdict.FAIL, text, figures, numbers)
         figures["of it without a processor"] = f"{waited_s:.3f} s"
+        numbers["without_processor_s"] = waited_s
         return Finding(
             name,
             Verdict.UNKNOWN,
             f"{text}; but the host gave the machines no processor for {waited_s:.3f} s of it",
             figures,
+            numbers,
         )
     text = (
         f"longest stall {stall.seconds:.3f} s ({stall.stream}){when}, {allowance}, "
@@ -171,8 +192,8 @@ def _judge_stall(
     )
     too_close = any(one.excess_s(stall) + resolution_s > 0 for one in limits)
     if resolution_ns > _COARSEST_NS or too_close:
-        return Finding(name, Verdict.UNKNOWN, f"too coarse to tell: {text}", figures)
-    return Finding(name, Verdict.PASS, text, figures)
+        return Finding(name, Verdict.UNKNOWN, f"too coarse to tell: {text}", figures, numbers)
+    return Finding(name, Verdict.PASS, text, figures, numbers)
 
 
 def latency_recovered(at_most: float) -> Check:
@@ -199,15 +220,16 @@ def latency_recovered(at_most: float) -> Check:
             f"p{_TAIL} {phase.name}": format_seconds(seconds)
             for phase, seconds in ((before, was_s), (after, became_s))
         }
+        numbers = {"before_s": was_s, "after_s": became_s, "most_times": at_most}
         text = (
             f"{became_s / was_s:.1f} times the latency before the fault "
             f"(p{_TAIL} of the probe), at most {at_most:g} wanted"
         )
         recovered = became_s <= at_most * was_s
         if starved := _starved(measurements, before if recovered else after, figures):
-            return Finding(name, Verdict.UNKNOWN, f"{text}; {starved}", figures)
+            return Finding(name, Verdict.UNKNOWN, f"{text}; {starved}", figures, numbers)
         verdict = Verdict.PASS if recovered else Verdict.FAIL
-        return Finding(name, verdict, text, figures)
+        return Finding(name, verdict, text, figures, numbers)
 
     return Check(name, run)
 
@@ -265,11 +287,12 @@ def throughput_recovered(at_least: float) -> Check:
             phase.name: str(Spread.of(rate))
             for phase, rate in zip((before, after), rates, strict=True)
         }
+        numbers = {"before_mib_s": was / MIB, "after_mib_s": became / MIB, "least_share": at_least}
         text = f"{share:.1%} of the throughput before the fault, at least {at_least:.0%} wanted"
         recovered = share >= at_least
         if starved := _starved(measurements, before if recovered else after, figures):
-            return Finding(name, Verdict.UNKNOWN, f"{text}; {starved}", figures)
+            return Finding(name, Verdict.UNKNOWN, f"{text}; {starved}", figures, numbers)
         verdict = Verdict.PASS if recovered else Verdict.FAIL
-        return Finding(name, verdict, text, figures)
+        return Finding(name, verdict, text, figures, numbers)
 
     return Check(name, run)

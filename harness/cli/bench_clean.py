@@ -51,7 +51,7 @@ class Clean:
     false_alarms: tuple[Alarm, ...]
     longest_stall_s: float | None
     resolution_s_max: float | None
-    clock_uncertainty_s_median: float
+    clock_uncertainty_s_median: float | None
 
 
 @configured()
@@ -90,7 +90,8 @@ def run(number: int, measurements: Measurements, longest_s: float) -> Run:
     from harness.stall import stall_resolution_ns, worst_stall
 
     judgement = judge(measurements, *undisturbed(longest_s))
-    stall = worst_stall(measurements, start_ns=measurements.phases[0].start_ns)
+    begun_ns = measurements.phases[0].start_ns if measurements.phases else None
+    stall = worst_stall(measurements, start_ns=begun_ns)
     resolution_ns = stall_resolution_ns(measurements)
     return Run(
         alarms=tuple(
@@ -114,7 +115,7 @@ def summed_up(seen: Sequence[Run]) -> Clean:
         false_alarms=tuple(alarm for one in seen for alarm in one.alarms),
         longest_stall_s=round(max(stalls), 4) if stalls else None,
         resolution_s_max=round(max(resolutions), 4) if resolutions else None,
-        clock_uncertainty_s_median=round(median(uncertainties), 5),
+        clock_uncertainty_s_median=round(median(uncertainties), 5) if uncertainties else None,
     )
 
 
@@ -125,12 +126,16 @@ def rows(result: Clean) -> list[tuple[str, str]]:
         ("false alarms", str(len(result.false_alarms))),
         ("longest stall", _told(result.longest_stall_s)),
         ("coarsest resolution", _told(result.resolution_s_max)),
-        ("clock uncertainty", f"{result.clock_uncertainty_s_median * 1000:.2f} ms (median)"),
+        ("clock uncertainty", _told_median(result.clock_uncertainty_s_median)),
         *(
             (f"run {alarm.run}", f"{alarm.check}: {alarm.verdict}: {alarm.message}")
             for alarm in result.false_alarms
         ),
     ]
+
+
+def _told_median(seconds: float | None) -> str:
+    return "unknown" if seconds is None else f"{seconds * 1000:.2f} ms (median)"
 
 
 def _told(seconds: float | None) -> str:

@@ -10,6 +10,7 @@
 from harness.faults.base import Fault, Injection, Lab, Means, Reconnecting, Together, injected
 from harness.faults.link import LinkDown, PeerLinkDown
 from harness.faults.silent_drop import InitiatorDrop, SilentDrop
+from harness.faults.silent_loss import SilentLoss
 
 KINDS = (LinkDown, PeerLinkDown, SilentDrop, InitiatorDrop)
 
@@ -24,6 +25,7 @@ __all__ = [
     "PeerLinkDown",
     "Reconnecting",
     "SilentDrop",
+    "SilentLoss",
     "Together",
     "injected",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -95,66 +95,13 @@ class Fault(ABC):
     def confirm_healed(self, lab: Lab) -> None:
         """Prove that it is whole again. Raises FaultError or TimedOut."""
 
+    @abstractmethod
     def detection_terms(self, settings: SessionSettings) -> tuple[BudgetTerm, ...]:
-        """How long the initiator may take to give a path up, term by term.
+        """How long the initiator may take to give a path up, term by term."""
 
-        Holds for every fault that the initiator can learn of only by silence: nothing is sent
-        back, so the next NOP-Out has to be due, its answer overdue, and recovery given up.
-        A carrier that is lost changes nothing: TCP keeps the connection.
-        """
-        return (
-            BudgetTerm(
-                "noop_out_interval",
-                settings.noop_out_interval_s,
-                "sysfs recv_tmo",
-                "a NOP-Out is sent only after that long without a word from the target",
-                (Layer.DETECTION,),
-            ),
-            BudgetTerm(
-                "noop_out_timeout",
-                settings.noop_out_timeout_s,
-                "sysfs ping_tmo",
-                "the NOP-Out may be answered for that long",
-                (Layer.DETECTION,),
-            ),
-            BudgetTerm(
-                "recovery_tmo",
-                settings.recovery_tmo_s,
-                "sysfs recovery_tmo",
-                "the session may log in again for that long before its I/O is failed",
-                (Layer.SESSION_RECOVERY,),
-            ),
-        )
-
+    @abstractmethod
     def recovery_terms(self, reconnecting: Reconnecting) -> tuple[BudgetTerm, ...]:
-        """How long I/O may wait after healing where no path was left, term by term.
-
-        The device mapper queues it meanwhile (queue_if_no_path). A map that does not queue has
-        no longer stall but I/O errors.
-        """
-        return (
-            BudgetTerm(
-                "login_timeout",
-                reconnecting.login_timeout_s,
-                reconnecting.source,
-                "an attempt to log in that began during the outage may have to run out",
-                (Layer.LOGIN,),
-            ),
-            BudgetTerm(
-                "polling_interval",
-                reconnecting.polling_interval_s,
-                reconnecting.source,
-                "multipathd looks at a failed path that often",
-                (Layer.REINSTATEMENT,),
-            ),
-            BudgetTerm(
-                "checker tick",
-                1,
-                "multipathd's check_path()",
-                "an answer that the path checker did not have at once is fetched a second later",
-                (Layer.REINSTATEMENT,),
-            ),
-        )
+        """How long I/O may wait after healing where no path was left, term by term."""
 
 
 @dataclass(frozen=True)
@@ -192,13 +139,21 @@ class Together(Fault):
     def confirm_healed(self, lab: Lab) -> None:
         self._all(lambda fault: fault.confirm_healed(lab))
 
+    def detection_terms(self, settings: SessionSettings) -> tuple[BudgetTerm, ...]:
+        """The longest of the parts that hit the session."""
+        hitting = [fault for fault in self.faults if settings.fabric in fault.fabrics]
+        return _longest(fault.detection_terms(settings) for fault in hitting)
+
     def recovery_terms(self, reconnecting: Reconnecting) -> tuple[BudgetTerm, ...]:
         """The longest of its parts."""
-        each = [fault.recovery_terms(reconnecting) for fault in self.faults]
-        return max(each, key=lambda terms: sum(term.seconds for term in terms))
+        return _longest(fault.recovery_terms(reconnecting) for fault in self.faults)
 
     def _all(self, action: Callable[[Fault], None]) -> None:
         side_by_side(*((lambda f=fault: action(f)) for fault in self.faults))
+
+
+def _longest(each: Iterable[tuple[BudgetTerm, ...]]) -> tuple[BudgetTerm, ...]:
+    return max(each, key=lambda terms: sum(term.seconds for term in terms))
 
 
 @dataclass
@@ -210,6 +165,7 @@ class Injection:
     confirmed_ns: int = 0
     healed_ns: int = 0
     healing_confirmed_ns: int = 0
+    healing_ns: int = 0
     on_change: list[Callable[[Injection], None]] = field(default_factory=list, repr=False)
 
     def record(
@@ -233,8 +189,7 @@ class Injection:
             )
             terms = (outage, *self.fault.recovery_terms(reconnecting))
         else:
-            slowest = max(hit, key=lambda s: sum(t.seconds for t in self.fault.detection_terms(s)))
-            terms = self.fault.detection_terms(slowest)
+            terms = _longest(self.fault.detection_terms(session) for session in hit)
         slack = BudgetTerm(
             "slack",
             slack_s,
@@ -252,6 +207,7 @@ class Injection:
             healing_confirmed_ns=self.healing_confirmed_ns,
             budget=Budget((*terms, slack)),
             io_stops=io_stops,
+            healing_ns=self.healing_ns,
         )
 
 
@@ -279,6 +235,7 @@ def injected(
         yield injection
     finally:
         with step(f"Heal {fault.name}", Spent.WAITING):
+            injection.healing_ns = time.monotonic_ns()
             fault.heal(lab)
             injection.healed_ns = time.monotonic_ns()
             on_change(injection)

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from harness.deadline import Deadline
-from harness.faults.base import CONFIRM_TIMEOUT_S, Fault, Lab, Means, Reconnecting
+from harness.faults.base import CONFIRM_TIMEOUT_S, Lab, Means, Reconnecting
+from harness.faults.silent_loss import SilentLoss
 from harness.measurements import BudgetTerm, Layer
 from harness.topology import Role
 
 
 @dataclass(frozen=True)
-class _PulledCable(Fault):
+class _PulledCable(SilentLoss):
     fabric: str
     role: ClassVar[Role]
     means: ClassVar[Means]

@@ -12,14 +12,15 @@ from typing import ClassVar
 
 from harness.deadline import Deadline, poll
 from harness.errors import FaultError
-from harness.faults.base import CONFIRM_TIMEOUT_S, Fault, Lab, Means
+from harness.faults.base import CONFIRM_TIMEOUT_S, Lab, Means
+from harness.faults.silent_loss import SilentLoss
 from harness.topology import Portal, Role
 
 _TIMEOUT_S = 30.0
 
 
 @dataclass(frozen=True)
-class _Drop(Fault):
+class _Drop(SilentLoss):
     fabric: str
     role: ClassVar[Role]
     means: ClassVar[Means]

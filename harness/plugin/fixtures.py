@@ -26,7 +26,11 @@ from harness.units import MIB
 
 
 class Judge(Protocol):
-    """`harness.checks.judge`; all evidence goes into the report before anything is required."""
+    """`harness.checks.judge`; all evidence goes into the report before anything is required.
+
+    A test does not pass over a judgement that does not; one that wants a check to fail asks
+    `harness.checks.judge` itself.
+    """
 
     def __call__(self, measurements: Measurements, *checks: Check) -> Judgement: ...
 

@@ -14,7 +14,7 @@ from typing import Any, TextIO
 import pytest
 
 from harness.config import Config
-from harness.errors import ReportError
+from harness.errors import CouldNotTell, ReportError, VerdictFailed
 from harness.plugin.interrupts import interruptible
 from harness.plugin.said import Heard, Said, said_by
 from harness.plugin.workers import BEGAN, RESULTS, Workers, controls_workers
@@ -94,6 +94,14 @@ class Run:
         self._environment = environment
         if self.results is not None:
             write_environment(self.results, environment)
+
+    def require_what_was_judged(self) -> None:
+        """Raise VerdictFailed or CouldNotTell if a test is about to pass though a check did not."""
+        for judged in self.judged:
+            try:
+                judged.judgement.require()
+            except (VerdictFailed, CouldNotTell) as error:
+                raise type(error)(f"judged, but not required (`.require()`):\n{error}") from None
 
     def tell_verdict(self, test: str, blamed: Verdict | None) -> None:
         """Leave what a test has judged for machines to read; nothing if the lab broke it."""

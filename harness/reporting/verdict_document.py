@@ -16,12 +16,13 @@ from typing import Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from harness import __version__
+from harness.breakdown import Part, breakdown
 from harness.checks import Finding, Judgement, Verdict
 from harness.checks.judgement import worst
 from harness.measurements import ClockReading, FaultRecord, Measurements, ReadBack
 from harness.reporting.verdicts import Verdict as Blame
-from harness.stall import Stall, longest_stall
-from harness.timeline import Phase
+from harness.stall import Stall, longest_stall, stall_resolution_ns
+from harness.timeline import Happened, Phase
 from harness.units import NS_PER_S
 
 FILE_NAME = "verdict.json"
@@ -53,6 +54,8 @@ class CheckPart(_Part):
     """One sentence; of a check that crashed, how."""
     figures: dict[str, str]
     """As the report shows them, with their units."""
+    numbers: dict[str, float]
+    """For calculations; the unit is in the name, as in `stall_s`."""
 
 
 class TermPart(_Part):
@@ -62,6 +65,23 @@ class TermPart(_Part):
     seconds: float
     source: str
     """Where the value was read."""
+
+
+class LayerPart(_Part):
+    """One stretch of a stall or of a recovery, and which layer took it."""
+
+    layer: str
+    """Several, if it was not seen when the first of them was done."""
+    begins: Happened
+    ends: Happened
+    start_s: float
+    end_s: float
+    seconds: float
+    uncertainty_s: float
+    """Of `seconds`, at most."""
+    allowed_s: float | None
+    """By the terms that `source` names, which parts of one source share; null if by none."""
+    source: str
 
 
 class FaultPart(_Part):
@@ -79,6 +99,14 @@ class FaultPart(_Part):
     budget_s: float
     """The longest stall that the effective settings allow: the sum of the terms."""
     budget: tuple[TermPart, ...]
+    stall_s: float | None
+    """The longest stall that the fault may excuse; null if nothing was completed since."""
+    parts: tuple[LayerPart, ...]
+    """Of that stall, each by its own ends: their sum is the stall as far as the clocks agree."""
+    recovery: tuple[LayerPart, ...]
+    """How the first path came back."""
+    missing: tuple[str, ...]
+    """What ends a part and was not seen, or not in order."""
 
 
 class PhasePart(_Part):
@@ -129,6 +157,10 @@ class JudgementPart(_Part):
     checks: tuple[CheckPart, ...]
     cut_short: str
     """Why the I/O ended before its time; empty if it did not."""
+    max_stall_s: float | None
+    """The longest stall accepted, whatever the budgets; null if none was demanded."""
+    resolution_s: float | None
+    """How finely stalls are seen; null if the probe measured too little to tell."""
     phases: tuple[PhasePart, ...]
     faults: tuple[FaultPart, ...]
     stalls: tuple[StallPart, ...]
@@ -140,7 +172,7 @@ class JudgementPart(_Part):
 class VerdictDocument(_Part):
     """What was judged in one test."""
 
-    version: Literal[1] = Field(alias="schema")
+    version: Literal[2] = Field(alias="schema")
     """The version of this format."""
     harness: str
     """The version of Pathproof."""
@@ -179,7 +211,7 @@ def verdict_document(
     said = _SAID.get(blamed, Verdict.UNKNOWN)
     parts = tuple(_judgement(one, zero_ns or 0) for one in judged)
     return VerdictDocument(
-        schema=1,
+        schema=2,
         harness=__version__,
         test=test,
         verdict=worst([said, worst(part.verdict for part in parts)]),
@@ -209,12 +241,15 @@ def _wall_clock(at_ns: int) -> datetime:
 
 def _judgement(judged: Judged, zero_ns: int) -> JudgementPart:
     measurements = judged.measurements
+    resolution_ns = stall_resolution_ns(measurements)
     return JudgementPart(
         verdict=judged.judgement.verdict,
         checks=tuple(_check(finding) for finding in judged.judgement.findings),
         cut_short=measurements.cut_short,
+        max_stall_s=measurements.max_stall_s,
+        resolution_s=None if resolution_ns is None else resolution_ns / NS_PER_S,
         phases=tuple(_phase(phase, zero_ns) for phase in measurements.phases),
-        faults=tuple(_fault(fault, zero_ns) for fault in measurements.faults),
+        faults=tuple(_fault(measurements, fault, zero_ns) for fault in measurements.faults),
         stalls=tuple(_stall(stall, zero_ns) for stall in _stalls(measurements)),
         clocks=tuple(_clock(clock, zero_ns) for clock in measurements.clocks),
         read_back=_read_back(measurements.read_back),
@@ -227,6 +262,7 @@ def _check(finding: Finding) -> CheckPart:
         verdict=finding.verdict,
         message=finding.message,
         figures=dict(finding.figures),
+        numbers=dict(finding.numbers),
     )
 
 
@@ -239,10 +275,11 @@ def _phase(phase: Phase, zero_ns: int) -> PhasePart:
     )
 
 
-def _fault(fault: FaultRecord, zero_ns: int) -> FaultPart:
+def _fault(measurements: Measurements, fault: FaultRecord, zero_ns: int) -> FaultPart:
     def when(at_ns: int) -> float | None:
         return _seconds(at_ns, zero_ns) if at_ns else None
 
+    taken_apart = breakdown(measurements, fault)
     return FaultPart(
         name=fault.name,
         fabrics=fault.fabrics,
@@ -257,6 +294,26 @@ def _fault(fault: FaultRecord, zero_ns: int) -> FaultPart:
             TermPart(name=term.name, seconds=term.seconds, source=term.source)
             for term in fault.budget.terms
         ),
+        stall_s=taken_apart.stall.seconds if taken_apart else None,
+        parts=tuple(_layer(part, zero_ns) for part in taken_apart.outage) if taken_apart else (),
+        recovery=(
+            tuple(_layer(part, zero_ns) for part in taken_apart.recovery) if taken_apart else ()
+        ),
+        missing=taken_apart.missing if taken_apart else (),
+    )
+
+
+def _layer(part: Part, zero_ns: int) -> LayerPart:
+    return LayerPart(
+        layer=part.layer,
+        begins=part.begins,
+        ends=part.ends,
+        start_s=_seconds(part.start_ns, zero_ns),
+        end_s=_seconds(part.end_ns, zero_ns),
+        seconds=part.seconds,
+        uncertainty_s=part.uncertainty_s,
+        allowed_s=part.allowed_s,
+        source=part.source,
     )
 
 

@@ -12,7 +12,7 @@ from textwrap import shorten
 
 from harness.checks import Check, Verdict, judge
 from harness.errors import CutShort
-from harness.faults import Fault, Lab
+from harness.faults import Fault, Lab, SilentLoss
 from harness.measurements import Measurements
 from harness.testbed import Testbed
 from harness.workload import Job
@@ -28,7 +28,7 @@ def nothing() -> None:
 
 
 @dataclass(frozen=True)
-class NoEffect(Fault):
+class NoEffect(SilentLoss):
     """A fault that claims to act and does not, like one that hits the wrong NIC."""
 
     fabric: str

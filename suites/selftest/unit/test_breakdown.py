@@ -16,6 +16,7 @@ from harness.healing import back_ns, stall_after, stall_during
 from harness.measurements import (
     Budget,
     BudgetTerm,
+    ClockReading,
     CompletionLog,
     FaultRecord,
     FioErrors,
@@ -196,8 +197,9 @@ def test_what_was_seen_too_late_by_no_more_than_its_uncertainty_was_in_time() ->
     exact = measured((0, 3.005))
     rough = [replace(e, uncertainty_ns=10 * NS_PER_MS) for e in exact.timeline]
     parts = taken_apart(replace(exact, timeline=Timeline.of(rough)))
-    assert layers(parts)["device mapper"] == 0.005
+    assert layers(parts)["device mapper"] == 0.01
     assert layers(parts)["resubmission"] == 0
+    assert parts.sum_s == pytest.approx(3.01)
     assert taken_apart(exact).missing == ("path failed",)
 
 
@@ -240,11 +242,55 @@ def test_a_standstill_before_the_fault_is_not_the_faults() -> None:
     assert parts.culprit == ("standstill before the fault took 2.00 s where the budget allows 0 s")
 
 
-def test_a_layer_that_was_done_before_i_o_stood_still_took_none_of_it() -> None:
+def test_what_was_seen_before_i_o_stood_still_is_no_part_of_the_stall() -> None:
     """The worst stream went on for a while on the other path."""
     parts = taken_apart(measured((2.5, 3.05)))
-    assert layers(parts)["detection"] == 0
-    assert layers(parts)["session recovery"] == 0.5
+    assert layers(parts)["detection and session recovery"] == 0.5
+    assert parts.missing == ("connection error",)
+    assert not parts.adds_up
+
+
+def test_what_was_seen_out_of_order_is_missing() -> None:
+    """A path is not given up before its session is."""
+    seen = ((2.0, ERROR, "1"), (2.5, FAILED, "1"), (3.0, TIMED_OUT, "1"))
+    parts = taken_apart(measured((0, 3.05), seen=seen + RETURN))
+    assert layers(parts)["device mapper and resubmission"] == 0.05
+    assert parts.missing == ("path failed",)
+    assert not parts.adds_up
+
+
+@pytest.mark.parametrize(("late_s", "adds_up"), [(0.0, True), (0.0029, True), (0.004, False)])
+def test_parts_add_up_as_far_as_the_clocks_agree(late_s: float, adds_up: bool) -> None:
+    """Here clocks are known to 2 ms, and fio's log to 1 ms."""
+    seen = ((2.0, ERROR, "1"), (3.0, TIMED_OUT, "1"), (3.05 + late_s, FAILED, "1"), *RETURN)
+    exact = measured((0, 3.05), seen=seen)
+    rough = replace(
+        exact,
+        timeline=Timeline.of(replace(e, uncertainty_ns=2 * NS_PER_MS) for e in exact.timeline),
+        streams=tuple(
+            replace(s, completions=replace(s.completions, resolution_ns=NS_PER_MS))
+            for s in exact.streams
+        ),
+        clocks=(ClockReading("initiator", 0, 0, 2 * NS_PER_MS),),
+    )
+    parts = taken_apart(rough)
+    assert parts.missing == ()
+    assert parts.tolerance_s == 0.003
+    assert parts.sum_s == pytest.approx(3.05 + late_s)
+    assert parts.adds_up is adds_up
+
+
+def test_healing_takes_effect_before_it_returns() -> None:
+    """At the latest when a session is back, but not before the order is given."""
+    seen = (*LOSS, (13.8, RECOVERED, "1"), (15.0, REINSTATED, "1"))
+    lost = measured((0, 15.1), seen=seen, io_stops=True)
+
+    def ordered(seconds: float) -> Breakdown:
+        return taken_apart(replace(lost, faults=(replace(lost.faults[0], healing_ns=at(seconds)),)))
+
+    assert layers(ordered(13.5)).items() >= {"no path left": 10.79, "session login": 0}.items()
+    assert ordered(13.5).adds_up
+    assert ordered(13.9).missing == ("session recovered",)
 
 
 def test_uncertainties_of_both_ends_add_up() -> None:
@@ -272,26 +318,33 @@ SEEN = st.lists(
 ).map(tuple)
 
 
-@given(seen=SEEN, start=st.floats(-2, 13), length=st.floats(0.5, 11), io_stops=st.booleans())
+@given(
+    seen=SEEN,
+    start=st.floats(-2, 13),
+    length=st.floats(0.5, 11),
+    io_stops=st.booleans(),
+    uncertainty_ns=st.integers(0, NS_PER_S),
+)
 def test_parts_always_make_up_the_stall(
-    seen: tuple[Seen, ...], start: float, length: float, io_stops: bool
+    seen: tuple[Seen, ...], start: float, length: float, io_stops: bool, uncertainty_ns: int
 ) -> None:
-    """Whatever was seen, in whatever order: no gap, nothing twice, every layer once."""
-    measurements = measured((start, start + length), seen=seen, io_stops=io_stops)
-    parts = taken_apart(measurements)
-    for parted, begins, ends in (
-        (parts.outage, parts.stall.start_ns, parts.stall.end_ns),
-        (parts.recovery, at(HEALED), None),
-    ):
-        if parted:
-            assert parted[0].start_ns == begins
-            assert ends in {None, parted[-1].end_ns}
+    """Whatever was seen, in whatever order: no gap, every layer once, wrong by no more than told.
+
+    Without any uncertainty there is nothing to be wrong by.
+    """
+    exact = measured((start, start + length), seen=seen, io_stops=io_stops)
+    events = [replace(e, uncertainty_ns=uncertainty_ns) for e in exact.timeline]
+    parts = taken_apart(replace(exact, timeline=Timeline.of(events)))
+    assert parts.outage[0].start_ns == parts.stall.start_ns
+    assert parts.outage[-1].end_ns == parts.stall.end_ns
+    for parted in (parts.outage, parts.recovery):
         assert all(one.end_ns == other.start_ns for one, other in pairwise(parted))
         assert all(one.ends is other.begins for one, other in pairwise(parted))
-        assert all(part.end_ns >= part.start_ns for part in parted)
-    assert sum(p.end_ns - p.start_ns for p in parts.outage) == (
-        parts.stall.end_ns - parts.stall.start_ns
-    )
+        for part in parted:
+            assert (part.end_ns - part.start_ns) / NS_PER_S >= -part.uncertainty_s - 1e-9
+    wrong_s = parts.sum_s - parts.stall.seconds
+    assert -1e-6 <= wrong_s <= sum(part.uncertainty_s for part in parts.outage) + 1e-6
+    assert uncertainty_ns or abs(wrong_s) <= parts.tolerance_s + 1e-6
     names = ", ".join(part.layer for part in parts.outage).replace(" and ", ", ").split(", ")
     assert len(names) == len(set(names))
     assert len(set(names) - {"standstill before the fault"}) == (7 if io_stops else 4)
@@ -316,6 +369,17 @@ def test_the_layer_that_took_too_long_is_named() -> None:
         "session recovery took 8.02 s where recovery_tmo allows 1 s"
     )
     assert finding.figures["detection"].startswith("2.000 s ")
+    assert finding.numbers == pytest.approx(
+        {
+            "stall_s": 10.25,
+            "budget_s": 4,
+            "resolution_s": 0.01,
+            "detection_s": 2,
+            "session_recovery_s": 8.02,
+            "device_mapper_s": 0.01,
+            "resubmission_s": 0.22,
+        }
+    )
     assert finding.figures["recovery: session login"].startswith("2.000 s ")
 
 
@@ -418,14 +482,15 @@ def test_what_the_next_fault_does_is_not_told_of_this_one() -> None:
     ("most_s", "verdict"), [(None, Verdict.PASS), (3.5, Verdict.PASS), (3.0, Verdict.FAIL)]
 )
 def test_max_stall_holds_within_the_budget(most_s: float | None, verdict: Verdict) -> None:
-    """3.05 s are less than the 4 s of the settings; so no layer is blamed."""
+    """3.05 s are less than the 4 s of the settings; what took the longest is named."""
     seen = ((2.0, ERROR, "1"), (3.02, TIMED_OUT, "1"), (3.03, FAILED, "1"), *RETURN)
     demanded = replace(measured((0, 3.05), seen=seen), max_stall_s=most_s)
     finding = found(stall_within_budget(), demanded)
     assert finding.verdict is verdict
     if verdict is Verdict.FAIL:
         assert finding.message == (
-            "I/O stalled 3.05 s (probe) in LinkDown(a), 50 ms beyond the max_stall of 3 s"
+            "I/O stalled 3.05 s (probe) in LinkDown(a), 50 ms beyond the max_stall of 3 s: "
+            "detection took 2.00 s of it"
         )
 
 
@@ -443,4 +508,6 @@ def test_with_no_path_left_max_stall_counts_from_healing(most_s: float, verdict:
     finding = found(stall_within_budget(), replace(lost, max_stall_s=most_s))
     assert finding.verdict is verdict
     if verdict is Verdict.FAIL:
-        assert finding.message.endswith("500 ms beyond the max_stall of 2.5 s after healing")
+        assert finding.message.endswith(
+            "500 ms beyond the max_stall of 2.5 s after healing: session login took 1.90 s of it"
+        )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pytest
 
 from harness.errors import FaultError
@@ -14,7 +16,7 @@ from harness.faults import (
     SilentDrop,
     Together,
 )
-from harness.measurements import FaultRecord, SessionSettings
+from harness.measurements import BudgetTerm, FaultRecord, SessionSettings
 from harness.units import NS_PER_S
 
 SESSIONS = (SessionSettings("a", 1, 2, 3), SessionSettings("b", 5, 5, 120))
@@ -55,6 +57,32 @@ def test_with_no_path_left_healing_is_waited_for() -> None:
         "checker tick": 1.0,
         "slack": 1.0,
     }
+
+
+@dataclass(frozen=True)
+class Reset(LinkDown):
+    """As if the target said at once that the connection is gone."""
+
+    def detection_terms(self, settings: SessionSettings) -> tuple[BudgetTerm, ...]:
+        return super().detection_terms(settings)[-1:]
+
+
+def test_a_budget_is_the_faults_own() -> None:
+    """There is none for a fault that does not say what it allows."""
+    assert {"detection_terms", "recovery_terms"} <= Fault.__abstractmethods__
+    assert terms(Reset("a")) == {"recovery_tmo": 3.0, "slack": 1.0}
+
+
+def test_several_at_once_have_the_longest_of_their_budgets() -> None:
+    """Of three fabrics two are lost, and each session may take as long as what hits it."""
+    one_left = (*SESSIONS, SessionSettings("c", 1, 1, 1))
+    for faults, seconds in (
+        ((Reset("a"), SilentDrop("b")), 131),
+        ((SilentDrop("a"), Reset("b")), 121),
+        ((SilentDrop("a"), Reset("a")), 7),
+    ):
+        injection = Injection(Together(faults), NS_PER_S, 2 * NS_PER_S, 8 * NS_PER_S, 9 * NS_PER_S)
+        assert injection.record(one_left, 1.0, RECONNECTING).budget.seconds == seconds
 
 
 def test_where_nobody_answers_arp_open_iscsi_pauses() -> None:

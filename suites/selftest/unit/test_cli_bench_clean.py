@@ -17,7 +17,7 @@ from harness.cli.app import app
 from harness.cli.bench_clean import Alarm, Run, rows, run, summed_up
 from harness.measurements import MAP, Measurements, ReadBack
 from harness.timeline import Phase
-from suites.selftest.unit.synthetic_failover import END, HEALED, STALL_S, failover
+from suites.selftest.unit.synthetic_failover import END, HEALED, STALL_S, failover, nothing_measured
 
 SLACK_S = 1.0
 
@@ -49,6 +49,13 @@ def test_a_clean_run_raises_no_alarm() -> None:
     assert seen.resolution_s is not None
     assert seen.resolution_s < 0.02
     assert seen.clock_uncertainties_s == (0.0019,)
+
+
+def test_a_run_that_was_cut_short_at_once_is_an_alarm() -> None:
+    """Of a run in which nothing was seen, too, the verdict is told, and the others go on."""
+    seen = run(1, replace(nothing_measured(), cut_short="fio gave up"), SLACK_S)
+    assert {"no I/O errors", "evidence sound"} <= {alarm.check for alarm in seen.alarms}
+    assert dict(rows(summed_up([seen])))["clock uncertainty"] == "unknown"
 
 
 def test_an_alarm_names_run_check_and_verdict() -> None:

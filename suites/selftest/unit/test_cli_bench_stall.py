@@ -15,10 +15,10 @@ from typer.testing import CliRunner
 
 from harness.cli import bench_stall
 from harness.cli.app import app
-from harness.cli.bench_stall import Case, as_told, case, chosen_faults, rows
+from harness.cli.bench_stall import Case, as_told, case, chosen_faults, table
 from harness.faults import KINDS, SilentDrop, Together
 from harness.measurements import FaultRecord, Measurements
-from suites.selftest.unit.synthetic_failover import STALL_S, failover
+from suites.selftest.unit.synthetic_failover import STALL_S, failover, nothing_measured
 
 
 class Part(NamedTuple):
@@ -29,6 +29,7 @@ class Part(NamedTuple):
     uncertainty_s: float
 
 
+FAULT = "SilentDrop(a)"
 PARTS = (Part("open-iscsi", 2.0, 0.002), Part("dm-multipath", STALL_S - 2.0, 0.002))
 
 
@@ -48,7 +49,9 @@ def parts(monkeypatch: pytest.MonkeyPatch) -> list[Part]:
     def breakdown(measurements: Measurements, fault: FaultRecord) -> SimpleNamespace | None:
         assert fault in measurements.faults
         missing = () if len(found) == len(PARTS) else ("path failed",)
-        return SimpleNamespace(outage=tuple(found), missing=missing) if found else None
+        if not found:
+            return None
+        return SimpleNamespace(outage=tuple(found), missing=missing, tolerance_s=0.0029)
 
     monkeypatch.setattr("harness.breakdown.breakdown", breakdown)
     return found
@@ -56,7 +59,7 @@ def parts(monkeypatch: pytest.MonkeyPatch) -> list[Part]:
 
 def test_a_case_has_stall_budget_and_parts(parts: list[Part]) -> None:
     """Each under the name that the JSON promises."""
-    told = as_told([case("fast", good())])
+    told = as_told([case("fast", FAULT, good())])
     (one,) = told["cases"]
     assert one | {"resolution_s": 0.0} == {
         "profile": "fast",
@@ -65,37 +68,39 @@ def test_a_case_has_stall_budget_and_parts(parts: list[Part]) -> None:
         "stream": "random writes",
         "budget_s": 4,
         "terms": {"noop_out_interval": 1, "noop_out_timeout": 1, "recovery_tmo": 1, "slack": 1},
+        "max_stall_s": None,
         "parts": [
             {"layer": "open-iscsi", "seconds": 2.0, "uncertainty_s": 0.002},
             {"layer": "dm-multipath", "seconds": 0.94, "uncertainty_s": 0.002},
         ],
         "missing": [],
         "sum_of_parts_s": STALL_S,
+        "tolerance_s": 0.0029,
         "resolution_s": 0.0,
         "clock_uncertainty_s": 0.0019,
         "verdict": "pass",
         "why": "",
     }
     assert 0 < one["resolution_s"] < 0.02
-    assert told["all_within_budget"]
+    assert told["all_passed"]
     assert told["parts_add_up"]
     json.dumps(told)
 
 
-@pytest.mark.parametrize(("off_s", "adds_up"), [(0.0018, True), (0.003, False), (-0.003, False)])
-def test_parts_add_up_within_the_clocks_uncertainty(
+@pytest.mark.parametrize(("off_s", "adds_up"), [(0.0028, True), (0.003, False), (-0.003, False)])
+def test_parts_add_up_within_the_clocks_uncertainty_and_the_grain_of_the_log(
     parts: list[Part], off_s: float, adds_up: bool
 ) -> None:
-    """It is 1.9 ms here."""
+    """They are 1.9 and 1 ms here."""
     parts[0] = parts[0]._replace(seconds=parts[0].seconds + off_s)
-    told = as_told([case("fast", good())])
+    told = as_told([case("fast", FAULT, good())])
     assert told["parts_add_up"] is adds_up
-    assert told["all_within_budget"]
+    assert told["all_passed"]
 
 
 def test_a_stall_that_could_not_be_taken_apart_does_not_add_up(parts: list[Part]) -> None:
     parts.clear()
-    told = as_told([case("fast", good())])
+    told = as_told([case("fast", FAULT, good())])
     assert not told["parts_add_up"]
     assert (told["cases"][0]["parts"], told["cases"][0]["sum_of_parts_s"]) == ([], None)
 
@@ -104,7 +109,7 @@ def test_parts_that_could_not_be_told_apart_do_not_add_up(parts: list[Part]) -> 
     """Though one part that covers two is as long as both."""
     one, other = parts
     parts[:] = [one._replace(seconds=one.seconds + other.seconds)]
-    told = as_told([case("fast", good())])
+    told = as_told([case("fast", FAULT, good())])
     assert not told["parts_add_up"]
     assert told["cases"][0]["missing"] == ["path failed"]
 
@@ -114,38 +119,49 @@ def test_a_stall_beyond_its_budget_is_told(parts: list[Part]) -> None:
     measured = good()
     (fault,) = measured.faults
     short = replace(fault.budget, terms=fault.budget.terms[-1:])
-    told = as_told([case("fast", replace(measured, faults=(replace(fault, budget=short),)))])
+    told = as_told([case("fast", FAULT, replace(measured, faults=(replace(fault, budget=short),)))])
     assert told["cases"][0]["verdict"] == "fail"
     assert "2.94" in told["cases"][0]["why"]
-    assert not told["all_within_budget"]
+    assert not told["all_passed"]
 
 
 def test_a_fault_without_effect_is_no_pass(parts: list[Part]) -> None:
     """Its stall is within every budget, and says nothing."""
     measured = good()
     busy = tuple(replace(c, fabric="a") for c in measured.counters)
-    found = case("fast", replace(measured, counters=busy))
+    found = case("fast", FAULT, replace(measured, counters=busy))
     assert found.verdict == "unknown"
     assert "no effect" in found.why
 
 
-def test_the_table_has_a_line_for_each_case(parts: list[Part]) -> None:
-    """What does not add up is marked."""
-    whole = case("fast", good())
+def test_the_table_has_lines_for_each_case(parts: list[Part]) -> None:
+    """What does not add up is marked; none is wider than a terminal."""
+    whole = case("fast", FAULT, replace(good(), max_stall_s=3.5))
     parts.pop()
-    header, one, other = rows([whole, case("stock", good())])
-    assert dict(zip(header, one, strict=True)) == {
-        "PROFILE": "fast",
-        "FAULT": "SilentDrop(a)",
-        "STALL": "2.940 s",
-        "BUDGET": "4.000 s",
-        "ITS TERMS": "noop_out_interval 1 + noop_out_timeout 1 + recovery_tmo 1 + slack 1",
-        "PARTS OF THE STALL": "open-iscsi 2.000 + dm-multipath 0.940",
-        "SUM": "2.940 s",
-        "RESOLUTION": one[header.index("RESOLUTION")],
-        "VERDICT": "pass",
-    }
-    assert other[header.index("SUM")] == "2.000 s (!)"
+    unsure = case("stock", "SilentDrop(a) + SilentDrop(b)", good())
+    told = table([whole, replace(unsure, why="it is not known " * 20)]).splitlines()
+    grain = f"{told[1].split()[8]} ms"
+    assert [" ".join(line.split()) for line in told[:5]] == [
+        "PROFILE FAULT STALL BUDGET SUM OF PARTS RESOLUTION VERDICT",
+        f"fast SilentDrop(a) 2.940 s 4.000 s 2.940 s {grain} pass",
+        "parts: open-iscsi 2.000 + dm-multipath 0.940",
+        "budget: noop_out_interval 1 + noop_out_timeout 1 + recovery_tmo 1 + slack 1; "
+        "max_stall 3.5",
+        f"stock SilentDrop(a) + SilentDrop(b) 2.940 s 4.000 s 2.000 s (!) {grain} pass",
+    ]
+    assert "  not seen: path failed" in told
+    assert max(map(len, told)) <= 100
+
+
+def test_i_o_that_was_cut_short_before_its_fault_is_told(parts: list[Part]) -> None:
+    """Nothing was injected, and all the other cases go on."""
+    nothing = replace(nothing_measured(), cut_short="fio gave up")
+    for measured in (nothing, replace(good(), faults=(), cut_short="fio gave up")):
+        found = case("fast", FAULT, measured)
+        assert (found.verdict, found.stall_s, found.parts_add_up) == ("unknown", None, False)
+        assert "no fault was injected" in found.why
+        assert "fio gave up" in table([found])
+        json.dumps(as_told([found]))
 
 
 def test_every_fault_is_measured_unless_some_are_chosen() -> None:
@@ -218,8 +234,8 @@ def test_the_exit_status_tells_of_parts_that_do_not_add_up(
 def test_the_exit_status_tells_of_a_stall_beyond_its_budget(
     monkeypatch: pytest.MonkeyPatch, measured: list[tuple[str, str]], parts: list[Part]
 ) -> None:
-    def too_long(profile: str, measurements: Measurements) -> Case:
-        return replace(case(profile, measurements), verdict="fail")
+    def too_long(profile: str, fault: str, measurements: Measurements) -> Case:
+        return replace(case(profile, fault, measurements), verdict="fail")
 
     monkeypatch.setattr(bench_stall, "case", too_long)
     assert run("--fault", "LinkDown", "--profile", "fast")[0] == 1

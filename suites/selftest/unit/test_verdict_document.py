@@ -81,7 +81,7 @@ def test_a_failover_is_told_in_seconds_since_it_began() -> None:
     measured = replace(failover(), read_back=back)
     checks = data_intact(), paths_restored(), Check("crashes", crash)
     content = written(Judged(measured, judge(measured, *checks)))
-    assert content["schema"] == 1
+    assert content["schema"] == 2
     assert content["harness"] == harness.__version__
     assert content["test"] == TEST
     assert content["verdict"] == "fail"
@@ -97,6 +97,7 @@ def test_a_failover_is_told_in_seconds_since_it_began() -> None:
         "the check itself crashed: ZeroDivisionError('on purpose')"
     )
     assert one["checks"][0]["figures"]["wrong"] == "1"
+    assert one["checks"][0]["numbers"] == {"acknowledged_blocks": 9, "wrong_blocks": 1}
     assert one["read_back"] == {
         "acknowledged": 9,
         "checked": {"map": 9, "sda": 9},
@@ -111,6 +112,17 @@ def test_a_failover_is_told_in_seconds_since_it_began() -> None:
         "healed_s": 20,
         "healing_confirmed_s": 20.1,
     }
+    assert [(part["layer"], round(part["seconds"], 3)) for part in fault["parts"]] == [
+        ("detection", 1.98),
+        ("session recovery", 0.92),
+        ("device mapper", 0.01),
+        ("resubmission", 0.03),
+    ]
+    assert fault["parts"][0]["ends"] == "connection error"
+    assert [part["layer"] for part in fault["recovery"]][:1] == ["session login"]
+    assert (fault["stall_s"], fault["missing"]) == (STALL_S, [])
+    assert one["max_stall_s"] is None
+    assert 0 < one["resolution_s"] < 0.02
     assert fault["budget_s"] == sum(term["seconds"] for term in fault["budget"]) == 4
     assert [(p["name"], p["start_s"], p["end_s"]) for p in one["phases"]] == [
         ("before", 0, 6),
@@ -239,6 +251,11 @@ def test_judged_twice(judge):
     judge(failover(), saying("pass")).require()
     judge(failover(), saying("pass")).require()
 
+@pytest.mark.parametrize("verdict", ["fail", "unknown"])
+def test_forgets_to_require(judge, verdict):
+    judge(failover(), saying("pass")).require()
+    judge(failover(), saying(verdict))
+
 def test_asserts_more(judge):
     judge(failover(), saying("pass")).require()
     assert 1 == 2
@@ -266,7 +283,8 @@ def test_a_run_leaves_a_document_of_every_test_that_was_judged(
     done = subprocess.run(
         argv, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
     )
-    assert "2 failed, 3 passed, 2 errors" in done.stdout, done.stdout + done.stderr
+    assert "3 failed, 3 passed, 3 errors" in done.stdout, done.stdout + done.stderr
+    assert done.stdout.count("judged, but not required (`.require()`)") >= 2
     (folder,) = tmp_path.glob("reports/out/2*/")
     found = {}
     for file in (folder / "verdicts").iterdir():
@@ -278,6 +296,8 @@ def test_a_run_leaves_a_document_of_every_test_that_was_judged(
         "test_judged[fail]": ("fail", 1),
         "test_judged[unknown]": ("unknown", 1),
         "test_judged_twice": ("pass", 2),
+        "test_forgets_to_require[fail]": ("fail", 2),
+        "test_forgets_to_require[unknown]": ("unknown", 2),
         "test_asserts_more": ("fail", 1),
     }
     results = [json.loads(p.read_text()) for p in folder.glob("results/*-result.json")]
