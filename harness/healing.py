@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from harness.measurements import FaultRecord, Measurements, PathCounters
-from harness.stall import Stall, worst_stall
+from harness.stall import Stall, longest_stall, worst_stall
 from harness.timeline import Event, Happened
 
 
@@ -66,6 +66,21 @@ def stall_after(measurements: Measurements, fault: FaultRecord) -> Stall | None:
         end_ns=_next_injection_ns(measurements, fault),
         begun_from_ns=back_ns(measurements, fault),
     )
+
+
+def stall_cut_by(measurements: Measurements, fault: FaultRecord) -> Stall | None:
+    """The longest stall that was there when a fault was injected, as far as it had come by then."""
+    stalls = [
+        longest_stall(
+            stream.completions,
+            stream.name,
+            start_ns=fault.injected_ns,
+            begun_before_ns=fault.injected_ns,
+        )
+        for stream in measurements.streams
+    ]
+    cut = [replace(stall, end_ns=fault.injected_ns) for stall in stalls if stall]
+    return max(cut, key=lambda stall: stall.seconds, default=None)
 
 
 def back_ns(measurements: Measurements, fault: FaultRecord) -> int:

@@ -46,6 +46,6 @@ def _problems(planned: PlannedSession, found: Sequence[SessionSettings]) -> Iter
             if wanted is not None and is_now != wanted:
                 yield Problem(
                     f"{setting.removesuffix('_s')} of the session on fabric {planned.fabric} is "
-                    f"{is_now} s, where the profile demands {wanted} s",
+                    f"{is_now} s instead of {wanted} s",
                     cure,
                 )

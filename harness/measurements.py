@@ -169,9 +169,10 @@ class Watching:
 
 @dataclass(frozen=True, eq=False)
 class ProcessorTime:
-    """What the host's scheduler gave to the guests of a testbed, added up since they began.
+    """What the host's scheduler gave to the threads of a testbed's guests since they began.
 
-    `ran_ns` is time on a processor, `waited_ns` time ready to run without one (steal time).
+    `at_ns` has one entry a sample. `ran_ns` is time on a processor, `waited_ns` time ready to run
+    without one (steal time): a row a sample, a column a thread.
     """
 
     at_ns: Ints
@@ -179,19 +180,23 @@ class ProcessorTime:
     waited_ns: Ints
 
     def waited_between(self, start_ns: int, end_ns: int) -> int:
-        """Nanoseconds without a processor in a stretch of time, of all guests together."""
-        return _grown(self.at_ns, self.waited_ns, start_ns, end_ns)
+        """Nanoseconds of a stretch of time in which the guests can have stood still for it.
+
+        Those of the thread that waited the longest: what others waited meanwhile cost no more.
+        """
+        longest = int(self._grown(self.waited_ns, start_ns, end_ns).max(initial=0))
+        return min(longest, end_ns - start_ns)
 
     def steal(self, start_ns: int, end_ns: int) -> float:
         """Share of the processor time wanted in a stretch of time that was not given, 0 to 1."""
-        waited = self.waited_between(start_ns, end_ns)
-        wanted = waited + _grown(self.at_ns, self.ran_ns, start_ns, end_ns)
+        waited = int(self._grown(self.waited_ns, start_ns, end_ns).sum())
+        wanted = waited + int(self._grown(self.ran_ns, start_ns, end_ns).sum())
         return waited / wanted if wanted else 0.0
 
-
-def _grown(at_ns: Ints, total: Ints, start_ns: int, end_ns: int) -> int:
-    begin, end = np.interp([start_ns, end_ns], at_ns, total)
-    return int(end - begin)
+    def _grown(self, total: Ints, start_ns: int, end_ns: int) -> NDArray[np.float64]:
+        """By how much each thread's total grew; evenly between two samples."""
+        ends = [np.interp([start_ns, end_ns], self.at_ns, thread) for thread in total.T]
+        return np.array([end - start for start, end in ends])
 
 
 @dataclass(frozen=True)
@@ -330,6 +335,7 @@ class Measurements:
 
     `processors` is None where the guests run elsewhere; `cut_short` says why the test ended
     before its time, if it did; `max_stall_s` is the longest stall accepted whatever the budget.
+    `machines` were meant to be watched. `errors_forced` tells that I/O which hung was made to fail.
     """
 
     timeline: Timeline
@@ -348,6 +354,8 @@ class Measurements:
     notes: Mapping[str, str] = field(default_factory=dict)
     cut_short: str = ""
     max_stall_s: float | None = None
+    machines: tuple[str, ...] = ()
+    errors_forced: bool = False
 
     def phase(self, name: str) -> Phase | None:
         """The phase of that name, if the test had one."""

@@ -23,7 +23,10 @@ def no_io_errors() -> Check:
     def run(measurements: Measurements) -> Finding:
         failures = [*_fio_errors(measurements.streams), *_map_errors(measurements.kernel_logs)]
         if failures:
-            return Finding(name, Verdict.FAIL, "; ".join(failures[:_SHOWN]))
+            text = "; ".join(failures[:_SHOWN])
+            if measurements.errors_forced:
+                text = f"I/O hung, and failed once queueing was ended: {text}"
+            return Finding(name, Verdict.FAIL, text)
         if blind := _blind_spots(measurements):
             return Finding(name, Verdict.UNKNOWN, "; ".join(blind[:_SHOWN]))
         done = sum(len(s.completions) for s in measurements.streams)

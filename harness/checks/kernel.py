@@ -46,9 +46,9 @@ def unread_kernel_logs(measurements: Measurements) -> list[str]:
         return ["no kernel log was followed"]
     followed = {log.machine for log in logs}
     unread = [
-        f"the {watching.machine}'s kernel log was not followed"
-        for watching in measurements.watching
-        if watching.machine not in followed
+        f"the {machine}'s kernel log was not followed"
+        for machine in measurements.machines
+        if machine not in followed
     ]
     unread += [
         f"{log.lost} records of the {log.machine}'s kernel log were lost"

@@ -9,7 +9,7 @@ import numpy as np
 
 from harness.breakdown import Breakdown, breakdown
 from harness.checks.judgement import Check, Finding, Verdict
-from harness.healing import stall_after
+from harness.healing import stall_after, stall_cut_by
 from harness.measurements import FaultRecord, Measurements
 from harness.stall import Stall, stall_resolution_ns, worst_stall
 from harness.throughput import Spread, binned_rates, load
@@ -49,7 +49,8 @@ def stall_within_budget() -> Check:
     """No stall of any stream was longer than the effective settings allow.
 
     A stall that began while a fault was felt is held to that fault's budget. One that began
-    before the first fault, or once a fault was healed and its paths were back, has the slack.
+    before the first fault, or once a fault was healed and its paths were back, has the slack; and
+    so has, of one that a fault found already there, the time until then.
     """
     name = "stall within budget"
 
@@ -60,6 +61,9 @@ def stall_within_budget() -> Check:
         findings = [_before(name, measurements, faults[0])]
         for fault in faults:
             findings.append(_during(name, measurements, fault))
+            if stall := stall_cut_by(measurements, fault):
+                when = f" when {fault.name} was injected"
+                findings.append(_judge_stall(name, measurements, stall, _slack(fault), when=when))
             if stall := stall_after(measurements, fault):
                 when = f" after {fault.name}"
                 findings.append(_judge_stall(name, measurements, stall, _slack(fault), when=when))

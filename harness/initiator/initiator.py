@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 
 from harness.concurrency import side_by_side
 from harness.config.credentials import ChapConfig
@@ -179,16 +180,27 @@ class Initiator:
         return fabric.name
 
     def planned_sessions(self) -> tuple[PlannedSession, ...]:
-        """One session a fabric, with what the profile demands of it."""
+        """One session a fabric, with what the profile demands of it.
+
+        `recovery_tmo` is multipathd's to set: where the profile leaves it alone, that of its
+        configuration is demanded.
+        """
         profile = self.profile
         return tuple(
             PlannedSession(
                 fabric.name,
                 profile.noop_out_interval_s,
                 profile.noop_out_timeout_s,
-                profile.fast_io_fail_s,
+                profile.fast_io_fail_s or self._fast_io_fail_in_force,
             )
             for fabric in self.topology.fabrics
+        )
+
+    @cached_property
+    def _fast_io_fail_in_force(self) -> int | None:
+        argv = ["multipathd", "show", "config", "local"]
+        return multipath.parse_fast_io_fail(
+            self.machine.run(argv, timeout_s=_TOOL_TIMEOUT_S).stdout
         )
 
     def settings_of(self, sessions: Sequence[Session]) -> tuple[SessionSettings, ...]:

@@ -89,6 +89,28 @@ def render_conf(wwid: str, profile: Profile, *, ours: bool = True) -> str:
     return template.render(wwid=wwid, profile=profile, stanzas=stanzas)
 
 
+def parse_fast_io_fail(config: str) -> int | None:
+    """The `fast_io_fail_tmo` in force by `multipathd show config local`; None if it is off.
+
+    That lists only the device sections which fit a device that is there, a later one before an
+    earlier one; overrides go before these, and these before defaults (multipath.conf(5)).
+    multipathd writes it over `recovery_tmo` of each session (sysfs_set_session_tmo() in
+    libmultipath/discovery.c). Raises InitiatorError if no section has it.
+    """
+    found: dict[str, str] = {}
+    section = ""
+    for line in config.splitlines():
+        key, _, value = line.strip().partition(" ")
+        if value == "{" and not line[:1].isspace():
+            section = key
+        elif key == "fast_io_fail_tmo":
+            found[section] = value.strip('"')
+    for section in ("overrides", "devices", "defaults"):
+        if section in found:
+            return int(found[section]) if found[section].isdecimal() else None
+    raise InitiatorError("multipathd's configuration has no fast_io_fail_tmo")
+
+
 @dataclass(frozen=True)
 class MapPath:
     """One path as multipathd sees it: dm's state ("active"), and the path checker's ("ready")."""

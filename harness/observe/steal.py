@@ -30,7 +30,7 @@ class StealWatch:
         self._proc = proc
         self._files: dict[int, list[Path]] = {}  # by process
         self._threads: dict[Path, tuple[int, int]] = {}  # had and waited for, ns
-        self._samples: list[tuple[int, int, int]] = []
+        self._samples: list[tuple[int, dict[Path, tuple[int, int]]]] = []
 
     def look(self) -> None:
         """Take a sample. A thread that is gone counts with what it last had."""
@@ -41,18 +41,26 @@ class StealWatch:
             with suppress(OSError, ValueError):  # it ended, or the kernel keeps no such figures
                 ran, waited, _ = file.read_text().split()
                 self._threads[file] = (int(ran), int(waited))
-        had = sum(ran for ran, _ in self._threads.values())
-        lacked = sum(waited for _, waited in self._threads.values())
         if self._threads:
-            self._samples.append((time.monotonic_ns(), had, lacked))
+            self._samples.append((time.monotonic_ns(), dict(self._threads)))
 
     @property
     def seen(self) -> ProcessorTime | None:
         """What was seen so far; None where the guests run elsewhere, or the kernel keeps none."""
         if not self._samples:
             return None
-        at_ns, ran_ns, waited_ns = np.array(self._samples, dtype=np.int64).T
-        return ProcessorTime(at_ns, ran_ns, waited_ns)
+        at_ns = np.array([at_ns for at_ns, _ in self._samples], dtype=np.int64)
+        firsts: dict[Path, tuple[int, int]] = {}
+        for _, threads in self._samples:
+            firsts = threads | firsts
+        totals = np.array(
+            [
+                [threads.get(thread, first) for thread, first in firsts.items()]
+                for _, threads in self._samples
+            ],
+            dtype=np.int64,
+        )
+        return ProcessorTime(at_ns, totals[:, :, 0], totals[:, :, 1])
 
 
 @contextmanager

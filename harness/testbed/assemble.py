@@ -45,9 +45,11 @@ class Raw:
     faults: tuple[FaultRecord, ...]
     read_back: ReadBack | None
     path_listings: Mapping[str, str]
+    machines: tuple[str, ...] = ()
     processors: ProcessorTime | None = None
     cut_short: str = ""
     max_stall_s: float | None = None
+    errors_forced: bool = False
 
 
 def assemble(raw: Raw) -> Measurements:
@@ -73,6 +75,8 @@ def assemble(raw: Raw) -> Measurements:
         notes=notes,
         cut_short=raw.cut_short,
         max_stall_s=raw.max_stall_s,
+        machines=raw.machines,
+        errors_forced=raw.errors_forced,
     )
 
 

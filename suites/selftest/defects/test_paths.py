@@ -62,7 +62,7 @@ def test_recovery_tmo_left_at_120(testbed: Testbed, seed: int) -> None:
         promise_kept(),
         verdict=Verdict.FAIL,
         by="sessions as planned",
-        says="is 120 s, where the profile demands 1 s",
+        says="is 120 s instead of 1 s",
     )
 
 

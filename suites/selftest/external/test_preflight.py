@@ -142,7 +142,7 @@ PLANTS: Mapping[str, tuple[Callable[[Testbed], object], str]] = {
     ),
     "a timeout that was not taken over": (
         wrong_timeout,
-        "is 120 s, where the profile demands 1 s",
+        "is 120 s instead of 1 s",
     ),
     "a session on no fabric": (portal_elsewhere, f"to {ELSEWHERE} is on no fabric"),
     "the LUN is not there": (wrong_lun, "reaches no LUN with WWID"),

@@ -117,6 +117,7 @@ def failover() -> Measurements:
             ),
         ),
         watching=(_watching("initiator", ticks), _watching("target", ticks)),
+        machines=("initiator", "target"),
         notes={"multipath policy": "queue-length 0"},
     )
 

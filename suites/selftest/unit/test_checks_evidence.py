@@ -182,7 +182,8 @@ def test_a_machine_that_its_host_does_not_run_has_nothing_to_be_seen() -> None:
     for waited_s, verdict in ((1.5, Verdict.PASS), (0.5, Verdict.UNKNOWN)):
         at_ns = np.array([START, *gap, END], dtype=np.int64)
         waited_ns = np.array([0, 0, waited_s, waited_s]) * NS_PER_S
-        host = ProcessorTime(at_ns, at_ns - START, waited_ns.astype(np.int64))
+        waited_ns = waited_ns.astype(np.int64)[:, np.newaxis]
+        host = ProcessorTime(at_ns, at_ns[:, np.newaxis] - START, waited_ns)
         finding = found(evidence_sound(), replace(measured, processors=host))
         assert finding.verdict is verdict, finding.message
 
@@ -252,3 +253,13 @@ def test_sound_kernels_are_told_with_how_much_was_read() -> None:
 def test_a_kernel_log_that_was_not_read_whole_leaves_it_open(logs: tuple[KernelLog, ...]) -> None:
     """None, one with records lost, or that of one machine only."""
     assert found(kernel_sound(), replace(good(), kernel_logs=logs)).verdict is Verdict.UNKNOWN
+
+
+@pytest.mark.parametrize("check", [kernel_sound(), evidence_sound()])
+def test_a_machine_that_nobody_could_watch_leaves_it_open(check: Check) -> None:
+    """A target that panicked left neither a log nor samples."""
+    measured = good()
+    alone = replace(measured, kernel_logs=measured.kernel_logs[:1], watching=measured.watching[:1])
+    finding = found(check, alone)
+    assert finding.verdict is Verdict.UNKNOWN
+    assert "the target's kernel log was not followed" in finding.message

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from harness.config.model import FAST, STOCK, Profile
 from harness.errors import InitiatorError
-from harness.initiator.multipath import Map, MapPath, parse_maps, render_conf
+from harness.initiator.multipath import Map, MapPath, parse_fast_io_fail, parse_maps, render_conf
 
 COMPOSED = Path(__file__).parent / "composed"
+RECORDED = Path(__file__).parent / "recorded"
 WWID = "360014057043dfe0435de773ca03bbf04"
 SECONDS = st.none() | st.integers(1, 60)
 
@@ -101,3 +102,20 @@ def test_each_kind_of_target_is_recognised_once() -> None:
     """IET and tgt call themselves the same."""
     conf = render_conf(WWID, STOCK)
     assert re.findall(r'vendor\s+"(.*)"', conf) == ["LIO-ORG", "IET"]
+
+
+def test_the_timeout_in_force_is_read_from_the_running_daemon() -> None:
+    """Debian's default; a device section goes before it, `overrides` before both."""
+    config = (RECORDED / "multipathd-0.9.4-config-local.txt").read_text()
+    assert parse_fast_io_fail(config) == 5
+    device = config.replace('product ".*"\n', 'product ".*"\n\t\tfast_io_fail_tmo 7\n')
+    assert parse_fast_io_fail(device) == 7
+    assert (
+        parse_fast_io_fail(device.replace("overrides {", "overrides {\n\tfast_io_fail_tmo 9")) == 9
+    )
+    assert parse_fast_io_fail(config.replace("fast_io_fail_tmo 5", "fast_io_fail_tmo off")) is None
+
+
+def test_an_answer_without_the_timeout_is_refused() -> None:
+    with pytest.raises(InitiatorError, match="has no fast_io_fail_tmo"):
+        parse_fast_io_fail("timeout\n")

@@ -82,7 +82,7 @@ def test_a_whole_testbed_has_no_problem() -> None:
             replace(
                 GOOD, sessions=(GOOD.sessions[0], replace(GOOD.sessions[1], recovery_tmo_s=120))
             ),
-            "recovery_tmo of the session on fabric b is 120 s, where the profile demands 1 s",
+            "recovery_tmo of the session on fabric b is 120 s instead of 1 s",
             "fast_io_fail_tmo",
         ),
         (replace(GOOD, elsewhere=("session3 to 10.0.2.15",)), "is on no fabric", "log out"),

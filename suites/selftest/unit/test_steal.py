@@ -76,17 +76,47 @@ def test_only_guests_and_their_main_thread_count(tmp_path: Path) -> None:
     (tmp_path / "8/task/8/schedstat").write_text("20 2 5\n")
     watch.look()
     assert watch.seen is not None
-    assert (watch.seen.ran_ns[0], watch.seen.waited_ns[0]) == (110, 51)
-    assert (watch.seen.ran_ns[-1], watch.seen.waited_ns[-1]) == (120, 52)
+    assert sorted(watch.seen.ran_ns[0]) == [10, 100]
+    assert sorted(watch.seen.waited_ns[0]) == [1, 50]
+    assert sorted(watch.seen.ran_ns[-1]) == [20, 100]
+    assert sorted(watch.seen.waited_ns[-1]) == [2, 50]
+
+
+def test_a_thread_that_comes_later_had_nothing_taken_before(tmp_path: Path) -> None:
+    """A QEMU is seen from when it has a process; its threads have run for some time by then."""
+    for pid in (8, 9):
+        thread = tmp_path / f"{pid}/task/{pid}"
+        thread.mkdir(parents=True)
+        (thread / "comm").write_text("qemu-system-x86\n")
+        (thread / "schedstat").write_text(f"{pid}00 {pid}0 5\n")
+    pids = [8]
+    watch = StealWatch(lambda: pids, tmp_path)
+    watch.look()
+    pids.append(9)
+    watch.look()
+    assert watch.seen is not None
+    assert watch.seen.waited_ns.tolist() == [[80, 90], [80, 90]]
 
 
 def test_steal_is_the_share_that_was_not_given() -> None:
     """Between samples it is taken to grow evenly; before the first and after the last, not."""
     at_ns = np.array([0, 10, 20], dtype=np.int64) * NS_PER_S
-    ran_ns = np.array([0, 10, 11], dtype=np.int64) * NS_PER_S
-    waited_ns = np.array([0, 0, 9], dtype=np.int64) * NS_PER_S
+    ran_ns = np.array([[0], [10], [11]], dtype=np.int64) * NS_PER_S
+    waited_ns = np.array([[0], [0], [9]], dtype=np.int64) * NS_PER_S
     host = ProcessorTime(at_ns, ran_ns, waited_ns)
     assert host.steal(0, 10 * NS_PER_S) == 0
     assert host.steal(10 * NS_PER_S, 20 * NS_PER_S) == pytest.approx(0.9)
     assert host.waited_between(5 * NS_PER_S, 15 * NS_PER_S) == pytest.approx(4.5 * NS_PER_S)
     assert host.steal(30 * NS_PER_S, 40 * NS_PER_S) == 0
+
+
+def test_threads_that_wait_at_once_cost_no_more_than_one() -> None:
+    """Ten of them for six seconds of eight: six, of which two seconds can hold two."""
+    at_ns = np.array([0, 8], dtype=np.int64) * NS_PER_S
+    ran_ns = np.array([[0] * 10, [2] * 10], dtype=np.int64) * NS_PER_S
+    waited_ns = np.array([[0] * 10, [6] * 10], dtype=np.int64) * NS_PER_S
+    host = ProcessorTime(at_ns, ran_ns, waited_ns)
+    assert host.waited_between(0, 8 * NS_PER_S) == 6 * NS_PER_S
+    assert host.steal(0, 8 * NS_PER_S) == pytest.approx(0.75)
+    late = ProcessorTime(at_ns, ran_ns, 2 * waited_ns)  # counted late, at the end of a wait
+    assert late.waited_between(0, 2 * NS_PER_S) == 2 * NS_PER_S

@@ -1,0 +1,97 @@
+"""Measurements of a good failover, and what may be changed of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from harness.checks import (
+    Check,
+    Finding,
+    judge,
+)
+from harness.measurements import (
+    MAP,
+    CompletionLog,
+    KernelMessage,
+    Measurements,
+    PathCounters,
+    ProcessorTime,
+    ReadBack,
+    Stream,
+)
+from suites.selftest.unit.synthetic_failover import (
+    END,
+    INJECTED,
+    START,
+    failover,
+)
+
+READ_BACK = ReadBack(100, 100, checked={MAP: 100, "sda": 100, "sdb": 100})
+
+
+def good() -> Measurements:
+    """A failover in which nothing is wrong and everything was seen."""
+    measured = failover()
+    return replace(
+        measured,
+        kernel_logs=tuple(replace(log, lost=0) for log in measured.kernel_logs),
+        read_back=READ_BACK,
+    )
+
+
+def found(check: Check, measured: Measurements) -> Finding:
+    return judge(measured, check).findings[0]
+
+
+def with_stream(
+    measured: Measurements, name: str, change: Callable[[Stream], Stream]
+) -> Measurements:
+    streams = tuple(change(s) if s.name == name else s for s in measured.streams)
+    return replace(measured, streams=streams)
+
+
+def without_io(stream: Stream, start_ns: int, end_ns: int) -> Stream:
+    """The stream as if nothing had completed, nor been submitted, in a stretch of time."""
+    log = stream.completions
+    submitted = log.at_ns - log.latency_ns
+    kept = (log.at_ns < start_ns) | (submitted > end_ns)
+    columns = {
+        name: getattr(log, name)[kept]
+        for name in ("at_ns", "latency_ns", "offset", "size", "is_write")
+    }
+    return replace(stream, completions=CompletionLog(**columns, resolution_ns=log.resolution_ns))
+
+
+def with_counters(
+    measured: Measurements, path: str, change: Callable[[PathCounters], PathCounters]
+) -> Measurements:
+    counters = tuple(change(c) if c.path == path else c for c in measured.counters)
+    return replace(measured, counters=counters)
+
+
+def carrying(counters: PathCounters, start_ns: int, end_ns: int, total: int) -> PathCounters:
+    """The counters as if the path had carried `total` bytes, evenly, in a stretch of time."""
+    share = np.clip((counters.at_ns - start_ns) / (end_ns - start_ns), 0, 1)
+    before = np.interp(start_ns, counters.at_ns, counters.bytes_written)
+    after = np.interp(end_ns, counters.at_ns, counters.bytes_written)
+    written = np.where(counters.at_ns < start_ns, counters.bytes_written, before + share * total)
+    rest = np.where(counters.at_ns > end_ns, counters.bytes_written - after, 0)
+    return replace(counters, bytes_written=(written + rest).astype(np.int64))
+
+
+def with_kernel_line(measured: Measurements, text: str) -> Measurements:
+    log = measured.kernel_logs[0]
+    log = replace(log, messages=(*log.messages, KernelMessage(INJECTED, 3, text)))
+    return replace(measured, kernel_logs=(log, *measured.kernel_logs[1:]))
+
+
+def busy_host(steal: float, *, start_ns: int = START, end_ns: int = END) -> ProcessorTime:
+    """Two threads that want a processor all the time, and lack a share of that in a stretch."""
+    at_ns = np.array([START, start_ns, end_ns, END], dtype=np.int64)
+    lacked = steal * (end_ns - start_ns)
+    waited_ns = np.array([0, 0, lacked, lacked]).astype(np.int64)
+    ran_ns = at_ns - START - waited_ns
+    return ProcessorTime(at_ns, np.column_stack([ran_ns] * 2), np.column_stack([waited_ns] * 2))

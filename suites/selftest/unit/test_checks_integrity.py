@@ -1,0 +1,191 @@
+"""I/O errors and damaged blocks are told, and what nobody saw is left open."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from harness.checks import (
+    Verdict,
+    data_intact,
+    no_io_errors,
+)
+from harness.measurements import (
+    MAP,
+    BlockFinding,
+    Damage,
+    FioErrors,
+    Measurements,
+    ReadBack,
+)
+from suites.selftest.unit.judged import (
+    READ_BACK,
+    found,
+    good,
+    with_kernel_line,
+    with_stream,
+    without_io,
+)
+from suites.selftest.unit.synthetic_failover import (
+    END,
+    HEALED,
+    failover,
+)
+
+
+@pytest.mark.parametrize(
+    ("errors", "text"),
+    [
+        (FioErrors(5, 1, 0), "had 1 I/O errors (errno 5)"),
+        (FioErrors(0, 3, 0), "had 3 I/O errors"),
+        (FioErrors(110, 0, 0), "errno 110"),
+        (FioErrors(84, 1, 2), "verification failed 2 times"),
+    ],
+)
+def test_an_error_that_fio_saw_fails(errors: FioErrors, text: str) -> None:
+    """Its own error number is enough."""
+    measured = with_stream(good(), "probe", lambda s: replace(s, errors=errors))
+    finding = found(no_io_errors(), measured)
+    assert finding.verdict is Verdict.FAIL
+    assert text in finding.message
+    assert "'probe'" in finding.message
+
+
+def test_an_error_on_the_map_fails() -> None:
+    """fio may have tried again and seen none."""
+    text = "I/O error, dev dm-0, sector 8"
+    finding = found(no_io_errors(), with_kernel_line(good(), text))
+    assert finding.verdict is Verdict.FAIL
+    assert f"initiator kernel: {text}" in finding.message
+
+
+def test_an_error_on_a_path_is_what_a_fault_looks_like() -> None:
+    """Only the map must not have any."""
+    measured = with_kernel_line(good(), "I/O error, dev sda, sector 8")
+    assert found(no_io_errors(), measured).verdict is Verdict.PASS
+
+
+def test_lost_records_of_a_kernel_log_leave_it_open() -> None:
+    """The one that matters may be among them; but an error that was seen was seen."""
+    assert found(no_io_errors(), replace(good(), kernel_logs=failover().kernel_logs)).message == (
+        "2 records of the target's kernel log were lost"
+    )
+    measured = with_kernel_line(failover(), "I/O error, dev dm-0, sector 8")
+    assert found(no_io_errors(), measured).verdict is Verdict.FAIL
+
+
+def test_a_stream_that_did_nothing_in_a_phase_leaves_it_open() -> None:
+    """No error and no I/O is no good run; unless every path was meant to be dead."""
+    measured = with_stream(good(), "probe", lambda s: without_io(s, HEALED, END))
+    finding = found(no_io_errors(), measured)
+    assert (finding.verdict, finding.message) == (
+        Verdict.UNKNOWN,
+        "job 'probe' did no I/O in phase 'after'",
+    )
+    before, during, after = measured.phases
+    excused = replace(measured, phases=(before, during, replace(after, io_expected=False)))
+    assert found(no_io_errors(), excused).verdict is Verdict.PASS
+
+
+def test_no_kernel_log_leaves_it_open() -> None:
+    """Nobody looked."""
+    assert found(no_io_errors(), replace(good(), kernel_logs=())).verdict is Verdict.UNKNOWN
+
+
+def damaged(*findings: BlockFinding, **changes: Any) -> Measurements:
+    return replace(good(), read_back=replace(READ_BACK, findings=findings, **changes))
+
+
+def test_a_wrong_block_fails_with_its_place() -> None:
+    """Where it was read, what is wrong, and how many of each kind; one is enough."""
+    measured = damaged(
+        BlockFinding(4096, MAP, Damage.TORN),
+        BlockFinding(8192, MAP, Damage.BLANK),
+        BlockFinding(8192, "sdb", Damage.LOST, "holds write 3 instead of 9"),
+        checked={MAP: 90},
+    )
+    finding = found(data_intact(), measured)
+    assert finding.verdict is Verdict.FAIL
+    assert finding.message.startswith(
+        "2 of 100 acknowledged blocks are wrong (1 torn, 1 blank, 1 lost): torn at offset 4096 "
+        "(map); blank at offset 8192 (map); lost at offset 8192 (sdb): holds write 3 instead of 9;"
+    )
+    assert {"wrong": "2", "torn": "1", "lost": "1"}.items() <= finding.figures.items()
+
+
+@pytest.mark.parametrize("place", [MAP, "sda", "sdb"])
+@pytest.mark.parametrize("damage", Damage)
+def test_any_damage_anywhere_fails(place: str, damage: Damage) -> None:
+    """Wherever the block was read, even if another path could not be."""
+    measured = damaged(BlockFinding(0, place, damage), away={"sdb": "gone"})
+    assert found(data_intact(), measured).verdict is Verdict.FAIL
+
+
+@pytest.mark.parametrize(
+    ("back", "why"),
+    [
+        (None, "nothing was read back"),
+        (ReadBack(0, 0, {MAP: 0, "sda": 0, "sdb": 0}), "no write was acknowledged"),
+        (
+            replace(READ_BACK, checked={MAP: 99, "sda": 100, "sdb": 100}),
+            "only 99 of 100 blocks were read back from map",
+        ),
+        (
+            replace(READ_BACK, checked={MAP: 100, "sda": 100}),
+            "only 0 of 100 blocks were read back from sdb",
+        ),
+        (
+            replace(READ_BACK, checked={MAP: 100, "sda": 100}, away={"sdb": "the disk is blocked"}),
+            "sdb could not be read back: the disk is blocked",
+        ),
+    ],
+)
+def test_a_read_back_that_is_missing_empty_or_partial_leaves_it_open(
+    back: ReadBack | None, why: str
+) -> None:
+    """What was not looked at may be wrong."""
+    finding = found(data_intact(), replace(good(), read_back=back))
+    assert (finding.verdict, finding.message) == (Verdict.UNKNOWN, why)
+
+
+def test_writes_that_fio_did_not_verify_leave_it_open() -> None:
+    """They say nothing by which they could be checked."""
+    measured = with_stream(good(), "random writes", lambda s: replace(s, verified=False))
+    finding = found(data_intact(), replace(measured, read_back=None))
+    assert finding.verdict is Verdict.UNKNOWN
+    assert finding.message.startswith("nothing was verified: job 'random writes'")
+
+
+@pytest.mark.parametrize(
+    ("verified", "foreign", "verdict"),
+    [
+        (0, 100, Verdict.UNKNOWN),
+        (1, 100, Verdict.FAIL),  # then the blocks had headers once
+        (0, 99, Verdict.FAIL),  # and the last one still has
+    ],
+)
+def test_blocks_without_any_header_leave_it_open_unless_they_had_one(
+    verified: int, foreign: int, verdict: Verdict
+) -> None:
+    """fio writes just that if its verification is switched off."""
+    findings = [BlockFinding(n * 4096, MAP, Damage.FOREIGN) for n in range(foreign)]
+    finding = found(data_intact(), damaged(*findings, verified=verified))
+    assert finding.verdict is verdict
+    assert ("verification was off" in finding.message) == (verdict is Verdict.UNKNOWN)
+
+
+def test_io_that_was_cut_short_never_passes() -> None:
+    """It may have been fine as far as it went."""
+    cut = replace(good(), cut_short="fio ended early")
+    assert found(no_io_errors(), cut).verdict is Verdict.UNKNOWN
+
+
+def test_errors_of_our_own_making_are_told_as_such() -> None:
+    """I/O that hangs for ever is the storage's failure; the error number is not."""
+    measured = with_stream(good(), "probe", lambda s: replace(s, errors=FioErrors(5, 1, 0)))
+    forced = found(no_io_errors(), replace(measured, errors_forced=True))
+    assert forced.verdict is Verdict.FAIL
+    assert forced.message.startswith("I/O hung, and failed once queueing was ended: fio job")
+    assert "hung" not in found(no_io_errors(), measured).message

@@ -1,0 +1,266 @@
+"""Faults that took effect, paths that came back, sessions as planned."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from harness.checks import (
+    Verdict,
+    accounting_agrees,
+    fault_took_effect,
+    load_shared_again,
+    no_unexpected_path_loss,
+    paths_restored,
+    sessions_as_planned,
+)
+from harness.measurements import (
+    Measurements,
+    PathCounters,
+    PathStates,
+    PlannedSession,
+    SessionSettings,
+)
+from harness.timeline import Event, Happened, Timeline
+from harness.units import NS_PER_MS, NS_PER_S
+from suites.selftest.unit.judged import (
+    carrying,
+    found,
+    good,
+    with_counters,
+)
+from suites.selftest.unit.synthetic_failover import (
+    END,
+    HEALED,
+    INJECTED,
+    START,
+)
+
+
+def test_a_dead_path_that_carries_bytes_leaves_it_open() -> None:
+    """Then nothing was tested."""
+    measured = with_counters(
+        good(), "sda", lambda c: carrying(c, INJECTED + NS_PER_S, HEALED, 1_000_000)
+    )
+    finding = found(fault_took_effect(), measured)
+    assert finding.verdict is Verdict.UNKNOWN
+    assert "sda (fabric a) still carried" in finding.message
+
+
+def test_a_path_that_does_not_take_over_fails() -> None:
+    """Multipath's very promise."""
+    measured = with_counters(good(), "sdb", lambda c: carrying(c, INJECTED, HEALED, 0))
+    finding = found(fault_took_effect(), measured)
+    assert finding.verdict is Verdict.FAIL
+    assert "sdb (fabric b) did not take over" in finding.message
+
+
+def test_bytes_of_the_moment_of_giving_up_do_not_count() -> None:
+    """What was stuck on the path is accounted when it is failed, and only then."""
+    failed_ns = INJECTED + 2_910 * NS_PER_MS
+    measured = with_counters(
+        good(),
+        "sda",
+        lambda c: carrying(c, failed_ns - 100 * NS_PER_MS, failed_ns + 100 * NS_PER_MS, 65536),
+    )
+    events = [e for e in measured.timeline if e.what is not Happened.PATH_FAILED]
+    told = Event(failed_ns, Happened.PATH_FAILED, "initiator kernel", "sda")
+    with_event = replace(measured, timeline=Timeline.of([*events, told]))
+    without_event = replace(measured, timeline=Timeline.of(events))
+    assert found(fault_took_effect(), with_event).verdict is Verdict.PASS
+    assert found(fault_took_effect(), without_event).verdict is Verdict.UNKNOWN
+
+
+def test_a_path_that_was_idle_before_leaves_it_open() -> None:
+    """It would have carried nothing anyway."""
+    measured = with_counters(good(), "sda", lambda c: carrying(c, START, INJECTED, 0))
+    assert "nothing even before" in found(fault_took_effect(), measured).message
+    assert found(fault_took_effect(), measured).verdict is Verdict.UNKNOWN
+
+
+def test_missing_counters_leave_it_open() -> None:
+    """Of one path while the fault lasted, or of all paths."""
+
+    def unseen(c: PathCounters) -> PathCounters:
+        seen = c.at_ns < INJECTED
+        return replace(
+            c,
+            at_ns=c.at_ns[seen],
+            bytes_read=c.bytes_read[seen],
+            bytes_written=c.bytes_written[seen],
+        )
+
+    partial = found(fault_took_effect(), with_counters(good(), "sdb", unseen))
+    assert (partial.verdict, partial.message) == (
+        Verdict.UNKNOWN,
+        "SilentDrop(a): no byte counters of sdb",
+    )
+    for counters in ((), good().counters[1:]):
+        finding = found(fault_took_effect(), replace(good(), counters=counters))
+        assert (finding.verdict, finding.message) == (
+            Verdict.UNKNOWN,
+            "SilentDrop(a): no byte counters on fabric a",
+        )
+
+
+def test_a_fault_of_another_name_was_not_injected() -> None:
+    """A misspelt name must not pass."""
+    finding = found(fault_took_effect("LinkDown(a)"), good())
+    assert (finding.verdict, finding.message) == (
+        Verdict.UNKNOWN,
+        "no fault LinkDown(a) was injected",
+    )
+    assert found(fault_took_effect("SilentDrop(a)"), good()).verdict is Verdict.PASS
+
+
+@pytest.mark.parametrize("last", [{"sda": "failed", "sdb": "active"}, {"sdb": "active"}])
+def test_a_path_that_does_not_come_back_fails(last: dict[str, str]) -> None:
+    """It is still failed, or gone from the map."""
+    measured = good()
+    states = (*measured.path_states, PathStates(END, last))
+    finding = found(paths_restored(), replace(measured, path_states=states))
+    assert (finding.verdict, finding.message) == (Verdict.FAIL, "not active at the end: sda")
+
+
+def test_path_states_that_nobody_saw_at_the_end_leave_it_open() -> None:
+    """A path that was failed when the observer died may have come back."""
+    measured = good()
+    seen = tuple(s for s in measured.path_states if s.at_ns < HEALED)
+    assert seen[-1].states["sda"] == "failed"
+    finding = found(paths_restored(), replace(measured, path_states=seen))
+    assert (finding.verdict, finding.message) == (
+        Verdict.UNKNOWN,
+        "no path states were sampled in phase 'after'",
+    )
+
+
+def test_an_active_path_that_carries_nothing_fails() -> None:
+    """A state is only a claim."""
+    measured = with_counters(good(), "sda", lambda c: carrying(c, HEALED, END, 0))
+    assert found(paths_restored(), measured).verdict is Verdict.FAIL
+
+
+@pytest.mark.parametrize(("part", "verdict"), [(0.1, Verdict.FAIL), (0.9, Verdict.PASS)])
+def test_a_path_that_carries_less_after_healing_fails(part: float, verdict: Verdict) -> None:
+    """The other path takes what it leaves, so that nothing is lost on the whole."""
+
+    def after_healing(counters: PathCounters, factor: float) -> PathCounters:
+        written = counters.bytes_written
+        healed = int(np.searchsorted(counters.at_ns, HEALED))
+        grown = written[healed] + factor * (written - written[healed])
+        changed = np.where(counters.at_ns > HEALED, grown, written).astype(np.int64)
+        return replace(counters, bytes_written=changed)
+
+    slow, other = good().counters
+    counters = (after_healing(slow, part), after_healing(other, 2 - part))
+    finding = found(load_shared_again(at_least=0.5), replace(good(), counters=counters))
+    assert finding.verdict is verdict
+    assert ("sda carries" in finding.message) == (verdict is Verdict.FAIL)
+
+
+def test_a_share_that_is_not_known_is_open() -> None:
+    """One path was not sampled after healing."""
+    first, other = good().counters
+    early = first.at_ns < HEALED
+    columns = {
+        name: getattr(first, name)[early] for name in ("at_ns", "bytes_read", "bytes_written")
+    }
+    measured = replace(good(), counters=(replace(first, **columns), other))
+    assert found(load_shared_again(at_least=0.5), measured).verdict is Verdict.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("sessions", "problem"),
+    [
+        ([("a", 1, 1, 1, "a")], "fabric b has 0 sessions"),
+        ([("a", 1, 1, 1, "a"), ("b", 1, 1, 1, "b"), ("b", 1, 1, 1, "b")], "b has 2 sessions"),
+        ([("a", 1, 1, 1, "a"), ("b", 1, 1, 1, "a")], "fabric b runs through fabric a"),
+        ([("a", 1, 1, 1, "a"), ("b", 1, 1, 1, "")], "runs through none of the fabrics"),
+        ([("a", 1, 1, 120, "a"), ("b", 1, 1, 1, "b")], "recovery_tmo of the session on fabric a"),
+    ],
+)
+def test_sessions_that_were_not_planned_fail(
+    sessions: list[tuple[str, int, int, int, str]], problem: str
+) -> None:
+    """With what is wrong and where."""
+    settings = tuple(SessionSettings(*one) for one in sessions)
+    finding = found(sessions_as_planned(), replace(good(), settings=settings))
+    assert finding.verdict is Verdict.FAIL
+    assert problem in finding.message
+
+
+def test_timeouts_left_to_the_distribution_are_not_judged() -> None:
+    """The budget follows them, whatever they are."""
+    planned = tuple(PlannedSession(fabric) for fabric in ("a", "b"))
+    settings = tuple(SessionSettings(fabric, 5, 5, 120, fabric) for fabric in ("a", "b"))
+    measured = replace(good(), settings=settings, planned=planned)
+    assert found(sessions_as_planned(), measured).verdict is Verdict.PASS
+
+
+def test_two_counts_of_the_same_bytes_must_agree() -> None:
+    """If they do not, no figure can be trusted: that is no fault of the storage."""
+    measured = good()
+    log_bytes = sum(
+        int(s.completions.size[s.completions.at_ns >= HEALED].sum()) for s in measured.streams
+    )
+    agreeing = replace(
+        measured,
+        counters=tuple(
+            carrying(c, HEALED, END - 100 * NS_PER_MS, log_bytes // 2) for c in measured.counters
+        ),
+    )
+    assert found(accounting_agrees(0.02), agreeing).verdict is Verdict.PASS
+    halved = with_counters(agreeing, "sdb", lambda c: carrying(c, HEALED, END, 0))
+    assert found(accounting_agrees(0.02), halved).verdict is Verdict.UNKNOWN
+
+
+def test_a_path_given_up_by_a_fault_is_expected() -> None:
+    """That is what the fault is for."""
+    assert found(no_unexpected_path_loss(), good()).verdict is Verdict.PASS
+
+
+def test_a_path_given_up_without_a_fault_there_fails() -> None:
+    """Before the fault, or on the other fabric."""
+    measured = good()
+    fault = measured.faults[0]
+    healthy = next(c.path for c in measured.counters if c.fabric not in fault.fabrics)
+    hit = next(c.path for c in measured.counters if c.fabric in fault.fabrics)
+    for path, at_ns in ((healthy, fault.confirmed_ns), (hit, fault.injected_ns - NS_PER_S)):
+        event = Event(at_ns, Happened.PATH_FAILED, "initiator kernel", path)
+        spoilt = replace(measured, timeline=Timeline.of([*measured.timeline, event]))
+        assert found(no_unexpected_path_loss(), spoilt).verdict is Verdict.FAIL
+
+
+def test_without_a_kernel_log_path_loss_is_open() -> None:
+    """Nothing seen is not nothing there."""
+    blind = replace(good(), kernel_logs=())
+    assert found(no_unexpected_path_loss(), blind).verdict is Verdict.UNKNOWN
+
+
+def given_up_twice(measured: Measurements) -> Measurements:
+    """The path is given up a second time, 8 s after the first."""
+    again = Event(INJECTED + 11 * NS_PER_S, Happened.PATH_FAILED, "initiator", "sda")
+    return replace(measured, timeline=Timeline.of([*measured.timeline, again]))
+
+
+def test_bytes_between_two_moments_of_giving_up_count() -> None:
+    """The fault lost its effect for a while, and nobody tested what the report would claim."""
+    measured = given_up_twice(good())
+    assert found(fault_took_effect(), measured).verdict is Verdict.PASS
+    start, end = INJECTED + 5 * NS_PER_S, INJECTED + 9 * NS_PER_S
+    flawed = with_counters(measured, "sda", lambda c: carrying(c, start, end, 4096))
+    finding = found(fault_took_effect(), flawed)
+    assert finding.verdict is Verdict.UNKNOWN
+    assert "sda (fabric a) still carried 4.0 KiB during SilentDrop(a)" in finding.message
+
+
+def test_a_fault_that_hits_another_path_says_nothing_of_the_storage() -> None:
+    """It was to hit fabric b; what it did to sda must not be taken for the array's doing."""
+    (fault,) = good().faults
+    measured = replace(good(), faults=(replace(fault, fabrics=("b",), name="SilentDrop(b)"),))
+    for check in (fault_took_effect(), no_unexpected_path_loss()):
+        finding = found(check, measured)
+        assert finding.verdict is Verdict.UNKNOWN, finding.message
+        assert "sdb (fabric b) still carried" in finding.message

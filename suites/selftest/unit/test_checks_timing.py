@@ -1,0 +1,216 @@
+"""Stalls, latency and throughput, and how far the host may be the reason."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from harness.checks import (
+    Check,
+    Verdict,
+    latency_recovered,
+    no_stall_beyond,
+    stall_within_budget,
+    throughput_recovered,
+)
+from harness.measurements import (
+    Budget,
+    BudgetTerm,
+    CompletionLog,
+    Stream,
+)
+from harness.units import NS_PER_MS, NS_PER_S
+from suites.selftest.unit.judged import (
+    busy_host,
+    found,
+    good,
+    with_stream,
+    without_io,
+)
+from suites.selftest.unit.synthetic_failover import (
+    END,
+    HEALED,
+    INJECTED,
+    STALL_S,
+    START,
+)
+
+
+@pytest.mark.parametrize("slack_s", [0.0, 0.5, 3.0])
+def test_a_stall_is_judged_by_the_budget(slack_s: float) -> None:
+    """2.94 s pass with 3.5 and 6 allowed, and fail with 2."""
+    measured = good()
+    detection = BudgetTerm("recovery_tmo", 1 + slack_s + (0.5 if slack_s else 0), "sysfs")
+    terms = (detection, BudgetTerm("slack", 1, "budget.slack_s"))
+    faults = tuple(replace(f, budget=Budget(terms)) for f in measured.faults)
+    finding = found(stall_within_budget(), replace(measured, faults=faults))
+    assert finding.verdict is (Verdict.PASS if Budget(terms).seconds > STALL_S else Verdict.FAIL)
+    assert "2.94" in finding.message
+
+
+@pytest.mark.parametrize(
+    ("waited_s", "verdict"), [(0.0, Verdict.FAIL), (0.4, Verdict.FAIL), (0.6, Verdict.UNKNOWN)]
+)
+def test_a_stall_that_may_be_the_hosts_is_open(waited_s: float, verdict: Verdict) -> None:
+    """It is half a second too long: without a processor for longer, a machine shows nothing."""
+    measured = good()
+    fault = measured.faults[0]
+    slack = BudgetTerm("slack", STALL_S - 0.5, "stated")
+    measured = replace(measured, faults=(replace(fault, budget=Budget((slack,))),))
+    assert found(stall_within_budget(), measured).verdict is Verdict.FAIL
+    share = waited_s / STALL_S
+    host = busy_host(share, start_ns=INJECTED, end_ns=INJECTED + int(STALL_S * NS_PER_S))
+    assert found(stall_within_budget(), replace(measured, processors=host)).verdict is verdict
+
+
+def test_a_stall_that_the_probe_cannot_tell_from_the_budget_is_open() -> None:
+    """Within its resolution either might be true."""
+    assert found(no_stall_beyond(STALL_S + 0.002), good()).verdict is Verdict.UNKNOWN
+    assert found(no_stall_beyond(STALL_S - 0.002), good()).verdict is Verdict.FAIL
+    assert found(no_stall_beyond(STALL_S + 0.1), good()).verdict is Verdict.PASS
+
+
+def test_a_stall_of_any_stream_counts() -> None:
+    """Not only of the probe."""
+    later = HEALED + NS_PER_S
+
+    def stalled(stream: Stream) -> Stream:
+        gap = without_io(stream, later, later + 5 * NS_PER_S)
+        first = int(np.searchsorted(gap.completions.at_ns, later + 5 * NS_PER_S))
+        latency = gap.completions.latency_ns.copy()
+        latency[first] = gap.completions.at_ns[first] - later
+        return replace(gap, completions=replace(gap.completions, latency_ns=latency))
+
+    measured = with_stream(good(), "random writes", stalled)
+    finding = found(stall_within_budget(), measured)
+    assert finding.verdict is Verdict.FAIL
+    assert "(random writes)" in finding.message
+
+
+@pytest.mark.parametrize("check", [stall_within_budget(), no_stall_beyond(5)])
+def test_without_a_probe_nothing_is_said_of_stalls(check: Check) -> None:
+    """Gone, or too few of them before the fault to know how finely it looks."""
+    measured = good()
+    gone = replace(measured, streams=measured.streams[:1])
+    late = with_stream(measured, "probe", lambda s: without_io(s, START, INJECTED - NS_PER_S // 10))
+    assert found(check, gone).verdict is Verdict.UNKNOWN
+    assert found(check, late).verdict is Verdict.UNKNOWN
+
+
+def test_a_coarse_probe_leaves_it_open() -> None:
+    """It came round only every 200 ms."""
+
+    def thinned(stream: Stream) -> Stream:
+        log = stream.completions
+        columns = {
+            name: getattr(log, name)[::22]
+            for name in ("at_ns", "latency_ns", "offset", "size", "is_write")
+        }
+        return replace(stream, completions=CompletionLog(**columns, resolution_ns=1))
+
+    finding = found(no_stall_beyond(10), with_stream(good(), "probe", thinned))
+    assert finding.verdict is Verdict.UNKNOWN
+    assert "coarse" in finding.message
+
+
+def test_without_a_fault_there_is_no_budget() -> None:
+    """Then another check is the right one."""
+    finding = found(stall_within_budget(), replace(good(), faults=()))
+    assert finding.verdict is Verdict.UNKNOWN
+
+
+def test_throughput_that_stays_low_fails() -> None:
+    """Half of it is gone after healing."""
+
+    def slower(stream: Stream) -> Stream:
+        log = stream.completions
+        size = np.where(log.at_ns > HEALED, log.size // 2, log.size)
+        return replace(stream, completions=replace(log, size=size))
+
+    measured = replace(good(), streams=tuple(map(slower, good().streams)))
+    assert found(throughput_recovered(0.9), measured).verdict is Verdict.FAIL
+    assert found(throughput_recovered(0.4), measured).verdict is Verdict.PASS
+
+
+@pytest.mark.parametrize(
+    ("by", "steal", "start_ns", "end_ns", "verdict"),
+    [
+        (1, 0.5, START, END, Verdict.PASS),
+        (1, 0.7, START, INJECTED, Verdict.UNKNOWN),  # what was there before may be hidden
+        (1, 0.7, HEALED, END, Verdict.PASS),
+        (2, 0.5, START, END, Verdict.FAIL),
+        (2, 0.7, START, INJECTED, Verdict.FAIL),
+        (2, 0.7, HEALED, END, Verdict.UNKNOWN),  # the host may have taken it
+    ],
+)
+def test_throughput_that_the_host_may_have_taken_is_open(
+    by: int, steal: float, start_ns: int, end_ns: int, verdict: Verdict
+) -> None:
+    """A little steal is always there."""
+
+    def slower(stream: Stream) -> Stream:
+        log = stream.completions
+        size = np.where(log.at_ns > HEALED, log.size // by, log.size)
+        return replace(stream, completions=replace(log, size=size))
+
+    measured = replace(
+        good(),
+        streams=tuple(map(slower, good().streams)),
+        processors=busy_host(steal, start_ns=start_ns, end_ns=end_ns),
+    )
+    finding = found(throughput_recovered(0.9), measured)
+    assert finding.verdict is verdict
+    assert ("70%" in finding.message) == (verdict is Verdict.UNKNOWN)
+
+
+@pytest.mark.parametrize(("factor", "verdict"), [(10, Verdict.FAIL), (2, Verdict.PASS)])
+def test_half_of_the_reads_being_slow_after_healing_fails(factor: int, verdict: Verdict) -> None:
+    """As over one of two paths that came back slow."""
+
+    def slower(stream: Stream) -> Stream:
+        log = stream.completions
+        slow = (log.at_ns > HEALED) & (np.arange(len(log)) % 2 == 0)
+        latency_ns = np.where(slow, factor * log.latency_ns, log.latency_ns)
+        return replace(stream, completions=replace(log, latency_ns=latency_ns))
+
+    measured = with_stream(good(), "probe", slower)
+    assert found(latency_recovered(at_most=3), measured).verdict is verdict
+    busy = replace(measured, processors=busy_host(0.7))
+    assert found(latency_recovered(at_most=3), busy).verdict is Verdict.UNKNOWN
+
+
+def test_throughput_of_a_short_phase_or_of_nothing_leaves_it_open() -> None:
+    """A median of two bins is none."""
+    measured = good()
+    before, during, after = measured.phases
+    short = replace(after, end_ns=after.start_ns + 1_400 * NS_PER_MS)
+    idle = replace(before, start_ns=START - 9 * NS_PER_S, end_ns=START)
+    for phases in ((before, during, short), (before,), (idle, during, after)):
+        finding = found(throughput_recovered(0.9), replace(measured, phases=phases))
+        assert finding.verdict is Verdict.UNKNOWN, finding.message
+
+
+def test_a_standstill_that_was_there_before_the_fault_has_the_slack_only() -> None:
+    """I/O stood still for two seconds when the cable was pulled: that is not the fault's doing."""
+    began = INJECTED - 2 * NS_PER_S
+    measured = good()
+    (fault,) = measured.faults
+    roomy = Budget((*fault.budget.terms, BudgetTerm("pause", 5, "stated")))
+    measured = replace(measured, faults=(replace(fault, budget=roomy),))
+    assert found(stall_within_budget(), measured).verdict is Verdict.PASS
+
+    def stuck(stream: Stream) -> Stream:
+        rest = without_io(stream, began, INJECTED)
+        log = rest.completions
+        latency = log.latency_ns.copy()
+        first = int(np.searchsorted(log.at_ns, INJECTED))
+        latency[first] = log.at_ns[first] - began
+        return replace(rest, completions=replace(log, latency_ns=latency))
+
+    still = with_stream(measured, "probe", stuck)
+    finding = found(stall_within_budget(), still)
+    assert finding.verdict is Verdict.FAIL
+    assert "(probe) when SilentDrop(a) was injected" in finding.message
+    assert "beyond the slack of 1 s" in finding.message
