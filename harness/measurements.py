@@ -106,11 +106,15 @@ class KernelMessage:
 
 @dataclass(frozen=True)
 class KernelLog:
-    """A machine's kernel log during the test; `lost` counts records known to be missing."""
+    """A machine's kernel log during the test; `lost` counts records known to be missing.
+
+    Its clock is related to the machine's monotonic one to within `error_ns`.
+    """
 
     machine: str
     messages: tuple[KernelMessage, ...]
     lost: int
+    error_ns: int = 0
 
 
 @dataclass(frozen=True)

@@ -6,14 +6,8 @@ Imports `machine` and the data layers.
 """
 
 from harness.observe.clock import Clock
-from harness.observe.observer import (
-    Observation,
-    Observer,
-    Sample,
-    Watch,
-    leave_resident,
-    observing,
-)
+from harness.observe.observer import Observer, leave_resident, observing
+from harness.observe.sample import Observation, Sample, Watch
 from harness.observe.steal import StealWatch, watching_steal
 
 __all__ = [

@@ -19,7 +19,7 @@ from harness.errors import CommandTimedOut, HarnessError, MachineError, TimedOut
 from harness.machine import Machine, Process
 from harness.measurements import ClockReading, KernelLog, KernelMessage
 from harness.observe.clock import Clock, Exchange, reading
-from harness.observe.dm_status import parse_multipath_status
+from harness.observe.sample import Observation, Sample, Watch, parse_sample
 from harness.units import NS_PER_S
 
 ANSWER_TIMEOUT_S = 20.0
@@ -27,74 +27,8 @@ READ_TIMEOUT_S = 30.0
 SEED_BYTES = 64
 EXCHANGES = 40  # the best of 60 was 1.9 ms under TCG; 40 come close and take 0.2 s
 
-_SECTOR = 512
 _HASTE = 1.02  # so that the promise is kept though a sample may come late
 _SOCKET = "/run/pathproof-observer"
-
-
-@dataclass(frozen=True)
-class Watch:
-    """What a machine's samples shall hold: disks by name, a map's name, NICs by name."""
-
-    disks: tuple[str, ...] = ()
-    map: str | None = None
-    nics: tuple[str, ...] = ()
-
-    @property
-    def at_least_per_s(self) -> float:
-        """Samples a second that are promised; of NICs the kernel tells each change by itself."""
-        return 10.0 if self.disks or self.map else 2.0
-
-
-@dataclass(frozen=True)
-class DiskSample:
-    """Bytes a disk has carried so far, and its SCSI state ("running", "transport-offline", …)."""
-
-    bytes_read: int
-    bytes_written: int
-    state: str
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One look at a machine, at `machine_ns` of its own clock.
-
-    `wall_ahead_ns` is its wall clock minus that, `cpu_ns` the processor time that looking has
-    taken since the resident program began.
-    """
-
-    machine_ns: int
-    disks: dict[str, DiskSample]
-    paths: dict[str, str]
-    carriers: dict[str, bool]
-    wall_ahead_ns: int
-    cpu_ns: int
-
-    def carried(self, disk: str) -> int:
-        """Bytes that a disk has carried so far; 0 if it is not there."""
-        seen = self.disks.get(disk)
-        return seen.bytes_read + seen.bytes_written if seen else 0
-
-    def count_paths(self, state: str) -> int:
-        """Paths of the map in that state ("active", "failed")."""
-        return sum(1 for s in self.paths.values() if s == state)
-
-
-@dataclass(frozen=True)
-class Observation:
-    """What was seen of a machine between two points in time, on the host's clock.
-
-    `wanted_per_s` samples a second were asked for. `marks` were written into its kernel log at
-    the beginning and the end; `died` says why the observer could not watch to the end, if so.
-    """
-
-    machine: str
-    clock: Clock
-    samples: tuple[Sample, ...]
-    kernel_log: KernelLog
-    marks: tuple[str, str]
-    wanted_per_s: float = 10.0
-    died: str = ""
 
 
 @dataclass
@@ -102,6 +36,7 @@ class _Seen:
     samples: list[Sample] = field(default_factory=list)
     kernel: list[tuple[int, int, str]] = field(default_factory=list)
     clocks: list[ClockReading] = field(default_factory=list)
+    kernel_error_ns: int = 0
     lost: int = 0
 
 
@@ -194,7 +129,7 @@ class Observer:
             seen = self._seen
             samples, kernel = tuple(seen.samples), tuple(seen.kernel)
             clock = Clock(tuple(sorted(seen.clocks, key=lambda r: r.at_ns)))
-            lost = seen.lost
+            lost, error_ns = seen.lost, seen.kernel_error_ns
         messages = tuple(
             KernelMessage(clock.to_host(at_ns), level, text) for at_ns, level, text in kernel
         )
@@ -202,7 +137,7 @@ class Observer:
             self.machine.name,
             clock,
             samples,
-            KernelLog(self.machine.name, messages, lost),
+            KernelLog(self.machine.name, messages, lost, error_ns),
             marks=(self._begin_mark, end_mark),
             wanted_per_s=self._watched.at_least_per_s,
             died=died,
@@ -227,6 +162,11 @@ class Observer:
         return True
 
     @property
+    def ended(self) -> bool:
+        """Whether the resident program is gone; its machine may well be alive."""
+        return self._process is not None and not self._process.running
+
+    @property
     def kernel_texts(self) -> tuple[str, ...]:
         """The kernel log since `begin` as far as it was heard; nothing is asked."""
         with self._changed:
@@ -242,10 +182,18 @@ class Observer:
     ) -> Sample:
         """Wait for a sample, taken from now on, that meets `condition`.
 
-        Raises TimedOut with the last sample seen.
+        Raises TimedOut with the last sample seen, MachineError if the resident program ended.
         """
-        with self._promptly(deadline):
-            return self._wait_for_sample(condition, what, deadline, hint)
+        try:
+            with self._promptly(deadline):
+                return self._wait_for_sample(condition, what, deadline)
+        except TimedOut:
+            last = self._seen.samples[-1] if self._seen.samples else None
+            raise TimedOut(
+                f"{self.machine.name}: {what}: not within {deadline.allowed_s:.0f} s; "
+                f"last seen: {last}",
+                hint=hint,
+            ) from None
 
     @contextmanager
     def _promptly(self, deadline: Deadline) -> Iterator[None]:
@@ -254,8 +202,8 @@ class Observer:
             self._waiting += 1
         try:
             self._send({"hold": False})
-            # Whatever was held comes before the answer.
-            self._ping(min(ANSWER_TIMEOUT_S, deadline.remaining_s))
+            if not deadline.expired:  # whatever was held comes before the answer
+                self._ping(min(ANSWER_TIMEOUT_S, deadline.remaining_s))
             yield
         finally:
             with self._changed:
@@ -266,7 +214,7 @@ class Observer:
                     self._send({"hold": True})
 
     def _wait_for_sample(
-        self, condition: Callable[[Sample], bool], what: str, deadline: Deadline, hint: str
+        self, condition: Callable[[Sample], bool], what: str, deadline: Deadline
     ) -> Sample:
         with self._changed:
             start = len(self._seen.samples)
@@ -280,11 +228,7 @@ class Observer:
             found.extend(s for s in fresh if condition(s))
             return bool(found)
 
-        try:
-            self._wait(look, what, deadline)
-        except TimedOut as error:
-            last = seen.samples[-1] if seen.samples else None
-            raise TimedOut(f"{error.message}; last seen: {last}", hint=hint) from None
+        self._wait(look, what, deadline)
         return found[0]
 
     def _ping(self, timeout_s: float) -> Exchange:
@@ -317,7 +261,7 @@ class Observer:
                         f"{self._obituary()}"
                     )
                 self._changed.wait(min(1.0, deadline.remaining_s))
-                if self._process is not None and not self._process.running:
+                if self.ended:
                     raise MachineError(f"{self.machine.name}: the observer ended{self._obituary()}")
 
     def _obituary(self) -> str:
@@ -335,17 +279,18 @@ class Observer:
         try:
             message = json.loads(line)
         except ValueError:
-            return  # the last line of a program that was killed
+            message = {"lost": 1}  # nobody knows what it told of
         with self._changed:
             if "pong" in message:
                 self._pongs[message["pong"]] = (heard_ns, message["time"])
             elif "kernel" in message:
                 _, level, at_ns, text = message["kernel"]
                 self._seen.kernel.append((at_ns, level, text))
+                self._seen.kernel_error_ns = max(self._seen.kernel_error_ns, message["error"])
             elif "lost" in message:
                 self._seen.lost += message["lost"]
             elif "sample" in message:
-                self._seen.samples.append(_sample(message))
+                self._seen.samples.append(parse_sample(message))
             elif "read" in message:
                 self._read = message["read"]
             elif "awake" in message:
@@ -353,26 +298,6 @@ class Observer:
             elif "hello" in message:
                 self._ready = True
             self._changed.notify_all()
-
-
-def _sample(message: dict[str, Any]) -> Sample:
-    return Sample(
-        machine_ns=message["sample"],
-        disks={name: _disk(*texts) for name, texts in message["disks"].items() if texts[0]},
-        paths=parse_multipath_status(message["dm"]),
-        carriers={nic: up == "1" for nic, up in message["carriers"].items()},
-        wall_ahead_ns=message["ahead"],
-        cpu_ns=message["cpu"],
-    )
-
-
-def _disk(stat: str, state: str) -> DiskSample:
-    """From /sys/block/*/stat, which counts in sectors whatever the device's block size is.
-
-    Source: Documentation/block/stat.rst in the kernel.
-    """
-    counts = stat.split()
-    return DiskSample(int(counts[2]) * _SECTOR, int(counts[6]) * _SECTOR, state)
 
 
 def _resident_argv(*arguments: str) -> Sequence[str]:

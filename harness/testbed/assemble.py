@@ -129,7 +129,8 @@ def _recoveries(seen: Observation, disk: str) -> Iterator[Event]:
 def _events(raw: Raw, streams: Sequence[Stream]) -> Iterator[Event]:
     names = {path.device: path.name for path in raw.paths}
     for seen in raw.observations.values():
-        yield from kernel_events.events(seen.kernel_log, names, seen.clock.uncertainty_ns)
+        error_ns = seen.clock.uncertainty_ns + seen.kernel_log.error_ns
+        yield from kernel_events.events(seen.kernel_log, names, error_ns)
     for record in raw.faults:
         yield Event(record.injected_ns, Happened.FAULT_INJECTED, "harness", record.name)
         yield Event(record.confirmed_ns, Happened.FAULT_CONFIRMED, "harness", record.name)

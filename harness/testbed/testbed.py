@@ -9,7 +9,15 @@ from dataclasses import dataclass
 from harness.concurrency import side_by_side
 from harness.config import Config
 from harness.deadline import Deadline
-from harness.errors import BrokenTestbed, CutShort, InitiatorError, LabCannot, TimedOut
+from harness.errors import (
+    BrokenTestbed,
+    CutShort,
+    FaultError,
+    InitiatorError,
+    LabCannot,
+    MachineError,
+    TimedOut,
+)
 from harness.faults import KINDS, Fault, Injection, injected
 from harness.hypervisor.domain import Domain
 from harness.initiator import Initiator
@@ -72,19 +80,21 @@ class MapView:
         """
         io = self._io()
         allowed_s = timeout_s if io is None else io.watchdog.left(at_most_s=timeout_s)
-        with step(f"Wait for {active} active and {failed} failed paths", spent_on):
-            try:
-                return self._observer.wait_for(
-                    lambda s: (
-                        s.count_paths("active") == active and s.count_paths("failed") == failed
-                    ),
-                    what=f"{active} active and {failed} failed paths",
-                    deadline=Deadline.after(allowed_s),
-                )
-            except TimedOut as error:
-                if io is not None:
-                    raise io.watchdog.cut_short(error.message) from None
-                raise CutShort(error.message) from None
+        cutting_short = _cutting_short() if io is None else io.cutting_short()
+        with step(f"Wait for {active} active and {failed} failed paths", spent_on), cutting_short:
+            return self._observer.wait_for(
+                lambda s: s.count_paths("active") == active and s.count_paths("failed") == failed,
+                what=f"{active} active and {failed} failed paths",
+                deadline=Deadline.after(allowed_s),
+            )
+
+
+@contextmanager
+def _cutting_short() -> Iterator[None]:
+    try:
+        yield
+    except TimedOut as error:
+        raise CutShort(error.message) from None
 
 
 class Testbed:
@@ -114,6 +124,7 @@ class Testbed:
         self._guests = guests
         self._console = console
         self._io: IoSession | None = None
+        self._fault: Fault | None = None
         self.map = MapView(self.observer(Role.INITIATOR), initiator.device, paths, lambda: self._io)
 
     @property
@@ -130,6 +141,19 @@ class Testbed:
     def domain(self, role: Role) -> Domain:
         """The hypervisor's end of a machine."""
         return self._guests[role].domain
+
+    def answers(self, role: Role, within_s: float) -> bool:
+        """Whether a machine is alive: its observer answers, or else, if that has ended, a shell."""
+        observer = self.observer(role)
+        if observer.answers(within_s / 2):
+            return True
+        if not observer.ended:
+            return False
+        try:
+            self.machine(role).run(["true"], timeout_s=within_s / 2)
+        except (MachineError, TimedOut):
+            return False
+        return True
 
     def console(self, role: Role) -> str:
         """The end of what a machine wrote to its serial console."""
@@ -190,10 +214,20 @@ class Testbed:
         """Break something for the length of the block; the I/O in progress takes note."""
         if reason := lacking(self.config, fault.needs):
             raise LabCannot(f"{fault.name} is not possible here: {reason}")
+        if self._fault is not None:
+            raise FaultError(
+                f"{fault.name} cannot be injected while {self._fault.name} lasts: nobody could "
+                "tell which of them a stall is due to",
+                hint="Together(…) injects several faults as one",
+            )
         session = self._io
         note = session.note_fault if session is not None else lambda _: None
-        with injected(fault, self, note) as injection:
-            yield injection
+        self._fault = fault
+        try:
+            with injected(fault, self, note) as injection:
+                yield injection
+        finally:
+            self._fault = None
 
     @contextmanager
     def without_path(self, fabric: str) -> Iterator[None]:

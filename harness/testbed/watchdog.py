@@ -5,8 +5,10 @@ In seconds from the block's deadline, or from the moment at which all was lost b
      0  every wait of the block ends with CutShort; evidence is collected, all of it at once
     10  what of it has not come by now is given up; faults of the test are healed
     20  fio that has not ended by itself gets errors: the map no longer queues
-    36  the read-back is given up; what was measured is put together
-    44  both machines lose their power, so that whatever still waits for them ends
+    30  the read-back is given up, and so is what evidence of it hanging has not come by now;
+        what was measured is put together
+    34  if that hangs, too, the last evidence is collected, unless there is some
+    44  every machine of ours loses its power, so that whatever still waits for them ends
     59  libvirt has ended a QEMU that hears no SIGTERM, or has given up
 
 An initiator that does not answer for 30 s loses its power at once. Nothing but the machines is
@@ -27,8 +29,8 @@ from harness.steps import Spent, attach, step
 
 EVIDENCE_S = 10.0
 QUEUEING_S = 20.0
-READ_BACK_S = 36.0
-POWER_OFF_S = 44.0
+READ_BACK_S = 30.0
+LAST_S = 34.0
 DYING_S = 15.0  # virProcessKillPainfullyDelay(): SIGKILL after 10 s, 5 s more to see the end
 SILENCE_S = 30.0
 
@@ -68,6 +70,15 @@ class Watchdog:
     def left(self, until_s: float = 0.0, *, at_most_s: float = math.inf) -> float:
         """Seconds until `until_s` after the deadline; never negative."""
         return min(at_most_s, max(0.0, self._ends_at + until_s - time.monotonic()))
+
+    def left_to_read(self) -> float:
+        """Seconds until the read-back is given up: there has to be time for evidence of it."""
+        evidence_s = EVIDENCE_S if self._evidence is None else 0.0
+        return self.left(READ_BACK_S - evidence_s)
+
+    def left_to_measure(self) -> float:
+        """Seconds until what was measured has to be there."""
+        return self.left(LAST_S)
 
     def expire(self) -> None:
         """All is lost: the deadline is now, if it was not before."""
@@ -111,17 +122,21 @@ class Watchdog:
 
     def _watch(self) -> None:
         while not self._over.wait(_LOOK_INTERVAL_S):
-            if not self.left(POWER_OFF_S):
-                self._end(f"the I/O did not end within {POWER_OFF_S:.0f} s by any other means")
+            if not self.left(LAST_S):
+                self._end("the I/O did not end by any other means")
                 return
             # Once the deadline has passed nothing is asked: an answer may take too long.
-            if not self.expired and not self._alive() and not self._over.is_set():
+            if not self.expired and not self._alive():
                 self._end("the initiator does not answer")
                 return
 
     def _end(self, why: str) -> None:
-        self.powered_off = f"{why}; both machines were powered off"
+        if self._over.is_set():
+            return
         self.collect_evidence()
+        if self._over.is_set():  # it did end meanwhile
+            return
+        self.powered_off = f"{why}; every machine of ours was powered off"
         try:
             self._power_off()
         except (HarnessError, ExceptionGroup) as error:

@@ -15,6 +15,7 @@ from harness.observe import Clock
 from harness.workload.job import Job, render_job_file
 from harness.workload.ledger import Ledger, parse_looks
 from harness.workload.report import (
+    FioJobReport,
     FioReport,
     IssuedWrites,
     count_verify_errors,
@@ -32,7 +33,8 @@ _READ_BACK_TIMEOUT_S = 300.0
 class RunResult:
     """What a run left behind; log times are the machine's own. Without a log it is empty.
 
-    `issued` has the writes of each job of verified writes, by name.
+    `issued` has the writes of each job of verified writes, by name. `broken` says why there is
+    neither report nor log, as when fio was killed.
     """
 
     jobs: tuple[Job, ...]
@@ -42,6 +44,7 @@ class RunResult:
     complaints: str
     logs: tuple[CompletionLog, ...]
     issued: Mapping[str, IssuedWrites]
+    broken: str = ""
 
     def streams(self, clock: Clock) -> tuple[Stream, ...]:
         """The streams with their times on the host's clock, in the order of the jobs."""
@@ -54,11 +57,12 @@ class RunResult:
             result.append(Stream(job.name, job.depth, job.verified, shifted, errors, done))
         return tuple(result)
 
-    def ledger(self) -> Ledger | None:
-        """The ledger of the job of verified writes, if there is one.
+    def ledgers(self) -> list[tuple[Job, Ledger]]:
+        """Each job of verified writes with its ledger.
 
         Raises WorkloadError if fio's report and logs contradict each other.
         """
+        found = []
         for job, log, said in zip(self.jobs, self.logs, self.report.jobs, strict=True):
             if issued := self.issued.get(job.name):
                 if len(issued.offset) != said.write_ios:
@@ -66,11 +70,13 @@ class RunResult:
                         f"fio reports {said.write_ios} writes of job {job.name!r}, "
                         f"but logged {len(issued.offset)}"
                     )
-                return Ledger.of(log, issued)
-        return None
+                found.append((job, Ledger.of(log, issued)))
+        return found
 
     def require_clean(self) -> None:
-        """Raise WorkloadError if any job saw an error, or did nothing."""
+        """Raise WorkloadError if any job saw an error, or did nothing that is known of."""
+        if self.broken:
+            raise WorkloadError(self.broken)
         for job in self.report.jobs:
             if job.error or job.total_errors:
                 raise WorkloadError(
@@ -121,7 +127,7 @@ class FioRun:
     def finish(self, timeout_s: float = ENDING_TIMEOUT_S) -> RunResult:
         """Wait for the end and fetch report and logs.
 
-        Raises FioHangs if fio does not end in time, WorkloadError if it left no usable report.
+        Raises FioHangs if fio does not end in time, WorkloadError if its report makes no sense.
         """
         if self._process is None:
             raise WorkloadError("fio was not started")
@@ -140,11 +146,11 @@ class FioRun:
         io_logs = {j.name: f"{FOLDER}/{j.name}.iolog" for j in self._jobs if j.keeps_a_ledger}
         try:
             content = self._machine.download([f"{FOLDER}/report.json", *there, *io_logs.values()])
-        except CommandFailed as error:
-            raise WorkloadError(
-                f"fio left no report or no logs (exit status {done.status}): "
-                f"{done.stderr.strip()}\n{error.message}"
-            ) from None
+        except CommandFailed:
+            said = done.stderr.strip() or "it said nothing"
+            return self._nothing_left(
+                f"fio left no report or no logs (exit status {done.status}): {said}"
+            )
         text = content[f"{FOLDER}/report.json"].decode(errors="replace")
         return RunResult(
             jobs=self._jobs,
@@ -154,6 +160,19 @@ class FioRun:
             complaints=done.stderr + text[: text.find("{")],
             logs=tuple(parse_latency_log(content.get(name, b"").decode()) for name in names),
             issued={job: parse_io_log(content[name].decode()) for job, name in io_logs.items()},
+        )
+
+    def _nothing_left(self, broken: str) -> RunResult:
+        jobs = tuple(FioJobReport(job.name, 0, 0, 0, 0, 0, 0, 0.0) for job in self._jobs)
+        return RunResult(
+            jobs=self._jobs,
+            job_file=self.job_file,
+            report=FioReport("", jobs),
+            report_text="",
+            complaints="",
+            logs=tuple(parse_latency_log("") for _ in self._jobs),
+            issued={},
+            broken=broken,
         )
 
     def _last_words(self) -> str:

@@ -10,10 +10,18 @@ from typing import Any, cast
 
 import pytest
 
-from harness.errors import FioHangs, HypervisorError, MachineError, TimedOut
-from harness.testbed import io
+from harness.errors import (
+    CutShort,
+    FioHangs,
+    HypervisorError,
+    MachineError,
+    TimedOut,
+    WorkloadError,
+)
+from harness.testbed import io, watchdog
 from harness.testbed.io import IoSession
 from harness.testbed.testbed import Testbed
+from harness.testbed.witness import Witness
 from harness.topology import Role
 from harness.workload import FioRun
 
@@ -31,6 +39,8 @@ class Observer:
     def begin(self, mark: str) -> None:
         pass
 
+    ended = False
+
     def collect(self) -> str:
         assert self.answering
         return "seen"
@@ -46,6 +56,7 @@ class Fio:
     def __init__(self, told: list[str]) -> None:
         self.told = told
         self.hangs = True
+        self.broken = ""
 
     @property
     def running(self) -> bool:
@@ -57,11 +68,11 @@ class Fio:
     def stop(self) -> None:
         self.told.append("stop fio")
 
-    def finish(self, timeout_s: float) -> str:
+    def finish(self, timeout_s: float) -> SimpleNamespace:
         self.told.append(f"wait {timeout_s:.0f} s")
         if self.hangs:
             raise FioHangs("fio hangs")
-        return "result"
+        return SimpleNamespace(broken=self.broken)
 
     def __enter__(self) -> Fio:
         return self
@@ -80,6 +91,7 @@ class Bench:
     def __post_init__(self) -> None:
         self.fio = Fio(self.told)
         self.map = SimpleNamespace(paths=("sda", "sdb"))
+        self.topology = SimpleNamespace(fabrics=("a", "b"))
         self.observers = {role: Observer(self.told) for role in Role}
         self.initiator = SimpleNamespace(
             device="/dev/mapper/lun",
@@ -99,13 +111,16 @@ class Bench:
         return ()
 
     def machine(self, role: Role) -> SimpleNamespace:
-        return SimpleNamespace(close=lambda: self.told.append(f"close {role}"))
+        return SimpleNamespace(close=lambda: self.told.append(f"close {role}"), name=role)
 
     def observer(self, role: Role) -> Observer:
         return self.observers[role]
 
     def domain(self, role: Role) -> SimpleNamespace:
         return SimpleNamespace(pid=None, standstill=self.standstill)
+
+    def answers(self, role: Role, within_s: float) -> bool:
+        return self.observers[role].answering
 
     def heal(self) -> None:
         self.told.append("heal")
@@ -122,16 +137,16 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
         bench.told.append("evidence")
         return {}
 
-    def read_back(_session: IoSession, _result: object) -> str:
+    def read_back(_testbed: object, _result: object) -> str:
         bench.told.append("read back")
         return "read back"
 
     def assemble(session: IoSession, _result: object, back: object) -> Any:
-        return session._observations(), back
+        return session._witness.observations(), back
 
     monkeypatch.setattr(io, "gather", gather)
     monkeypatch.setattr(FioRun, "started", lambda *_: bench.fio)
-    monkeypatch.setattr(IoSession, "_read_back", read_back)
+    monkeypatch.setattr(io, "read_everything_back", read_back)
     monkeypatch.setattr(IoSession, "_assemble", assemble)
     return bench
 
@@ -153,11 +168,11 @@ def test_io_that_hangs_past_its_deadline_is_ended_step_by_step(bench: Bench) -> 
         session.run_for(seconds=3600)
     assert time.monotonic() - started < 5
     assert bench.told == [
-        *("evidence", "stop fio", "wait 20 s", "no queueing", "wait 44 s"),
+        *("evidence", "stop fio", "wait 20 s", "no queueing", "wait 30 s"),
         *("heal", "2 active paths"),
     ]
     assert "the 0.05 s that this I/O was given are over; fio hangs" in session.cut_short
-    assert "not all was read back: 2 active paths: not within 36 s" in session.cut_short
+    assert "not all was read back: 2 active paths: not within 30 s" in session.cut_short
     assert measured(session) == (dict.fromkeys(Role, "seen"), None)
 
 
@@ -185,8 +200,8 @@ def test_a_read_back_that_hangs_is_given_up(bench: Bench, monkeypatch: pytest.Mo
     """The rest is judged."""
     reading = threading.Event()
     bench.fio.hangs = False
-    monkeypatch.setattr(io, "READ_BACK_S", 0.1)
-    monkeypatch.setattr(IoSession, "_read_back", lambda *_: reading.wait())
+    monkeypatch.setattr(watchdog, "READ_BACK_S", watchdog.EVIDENCE_S + 0.1)
+    monkeypatch.setattr(io, "read_everything_back", lambda *_: reading.wait())
     session = session_of(bench, 0.05)
     with session.running():
         pass
@@ -255,3 +270,86 @@ def test_whoever_interrupts_does_not_wait_for_evidence(bench: Bench) -> None:
     with pytest.raises(KeyboardInterrupt):
         block()
     assert bench.told == ["heal", "no queueing"]
+
+
+def test_an_observer_that_ends_cuts_the_io_short(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was seen until then is judged; the machine is alive."""
+
+    def wait_for(*_: object, **_more: object) -> None:
+        raise MachineError("initiator: the observer ended")
+
+    watched = bench.observers[Role.INITIATOR]
+    monkeypatch.setattr(watched, "wait_for", wait_for)
+    bench.fio.hangs = False
+    monkeypatch.setattr(Observer, "ended", True)
+    session = session_of(bench, 60)
+    with session.running():
+        session.wait_until_running()
+    assert session.cut_short == "initiator: the observer ended"
+    assert measured(session)[1] == "read back"
+
+
+def test_an_fio_that_left_nothing_is_judged(bench: Bench) -> None:
+    bench.fio.hangs = False
+    bench.fio.broken = "fio left no report (exit status -9)"
+    session = session_of(bench, 60)
+    with session.running():
+        pass
+    assert session.cut_short == "fio left no report (exit status -9)"
+    assert measured(session)[0] == dict.fromkeys(Role, "seen")
+
+
+def test_what_is_done_before_the_read_back_may_fail_like_io(bench: Bench) -> None:
+    """It is a part of the block: what it cuts short is judged, what it breaks is cleared up."""
+    bench.fio.hangs = False
+
+    def gone() -> None:
+        raise CutShort("the target does not come back")
+
+    session = session_of(bench, 60)
+    with session.running():
+        session.before_read_back(gone)
+    assert session.cut_short == "the target does not come back"
+    assert measured(session)[1] == "read back"
+
+    def broken() -> None:
+        raise MachineError("no such machine")
+
+    session = session_of(bench, 60)
+
+    def block() -> None:
+        with session.running():
+            session.before_read_back(broken)
+
+    with pytest.raises(MachineError, match="no such machine"):
+        block()
+    assert bench.told[-3:] == ["evidence", "heal", "no queueing"]
+
+
+def test_logs_that_contradict_each_other_leave_the_data_unproven(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other checks still have what they need."""
+
+    def contradict(*_: object) -> None:
+        raise WorkloadError("fio reports 3 writes, but logged 2")
+
+    monkeypatch.setattr(io, "read_everything_back", contradict)
+    bench.fio.hangs = False
+    session = session_of(bench, 60)
+    with session.running():
+        pass
+    assert session.cut_short == "nothing was read back: fio reports 3 writes, but logged 2"
+    assert measured(session)[1] is None
+
+
+def test_a_listing_that_hangs_is_given_up(bench: Bench) -> None:
+    """It is for people, and must not cost the verdict."""
+    listing = threading.Event()
+    bench.initiator.describe_paths = listing.wait
+    witness = Witness(cast(Testbed, bench))
+    witness.list_paths("after", within_s=0.1)
+    listing.set()
+    assert witness.path_listings == {"after": "multipath -ll: not within 0 s"}

@@ -12,15 +12,53 @@ import pytest
 from harness.errors import CutShort, HypervisorError, MachineError, VerdictFailed
 from harness.steps import Attachment, Listener, Step, listening
 from harness.testbed import watchdog
-from harness.testbed.watchdog import Watchdog
+from harness.testbed.watchdog import (
+    DYING_S,
+    EVIDENCE_S,
+    LAST_S,
+    QUEUEING_S,
+    READ_BACK_S,
+    Watchdog,
+)
 
 
 def test_the_bounds_add_up_to_a_minute() -> None:
     """Each thing has its time before the next begins, and the last is over after 60 s."""
-    instants = (0, watchdog.EVIDENCE_S, watchdog.QUEUEING_S, watchdog.READ_BACK_S)
+    instants = (0, EVIDENCE_S, QUEUEING_S, READ_BACK_S, LAST_S)
     assert sorted(instants) == list(instants)
-    assert watchdog.READ_BACK_S < watchdog.POWER_OFF_S
-    assert watchdog.POWER_OFF_S + watchdog.DYING_S <= 60
+    # Evidence of a read-back that hangs comes before the rest is put together.
+    assert READ_BACK_S < LAST_S
+    assert LAST_S + EVIDENCE_S + DYING_S <= 60
+
+
+def test_a_read_back_leaves_time_for_evidence(lab: Lab) -> None:
+    """Unless that is there: then it may take as long again."""
+    dog = lab.watchdog(0)
+    assert dog.left_to_read() == pytest.approx(READ_BACK_S - EVIDENCE_S, abs=1)
+    dog.collect_evidence()
+    assert dog.left_to_read() == pytest.approx(READ_BACK_S, abs=1)
+    assert dog.left_to_measure() == pytest.approx(LAST_S, abs=1)
+
+
+def test_a_block_that_ends_while_evidence_is_collected_keeps_its_machines(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was late, but it did end."""
+    monkeypatch.setattr(watchdog, "LAST_S", 0.0)
+    collecting, over = threading.Event(), threading.Event()
+
+    def gather() -> Mapping[str, str]:
+        collecting.set()
+        assert over.wait(10)
+        return {}
+
+    monkeypatch.setattr(lab, "gather", gather)
+    dog = lab.watchdog(0)
+    with dog.watching():
+        assert collecting.wait(10)
+        threading.Timer(0.3, over.set).start()
+    assert lab.told == []
+    assert not dog.powered_off
 
 
 @dataclass
@@ -122,14 +160,14 @@ def test_what_still_waits_long_after_the_deadline_loses_its_machines(
     lab: Lab, attached: Attached, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It ends with an error of any kind; what is told is what was done, and why."""
-    monkeypatch.setattr(watchdog, "POWER_OFF_S", 0.2)
+    monkeypatch.setattr(watchdog, "LAST_S", 0.2)
 
     def block() -> None:
         with lab.watchdog(0).watching():
             assert lab.off.wait(10)
             raise HypervisorError("the domain is gone")
 
-    with pytest.raises(MachineError, match="both machines were powered off") as loss:
+    with pytest.raises(MachineError, match="every machine of ours was powered off") as loss:
         block()
     assert isinstance(loss.value.__cause__, HypervisorError)
     assert lab.told == ["evidence", "power off"]
@@ -143,7 +181,7 @@ def test_an_initiator_that_is_silent_loses_its_power_at_once(lab: Lab) -> None:
         with lab.watchdog(100).watching():
             assert lab.off.wait(10)
 
-    with pytest.raises(MachineError, match="the initiator does not answer; both machines"):
+    with pytest.raises(MachineError, match="the initiator does not answer; every machine"):
         block()
     assert lab.told == ["evidence", "power off"]
 

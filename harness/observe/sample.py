@@ -1,0 +1,98 @@
+"""What is watched on a machine, and what was seen of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from harness.measurements import KernelLog
+from harness.observe.clock import Clock
+from harness.observe.dm_status import parse_multipath_status
+
+_SECTOR = 512
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What a machine's samples shall hold: disks by name, a map's name, NICs by name."""
+
+    disks: tuple[str, ...] = ()
+    map: str | None = None
+    nics: tuple[str, ...] = ()
+
+    @property
+    def at_least_per_s(self) -> float:
+        """Samples a second that are promised; of NICs the kernel tells each change by itself."""
+        return 10.0 if self.disks or self.map else 2.0
+
+
+@dataclass(frozen=True)
+class DiskSample:
+    """Bytes a disk has carried so far, and its SCSI state ("running", "transport-offline", …)."""
+
+    bytes_read: int
+    bytes_written: int
+    state: str
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One look at a machine, at `machine_ns` of its own clock.
+
+    `wall_ahead_ns` is its wall clock minus that, `cpu_ns` the processor time that looking has
+    taken since the resident program began.
+    """
+
+    machine_ns: int
+    disks: dict[str, DiskSample]
+    paths: dict[str, str]
+    carriers: dict[str, bool]
+    wall_ahead_ns: int
+    cpu_ns: int
+
+    def carried(self, disk: str) -> int:
+        """Bytes that a disk has carried so far; 0 if it is not there."""
+        seen = self.disks.get(disk)
+        return seen.bytes_read + seen.bytes_written if seen else 0
+
+    def count_paths(self, state: str) -> int:
+        """Paths of the map in that state ("active", "failed")."""
+        return sum(1 for s in self.paths.values() if s == state)
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What was seen of a machine between two points in time, on the host's clock.
+
+    `wanted_per_s` samples a second were asked for. `marks` were written into its kernel log at
+    the beginning and the end; `died` says why the observer could not watch to the end, if so.
+    """
+
+    machine: str
+    clock: Clock
+    samples: tuple[Sample, ...]
+    kernel_log: KernelLog
+    marks: tuple[str, str]
+    wanted_per_s: float = 10.0
+    died: str = ""
+
+
+def parse_sample(message: dict[str, Any]) -> Sample:
+    """From a message of the resident program. Raises KeyError for anything else."""
+    return Sample(
+        machine_ns=message["sample"],
+        disks={name: _disk(*texts) for name, texts in message["disks"].items() if texts[0]},
+        paths=parse_multipath_status(message["dm"]),
+        carriers={nic: up == "1" for nic, up in message["carriers"].items()},
+        wall_ahead_ns=message["ahead"],
+        cpu_ns=message["cpu"],
+    )
+
+
+def _disk(stat: str, state: str) -> DiskSample:
+    """From /sys/block/*/stat, which counts in sectors whatever the device's block size is.
+
+    Source: Documentation/block/stat.rst in the kernel.
+    """
+    counts = stat.split()
+    return DiskSample(int(counts[2]) * _SECTOR, int(counts[6]) * _SECTOR, state)

@@ -1,0 +1,45 @@
+"""The phases of a stretch of I/O, told by what happens to it; pure."""
+
+from __future__ import annotations
+
+from harness.faults import Injection
+from harness.timeline import Phase
+
+
+class Phases:
+    """Each phase ends where the next one begins, at the latest. Times are the host's, in ns."""
+
+    def __init__(self, fabrics: int) -> None:
+        self._fabrics = fabrics
+        self._since_ns = 0
+        self._over: list[Phase] = []
+        self.injections: list[Injection] = []
+
+    @property
+    def over(self) -> tuple[Phase, ...]:
+        """Those that have ended, in their order."""
+        return tuple(self._over)
+
+    def start(self, at_ns: int) -> None:
+        """What follows is a phase of its own; what was since the last one ended is none."""
+        self._since_ns = at_ns
+
+    def note(self, injection: Injection) -> None:
+        """A fault was injected or healed: a phase ends here."""
+        if injection.healed_ns == 0:
+            self.injections.append(injection)
+            first = len(self.injections) == 1
+            self._end("before" if first else "between", injection.injected_ns)
+        else:
+            all_dead = len(injection.fault.fabrics) == self._fabrics
+            name = f"during {injection.fault.name}"
+            self._end(name, injection.healed_ns, io_expected=not all_dead)
+
+    def end(self, at_ns: int) -> None:
+        """I/O is over."""
+        self._end("after" if self.injections else "whole", at_ns)
+
+    def _end(self, name: str, at_ns: int, *, io_expected: bool = True) -> None:
+        if self._since_ns:
+            self._over.append(Phase(name, self._since_ns, at_ns, io_expected))
+        self._since_ns = at_ns

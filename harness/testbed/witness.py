@@ -1,0 +1,92 @@
+"""What is seen beside the I/O: settings, path listings, the machines, and what their host gave."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from harness.concurrency import side_by_side, within
+from harness.errors import HypervisorError, TimedOut
+from harness.measurements import ProcessorTime, SessionSettings
+from harness.observe import Observation, StealWatch, watching_steal
+from harness.steps import Spent, step
+from harness.topology import Role
+
+if TYPE_CHECKING:
+    from harness.testbed.testbed import Testbed
+
+_ANSWER_S = 4.0  # a target that does not answer by then is taken for dead, once I/O was cut short
+_LISTING_S = 15.0
+
+
+class Witness:
+    """Looks at a testbed while I/O runs there. What it saw is in its attributes."""
+
+    def __init__(self, testbed: Testbed) -> None:
+        self._testbed = testbed
+        self._steal: StealWatch | None = None
+        self.settings: tuple[SessionSettings, ...] = ()
+        self.path_listings: dict[str, str] = {}
+        self.target_is_dead = False
+
+    @property
+    def machines(self) -> tuple[str, ...]:
+        """Those that were meant to be watched."""
+        return tuple(self._testbed.machine(role).name for role in self._testbed.roles)
+
+    @property
+    def processors(self) -> ProcessorTime | None:
+        """What the host gave to the guests; None where they run elsewhere."""
+        return self._steal.seen if self._steal else None
+
+    def begin(self) -> None:
+        """Note settings and paths as they are, and mark the beginning in every kernel log."""
+        testbed = self._testbed
+        with step("Start I/O", Spent.MEASURING):
+            self.settings = testbed.session_settings()
+            side_by_side(
+                *(
+                    lambda r=role: testbed.observer(r).begin("pathproof: test begins")
+                    for role in testbed.roles
+                )
+            )
+            self.list_paths("before")
+
+    def list_paths(self, when: str, within_s: float = _LISTING_S) -> None:
+        """Keep `multipath -ll`, or why it is not to be had."""
+        try:
+            listing = within(within_s, self._testbed.initiator.describe_paths, what="multipath -ll")
+        except TimedOut as error:
+            listing = error.message
+        self.path_listings[when] = listing
+
+    @contextmanager
+    def watching_host(self) -> Iterator[None]:
+        """Watch what the host gives to the guests for the length of the block."""
+        testbed = self._testbed
+        with watching_steal(lambda: (testbed.domain(role).pid for role in testbed.roles)) as steal:
+            self._steal = steal
+            yield
+
+    def look_at_the_target(self) -> str:
+        """Why nothing can be said of the target, or nothing: one that dies breaks its promise.
+
+        I/O is judged without its log then. Raises HypervisorError if it is the hypervisor that
+        does not run it: that is the lab.
+        """
+        testbed = self._testbed
+        if Role.TARGET not in testbed.roles or testbed.observer(Role.TARGET).answers(_ANSWER_S):
+            return ""
+        testbed.machine(Role.TARGET).close()  # else each command would wait for an answer
+        if why := testbed.domain(Role.TARGET).standstill:
+            raise HypervisorError(f"the target does not answer: {why}")
+        self.target_is_dead = True
+        return "the target does not answer, and what it saw is not known"
+
+    def observations(self) -> dict[Role, Observation]:
+        """What was seen of each machine that answers."""
+        alive = (r for r in self._testbed.roles if r is Role.INITIATOR or not self.target_is_dead)
+        roles = tuple(alive)
+        seen = side_by_side(*(self._testbed.observer(role).collect for role in roles))
+        return dict(zip(roles, seen, strict=True))
