@@ -35,12 +35,12 @@ _Step = tuple[Layer, Happened, Event | None]
 class Part:
     """One stretch of a stall or of a recovery, and its share of the budget.
 
-    `layer` names several where it was not seen when the first of them was done. Times are as they
+    `layers` are several where it was not seen when the first of them was done. Times are as they
     were seen; `uncertainty_s` bounds the error of `seconds`. `allowed_s` is None where the budget
     has no share for it; `source` names the terms of the share. Parts of one source share it.
     """
 
-    layer: str
+    layers: tuple[Layer, ...]
     begins: Happened
     ends: Happened
     start_ns: int
@@ -48,6 +48,11 @@ class Part:
     uncertainty_s: float
     allowed_s: float | None
     source: str
+
+    @property
+    def layer(self) -> str:
+        """The names of its layers."""
+        return listed(self.layers)
 
     @property
     def seconds(self) -> float:
@@ -98,13 +103,18 @@ class Breakdown:
         return f"{part.layer} took {part.seconds_since(since_ns):.2f} s of it"
 
     @property
-    def culprit(self) -> str:
-        """What exceeded its share the most, as half a sentence; empty if nothing did."""
+    def sharing(self) -> dict[str, list[Part]]:
+        """The parts of the stall by the terms of the budget that they share."""
         sharing: dict[str, list[Part]] = {}
         for part in self.outage:
             sharing.setdefault(part.source, []).append(part)
+        return sharing
+
+    @property
+    def culprit(self) -> str:
+        """What exceeded its share the most, as half a sentence; empty if nothing did."""
         most_s, text = 0.0, ""
-        for source, parts in sharing.items():
+        for source, parts in self.sharing.items():
             allowed_s = parts[0].allowed_s
             took_s = sum(part.seconds for part in parts)
             if allowed_s is not None and took_s - allowed_s > most_s:
@@ -264,7 +274,7 @@ def _part(layers: Sequence[Layer], begins: Event, ends: Event, terms: Sequence[B
     shares = [term for term in (_NOTHING, *terms) if set(term.layers) & set(layers)]
     whole = set(layers) <= {layer for term in shares for layer in term.layers}
     return Part(
-        layer=listed(layers),
+        layers=tuple(layers),
         begins=begins.what,
         ends=ends.what,
         start_ns=begins.at_ns,

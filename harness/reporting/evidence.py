@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from harness import steps
-from harness.breakdown import Part, breakdown
-from harness.measurements import KernelLog, Measurements
+from harness.breakdown import Breakdown, Part, breakdown, listed
+from harness.measurements import FaultRecord, KernelLog, Measurements
 from harness.reporting.series import Axis
 from harness.reporting.timeline_csv import table, throughput_csv, timeline_csv
 from harness.reporting.timeline_plot import render_timeline
-from harness.units import MIB, NS_PER_MS, NS_PER_S
+from harness.units import MIB, NS_PER_MS, NS_PER_S, format_seconds
 
 LONGEST_NOTE = 200
 MOST_LOG_BYTES = 1_000_000  # a browser opens that in one second; 20 MB take twelve
@@ -104,7 +104,7 @@ def stall_markdown(measurements: Measurements) -> str:
         text = f"#### {fault.name}\n\n{fault.description}\n\n"
         if parts := breakdown(measurements, fault):
             header = ("part", "from", "to", "seconds", "uncertainty, ms", "allowed, s", "by")
-            rows = [*map(_part_row, parts.outage)]
+            rows = _outage_rows(parts, fault)
             total = (f"{parts.stall.seconds:.3f}", "", f"{fault.budget.seconds:g}", "sum")
             rows.append((f"**stall of {parts.stall.stream}**", "", "", *total))
             rows += [
@@ -118,6 +118,27 @@ def stall_markdown(measurements: Measurements) -> str:
         text += _markdown(("term of the budget", "seconds", "read from", "why"), terms)
         sections.append(text)
     return "\n".join(sections)
+
+
+def _outage_rows(parts: Breakdown, fault: FaultRecord) -> list[tuple[str, ...]]:
+    """A share is told once, with the first of the parts that have it together."""
+    slack_s = sum(term.seconds for term in fault.budget.terms if term.name == "slack")
+    left_s = slack_s - sum(part.seconds for part in parts.outage if "slack" in part.source)
+    rows = []
+    for part in parts.outage:
+        sharing = parts.sharing[part.source]
+        *cells, allowed, source = _part_row(part)
+        over_s = sum(one.seconds for one in sharing) - (part.allowed_s or 0.0)
+        if part.allowed_s is None or part is not sharing[0]:
+            allowed = ""
+        elif over_s > 0:
+            allowed += f" + {format_seconds(over_s)}"
+            allowed += ", within slack" if over_s <= left_s else ", beyond its share"
+        if len(sharing) > 1 and source:
+            others = listed([one.layer for one in sharing if one is not part])
+            source += f", shared with {others}"
+        rows.append((*cells, allowed, source))
+    return rows
 
 
 def _part_row(part: Part) -> tuple[str, ...]:
