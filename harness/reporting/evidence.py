@@ -122,22 +122,23 @@ def stall_markdown(measurements: Measurements) -> str:
 
 def _outage_rows(parts: Breakdown, fault: FaultRecord) -> list[tuple[str, ...]]:
     """A share is told once, with the first of the parts that have it together."""
-    slack_s = sum(term.seconds for term in fault.budget.terms if term.name == "slack")
-    left_s = slack_s - sum(part.seconds for part in parts.outage if "slack" in part.source)
+    slack = [term for term in fault.budget.terms if term.name == "slack"]
+    used_s = sum(part.seconds for part in parts.outage if set(part.terms) & set(slack))
+    left_s = sum(term.seconds for term in slack) - used_s
     rows = []
-    for part in parts.outage:
-        sharing = parts.sharing[part.source]
-        *cells, allowed, source = _part_row(part)
-        over_s = sum(one.seconds for one in sharing) - (part.allowed_s or 0.0)
-        if part.allowed_s is None or part is not sharing[0]:
+    for share in parts.shares:
+        for number, part in enumerate(share.parts):
+            *cells, _, source = _part_row(part)
             allowed = ""
-        elif over_s > 0:
-            allowed += f" + {format_seconds(over_s)}"
-            allowed += ", within slack" if over_s <= left_s else ", beyond its share"
-        if len(sharing) > 1 and source:
-            others = listed([one.layer for one in sharing if one is not part])
-            source += f", shared with {others}"
-        rows.append((*cells, allowed, source))
+            if share.terms and number == 0:
+                allowed = f"{sum(term.seconds for term in share.terms):g}"
+                if share.over_s > 0:
+                    judged = "within slack" if share.over_s <= left_s else "beyond its share"
+                    allowed += f" + {format_seconds(share.over_s)}, {judged}"
+            if len(share.parts) > 1:
+                others = listed([one.layer for one in share.parts if one is not part])
+                source += f", shared with {others}"
+            rows.append((*cells, allowed, source))
     return rows
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from harness.breakdown import Breakdown, Part, breakdown, listed
 from harness.measurements import Layer, Measurements
@@ -39,13 +39,10 @@ def stall_line(test: str, measurements: Measurements, numbers: Mapping[str, floa
 
 
 def _parts(of: Breakdown) -> str:
-    return ", ".join(
-        f"{_words(parts)} {sum(part.seconds for part in parts):.2f}"
-        for parts in of.sharing.values()
-    )
+    return ", ".join(f"{_words(share.parts)} {share.seconds:.2f}" for share in of.shares)
 
 
-def _words(parts: list[Part]) -> str:
+def _words(parts: Sequence[Part]) -> str:
     layers = [layer for part in parts for layer in part.layers]
     if Layer.NO_PATH in layers:  # whatever came before it, only healing could end it
         return _WORDS[Layer.NO_PATH]

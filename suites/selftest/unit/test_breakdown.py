@@ -213,6 +213,10 @@ def test_what_was_not_seen_is_one_part_with_its_neighbour() -> None:
     }
     assert [part.allowed_s for part in parts.outage] == [2, 2, 1]
     assert parts.outage[1].source == "recovery_tmo + slack"
+    assert [[term.name for term in share.terms] for share in parts.shares] == [
+        ["noop_out_interval", "noop_out_timeout"],
+        ["recovery_tmo", "slack"],
+    ]
     assert parts.missing == ("session recovery timed out", "session recovered", "path reinstated")
 
 
