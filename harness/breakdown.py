@@ -73,10 +73,7 @@ class Part:
         return max(0, self.end_ns - max(self.start_ns, since_ns)) / NS_PER_S
 
     def __str__(self) -> str:
-        text = f"{self.seconds:.3f} s \N{PLUS-MINUS SIGN} {format_seconds(self.uncertainty_s)}"
-        if self.allowed_s is None:
-            return text
-        return f"{text} of {self.allowed_s:g} s ({self.source})"
+        return f"{self.seconds:.3f} s \N{PLUS-MINUS SIGN} {format_seconds(self.uncertainty_s)}"
 
 
 @dataclass(frozen=True)

@@ -115,6 +115,9 @@ def stall_markdown(measurements: Measurements) -> str:
                 text += f"Not seen in time: {', '.join(parts.missing)}.\n\n"
         terms = [(t.name, f"{t.seconds:g}", t.source, t.why) for t in fault.budget.terms]
         terms.append(("**budget**", f"**{fault.budget.seconds:g}**", "sum", ""))
+        if (most_s := measurements.max_stall_s) is not None:
+            why = "the longest stall accepted, whatever the settings allow"
+            terms.append(("**max_stall**", f"**{most_s:g}**", "--max-stall", why))
         text += _markdown(("term of the budget", "seconds", "read from", "why"), terms)
         sections.append(text)
     return "\n".join(sections)

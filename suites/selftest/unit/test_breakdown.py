@@ -372,7 +372,7 @@ def test_the_layer_that_took_too_long_is_named() -> None:
         "I/O stalled 10.25 s (probe) in LinkDown(a), 6.25 s beyond the budget of 4 s: "
         "session recovery took 8.02 s where recovery_tmo allows 1 s"
     )
-    assert finding.figures["detection"].startswith("2.000 s ")
+    assert finding.figures["detection"].startswith("2.000 s \N{PLUS-MINUS SIGN} ")
     assert finding.numbers == pytest.approx(
         {
             "stall_s": 10.25,

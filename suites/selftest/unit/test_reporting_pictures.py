@@ -150,6 +150,13 @@ def test_a_stall_and_its_budget_are_taken_apart() -> None:
     assert "Not seen" not in text
 
 
+def test_a_demand_on_top_of_the_budget_stands_below_it() -> None:
+    """If there is one."""
+    assert "max_stall" not in stall_markdown(failover())
+    demanded = stall_markdown(replace(failover(), max_stall_s=2.5))
+    assert "| **max_stall** | **2.5** | --max-stall |" in demanded
+
+
 def test_a_share_of_the_budget_is_told_once() -> None:
     """Two parts have the slack together; one that is over its own may be within it."""
     text = stall_markdown(failover())
