@@ -35,19 +35,33 @@ _Step = tuple[Layer, Happened, Event | None]
 class Part:
     """One stretch of a stall or of a recovery, and its share of the budget.
 
-    `layer` names several where it was not seen when the first of them was done. Times are as they
-    were seen; `uncertainty_s` bounds the error of `seconds`. `allowed_s` is None where the budget
-    has no share for it; `source` names the terms of the share. Parts of one source share it.
+    `layers` are several where it was not seen when the first of them was done. Times are as they
+    were seen; `uncertainty_s` bounds the error of `seconds`. `terms` of the budget allow it, which
+    it may have to share; there are none where the budget has no share for it.
     """
 
-    layer: str
+    layers: tuple[Layer, ...]
     begins: Happened
     ends: Happened
     start_ns: int
     end_ns: int
     uncertainty_s: float
-    allowed_s: float | None
-    source: str
+    terms: tuple[BudgetTerm, ...]
+
+    @property
+    def layer(self) -> str:
+        """The names of its layers."""
+        return listed(self.layers)
+
+    @property
+    def allowed_s(self) -> float | None:
+        """None where the budget has no share for it."""
+        return sum(term.seconds for term in self.terms) if self.terms else None
+
+    @property
+    def source(self) -> str:
+        """The names of the terms."""
+        return " + ".join(term.name for term in self.terms)
 
     @property
     def seconds(self) -> float:
@@ -59,10 +73,24 @@ class Part:
         return max(0, self.end_ns - max(self.start_ns, since_ns)) / NS_PER_S
 
     def __str__(self) -> str:
-        text = f"{self.seconds:.3f} s \N{PLUS-MINUS SIGN} {format_seconds(self.uncertainty_s)}"
-        if self.allowed_s is None:
-            return text
-        return f"{text} of {self.allowed_s:g} s ({self.source})"
+        return f"{self.seconds:.3f} s \N{PLUS-MINUS SIGN} {format_seconds(self.uncertainty_s)}"
+
+
+@dataclass(frozen=True)
+class Share:
+    """Terms of the budget and the parts that have them together."""
+
+    parts: tuple[Part, ...]
+    terms: tuple[BudgetTerm, ...]
+
+    @property
+    def seconds(self) -> float:
+        return sum(part.seconds for part in self.parts)
+
+    @property
+    def over_s(self) -> float:
+        """By how much it was exceeded; negative if it was not, zero if nothing is allowed."""
+        return self.seconds - sum(term.seconds for term in self.terms) if self.terms else 0.0
 
 
 @dataclass(frozen=True)
@@ -98,21 +126,29 @@ class Breakdown:
         return f"{part.layer} took {part.seconds_since(since_ns):.2f} s of it"
 
     @property
+    def shares(self) -> tuple[Share, ...]:
+        """The parts of the stall by the terms of the budget that they have together."""
+        shares: list[Share] = []
+        for part in self.outage:
+            last = shares[-1] if shares else Share((), ())
+            if set(part.terms) & set(last.terms):
+                terms = dict.fromkeys((*last.terms, *part.terms))
+                shares[-1] = Share((*last.parts, part), tuple(terms))
+            else:
+                shares.append(Share((part,), part.terms))
+        return tuple(shares)
+
+    @property
     def culprit(self) -> str:
         """What exceeded its share the most, as half a sentence; empty if nothing did."""
-        sharing: dict[str, list[Part]] = {}
-        for part in self.outage:
-            sharing.setdefault(part.source, []).append(part)
-        most_s, text = 0.0, ""
-        for source, parts in sharing.items():
-            allowed_s = parts[0].allowed_s
-            took_s = sum(part.seconds for part in parts)
-            if allowed_s is not None and took_s - allowed_s > most_s:
-                most_s = took_s - allowed_s
-                verb = "allow" if " + " in source else "allows"
-                layers = listed([part.layer for part in parts])
-                text = f"{layers} took {took_s:.2f} s where {source} {verb} {allowed_s:g} s"
-        return text
+        worst = max(self.shares, key=lambda share: share.over_s)
+        if worst.over_s <= 0:
+            return ""
+        layers = listed([part.layer for part in worst.parts])
+        source = " + ".join(term.name for term in worst.terms)
+        verb = "allow" if len(worst.terms) > 1 else "allows"
+        allowed_s = worst.seconds - worst.over_s
+        return f"{layers} took {worst.seconds:.2f} s where {source} {verb} {allowed_s:g} s"
 
 
 def breakdown(measurements: Measurements, fault: FaultRecord) -> Breakdown | None:
@@ -264,12 +300,11 @@ def _part(layers: Sequence[Layer], begins: Event, ends: Event, terms: Sequence[B
     shares = [term for term in (_NOTHING, *terms) if set(term.layers) & set(layers)]
     whole = set(layers) <= {layer for term in shares for layer in term.layers}
     return Part(
-        layer=listed(layers),
+        layers=tuple(layers),
         begins=begins.what,
         ends=ends.what,
         start_ns=begins.at_ns,
         end_ns=ends.at_ns,
         uncertainty_s=(begins.uncertainty_ns + ends.uncertainty_ns) / NS_PER_S,
-        allowed_s=sum(term.seconds for term in shares) if whole else None,
-        source=" + ".join(term.name for term in shares) if whole else "",
+        terms=tuple(shares) if whole else (),
     )

@@ -80,13 +80,17 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def _global(
     verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Show where an error happened.")
+        bool, typer.Option("--verbose", "-v", metavar="", help="Show where an error happened.")
     ] = False,
     quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="No progress, only results and errors.")
+        bool,
+        typer.Option("--quiet", "-q", metavar="", help="No progress, only results and errors."),
     ] = False,
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+        bool,
+        typer.Option(
+            "--version", metavar="", callback=_version, is_eager=True, help="Print the version."
+        ),
     ] = False,
 ) -> None: ...
 

@@ -148,7 +148,10 @@ def provision(
     as_json: Json = False,
     forks: Annotated[int, typer.Option("--forks", min=0, help="How many forks to time.")] = 3,
     fresh_images: Annotated[
-        bool, typer.Option("--fresh-images", help="Build the images first, in an empty cache.")
+        bool,
+        typer.Option(
+            "--fresh-images", metavar="", help="Build the images first, in an empty cache."
+        ),
     ] = False,
 ) -> None:
     """Time a testbed booted cold and forks of a snapshot, to verified I/O on every path."""

@@ -78,7 +78,7 @@ def prune(
         ),
     ] = None,
     everything: Annotated[
-        bool, typer.Option("--all", help="Leave nothing but what is in use.")
+        bool, typer.Option("--all", metavar="", help="Leave nothing but what is in use.")
     ] = False,
 ) -> None:
     """Remove what was not used for longest; what is in use stays."""

@@ -23,7 +23,7 @@ def config(
     *,
     as_json: Json = False,
     as_toml: Annotated[
-        bool, typer.Option("--toml", help="Print a file that `--testbed` takes.")
+        bool, typer.Option("--toml", metavar="", help="Print a file that `--testbed` takes.")
     ] = False,
 ) -> None:
     """Print the effective configuration, with the origin of each value."""

@@ -17,7 +17,7 @@ from harness.config.overrides import OVERRIDES, Override
 
 NAME = Override("--name", "name", "what to call it")
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Json = Annotated[bool, typer.Option("--json", metavar="", help="Print JSON.")]
 
 
 def configured(*more: Override) -> Callable[[Callable[..., None]], Callable[..., None]]:

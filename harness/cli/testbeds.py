@@ -99,7 +99,9 @@ def down(
     name: Annotated[
         str | None, typer.Argument(help="Which; its beginning will do. Default: the only one.")
     ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="All that are not in use.")] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", metavar="", help="All that are not in use.")
+    ] = False,
 ) -> None:
     """End kept testbeds and those left behind. What a run is using stays."""
     from harness.testbed import folder
@@ -119,7 +121,7 @@ def reap(
     name: Annotated[
         str | None, typer.Argument(help="Only this one; its beginning will do.")
     ] = None,
-    kept: Annotated[bool, typer.Option("--kept", help="Kept testbeds, too.")] = False,
+    kept: Annotated[bool, typer.Option("--kept", metavar="", help="Kept testbeds, too.")] = False,
 ) -> None:
     """Clean up after runs that were killed. What is in use or was kept stays."""
     from harness.hypervisor.image import remove_unfinished

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from harness.config.credentials import ENVIRONMENT, ChapConfig, from_environment, from_file
 from harness.config.model import Config
@@ -149,7 +150,7 @@ def config_error(
             meant = f"; did you mean {close[0]!r}?" if close else ""
             lines.append(f"{where}: unknown key {key!r}{meant} (allowed: {', '.join(allowed)})")
         else:
-            reason = problem["msg"].removeprefix("Value error, ")
+            reason = _reason(problem)
             if not key:  # what is wrong with several values together names one of them
                 where = origins.get(reason.partition(": ")[0], source)
             got = (
@@ -157,6 +158,31 @@ def config_error(
             )
             lines.append(f"{where}: {key + ': ' if key else ''}{reason}{got}")
     return ConfigError("\n".join(lines), hint="`pathproof config` shows every key and its value")
+
+
+_DEMANDS = {
+    "greater_than": "must be more than {gt:g}",
+    "greater_than_equal": "must be {ge:g} or more",
+    "less_than": "must be less than {lt:g}",
+    "less_than_equal": "must be {le:g} or less",
+    "multiple_of": "must be a multiple of {multiple_of:g}",
+    "finite_number": "must be a finite number",
+    "int_parsing": "must be a whole number",
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_parsing": "must be a number",
+    "float_type": "must be a number",
+    "bool_parsing": "must be true or false",
+    "bool_type": "must be true or false",
+}
+
+
+def _reason(problem: ErrorDetails) -> str:
+    """What is wrong with a value; of what is not a number of ours, what pydantic says."""
+    demand = _DEMANDS.get(problem["type"])
+    if demand is None:
+        return problem["msg"].removeprefix("Value error, ")
+    return demand.format(**problem.get("ctx", {}))
 
 
 def allowed_keys(model: type[BaseModel], location: list[str]) -> list[str]:

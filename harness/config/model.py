@@ -20,7 +20,7 @@ TargetKind = Literal["lio", "tgt", "iet", "external"]
 class Model(BaseModel):
     """Frozen; an unknown key is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class HypervisorConfig(Model):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from _pytest.junitxml import xml_key
 
+from harness.config import Config
 from harness.plugin.interrupts import ignore_interrupts
 from harness.plugin.run import KEY
 from harness.reporting.outcomes import RERUN, worker_of
@@ -20,6 +21,24 @@ if TYPE_CHECKING:
     from xdist.workermanage import WorkerController
 
 Word = str | tuple[str, dict[str, bool]]
+
+
+def timeouts_beyond_max_stall(config: Config) -> str:
+    """What to say if no loss of a path can fit `--max-stall`, by the timeouts that are known."""
+    profile, most_s = config.profile, config.budget.max_stall_s
+    timeouts = {
+        "noop_out_interval": profile.noop_out_interval_s,
+        "noop_out_timeout": profile.noop_out_timeout_s,
+        "fast_io_fail": profile.fast_io_fail_s,
+    }
+    known = {name: seconds for name, seconds in timeouts.items() if seconds is not None}
+    if most_s is None or sum(known.values()) <= most_s:
+        return ""
+    terms = " + ".join(f"{name} {seconds}" for name, seconds in known.items())
+    return (
+        f"max_stall is {most_s:g} s, and the timeouts of profile {config.initiator.profile} alone "
+        f"allow {sum(known.values())} s ({terms})"
+    )
 
 
 class Controller:
@@ -35,6 +54,8 @@ class Controller:
         lines = [f"results: {folder.path}"] if folder else []
         limit = limit_for(self._run.config)
         lines.append(f"testbeds: {limit}")
+        if warning := timeouts_beyond_max_stall(self._run.config):
+            lines.append(f"warning: {warning}")
         if (workers := self._config.getoption("numprocesses", None) or 0) > limit.testbeds:
             lines.append(
                 f"{workers} workers take turns: `--testbeds` allows more at once, which then wait "

@@ -15,6 +15,7 @@ from harness.measurements import Measurements
 from harness.plugin.requires import skip_unless_capable
 from harness.plugin.run import KEY
 from harness.reporting.evidence import attach_evidence
+from harness.reporting.stall_line import stall_line
 from harness.reporting.throughput_plot import render_throughput
 from harness.reporting.verdict_document import Judged
 from harness.steps import Spent, attach, step
@@ -88,8 +89,9 @@ def judge(request: pytest.FixtureRequest) -> Judge:
             for finding in judgement.findings:
                 with step(f"{finding.check}: {finding.verdict}: {finding.message}"):
                     pass
-                if "stall" in finding.figures:
-                    run.remarks.append(f"{request.node.name}: {finding.message}")
+                if "stall_s" in finding.numbers:
+                    line = stall_line(request.node.name, measurements, finding.numbers)
+                    run.remarks.append(line)
         with step("Evidence", Spent.REPORTING):
             attach_evidence(measurements, judgement.findings)
             for name, text in measurements.notes.items():

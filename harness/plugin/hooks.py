@@ -5,6 +5,13 @@ from __future__ import annotations
 from collections.abc import Generator
 
 import pytest
+from _pytest._code.code import (
+    ExceptionRepr,
+    ReprEntryNative,
+    ReprExceptionInfo,
+    ReprFileLocation,
+    ReprTraceback,
+)
 
 from harness.errors import HarnessError, LabCannot, VerdictFailed
 from harness.plugin.controller import Controller
@@ -81,18 +88,32 @@ def pytest_runtest_makereport(
         error = call.excinfo.value if call.excinfo else None
         known = error is not None and _is_ours(error)
         if known and error is not None and item.config.getoption("verbose") < 1:
-            report.longrepr = describe(error)
-        _hide_secrets(report, run)
+            report.longrepr = _told(describe(error), item)
+        _hide_secrets(report, run, item)
     say(report, run.say())
     return report
 
 
-def _hide_secrets(report: pytest.TestReport, run: Run) -> None:
+def _hide_secrets(report: pytest.TestReport, run: Run, item: pytest.Item) -> None:
     """Of what a traceback shows of arguments and locals."""
     if (chap := run.config.target.chap) is not None:
         shown = str(report.longrepr)
         if (safe := chap.hidden_in(shown)) != shown:
-            report.longrepr = safe
+            report.longrepr = _told(safe, item)
+
+
+def _told(text: str, item: pytest.Item) -> ExceptionRepr:
+    """Instead of a traceback; pytest's short summary takes the reason from it.
+
+    In the only form that also travels from a worker (pytest_report_to_serializable).
+    """
+    path, line, _ = item.location
+    return ReprExceptionInfo(
+        reprtraceback=ReprTraceback(
+            [ReprEntryNative([f"{text}\n"])], extraline=None, style="native"
+        ),
+        reprcrash=ReprFileLocation(path, line or 0, text),
+    )
 
 
 def _is_ours(error: BaseException) -> bool:

@@ -25,7 +25,14 @@ from harness.reporting.html import generate
 from harness.reporting.outcomes import Outcomes
 from harness.reporting.progress import showing_progress
 from harness.reporting.reconcile import reconcile, running_result
-from harness.reporting.runs import RunFolder, alone, fresh_run, point_latest_at, prune
+from harness.reporting.runs import (
+    RunFolder,
+    alone,
+    discard_if_empty,
+    fresh_run,
+    point_latest_at,
+    prune,
+)
 from harness.reporting.verdict_document import FILE_NAME, Judged, verdict_document
 from harness.reporting.verdict_files import gather_verdicts
 from harness.reporting.verdicts import Verdict, Verdicts
@@ -142,6 +149,7 @@ class Run:
         if self.folder is None:
             return
         if not self.outcomes.all() and not any(self.folder.results.iterdir()):
+            discard_if_empty(self.folder)
             return
         base = self.folder.path.parent
         try:

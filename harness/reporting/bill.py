@@ -11,16 +11,17 @@ BAR = 24
 def format_bill(bill: Bill, wall_s: float, workers: int = 0) -> str:
     """A table of plain text, one line per kind of work, the largest bar `BAR` characters long.
 
-    `wall_s` is how long the run took; work done side by side is billed side by side, so the
-    lines may add up to more. What no step accounts for is named as such. Shares are of the time
-    of all `workers`, if there are any.
+    `wall_s` is how long the run took. The lines add up to it: what no step accounts for has a
+    line, and so has what was done at the same time as something else, which is taken off again.
+    Shares are of the time of all `workers`, if there are any.
     """
     most = max([*bill.seconds.values(), 0.001])
     rows = [(spent.value, seconds) for spent, seconds in bill.seconds.items() if seconds >= 0.05]
     total_s = wall_s * max(workers, 1)
     unbilled_s = total_s - sum(bill.seconds.values())
-    if unbilled_s >= 0.05:
-        rows.append(("(outside any step)", unbilled_s))
+    if abs(unbilled_s) >= 0.05:
+        name = "(outside any step)" if unbilled_s > 0 else "(side by side)"
+        rows.append((name, unbilled_s))
         most = max(most, unbilled_s)
     wide = max((len(name) for name, _ in rows), default=0)
     each = f", for each of {workers} workers" if workers > 1 else ""

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from harness import steps
-from harness.breakdown import Part, breakdown
-from harness.measurements import KernelLog, Measurements
+from harness.breakdown import Breakdown, Part, breakdown, listed
+from harness.measurements import FaultRecord, KernelLog, Measurements
 from harness.reporting.series import Axis
 from harness.reporting.timeline_csv import table, throughput_csv, timeline_csv
 from harness.reporting.timeline_plot import render_timeline
-from harness.units import MIB, NS_PER_MS, NS_PER_S
+from harness.units import MIB, NS_PER_MS, NS_PER_S, format_seconds
 
 LONGEST_NOTE = 200
 MOST_LOG_BYTES = 1_000_000  # a browser opens that in one second; 20 MB take twelve
@@ -104,7 +104,7 @@ def stall_markdown(measurements: Measurements) -> str:
         text = f"#### {fault.name}\n\n{fault.description}\n\n"
         if parts := breakdown(measurements, fault):
             header = ("part", "from", "to", "seconds", "uncertainty, ms", "allowed, s", "by")
-            rows = [*map(_part_row, parts.outage)]
+            rows = _outage_rows(parts, fault)
             total = (f"{parts.stall.seconds:.3f}", "", f"{fault.budget.seconds:g}", "sum")
             rows.append((f"**stall of {parts.stall.stream}**", "", "", *total))
             rows += [
@@ -115,9 +115,34 @@ def stall_markdown(measurements: Measurements) -> str:
                 text += f"Not seen in time: {', '.join(parts.missing)}.\n\n"
         terms = [(t.name, f"{t.seconds:g}", t.source, t.why) for t in fault.budget.terms]
         terms.append(("**budget**", f"**{fault.budget.seconds:g}**", "sum", ""))
+        if (most_s := measurements.max_stall_s) is not None:
+            why = "the longest stall accepted, whatever the settings allow"
+            terms.append(("**max_stall**", f"**{most_s:g}**", "--max-stall", why))
         text += _markdown(("term of the budget", "seconds", "read from", "why"), terms)
         sections.append(text)
     return "\n".join(sections)
+
+
+def _outage_rows(parts: Breakdown, fault: FaultRecord) -> list[tuple[str, ...]]:
+    """A share is told once, with the first of the parts that have it together."""
+    slack = [term for term in fault.budget.terms if term.name == "slack"]
+    used_s = sum(part.seconds for part in parts.outage if set(part.terms) & set(slack))
+    left_s = sum(term.seconds for term in slack) - used_s
+    rows = []
+    for share in parts.shares:
+        for number, part in enumerate(share.parts):
+            *cells, _, source = _part_row(part)
+            allowed = ""
+            if share.terms and number == 0:
+                allowed = f"{sum(term.seconds for term in share.terms):g}"
+                if share.over_s > 0:
+                    judged = "within slack" if share.over_s <= left_s else "beyond its share"
+                    allowed += f" + {format_seconds(share.over_s)}, {judged}"
+            if len(share.parts) > 1:
+                others = listed([one.layer for one in share.parts if one is not part])
+                source += f", shared with {others}"
+            rows.append((*cells, allowed, source))
+    return rows
 
 
 def _part_row(part: Part) -> tuple[str, ...]:

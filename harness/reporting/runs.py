@@ -7,7 +7,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,6 +70,13 @@ def fresh_run(base: Path) -> RunFolder:
             hint="name a folder that can be written with --alluredir",
         ) from error
     raise ReportError(f"too many runs began in {base} in the same second")
+
+
+def discard_if_empty(run: RunFolder) -> None:
+    """Remove the folder of a run that left nothing in it."""
+    with suppress(OSError):
+        run.results.rmdir()
+        run.path.rmdir()
 
 
 def point_latest_at(folder: RunFolder) -> Path:

@@ -80,7 +80,7 @@ class LayerPart(_Part):
     uncertainty_s: float
     """Of `seconds`, at most."""
     allowed_s: float | None
-    """By the terms that `source` names, which parts of one source share; null if by none."""
+    """By the terms that `source` names, which several parts may share; null if by none."""
     source: str
 
 

@@ -213,6 +213,10 @@ def test_what_was_not_seen_is_one_part_with_its_neighbour() -> None:
     }
     assert [part.allowed_s for part in parts.outage] == [2, 2, 1]
     assert parts.outage[1].source == "recovery_tmo + slack"
+    assert [[term.name for term in share.terms] for share in parts.shares] == [
+        ["noop_out_interval", "noop_out_timeout"],
+        ["recovery_tmo", "slack"],
+    ]
     assert parts.missing == ("session recovery timed out", "session recovered", "path reinstated")
 
 
@@ -368,7 +372,7 @@ def test_the_layer_that_took_too_long_is_named() -> None:
         "I/O stalled 10.25 s (probe) in LinkDown(a), 6.25 s beyond the budget of 4 s: "
         "session recovery took 8.02 s where recovery_tmo allows 1 s"
     )
-    assert finding.figures["detection"].startswith("2.000 s ")
+    assert finding.figures["detection"].startswith("2.000 s \N{PLUS-MINUS SIGN} ")
     assert finding.numbers == pytest.approx(
         {
             "stall_s": 10.25,

@@ -141,14 +141,12 @@ def test_the_table_has_lines_for_each_case(parts: list[Part]) -> None:
     unsure = case("stock", "SilentDrop(a) + SilentDrop(b)", good())
     told = table([whole, replace(unsure, why="it is not known " * 20)]).splitlines()
     grain = f"{told[1].split()[8]} ms"
+    terms = "noop_out_interval 1 + noop_out_timeout 1 + recovery_tmo 1 + slack 1"
     assert [" ".join(line.split()) for line in told[:5]] == [
         "PROFILE FAULT STALL BUDGET SUM OF PARTS RESOLUTION VERDICT",
         f"fast SilentDrop(a) 2.940 s 4.000 s 2.940 s {grain} pass",
         "parts: open-iscsi 2.000 + dm-multipath 0.940",
-        (
-            "budget: noop_out_interval 1 + noop_out_timeout 1 + recovery_tmo 1 + slack 1; "
-            "max_stall 3.5"
-        ),
+        f"budget: {terms}; max_stall 3.5",
         f"stock SilentDrop(a) + SilentDrop(b) 2.940 s 4.000 s 2.000 s (!) {grain} pass",
     ]
     assert "  not seen: path failed" in told

@@ -55,6 +55,25 @@ def test_every_command_explains_itself(runner: CliRunner) -> None:
         assert runner.invoke(app, [command, "--help"]).exit_code == 0
 
 
+@pytest.mark.parametrize(
+    ("command", "flags"),
+    [
+        ("", ["--verbose", "--quiet", "--version"]),
+        ("config", ["--json", "--toml"]),
+        ("down", ["--all"]),
+        ("reap", ["--kept"]),
+        ("cache prune", ["--all"]),
+        ("bench provision", ["--json", "--fresh-images"]),
+    ],
+)
+def test_a_flag_takes_no_value(runner: CliRunner, command: str, flags: list[str]) -> None:
+    """Nor does its help look as if it did."""
+    text = runner.invoke(app, [*command.split(), "--help"], env={"COLUMNS": "100"}).output
+    lines = [line for line in text.splitlines() if any(f" {flag} " in line for flag in flags)]
+    assert len(lines) == len(flags)
+    assert "<" not in "".join(lines)
+
+
 def test_the_version_is_told(runner: CliRunner) -> None:
     assert runner.invoke(app, ["--version"]).output == f"pathproof {__version__}\n"
 

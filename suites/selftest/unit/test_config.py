@@ -248,7 +248,26 @@ def test_a_longest_stall_may_be_demanded() -> None:
     config = loaded("", budget__max_stall_s=("2.5", "--max-stall")).config
     assert config.budget.max_stall_s == 2.5
     text = complaint("", budget__max_stall_s=("0", "--max-stall"))
-    assert text.startswith("--max-stall: budget.max_stall_s: ")
+    assert text.startswith("--max-stall: budget.max_stall_s: must be more than 0 (got '0')")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "reason"),
+    [
+        ("budget__max_stall_s", "inf", "must be a finite number"),
+        ("budget__max_stall_s", "nan", "must be a finite number"),
+        ("budget__max_stall_s", "soon", "must be a number"),
+        ("budget__slack_s", "-1", "must be 0 or more"),
+        ("target__port", "70000", "must be 65535 or less"),
+        ("target__port", "3.5", "must be a whole number"),
+        ("hypervisor__fork", "perhaps", "must be true or false"),
+    ],
+)
+def test_what_a_number_must_be_is_said_in_our_words(key: str, value: str, reason: str) -> None:
+    """One sentence, with what was given; no stall is longer than for ever."""
+    text = complaint("", **{key: (value, "--option")})
+    dotted = key.replace("__", ".")
+    assert text.splitlines()[0] == f"--option: {dotted}: {reason} (got {value!r})"
 
 
 def test_values_in_lists_of_tables_have_an_origin_too() -> None:

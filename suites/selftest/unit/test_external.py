@@ -11,7 +11,7 @@ import pytest
 
 from harness.config import Config, load
 from harness.config.model import FAST
-from harness.errors import ConfigError, LabCannot, MachineError
+from harness.errors import ConfigError, FaultError, LabCannot, MachineError
 from harness.faults import (
     KINDS,
     Fault,
@@ -187,6 +187,26 @@ def test_what_is_impossible_is_not_tried() -> None:
     assert testbed.roles == (Role.INITIATOR,)
     with pytest.raises(LabCannot, match="not possible here"), testbed.fault(SilentDrop("a")):
         pass
+
+
+def test_faults_that_overlap_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each phase and each budget is of one fault; nothing is injected."""
+    done: list[str] = []
+    for word in ("inject", "confirm", "heal", "confirm_healed"):
+        monkeypatch.setattr(
+            InitiatorDrop, word, lambda self, _, word=word: done.append(f"{word} {self.fabric}")
+        )
+    testbed = bed_of(config())
+    with (
+        testbed.fault(InitiatorDrop("a")),
+        pytest.raises(FaultError, match=r"InitiatorDrop\(b\) cannot .* while InitiatorDrop\(a\)"),
+        testbed.fault(InitiatorDrop("b")),
+    ):
+        pass
+    assert done == ["inject a", "confirm a", "heal a", "confirm_healed a"]
+    with testbed.fault(InitiatorDrop("b")):
+        pass
+    assert done[-1] == "confirm_healed b"
 
 
 def test_healing_touches_only_what_is_ours(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,6 +25,7 @@ from harness.reporting.throughput_plot import render_throughput
 from harness.reporting.timeline_csv import MOST_ROWS, throughput_csv, timeline_csv
 from harness.reporting.timeline_plot import render_timeline
 from harness.timeline import Happened, Timeline
+from harness.units import NS_PER_MS
 from suites.selftest.unit.synthetic_failover import (
     HEALED,
     INJECTED,
@@ -147,6 +148,32 @@ def test_a_stall_and_its_budget_are_taken_apart() -> None:
     assert "| **stall of random writes** |  |  | 2.940 |  | 4 | sum |" in text
     assert "| after healing: reinstatement | session recovered | path reinstated | 0.900 |" in text
     assert "Not seen" not in text
+
+
+def test_a_demand_on_top_of_the_budget_stands_below_it() -> None:
+    """If there is one."""
+    assert "max_stall" not in stall_markdown(failover())
+    demanded = stall_markdown(replace(failover(), max_stall_s=2.5))
+    assert "| **max_stall** | **2.5** | --max-stall |" in demanded
+
+
+def test_a_share_of_the_budget_is_told_once() -> None:
+    """Two parts have the slack together; one that is over its own may be within it."""
+    text = stall_markdown(failover())
+    assert "| 0.010 | ± 0.0 | 1 | slack, shared with resubmission |" in text
+    assert "| 0.030 | ± 2.9 |  | slack, shared with device mapper |" in text
+    measured = failover()
+    later = [
+        replace(e, at_ns=e.at_ns + 50 * NS_PER_MS) if e.what is Happened.CONNECTION_ERROR else e
+        for e in measured.timeline
+    ]
+    over = replace(measured, timeline=Timeline.of(later))
+    assert "| 2.030 | ± 2.9 | 2 + 30 ms, within slack |" in stall_markdown(over)
+    (fault,) = over.faults
+    terms = (*fault.budget.terms[:3], replace(fault.budget.terms[3], seconds=0.05))
+    strict = replace(fault, budget=replace(fault.budget, terms=terms))
+    told = stall_markdown(replace(over, faults=(strict,)))
+    assert "| 2 + 30 ms, beyond its share |" in told
 
 
 def test_what_was_not_seen_of_a_stall_is_said() -> None:

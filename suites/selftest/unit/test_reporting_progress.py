@@ -167,6 +167,15 @@ def test_a_run_without_a_test_has_a_bill_too() -> None:
     assert format_bill(Bill(), 0.01) == "where the time went: 10 ms on the wall clock"
 
 
+def test_the_bill_adds_up_where_things_were_done_side_by_side() -> None:
+    """What was counted twice is taken off again."""
+    bill = Bill()
+    bill.seconds |= {Spent.IO: 40.0, Spent.PROVISIONING: 33.2}
+    text = format_bill(bill, 60.0)
+    assert re.search(r"\(side by side\) +-13\.2 s +-22%$", text, re.MULTILINE)
+    assert sum(int(share) for share in re.findall(r"(-?\d+)%", text)) == 100
+
+
 def test_the_bill_of_workers_is_shared_among_them() -> None:
     """Shares are of the time of all."""
     bill = Bill()

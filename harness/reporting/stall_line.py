@@ -1,0 +1,49 @@
+"""The stall of a test in one line of the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from harness.breakdown import Breakdown, Part, breakdown, listed
+from harness.measurements import Layer, Measurements
+
+WIDTH = 100
+_LIMITS = ("budget_s", "limit_s", "slack_s", "max_stall_s")
+_WORDS = {
+    Layer.BEFORE_FAULT: "before the fault",
+    Layer.DETECTION: "noticed",
+    Layer.SESSION_RECOVERY: "recovery_tmo",
+    Layer.DEVICE_MAPPER: "failover",
+    Layer.NO_PATH: "outage",
+    Layer.LOGIN: "login",
+    Layer.REINSTATEMENT: "reinstated",
+    Layer.RESUBMISSION: "failover",
+}
+
+
+def stall_line(test: str, measurements: Measurements, numbers: Mapping[str, float]) -> str:
+    """`test: 3.10 s of 4.00 s: noticed 2.03, recovery_tmo 1.01, failover 0.06`, of `WIDTH` at most.
+
+    `numbers` are those of the check that judged the stall. Parts are told of a stall that a fault
+    caused; those that share terms of the budget are one. Of a long name the end is kept.
+    """
+    allowed_s = min(numbers[limit] for limit in _LIMITS if limit in numbers)
+    text = f"{numbers['stall_s']:.2f} s of {allowed_s:.2f} s"
+    for taken_apart in (breakdown(measurements, fault) for fault in measurements.faults):
+        if taken_apart and taken_apart.stall.seconds == numbers["stall_s"]:
+            text += f": {_parts(taken_apart)}"
+    room = max(WIDTH - len(text) - 2, 10)
+    name = test if len(test) <= room else f"…{test[1 - room :]}"
+    line = f"{name}: {text}"
+    return line if len(line) <= WIDTH else f"{line[: WIDTH - 1]}…"
+
+
+def _parts(of: Breakdown) -> str:
+    return ", ".join(f"{_words(share.parts)} {share.seconds:.2f}" for share in of.shares)
+
+
+def _words(parts: Sequence[Part]) -> str:
+    layers = [layer for part in parts for layer in part.layers]
+    if Layer.NO_PATH in layers:  # whatever came before it, only healing could end it
+        return _WORDS[Layer.NO_PATH]
+    return listed(list(dict.fromkeys(_WORDS[layer] for layer in layers)))
