@@ -5,14 +5,15 @@ from __future__ import annotations
 import fcntl
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import shorten
 
 from harness.checks import Check, Verdict, judge
 from harness.errors import CutShort
-from harness.faults import Fault, Lab, SilentLoss
+from harness.faults import Fault, Lab, LinkDown, SilentLoss
 from harness.measurements import Measurements
 from harness.testbed import Testbed
 from harness.workload import Job
@@ -20,6 +21,7 @@ from harness.workload import Job
 PAGE = Path(__file__).parents[3] / "docs/detection.md"
 _ROW = re.compile(r"^\| (?P<plant>[^|]+) \| [^|]+ \| [^|]+ \| [^|]+ \|$", re.MULTILINE)
 _LONGEST_MESSAGE = 240
+_EARNED: dict[str, str] = {}  # rows that were there when this run came to their plants
 _HEADER = "| plant | caught by | verdict | and it says |\n|---|---|---|---|\n"
 
 
@@ -29,7 +31,7 @@ def nothing() -> None:
 
 @dataclass(frozen=True)
 class NoEffect(SilentLoss):
-    """A fault that claims to act and does not, like one that hits the wrong NIC."""
+    """A fault that claims to act and does not."""
 
     fabric: str
 
@@ -45,6 +47,17 @@ class NoEffect(SilentLoss):
         """Do nothing."""
 
     confirm = heal = confirm_healed = inject
+
+
+@dataclass(frozen=True)
+class WrongNic(LinkDown):
+    """A cable that is pulled on one fabric, and said to be another's."""
+
+    claimed: str
+
+    @property
+    def fabrics(self) -> tuple[str, ...]:
+        return (self.claimed,)
 
 
 def lose_a_path(
@@ -110,8 +123,10 @@ def assert_detected(
 ) -> None:
     """All checks together come to `verdict`, since check `by` says so with the text `says`.
 
-    Every finding is printed; a detection is noted in docs/detection.md.
+    Every finding is printed; a detection is noted in docs/detection.md, and what was noted of the
+    plant before is gone without one.
     """
+    forget_detection(plant)
     judgement = judge(measurements, *checks)
     for finding in judgement.findings:
         sys.stdout.write(f"\n{finding.check}: {finding.verdict}: {finding.message}\n")
@@ -122,18 +137,31 @@ def assert_detected(
     note_detection(plant, by=by, verdict=verdict, says=says, message=named[by].message)
 
 
+def forget_detection(plant: str) -> None:
+    """Take the plant's row out of the table of docs/detection.md, until it is earned again."""
+    with _table() as rows:
+        _EARNED[plant] = rows.pop(plant, _EARNED.get(plant, ""))
+
+
 def note_detection(plant: str, *, by: str, verdict: str, says: str, message: str) -> None:
     """Put a row into the table of docs/detection.md; an older one of the same finding stays."""
     about = f"| {plant} | {by} | {verdict} | "
+    older = _EARNED.get(plant, "")
+    same = older.startswith(about) and says in older
     row = f"{about}{shorten(message.replace('|', '/'), _LONGEST_MESSAGE)} |"
+    with _table() as rows:
+        rows[plant] = older if same else row
+
+
+@contextmanager
+def _table() -> Iterator[dict[str, str]]:
+    """The rows of the table by plant, to be changed; workers take turns."""
     with PAGE.open("r+") as page:
         fcntl.flock(page, fcntl.LOCK_EX)
         text = page.read()
         head, header, table = text.partition(_HEADER)
         rows = {match["plant"]: match[0] for match in _ROW.finditer(table)}
-        older = rows.get(plant, "")
-        if not (older.startswith(about) and says in older):
-            rows[plant] = row
+        yield rows
         updated = head + header + "".join(f"{rows[name]}\n" for name in sorted(rows))
         if updated != text:
             page.seek(0)

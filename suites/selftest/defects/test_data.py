@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -15,16 +16,19 @@ from harness.testbed.network import render_script
 from harness.topology import Role
 from suites.selftest.defects.plants import assert_detected, lose_a_path, run_clean
 
-# Prints the number of the first block of an area that holds one of fio's headers (verify.h).
-_FIRST_WRITTEN = """
+# Prints the numbers of the blocks of an area that hold one of fio's headers (verify.h), and stops
+# after so many.
+_WRITTEN = """
 import mmap, os, sys
-device, block, first, count = sys.argv[1], *map(int, sys.argv[2:])
+device, block, first, count, wanted = sys.argv[1], *map(int, sys.argv[2:])
 fd, buffer = os.open(device, os.O_RDONLY | os.O_DIRECT), mmap.mmap(-1, block)
 for number in range(first, first + count):
     os.preadv(fd, [buffer], number * block)
     if buffer[:2] == b"\\xca\\xac":
         print(number)
-        break
+        wanted -= 1
+        if not wanted:
+            break
 """
 
 _SECTOR = 512
@@ -35,17 +39,16 @@ _START = "/usr/lib/pathproof/planted"
 
 def test_one_block_corrupted_during_the_outage(testbed: Testbed, seed: int) -> None:
     """The target alters a block in its backing file, after the last write to it."""
-    block, area = testbed.config.workload.block_size, testbed.layout.write_area
+    block = testbed.config.workload.block_size
     writes, *others = testbed.layout.mixed(seed)
-    initiator, target = testbed.machine(Role.INITIATOR), testbed.machine(Role.TARGET)
+    target = testbed.machine(Role.TARGET)
+    hit: list[int] = []
 
     def corrupt() -> None:
-        argv = ["python3", "-c", _FIRST_WRITTEN, testbed.initiator.device]
-        argv += [str(n) for n in (block, area.offset // block, area.size // block)]
-        number = initiator.run(argv).stdout.strip()
+        hit.extend(_written(testbed, 1))
         target.sh(
             f"dd if=/dev/urandom of={BACKING_FILE} bs=512 count=1 conv=notrunc "
-            f"seek=$(({number} * {block} / 512 + 5))"
+            f"seek=$(({hit[0]} * {block} / 512 + 5))"
         )
 
     measured = lose_a_path(
@@ -62,34 +65,100 @@ def test_one_block_corrupted_during_the_outage(testbed: Testbed, seed: int) -> N
         promise_kept(),
         verdict=Verdict.FAIL,
         by="data intact",
-        says="torn",
+        says=f"torn at offset {hit[0] * block}",
     )
 
 
 def test_acknowledged_blocks_that_are_blank(testbed: Testbed, seed: int) -> None:
     """A fifth of the area is blanked behind fio's back after its last write."""
     area, block = testbed.layout.write_area, testbed.config.workload.block_size
-    blank = f"dd if=/dev/zero of={testbed.initiator.device} oflag=direct bs={block}"
+    first, count = area.offset // block, area.size // block // 5
+    _assert_wrong_afterwards(
+        testbed,
+        seed,
+        "acknowledged blocks blanked after the last write",
+        f"dd if=/dev/zero of={{device}} oflag=direct bs={block} seek={first} count={count}",
+        says=" blank): blank at offset ",
+    )
+
+
+def test_a_write_that_went_to_another_block(testbed: Testbed, seed: int) -> None:
+    """One block is what was written to its neighbour."""
+    block = testbed.config.workload.block_size
+
+    def misdirect() -> str:
+        one, other = _written(testbed, 2)
+        return (
+            f"dd if={{device}} of={{device}} iflag=direct oflag=direct bs={block} count=1 "
+            f"skip={one} seek={other}"
+        )
+
+    _assert_wrong_afterwards(
+        testbed,
+        seed,
+        "a write that went to another block",
+        misdirect,
+        says="(1 misdirected)",
+    )
+
+
+def test_writes_that_arrive_a_second_time(testbed: Testbed, seed: int) -> None:
+    """Blocks are put back to what they were some seconds ago, when newer ones had been written."""
+    area, block = testbed.layout.write_area, testbed.config.workload.block_size
+    part = f"bs={block} count={area.size // block // 4}"
+    first = area.offset // block
+    save = f"dd if={{device}} of=/run/planted iflag=direct {part} skip={first}"
+    replay = f"dd if=/run/planted of={{device}} oflag=direct {part} seek={first}"
+    _assert_wrong_afterwards(
+        testbed,
+        seed,
+        "writes that arrive a second time, after newer ones",
+        replay,
+        amid=save,
+        says=" lost",
+    )
+
+
+def _assert_wrong_afterwards(
+    testbed: Testbed,
+    seed: int,
+    plant: str,
+    damage: str | Callable[[], str],
+    *,
+    says: str,
+    amid: str = "true",
+) -> None:
+    """Run commands on the initiator amid the I/O, and after the last write; {device} is the map."""
+
+    def on_initiator(command: str) -> None:
+        testbed.machine(Role.INITIATOR).sh(command.format(device=testbed.initiator.device))
+
     with testbed.io(testbed.layout.mixed(seed)) as io:
         io.wait_until_running()
+        io.run_for(seconds=3)
+        on_initiator(amid)
         io.run_for(seconds=4)
-        io.before_read_back(
-            lambda: testbed.machine(Role.INITIATOR).sh(
-                f"{blank} seek={area.offset // block} count={area.size // block // 5}"
-            )
-        )
+        io.before_read_back(lambda: on_initiator(damage if isinstance(damage, str) else damage()))
     assert_detected(
-        "acknowledged blocks blanked after the last write",
+        plant,
         io.measurements,
         undisturbed(testbed.config.budget.slack_s),
         verdict=Verdict.FAIL,
         by="data intact",
-        says="blank",
+        says=says,
     )
 
 
+def _written(testbed: Testbed, wanted: int) -> list[int]:
+    """The numbers of the first so many blocks that fio has written to."""
+    block, area = testbed.config.workload.block_size, testbed.layout.write_area
+    argv = ["python3", "-c", _WRITTEN, testbed.initiator.device]
+    argv += [str(n) for n in (block, area.offset // block, area.size // block, wanted)]
+    return [int(n) for n in testbed.machine(Role.INITIATOR).run(argv).stdout.split()]
+
+
 def test_acknowledged_writes_lost_with_a_volatile_cache(testbed: Testbed, seed: int) -> None:
-    """The target acknowledges from memory, and is reset after the last write."""
+    """The target acknowledges from memory, saves some of it, and is reset after the last write."""
     cached = render(serving(testbed.config.target, testbed.topology))
     cached["storage_objects"][0]["write_back"] = True
     _serve(testbed, cached)
@@ -97,7 +166,9 @@ def test_acknowledged_writes_lost_with_a_volatile_cache(testbed: Testbed, seed: 
     writes, *_ = testbed.layout.mixed(seed)
     with testbed.io([writes]) as io:
         io.wait_until_running()
-        io.run_for(seconds=4)
+        io.run_for(seconds=2)
+        testbed.machine(Role.TARGET).run(["sync", BACKING_FILE])
+        io.run_for(seconds=3)
         io.before_read_back(lambda: _reset(testbed))
     assert_detected(
         "acknowledged writes lost at a reset of the target, whose cache is volatile",
@@ -105,12 +176,15 @@ def test_acknowledged_writes_lost_with_a_volatile_cache(testbed: Testbed, seed: 
         undisturbed(testbed.config.budget.slack_s),
         verdict=Verdict.FAIL,
         by="data intact",
-        says="acknowledged blocks are wrong",
+        says=" lost",
     )
 
 
-def test_medium_errors_on_a_part_of_the_lun(testbed: Testbed, seed: int) -> None:
-    """The device mapper on the target refuses every access to the middle of what is written."""
+def test_a_part_of_the_targets_disk_that_fails(testbed: Testbed, seed: int) -> None:
+    """The device mapper on the target refuses every access to the middle of what is written.
+
+    LIO says NOT READY then, as if it would pass, and I/O hangs until queueing is ended.
+    """
     _serve(testbed, _lun_on_the_device_mapper(testbed))
     area = testbed.layout.write_area
     bad = range((area.offset + area.size // 2) // _SECTOR, (area.end - area.size // 4) // _SECTOR)
@@ -126,12 +200,12 @@ def test_medium_errors_on_a_part_of_the_lun(testbed: Testbed, seed: int) -> None
     )
     measured = run_clean(testbed, seed, amid=lambda: target.sh(load, stdin=table.encode()))
     assert_detected(
-        "medium errors on a part of the LUN",
+        "medium errors on a part of the target's disk, which LIO calls NOT READY",
         measured,
         undisturbed(testbed.config.budget.slack_s),
         verdict=Verdict.FAIL,
         by="no I/O errors",
-        says="I/O error",
+        says="I/O hung, and failed once queueing was ended",
     )
 
 
@@ -144,7 +218,7 @@ def test_two_disks_behind_one_wwid(testbed: Testbed, seed: int) -> None:
         undisturbed(testbed.config.budget.slack_s),
         verdict=Verdict.FAIL,
         by="data intact",
-        says="sd",
+        says=f"({testbed.map.paths[1].name})",
     )
 
 

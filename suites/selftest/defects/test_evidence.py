@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from harness.checks import Verdict, undisturbed
 from harness.testbed import Testbed
 from harness.topology import Role
@@ -59,16 +61,24 @@ def test_a_guests_clock_jumps_by_an_hour(testbed: Testbed, seed: int) -> None:
     )
 
 
-def test_an_observer_dies(testbed: Testbed, seed: int) -> None:
-    """What it saw before is judged, and nothing passes."""
+@pytest.mark.parametrize(
+    ("role", "plant"),
+    [
+        (Role.INITIATOR, "the observer of the initiator dies"),
+        (Role.TARGET, "the observer of the target dies"),
+    ],
+)
+def test_an_observer_dies(testbed: Testbed, seed: int, role: Role, plant: str) -> None:
+    """What it saw before is judged, nothing passes, and its machine lives on."""
     testbed.broken = "its observer was killed on purpose"
-    target = testbed.machine(Role.TARGET)
+    machine = testbed.machine(role)
     kill = f"pkill --signal KILL --full {OBSERVER}"
     assert_detected(
-        "an observer that dies",
-        run_clean(testbed, seed, amid=lambda: target.sh(kill)),
+        plant,
+        run_clean(testbed, seed, amid=lambda: machine.sh(kill)),
         undisturbed(testbed.config.budget.slack_s),
         verdict=Verdict.UNKNOWN,
         by="evidence sound",
-        says="the target was not watched to the end",
+        says=f"the {role} was not watched to the end",
     )
+    machine.run(["true"])

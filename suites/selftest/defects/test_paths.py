@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from harness.checks import Verdict, promise_kept, undisturbed
-from harness.faults import LinkDown
+from harness.faults import LinkDown, SilentDrop
 from harness.initiator import iscsiadm
 from harness.testbed import Testbed
 from harness.topology import Role
-from suites.selftest.defects.plants import NoEffect, assert_detected, lose_a_path, run_clean
+from suites.selftest.defects.plants import (
+    NoEffect,
+    WrongNic,
+    assert_detected,
+    lose_a_path,
+    run_clean,
+)
 
 SET_RECOVERY_TMO = "for s in /sys/class/iscsi_session/*/recovery_tmo; do echo {} > $s; done"
 
@@ -62,7 +70,7 @@ def test_recovery_tmo_left_at_120(testbed: Testbed, seed: int) -> None:
         promise_kept(),
         verdict=Verdict.FAIL,
         by="sessions as planned",
-        says="is 120 s instead of 1 s",
+        says="is 120 s instead of ",
     )
 
 
@@ -86,32 +94,99 @@ def test_a_timeout_raised_after_it_was_read(testbed: Testbed, seed: int) -> None
 
 
 def test_a_fault_that_hits_the_wrong_nic(testbed: Testbed, seed: int) -> None:
-    """Nothing was tested, whatever else looks fine."""
+    """It was to hit a, and b is lost: the storage is not to blame for that."""
     assert_detected(
         "the fault hits the wrong NIC",
+        lose_a_path(testbed, seed, WrongNic("b", claimed="a")),
+        promise_kept(),
+        verdict=Verdict.UNKNOWN,
+        by="fault took effect",
+        says="sda (fabric a) still carried",
+    )
+
+
+def test_a_fault_without_effect(testbed: Testbed, seed: int) -> None:
+    """Nothing was tested, whatever else looks fine."""
+    assert_detected(
+        "the fault hits nothing",
         lose_a_path(testbed, seed, NoEffect("a"), lost=0),
         promise_kept(),
         verdict=Verdict.UNKNOWN,
         by="fault took effect",
-        says="no effect",
+        says="during NoEffect(a): no effect",
     )
 
 
-def test_multipathd_is_dead_during_the_outage(testbed: Testbed, seed: int) -> None:
+def test_a_fault_that_loses_its_effect_for_a_while(testbed: Testbed, seed: int) -> None:
+    """The path comes back, carries I/O and is lost once more, all in one outage."""
+    fault = SilentDrop("a")
+
+    def relent() -> None:
+        fault.heal(testbed)
+        testbed.map.wait_for_paths(active=2)
+        time.sleep(1)
+        fault.inject(testbed)
+        testbed.map.wait_for_paths(active=1, failed=1)
+
+    assert_detected(
+        "the fault loses its effect for a while",
+        lose_a_path(testbed, seed, fault, during=relent),
+        promise_kept(),
+        verdict=Verdict.UNKNOWN,
+        by="fault took effect",
+        says="sda (fabric a) still carried",
+    )
+
+
+def test_a_path_that_is_lost_without_a_fault(testbed: Testbed, seed: int) -> None:
+    """The other cable is loose for a moment, after all was healed."""
+
+    def shake() -> None:
+        testbed.set_link(Role.INITIATOR, "b", up=False)
+        try:
+            testbed.map.wait_for_paths(active=1, failed=1)
+        finally:
+            testbed.set_link(Role.INITIATOR, "b", up=True)
+        testbed.map.wait_for_paths(active=2)
+
+    assert_detected(
+        "a path lost without a fault",
+        lose_a_path(testbed, seed, LinkDown("a"), after=shake),
+        promise_kept(),
+        verdict=Verdict.FAIL,
+        by="no unexpected path loss",
+        says="given up without a fault there: sdb",
+    )
+
+
+@pytest.mark.parametrize(
+    ("plant", "end", "undo"),
+    [
+        (
+            "multipathd hangs during the outage",
+            "pkill -STOP -x multipathd",
+            "pkill -CONT -x multipathd",
+        ),
+        (
+            "multipathd dead during the outage",
+            "systemctl stop multipathd.socket; pkill -KILL -x multipathd",
+            "systemctl start multipathd.socket multipathd.service",
+        ),
+    ],
+)
+def test_multipathd_does_nothing_in_the_outage(
+    testbed: Testbed, seed: int, plant: str, end: str, undo: str
+) -> None:
     """The kernel fails the path by itself; nobody gives it back."""
     machine = testbed.machine(Role.INITIATOR)
     try:
         measured = lose_a_path(
-            testbed,
-            seed,
-            LinkDown("a"),
-            before=lambda: machine.sh("pkill -STOP -x multipathd"),
-            back_within_s=15,
+            testbed, seed, LinkDown("a"), before=lambda: machine.sh(end), back_within_s=15
         )
     finally:
-        machine.sh("pkill -CONT -x multipathd")
+        machine.sh(undo, timeout_s=60)
     assert_detected(
-        "multipathd dead during the outage",
+        plant,
         measured,
         promise_kept(),
         verdict=Verdict.FAIL,
@@ -121,11 +196,15 @@ def test_multipathd_is_dead_during_the_outage(testbed: Testbed, seed: int) -> No
 
 
 def test_a_path_that_is_not_reinstated(testbed: Testbed, seed: int) -> None:
-    """After healing one path leaves the map, and is gone at the end."""
+    """While it is dead it leaves the map, and healing does not bring it back there."""
     initiator, path = testbed.initiator, testbed.map.paths[0].name
     try:
         measured = lose_a_path(
-            testbed, seed, LinkDown("b"), after=lambda: initiator.take_path_away(path)
+            testbed,
+            seed,
+            LinkDown("a"),
+            during=lambda: initiator.take_path_away(path),
+            back_within_s=10,
         )
     finally:
         initiator.give_path_back(path)
@@ -135,15 +214,49 @@ def test_a_path_that_is_not_reinstated(testbed: Testbed, seed: int) -> None:
         promise_kept(),
         verdict=Verdict.FAIL,
         by="paths restored",
-        says="not active at the end",
+        says=f"not active at the end: {path}",
+    )
+
+
+def test_paths_that_come_back_narrow(testbed: Testbed, seed: int) -> None:
+    """Both carry less than the load asks for."""
+    machine = testbed.machine(Role.INITIATOR)
+    nics = [testbed.nic(Role.INITIATOR, fabric) for fabric in testbed.fabrics()]
+    limit = "root tbf rate 2mbit burst 16kb latency 1s"
+    narrow = "; ".join(f"tc qdisc replace dev {nic} {limit}" for nic in nics)
+    wide = "; ".join(f"tc qdisc delete dev {nic} root" for nic in nics)
+    measured = lose_a_path(
+        testbed,
+        seed,
+        LinkDown("a"),
+        after=lambda: machine.sh(narrow),
+        uproot=lambda: machine.sh(wide),
+    )
+    assert_detected(
+        "all paths reinstated but narrow",
+        measured,
+        promise_kept(),
+        verdict=Verdict.FAIL,
+        by="throughput recovered",
+        says="of the throughput before the fault, at least",
     )
 
 
 @pytest.mark.parametrize(
     ("plant", "slow", "by", "says"),
     [
-        ("a path", "a", "load shared again", "of the load after the fault"),
-        ("all paths", "ab", "latency recovered", "times the latency before the fault"),
+        (
+            "a path reinstated but ten times slower",
+            "a",
+            "load shared again",
+            "of the load after the fault",
+        ),
+        (
+            "all paths reinstated but ten times slower",
+            "ab",
+            "latency recovered",
+            "times the latency before the fault",
+        ),
     ],
 )
 def test_paths_that_come_back_ten_times_slower(
@@ -162,7 +275,7 @@ def test_paths_that_come_back_ten_times_slower(
         uproot=lambda: machine.sh(no_delay),
     )
     assert_detected(
-        f"{plant} reinstated but ten times slower",
+        plant,
         measured,
         promise_kept(),
         verdict=Verdict.FAIL,

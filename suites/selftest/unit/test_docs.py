@@ -139,6 +139,15 @@ def test_every_kind_of_damage_is_documented() -> None:
     assert [kind for kind in Damage if f"| `{kind}` |" not in text] == []
 
 
+def test_every_detection_has_a_plant() -> None:
+    """What a run noted of a plant that is gone, or has another name now, is no longer earned."""
+    sources = "".join(path.read_text() for path in (TOP / "suites/selftest/defects").glob("*.py"))
+    table = (DOCS / "detection.md").read_text().partition("|---|---|---|---|")[2]
+    plants = re.findall(r"^\| ([^|]+) \|", table, re.MULTILINE)
+    assert plants
+    assert [plant for plant in plants if f'"{plant}"' not in sources] == []
+
+
 def test_every_layer_is_documented() -> None:
     """As the contract of import-linter has them."""
     contracts = tomllib.loads((TOP / "pyproject.toml").read_text())["tool"]["importlinter"]
