@@ -46,7 +46,9 @@ class Case:
     max_stall_s: float | None
     parts: tuple[Part, ...]
     missing: tuple[str, ...]
+    sum_of_parts_s: float | None
     tolerance_s: float
+    parts_add_up: bool
     resolution_s: float | None
     clock_uncertainty_s: float | None
     verdict: str
@@ -55,18 +57,6 @@ class Case:
     @property
     def budget_s(self) -> float:
         return sum(self.terms.values())
-
-    @property
-    def sum_of_parts_s(self) -> float | None:
-        """None if the stall could not be taken apart."""
-        return sum(part.seconds for part in self.parts) if self.parts else None
-
-    @property
-    def parts_add_up(self) -> bool:
-        """Each was seen to end; together they are the stall that fio's log shows."""
-        if self.stall_s is None or self.sum_of_parts_s is None or self.missing:
-            return False
-        return abs(self.sum_of_parts_s - self.stall_s) <= self.tolerance_s
 
 
 @configured()
@@ -172,7 +162,11 @@ def case(profile: str, fault: str, measurements: Measurements) -> Case:
         max_stall_s=measurements.max_stall_s,
         parts=taken_apart.outage if taken_apart else (),
         missing=taken_apart.missing if taken_apart else (),
+        sum_of_parts_s=taken_apart.sum_s if taken_apart else None,
         tolerance_s=taken_apart.tolerance_s if taken_apart else 0.0,
+        parts_add_up=taken_apart is not None
+        and taken_apart.adds_up
+        and taken_apart.stall == longest,
         resolution_s=resolution_ns / NS_PER_S if resolution_ns else None,
         clock_uncertainty_s=max(uncertainties_ns) / NS_PER_S if uncertainties_ns else None,
         verdict=judgement.verdict,

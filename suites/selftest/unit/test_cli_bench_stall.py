@@ -8,16 +8,19 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import pytest
 from typer.testing import CliRunner
 
+from harness import breakdown as breakdowns
+from harness.breakdown import Breakdown
 from harness.cli import bench_stall
 from harness.cli.app import app
 from harness.cli.bench_stall import Case, as_told, case, chosen_faults, table
 from harness.faults import KINDS, SilentDrop, Together
 from harness.measurements import FaultRecord, Measurements
+from harness.stall import worst_stall
 from suites.selftest.unit.synthetic_failover import STALL_S, failover, nothing_measured
 
 
@@ -46,12 +49,14 @@ def parts(monkeypatch: pytest.MonkeyPatch) -> list[Part]:
     """What the stall is taken apart into; none if the list is emptied."""
     found = list(PARTS)
 
-    def breakdown(measurements: Measurements, fault: FaultRecord) -> SimpleNamespace | None:
+    def breakdown(measurements: Measurements, fault: FaultRecord) -> Breakdown | None:
         assert fault in measurements.faults
         missing = () if len(found) == len(PARTS) else ("path failed",)
-        if not found:
+        stall = worst_stall(measurements, start_ns=fault.injected_ns)
+        if not found or not stall:
             return None
-        return SimpleNamespace(outage=tuple(found), missing=missing, tolerance_s=0.0029)
+        outage = cast("tuple[breakdowns.Part, ...]", tuple(found))
+        return Breakdown(fault.name, stall, outage, (), missing, tolerance_s=0.0029)
 
     monkeypatch.setattr("harness.breakdown.breakdown", breakdown)
     return found
