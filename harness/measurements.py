@@ -55,6 +55,7 @@ class Stream:
     """One fio job. `depth` is the I/O it keeps outstanding; `verified` whether it checks data.
 
     `reported` is how many I/Os it did by fio's own report, which counts apart from the log.
+    `pace` is what it was asked to carry, in bytes a second; None if as much as it can.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Stream:
     completions: CompletionLog
     errors: FioErrors
     reported: int | None = None
+    pace: float | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from math import inf
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +41,11 @@ def load(streams: Iterable[Stream]) -> tuple[Stream, ...]:
     """The streams that make up the load: all but the probe, or the probe if it is alone."""
     every = tuple(s for s in streams if len(s.completions))
     return tuple(s for s in every if s.name != PROBE) or every
+
+
+def pace(streams: Iterable[Stream]) -> float:
+    """Bytes a second that the streams were asked to carry; infinite if one was not paced."""
+    return sum(inf if stream.pace is None else stream.pace for stream in streams)
 
 
 def binned_rates(streams: Iterable[Stream], phase: Phase) -> Rates:

@@ -58,6 +58,14 @@ class Job:
     logged: bool = True
 
     @property
+    def pace(self) -> float | None:
+        """Bytes a second that it asks for, with those read to verify writes; None if unpaced."""
+        if self.iops is None:
+            return None
+        passes = 2 if self.verified and self.kind.writes else 1
+        return float(passes * self.iops * self.block_size)
+
+    @property
     def keeps_a_ledger(self) -> bool:
         """Whether every block it writes says which write it comes from, and fio lists them."""
         return self.verified and self.kind.writes and self.logged

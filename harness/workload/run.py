@@ -54,7 +54,9 @@ class RunResult:
             shifted = replace(log, at_ns=clock.array_to_host(log.at_ns))
             errors = FioErrors(said.error, said.total_errors, verify_errors if job.verified else 0)
             done = said.read_ios + said.write_ios
-            result.append(Stream(job.name, job.depth, job.verified, shifted, errors, done))
+            result.append(
+                Stream(job.name, job.depth, job.verified, shifted, errors, done, job.pace)
+            )
         return tuple(result)
 
     def ledgers(self) -> list[tuple[Job, Ledger]]:

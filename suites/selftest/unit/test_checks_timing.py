@@ -16,11 +16,13 @@ from harness.checks import (
     throughput_recovered,
 )
 from harness.measurements import (
+    PROBE,
     Budget,
     BudgetTerm,
     CompletionLog,
     Stream,
 )
+from harness.throughput import binned_rates
 from harness.units import NS_PER_MS, NS_PER_S
 from suites.selftest.unit.judged import (
     busy_host,
@@ -214,3 +216,22 @@ def test_a_standstill_that_was_there_before_the_fault_has_the_slack_only() -> No
     assert finding.verdict is Verdict.FAIL
     assert "(probe) when SilentDrop(a) was injected" in finding.message
     assert "beyond the slack of 1 s" in finding.message
+
+
+def test_a_load_that_made_up_for_a_slow_start_need_not_go_on_so() -> None:
+    """fio catches up with its pace; 130 % of it before and 100 % afterwards is no loss."""
+
+    def slower(stream: Stream) -> Stream:
+        log = stream.completions
+        size = np.where(log.at_ns > HEALED, log.size * 10 // 13, log.size)
+        return replace(stream, completions=replace(log, size=size))
+
+    measured = good()
+    measured = replace(measured, streams=tuple(map(slower, measured.streams)))
+    assert found(throughput_recovered(0.9), measured).verdict is Verdict.FAIL
+    (load,) = (s for s in measured.streams if s.name != PROBE)
+    asked = float(binned_rates([load], measured.phases[-1]).mean())
+    paced = with_stream(measured, load.name, lambda s: replace(s, pace=asked))
+    finding = found(throughput_recovered(0.9), paced)
+    assert finding.verdict is Verdict.PASS, finding.message
+    assert finding.message.startswith("100.0% of the throughput before")

@@ -175,3 +175,11 @@ def test_the_seed_decides_the_offsets(device: Path, filled: Outcome) -> None:
         return [int(offset) for offset in order.offset[:20]]
 
     assert offsets(3) == offsets(3) != offsets(4)
+
+
+def test_the_pace_counts_what_is_read_to_verify() -> None:
+    """As fio's log has it: each block written is read back once."""
+    writes, reads, _ = Layout.of(WorkloadConfig()).mixed(seed=0)
+    assert writes.pace == 2 * 80 * 16 * KIB
+    assert reads.pace == 50 * 4 * KIB
+    assert replace(writes, iops=None).pace is None
