@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from textwrap import shorten
 
-from harness.checks import Check, Verdict, judge
+from harness.checks import Check, Verdict, judge, promise_kept, undisturbed
+from harness.config.model import BudgetConfig
 from harness.errors import CutShort
 from harness.faults import Fault, Lab, LinkDown, SilentLoss
 from harness.measurements import Measurements
@@ -115,19 +116,22 @@ def run_clean(
 def assert_detected(
     plant: str,
     measurements: Measurements,
-    checks: Sequence[Check],
     *,
-    verdict: Verdict,
     by: str,
-    says: str,
+    fails: str = "",
+    unknown: str = "",
+    checks: Sequence[Check] = (),
 ) -> None:
-    """All checks together come to `verdict`, since check `by` says so with the text `says`.
+    """Check `by` fails with that text, or could not tell with that one, and so the whole does.
 
-    Every finding is printed; a detection is noted in docs/detection.md, and what was noted of the
-    plant before is gone without one.
+    By default the checks are those of the suites, with or without a fault. Every finding is
+    printed; a detection is noted in docs/detection.md, and what was noted of the plant before is
+    gone without one.
     """
     forget_detection(plant)
-    judgement = judge(measurements, *checks)
+    verdict, says = (Verdict.FAIL, fails) if fails else (Verdict.UNKNOWN, unknown)
+    of_the_suites = promise_kept() if measurements.faults else undisturbed(BudgetConfig().slack_s)
+    judgement = judge(measurements, *(checks or of_the_suites))
     for finding in judgement.findings:
         sys.stdout.write(f"\n{finding.check}: {finding.verdict}: {finding.message}\n")
     named = {finding.check: finding for finding in judgement.findings}

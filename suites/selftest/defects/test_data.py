@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from harness.checks import Verdict, promise_kept, undisturbed
 from harness.faults import SilentDrop
 from harness.target.base import BACKING_FILE
 from harness.target.lio import SAVED, render, serving
@@ -62,10 +61,8 @@ def test_one_block_corrupted_during_the_outage(testbed: Testbed, seed: int) -> N
     assert_detected(
         "one block silently corrupted during the outage",
         measured,
-        promise_kept(),
-        verdict=Verdict.FAIL,
         by="data intact",
-        says=f"torn at offset {hit[0] * block}",
+        fails=f"torn at offset {hit[0] * block}",
     )
 
 
@@ -142,10 +139,8 @@ def _assert_wrong_afterwards(
     assert_detected(
         plant,
         io.measurements,
-        undisturbed(testbed.config.budget.slack_s),
-        verdict=Verdict.FAIL,
         by="data intact",
-        says=says,
+        fails=says,
     )
 
 
@@ -173,10 +168,8 @@ def test_acknowledged_writes_lost_with_a_volatile_cache(testbed: Testbed, seed: 
     assert_detected(
         "acknowledged writes lost at a reset of the target, whose cache is volatile",
         io.measurements,
-        undisturbed(testbed.config.budget.slack_s),
-        verdict=Verdict.FAIL,
         by="data intact",
-        says=" lost",
+        fails=" lost",
     )
 
 
@@ -202,10 +195,8 @@ def test_a_part_of_the_targets_disk_that_fails(testbed: Testbed, seed: int) -> N
     assert_detected(
         "medium errors on a part of the target's disk, which LIO calls NOT READY",
         measured,
-        undisturbed(testbed.config.budget.slack_s),
-        verdict=Verdict.FAIL,
         by="no I/O errors",
-        says="I/O hung, and failed once queueing was ended",
+        fails="I/O hung, and failed once queueing was ended",
     )
 
 
@@ -215,10 +206,8 @@ def test_two_disks_behind_one_wwid(testbed: Testbed, seed: int) -> None:
     assert_detected(
         "two disks behind one WWID, one per path",
         run_clean(testbed, seed),
-        undisturbed(testbed.config.budget.slack_s),
-        verdict=Verdict.FAIL,
         by="data intact",
-        says=f"({testbed.map.paths[1].name})",
+        fails=f"({testbed.map.paths[1].name})",
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from harness.checks import Verdict, accounting_agrees, promise_kept, undisturbed
+from harness.checks import accounting_agrees
 from harness.faults import SilentDrop, Together
 from harness.testbed import Testbed
 from harness.topology import Role
@@ -27,10 +27,8 @@ def test_no_path_retry_fail_while_all_paths_are_lost(testbed: Testbed, seed: int
     assert_detected(
         "no_path_retry fail while all paths are lost",
         io.measurements,
-        promise_kept(),
-        verdict=Verdict.FAIL,
         by="no I/O errors",
-        says="(errno 5)",
+        fails="(errno 5)",
     )
 
 
@@ -40,10 +38,8 @@ def test_fio_is_killed_in_the_middle(testbed: Testbed, seed: int) -> None:
     assert_detected(
         "fio killed in the middle",
         run_clean(testbed, seed, amid=lambda: initiator.sh("pkill -KILL -x fio")),
-        undisturbed(testbed.config.budget.slack_s),
-        verdict=Verdict.UNKNOWN,
         by="evidence sound",
-        says="fio left no report or no logs",
+        unknown="fio left no report or no logs",
     )
 
 
@@ -54,10 +50,8 @@ def test_verification_is_switched_off(testbed: Testbed, seed: int) -> None:
     assert_detected(
         "fio's verification switched off",
         measured,
-        undisturbed(testbed.config.budget.slack_s),
-        verdict=Verdict.UNKNOWN,
         by="data intact",
-        says="job 'write' wrote without checksums",
+        unknown="job 'write' wrote without checksums",
     )
 
 
@@ -76,10 +70,8 @@ def test_the_target_stands_still(testbed: Testbed, seed: int) -> None:
     assert_detected(
         "the target stands still for two seconds",
         io.measurements,
-        undisturbed(testbed.config.budget.slack_s),
-        verdict=Verdict.FAIL,
         by="no stall",
-        says="I/O stalled 2.",
+        fails="I/O stalled 2.",
     )
 
 
@@ -92,10 +84,8 @@ def test_the_target_answers_but_its_disk_stalls(testbed: Testbed, seed: int) -> 
     assert_detected(
         "a target that answers but stalls 20 s without an error",
         measured,
-        undisturbed(testbed.config.budget.slack_s),
-        verdict=Verdict.FAIL,
         by="no stall",
-        says="I/O stalled 2",
+        fails="I/O stalled 2",
     )
 
 
@@ -112,8 +102,7 @@ def test_bytes_that_fio_did_not_move(testbed: Testbed, seed: int) -> None:
     assert_detected(
         "bytes on a path that fio did not move",
         io.measurements,
-        [accounting_agrees(within=0.05)],
-        verdict=Verdict.UNKNOWN,
         by="accounting agrees",
-        says="differ by",
+        unknown="differ by",
+        checks=[accounting_agrees(within=0.05)],
     )
