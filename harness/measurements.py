@@ -162,10 +162,13 @@ class Watching:
 
     @property
     def cpu_share(self) -> float:
-        """Share of one processor that the observer took; 0 if it took no two samples."""
-        if len(self.at_ns) < 2:
+        """Share of one processor that the observer took; 0 if it told less than twice."""
+        told = np.flatnonzero(np.diff(self.cpu_ns, prepend=-1))  # others repeat what was told
+        if len(told) < 2:
             return 0.0
-        return float(self.cpu_ns[-1] - self.cpu_ns[0]) / float(self.at_ns[-1] - self.at_ns[0])
+        first, last = told[0], told[-1]
+        taken = self.cpu_ns[last] - self.cpu_ns[first]
+        return float(taken) / float(self.at_ns[last] - self.at_ns[first])
 
     @property
     def wall_jump_ns(self) -> int:

@@ -4,10 +4,9 @@ It runs there by itself: Python 3.7, no imports but the standard library, nothin
 disk; it ends when its standard input does. Given the path of a UNIX socket it stays instead,
 and serves whoever connects, one after another: so it can be saved together with its machine.
 
-It prints one JSON object a line. Samples that differ in nothing but counters are held back for
-a second and printed together: each print wakes the programs on its way to the reader,
-on the very processor whose I/O is measured. Times are CLOCK_MONOTONIC of the machine, in
-nanoseconds:
+It prints one JSON object a line. Samples are held back for a second and printed together, or with
+whatever else is printed: each print wakes the programs on its way to the reader, on the very
+processor whose I/O is measured. Times are CLOCK_MONOTONIC of the machine, in nanoseconds:
 
     {"hello": 1}                                                     once, when it is ready
     {"kernel": [seq, level, time, text], "error": 1500}              one record of /dev/kmsg;
@@ -17,7 +16,9 @@ nanoseconds:
      "dm": "2 0 0 0 1 1 A 0 2 2 8:16 A 0 ...", "carriers": {"eth1": "1"},
      "ahead": 1795382272000000000, "cpu": 31000000}              CLOCK_REALTIME minus
                                                                      CLOCK_MONOTONIC; processor
-                                                                     time this program has had
+                                                                     time this program has had;
+                                                                     both by the first sample of
+                                                                     those printed together
     {"pong": 17, "time": ...}                                        answer to {"ping": 17}
 
 Commands, one JSON object a line on standard input: `{"ping": N}`, `{"mark": TEXT}` (written
@@ -40,7 +41,6 @@ import fcntl
 import json
 import mmap
 import os
-import re
 import select
 import socket
 import struct
@@ -60,7 +60,6 @@ RNDADDENTROPY = (1 << 30) | (8 << 16) | (ord("R") << 8) | 3
 RNDRESEEDCRNG = (ord("R") << 8) | 7
 DM_HEADER = struct.Struct("=3I3IiIIIQ128s129s7s")
 DM_SPEC = struct.Struct("=QQiI16s")
-PATH_STATE = re.compile(rb"(\d+:\d+) ([AF]) ")  # not the bytes in flight, which always differ
 
 
 class Voice:
@@ -236,7 +235,8 @@ class Sampler:
         self.resting = True
         self.holding = True
         self.held_since_ns = 0
-        self.known: tuple[Any, ...] = ()
+        self.ahead_ns = 0
+        self.cpu_ns = 0
 
     def watch(self, what: dict[str, Any]) -> None:
         self.close()
@@ -269,21 +269,18 @@ class Sampler:
         if self.resting or now < self.due_ns:
             return
         self.due_ns = max(self.due_ns + self.interval_ns, now - self.interval_ns)
-        stats = [stat.read() for stat, _ in self.disks.values()]
-        states = [state.read() for _, state in self.disks.values()]
-        dm = self.map.read() if self.map else b""
-        taken = Taken(
-            now, stats, states, dm, self.links.carriers, wall_clock_ahead(), time.process_time_ns()
-        )
         held = self.voice.held
         if not held:
             self.held_since_ns = now
+            self.ahead_ns = wall_clock_ahead()
+            self.cpu_ns = time.process_time_ns()
+        stats = [stat.read() for stat, _ in self.disks.values()]
+        states = [state.read() for _, state in self.disks.values()]
+        dm = self.map.read() if self.map else b""
+        taken = Taken(now, stats, states, dm, self.links.carriers, self.ahead_ns, self.cpu_ns)
         held.append(partial(told, tuple(self.disks), taken))
-        known = (PATH_STATE.findall(dm), states, taken.carriers)
-        late = now >= self.held_since_ns + HELD_NS
-        if known != self.known or late or not self.holding:
+        if now >= self.held_since_ns + HELD_NS or not self.holding:
             self.voice.flush()
-        self.known = known
 
 
 class Taken(NamedTuple):

@@ -182,7 +182,8 @@ class FioRun:
             return "not started"
         done = self._process.wait(ENDING_TIMEOUT_S)
         said = self._machine.run(["cat", f"{FOLDER}/report.json"], check=False).stdout
-        return f"exit status {done.status}; {done.stderr.strip()} {said[: said.find('{')].strip()}"
+        words = (f"exit status {done.status}", done.stderr, said[: said.find("{")])
+        return "; ".join(filter(None, map(str.strip, words)))
 
 
 def read_back(
