@@ -1,139 +1,34 @@
-"""A stall by its parts: they make it up, and the layer that took too long is named."""
+"""A stall by its parts: they make it up, as far as they were seen in order."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from itertools import pairwise
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.breakdown import Breakdown, breakdown, listed
-from harness.checks import Check, Finding, Verdict, judge, no_stall_beyond, stall_within_budget
-from harness.healing import back_ns, stall_after, stall_during
 from harness.measurements import (
-    Budget,
-    BudgetTerm,
     ClockReading,
-    CompletionLog,
-    FaultRecord,
-    FioErrors,
-    Layer,
-    Measurements,
-    PathCounters,
-    Stream,
 )
-from harness.timeline import Event, Happened, Phase, Timeline
+from harness.timeline import Timeline
 from harness.units import NS_PER_MS, NS_PER_S
-
-INJECTED = 100 * NS_PER_S
-CONFIRMED, HEALED, HEALING_CONFIRMED, END = 0.1, 14.0, 14.1, 25.0
-SINGLE = (
-    BudgetTerm("noop_out_interval", 1, "", layers=(Layer.DETECTION,)),
-    BudgetTerm("noop_out_timeout", 1, "", layers=(Layer.DETECTION,)),
-    BudgetTerm("recovery_tmo", 1, "", layers=(Layer.SESSION_RECOVERY,)),
-    BudgetTerm("slack", 1, "", layers=(Layer.DEVICE_MAPPER, Layer.RESUBMISSION)),
+from suites.selftest.unit.standstill import (
+    ERROR,
+    FAILED,
+    LOSS,
+    RECOVERED,
+    REINSTATED,
+    RETURN,
+    TIMED_OUT,
+    Seen,
+    at,
+    layers,
+    measured,
+    taken_apart,
 )
-ALL_PATHS = (
-    BudgetTerm(
-        "outage",
-        14.1,
-        "",
-        layers=(Layer.DETECTION, Layer.SESSION_RECOVERY, Layer.DEVICE_MAPPER, Layer.NO_PATH),
-    ),
-    BudgetTerm("login_timeout", 3, "", layers=(Layer.LOGIN,)),
-    BudgetTerm("polling_interval", 1, "", layers=(Layer.REINSTATEMENT,)),
-    BudgetTerm("slack", 1, "", layers=(Layer.RESUBMISSION,)),
-)
-ERROR, TIMED_OUT = Happened.CONNECTION_ERROR, Happened.RECOVERY_TIMED_OUT
-FAILED, RECOVERED = Happened.PATH_FAILED, Happened.SESSION_RECOVERED
-REINSTATED = Happened.PATH_REINSTATED
-TEXTS = {
-    ERROR: "connection{}:0: detected conn error (1022)",
-    TIMED_OUT: "session{}: session recovery timed out after 1 secs",
-}
-PATHS = {"1": "sda", "2": "sdb"}
-Seen = tuple[float, Happened, str]
-LOSS: tuple[Seen, ...] = ((2.0, ERROR, "1"), (3.0, TIMED_OUT, "1"), (3.01, FAILED, "1"))
-RETURN: tuple[Seen, ...] = ((16.0, RECOVERED, "1"), (17.0, REINSTATED, "1"))
-
-
-def at(seconds: float) -> int:
-    return INJECTED + round(seconds * NS_PER_S)
-
-
-def event(seconds: float, what: Happened, session: str) -> Event:
-    text = TEXTS.get(what)
-    return Event(at(seconds), what, "test", text.format(session) if text else PATHS[session])
-
-
-def stream(*pauses: tuple[float, float]) -> Stream:
-    """Every 10 ms one I/O completes, and none within a pause."""
-    times = np.arange(at(-3), at(END), 10 * NS_PER_MS, dtype=np.int64)
-    for start, end in pauses:
-        times = times[(times <= at(start)) | (times >= at(end))]
-        times = np.unique([*times, at(start), at(end)])
-    latency = np.diff(times, prepend=times[0] - NS_PER_MS)
-    nothing = np.zeros_like(times)
-    log = CompletionLog(times, latency, nothing, nothing, nothing.astype(np.bool_), 1)
-    return Stream("probe", 1, verified=False, completions=log, errors=FioErrors(0, 0, 0))
-
-
-def counters(path: str, fabric: str, carries_from: float) -> PathCounters:
-    """A path that carries nothing from the injection on, until some time."""
-    ticks = np.arange(at(-3), at(END), 80 * NS_PER_MS, dtype=np.int64)
-    carries = (ticks < INJECTED) | (ticks >= at(carries_from))
-    return PathCounters(path, fabric, ticks, np.zeros_like(ticks), np.cumsum(carries * 4096))
-
-
-def measured(
-    *pauses: tuple[float, float],
-    seen: tuple[Seen, ...] = LOSS + RETURN,
-    io_stops: bool = False,
-    carries_from: float = 17.0,
-) -> Measurements:
-    """Fabric a is lost, or both, and healed after 14 s."""
-    fault = FaultRecord(
-        "LinkDown(a)",
-        ("a", "b") if io_stops else ("a",),
-        "",
-        injected_ns=INJECTED,
-        confirmed_ns=at(CONFIRMED),
-        healed_ns=at(HEALED),
-        healing_confirmed_ns=at(HEALING_CONFIRMED),
-        budget=Budget(ALL_PATHS if io_stops else SINGLE),
-        io_stops=io_stops,
-    )
-    return Measurements(
-        timeline=Timeline.of(event(*one) for one in seen),
-        phases=(Phase("before", at(-3), INJECTED), Phase("after", at(HEALED), at(END))),
-        streams=(stream(*pauses),),
-        counters=(
-            counters("sda", "a", carries_from),
-            counters("sdb", "b", carries_from if io_stops else 0),
-        ),
-        path_states=(),
-        kernel_logs=(),
-        clocks=(),
-        settings=(),
-        faults=(fault,),
-    )
-
-
-def taken_apart(measurements: Measurements) -> Breakdown:
-    result = breakdown(measurements, measurements.faults[0])
-    assert result is not None
-    return result
-
-
-def layers(parts: Breakdown) -> dict[str, float]:
-    return {part.layer: round(part.seconds, 3) for part in parts.outage}
-
-
-def found(check: Check, measurements: Measurements) -> Finding:
-    return judge(measurements, check).findings[0]
 
 
 def test_the_parts_of_losing_one_path() -> None:
@@ -361,157 +256,3 @@ def test_parts_always_make_up_the_stall(
 def test_names_are_listed_as_one_would_say_them(names: list[str], text: str) -> None:
     """With commas, and one "and"."""
     assert listed(names) == text
-
-
-def test_the_layer_that_took_too_long_is_named() -> None:
-    """recovery_tmo says one second, and it took eight."""
-    seen = ((2.0, ERROR, "1"), (10.02, TIMED_OUT, "1"), (10.03, FAILED, "1"), *RETURN)
-    finding = found(stall_within_budget(), measured((0, 10.25), seen=seen))
-    assert finding.verdict is Verdict.FAIL
-    assert finding.message == (
-        "I/O stalled 10.25 s (probe) in LinkDown(a), 6.25 s beyond the budget of 4 s: "
-        "session recovery took 8.02 s where recovery_tmo allows 1 s"
-    )
-    assert finding.figures["detection"].startswith("2.000 s \N{PLUS-MINUS SIGN} ")
-    assert finding.numbers == pytest.approx(
-        {
-            "stall_s": 10.25,
-            "budget_s": 4,
-            "resolution_s": 0.01,
-            "detection_s": 2,
-            "session_recovery_s": 8.02,
-            "device_mapper_s": 0.01,
-            "resubmission_s": 0.22,
-        }
-    )
-    assert finding.figures["recovery: session login"].startswith("2.000 s ")
-
-
-def test_layers_that_share_a_term_are_blamed_together() -> None:
-    """Neither took more than the slack alone."""
-    seen = ((2.0, ERROR, "1"), (3.0, TIMED_OUT, "1"), (3.8, FAILED, "1"))
-    finding = found(stall_within_budget(), measured((0, 4.7), seen=seen))
-    assert finding.message.endswith(
-        "700 ms beyond the budget of 4 s: "
-        "device mapper and resubmission took 1.70 s where slack allows 1 s"
-    )
-
-
-def test_several_terms_allow_together() -> None:
-    """The verb agrees with them."""
-    seen = ((5.0, ERROR, "1"), (6.0, TIMED_OUT, "1"), (6.01, FAILED, "1"))
-    finding = found(stall_within_budget(), measured((0, 6.1), seen=seen))
-    assert finding.message.endswith(
-        "detection took 5.00 s where noop_out_interval + noop_out_timeout allow 2 s"
-    )
-
-
-def test_a_layer_that_came_back_late_is_named() -> None:
-    """With no path left, the login after healing counts."""
-    seen = (*LOSS, (20.0, RECOVERED, "1"), (20.5, REINSTATED, "1"))
-    late = measured((0, 20.6), seen=seen, io_stops=True, carries_from=20.6)
-    finding = found(stall_within_budget(), late)
-    assert finding.message.endswith("session login took 6.00 s where login_timeout allows 3 s")
-
-
-def test_once_all_is_back_a_stall_has_only_the_slack() -> None:
-    """It would fit the fault's budget, but nothing excuses it any more."""
-    finding = found(stall_within_budget(), measured((0, 3.05), (18, 20)))
-    assert (finding.verdict, finding.message) == (
-        Verdict.FAIL,
-        "I/O stalled 2.00 s (probe) after LinkDown(a), 1.00 s beyond the slack of 1 s",
-    )
-
-
-def test_until_the_path_is_back_a_stall_has_the_budget() -> None:
-    """Healing was confirmed, but no I/O went over the path yet."""
-    finding = found(stall_within_budget(), measured((0, 3.05), (15, 17.5)))
-    assert finding.verdict is Verdict.PASS
-
-
-def test_a_path_is_back_when_it_carries_io() -> None:
-    """Else when it was reinstated; else when healing was confirmed."""
-    fault = measured().faults[0]
-    assert back_ns(measured(), fault) == pytest.approx(at(17.08), abs=80 * NS_PER_MS)
-    assert back_ns(measured(carries_from=99), fault) == at(17)
-    assert back_ns(measured(carries_from=99, seen=LOSS), fault) == at(HEALING_CONFIRMED)
-    assert back_ns(replace(measured(), counters=()), fault) == at(HEALING_CONFIRMED)
-
-
-def test_a_path_that_flaps_later_excuses_nothing() -> None:
-    """It had come back, and went again by itself."""
-    again: tuple[Seen, ...] = ((20.0, FAILED, "1"), (22.0, REINSTATED, "1"))
-    flapping = measured((0, 3.05), (20, 22), seen=LOSS + RETURN + again)
-    assert back_ns(flapping, flapping.faults[0]) < at(18)
-    assert found(stall_within_budget(), flapping).verdict is Verdict.FAIL
-
-
-def lost_one_after_the_other(first: Measurements) -> Measurements:
-    """As if fabric b was lost 21 s after fabric a."""
-    second = replace(
-        first.faults[0],
-        name="LinkDown(b)",
-        fabrics=("b",),
-        injected_ns=at(21),
-        confirmed_ns=at(21.1),
-        healed_ns=at(23.5),
-        healing_confirmed_ns=at(23.6),
-    )
-    return replace(first, faults=(first.faults[0], second))
-
-
-def test_every_stall_belongs_to_one_fault_and_one_limit() -> None:
-    """The next fault begins where this one's time ends."""
-    both = lost_one_after_the_other(measured((0, 3.05), (17.2, 20.6), (21, 23)))
-    stalls = [pick(both, fault) for fault in both.faults for pick in (stall_during, stall_after)]
-    assert [round(stall.seconds, 2) for stall in stalls if stall] == [3.05, 3.4, 2.0, 0.01]
-
-
-def test_what_the_next_fault_does_is_not_told_of_this_one() -> None:
-    """Nor what comes back after it."""
-    later: tuple[Seen, ...] = ((22, ERROR, "2"), (23, TIMED_OUT, "2"), (23.1, FAILED, "2"))
-    seen = (*LOSS, *later, (24.0, RECOVERED, "1"), (24.0, REINSTATED, "1"))
-    parts = taken_apart(lost_one_after_the_other(measured((0, 3.05), seen=seen, carries_from=24)))
-    assert [part.layer for part in parts.outage] == [
-        "detection",
-        "session recovery",
-        "device mapper",
-        "resubmission",
-    ]
-    assert parts.recovery == ()
-    assert parts.missing == ("session recovered", "path reinstated", "path carries I/O")
-
-
-@pytest.mark.parametrize(
-    ("most_s", "verdict"), [(None, Verdict.PASS), (3.5, Verdict.PASS), (3.0, Verdict.FAIL)]
-)
-def test_max_stall_holds_within_the_budget(most_s: float | None, verdict: Verdict) -> None:
-    """3.05 s are less than the 4 s of the settings; what took the longest is named."""
-    seen = ((2.0, ERROR, "1"), (3.02, TIMED_OUT, "1"), (3.03, FAILED, "1"), *RETURN)
-    demanded = replace(measured((0, 3.05), seen=seen), max_stall_s=most_s)
-    finding = found(stall_within_budget(), demanded)
-    assert finding.verdict is verdict
-    if verdict is Verdict.FAIL:
-        assert finding.message == (
-            "I/O stalled 3.05 s (probe) in LinkDown(a), 50 ms beyond the max_stall of 3 s: "
-            "detection took 2.00 s of it"
-        )
-
-
-def test_max_stall_holds_without_a_fault() -> None:
-    """It is stricter than the limit of the run itself."""
-    clean = replace(measured((5, 5.8)), faults=(), max_stall_s=0.5)
-    assert found(no_stall_beyond(1), clean).verdict is Verdict.FAIL
-    assert found(no_stall_beyond(1), replace(clean, max_stall_s=0.9)).verdict is Verdict.PASS
-
-
-@pytest.mark.parametrize(("most_s", "verdict"), [(3.5, Verdict.PASS), (2.5, Verdict.FAIL)])
-def test_with_no_path_left_max_stall_counts_from_healing(most_s: float, verdict: Verdict) -> None:
-    """Nothing could have ended it before."""
-    lost = measured((0, 17.1), io_stops=True, carries_from=17.1)
-    finding = found(stall_within_budget(), replace(lost, max_stall_s=most_s))
-    assert finding.verdict is verdict
-    if verdict is Verdict.FAIL:
-        assert finding.message.endswith(
-            "500 ms beyond the max_stall of 2.5 s after healing: session login took 1.90 s of it"
-        )
