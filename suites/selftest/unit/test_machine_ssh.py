@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness.concurrency import side_by_side
-from harness.errors import CommandFailed, CommandTimedOut
+from harness.errors import CommandFailed, CommandTimedOut, MachineError
 from harness.machine import SshMachine
 from harness.machine import ssh as ssh_module
 from suites.selftest.unit.sshd import (
