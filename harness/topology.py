@@ -110,7 +110,14 @@ def plan(config: Config) -> Topology:
         target_iqn=config.target.iqn,
         initiator_iqn=config.initiator.iqn,
         lun=Lun(config.target.lun_size, _digest(config.name, config.target.iqn, "lun 0")[:32]),
-        guests=tuple(role for role in Role if role is not Role.TARGET or config.target.is_ours),
+        guests=tuple(
+            role
+            for role, made in (
+                (Role.TARGET, config.target.is_ours),
+                (Role.INITIATOR, config.initiator.is_ours),
+            )
+            if made
+        ),
     )
 
 

@@ -149,11 +149,43 @@ class TargetConfig(Model):
         return self
 
 
+class SshConfig(Model):
+    """How to reach a machine that is there already."""
+
+    host: str
+    port: int = Field(22, ge=1, le=65535)
+    user: str = "root"
+    key: Path = Field(description="the private key to log in with")
+    host_key: str = Field(
+        pattern=r"^ssh-ed25519 \S+$",
+        description="the machine's own (ssh_host_ed25519_key.pub there); no other is accepted",
+    )
+
+
 class InitiatorConfig(Model):
-    """open-iscsi and multipath-tools."""
+    """open-iscsi and multipath-tools.
+
+    A machine that is not ours keeps its own initiator name.
+    """
 
     iqn: str = "iqn.2026-01.io.pathproof:initiator"
     profile: str = Field("fast", description="which of [profiles] sets the timeouts")
+    machine: Literal["vm", "ssh", "local"] = Field(
+        "vm",
+        description="a VM that is made for the run, a machine that is there, or this very host",
+    )
+    ssh: SshConfig | None = None
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether it is a VM, made for the testbed."""
+        return self.machine == "vm"
+
+    @model_validator(mode="after")
+    def _reached_as_it_says(self) -> Self:
+        if (self.machine == "ssh") != (self.ssh is not None):
+            raise ValueError('[initiator.ssh] belongs to machine = "ssh", and to nothing else')
+        return self
 
     @field_validator("iqn")
     @classmethod
@@ -277,6 +309,13 @@ class Config(Model):
 
     @model_validator(mode="after")
     def _external_target_can_be_reached(self) -> Self:
+        if not self.initiator.is_ours:
+            if self.target.is_ours:
+                raise ValueError(
+                    f"initiator.machine: {self.initiator.machine!r} reaches no target VM, whose "
+                    'fabrics are the hypervisor\'s own; it needs target.kind = "external"'
+                )
+            return self
         for fabric in self.fabrics:
             if not (self.target.is_ours or fabric.bridge or fabric.network):
                 raise ValueError(

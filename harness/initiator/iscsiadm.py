@@ -42,6 +42,12 @@ def known_discovery_argv(portal: Portal, *operation: str) -> list[str]:
     return [*mode, "--portal", str(portal), *operation]
 
 
+def new_record_argv(iqn: str, portal: Portal) -> list[str]:
+    """Make the record of one portal without asking it."""
+    argv = ["iscsiadm", "--mode", "node", "--targetname", iqn, "--portal", str(portal)]
+    return [*argv, "--op", "new"]
+
+
 def update_argv(iqn: str, settings: dict[str, str]) -> list[str]:
     """Change settings in every node record of a target; they apply at the next login."""
     argv = ["iscsiadm", "--mode", "node", "--targetname", iqn, "--op", "update"]

@@ -14,6 +14,9 @@ from harness.config.model import Profile
 from harness.errors import InitiatorError
 
 CONF = "/etc/multipath.conf"
+CONF_FOLDER = "/etc/multipath/conf.d"
+DROP_IN = f"{CONF_FOLDER}/pathproof.conf"
+WWIDS = "/etc/multipath/wwids"
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,26 @@ def render_conf(wwid: str, profile: Profile, *, ours: bool = True) -> str:
     stanzas = list(dict.fromkeys(STANZAS.values())) if ours else []
     template = Environment(undefined=StrictUndefined, autoescape=False).from_string(_TEMPLATE)  # noqa: S701  # not HTML
     return template.render(wwid=wwid, profile=profile, stanzas=stanzas)
+
+
+def render_drop_in(wwid: str) -> str:
+    """What is added to the configuration of a machine that is not ours: one LUN, and no other."""
+    return f"""\
+# Written by Pathproof for the length of a run.
+blacklist_exceptions {{
+    wwid "{wwid}"
+}}
+multipaths {{
+    multipath {{
+        wwid                 "{wwid}"
+        alias                "{wwid}"
+        path_grouping_policy multibus
+        path_selector        "service-time 0"
+        failback             immediate
+        no_path_retry        queue
+    }}
+}}
+"""
 
 
 def parse_fast_io_fail(config: str) -> int | None:

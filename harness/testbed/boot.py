@@ -65,7 +65,7 @@ def boot(site: Site, power: ExitStack, links: ExitStack, disks: Path) -> Testbed
         _claim(site, initiator, paths)
     environment = site.describe(kernel, target)
     testbed = site.assembled(guests, target, initiator, paths, environment)
-    _fill(testbed)
+    fill(testbed)
     testbed.prove_paths()
     return testbed
 
@@ -91,7 +91,7 @@ def _make_disks(site: Site, folder: Path) -> Disks:
     return disks
 
 
-def _fill(testbed: Testbed) -> None:
+def fill(testbed: Testbed) -> None:
     """Write the area that read jobs verify; the first I/O of a testbed."""
     with step(Stage.FIRST_IO, Spent.PROVISIONING):
         machine = testbed.machine(Role.INITIATOR)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from enum import StrEnum
 
 from harness.config import Config
 from harness.errors import BrokenTestbed, HarnessError, summary
 from harness.testbed.provision import Provisioner, provisioner
+from harness.testbed.standing import Standing, standing
 from harness.testbed.testbed import Testbed
 
 
@@ -32,7 +33,7 @@ class Testbeds:
         self._config = config
         self._stack = ExitStack()
         self._current = ExitStack()
-        self._provisioner: Provisioner | None = None
+        self._provisioner: Provisioner | Standing | None = None
         self._testbed: Testbed | None = None
         self._owner: object = None
         self._cause: str | None = None
@@ -63,8 +64,7 @@ class Testbeds:
         """Leave the machines running; returns the testbed's name, None if there is none."""
         if self._provisioner is None or self._testbed is None:
             return None
-        self._provisioner.site.keep()
-        return self._provisioner.site.folder.name
+        return self._provisioner.keep()
 
     def _ready(self, owner: object) -> Testbed:
         if self._cause is not None:
@@ -84,7 +84,7 @@ class Testbeds:
     def _new(self, owner: object) -> Testbed:
         self._return()
         if self._provisioner is None:
-            self._provisioner = self._stack.enter_context(provisioner(self._config))
+            self._provisioner = self._stack.enter_context(_maker(self._config))
         testbed = self._current.enter_context(self._provisioner.testbed())
         self._testbed, self._owner = testbed, owner
         return testbed
@@ -92,3 +92,7 @@ class Testbeds:
     def _return(self) -> None:
         self._testbed = None
         self._current.close()
+
+
+def _maker(config: Config) -> AbstractContextManager[Provisioner | Standing]:
+    return provisioner(config) if config.initiator.is_ours else standing(config)

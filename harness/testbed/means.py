@@ -7,12 +7,17 @@ from collections.abc import Collection
 from harness.config import Config
 from harness.faults import Means
 
-_ON_THE_TARGET = (Means.TARGET_CABLE, Means.TARGET_GUEST)
-
 
 def lacking(config: Config, needs: Collection[Means]) -> str:
     """What of `needs` a testbed of that configuration has not, and why; empty if it has all."""
-    if config.target.is_ours:
-        return ""
-    missing = [need for need in _ON_THE_TARGET if need in needs]
-    return f"no {' and no '.join(missing)}, since the target is not ours" if missing else ""
+    of_others = {
+        Means.TARGET_CABLE: "" if config.target.is_ours else "target",
+        Means.TARGET_GUEST: "" if config.target.is_ours else "target",
+        Means.INITIATOR_CABLE: "" if config.initiator.is_ours else "initiator",
+    }
+    missing = [
+        f"no {need}, since the {of_others[need]} is not ours"
+        for need in of_others
+        if need in needs and of_others[need]
+    ]
+    return "; ".join(missing)

@@ -67,7 +67,7 @@ def _outside(testbed: Testbed, role: Role, timeout_s: float) -> dict[str, Callab
         f"{role} kernel stacks": lambda: _kernel_stacks(testbed, role, timeout_s),
         f"{role} kernel log": lambda: "\n".join(testbed.observer(role).kernel_texts),
         f"{role} console": lambda: testbed.console(role),
-        f"{role} virtual machine": testbed.domain(role).describe,
+        f"{role} virtual machine": lambda: testbed.domain(role).describe(),
     }
 
 

@@ -86,9 +86,10 @@ class Provisioner:
             site = replace(self.site, config=config.model_copy(update={"initiator": initiator}))
             yield Provisioner(site, held)
 
-    def keep(self) -> None:
-        """Leave the machines running when this process ends; `pathproof down` removes them."""
+    def keep(self) -> str | None:
+        """Leave the machines running when this process ends; `pathproof down NAME` removes them."""
         self.site.keep()
+        return self.site.folder.name
 
     def _booted(self, stack: ExitStack) -> Testbed:
         self._take_place(stack)
@@ -210,6 +211,11 @@ def provisioner(config: Config) -> Iterator[Provisioner]:
     Removes first what dead owners left behind. Everything is removed at the end of the block,
     unless it was kept.
     """
+    if not config.initiator.is_ours:
+        raise HypervisorError(
+            "the initiator is not ours (initiator.machine): there is nothing to make here",
+            hint="the suites run on it: `pytest suites/failover`",
+        )
     try:
         reap(end_domains)
     except HarnessError as error:  # of another host perhaps, which cannot be reached

@@ -22,7 +22,6 @@ from harness.hypervisor.ports import lease_ports
 from harness.initiator import Initiator
 from harness.initiator.initiator import Path as LunPath
 from harness.machine import Machine, SshEndpoint, SshMachine
-from harness.observe import Watch
 from harness.target import NoMachine, Target, target_for
 from harness.testbed.domains import domain_name, domain_spec, ports_needed, wire
 from harness.testbed.folder import Address, Folder, Manifest
@@ -222,16 +221,10 @@ class Site:
             paths=paths,
             environment=environment,
             console=lambda role: self.place.tail(
-                guests[role].domain.spec.console_log, _EVIDENCE_LINES
+                testbed.domain(role).spec.console_log, _EVIDENCE_LINES
             ),
         )
-        for role in testbed.roles:
-            nics = tuple(testbed.nic(role, fabric) for fabric in testbed.fabrics())
-            watch = Watch(nics=nics)
-            if role is Role.INITIATOR:
-                disks = tuple(path.name for path in testbed.map.paths)
-                watch = Watch(disks, testbed.initiator.wwid, nics)
-            testbed.observer(role).watch(watch)
+        testbed.watch()
         return testbed
 
     def describe(self, kernel: str, target: Target) -> dict[str, str]:

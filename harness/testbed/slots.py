@@ -47,6 +47,8 @@ def limit_for(config: Config) -> Limit:
 
     A core for each processor of the guests: one that has to wait stalls I/O by itself.
     """
+    if not config.target.is_ours:
+        return Limit(1, "two runs on one LUN would spoil each other's data")
     if config.hypervisor.testbeds != "auto":
         return Limit(config.hypervisor.testbeds, "hypervisor.testbeds")
     cores = len(os.sched_getaffinity(0))

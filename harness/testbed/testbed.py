@@ -13,6 +13,7 @@ from harness.errors import (
     BrokenTestbed,
     CutShort,
     FaultError,
+    HypervisorError,
     InitiatorError,
     LabCannot,
     MachineError,
@@ -24,7 +25,7 @@ from harness.initiator import Initiator
 from harness.initiator.initiator import Path
 from harness.machine import Machine
 from harness.measurements import PlannedSession, SessionSettings
-from harness.observe import Observer, Sample
+from harness.observe import Observer, Sample, Watch
 from harness.preflight import require_fit
 from harness.steps import Spent, step
 from harness.target import Target
@@ -43,11 +44,14 @@ _PROOF_SIZE = 512 * KIB
 
 @dataclass(frozen=True)
 class Guest:
-    """One machine of the testbed with all that belongs to it. `nics`: fabric -> NIC name."""
+    """One machine of the testbed with all that belongs to it. `nics`: fabric -> NIC name.
+
+    A machine that was there already has no domain.
+    """
 
     machine: Machine
     observer: Observer
-    domain: Domain
+    domain: Domain | None
     nics: Mapping[str, str]
 
 
@@ -139,8 +143,16 @@ class Testbed:
         return self._guests[role].observer
 
     def domain(self, role: Role) -> Domain:
-        """The hypervisor's end of a machine."""
-        return self._guests[role].domain
+        """The hypervisor's end of a machine. Raises HypervisorError if it was there already."""
+        domain = self._guests[role].domain
+        if domain is None:
+            raise HypervisorError(f"the {role} is not ours, and no VM of this hypervisor")
+        return domain
+
+    @property
+    def domains(self) -> tuple[Domain, ...]:
+        """Of every machine that is ours."""
+        return tuple(guest.domain for guest in self._guests.values() if guest.domain is not None)
 
     def answers(self, role: Role, within_s: float) -> bool:
         """Whether a machine is alive: its observer answers, or else, if that has ended, a shell."""
@@ -160,8 +172,13 @@ class Testbed:
         return self._console(role)
 
     def power_off(self) -> None:
-        """Pull the plug of every machine of ours: whatever waits for them ends with an error."""
-        side_by_side(*(guest.domain.destroy for guest in self._guests.values()))
+        """Pull the plug of every machine of ours: whatever waits for them ends with an error.
+
+        Raises HypervisorError if there is none.
+        """
+        if not self.domains:
+            raise HypervisorError("none of the machines is ours")
+        side_by_side(*(domain.destroy for domain in self.domains))
 
     def nic(self, role: Role, fabric: str) -> str:
         return self._guests[role].nics[fabric]
@@ -184,6 +201,16 @@ class Testbed:
     def preflight(self) -> None:
         """Make sure that it is fit to be written to. Raises PreflightFailed, with each cure."""
         require_fit(self.initiator)
+
+    def watch(self) -> None:
+        """Tell each observer what its samples shall hold."""
+        for role in self.roles:
+            nics = tuple(self.nic(role, fabric) for fabric in self.fabrics())
+            what = Watch(nics=nics)
+            if role is Role.INITIATOR:
+                disks = tuple(path.name for path in self.map.paths)
+                what = Watch(disks, self.initiator.wwid, nics)
+            self.observer(role).watch(what)
 
     @contextmanager
     def io(self, jobs: Sequence[Job], *, within_s: float | None = None) -> Iterator[IoSession]:

@@ -64,8 +64,8 @@ class Witness:
     @contextmanager
     def watching_host(self) -> Iterator[None]:
         """Watch what the host gives to the guests for the length of the block."""
-        testbed = self._testbed
-        with watching_steal(lambda: (testbed.domain(role).pid for role in testbed.roles)) as steal:
+        domains = self._testbed.domains
+        with watching_steal(lambda: (domain.pid for domain in domains)) as steal:
             self._steal = steal
             yield
 

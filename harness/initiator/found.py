@@ -1,0 +1,61 @@
+"""What a machine that is not ours is like, so that it can be left as it was found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from harness.machine import Machine
+
+# Kernel modules are not looked at: one that was loaded stays, and does nothing by itself.
+SERVICES = "services"
+MULTIPATH_FILES = "files of multipath-tools"
+_LOOK_SCRIPT = r"""
+part() { echo "## $1"; }
+files() { find "$@" -type d -print -o -type f -exec sha256sum {} + 2>/dev/null; }
+part "files of open-iscsi"
+files /etc/iscsi /var/lib/iscsi
+part "files of multipath-tools"
+files /etc/multipath /etc/multipath.conf
+part "iSCSI sessions"
+iscsiadm --mode session 2>/dev/null | sed 's/\[[0-9]*\] //' | sort
+part "services"
+for unit in iscsid.service iscsid.socket multipathd.service multipathd.socket; do
+  echo "$unit $(systemctl is-active "$unit" 2>/dev/null)"
+done
+part "maps of the device mapper"
+dmsetup ls 2>/dev/null | cut -f 1 | sort
+part "disks"
+ls /sys/block | sort
+part "tables of the packet filter"
+nft list tables 2>/dev/null | sort
+part "temporary files"
+find /run -maxdepth 1 -name 'pathproof*'
+"""
+_TIMEOUT_S = 60.0
+
+Found = dict[str, frozenset[str]]
+
+
+def look(machine: Machine) -> Found:
+    """The state that a run may change, in parts with a line for each thing that is there."""
+    return parse_look(machine.sh(_LOOK_SCRIPT, timeout_s=_TIMEOUT_S).stdout)
+
+
+def parse_look(text: str) -> Found:
+    """From what the script prints: `## PART` and the part's lines."""
+    parts: dict[str, set[str]] = {}
+    lines: set[str] = set()
+    for line in text.splitlines():
+        if line.startswith("## "):
+            lines = parts.setdefault(line.removeprefix("## "), set())
+        elif line.strip():
+            lines.add(line.strip())
+    return {part: frozenset(lines) for part, lines in parts.items()}
+
+
+def differences(before: Found, after: Found) -> Iterator[str]:
+    """Each line that is gone or new, with its part."""
+    for part in dict.fromkeys((*before, *after)):
+        was, became = before.get(part, frozenset()), after.get(part, frozenset())
+        yield from (f"{part}: gone: {line}" for line in sorted(was - became))
+        yield from (f"{part}: new: {line}" for line in sorted(became - was))

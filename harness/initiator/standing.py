@@ -1,0 +1,145 @@
+"""An initiator on a machine that is not ours: as little as possible is changed, and undone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import PurePosixPath
+
+from harness.errors import InitiatorError
+from harness.initiator import iscsiadm
+from harness.initiator.found import MULTIPATH_FILES, SERVICES, Found, differences, look
+from harness.initiator.initiator import Initiator
+from harness.initiator.multipath import CONF_FOLDER, DROP_IN, WWIDS, render_drop_in
+from harness.measurements import PlannedSession
+from harness.steps import Spent, attach, step, warn
+from harness.topology import Fabric
+
+_TIMEOUT_S = 90.0
+_TOOLS = {
+    "iscsiadm": "open-iscsi",
+    "multipath": "multipath-tools",
+    "multipathd": "multipath-tools",
+    "fio": "fio",
+    "python3": "python3",
+    "nft": "nftables",
+    "wipefs": "util-linux",
+}
+# Goes on after a failure, and ends with its status. The drop-in is the first thing that is made.
+_UNDO_SCRIPT = r"""
+iqn=$1 wwid=$2 drop_in=$3 failed=0
+[ -e "$drop_in" ] || exit 0
+if [ -e "/dev/mapper/$wwid" ]; then multipath -f "$wwid" || failed=1; fi
+if iscsiadm --mode session 2>/dev/null | grep -q " $iqn "; then
+  iscsiadm --mode node --targetname "$iqn" --logout || failed=1
+fi
+if iscsiadm --mode node --targetname "$iqn" >/dev/null 2>&1; then
+  iscsiadm --mode node --targetname "$iqn" --op delete || failed=1
+fi
+rm -f "$drop_in" || failed=1
+[ ! -e WWIDS ] || sed -i "\,^/$wwid/$,d" WWIDS || failed=1
+rm -rf /run/pathproof || failed=1
+if systemctl is-active --quiet multipathd.service; then multipathd reconfigure || failed=1; fi
+exit $failed
+""".replace("WWIDS", WWIDS)
+
+
+class StandingInitiator(Initiator):
+    """open-iscsi and multipath-tools of a machine that serves others, too.
+
+    Its initiator name, its timeouts for failing I/O (`fast_io_fail_tmo` holds for whole arrays) and
+    its other sessions and maps stay as they are.
+    """
+
+    @contextmanager
+    def borrowed(self) -> Iterator[None]:
+        """Undo at the end of the block what was done in it, and say what is not as it was found.
+
+        Raises InitiatorError, with nothing changed, if the machine is unfit or already in use.
+        """
+        self._require_tools()
+        self._undo()  # what a run that was killed has left
+        found = look(self.machine)
+        self._require_unused()
+        try:
+            yield
+        finally:
+            with step("Leave the initiator as it was found", Spent.WAITING):
+                self._undo()
+                self._restore(found)
+                changed = list(differences(found, look(self.machine)))
+                attach("left as found", "\n".join(changed) or "nothing differs")
+                for change in changed:
+                    warn(f"{self.machine.name} is not as it was found: {change}")
+
+    def configure(self) -> None:
+        """Tell multipathd of the LUN, by a file of its own."""
+        with step("Configure the initiator", Spent.CONFIGURATION):
+            conf = render_drop_in(self.wwid)
+            self.machine.write_files({DROP_IN: conf}, mode=0o600)
+            attach("multipath drop-in", conf)
+            self.machine.run(["systemctl", "start", "multipathd.service"], timeout_s=_TIMEOUT_S)
+            self.machine.run(["multipathd", "reconfigure"], timeout_s=_TIMEOUT_S)
+
+    def log_in(self) -> None:
+        """Log in on every portal, with records that are removed again, and let the map be made."""
+        super().log_in()
+        disks = [disk.name for session in self.sessions() for disk in session.disks]
+        for disk in disks[:1]:  # whatever find_multipaths says
+            self.machine.run(["multipath", "-a", f"/dev/{disk}"], timeout_s=_TIMEOUT_S, check=False)
+        self.machine.run(["multipathd", "reconfigure"], timeout_s=_TIMEOUT_S)
+
+    def _discover(self, fabric: Fabric) -> None:
+        """Make the one record, asking nobody: a discovery would leave those of other targets."""
+        self._ask(fabric, iscsiadm.new_record_argv(self.topology.target_iqn, fabric.portal))
+
+    def planned_sessions(self) -> tuple[PlannedSession, ...]:
+        """One session a fabric; recovery is as multipathd of the machine has it."""
+        recovery_tmo_s = self._fast_io_fail_in_force
+        return tuple(
+            replace(plan, recovery_tmo_s=recovery_tmo_s) for plan in super().planned_sessions()
+        )
+
+    def _require_tools(self) -> None:
+        script = 'id -u; for tool; do command -v "$tool" >/dev/null || echo "$tool"; done'
+        said = self.machine.run(["sh", "-c", script, "sh", *_TOOLS], timeout_s=_TIMEOUT_S)
+        user, *missing = said.stdout.split()
+        if user != "0":
+            raise InitiatorError(
+                f"{self.machine.name}: we are user {user} there; iSCSI and multipath take root"
+            )
+        if missing:
+            packages = " ".join(dict.fromkeys(_TOOLS[tool] for tool in missing))
+            raise InitiatorError(
+                f"{self.machine.name}: {', '.join(missing)} not found",
+                hint=f"on Debian: `apt install {packages}`",
+            )
+
+    def _require_unused(self) -> None:
+        """Nobody else may have a session with the target: its disks could be anybody's."""
+        if sessions := self.sessions():
+            names = ", ".join(f"{s.name} to {s.address}" for s in sessions)
+            raise InitiatorError(
+                f"{self.machine.name} is logged in to {self.topology.target_iqn} already: {names}",
+                hint="whoever uses it has to log out first",
+            )
+
+    def _undo(self) -> None:
+        """Take everything of ours away; what cannot be is told."""
+        argv = ["sh", "-uc", _UNDO_SCRIPT, "sh", self.topology.target_iqn, self.wwid, DROP_IN]
+        done = self.machine.run(argv, timeout_s=_TIMEOUT_S, check=False)
+        if done.status != 0:
+            warn(f"{self.machine.name}: undoing left something behind: {done.stderr.strip()}")
+
+    def _restore(self, found: Found) -> None:
+        """Services that did not run, and folders that were not there."""
+        for unit in ("multipathd.service", "iscsid.service"):
+            if f"{unit} active" not in found[SERVICES]:
+                self.machine.run(["systemctl", "stop", unit], timeout_s=_TIMEOUT_S, check=False)
+        was = found[MULTIPATH_FILES]
+        if not any(line.endswith(WWIDS) for line in was):
+            self.machine.run(["sh", "-c", f"grep -qv '^#' {WWIDS} || rm -f {WWIDS}"], check=False)
+        for folder in (CONF_FOLDER, str(PurePosixPath(CONF_FOLDER).parent)):
+            if folder not in was:
+                self.machine.run(["rmdir", "--ignore-fail-on-non-empty", folder], check=False)

@@ -1,0 +1,102 @@
+"""An initiator that is not ours: a verdict, and the machine as it was before.
+
+The array and the machine are those of another testbed, whose initiator was cleared of all that
+Pathproof had configured there.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from harness.testbed.folder import Folder, base
+
+FABRICS = "".join(
+    f'[[fabrics]]\nname = "{name}"\nsubnet = "172.16.{n}.0/24"\ntarget = "172.16.{n}.1"\n'
+    f'initiator = "172.16.{n}.101"\n'
+    for n, name in enumerate("ab")
+)
+CLEAR = """
+multipath -F; iscsiadm --mode node --logoutall=all; iscsiadm --mode node --op delete
+rm -rf /etc/multipath.conf /etc/multipath /etc/iscsi/send_targets
+mkdir -p /etc/multipath/conf.d
+systemctl restart multipathd.service
+"""
+# Another way of looking than the harness's own.
+STATE = """
+find /etc/iscsi /etc/multipath* -printf '%y %p %s\\n' | sort
+find /etc/iscsi /etc/multipath* -type f -exec md5sum {} + | sort -k 2
+systemctl is-active iscsid.service multipathd.service || :
+ls /sys/class/iscsi_session /dev/mapper
+nft list ruleset
+"""
+
+
+def pathproof(*arguments: str) -> str:
+    program = Path(sys.executable).parent / "pathproof"
+    done = subprocess.run([program, *arguments], stdout=subprocess.PIPE, text=True, check=True)
+    return done.stdout
+
+
+@dataclass(frozen=True)
+class Lab:
+    """An array, a machine, and a file that tells of both."""
+
+    name: str
+    wwid: str
+    file: Path
+
+    def on_machine(self, command: str) -> str:
+        return pathproof("ssh", self.name, "initiator", "--", command)
+
+    def tested(self, *options: str) -> str:
+        argv = [sys.executable, "-m", "pytest", "suites/failover", "--no-report"]
+        argv += ["--testbed", str(self.file), *options]
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+        sys.stdout.write(done.stdout)
+        return done.stdout
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[Lab]:
+    ours = tmp_path / "ours.toml"
+    ours.write_text('name = "array"\n[hypervisor]\nfork = false\n[target]\nlun_size = "256MiB"\n')
+    name = pathproof("--quiet", "up", "--testbed", str(ours)).strip()
+    try:
+        wwid = pathproof("ssh", name, "initiator", "--", "dmsetup ls --target multipath").split()[0]
+        pathproof("ssh", name, "initiator", "--", CLEAR)
+        yield Lab(name, wwid, tmp_path / "array.toml")
+    finally:
+        pathproof("down", name)
+
+
+def test_a_machine_over_ssh_is_left_as_it_was_found(lab: Lab) -> None:
+    """After a run with a fault, and after one that was refused."""
+    machine = _address(lab.name)
+    lab.file.write_text(
+        f'[target]\nkind = "external"\nwwid = "{lab.wwid}"\n'
+        f'[initiator]\nmachine = "ssh"\n[initiator.ssh]\nhost = "127.0.0.1"\n{machine}{FABRICS}'
+    )
+    before = lab.on_machine(STATE)
+    refused = lab.tested("-k", "clean")
+    assert f"the LUN {lab.wwid} has data" in refused
+    assert lab.on_machine(STATE) == before
+    said = lab.tested("-k", "clean or (a-InitiatorDrop)", "--erase", lab.wwid)
+    assert "2 passed" in said
+    assert "not as it was found" not in said
+    assert lab.on_machine(STATE) == before
+
+
+def _address(name: str) -> str:
+    """The machine's port and keys, as [initiator.ssh] has them."""
+    manifest = Folder(base() / name).manifest()
+    assert manifest is not None
+    address = manifest.machines["initiator"]
+    return (
+        f'port = {address.port}\nkey = "{address.private_key}"\nhost_key = "{address.host_key}"\n'
+    )

@@ -1,0 +1,168 @@
+"""An initiator that is not ours: what is asked of it, what is refused, how it is compared."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from harness.config import Config
+from harness.config.model import FAST
+from harness.errors import InitiatorError
+from harness.faults import InitiatorDrop, LinkDown
+from harness.initiator.found import differences, parse_look
+from harness.initiator.multipath import DROP_IN, render_drop_in
+from harness.initiator.standing import StandingInitiator
+from harness.steps import Listener, listening
+from harness.testbed.means import lacking
+from harness.testbed.slots import limit_for
+from harness.testbed.standing import nics_of
+from harness.topology import plan
+from suites.selftest.unit.scripted_machine import Answer, Asked, ScriptedMachine
+
+WWID = "360014057043dfe0435de773ca03bbf04"
+TOOLS = "iscsiadm"
+LOOK = """\
+## files of multipath-tools
+/etc/multipath
+## services
+iscsid.service inactive
+multipathd.service active
+## disks
+vda
+"""
+ADDRESSES = """\
+1: lo    inet 127.0.0.1/8 scope host lo\\       valid_lft forever preferred_lft forever
+3: eth1    inet 172.16.0.101/24 scope global eth1\\       valid_lft forever preferred_lft forever
+4: eth2    inet 172.16.1.101/24 scope global eth2\\       valid_lft forever preferred_lft forever
+"""
+
+
+def config() -> Config:
+    return Config.model_validate(
+        {"target": {"kind": "external", "wwid": WWID}, "initiator": {"machine": "local"}}
+    )
+
+
+class Warnings(Listener):
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def warned(self, message: str) -> None:
+        self.texts.append(message)
+
+
+class Host:
+    """A machine with everything in place, or with one thing that is not."""
+
+    def __init__(self, *, user: str = "0", missing: str = "", looks: tuple[str, ...] = ()) -> None:
+        self.user = user
+        self.missing = missing
+        self.looks = list(looks)
+        self.machine = ScriptedMachine(self.answer)
+
+    def answer(self, asked: Asked) -> Answer:
+        script = asked.argv[2] if asked.argv[0] == "sh" else ""
+        if script.startswith("id -u"):
+            return Answer(f"{self.user}\n{self.missing}\n")
+        if "part()" in script:
+            return Answer(self.looks.pop(0) if self.looks else LOOK)
+        return Answer()
+
+    def initiator(self) -> StandingInitiator:
+        return StandingInitiator(self.machine, plan(config()), FAST, WWID)
+
+    def asked(self) -> list[str]:
+        return [" ".join(asked.argv) for asked in self.machine.asked]
+
+
+@pytest.mark.parametrize(
+    ("host", "says"),
+    [
+        (Host(user="1000"), "we are user 1000 there"),
+        (Host(missing="fio\nnft"), "fio, nft not found"),
+    ],
+)
+def test_a_machine_that_is_unfit_is_not_touched(host: Host, says: str) -> None:
+    """One clear error, and nothing but the question was asked."""
+    with pytest.raises(InitiatorError, match=says), host.initiator().borrowed():
+        pass
+    assert len(host.machine.asked) == 1
+
+
+def test_what_is_missing_is_named_by_its_packages() -> None:
+    with pytest.raises(InitiatorError) as error, Host(missing="fio").initiator().borrowed():
+        pass
+    assert error.value.hint == "on Debian: `apt install fio`"
+
+
+def test_what_differs_afterwards_is_told() -> None:
+    """Also if the block failed; that is what is raised."""
+    after = LOOK.replace("vda", "sda\nvda").replace(
+        "iscsid.service inactive", "iscsid.service active"
+    )
+    host = Host(looks=(LOOK, after))
+    with (
+        listening(heard := Warnings()),
+        pytest.raises(RuntimeError, match="the test broke"),
+        host.initiator().borrowed(),
+    ):
+        raise RuntimeError("the test broke")
+    assert [text.partition(" is not as it was found: ")[2] for text in heard.texts] == [
+        "services: gone: iscsid.service inactive",
+        "services: new: iscsid.service active",
+        "disks: new: sda",
+    ]
+    assert "systemctl stop iscsid.service" in host.asked()
+    assert "systemctl stop multipathd.service" not in host.asked()
+
+
+def test_a_machine_that_is_as_before_has_no_differences() -> None:
+    found = parse_look(LOOK)
+    assert found["disks"] == {"vda"}
+    assert list(differences(found, parse_look(LOOK))) == []
+
+
+def test_one_lun_is_named_and_no_other() -> None:
+    """Nothing that would hold for other disks of the machine."""
+    conf = render_drop_in(WWID)
+    assert conf.count(WWID) == 3
+    assert 'wwid ".*"' not in conf
+    assert not any(
+        section in conf for section in ("defaults", "overrides", "devices", "blacklist {")
+    )
+    assert DROP_IN.startswith("/etc/multipath/conf.d/")
+
+
+def test_nics_are_found_by_their_addresses() -> None:
+    topology = plan(config())
+    machine = ScriptedMachine(lambda _: Answer(ADDRESSES))
+    assert nics_of(machine, topology) == {"a": "eth1", "b": "eth2"}
+    alone = ScriptedMachine(lambda _: Answer(ADDRESSES.replace("172.16.1.101", "10.0.0.1")))
+    with pytest.raises(InitiatorError, match=r"no address 172.16.1.101 \(fabric b\); it has 10"):
+        nics_of(alone, topology)
+
+
+def test_only_what_has_means_is_injected() -> None:
+    assert lacking(config(), LinkDown("a").needs).endswith("since the initiator is not ours")
+    assert lacking(config(), InitiatorDrop("a").needs) == ""
+    assert plan(config()).guests == ()
+    assert limit_for(config()).testbeds == 1
+
+
+@pytest.mark.parametrize(
+    ("initiator", "target", "says"),
+    [
+        ({"machine": "local"}, {}, 'it needs target.kind = "external"'),
+        ({"machine": "ssh"}, {"kind": "external"}, "initiator.ssh"),
+        (
+            {"machine": "ssh", "ssh": {"host": "h", "key": "k", "host_key": "ssh-rsa AAAA"}},
+            {"kind": "external"},
+            "host_key",
+        ),
+    ],
+)
+def test_what_cannot_be_is_refused(
+    initiator: dict[str, object], target: dict[str, object], says: str
+) -> None:
+    with pytest.raises(ValidationError, match=says):
+        Config.model_validate({"initiator": initiator, "target": target})
