@@ -75,9 +75,11 @@ def up(loaded: Loaded, ctx: typer.Context) -> None:
         return
     took = format_seconds(time.monotonic() - began)
     portals = ", ".join(str(f.portal) for f in testbed.topology.fabrics)
+    serves = f"{loaded.config.target.iqn} at {portals}"
+    ours = loaded.config.target.is_ours
     rows = [
         (f"pathproof ssh {name} initiator", f"the map is {device}"),
-        (f"pathproof ssh {name} target", f"{loaded.config.target.iqn} at {portals}"),
+        (f"pathproof ssh {name} target" if ours else "the target is not ours:", serves),
         (f"pathproof down {name}", "removes it"),
     ]
     typer.echo(f"{name} is up after {took} and stays until it is taken down:")

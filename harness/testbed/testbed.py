@@ -19,7 +19,7 @@ from harness.errors import (
     MachineError,
     TimedOut,
 )
-from harness.faults import KINDS, Fault, Injection, injected
+from harness.faults import KINDS, Fault, InitiatorDrop, Injection, SilentDrop, injected
 from harness.hypervisor.domain import Domain
 from harness.initiator import Initiator
 from harness.initiator.initiator import Path
@@ -255,6 +255,11 @@ class Testbed:
                 yield injection
         finally:
             self._fault = None
+
+    def silent_drop(self, fabric: str) -> Fault:
+        """A portal that falls silent: by the target's doing, or the initiator's if it isn't ours."""
+        fault = SilentDrop(fabric)
+        return InitiatorDrop(fabric) if lacking(self.config, fault.needs) else fault
 
     @contextmanager
     def without_path(self, fabric: str) -> Iterator[None]:

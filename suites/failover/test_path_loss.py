@@ -56,7 +56,7 @@ def test_io_waits_while_all_paths_are_lost(testbed: Testbed, judge: Judge, seed:
     with testbed.io(testbed.layout.mixed(seed)) as io:
         io.wait_until_running()
         io.run_for(seconds=BEFORE_S)
-        with testbed.fault(Together(tuple(SilentDrop(fabric) for fabric in everything))):
+        with testbed.fault(Together(tuple(map(testbed.silent_drop, everything)))):
             testbed.map.wait_for_paths(active=0, failed=len(everything))
             io.run_for(seconds=DURING_S)
         testbed.map.wait_for_paths(active=len(everything))

@@ -209,6 +209,12 @@ def test_faults_that_overlap_are_refused(monkeypatch: pytest.MonkeyPatch) -> Non
     assert done[-1] == "confirm_healed b"
 
 
+def test_a_portal_falls_silent_by_whoever_is_ours() -> None:
+    """The suites lose all paths on any lab."""
+    assert bed_of(config()).silent_drop("a") == InitiatorDrop("a")
+    assert bed_of(Config()).silent_drop("a") == SilentDrop("a")
+
+
 def test_healing_touches_only_what_is_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     """The target's machine is not reached for."""
     healed: list[type[Fault]] = []
