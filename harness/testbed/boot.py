@@ -12,18 +12,16 @@ from harness.initiator.initiator import Path as LunPath
 from harness.machine import Machine
 from harness.observe import observing
 from harness.preflight import Asked, claim, require_fit
-from harness.steps import Spent, attach, step
+from harness.steps import Spent, step
 from harness.target.base import DATA_DISK_SERIAL
 from harness.testbed.domains import SYSTEM_DISK_SERIAL
+from harness.testbed.first_io import fill
 from harness.testbed.golden import disk_file
 from harness.testbed.network import configure_fabrics
 from harness.testbed.site import Disks, Site, by_role
 from harness.testbed.stage import Stage
 from harness.testbed.testbed import Guest, Testbed
 from harness.topology import Role
-from harness.workload import FioRun
-
-_FILL_TIMEOUT_S = 300.0
 
 
 def boot(site: Site, power: ExitStack, links: ExitStack, disks: Path) -> Testbed:
@@ -89,13 +87,3 @@ def _make_disks(site: Site, folder: Path) -> Disks:
         site.place.make_disk(lun, site.topology.lun.size)
         disks[Role.TARGET].append(lun)
     return disks
-
-
-def fill(testbed: Testbed) -> None:
-    """Write the area that read jobs verify; the first I/O of a testbed."""
-    with step(Stage.FIRST_IO, Spent.PROVISIONING):
-        machine = testbed.machine(Role.INITIATOR)
-        with FioRun.started(machine, testbed.initiator.device, [testbed.layout.fill()]) as run:
-            result = run.finish(_FILL_TIMEOUT_S)
-    attach("fio report of the first I/O", result.report_text, "application/json")
-    result.require_clean()

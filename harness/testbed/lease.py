@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from harness.config import Config
 from harness.errors import BrokenTestbed, HarnessError, summary
-from harness.testbed.provision import Provisioner, provisioner
 from harness.testbed.standing import Standing, standing
 from harness.testbed.testbed import Testbed
+
+if TYPE_CHECKING:
+    from harness.testbed.provision import Provisioner
 
 
 class Scope(StrEnum):
@@ -95,4 +98,8 @@ class Testbeds:
 
 
 def _maker(config: Config) -> AbstractContextManager[Provisioner | Standing]:
-    return provisioner(config) if config.initiator.is_ours else standing(config)
+    if not config.initiator.is_ours:
+        return standing(config)
+    from harness.testbed.provision import provisioner  # needs libvirt
+
+    return provisioner(config)

@@ -17,7 +17,7 @@ from harness.observe import observing
 from harness.preflight import Asked, claim, require_fit
 from harness.steps import Spent, step
 from harness.target import NoMachine, target_for
-from harness.testbed.boot import fill
+from harness.testbed.first_io import fill
 from harness.testbed.stage import Stage
 from harness.testbed.testbed import Guest, Testbed
 from harness.topology import Role, Topology, plan

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from harness.concurrency import side_by_side
 from harness.config import Config
@@ -20,7 +21,6 @@ from harness.errors import (
     TimedOut,
 )
 from harness.faults import KINDS, Fault, InitiatorDrop, Injection, SilentDrop, injected
-from harness.hypervisor.domain import Domain
 from harness.initiator import Initiator
 from harness.initiator.initiator import Path
 from harness.machine import Machine
@@ -35,6 +35,9 @@ from harness.testbed.means import lacking
 from harness.topology import Role, Topology
 from harness.units import KIB
 from harness.workload import Job
+
+if TYPE_CHECKING:
+    from harness.hypervisor.domain import Domain
 
 # Reconnecting takes open-iscsi 2 to 4 s plus a login, then multipathd looks once per polling
 # interval; under stock settings that is 20 s, and nothing here is ever judged by it.
@@ -257,7 +260,7 @@ class Testbed:
             self._fault = None
 
     def silent_drop(self, fabric: str) -> Fault:
-        """A portal that falls silent: by the target's doing, or the initiator's if it isn't ours."""
+        """A portal that falls silent: by the target, or by the initiator if that is not ours."""
         fault = SilentDrop(fabric)
         return InitiatorDrop(fabric) if lacking(self.config, fault.needs) else fault
 

@@ -55,7 +55,7 @@ def supply(monkeypatch: pytest.MonkeyPatch) -> Supply:
     def provisioner(_: Config) -> Iterator[Supply]:
         yield supply
 
-    monkeypatch.setattr(lease, "provisioner", provisioner)
+    monkeypatch.setattr("harness.testbed.provision.provisioner", provisioner)
     return supply
 
 
