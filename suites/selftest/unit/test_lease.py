@@ -10,7 +10,6 @@ import pytest
 
 from harness.config import Config
 from harness.errors import BrokenTestbed, HypervisorError, TimedOut
-from harness.testbed import lease
 from harness.testbed.lease import Testbeds
 
 
