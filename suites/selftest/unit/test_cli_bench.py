@@ -10,7 +10,7 @@ import pytest
 from harness.cli import bench
 from harness.cli.bench import Stopwatch, cold_times, times
 from harness.steps import Spent, listening, step
-from harness.testbed import boot, fork, provision
+from harness.testbed import boot, first_io, fork, provision
 from harness.testbed.stage import Stage
 
 
@@ -59,7 +59,7 @@ def test_building_images_is_not_part_of_a_cold_start() -> None:
 
 def test_provisioning_names_its_steps_after_the_stages() -> None:
     """A stage that no step is named after would never be measured."""
-    sources = [str(module.__file__) for module in (boot, fork, provision)]
+    sources = [str(module.__file__) for module in (boot, first_io, fork, provision)]
     source = "".join(Path(file).read_text() for file in sources)
     for stage in Stage:
         assert f"step(Stage.{stage.name}," in source

@@ -116,6 +116,8 @@ class Bench:
     def observer(self, role: Role) -> Observer:
         return self.observers[role]
 
+    domains = ()
+
     def domain(self, role: Role) -> SimpleNamespace:
         return SimpleNamespace(pid=None, standstill=self.standstill)
 
