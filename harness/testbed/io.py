@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from harness.concurrency import within
 from harness.deadline import Deadline
@@ -15,6 +14,7 @@ from harness.measurements import Measurements, ReadBack
 from harness.observe import Sample
 from harness.steps import Spent, attach, progress, step
 from harness.testbed.assemble import Raw, assemble
+from harness.testbed.bed import Bed
 from harness.testbed.phases import Phases
 from harness.testbed.post_mortem import gather
 from harness.testbed.proof import bring_paths_back, read_everything_back
@@ -23,9 +23,6 @@ from harness.testbed.witness import Witness
 from harness.topology import Role
 from harness.workload import FioRun, Job, RunResult
 from harness.workload.run import ENDING_TIMEOUT_S
-
-if TYPE_CHECKING:
-    from harness.testbed.testbed import Testbed
 
 _START_TIMEOUT_S = 60.0
 _FIRST_BYTES = 64 * 1024  # on every path, before I/O counts as running
@@ -38,7 +35,7 @@ _DEFAULT_POLLING_INTERVAL_S = 20
 class IoSession:
     """I/O in progress: `testbed.io(jobs)` makes it; `measurements` are there when it is over."""
 
-    def __init__(self, testbed: Testbed, jobs: Sequence[Job], within_s: float) -> None:
+    def __init__(self, testbed: Bed, jobs: Sequence[Job], within_s: float) -> None:
         self._testbed = testbed
         self.watchdog = Watchdog(
             within_s,

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from harness.concurrency import side_by_side, within
 from harness.deadline import Deadline, poll
 from harness.errors import HarnessError, TimedOut
 from harness.initiator.sysfs import SESSIONS_SCRIPT
+from harness.testbed.bed import Bed
 from harness.topology import Role
-
-if TYPE_CHECKING:
-    from harness.testbed.testbed import Testbed
 
 _ANSWER_S = 2.0  # a machine that does not answer by then is asked over its keyboard
 _KEYS = "9wl"  # say everything on the console; blocked tasks; what each processor does
@@ -41,7 +38,7 @@ done
 """
 
 
-def gather(testbed: Testbed, timeout_s: float) -> dict[str, str]:
+def gather(testbed: Bed, timeout_s: float) -> dict[str, str]:
     """Everything at once, by name; what cannot be had within `timeout_s` says why instead."""
     initiator = testbed.machine(Role.INITIATOR)
     wwid = testbed.initiator.wwid
@@ -61,7 +58,7 @@ def gather(testbed: Testbed, timeout_s: float) -> dict[str, str]:
     return dict(zip(items, texts, strict=True))
 
 
-def _outside(testbed: Testbed, role: Role, timeout_s: float) -> dict[str, Callable[[], str]]:
+def _outside(testbed: Bed, role: Role, timeout_s: float) -> dict[str, Callable[[], str]]:
     """What can be had of a machine that may not answer, too."""
     return {
         f"{role} kernel stacks": lambda: _kernel_stacks(testbed, role, timeout_s),
@@ -71,7 +68,7 @@ def _outside(testbed: Testbed, role: Role, timeout_s: float) -> dict[str, Callab
     }
 
 
-def _kernel_stacks(testbed: Testbed, role: Role, timeout_s: float) -> str:
+def _kernel_stacks(testbed: Bed, role: Role, timeout_s: float) -> str:
     if testbed.observer(role).answers(_ANSWER_S):
         return testbed.machine(role).sh(_SYSRQ_SCRIPT, timeout_s=timeout_s).stdout
     testbed.domain(role).press_sysrq(_KEYS)

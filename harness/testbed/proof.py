@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from harness.concurrency import within
 from harness.deadline import Deadline
 from harness.measurements import MAP, ReadBack
 from harness.steps import Spent, step
+from harness.testbed.bed import Bed
 from harness.topology import Role
 from harness.workload import RunResult, read_back
 
-if TYPE_CHECKING:
-    from harness.testbed.testbed import Testbed
 
-
-def read_everything_back(testbed: Testbed, result: RunResult) -> ReadBack | None:
+def read_everything_back(testbed: Bed, result: RunResult) -> ReadBack | None:
     """Compare every block of every job's ledger with what is there; None without a ledger."""
     ledgers = result.ledgers()
     if not ledgers:
@@ -45,7 +42,7 @@ def together(backs: Sequence[ReadBack]) -> ReadBack:
     )
 
 
-def bring_paths_back(testbed: Testbed, within_s: float) -> None:
+def bring_paths_back(testbed: Bed, within_s: float) -> None:
     """Heal what nobody else heals, since queueing has ended: without a path nothing is read.
 
     Raises TimedOut if not every path comes back within that time.

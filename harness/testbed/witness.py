@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from harness.concurrency import side_by_side, within
 from harness.errors import HypervisorError, TimedOut
 from harness.measurements import ProcessorTime, SessionSettings
 from harness.observe import Observation, StealWatch, watching_steal
 from harness.steps import Spent, step
+from harness.testbed.bed import Bed
 from harness.topology import Role
-
-if TYPE_CHECKING:
-    from harness.testbed.testbed import Testbed
 
 _ANSWER_S = 4.0  # a target that does not answer by then is taken for dead, once I/O was cut short
 _LISTING_S = 15.0
@@ -23,7 +20,7 @@ _LISTING_S = 15.0
 class Witness:
     """Looks at a testbed while I/O runs there. What it saw is in its attributes."""
 
-    def __init__(self, testbed: Testbed) -> None:
+    def __init__(self, testbed: Bed) -> None:
         self._testbed = testbed
         self._steal: StealWatch | None = None
         self.settings: tuple[SessionSettings, ...] = ()

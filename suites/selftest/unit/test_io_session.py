@@ -19,8 +19,8 @@ from harness.errors import (
     WorkloadError,
 )
 from harness.testbed import io, watchdog
+from harness.testbed.bed import Bed
 from harness.testbed.io import IoSession
-from harness.testbed.testbed import Testbed
 from harness.testbed.witness import Witness
 from harness.topology import Role
 from harness.workload import FioRun
@@ -159,7 +159,7 @@ def measured(session: IoSession) -> Any:
 
 
 def session_of(bench: Bench, within_s: float) -> IoSession:
-    return IoSession(cast(Testbed, bench), (), within_s)
+    return IoSession(cast(Bed, bench), (), within_s)
 
 
 def test_io_that_hangs_past_its_deadline_is_ended_step_by_step(bench: Bench) -> None:
@@ -351,7 +351,7 @@ def test_a_listing_that_hangs_is_given_up(bench: Bench) -> None:
     """It is for people, and must not cost the verdict."""
     listing = threading.Event()
     bench.initiator.describe_paths = listing.wait
-    witness = Witness(cast(Testbed, bench))
+    witness = Witness(cast(Bed, bench))
     witness.list_paths("after", within_s=0.1)
     listing.set()
     assert witness.path_listings == {"after": "multipath -ll: not within 0 s"}

@@ -16,8 +16,8 @@ from harness.errors import MachineError
 from harness.hypervisor.domain import SYSRQ_KEYS
 from harness.machine import LocalMachine
 from harness.testbed import post_mortem
+from harness.testbed.bed import Bed
 from harness.testbed.post_mortem import TASKS_SCRIPT, gather
-from harness.testbed.testbed import Testbed
 from harness.topology import Role
 
 
@@ -63,7 +63,7 @@ def test_evidence_is_bounded_and_one_item_does_not_spoil_another() -> None:
     """One hangs, one fails, and the rest is there."""
     testbed = Answering()
     started = time.monotonic()
-    found = gather(cast(Testbed, testbed), 0.3)
+    found = gather(cast(Bed, testbed), 0.3)
     assert time.monotonic() - started < 3
     testbed.never.set()
     assert found["multipath -ll"] == "not to be had: multipath -ll: not within 0 s"
@@ -79,7 +79,7 @@ def test_evidence_is_bounded_and_one_item_does_not_spoil_another() -> None:
 def test_a_silent_machine_is_asked_over_its_keyboard() -> None:
     testbed = Answering(silent=Role.TARGET)
     testbed.never.set()
-    found = gather(cast(Testbed, testbed), 5)
+    found = gather(cast(Bed, testbed), 5)
     assert testbed.keys == {Role.TARGET: "9wl"}
     assert set(testbed.keys[Role.TARGET]) <= set(SYSRQ_KEYS)
     assert "Show backtrace" in found["target kernel stacks"]
@@ -92,7 +92,7 @@ def test_a_silent_machine_that_ignores_its_keyboard_holds_nothing_up(
     monkeypatch.setattr(post_mortem, "_LAST_LINE", "never")
     testbed = Answering(silent=Role.INITIATOR)
     testbed.never.set()
-    assert "its console ends" in gather(cast(Testbed, testbed), 1)["initiator kernel stacks"]
+    assert "its console ends" in gather(cast(Bed, testbed), 1)["initiator kernel stacks"]
 
 
 def test_the_tasks_of_fio_are_listed_with_their_state(tmp_path: Path) -> None:

@@ -1,0 +1,64 @@
+"""What measuring needs of a testbed; `Testbed` is one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from harness.config import Config
+from harness.initiator import Initiator
+from harness.initiator.initiator import Path
+from harness.machine import Machine
+from harness.measurements import PlannedSession, SessionSettings
+from harness.observe import Observer
+from harness.topology import Role, Topology
+
+if TYPE_CHECKING:
+    from harness.hypervisor.domain import Domain
+
+
+class Map(Protocol):
+    """The multipath map."""
+
+    @property
+    def paths(self) -> Sequence[Path]: ...
+
+
+class Bed(Protocol):
+    """Machines that are configured and watched, with a map between them."""
+
+    @property
+    def config(self) -> Config: ...
+
+    @property
+    def topology(self) -> Topology: ...
+
+    @property
+    def initiator(self) -> Initiator: ...
+
+    @property
+    def map(self) -> Map: ...
+
+    @property
+    def roles(self) -> tuple[Role, ...]: ...
+
+    @property
+    def domains(self) -> tuple[Domain, ...]: ...
+
+    def machine(self, role: Role) -> Machine: ...
+
+    def observer(self, role: Role) -> Observer: ...
+
+    def domain(self, role: Role) -> Domain: ...
+
+    def console(self, role: Role) -> str: ...
+
+    def answers(self, role: Role, within_s: float) -> bool: ...
+
+    def session_settings(self) -> tuple[SessionSettings, ...]: ...
+
+    def planned_sessions(self) -> tuple[PlannedSession, ...]: ...
+
+    def heal(self) -> None: ...
+
+    def power_off(self) -> None: ...
