@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import PurePosixPath
 
-from harness.errors import InitiatorError
+from harness.deadline import Deadline, poll
+from harness.errors import InitiatorError, TimedOut
 from harness.initiator import iscsiadm
 from harness.initiator.found import MULTIPATH_FILES, SERVICES, Found, differences, look
 from harness.initiator.initiator import Initiator
@@ -17,6 +18,7 @@ from harness.steps import Spent, attach, step, warn
 from harness.topology import Fabric
 
 _TIMEOUT_S = 90.0
+_SETTLING_S = 15.0
 _TOOLS = {
     "iscsiadm": "open-iscsi",
     "multipath": "multipath-tools",
@@ -68,10 +70,24 @@ class StandingInitiator(Initiator):
             with step("Leave the initiator as it was found", Spent.WAITING):
                 self._undo()
                 self._restore(found)
-                changed = list(differences(found, look(self.machine)))
+                changed = self._what_differs(found)
                 attach("left as found", "\n".join(changed) or "nothing differs")
                 for change in changed:
                     warn(f"{self.machine.name} is not as it was found: {change}")
+
+    def _what_differs(self, found: Found) -> list[str]:
+        """What is not as it was found, once disks and services had time to go."""
+        changed: list[str] = []
+
+        def is_as_it_was() -> bool:
+            nonlocal changed
+            changed = list(differences(found, look(self.machine)))
+            return not changed
+
+        with suppress(TimedOut):
+            deadline = Deadline.after(_SETTLING_S)
+            poll(is_as_it_was, what="the machine as it was", deadline=deadline, every_s=0.5)
+        return changed
 
     def configure(self) -> None:
         """Tell multipathd of the LUN, by a file of its own."""
@@ -85,7 +101,16 @@ class StandingInitiator(Initiator):
     def log_in(self) -> None:
         """Log in on every portal, with records that are removed again, and let the map be made."""
         super().log_in()
-        disks = [disk.name for session in self.sessions() for disk in session.disks]
+        disks: list[str] = []
+
+        def are_there() -> bool:
+            sessions = self.sessions()
+            disks[:] = [disk.name for session in sessions for disk in session.disks]
+            return all(session.disks for session in sessions)
+
+        with suppress(TimedOut):  # the preflight says what is missing
+            deadline = Deadline.after(_SETTLING_S)
+            poll(are_there, what="a disk of each session", deadline=deadline, every_s=0.2)
         for disk in disks[:1]:  # whatever find_multipaths says
             self.machine.run(["multipath", "-a", f"/dev/{disk}"], timeout_s=_TIMEOUT_S, check=False)
         self.machine.run(["multipathd", "reconfigure"], timeout_s=_TIMEOUT_S)

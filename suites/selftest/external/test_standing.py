@@ -27,6 +27,7 @@ multipath -F; iscsiadm --mode node --logoutall=all; iscsiadm --mode node --op de
 rm -rf /etc/multipath.conf /etc/multipath /etc/iscsi/send_targets
 mkdir -p /etc/multipath/conf.d
 systemctl restart multipathd.service
+systemctl stop iscsid.service
 """
 TOP = Path(__file__).parents[3]
 THERE = "/root/pathproof"

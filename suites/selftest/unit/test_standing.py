@@ -95,8 +95,9 @@ def test_what_is_missing_is_named_by_its_packages() -> None:
     assert error.value.hint == "on Debian: `apt install fio`"
 
 
-def test_what_differs_afterwards_is_told() -> None:
+def test_what_differs_afterwards_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also if the block failed; that is what is raised."""
+    monkeypatch.setattr("harness.initiator.standing._SETTLING_S", 0.0)
     after = LOOK.replace("vda", "sda\nvda").replace(
         "iscsid.service inactive", "iscsid.service active"
     )
