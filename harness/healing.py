@@ -83,6 +83,19 @@ def stall_cut_by(measurements: Measurements, fault: FaultRecord) -> Stall | None
     return max(cut, key=lambda stall: stall.seconds, default=None)
 
 
+def still_felt(measurements: Measurements, fault: FaultRecord, stall: Stall) -> FaultRecord | None:
+    """The earlier fault that a stall began under, before all was back from that one."""
+    return next(
+        (
+            earlier
+            for earlier in measurements.faults
+            if earlier.injected_ns < fault.injected_ns
+            and stall.start_ns < back_ns(measurements, earlier)
+        ),
+        None,
+    )
+
+
 def back_ns(measurements: Measurements, fault: FaultRecord) -> int:
     """From when on a fault excuses nothing: healing is confirmed, its paths carry I/O again.
 

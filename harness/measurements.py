@@ -181,20 +181,26 @@ class ProcessorTime:
     """What the host's scheduler gave to the threads of a testbed's guests since they began.
 
     `at_ns` has one entry a sample. `ran_ns` is time on a processor, `waited_ns` time ready to run
-    without one (steal time): a row a sample, a column a thread.
+    without one (steal time): a row a sample, a column a thread. `machines` says whose each is.
     """
 
     at_ns: Ints
     ran_ns: Ints
     waited_ns: Ints
+    machines: tuple[str, ...]
 
-    def waited_between(self, start_ns: int, end_ns: int) -> int:
-        """Nanoseconds of a stretch of time in which the guests can have stood still for it.
+    def waited_between(self, start_ns: int, end_ns: int, machine: str = "") -> int:
+        """Nanoseconds of a stretch of time in which a machine, or any, can have stood still for it.
 
         Those of the thread that waited the longest: what others waited meanwhile cost no more.
         """
-        longest = int(self._grown(self.waited_ns, start_ns, end_ns).max(initial=0))
-        return min(longest, end_ns - start_ns)
+        grown = self._grown(self.waited_ns, start_ns, end_ns)
+        its_own = [
+            waited
+            for name, waited in zip(self.machines, grown, strict=True)
+            if not machine or name == machine
+        ]
+        return min(int(max(its_own, default=0)), end_ns - start_ns)
 
     def steal(self, start_ns: int, end_ns: int) -> float:
         """Share of the processor time wanted in a stretch of time that was not given, 0 to 1."""

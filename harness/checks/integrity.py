@@ -21,12 +21,15 @@ def no_io_errors() -> Check:
     name = "no I/O errors"
 
     def run(measurements: Measurements) -> Finding:
-        failures = [*_fio_errors(measurements.streams), *_map_errors(measurements.kernel_logs)]
-        if failures:
-            text = "; ".join(failures[:_SHOWN])
-            if measurements.errors_forced:
-                text = f"I/O hung, and failed once queueing was ended: {text}"
-            return Finding(name, Verdict.FAIL, text)
+        mismatches = _verify_errors(measurements.streams)
+        errors = [*_fio_errors(measurements.streams), *_map_errors(measurements.kernel_logs)]
+        if measurements.errors_forced:
+            what = (
+                "failed once queueing was ended" if errors else "did not even fail without queueing"
+            )
+            errors = [": ".join((f"I/O hung, and {what}", *errors[:1])), *errors[1:]]
+        if failures := [*mismatches, *errors]:
+            return Finding(name, Verdict.FAIL, "; ".join(failures[:_SHOWN]))
         if blind := _blind_spots(measurements):
             return Finding(name, Verdict.UNKNOWN, "; ".join(blind[:_SHOWN]))
         done = sum(len(s.completions) for s in measurements.streams)
@@ -37,20 +40,22 @@ def no_io_errors() -> Check:
     return Check(name, run)
 
 
+def _verify_errors(streams: tuple[Stream, ...]) -> list[str]:
+    """fio tells of them without naming the job: the count is that of all verified jobs together."""
+    found = {s.name: s.errors.verify_errors for s in streams if s.errors.verify_errors}
+    names = " and ".join(map(repr, found))
+    return (
+        [f"fio's verification failed {max(found.values())} times, in job {names}"] if found else []
+    )
+
+
 def _fio_errors(streams: tuple[Stream, ...]) -> list[str]:
-    failures = []
-    for stream in streams:
-        errors = stream.errors
-        if errors.verify_errors:
-            failures.append(
-                f"fio's verification failed {errors.verify_errors} times in job {stream.name!r}"
-            )
-        elif errors.error or errors.total_errors:
-            count = max(errors.total_errors, 1)
-            failures.append(
-                f"fio job {stream.name!r} had {count} I/O errors (errno {errors.error})"
-            )
-    return failures
+    failed = [(s.name, s.errors) for s in streams if not s.errors.verify_errors]
+    return [
+        f"fio job {name!r} had {max(errors.total_errors, 1)} I/O errors (errno {errors.error})"
+        for name, errors in failed
+        if errors.error or errors.total_errors
+    ]
 
 
 def _map_errors(logs: tuple[KernelLog, ...]) -> list[str]:

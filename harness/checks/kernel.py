@@ -50,6 +50,14 @@ def unread_kernel_logs(measurements: Measurements) -> list[str]:
         for machine in measurements.machines
         if machine not in followed
     ]
+    for watching in measurements.watching:
+        machine = watching.machine
+        if watching.died:
+            unread.append(f"the {machine} was not watched to the end: {watching.died}")
+        unread += [
+            f"the mark {mark!r} is not in the {machine}'s kernel log"
+            for mark in watching.missing_marks
+        ]
     unread += [
         f"{log.lost} records of the {log.machine}'s kernel log were lost"
         for log in logs

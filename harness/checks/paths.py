@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from harness.checks.judgement import Check, Finding, Verdict
+from harness.checks.kernel import unread_kernel_logs
 from harness.healing import paths_hit
 from harness.measurements import FaultRecord, Measurements, PathCounters
 from harness.timeline import Happened, Phase
-from harness.units import NS_PER_MS, format_size
+from harness.units import NS_PER_MS, NS_PER_S, format_size
 
 # I/O that was already on the wire may still complete while the order to break is carried out.
 _GRACE_NS = 250 * NS_PER_MS
+_LAST_LOOK_NS = NS_PER_S
+# Reconnecting and multipathd's next look: 15 s and 20 s by the distribution's settings, and slack.
+_RECOVERY_S = 45.0
 
 
 def fault_took_effect(fault: str | None = None) -> Check:
@@ -67,14 +73,24 @@ def _effect(name: str, measurements: Measurements, fault: FaultRecord) -> Findin
             )
         if carried == 0:
             idle.append(counters)
+    verdict, text = _took_effect(measurements, fault, idle)
+    return Finding(name, verdict, text, figures, numbers)
+
+
+def _took_effect(
+    measurements: Measurements, fault: FaultRecord, idle: Sequence[PathCounters]
+) -> tuple[Verdict, str]:
+    """The verdict, where the paths `idle` carried nothing while the fault lasted."""
     if text := _without_effect(measurements, fault):
-        return Finding(name, Verdict.UNKNOWN, text, figures, numbers)
+        return Verdict.UNKNOWN, text
+    lasted_s = (fault.healed_ns - fault.injected_ns) / NS_PER_S
     for counters in idle:
         if counters.fabric not in fault.fabrics:
             text = f"{_label(counters)} did not take over during {fault.name}"
-            return Finding(name, Verdict.FAIL, text, figures, numbers)
-    text = f"{fault.name}: dead paths carried nothing"
-    return Finding(name, Verdict.PASS, text, figures, numbers)
+            if lasted_s >= fault.budget.seconds:
+                return Verdict.FAIL, text
+            return Verdict.UNKNOWN, f"{text}, which was healed within its budget of {fault.budget}"
+    return Verdict.PASS, f"{fault.name}: dead paths carried nothing"
 
 
 def _without_effect(measurements: Measurements, fault: FaultRecord) -> str:
@@ -106,7 +122,7 @@ def _carried_during(
         for e in measurements.timeline
         if e.what is Happened.PATH_FAILED
         and e.detail == counters.path
-        and start_ns <= e.at_ns <= end_ns
+        and start_ns - _GRACE_NS <= e.at_ns <= end_ns + _GRACE_NS
     ]
     begins = [start_ns, *(at_ns + _GRACE_NS for at_ns in given_up)]
     ends = [*(at_ns - _GRACE_NS for at_ns in given_up), end_ns]
@@ -120,13 +136,9 @@ def paths_restored() -> Check:
     name = "paths restored"
 
     def run(measurements: Measurements) -> Finding:
-        if not measurements.path_states or not measurements.counters:
-            return Finding(name, Verdict.UNKNOWN, "no path states were sampled")
+        if text := _not_seen_to_return(measurements):
+            return Finding(name, Verdict.UNKNOWN, text)
         phase = measurements.phases[-1]
-        if measurements.path_states[-1].at_ns < phase.start_ns:
-            return Finding(
-                name, Verdict.UNKNOWN, f"no path states were sampled in phase {phase.name!r}"
-            )
         last = measurements.path_states[-1].states
         expected = {counters.path for counters in measurements.counters}
         figures = {path: last.get(path, "missing") for path in sorted(expected)}
@@ -151,6 +163,27 @@ def paths_restored() -> Check:
     return Check(name, run)
 
 
+def _not_seen_to_return(measurements: Measurements) -> str:
+    """Why nothing can be said of the paths at the end, or nothing."""
+    if not measurements.path_states or not measurements.counters:
+        return "no path states were sampled"
+    phase = measurements.phases[-1]
+    if measurements.path_states[-1].at_ns < phase.end_ns - _LAST_LOOK_NS:
+        return f"no path states were sampled at the end of phase {phase.name!r}"
+    return _cut_short_too_soon(measurements)
+
+
+def _cut_short_too_soon(measurements: Measurements) -> str:
+    """Why nothing can be said of paths coming back, if I/O ended before they had to."""
+    healed = [fault.healing_confirmed_ns for fault in measurements.faults]
+    if not (measurements.cut_short and healed):
+        return ""
+    had_s = (measurements.phases[-1].end_ns - max(healed)) / NS_PER_S
+    if had_s >= _RECOVERY_S:
+        return ""
+    return f"the I/O was cut short {max(had_s, 0):.1f} s after healing: {measurements.cut_short}"
+
+
 def load_shared_again(at_least: float) -> Check:
     """Each path has that part of its share of the bytes before the fault, or more.
 
@@ -163,6 +196,8 @@ def load_shared_again(at_least: float) -> Check:
         before, after = measurements.phases[0], measurements.phases[-1]
         if before is after:
             return Finding(name, Verdict.UNKNOWN, "there is no phase after a fault")
+        if text := _cut_short_too_soon(measurements):
+            return Finding(name, Verdict.UNKNOWN, text)
         was, became = _shares(measurements, before), _shares(measurements, after)
         if not was or not became:
             return Finding(name, Verdict.UNKNOWN, "the share of some path is not known")
@@ -239,8 +274,7 @@ def no_unexpected_path_loss() -> Check:
             e.detail
             for e in lost
             if not any(
-                fabrics.get(e.detail) in f.fabrics
-                and f.injected_ns <= e.at_ns <= f.healing_confirmed_ns
+                fabrics.get(e.detail) in f.fabrics and f.injected_ns <= e.at_ns <= _felt_until_ns(f)
                 for f in measurements.faults
             )
         ]
@@ -255,7 +289,14 @@ def no_unexpected_path_loss() -> Check:
                     name, Verdict.UNKNOWN, f"{text}; but {'; '.join(missed)}", figures, numbers
                 )
             return Finding(name, Verdict.FAIL, text, figures, numbers)
+        if unread := unread_kernel_logs(measurements):
+            return Finding(name, Verdict.UNKNOWN, "; ".join(unread), figures, numbers)
         text = f"{len(lost)} given up, all by a fault"
         return Finding(name, Verdict.PASS, text, figures, numbers)
 
     return Check(name, run)
+
+
+def _felt_until_ns(fault: FaultRecord) -> int:
+    """Until when the kernel may give a path up for a fault: one healed early is noticed late."""
+    return max(fault.healing_confirmed_ns, fault.injected_ns + int(fault.budget.seconds * NS_PER_S))

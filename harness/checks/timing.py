@@ -9,7 +9,7 @@ import numpy as np
 
 from harness.breakdown import Breakdown, breakdown
 from harness.checks.judgement import Check, Finding, Verdict
-from harness.healing import stall_after, stall_cut_by
+from harness.healing import stall_after, stall_cut_by, still_felt
 from harness.measurements import FaultRecord, Measurements
 from harness.stall import Stall, stall_resolution_ns, worst_stall
 from harness.throughput import Spread, binned_rates, load, pace
@@ -58,12 +58,18 @@ def stall_within_budget() -> Check:
         faults = sorted(measurements.faults, key=lambda f: f.injected_ns)
         if not faults:
             return Finding(name, Verdict.UNKNOWN, "no fault was injected, so there is no budget")
+        if measurements.errors_forced:
+            return _never_went_on(name, measurements)
         findings = [_before(name, measurements, faults[0])]
         for fault in faults:
-            findings.append(_during(name, measurements, fault))
-            if stall := stall_cut_by(measurements, fault):
+            cut = stall_cut_by(measurements, fault)
+            if cut and (earlier := still_felt(measurements, fault, cut)):
+                text = f"{fault.name} was injected before I/O went on after {earlier.name}"
+                return Finding(name, Verdict.UNKNOWN, f"{text}: the stall is of both")
+            if cut:
                 when = f" when {fault.name} was injected"
-                findings.append(_judge_stall(name, measurements, stall, _slack(fault), when=when))
+                findings.append(_judge_stall(name, measurements, cut, _slack(fault), when=when))
+            findings.append(_during(name, measurements, fault))
             if stall := stall_after(measurements, fault):
                 when = f" after {fault.name}"
                 findings.append(_judge_stall(name, measurements, stall, _slack(fault), when=when))
@@ -81,12 +87,20 @@ def no_stall_beyond(seconds: float) -> Check:
     name = "no stall"
 
     def run(measurements: Measurements) -> Finding:
+        if measurements.errors_forced:
+            return _never_went_on(name, measurements)
         stall = worst_stall(measurements, start_ns=_begun_ns(measurements))
         return _judge_stall(
             name, measurements, stall, _Limit("limit", seconds, f"limit {seconds:g} s")
         )
 
     return Check(name, run)
+
+
+def _never_went_on(name: str, measurements: Measurements) -> Finding:
+    """I/O hung until its queueing was ended, long after its time was over."""
+    text = "I/O stood still until it was made to fail: longer than any limit allows"
+    return Finding(name, Verdict.FAIL, f"{text}; {measurements.cut_short}")
 
 
 def _before(name: str, measurements: Measurements, first: FaultRecord) -> Finding:

@@ -115,22 +115,31 @@ multipaths {{
 def parse_fast_io_fail(config: str) -> int | None:
     """The `fast_io_fail_tmo` in force by `multipathd show config local`; None if it is off.
 
-    That lists only the device sections which fit a device that is there, a later one before an
-    earlier one; overrides go before these, and these before defaults (multipath.conf(5)).
+    That lists only the device sections which fit a device that is there. Overrides go before
+    these, those of a protocol first, and these before defaults (multipath.conf(5)). None also if
+    sections for several devices differ: then nothing is demanded.
     multipathd writes it over `recovery_tmo` of each session (sysfs_set_session_tmo() in
     libmultipath/discovery.c). Raises InitiatorError if no section has it.
     """
-    found: dict[str, str] = {}
-    section = ""
+    found: dict[str, set[str]] = {}
+    blocks: list[str] = []
+    protocol = ""
     for line in config.splitlines():
         key, _, value = line.strip().partition(" ")
-        if value == "{" and not line[:1].isspace():
-            section = key
-        elif key == "fast_io_fail_tmo":
-            found[section] = value.strip('"')
-    for section in ("overrides", "devices", "defaults"):
+        if value == "{":
+            blocks.append(key)
+            protocol = ""
+        elif key == "}":
+            blocks.pop()
+        elif key == "type":
+            protocol = value.strip('"')
+        elif key == "fast_io_fail_tmo" and not ("protocol" in blocks and protocol != "scsi:iscsi"):
+            section = "protocol" if "protocol" in blocks else blocks[0]
+            found.setdefault(section, set()).add(value.strip('"'))
+    for section in ("protocol", "overrides", "devices", "defaults"):
         if section in found:
-            return int(found[section]) if found[section].isdecimal() else None
+            values = found[section]
+            return int(*values) if len(values) == 1 and min(values).isdecimal() else None
     raise InitiatorError("multipathd's configuration has no fast_io_fail_tmo")
 
 

@@ -203,7 +203,7 @@ class Observer:
         try:
             self._send({"hold": False})
             if not deadline.expired:  # whatever was held comes before the answer
-                self._ping(min(ANSWER_TIMEOUT_S, deadline.remaining_s))
+                self._ping(deadline.remaining_s)
             yield
         finally:
             with self._changed:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from itertools import chain
 from pathlib import Path
@@ -25,18 +25,20 @@ _VCPU = "CPU "  # how QEMU's `debug-threads=on` names them, as libvirt asks it t
 class StealWatch:
     """Samples the processor time of guests while it runs. Made by `watching_steal`."""
 
-    def __init__(self, pids: Callable[[], Iterable[int | None]], proc: Path) -> None:
+    def __init__(self, pids: Callable[[], Mapping[str, int | None]], proc: Path) -> None:
         self._pids = pids
         self._proc = proc
         self._files: dict[int, list[Path]] = {}  # by process
+        self._machines: dict[Path, str] = {}
         self._threads: dict[Path, tuple[int, int]] = {}  # had and waited for, ns
         self._samples: list[tuple[int, dict[Path, tuple[int, int]]]] = []
 
     def look(self) -> None:
         """Take a sample. A thread that is gone counts with what it last had."""
-        for pid in self._pids():
+        for machine, pid in self._pids().items():
             if pid is not None and pid not in self._files:
                 self._files[pid] = list(_schedstats(self._proc / str(pid)))
+                self._machines |= dict.fromkeys(self._files[pid], machine)
         for file in chain(*self._files.values()):
             with suppress(OSError, ValueError):  # it ended, or the kernel keeps no such figures
                 ran, waited, _ = file.read_text().split()
@@ -60,14 +62,15 @@ class StealWatch:
             ],
             dtype=np.int64,
         )
-        return ProcessorTime(at_ns, totals[:, :, 0], totals[:, :, 1])
+        machines = tuple(self._machines[thread] for thread in firsts)
+        return ProcessorTime(at_ns, totals[:, :, 0], totals[:, :, 1], machines)
 
 
 @contextmanager
 def watching_steal(
-    pids: Callable[[], Iterable[int | None]], proc: Path = Path("/proc")
+    pids: Callable[[], Mapping[str, int | None]], proc: Path = Path("/proc")
 ) -> Iterator[StealWatch]:
-    """Watch those processes of QEMU for the length of the block."""
+    """Watch those processes of QEMU, by machine, for the length of the block."""
     watch = StealWatch(pids, proc)
     over = threading.Event()
 

@@ -45,7 +45,7 @@ class Raw:
     faults: tuple[FaultRecord, ...]
     read_back: ReadBack | None
     path_listings: Mapping[str, str]
-    machines: tuple[str, ...] = ()
+    machines: tuple[str, ...]
     processors: ProcessorTime | None = None
     cut_short: str = ""
     max_stall_s: float | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from harness.config import Config
@@ -43,7 +43,7 @@ class Bed(Protocol):
     def roles(self) -> tuple[Role, ...]: ...
 
     @property
-    def domains(self) -> tuple[Domain, ...]: ...
+    def domains(self) -> Mapping[str, Domain]: ...
 
     def machine(self, role: Role) -> Machine: ...
 

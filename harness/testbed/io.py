@@ -106,9 +106,15 @@ class IoSession:
             self.watchdog.collect_evidence()
             self._testbed.initiator.stop_queueing()
             self._errors_forced = True
-            result = run.finish(self.watchdog.left_to_read())
+            result = self._finish_by_force(run)
         self._note_cut_short(result.broken)
         return result
+
+    def _finish_by_force(self, run: FioRun) -> RunResult:
+        try:
+            return run.finish(self.watchdog.left_to_read())
+        except FioHangs as error:
+            return run.nothing_left(error.message)
 
     def wait_until_running(self) -> None:
         """Wait until every path that is active now has carried I/O. Raises CutShort."""

@@ -153,9 +153,10 @@ class Testbed:
         return domain
 
     @property
-    def domains(self) -> tuple[Domain, ...]:
-        """Of every machine that is ours."""
-        return tuple(guest.domain for guest in self._guests.values() if guest.domain is not None)
+    def domains(self) -> dict[str, Domain]:
+        """Of every machine that is ours, by the machine's name."""
+        guests = self._guests.values()
+        return {guest.machine.name: guest.domain for guest in guests if guest.domain is not None}
 
     def answers(self, role: Role, within_s: float) -> bool:
         """Whether a machine is alive: its observer answers, or else, if that has ended, a shell."""
@@ -181,7 +182,7 @@ class Testbed:
         """
         if not self.domains:
             raise HypervisorError("none of the machines is ours")
-        side_by_side(*(domain.destroy for domain in self.domains))
+        side_by_side(*(domain.destroy for domain in self.domains.values()))
 
     def nic(self, role: Role, fabric: str) -> str:
         return self._guests[role].nics[fabric]

@@ -62,7 +62,7 @@ class Witness:
     def watching_host(self) -> Iterator[None]:
         """Watch what the host gives to the guests for the length of the block."""
         domains = self._testbed.domains
-        with watching_steal(lambda: (domain.pid for domain in domains)) as steal:
+        with watching_steal(lambda: {m: domain.pid for m, domain in domains.items()}) as steal:
             self._steal = steal
             yield
 

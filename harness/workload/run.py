@@ -150,7 +150,7 @@ class FioRun:
             content = self._machine.download([f"{FOLDER}/report.json", *there, *io_logs.values()])
         except CommandFailed:
             said = done.stderr.strip() or "it said nothing"
-            return self._nothing_left(
+            return self.nothing_left(
                 f"fio left no report or no logs (exit status {done.status}): {said}"
             )
         text = content[f"{FOLDER}/report.json"].decode(errors="replace")
@@ -164,7 +164,8 @@ class FioRun:
             issued={job: parse_io_log(content[name].decode()) for job, name in io_logs.items()},
         )
 
-    def _nothing_left(self, broken: str) -> RunResult:
+    def nothing_left(self, broken: str) -> RunResult:
+        """The result of a run of which nothing is known but why."""
         jobs = tuple(FioJobReport(job.name, 0, 0, 0, 0, 0, 0, 0.0) for job in self._jobs)
         return RunResult(
             jobs=self._jobs,

@@ -94,4 +94,7 @@ def busy_host(steal: float, *, start_ns: int = START, end_ns: int = END) -> Proc
     lacked = steal * (end_ns - start_ns)
     waited_ns = np.array([0, 0, lacked, lacked]).astype(np.int64)
     ran_ns = at_ns - START - waited_ns
-    return ProcessorTime(at_ns, np.column_stack([ran_ns] * 2), np.column_stack([waited_ns] * 2))
+    both = ("initiator", "target")
+    return ProcessorTime(
+        at_ns, np.column_stack([ran_ns] * 2), np.column_stack([waited_ns] * 2), both
+    )

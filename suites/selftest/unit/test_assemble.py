@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from harness.measurements import ClockReading, KernelLog, KernelMessage, Watching
 from harness.observe import Clock, Observation, Sample
 from harness.testbed.assemble import Raw, assemble
@@ -29,8 +31,8 @@ def observation(machine: str, *texts: str, died: str = "") -> Observation:
     )
 
 
-def assembled(*observations: Observation) -> dict[str, Watching]:
-    raw = Raw(
+def raw_of(*observations: Observation) -> Raw:
+    return Raw(
         result=RunResult((), "", FioReport("fio-3.33", ()), "", "", (), {}),
         observations=dict(zip(Role, observations, strict=True)),
         paths=(),
@@ -40,8 +42,12 @@ def assembled(*observations: Observation) -> dict[str, Watching]:
         faults=(),
         read_back=None,
         path_listings={},
+        machines=("i", "t"),
     )
-    return {watching.machine: watching for watching in assemble(raw).watching}
+
+
+def assembled(*observations: Observation) -> dict[str, Watching]:
+    return {watching.machine: watching for watching in assemble(raw_of(*observations)).watching}
 
 
 def test_how_well_each_machine_was_watched_is_measured() -> None:
@@ -65,3 +71,17 @@ def test_a_machine_without_samples_is_no_reason_to_crash() -> None:
     watching = assembled(blind, observation("t"))["i"]
     assert (watching.samples_per_s, watching.cpu_share, watching.wall_jump_ns) == (0, 0, 0)
     assert list(watching.gaps()) == [(0, NS_PER_S)]
+
+
+def test_what_was_meant_and_what_was_done_is_handed_on() -> None:
+    """Else a dead target would not be missed, nor an error of our own be told as such."""
+    raw = replace(
+        raw_of(observation("i"), observation("t")),
+        errors_forced=True,
+        cut_short="late",
+        max_stall_s=2.5,
+    )
+    measured = assemble(raw)
+    assert measured.machines == ("i", "t")
+    assert (measured.errors_forced, measured.cut_short) == (True, "late")
+    assert measured.max_stall_s == 2.5

@@ -183,9 +183,12 @@ def test_a_machine_that_its_host_does_not_run_has_nothing_to_be_seen() -> None:
         at_ns = np.array([START, *gap, END], dtype=np.int64)
         waited_ns = np.array([0, 0, waited_s, waited_s]) * NS_PER_S
         waited_ns = waited_ns.astype(np.int64)[:, np.newaxis]
-        host = ProcessorTime(at_ns, at_ns[:, np.newaxis] - START, waited_ns)
+        host = ProcessorTime(at_ns, at_ns[:, np.newaxis] - START, waited_ns, ("target",))
         finding = found(evidence_sound(), replace(measured, processors=host))
         assert finding.verdict is verdict, finding.message
+        others = replace(host, machines=("initiator",))
+        finding = found(evidence_sound(), replace(measured, processors=others))
+        assert finding.verdict is Verdict.UNKNOWN  # what another lacked was not its loss
 
 
 def test_a_job_need_not_go_on_where_every_path_is_dead() -> None:

@@ -189,3 +189,20 @@ def test_errors_of_our_own_making_are_told_as_such() -> None:
     assert forced.verdict is Verdict.FAIL
     assert forced.message.startswith("I/O hung, and failed once queueing was ended: fio job")
     assert "hung" not in found(no_io_errors(), measured).message
+
+
+def test_io_that_does_not_even_fail_when_it_is_made_to_fails() -> None:
+    finding = found(no_io_errors(), replace(good(), errors_forced=True, streams=()))
+    assert finding.verdict is Verdict.FAIL
+    assert finding.message == "I/O hung, and did not even fail without queueing"
+
+
+def test_what_fio_found_to_differ_is_counted_once_and_not_called_our_doing() -> None:
+    """It tells a total, and not of which job."""
+    measured = good()
+    for name in ("probe", "random writes"):
+        measured = with_stream(measured, name, lambda s: replace(s, errors=FioErrors(84, 3, 3)))
+    finding = found(no_io_errors(), replace(measured, errors_forced=True))
+    assert finding.message.startswith(
+        "fio's verification failed 3 times, in job 'random writes' and 'probe'; I/O hung"
+    )

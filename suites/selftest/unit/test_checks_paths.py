@@ -11,6 +11,7 @@ from harness.checks import (
     Verdict,
     accounting_agrees,
     fault_took_effect,
+    kernel_sound,
     load_shared_again,
     no_unexpected_path_loss,
     paths_restored,
@@ -132,7 +133,7 @@ def test_path_states_that_nobody_saw_at_the_end_leave_it_open() -> None:
     finding = found(paths_restored(), replace(measured, path_states=seen))
     assert (finding.verdict, finding.message) == (
         Verdict.UNKNOWN,
-        "no path states were sampled in phase 'after'",
+        "no path states were sampled at the end of phase 'after'",
     )
 
 
@@ -264,3 +265,47 @@ def test_a_fault_that_hits_another_path_says_nothing_of_the_storage() -> None:
         finding = found(check, measured)
         assert finding.verdict is Verdict.UNKNOWN, finding.message
         assert "sdb (fabric b) still carried" in finding.message
+
+
+def test_io_that_was_cut_short_soon_after_healing_says_nothing_of_paths_coming_back() -> None:
+    """They had no time to; after two minutes they had."""
+    measured = replace(
+        good(),
+        cut_short="fio ended early",
+        path_states=tuple(
+            replace(seen, states={"sda": "failed", "sdb": "active"}) for seen in good().path_states
+        ),
+    )
+    (fault,) = measured.faults
+    for check in (paths_restored(), load_shared_again(0.5)):
+        assert found(check, measured).verdict is Verdict.UNKNOWN
+        assert "cut short 8.9 s after healing" in found(check, measured).message
+    long_ago = replace(fault, healing_confirmed_ns=END - 120 * NS_PER_S)
+    late = replace(measured, faults=(long_ago,))
+    assert found(paths_restored(), late).verdict is Verdict.FAIL
+
+
+def test_a_fault_that_was_healed_within_its_budget_demands_no_failover() -> None:
+    """The other path need not take over yet, and the loss may be noticed only afterwards."""
+    (fault,) = good().faults
+    short = replace(fault, healed_ns=INJECTED + 2 * NS_PER_S)
+    short = replace(short, healing_confirmed_ns=short.healed_ns + NS_PER_S // 10)
+    measured = replace(good(), faults=(short,))
+    assert found(no_unexpected_path_loss(), measured).verdict is Verdict.PASS
+    finding = found(fault_took_effect(), measured)
+    assert finding.verdict is Verdict.UNKNOWN
+    assert "sdb (fabric b) did not take over" in finding.message
+    assert "healed within its budget" in finding.message
+
+
+def test_path_loss_is_open_where_the_kernel_was_not_heard_to_the_end() -> None:
+    watching = tuple(
+        replace(w, died="connection lost", missing_marks=("the end",))
+        if w.machine == "initiator"
+        else w
+        for w in good().watching
+    )
+    for check in (no_unexpected_path_loss(), kernel_sound()):
+        finding = found(check, replace(good(), watching=watching))
+        assert finding.verdict is Verdict.UNKNOWN
+        assert "the initiator was not watched to the end: connection lost" in finding.message

@@ -235,3 +235,29 @@ def test_a_load_that_made_up_for_a_slow_start_need_not_go_on_so() -> None:
     finding = found(throughput_recovered(0.9), paced)
     assert finding.verdict is Verdict.PASS, finding.message
     assert finding.message.startswith("100.0% of the throughput before")
+
+
+@pytest.mark.parametrize("check", [stall_within_budget(), no_stall_beyond(5)])
+def test_io_that_had_to_be_made_to_fail_stood_still_too_long(check: Check) -> None:
+    """What never completed is in no log of completions."""
+    forced = replace(good(), errors_forced=True, cut_short="fio hangs")
+    finding = found(check, forced)
+    assert finding.verdict is Verdict.FAIL
+    assert finding.message.startswith("I/O stood still until it was made to fail")
+
+
+def test_a_stall_under_two_faults_is_of_neither() -> None:
+    """The second was injected before I/O went on after the first."""
+    measured = good()
+    (fault,) = measured.faults
+    first = replace(
+        fault,
+        healed_ns=INJECTED + NS_PER_S,
+        healing_confirmed_ns=INJECTED + NS_PER_S + NS_PER_MS,
+    )
+    second = replace(fault, name="LinkDown(b)", injected_ns=INJECTED + 2 * NS_PER_S)
+    finding = found(stall_within_budget(), replace(measured, faults=(first, second)))
+    assert finding.verdict is Verdict.UNKNOWN
+    assert finding.message == (
+        "LinkDown(b) was injected before I/O went on after SilentDrop(a): the stall is of both"
+    )

@@ -6,7 +6,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import pytest
 
@@ -116,7 +116,7 @@ class Bench:
     def observer(self, role: Role) -> Observer:
         return self.observers[role]
 
-    domains = ()
+    domains: ClassVar[dict[str, object]] = {}
 
     def domain(self, role: Role) -> SimpleNamespace:
         return SimpleNamespace(pid=None, standstill=self.standstill)

@@ -119,3 +119,15 @@ def test_the_timeout_in_force_is_read_from_the_running_daemon() -> None:
 def test_an_answer_without_the_timeout_is_refused() -> None:
     with pytest.raises(InitiatorError, match="has no fast_io_fail_tmo"):
         parse_fast_io_fail("timeout\n")
+
+
+def test_timeouts_of_other_protocols_and_of_several_arrays_are_not_this_luns() -> None:
+    config = (RECORDED / "multipathd-0.9.4-config-local.txt").read_text()
+    fibre = 'overrides {\n\tprotocol {\n\t\ttype "scsi:fcp"\n\t\tfast_io_fail_tmo 15\n\t}\n'
+    assert parse_fast_io_fail(config.replace("overrides {\n", fibre)) == 5
+    iscsi = fibre.replace("scsi:fcp", "scsi:iscsi")
+    assert parse_fast_io_fail(config.replace("overrides {\n", iscsi)) == 15
+    first, second = 'path_grouping_policy "group_by_prio"', 'path_grouping_policy "multibus"'
+    several = config.replace(first, f"fast_io_fail_tmo 7\n{first}")
+    several = several.replace(second, f"fast_io_fail_tmo 8\n{second}")
+    assert parse_fast_io_fail(several) is None

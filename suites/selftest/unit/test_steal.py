@@ -41,7 +41,7 @@ def test_two_guests_on_one_core_lack_half_of_it() -> None:
             assert guest.stdout is not None
             assert guest.stdout.readline() == "spins\n"
             guests.append(guest.pid)
-        with watching_steal(lambda: guests) as both:
+        with watching_steal(lambda: dict(zip("ab", guests, strict=True))) as both:
             time.sleep(1.5)
     assert both.seen is not None
     steal = both.seen.steal(int(both.seen.at_ns[0]), int(both.seen.at_ns[-1]))
@@ -54,7 +54,7 @@ def test_what_cannot_be_seen_is_not_made_up(tmp_path: Path) -> None:
     thread.mkdir(parents=True)
     (thread / "comm").write_text("qemu-system-x86\n")
     for pid in (None, 7, 8):
-        with watching_steal(lambda pid=pid: [pid], tmp_path) as watch:  # type: ignore[misc]
+        with watching_steal(lambda pid=pid: {"a": pid}, tmp_path) as watch:  # type: ignore[misc]
             pass
         assert watch.seen is None
 
@@ -70,7 +70,7 @@ def test_only_guests_and_their_main_thread_count(tmp_path: Path) -> None:
         thread.mkdir(parents=True)
         (thread / "comm").write_text(f"{name}\n")
         (thread / "schedstat").write_text(f"{schedstat}\n")
-    watch = StealWatch(lambda: [8], tmp_path)
+    watch = StealWatch(lambda: {"a": 8}, tmp_path)
     watch.look()
     (tmp_path / "8/task/9/schedstat").unlink()
     (tmp_path / "8/task/8/schedstat").write_text("20 2 5\n")
@@ -89,13 +89,14 @@ def test_a_thread_that_comes_later_had_nothing_taken_before(tmp_path: Path) -> N
         thread.mkdir(parents=True)
         (thread / "comm").write_text("qemu-system-x86\n")
         (thread / "schedstat").write_text(f"{pid}00 {pid}0 5\n")
-    pids = [8]
+    pids: dict[str, int | None] = {"a": 8, "b": None}
     watch = StealWatch(lambda: pids, tmp_path)
     watch.look()
-    pids.append(9)
+    pids["b"] = 9
     watch.look()
     assert watch.seen is not None
     assert watch.seen.waited_ns.tolist() == [[80, 90], [80, 90]]
+    assert watch.seen.machines == ("a", "b")
 
 
 def test_steal_is_the_share_that_was_not_given() -> None:
@@ -103,7 +104,7 @@ def test_steal_is_the_share_that_was_not_given() -> None:
     at_ns = np.array([0, 10, 20], dtype=np.int64) * NS_PER_S
     ran_ns = np.array([[0], [10], [11]], dtype=np.int64) * NS_PER_S
     waited_ns = np.array([[0], [0], [9]], dtype=np.int64) * NS_PER_S
-    host = ProcessorTime(at_ns, ran_ns, waited_ns)
+    host = ProcessorTime(at_ns, ran_ns, waited_ns, ("a",))
     assert host.steal(0, 10 * NS_PER_S) == 0
     assert host.steal(10 * NS_PER_S, 20 * NS_PER_S) == pytest.approx(0.9)
     assert host.waited_between(5 * NS_PER_S, 15 * NS_PER_S) == pytest.approx(4.5 * NS_PER_S)
@@ -115,8 +116,10 @@ def test_threads_that_wait_at_once_cost_no_more_than_one() -> None:
     at_ns = np.array([0, 8], dtype=np.int64) * NS_PER_S
     ran_ns = np.array([[0] * 10, [2] * 10], dtype=np.int64) * NS_PER_S
     waited_ns = np.array([[0] * 10, [6] * 10], dtype=np.int64) * NS_PER_S
-    host = ProcessorTime(at_ns, ran_ns, waited_ns)
+    host = ProcessorTime(at_ns, ran_ns, waited_ns, ("a",) * 10)
     assert host.waited_between(0, 8 * NS_PER_S) == 6 * NS_PER_S
     assert host.steal(0, 8 * NS_PER_S) == pytest.approx(0.75)
-    late = ProcessorTime(at_ns, ran_ns, 2 * waited_ns)  # counted late, at the end of a wait
+    late = ProcessorTime(
+        at_ns, ran_ns, 2 * waited_ns, host.machines
+    )  # counted late, at the end of a wait
     assert late.waited_between(0, 2 * NS_PER_S) == 2 * NS_PER_S

@@ -1,0 +1,59 @@
+"""Phases of I/O, and read-backs of several ledgers as one."""
+
+from __future__ import annotations
+
+from harness.faults import Injection, SilentDrop, Together
+from harness.measurements import MAP, BlockFinding, Damage, ReadBack
+from harness.testbed.phases import Phases
+from harness.testbed.proof import together
+from harness.timeline import Phase
+
+
+def injection(fault: SilentDrop | Together, injected_ns: int) -> Injection:
+    return Injection(fault, injected_ns=injected_ns)
+
+
+def test_phases_end_where_faults_begin_and_end() -> None:
+    """And begin anew where the block says so; time in between belongs to none."""
+    phases = Phases(fabrics=2)
+    phases.start(10)
+    for name, at_ns in (("a", 20), ("b", 60)):
+        fault = injection(SilentDrop(name), at_ns)
+        phases.note(fault)
+        fault.healed_ns = at_ns + 10
+        phases.note(fault)
+        phases.start(at_ns + 20)
+    phases.end(100)
+    assert phases.over == (
+        Phase("before", 10, 20, True),
+        Phase("during SilentDrop(a)", 20, 30, True),
+        Phase("between", 40, 60, True),
+        Phase("during SilentDrop(b)", 60, 70, True),
+        Phase("after", 80, 100, True),
+    )
+
+
+def test_no_io_is_expected_while_every_path_is_dead() -> None:
+    phases = Phases(fabrics=2)
+    phases.start(10)
+    fault = injection(Together((SilentDrop("a"), SilentDrop("b"))), 20)
+    phases.note(fault)
+    fault.healed_ns = 30
+    phases.note(fault)
+    assert [phase.io_expected for phase in phases.over] == [True, False]
+
+
+def test_io_without_a_fault_is_one_phase_and_none_if_it_never_ran() -> None:
+    phases = Phases(fabrics=2)
+    phases.end(5)
+    phases.start(10)
+    phases.end(20)
+    assert phases.over == (Phase("whole", 10, 20, True),)
+
+
+def test_read_backs_of_several_jobs_are_one() -> None:
+    bad = BlockFinding(4096, "sda", Damage.TORN)
+    one = ReadBack(3, 2, {MAP: 3, "sda": 3}, (bad,))
+    other = ReadBack(4, 1, {MAP: 4}, away={"sdb": "blocked"})
+    assert together([one, other]) == ReadBack(7, 3, {MAP: 7, "sda": 3}, (bad,), {"sdb": "blocked"})
+    assert together([one]) == one
