@@ -38,7 +38,8 @@ Found = dict[str, frozenset[str]]
 
 def look(machine: Machine) -> Found:
     """The state that a run may change, in parts with a line for each thing that is there."""
-    return parse_look(machine.sh(_LOOK_SCRIPT, timeout_s=_TIMEOUT_S).stdout)
+    # What is not there is no failure: no -e.
+    return parse_look(machine.run(["sh", "-uc", _LOOK_SCRIPT], timeout_s=_TIMEOUT_S).stdout)
 
 
 def parse_look(text: str) -> Found:
