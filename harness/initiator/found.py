@@ -9,6 +9,7 @@ from harness.machine import Machine
 # Kernel modules are not looked at: one that was loaded stays, and does nothing by itself.
 SERVICES = "services"
 MULTIPATH_FILES = "files of multipath-tools"
+FILES = ("files of open-iscsi", MULTIPATH_FILES)  # a digest and a path; of a folder its path
 _LOOK_SCRIPT = r"""
 part() { echo "## $1"; }
 files() { find "$@" -type d -print -o -type f -exec sha256sum {} + 2>/dev/null; }

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from pathlib import PurePosixPath
 
 from harness.deadline import Deadline, poll
 from harness.errors import InitiatorError, TimedOut
 from harness.initiator import iscsiadm
-from harness.initiator.found import MULTIPATH_FILES, SERVICES, Found, differences, look
+from harness.initiator.found import FILES, MULTIPATH_FILES, SERVICES, Found, differences, look
 from harness.initiator.initiator import Initiator
-from harness.initiator.multipath import CONF_FOLDER, DROP_IN, WWIDS, render_drop_in
+from harness.initiator.multipath import DROP_IN, WWIDS, render_drop_in
 from harness.measurements import PlannedSession
 from harness.steps import Spent, attach, step, warn
 from harness.topology import Fabric
@@ -162,9 +161,9 @@ class StandingInitiator(Initiator):
         for unit in ("multipathd.service", "iscsid.service"):
             if f"{unit} active" not in found[SERVICES]:
                 self.machine.run(["systemctl", "stop", unit], timeout_s=_TIMEOUT_S, check=False)
-        was = found[MULTIPATH_FILES]
-        if not any(line.endswith(WWIDS) for line in was):
+        if not any(line.endswith(WWIDS) for line in found[MULTIPATH_FILES]):
             self.machine.run(["sh", "-c", f"grep -qv '^#' {WWIDS} || rm -f {WWIDS}"], check=False)
-        for folder in (CONF_FOLDER, str(PurePosixPath(CONF_FOLDER).parent)):
-            if folder not in was:
-                self.machine.run(["rmdir", "--ignore-fail-on-non-empty", folder], check=False)
+        now = look(self.machine)
+        folders = [line for part in FILES for line in now[part] - found[part] if line[0] == "/"]
+        for folder in sorted(folders, reverse=True):  # the tools make some at their first use
+            self.machine.run(["rmdir", "--ignore-fail-on-non-empty", folder], check=False)

@@ -22,6 +22,7 @@ from suites.selftest.unit.scripted_machine import Answer, Asked, ScriptedMachine
 WWID = "360014057043dfe0435de773ca03bbf04"
 TOOLS = "iscsiadm"
 LOOK = """\
+## files of open-iscsi
 ## files of multipath-tools
 /etc/multipath
 ## services
@@ -101,7 +102,7 @@ def test_what_differs_afterwards_is_told(monkeypatch: pytest.MonkeyPatch) -> Non
     after = LOOK.replace("vda", "sda\nvda").replace(
         "iscsid.service inactive", "iscsid.service active"
     )
-    host = Host(looks=(LOOK, after))
+    host = Host(looks=(LOOK, after, after))
     with (
         listening(heard := Warnings()),
         pytest.raises(RuntimeError, match="the test broke"),
@@ -115,6 +116,18 @@ def test_what_differs_afterwards_is_told(monkeypatch: pytest.MonkeyPatch) -> Non
     ]
     assert "systemctl stop iscsid.service" in host.asked()
     assert "systemctl stop multipathd.service" not in host.asked()
+
+
+def test_folders_that_were_not_there_are_removed() -> None:
+    """The inner ones first; those that were there stay."""
+    after = LOOK.replace(
+        "/etc/multipath\n", "/etc/multipath\n/etc/multipath/a\n/etc/multipath/a/b\n"
+    )
+    host = Host(looks=(LOOK, after, LOOK))
+    with host.initiator().borrowed():
+        pass
+    removed = [line.split()[-1] for line in host.asked() if line.startswith("rmdir")]
+    assert removed == ["/etc/multipath/a/b", "/etc/multipath/a"]
 
 
 def test_a_machine_that_is_as_before_has_no_differences() -> None:
