@@ -30,7 +30,8 @@ _TOOLS = {
 # Goes on after a failure, and ends with its status. The drop-in is the first thing that is made.
 _UNDO_SCRIPT = r"""
 iqn=$1 wwid=$2 drop_in=$3 failed=0
-[ -e "$drop_in" ] || exit 0
+rm -rf /run/pathproof || failed=1
+[ -e "$drop_in" ] || exit $failed
 if [ -e "/dev/mapper/$wwid" ]; then multipath -f "$wwid" || failed=1; fi
 if iscsiadm --mode session 2>/dev/null | grep -q " $iqn "; then
   iscsiadm --mode node --targetname "$iqn" --logout || failed=1
@@ -40,7 +41,6 @@ if iscsiadm --mode node --targetname "$iqn" >/dev/null 2>&1; then
 fi
 rm -f "$drop_in" || failed=1
 [ ! -e WWIDS ] || sed -i "\,^/$wwid/$,d" WWIDS || failed=1
-rm -rf /run/pathproof || failed=1
 if systemctl is-active --quiet multipathd.service; then multipathd reconfigure || failed=1; fi
 exit $failed
 """.replace("WWIDS", WWIDS)
@@ -158,9 +158,9 @@ class StandingInitiator(Initiator):
 
     def _restore(self, found: Found) -> None:
         """Services that did not run, and folders that were not there."""
-        for unit in ("multipathd.service", "iscsid.service"):
-            if f"{unit} active" not in found[SERVICES]:
-                self.machine.run(["systemctl", "stop", unit], timeout_s=_TIMEOUT_S, check=False)
+        idle = [line.split()[0] for line in found[SERVICES] if not line.endswith(" active")]
+        if idle:  # sockets, too: they start what is asked for
+            self.machine.run(["systemctl", "stop", *idle], timeout_s=_TIMEOUT_S, check=False)
         if not any(line.endswith(WWIDS) for line in found[MULTIPATH_FILES]):
             self.machine.run(["sh", "-c", f"grep -qv '^#' {WWIDS} || rm -f {WWIDS}"], check=False)
         now = look(self.machine)
