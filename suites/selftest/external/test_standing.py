@@ -62,11 +62,23 @@ class Lab:
     def on_machine(self, command: str) -> str:
         return pathproof("ssh", self.name, "initiator", "--", command)
 
-    def tested(self, *options: str) -> str:
+    def argv(self, *options: str) -> list[str]:
         argv = [sys.executable, "-m", "pytest", "suites/failover", "--no-report"]
-        argv += ["--testbed", str(self.file), *options]
+        return [*argv, "--testbed", str(self.file), *options]
+
+    def over_ssh(self) -> None:
+        self.file.write_text(
+            f'[target]\nkind = "external"\nwwid = "{self.wwid}"\n[initiator]\nmachine = "ssh"\n'
+            f'[initiator.ssh]\nhost = "127.0.0.1"\n{_address(self.name)}{FABRICS}'
+        )
+
+    def tested(self, *options: str) -> str:
         done = subprocess.run(
-            argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+            self.argv(*options),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
         )
         sys.stdout.write(done.stdout)
         return done.stdout
@@ -87,17 +99,34 @@ def lab(tmp_path: Path) -> Iterator[Lab]:
 
 def test_a_machine_over_ssh_is_left_as_it_was_found(lab: Lab) -> None:
     """After a run with a fault, and after one that was refused."""
-    machine = _address(lab.name)
-    lab.file.write_text(
-        f'[target]\nkind = "external"\nwwid = "{lab.wwid}"\n'
-        f'[initiator]\nmachine = "ssh"\n[initiator.ssh]\nhost = "127.0.0.1"\n{machine}{FABRICS}'
-    )
+    lab.over_ssh()
     before = lab.on_machine(STATE)
     refused = lab.tested("-k", "clean")
     assert f"the LUN {lab.wwid} has data" in refused
     assert lab.on_machine(STATE) == before
     said = lab.tested("-k", "clean or (a-InitiatorDrop)", "--erase", lab.wwid)
     assert "2 passed" in said
+    assert "not as it was found" not in said
+    assert lab.on_machine(STATE) == before
+
+
+def test_the_next_run_undoes_what_a_killed_one_left(lab: Lab) -> None:
+    """Killed while fio runs and one portal is cut off."""
+    lab.over_ssh()
+    before = lab.on_machine(STATE)
+    argv = lab.argv("-k", "a-InitiatorDrop", "--erase", lab.wwid)
+    with subprocess.Popen(
+        argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as running:
+        assert running.stdout
+        lines = iter(running.stdout)
+        assert any("Wait for 1 active" in line for line in lines)
+        running.kill()
+    left = lab.on_machine(STATE)
+    assert "pathproof_drop_a" in left
+    assert "conf.d/pathproof.conf" in left
+    said = lab.tested("-k", "clean")
+    assert "1 passed" in said
     assert "not as it was found" not in said
     assert lab.on_machine(STATE) == before
 

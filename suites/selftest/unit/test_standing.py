@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
@@ -16,7 +18,7 @@ from harness.errors import InitiatorError
 from harness.faults import InitiatorDrop, LinkDown
 from harness.initiator.found import differences, parse_look
 from harness.initiator.multipath import DROP_IN, render_drop_in
-from harness.initiator.standing import StandingInitiator
+from harness.initiator.standing import _UNDO_SCRIPT, StandingInitiator
 from harness.machine import Process
 from harness.steps import Listener, listening
 from harness.testbed.means import lacking
@@ -37,6 +39,10 @@ multipathd.service active
 ## disks
 vda
 """
+SAYS = {
+    "nft": 'echo "table inet filter"; echo "table inet pathproof_drop_a"',
+    "iscsiadm": 'echo "tcp: [1] 172.16.0.1:3260,1 iqn.2026-01.io.other:array (non-flash)"',
+}
 ADDRESSES = """\
 1: lo    inet 127.0.0.1/8 scope host lo\\       valid_lft forever preferred_lft forever
 3: eth1    inet 172.16.0.101/24 scope global eth1\\       valid_lft forever preferred_lft forever
@@ -153,6 +159,42 @@ def test_what_cannot_be_undone_does_not_stop_the_rest() -> None:
         pass
     assert heard.texts[-1] == "scripted: undoing left something behind: map in use"
     assert host.asked()[-1].count("part()") == 1
+
+
+def test_what_is_undone_is_what_the_file_names(tmp_path: Path) -> None:
+    """A run that was killed may have been for another target than the one of today."""
+    drop_in = tmp_path / "pathproof.conf"
+    drop_in.write_text(render_drop_in(WWID, "iqn.2026-01.io.other:array", known=True))
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for name in ("nft", "iscsiadm", "multipathd", "multipath", "systemctl", "rm", "dmsetup"):
+        tool = tools / name
+        tool.write_text(f'#!/bin/sh\necho {name} "$@" >>{tmp_path}/log\n{SAYS.get(name, "")}')
+        tool.chmod(0o755)
+    argv = ["/bin/sh", "-uc", _UNDO_SCRIPT, "sh", str(drop_in)]
+    subprocess.run(argv, env={"PATH": f"{tools}:/usr/bin:/bin"}, check=True)
+    log = (tmp_path / "log").read_text().splitlines()
+    assert [line for line in log if not line.startswith("systemctl")] == [
+        "nft list tables",
+        "nft delete table inet pathproof_drop_a",
+        "iscsiadm --mode session",
+        "iscsiadm --mode node --targetname iqn.2026-01.io.other:array --logout",
+        "iscsiadm --mode node --targetname iqn.2026-01.io.other:array",
+        "iscsiadm --mode node --targetname iqn.2026-01.io.other:array --op delete",
+        f"rm -f {drop_in}",
+        "rm -rf /run/pathproof",
+        "multipathd reconfigure",
+    ]
+
+
+def test_without_a_file_of_ours_nothing_is_undone(tmp_path: Path) -> None:
+    """And one that does not say what it is for is left to people."""
+    argv = ["/bin/sh", "-uc", _UNDO_SCRIPT, "sh", str(tmp_path / "pathproof.conf")]
+    assert subprocess.run(argv, env={"PATH": ""}, check=False).returncode == 0
+    (tmp_path / "pathproof.conf").write_text("# mine\n")
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "does not say what it is for" in done.stderr
 
 
 def test_what_is_missing_is_named_by_its_packages() -> None:
