@@ -14,10 +14,10 @@ from pydantic import ValidationError
 
 from harness.config import Config
 from harness.config.model import FAST
-from harness.errors import InitiatorError
+from harness.errors import InitiatorError, MachineError
 from harness.faults import InitiatorDrop, LinkDown
 from harness.initiator.found import differences, parse_look
-from harness.initiator.multipath import DROP_IN, render_drop_in
+from harness.initiator.multipath import DROP_IN, WWIDS, render_drop_in
 from harness.initiator.standing import _UNDO_SCRIPT, StandingInitiator
 from harness.machine import Process
 from harness.steps import Listener, listening
@@ -93,20 +93,21 @@ class Host:
         looks: tuple[str, ...] = (),
         locked: bool = False,
         records: bool = False,
-        undoing: Answer | None = None,
     ) -> None:
         self.user = user
         self.missing = missing
         self.looks = list(looks)
         self.records = records
-        self.undoing = undoing
+        self.undoing: Answer | MachineError = Answer()
         self.machine = Lockable(self.answer, locked=locked)
 
     def answer(self, asked: Asked) -> Answer:
         script = asked.argv[2] if asked.argv[0] == "sh" else ""
         if asked.argv[:3] == ("iscsiadm", "--mode", "node"):
             return Answer(status=0 if self.records else 21)
-        if self.undoing and "drop_in=$1" in script:
+        if "drop_in=$1" in script:
+            if isinstance(self.undoing, MachineError):
+                raise self.undoing
             return self.undoing
         if script.startswith("id -u"):
             return Answer(f"{self.user}\n{self.missing}\n")
@@ -153,25 +154,37 @@ def test_a_machine_that_is_in_use_is_not_touched(host: Host, says: str) -> None:
     )
 
 
-def test_what_cannot_be_undone_does_not_stop_the_rest() -> None:
-    host = Host(undoing=Answer(stderr="map in use", status=1))
+@pytest.mark.parametrize(
+    ("undoing", "says"),
+    [
+        (Answer(stderr="map in use", status=1), "undoing left something behind: map in use"),
+        (MachineError("no answer"), "may not be as it was found: no answer; the next run"),
+    ],
+)
+def test_what_cannot_be_undone_does_not_stop_the_rest(
+    undoing: Answer | MachineError, says: str
+) -> None:
+    host = Host()
     with listening(heard := Warnings()), host.initiator().borrowed():
-        pass
-    assert heard.texts[-1] == "scripted: undoing left something behind: map in use"
+        host.undoing = undoing
+    assert [says in text for text in heard.texts] == [True]
     assert host.asked()[-1].count("part()") == 1
 
 
-def test_what_is_undone_is_what_the_file_names(tmp_path: Path) -> None:
+@pytest.mark.parametrize("known", [True, False])
+def test_what_is_undone_is_what_the_file_names(tmp_path: Path, *, known: bool) -> None:
     """A run that was killed may have been for another target than the one of today."""
     drop_in = tmp_path / "pathproof.conf"
-    drop_in.write_text(render_drop_in(WWID, "iqn.2026-01.io.other:array", known=True))
+    drop_in.write_text(render_drop_in(WWID, "iqn.2026-01.io.other:array", known=known))
+    wwids = tmp_path / "wwids"
+    wwids.write_text(f"/{WWID}/\n/other/\n")
     tools = tmp_path / "tools"
     tools.mkdir()
     for name in ("nft", "iscsiadm", "multipathd", "multipath", "systemctl", "rm", "dmsetup"):
         tool = tools / name
         tool.write_text(f'#!/bin/sh\necho {name} "$@" >>{tmp_path}/log\n{SAYS.get(name, "")}')
         tool.chmod(0o755)
-    argv = ["/bin/sh", "-uc", _UNDO_SCRIPT, "sh", str(drop_in)]
+    argv = ["/bin/sh", "-uc", _UNDO_SCRIPT.replace(WWIDS, str(wwids)), "sh", str(drop_in)]
     subprocess.run(argv, env={"PATH": f"{tools}:/usr/bin:/bin"}, check=True)
     log = (tmp_path / "log").read_text().splitlines()
     assert [line for line in log if not line.startswith("systemctl")] == [
@@ -185,6 +198,7 @@ def test_what_is_undone_is_what_the_file_names(tmp_path: Path) -> None:
         "rm -rf /run/pathproof",
         "multipathd reconfigure",
     ]
+    assert wwids.read_text() == (f"/{WWID}/\n/other/\n" if known else "/other/\n")
 
 
 def test_without_a_file_of_ours_nothing_is_undone(tmp_path: Path) -> None:
