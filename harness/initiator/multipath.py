@@ -92,10 +92,15 @@ def render_conf(wwid: str, profile: Profile, *, ours: bool = True) -> str:
     return template.render(wwid=wwid, profile=profile, stanzas=stanzas)
 
 
-def render_drop_in(wwid: str) -> str:
-    """What is added to the configuration of a machine that is not ours: one LUN, and no other."""
+def render_drop_in(wwid: str, iqn: str, *, known: bool) -> str:
+    """What is added to the configuration of a machine that is not ours: one LUN, and no other.
+
+    It also says what is to be undone, and whether the machine has `known` the WWID before.
+    """
     return f"""\
 # Written by Pathproof for the length of a run.
+# target {iqn}
+# lun {wwid} {"known" if known else "new"}
 blacklist_exceptions {{
     wwid "{wwid}"
 }}

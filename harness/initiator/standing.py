@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import shlex
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from threading import Event
 
 from harness.deadline import Deadline, poll
-from harness.errors import InitiatorError, TimedOut
+from harness.errors import HarnessError, InitiatorError, TimedOut
 from harness.initiator import iscsiadm
+from harness.initiator.devices import has_wwid
 from harness.initiator.found import FILES, MULTIPATH_FILES, SERVICES, Found, differences, look
 from harness.initiator.initiator import Initiator
 from harness.initiator.multipath import DROP_IN, WWIDS, render_drop_in
@@ -18,6 +21,8 @@ from harness.topology import Fabric
 
 _TIMEOUT_S = 90.0
 _SETTLING_S = 15.0
+# A socket would start its service again.
+_UNITS = ("multipathd.socket", "multipathd.service", "iscsid.socket", "iscsid.service")
 _TOOLS = {
     "iscsiadm": "open-iscsi",
     "multipath": "multipath-tools",
@@ -26,24 +31,44 @@ _TOOLS = {
     "python3": "python3",
     "nft": "nftables",
     "wipefs": "util-linux",
+    "flock": "util-linux",
+    "pkill": "procps",
 }
-# Goes on after a failure, and ends with its status. The drop-in is the first thing that is made.
+# Goes on after a failure, and ends with its status. The drop-in is the first thing that is made,
+# and the only one who knows what: a run that was killed may have been for another LUN.
 _UNDO_SCRIPT = r"""
-iqn=$1 wwid=$2 drop_in=$3 failed=0
-rm -rf /run/pathproof || failed=1
-[ -e "$drop_in" ] || exit $failed
-if [ -e "/dev/mapper/$wwid" ]; then multipath -f "$wwid" || failed=1; fi
-if iscsiadm --mode session 2>/dev/null | grep -q " $iqn "; then
+drop_in=$1 failed=0
+[ -e "$drop_in" ] || exit 0
+iqn=$(sed -n 's/^# target //p' "$drop_in")
+lun=$(sed -n 's/^# lun //p' "$drop_in")
+wwid=${lun% *} known=${lun#* }
+if [ -z "$iqn" ] || [ -z "$wwid" ]; then
+  echo "$drop_in does not say what it is for" >&2
+  exit 1
+fi
+for table in $(nft list tables | sed -n 's/^table inet \(pathproof_drop_.*\)/\1/p'); do
+  nft delete table inet "$table" || failed=1
+done
+if [ -e "/dev/mapper/$wwid" ]; then
+  multipathd disablequeueing map "$wwid" >/dev/null
+  dmsetup message "$wwid" 0 fail_if_no_path
+  pkill -f '^fio .* FIO/job.fio$' && sleep 1
+  multipath -f "$wwid" || failed=1
+fi
+if iscsiadm --mode session 2>/dev/null | grep -qF " $iqn "; then
   iscsiadm --mode node --targetname "$iqn" --logout || failed=1
 fi
 if iscsiadm --mode node --targetname "$iqn" >/dev/null 2>&1; then
   iscsiadm --mode node --targetname "$iqn" --op delete || failed=1
 fi
 rm -f "$drop_in" || failed=1
-[ ! -e WWIDS ] || sed -i "\,^/$wwid/$,d" WWIDS || failed=1
+[ "$known" = known ] || [ ! -e WWIDS ] || sed -i "\,^/$wwid/$,d" WWIDS || failed=1
+rm -rf /run/pathproof || failed=1
 if systemctl is-active --quiet multipathd.service; then multipathd reconfigure || failed=1; fi
 exit $failed
-""".replace("WWIDS", WWIDS)
+""".replace("WWIDS", WWIDS).replace("FIO", "/run/pathproof/fio")
+# Held as long as the one who asked for it is connected; open-iscsi itself locks another.
+_LOCK_ARGV = ["flock", "--nonblock", "--close", "/etc/iscsi", "sh", "-c", "echo held; exec cat"]
 
 
 class StandingInitiator(Initiator):
@@ -60,19 +85,49 @@ class StandingInitiator(Initiator):
         Raises InitiatorError, with nothing changed, if the machine is unfit or already in use.
         """
         self._require_tools()
-        self._undo()  # what a run that was killed has left
-        found = look(self.machine)
-        self._require_unused()
-        try:
+        with self._alone():
+            self._undo()  # what a run that was killed has left
+            found = look(self.machine)
+            self._require_unused()
+            try:
+                yield
+            finally:
+                with step("Leave the initiator as it was found", Spent.WAITING):
+                    for action in (self._undo, self._restore, self._compare):
+                        self._tried(action, found)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Two runs would undo each other's work. Raises InitiatorError if there is another."""
+        held = Event()
+        with self.machine.background(_LOCK_ARGV, on_line=lambda _: held.set()) as holder:
+            poll(
+                lambda: held.is_set() or not holder.running,
+                what="the lock on the machine",
+                deadline=Deadline.after(_TIMEOUT_S),
+            )
+            if not held.is_set():
+                raise InitiatorError(
+                    f"another run of Pathproof is on {self.machine.name}",
+                    hint="wait until it has ended; `fuser -v /etc/iscsi` there tells of it",
+                )
             yield
-        finally:
-            with step("Leave the initiator as it was found", Spent.WAITING):
-                self._undo()
-                self._restore(found)
-                changed = self._what_differs(found)
-                attach("left as found", "\n".join(changed) or "nothing differs")
-                for change in changed:
-                    warn(f"{self.machine.name} is not as it was found: {change}")
+
+    def _tried(self, action: Callable[[Found], None], found: Found) -> None:
+        """What cannot be done is told, and does not stop what follows."""
+        try:
+            action(found)
+        except HarnessError as error:
+            warn(
+                f"{self.machine.name} may not be as it was found: {error.message}; "
+                "the next run on it undoes what is left of this one"
+            )
+
+    def _compare(self, found: Found) -> None:
+        changed = self._what_differs(found)
+        attach("left as found", "\n".join(changed) or "nothing differs")
+        for change in changed:
+            warn(f"{self.machine.name} is not as it was found: {change}")
 
     def _what_differs(self, found: Found) -> list[str]:
         """What is not as it was found, once disks and services had time to go."""
@@ -91,7 +146,9 @@ class StandingInitiator(Initiator):
     def configure(self) -> None:
         """Tell multipathd of the LUN, by a file of its own."""
         with step("Configure the initiator", Spent.CONFIGURATION):
-            conf = render_drop_in(self.wwid)
+            argv = ["grep", "--quiet", "--line-regexp", "--fixed-strings", f"/{self.wwid}/", WWIDS]
+            known = self.machine.run(argv, timeout_s=_TIMEOUT_S, check=False).status == 0
+            conf = render_drop_in(self.wwid, self.topology.target_iqn, known=known)
             self.machine.write_files({DROP_IN: conf}, mode=0o600)
             attach("multipath drop-in", conf)
             self.machine.run(["systemctl", "start", "multipathd.service"], timeout_s=_TIMEOUT_S)
@@ -104,8 +161,9 @@ class StandingInitiator(Initiator):
 
         def are_there() -> bool:
             sessions = self.sessions()
-            disks[:] = [disk.name for session in sessions for disk in session.disks]
-            return all(session.disks for session in sessions)
+            found = [disk for session in sessions for disk in session.disks]
+            disks[:] = [disk.name for disk in found if has_wwid(disk.wwid, self.wwid)]
+            return len(disks) >= len(sessions)
 
         with suppress(TimedOut):  # the preflight says what is missing
             deadline = Deadline.after(_SETTLING_S)
@@ -141,26 +199,35 @@ class StandingInitiator(Initiator):
             )
 
     def _require_unused(self) -> None:
-        """Nobody else may have a session with the target: its disks could be anybody's."""
+        """Nobody else may have a session with the target: its disks could be anybody's.
+
+        Nor a record of it, whose settings and secrets would be lost.
+        """
         if sessions := self.sessions():
             names = ", ".join(f"{s.name} to {s.address}" for s in sessions)
             raise InitiatorError(
                 f"{self.machine.name} is logged in to {self.topology.target_iqn} already: {names}",
                 hint="whoever uses it has to log out first",
             )
+        argv = ["iscsiadm", "--mode", "node", "--targetname", self.topology.target_iqn]
+        if self.machine.run(argv, timeout_s=_TIMEOUT_S, check=False).status == 0:
+            raise InitiatorError(
+                f"{self.machine.name} has records of {self.topology.target_iqn} already",
+                hint=f"if nobody needs them: `{shlex.join([*argv, '--op', 'delete'])}`",
+            )
 
-    def _undo(self) -> None:
+    def _undo(self, _: Found | None = None) -> None:
         """Take everything of ours away; what cannot be is told."""
-        argv = ["sh", "-uc", _UNDO_SCRIPT, "sh", self.topology.target_iqn, self.wwid, DROP_IN]
+        argv = ["sh", "-uc", _UNDO_SCRIPT, "sh", DROP_IN]
         done = self.machine.run(argv, timeout_s=_TIMEOUT_S, check=False)
         if done.status != 0:
             warn(f"{self.machine.name}: undoing left something behind: {done.stderr.strip()}")
 
     def _restore(self, found: Found) -> None:
         """Services that did not run, and folders that were not there."""
-        idle = [line.split()[0] for line in found[SERVICES] if not line.endswith(" active")]
-        if idle:  # sockets, too: they start what is asked for
-            self.machine.run(["systemctl", "stop", *idle], timeout_s=_TIMEOUT_S, check=False)
+        for unit in _UNITS:
+            if f"{unit} active" not in found[SERVICES]:
+                self.machine.run(["systemctl", "stop", unit], timeout_s=_TIMEOUT_S, check=False)
         if not any(line.endswith(WWIDS) for line in found[MULTIPATH_FILES]):
             self.machine.run(["sh", "-c", f"grep -qv '^#' {WWIDS} || rm -f {WWIDS}"], check=False)
         now = look(self.machine)

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
+
 import pytest
 from pydantic import ValidationError
 
 from harness.config import Config
 from harness.config.model import FAST
-from harness.errors import InitiatorError
+from harness.errors import InitiatorError, MachineError
 from harness.faults import InitiatorDrop, LinkDown
 from harness.initiator.found import differences, parse_look
-from harness.initiator.multipath import DROP_IN, render_drop_in
-from harness.initiator.standing import StandingInitiator
+from harness.initiator.multipath import DROP_IN, WWIDS, render_drop_in
+from harness.initiator.standing import _UNDO_SCRIPT, StandingInitiator
+from harness.machine import Process
 from harness.steps import Listener, listening
 from harness.testbed.means import lacking
 from harness.testbed.slots import limit_for
@@ -31,6 +39,10 @@ multipathd.service active
 ## disks
 vda
 """
+SAYS = {
+    "nft": 'echo "table inet filter"; echo "table inet pathproof_drop_a"',
+    "iscsiadm": 'echo "tcp: [1] 172.16.0.1:3260,1 iqn.2026-01.io.other:array (non-flash)"',
+}
 ADDRESSES = """\
 1: lo    inet 127.0.0.1/8 scope host lo\\       valid_lft forever preferred_lft forever
 3: eth1    inet 172.16.0.101/24 scope global eth1\\       valid_lft forever preferred_lft forever
@@ -52,17 +64,51 @@ class Warnings(Listener):
         self.texts.append(message)
 
 
+class Lockable(ScriptedMachine):
+    """A machine with a lock, which may be held by another."""
+
+    def __init__(self, answer: Callable[[Asked], Answer], *, locked: bool) -> None:
+        super().__init__(answer)
+        self.locked = locked
+
+    @contextmanager
+    def background(
+        self, argv: Sequence[str], *, on_line: Callable[[bytes], None] | None = None
+    ) -> Iterator[Process]:
+        assert argv[0] == "flock"
+        assert on_line
+        if not self.locked:
+            on_line(b"held\n")
+        yield cast(Process, SimpleNamespace(running=not self.locked))
+
+
 class Host:
     """A machine with everything in place, or with one thing that is not."""
 
-    def __init__(self, *, user: str = "0", missing: str = "", looks: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        *,
+        user: str = "0",
+        missing: str = "",
+        looks: tuple[str, ...] = (),
+        locked: bool = False,
+        records: bool = False,
+    ) -> None:
         self.user = user
         self.missing = missing
         self.looks = list(looks)
-        self.machine = ScriptedMachine(self.answer)
+        self.records = records
+        self.undoing: Answer | MachineError = Answer()
+        self.machine = Lockable(self.answer, locked=locked)
 
     def answer(self, asked: Asked) -> Answer:
         script = asked.argv[2] if asked.argv[0] == "sh" else ""
+        if asked.argv[:3] == ("iscsiadm", "--mode", "node"):
+            return Answer(status=0 if self.records else 21)
+        if "drop_in=$1" in script:
+            if isinstance(self.undoing, MachineError):
+                raise self.undoing
+            return self.undoing
         if script.startswith("id -u"):
             return Answer(f"{self.user}\n{self.missing}\n")
         if "part()" in script:
@@ -88,6 +134,81 @@ def test_a_machine_that_is_unfit_is_not_touched(host: Host, says: str) -> None:
     with pytest.raises(InitiatorError, match=says), host.initiator().borrowed():
         pass
     assert len(host.machine.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("host", "says"),
+    [
+        (Host(locked=True), "another run of Pathproof is on scripted"),
+        (Host(records=True), "has records of iqn.2026-01.io.pathproof:storage already"),
+    ],
+)
+def test_a_machine_that_is_in_use_is_not_touched(host: Host, says: str) -> None:
+    """Neither another run's work nor anybody's records are undone."""
+    with pytest.raises(InitiatorError, match=says), host.initiator().borrowed():
+        pass
+    assert host.asked()[-1].endswith(
+        "iscsiadm --mode node --targetname iqn.2026-01.io.pathproof:storage"
+        if host.records
+        else host.asked()[0]
+    )
+
+
+@pytest.mark.parametrize(
+    ("undoing", "says"),
+    [
+        (Answer(stderr="map in use", status=1), "undoing left something behind: map in use"),
+        (MachineError("no answer"), "may not be as it was found: no answer; the next run"),
+    ],
+)
+def test_what_cannot_be_undone_does_not_stop_the_rest(
+    undoing: Answer | MachineError, says: str
+) -> None:
+    host = Host()
+    with listening(heard := Warnings()), host.initiator().borrowed():
+        host.undoing = undoing
+    assert [says in text for text in heard.texts] == [True]
+    assert host.asked()[-1].count("part()") == 1
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_what_is_undone_is_what_the_file_names(tmp_path: Path, *, known: bool) -> None:
+    """A run that was killed may have been for another target than the one of today."""
+    drop_in = tmp_path / "pathproof.conf"
+    drop_in.write_text(render_drop_in(WWID, "iqn.2026-01.io.other:array", known=known))
+    wwids = tmp_path / "wwids"
+    wwids.write_text(f"/{WWID}/\n/other/\n")
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for name in ("nft", "iscsiadm", "multipathd", "multipath", "systemctl", "rm", "dmsetup"):
+        tool = tools / name
+        tool.write_text(f'#!/bin/sh\necho {name} "$@" >>{tmp_path}/log\n{SAYS.get(name, "")}')
+        tool.chmod(0o755)
+    argv = ["/bin/sh", "-uc", _UNDO_SCRIPT.replace(WWIDS, str(wwids)), "sh", str(drop_in)]
+    subprocess.run(argv, env={"PATH": f"{tools}:/usr/bin:/bin"}, check=True)
+    log = (tmp_path / "log").read_text().splitlines()
+    assert [line for line in log if not line.startswith("systemctl")] == [
+        "nft list tables",
+        "nft delete table inet pathproof_drop_a",
+        "iscsiadm --mode session",
+        "iscsiadm --mode node --targetname iqn.2026-01.io.other:array --logout",
+        "iscsiadm --mode node --targetname iqn.2026-01.io.other:array",
+        "iscsiadm --mode node --targetname iqn.2026-01.io.other:array --op delete",
+        f"rm -f {drop_in}",
+        "rm -rf /run/pathproof",
+        "multipathd reconfigure",
+    ]
+    assert wwids.read_text() == (f"/{WWID}/\n/other/\n" if known else "/other/\n")
+
+
+def test_without_a_file_of_ours_nothing_is_undone(tmp_path: Path) -> None:
+    """And one that does not say what it is for is left to people."""
+    argv = ["/bin/sh", "-uc", _UNDO_SCRIPT, "sh", str(tmp_path / "pathproof.conf")]
+    assert subprocess.run(argv, env={"PATH": ""}, check=False).returncode == 0
+    (tmp_path / "pathproof.conf").write_text("# mine\n")
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "does not say what it is for" in done.stderr
 
 
 def test_what_is_missing_is_named_by_its_packages() -> None:
@@ -137,8 +258,8 @@ def test_a_machine_that_is_as_before_has_no_differences() -> None:
 
 def test_one_lun_is_named_and_no_other() -> None:
     """Nothing that would hold for other disks of the machine."""
-    conf = render_drop_in(WWID)
-    assert conf.count(WWID) == 3
+    conf = render_drop_in(WWID, "iqn.2026-01.io.pathproof:storage", known=False)
+    assert conf.count(WWID) == 4
     assert 'wwid ".*"' not in conf
     assert not any(
         section in conf for section in ("defaults", "overrides", "devices", "blacklist {")
