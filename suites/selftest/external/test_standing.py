@@ -122,7 +122,7 @@ def test_the_next_run_undoes_what_a_killed_one_left(lab: Lab) -> None:
         lines = iter(running.stdout)
         assert any("Wait for 1 active" in line for line in lines)
         running.kill()
-    state = f"{STATE}; cat /etc/multipath/wwids"
+    state = f"{STATE}cat /etc/multipath/wwids"
     traces = ("pathproof_drop_a", "conf.d/pathproof.conf", "nodes/iqn", "\nsession", lab.wwid)
     left = lab.on_machine(state)
     assert [trace for trace in traces if trace in left] == list(traces)
