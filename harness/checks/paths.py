@@ -291,7 +291,7 @@ def no_unexpected_path_loss() -> Check:
             return Finding(name, Verdict.FAIL, text, figures, numbers)
         if unread := unread_kernel_logs(measurements):
             return Finding(name, Verdict.UNKNOWN, "; ".join(unread), figures, numbers)
-        text = f"{len(lost)} given up, all by a fault"
+        text = f"{len(lost)} given up, all by a fault" if lost else "none was given up"
         return Finding(name, Verdict.PASS, text, figures, numbers)
 
     return Check(name, run)

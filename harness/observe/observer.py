@@ -276,28 +276,32 @@ class Observer:
         """Take in one line that the resident program printed."""
         heard_ns = time.monotonic_ns()
         self._heard_ns = heard_ns
-        try:
-            message = json.loads(line)
-        except ValueError:
-            message = {"lost": 1}  # nobody knows what it told of
         with self._changed:
-            if "pong" in message:
-                self._pongs[message["pong"]] = (heard_ns, message["time"])
-            elif "kernel" in message:
-                _, level, at_ns, text = message["kernel"]
-                self._seen.kernel.append((at_ns, level, text))
-                self._seen.kernel_error_ns = max(self._seen.kernel_error_ns, message["error"])
-            elif "lost" in message:
-                self._seen.lost += message["lost"]
-            elif "sample" in message:
-                self._seen.samples.append(parse_sample(message))
-            elif "read" in message:
-                self._read = message["read"]
-            elif "awake" in message:
-                self._awake = True
-            elif "hello" in message:
-                self._ready = True
+            try:
+                self._take_in(json.loads(line), heard_ns)
+            except (ValueError, KeyError, TypeError, IndexError):
+                self._seen.lost += 1  # nobody knows what it told of
             self._changed.notify_all()
+
+    def _take_in(self, message: dict[str, Any], heard_ns: int) -> None:
+        if "pong" in message:
+            self._pongs[message["pong"]] = (heard_ns, message["time"])
+        elif "kernel" in message:
+            _, level, at_ns, text = message["kernel"]
+            self._seen.kernel.append((at_ns, level, text))
+            self._seen.kernel_error_ns = max(self._seen.kernel_error_ns, message["error"])
+        elif "lost" in message:
+            self._seen.lost += message["lost"]
+        elif "sample" in message:
+            self._seen.samples.append(parse_sample(message))
+        elif "read" in message:
+            self._read = message["read"]
+        elif "awake" in message:
+            self._awake = True
+        elif "hello" in message:
+            self._ready = True
+        else:
+            raise ValueError("not a message of the resident program")
 
 
 def _resident_argv(*arguments: str) -> Sequence[str]:

@@ -20,12 +20,15 @@ _WORDS = {
     Layer.RESUBMISSION: "failover",
 }
 
+_LEAST_S = 0.015
+
 
 def stall_line(test: str, measurements: Measurements, numbers: Mapping[str, float]) -> str:
     """`test: 3.10 s of 4.00 s: noticed 2.03, recovery_tmo 1.01, failover 0.06`, of `WIDTH` at most.
 
     `numbers` are those of the check that judged the stall. Parts are told of a stall that a fault
-    caused; those that share terms of the budget are one. Of a long name the end is kept.
+    caused, but for those of a few milliseconds; those that share terms of the budget are one. Of a
+    long name the end is kept.
     """
     allowed_s = min(numbers[limit] for limit in _LIMITS if limit in numbers)
     text = f"{numbers['stall_s']:.2f} s of {allowed_s:.2f} s"
@@ -39,7 +42,8 @@ def stall_line(test: str, measurements: Measurements, numbers: Mapping[str, floa
 
 
 def _parts(of: Breakdown) -> str:
-    return ", ".join(f"{_words(share.parts)} {share.seconds:.2f}" for share in of.shares)
+    told = [share for share in of.shares if share.seconds >= _LEAST_S]
+    return ", ".join(f"{_words(share.parts)} {share.seconds:.2f}" for share in told)
 
 
 def _words(parts: Sequence[Part]) -> str:

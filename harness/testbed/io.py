@@ -217,9 +217,12 @@ class IoSession:
         try:
             if self._errors_forced:
                 bring_paths_back(self._testbed, left())
-            return within(
-                left(), lambda: read_everything_back(self._testbed, result), what="the read-back"
-            )
+            with step("Read back everything acknowledged", Spent.IO):
+                return within(
+                    left(),
+                    lambda: read_everything_back(self._testbed, result),
+                    what="the read-back",
+                )
         except TimedOut as error:
             self.watchdog.expire()
             self.watchdog.collect_evidence()

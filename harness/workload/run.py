@@ -129,7 +129,7 @@ class FioRun:
     def finish(self, timeout_s: float = ENDING_TIMEOUT_S) -> RunResult:
         """Wait for the end and fetch report and logs.
 
-        Raises FioHangs if fio does not end in time, WorkloadError if its report makes no sense.
+        Raises FioHangs if fio does not end in time, WorkloadError if its logs make no sense.
         """
         if self._process is None:
             raise WorkloadError("fio was not started")
@@ -154,10 +154,14 @@ class FioRun:
                 f"fio left no report or no logs (exit status {done.status}): {said}"
             )
         text = content[f"{FOLDER}/report.json"].decode(errors="replace")
+        try:
+            report = parse_report(text)
+        except WorkloadError as error:  # it was killed while it wrote that
+            return self.nothing_left(error.message)
         return RunResult(
             jobs=self._jobs,
             job_file=self.job_file,
-            report=parse_report(text),
+            report=report,
             report_text=text[text.find("{") :],
             complaints=done.stderr + text[: text.find("{")],
             logs=tuple(parse_latency_log(content.get(name, b"").decode()) for name in names),

@@ -18,13 +18,14 @@ REPORT = Path(__file__).parent / "recorded/fio-3.33-report.json"
 class Disk:
     """A machine with the report of three jobs, and a log of one line wherever one is asked for."""
 
-    def __init__(self) -> None:
+    def __init__(self, report: bytes = REPORT.read_bytes()) -> None:
+        self.report = report
         self.asked_for: list[str] = []
 
     def download(self, names: Sequence[str]) -> dict[str, bytes]:
         self.asked_for = [Path(name).name for name in names]
         content = {
-            ".json": REPORT.read_bytes(),
+            ".json": self.report,
             ".log": b"4711042, 1830210, 1, 16384, 98304, 0\n",
             ".iolog": b"fio version 3 iolog\n",
         }
@@ -42,3 +43,13 @@ def test_a_job_without_a_log_has_an_empty_one() -> None:
         "write.iolog",
     ]
     assert [len(log) for log in result.logs] == [1, 0, 1]
+
+
+def test_a_report_that_fio_could_not_finish_leaves_a_result_that_says_so() -> None:
+    """It was killed while it wrote; the run is judged all the same."""
+    machine: Any = Disk(REPORT.read_bytes()[:500])
+    run = FioRun(machine, "/dev/mapper/x", Layout.of(WorkloadConfig()).mixed(seed=1))
+    result = run._fetch(Completed(("fio",), -9, b"", b"", 1.0))
+    assert result.broken.startswith("fio's report cannot be read")
+    assert [len(log) for log in result.logs] == [0, 0, 0]
+    assert result.ledgers() == []

@@ -217,3 +217,13 @@ def test_nothing_is_left_behind() -> None:
         process = observer._process
         assert process is not None
     assert not process.running
+
+
+@pytest.mark.parametrize(
+    "line", [b'{"sample": 1}', b'{"pong": 1}', b"123", b"null", b'"x"', b'{"kernel": [1]}', b"{"]
+)
+def test_a_line_that_says_nothing_is_a_record_lost(observer: Observer, line: bytes) -> None:
+    """Whoever listens goes on listening."""
+    observer.begin("pathproof: selftest garbled")
+    observer.hear(line + b"\n")
+    assert observer.collect().kernel_log.lost == 1
