@@ -8,7 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    ValidationInfo,
+)
 
 from harness.config.load import config_error
 from harness.config.model import Model, Size
@@ -40,8 +47,21 @@ def _absolute(path: str) -> str:
     return path
 
 
+def _beside(path: Path, info: ValidationInfo) -> Path:
+    """`path` as the definition means it."""
+    assert info.context is not None
+    file: Path = info.context["file"]
+    return (file.parent / path.expanduser()).absolute()
+
+
+def _source(source: str, info: ValidationInfo) -> str:
+    return source if is_one_line(source) else str(_beside(Path(source), info))
+
+
 RoleName = Literal["target", "initiator"]
 Package = Annotated[str, AfterValidator(_package)]
+File = Annotated[Path, AfterValidator(_beside)]
+Source = Annotated[str, AfterValidator(_source)]
 
 
 class Packages(Model):
@@ -55,15 +75,15 @@ class Packages(Model):
 class LocalPackages(Model):
     """`.deb` files that the user has; they win over older ones of the same name."""
 
-    base: tuple[Path, ...] = Field((), description="in both roles")
-    target: tuple[Path, ...] = ()
-    initiator: tuple[Path, ...] = ()
+    base: tuple[File, ...] = Field((), description="in both roles")
+    target: tuple[File, ...] = ()
+    initiator: tuple[File, ...] = ()
 
 
 class AddedFile(Model):
     """A file copied into the guest, owned by root."""
 
-    source: Path = Field(description="relative to the folder of the definition")
+    source: File = Field(description="relative to the folder of the definition")
     destination: Annotated[str, AfterValidator(_absolute)]
     mode: str = Field("0644", pattern=r"^0?[0-7]{3,4}$", description="octal")
     roles: tuple[RoleName, ...] = Field(("target", "initiator"), min_length=1)
@@ -78,7 +98,7 @@ class Services(Model):
 
 
 class ImageDefinition(Model):
-    """Both roles' images. Relative paths are relative to the folder of the definition."""
+    """Both roles' images. Paths are absolute, once read relative to the definition's folder."""
 
     suite: str = Field(pattern=r"^[a-z][a-z0-9-]*$", description="release codename")
     architecture: str | None = Field(
@@ -87,11 +107,11 @@ class ImageDefinition(Model):
     kernel: Package = Field(description="the kernel's package")
     size: Size = Field(2 * GIB, ge=512 * MIB, description="of the root file system")
     cmdline: tuple[str, ...] = Field((), description="added to the kernel command line")
-    packages: Packages = Packages()
+    packages: Annotated[Packages, BeforeValidator(_both_roles)] = Packages()
     files: tuple[AddedFile, ...] = ()
     services: Services = Services()
     local_packages: Annotated[LocalPackages, BeforeValidator(_both_roles)] = LocalPackages()
-    extra_sources: tuple[str, ...] = Field(
+    extra_sources: tuple[Source, ...] = Field(
         (), description="one-line 'deb …' entries, or the path of a deb822 .sources file"
     )
 
@@ -111,19 +131,38 @@ class ImageDefinition(Model):
         """The definition's short name, such as `debian-12`."""
         return self._file.stem
 
-    def resolve(self, path: Path | str) -> Path:
-        """`path` as the definition means it."""
-        return (self._file.parent / Path(path).expanduser()).absolute()
-
 
 def load_image(name: str) -> ImageDefinition:
     """The definition called `name` in images/, or at that path if it ends in `.toml`.
 
     Raises ConfigError that names the file, the key and what is allowed.
     """
-    file = Path(name).expanduser() if name.endswith(".toml") else IMAGES / f"{name}.toml"
+    return _load(name, Path(), ())
+
+
+def _load(name: str, folder: Path, extending: tuple[Path, ...]) -> ImageDefinition:
+    """`extending` are the files that led here, each by its key `extends`."""
+    file = folder / Path(name).expanduser() if name.endswith(".toml") else IMAGES / f"{name}.toml"
+    if file.resolve() in extending:
+        raise ConfigError(f"{file}: extends itself, by way of {extending[-1]}")
+    raw = _read(file, name)
+    if isinstance(base := raw.pop("extends", None), str):
+        extended = _load(base, file.parent, (*extending, file.resolve()))
+        raw = _merged(extended.model_dump(mode="json", exclude_unset=True), raw)
+    elif base is not None:
+        raise ConfigError(f"{file}: extends: {base!r} is neither a name in images/ nor a path")
     try:
-        raw = tomllib.loads(file.read_text())
+        definition = ImageDefinition.model_validate(raw, context={"file": file})
+    except ValidationError as error:
+        message = config_error(error, ImageDefinition, {}, str(file)).message
+        raise ConfigError(message, hint="docs/images.md describes every key") from None
+    _check_files(definition)
+    return definition
+
+
+def _read(file: Path, name: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text())
     except OSError as error:
         known = ", ".join(sorted(f.stem for f in IMAGES.glob("*.toml")))
         raise ConfigError(
@@ -132,13 +171,20 @@ def load_image(name: str) -> ImageDefinition:
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file}: not valid TOML: {error}") from None
-    try:
-        definition = ImageDefinition.model_validate(raw, context={"file": file})
-    except ValidationError as error:
-        message = config_error(error, ImageDefinition, {}, str(file)).message
-        raise ConfigError(message, hint="docs/images.md describes every key") from None
-    _check_files(definition)
-    return definition
+
+
+def _merged(base: Any, own: Any) -> Any:
+    """`own` in front of `base`: tables are merged, lists appended, other values replaced."""
+    match base, own:
+        case dict(), dict():
+            both = {key: _merged(base[key], own[key]) for key in base.keys() & own.keys()}
+            return base | own | both
+        case list(), list():
+            return base + own
+        case dict(), list():  # as in `local_packages`
+            return _merged(base, _both_roles(own))
+        case _:
+            return own
 
 
 def _check_files(definition: ImageDefinition) -> None:
@@ -159,16 +205,15 @@ def _check_files(definition: ImageDefinition) -> None:
 
 def _problems_of_files(definition: ImageDefinition) -> Iterator[tuple[str, str]]:
     for number, added in enumerate(definition.files):
-        file = definition.resolve(added.source)
-        if not file.is_file():
-            yield f"files.{number}.source", f"no file {file}"
+        if not added.source.is_file():
+            yield f"files.{number}.source", f"no file {added.source}"
 
 
 def _problems_of_packages(definition: ImageDefinition) -> Iterator[tuple[str, str]]:
     names: dict[str, Path] = {}  # they are laid into one folder
-    for role, paths in definition.local_packages:
-        for number, path in enumerate(paths):
-            key, file = f"local_packages.{role}.{number}", definition.resolve(path)
+    for role, files in definition.local_packages:
+        for number, file in enumerate(files):
+            key = f"local_packages.{role}.{number}"
             if not file.is_file():
                 yield key, f"no file {file}"
             elif file.suffix != ".deb" or not _begins_with(file, _ARCHIVE_MAGIC):
@@ -181,8 +226,8 @@ def _problems_of_sources(definition: ImageDefinition) -> Iterator[tuple[str, str
     for number, source in enumerate(definition.extra_sources):
         key = f"extra_sources.{number}"
         if not is_one_line(source):
-            if not definition.resolve(source).is_file():
-                yield key, f"no file {definition.resolve(source)}, nor does it begin with 'deb '"
+            if not Path(source).is_file():
+                yield key, f"no file {source}, nor does it begin with 'deb '"
             continue
         match = _SOURCE.fullmatch(source)
         if match is None:

@@ -84,25 +84,18 @@ def recipe_for(
         suite=definition.suite,
         architecture=definition.architecture,
         packages=tuple(sorted({definition.kernel, *image_scripts.PACKAGES, *packages.base, *own})),
-        local_packages=tuple(
-            dict.fromkeys(definition.resolve(path) for path in (*local.base, *own_local))
-        ),
+        local_packages=tuple(dict.fromkeys((*local.base, *own_local))),
         size=definition.size,
         cmdline=" ".join((*CMDLINE, *definition.cmdline)),
         files=tuple(
-            GuestFile(
-                added.destination, int(added.mode, 8), _read(definition.resolve(added.source))
-            )
+            GuestFile(added.destination, int(added.mode, 8), _read(added.source))
             for added in definition.files
             if role.value in added.roles
         ),
         enable=definition.services.enable,
         mask=definition.services.mask,
         mask_generators=definition.services.mask_generators,
-        extra_sources=tuple(
-            source if is_one_line(source) else str(definition.resolve(source))
-            for source in definition.extra_sources
-        ),
+        extra_sources=definition.extra_sources,
         client_key=client_key,
         mirror=mirror,
     )

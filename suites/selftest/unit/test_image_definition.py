@@ -30,7 +30,7 @@ def test_every_shipped_definition_is_valid(file: Path) -> None:
 
 def test_every_shipped_file_is_used_by_a_definition() -> None:
     used = {
-        image.resolve(added.source)
+        added.source
         for image in map(load_image, (file.stem for file in IMAGES.glob("*.toml")))
         for added in image.files
     }
@@ -50,7 +50,50 @@ def test_a_minimal_definition_is_enough(tmp_path: Path) -> None:
 
 
 def test_relative_paths_start_at_the_definition(tmp_path: Path) -> None:
-    assert definition(tmp_path, GOOD).resolve("a/b.deb") == tmp_path / "a/b.deb"
+    (tmp_path / "hosts").touch()
+    text = f'{GOOD}[[files]]\nsource = "hosts"\ndestination = "/etc/hosts"\n'
+    assert definition(tmp_path, text).files[0].source == tmp_path / "hosts"
+
+
+def test_one_extends_another_by_what_is_its_own(tmp_path: Path) -> None:
+    """Tables are merged, lists appended, values replaced; paths stay those of each folder."""
+    (tmp_path / "iet.deb").write_bytes(b"!<arch>\n")
+    shipped = load_image("debian-12")
+    image = definition(
+        tmp_path,
+        'extends = "debian-12"\nkernel = "linux-image-6.1"\nlocal_packages = ["iet.deb"]\n'
+        '[packages]\ntarget = ["iscsitarget"]\n',
+    )
+    assert image.kernel == "linux-image-6.1"
+    assert image.packages.target == (*shipped.packages.target, "iscsitarget")
+    assert image.packages.base == shipped.packages.base
+    assert image.local_packages.base == (tmp_path / "iet.deb",)
+    assert image.files == shipped.files
+    assert image.cmdline == shipped.cmdline
+    assert image.name == "own"
+
+
+def test_a_chain_of_definitions_is_followed(tmp_path: Path) -> None:
+    (tmp_path / "middle").mkdir()
+    (tmp_path / "middle/a.deb").write_bytes(b"!<arch>\n")
+    (tmp_path / "b.deb").write_bytes(b"!<arch>\n")
+    text = 'extends = "debian-12"\n[local_packages]\ntarget = ["a.deb"]\n'
+    (tmp_path / "middle/middle.toml").write_text(text)
+    image = definition(tmp_path, 'extends = "middle/middle.toml"\nlocal_packages = ["b.deb"]\n')
+    assert image.local_packages.target == (tmp_path / "middle/a.deb",)
+    assert image.local_packages.base == (tmp_path / "b.deb",)
+
+
+def test_a_definition_that_extends_itself_is_named(tmp_path: Path) -> None:
+    (tmp_path / "other.toml").write_text('extends = "own.toml"\n')
+    by = f"own.toml: extends itself, by way of {tmp_path}"
+    assert f"{by}/other.toml" in complaint(tmp_path, 'extends = "other.toml"\n')
+    assert f"{by}/own.toml" in complaint(tmp_path, 'extends = "own.toml"\n')
+
+
+@pytest.mark.parametrize("value", ["12", '["debian-12"]'])
+def test_what_cannot_be_extended_is_named(tmp_path: Path, value: str) -> None:
+    assert "is neither a name in images/ nor a path" in complaint(tmp_path, f"extends = {value}\n")
 
 
 def test_an_unknown_key_is_named_with_the_allowed_ones(tmp_path: Path) -> None:
