@@ -9,6 +9,8 @@ from harness.machine import Machine
 # Kernel modules are not looked at: one that was loaded stays, and does nothing by itself.
 SERVICES = "services"
 MULTIPATH_FILES = "files of multipath-tools"
+# A socket would start its service again, so it is stopped before.
+UNITS = ("multipathd.socket", "multipathd.service", "iscsid.socket", "iscsid.service")
 FILES = ("files of open-iscsi", MULTIPATH_FILES)  # a digest and a path; of a folder its path
 _LOOK_SCRIPT = r"""
 part() { echo "## $1"; }
@@ -20,7 +22,7 @@ files /etc/multipath /etc/multipath.conf
 part "iSCSI sessions"
 iscsiadm --mode session 2>/dev/null | sed 's/\[[0-9]*\] //' | sort
 part "services"
-for unit in iscsid.service iscsid.socket multipathd.service multipathd.socket; do
+for unit in UNITS; do
   echo "$unit $(systemctl is-active "$unit" 2>/dev/null)"
 done
 part "maps of the device mapper"
@@ -31,7 +33,7 @@ part "tables of the packet filter"
 nft list tables 2>/dev/null | sort
 part "temporary files"
 find /run -maxdepth 1 -name 'pathproof*'
-"""
+""".replace("UNITS", " ".join(UNITS))
 _TIMEOUT_S = 60.0
 
 Found = dict[str, frozenset[str]]
@@ -53,6 +55,11 @@ def parse_look(text: str) -> Found:
         elif line.strip():
             lines.add(line.strip())
     return {part: frozenset(lines) for part, lines in parts.items()}
+
+
+def active_units(found: Found) -> list[str]:
+    """Those of `UNITS` that run, or listen."""
+    return [unit for unit in UNITS if f"{unit} active" in found[SERVICES]]
 
 
 def differences(before: Found, after: Found) -> Iterator[str]:

@@ -6,6 +6,7 @@ Sources: multipath.conf(5), multipathd(8).
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from jinja2 import Environment, StrictUndefined
@@ -92,15 +93,17 @@ def render_conf(wwid: str, profile: Profile, *, ours: bool = True) -> str:
     return template.render(wwid=wwid, profile=profile, stanzas=stanzas)
 
 
-def render_drop_in(wwid: str, iqn: str, *, known: bool) -> str:
+def render_drop_in(wwid: str, iqn: str, *, known: bool, active: Iterable[str]) -> str:
     """What is added to the configuration of a machine that is not ours: one LUN, and no other.
 
-    It also says what is to be undone, and whether the machine has `known` the WWID before.
+    It also says what is to be undone, whether the machine has `known` the WWID before, and which
+    units were `active`.
     """
     return f"""\
 # Written by Pathproof for the length of a run.
 # target {iqn}
 # lun {wwid} {"known" if known else "new"}
+# active {" ".join(active)}
 blacklist_exceptions {{
     wwid "{wwid}"
 }}

