@@ -6,10 +6,10 @@ import json
 from collections.abc import Iterator
 from typing import Annotated
 
+import tomli_w
 import typer
 from pydantic import BaseModel, BeforeValidator
 
-from harness.cli import toml
 from harness.cli.options import NAME, Json, configured
 from harness.cli.text import columns
 from harness.config import Loaded
@@ -30,7 +30,8 @@ def config(
     if as_json and as_toml:
         raise typer.BadParameter("--json or --toml, not both")
     if as_toml:
-        typer.echo(toml.dumps(loaded.config.model_dump(mode="json")), nl=False)
+        stated = loaded.config.model_dump(mode="json", exclude_none=True)
+        typer.echo(tomli_w.dumps(stated), nl=False)
         return
     settings = list(loaded.settings())
     if as_json:
@@ -47,7 +48,7 @@ def _shown(setting: Setting, *, is_size: bool) -> str:
         return "-"
     if is_size and isinstance(setting.value, int):
         return f"{setting.value} ({format_size(setting.value)})"
-    return str(setting.value)
+    return setting.value if isinstance(setting.value, str) else json.dumps(setting.value)
 
 
 def _sizes(model: BaseModel, prefix: str = "") -> Iterator[str]:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from harness.config.credentials import ChapConfig, Credentials
+from harness.config.credentials import ChapConfig, Confidential, Credentials
 from harness.errors import InitiatorError
 from harness.initiator import Initiator
 from harness.machine import Machine
@@ -24,6 +24,13 @@ while :; do grep -a -o -s -h -e "$1" /proc/[0-9]*/cmdline /proc/[0-9]*/environ |
 """
 _LOGS = r"""
 { journalctl --no-pager; dmesg; cat /var/log/* /run/log/*/*; } 2>/dev/null | grep -a -c -e "$1" || :
+"""
+_LIO_GUARDS_DISCOVERY = r"""
+cd /sys/kernel/config/target/iscsi/discovery_auth
+read -r user secret
+printf %s "$user" >userid
+printf %s "$secret" >password
+echo 1 >enforce_discovery_auth
 """
 
 
@@ -91,6 +98,24 @@ def test_who_does_not_know_the_secret_is_refused(ours: Testbed, chap: ChapConfig
     with pytest.raises(InitiatorError, match="login rejected: authorization failure"):
         stranger.log_in()
     assert stranger.sessions() == []
+
+
+@pytest.mark.requires("chap")
+def test_a_discovery_that_wants_the_secret_gets_it(ours: Testbed) -> None:
+    """And who has none learns nothing of the target."""
+    if ours.target.kind != "lio":
+        pytest.skip(f"a target of kind {ours.target.kind} is not made to guard its discovery")
+    serve(ours, ONE_WAY)
+    user, secret = ONE_WAY.incoming.user, ONE_WAY.incoming.revealed
+    ours.machine(Role.TARGET).run(
+        ["sh", "-euc", _LIO_GUARDS_DISCOVERY],
+        stdin=Confidential(f"{user} {secret}\n".encode()),
+    )
+    with pytest.raises(InitiatorError, match="discovery login rejected"):
+        initiator(ours, None).log_in()
+    knowing = initiator(ours, ONE_WAY)
+    knowing.log_in()
+    knowing.wait_for_map()
 
 
 @pytest.mark.requires("mutual_chap")

@@ -8,16 +8,13 @@ import re
 import signal
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from harness import __version__
-from harness.cli import ending, toml
+from harness.cli import ending
 from harness.cli.app import app, explain
 from harness.cli.text import age, columns
 from harness.config import load
@@ -160,6 +157,7 @@ def test_config_names_the_origin_of_each_value(runner: CliRunner, tmp_path: Path
     assert re.search(r"^machines\.memory +\S+ \(1\.0 GiB\) +pathproof\.toml$", text, re.MULTILINE)
     assert re.search(r"^initiator\.profile +stock +--profile$", text, re.MULTILINE)
     assert re.search(r"^machines\.mirror +- +default$", text, re.MULTILINE)
+    assert re.search(r"^hypervisor\.fork +true +default$", text, re.MULTILINE)
 
 
 def test_config_as_json_has_value_and_origin(runner: CliRunner) -> None:
@@ -174,20 +172,6 @@ def test_config_as_toml_is_the_same_configuration_again(runner: CliRunner, tmp_p
     file.write_text(runner.invoke(app, ["config", "--toml", "--accel", "tcg"]).output)
     given = {"hypervisor.accel": ("tcg", "--accel")}
     assert load(file).config == load(options=given).config
-
-
-PLAIN = st.integers(-(2**60), 2**60) | st.booleans() | st.text() | st.floats(-1e9, 1e9)
-KEYS = st.text(min_size=1)
-TABLES = st.recursive(
-    st.dictionaries(KEYS, PLAIN | st.lists(PLAIN), max_size=3),
-    lambda inner: st.dictionaries(KEYS, inner | st.lists(inner, min_size=1, max_size=2)),
-    max_leaves=6,
-)
-
-
-@given(TABLES)
-def test_what_is_written_as_toml_is_read_as_the_same(table: dict[str, object]) -> None:
-    assert tomllib.loads(toml.dumps(table)) == table
 
 
 def test_columns_line_up_and_nothing_is_cut() -> None:
