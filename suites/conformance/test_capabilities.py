@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from harness.target import LioTarget
+from harness.target import LioTarget, target_for
 from harness.target.lio import AccessState, one_group_each, serving
 from harness.testbed import Testbed
 from harness.testbed.probe import probe, seen_in
+from harness.topology import Role
 from suites.conformance.tables import CAPABILITIES
 
 
@@ -51,6 +52,18 @@ def test_access_states_of_several_groups_are_told(testbed: Testbed) -> None:
     for features in probe(testbed).values():
         assert "active/non optimized" in features.access_states
         assert "active/optimized" in features.access_states
+
+
+@pytest.mark.parametrize("cache", ["write-through", "write-back"])
+def test_every_path_tells_of_the_cache_that_was_asked_for(ours: Testbed, cache: str) -> None:
+    """Or the initiator's kernel would flush too little, and a crash of the target cost data."""
+    config = ours.config.target.model_copy(update={"write_cache": cache})
+    target_for(config, ours.machine(Role.TARGET), ours.topology).configure()
+    ours.initiator.log_in()
+    ours.initiator.wait_for_map()
+    for path in ours.initiator.paths():
+        said = ours.machine(Role.INITIATOR).sh(f"cat /sys/block/{path.name}/queue/write_cache")
+        assert said.stdout.strip() == cache.replace("-", " ")
 
 
 def _word(there: bool) -> str:

@@ -43,16 +43,6 @@ ONE_WAY = ChapConfig(incoming=_fresh("initiator-1"))
 BOTH_WAYS = ChapConfig(incoming=_fresh("initiator-1"), outgoing=_fresh("target-1"))
 
 
-@pytest.fixture
-def ours(testbed: Testbed) -> Testbed:
-    """A testbed whose target may be given other credentials; its initiator is logged out."""
-    if testbed.target.kind == "external":
-        pytest.skip("nothing is configured on an external target")
-    testbed.broken = "its credentials were changed on purpose"
-    testbed.initiator.log_out()
-    return testbed
-
-
 def serve(testbed: Testbed, chap: ChapConfig) -> None:
     """Have the target ask for these credentials."""
     config = testbed.config.target.model_copy(update={"chap": chap})

@@ -1,0 +1,17 @@
+"""What the suite's tests share."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.testbed import Testbed
+
+
+@pytest.fixture
+def ours(testbed: Testbed) -> Testbed:
+    """A testbed whose target may be configured anew; its initiator is logged out."""
+    if testbed.target.kind == "external":
+        pytest.skip("nothing is configured on an external target")
+    testbed.broken = "its target was configured anew on purpose"
+    testbed.initiator.log_out()
+    return testbed
