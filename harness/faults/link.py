@@ -7,25 +7,12 @@ from typing import ClassVar
 
 from harness.deadline import Deadline
 from harness.faults.base import CONFIRM_TIMEOUT_S, Lab, Means, Reconnecting
-from harness.faults.silent_loss import SilentLoss
+from harness.faults.silent_loss import FabricLost
 from harness.measurements import BudgetTerm, Layer
 from harness.topology import Role
 
 
-@dataclass(frozen=True)
-class _PulledCable(SilentLoss):
-    fabric: str
-    role: ClassVar[Role]
-    means: ClassVar[Means]
-
-    @property
-    def fabrics(self) -> tuple[str, ...]:
-        return (self.fabric,)
-
-    @property
-    def needs(self) -> frozenset[Means]:
-        return frozenset({self.means})
-
+class _PulledCable(FabricLost):
     def inject(self, lab: Lab) -> None:
         lab.set_link(self.role, self.fabric, up=False)
 

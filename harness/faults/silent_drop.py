@@ -13,26 +13,13 @@ from typing import ClassVar
 from harness.deadline import Deadline, poll
 from harness.errors import FaultError
 from harness.faults.base import CONFIRM_TIMEOUT_S, Lab, Means
-from harness.faults.silent_loss import SilentLoss
+from harness.faults.silent_loss import FabricLost
 from harness.topology import Portal, Role
 
 _TIMEOUT_S = 30.0
 
 
-@dataclass(frozen=True)
-class _Drop(SilentLoss):
-    fabric: str
-    role: ClassVar[Role]
-    means: ClassVar[Means]
-
-    @property
-    def fabrics(self) -> tuple[str, ...]:
-        return (self.fabric,)
-
-    @property
-    def needs(self) -> frozenset[Means]:
-        return frozenset({self.means})
-
+class _Drop(FabricLost):
     @property
     def table(self) -> str:
         """The nftables table that holds this fault's rules and nothing else."""

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from harness.faults.base import Fault, Reconnecting
+from dataclasses import dataclass
+from typing import ClassVar
+
+from harness.faults.base import Fault, Means, Reconnecting
 from harness.measurements import BudgetTerm, Layer, SessionSettings
+from harness.topology import Role
 
 
 class SilentLoss(Fault):
@@ -67,3 +71,20 @@ class SilentLoss(Fault):
                 (Layer.REINSTATEMENT,),
             ),
         )
+
+
+@dataclass(frozen=True)
+class FabricLost(SilentLoss):
+    """One fabric is lost at one end, by the means of that end."""
+
+    fabric: str
+    role: ClassVar[Role]
+    means: ClassVar[Means]
+
+    @property
+    def fabrics(self) -> tuple[str, ...]:
+        return (self.fabric,)
+
+    @property
+    def needs(self) -> frozenset[Means]:
+        return frozenset({self.means})
