@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network
 
-from harness.config.model import Config
+from harness.config.model import AccessState, Config
 
 
 class Role(StrEnum):
@@ -40,6 +40,7 @@ class Fabric:
     initiator_mac: str
     network: str | None = None
     bridge: str | None = None
+    access_state: AccessState = "optimized"
 
     def mac(self, role: Role) -> str:
         """The MAC address of this role's NIC on this fabric."""
@@ -104,6 +105,7 @@ def plan(config: Config) -> Topology:
                 initiator_mac=_mac(config.name, fabric.name, Role.INITIATOR),
                 network=fabric.network,
                 bridge=fabric.bridge,
+                access_state=fabric.access_state,
             )
             for fabric in config.fabrics
         ),

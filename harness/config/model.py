@@ -15,6 +15,8 @@ from harness.units import KIB, MIB, format_size, parse_size
 
 Size = Annotated[int, BeforeValidator(parse_size), Field(gt=0)]
 TargetKind = Literal["lio", "tgt", "iet", "external"]
+PathGrouping = Literal["multibus", "group_by_prio"]
+AccessState = Literal["optimized", "non-optimized"]
 
 
 class Model(BaseModel):
@@ -63,6 +65,9 @@ class FabricConfig(Model):
     initiator: IPv4Address
     network: str | None = Field(None, description="name of a libvirt network")
     bridge: str | None = Field(None, description="name of a bridge on the hypervisor")
+    access_state: AccessState = Field(
+        "optimized", description="what ALUA tells of the portal; only kind 'lio' can be told to"
+    )
 
     @model_validator(mode="after")
     def _addresses_fit(self) -> Self:
@@ -175,6 +180,10 @@ class InitiatorConfig(Model):
         description="a VM that is made for the run, a machine that is there, or this very host",
     )
     ssh: SshConfig | None = None
+    path_grouping_policy: PathGrouping = Field(
+        "multibus",
+        description="of the map: all paths in one group, or groups by what ALUA tells they are",
+    )
 
     @property
     def is_ours(self) -> bool:
@@ -305,6 +314,16 @@ class Config(Model):
     def _target_accepts_its_name(self) -> Self:
         if problem := iqn_problem(self.target.iqn, self.target.kind):
             raise ValueError(f"target.iqn: {self.target.iqn!r} {problem}")
+        return self
+
+    @model_validator(mode="after")
+    def _target_has_access_states(self) -> Self:
+        preferred = {fabric.access_state for fabric in self.fabrics} == {"optimized"}
+        if not preferred and self.target.kind != "lio":
+            raise ValueError(
+                f"fabrics: access_state is for a target of kind 'lio'; {self.target.kind!r} "
+                "has none, or is not ours to configure"
+            )
         return self
 
     @model_validator(mode="after")

@@ -164,7 +164,8 @@ class StandingInitiator(Initiator):
             argv = ["grep", "--quiet", "--line-regexp", "--fixed-strings", f"/{self.wwid}/", WWIDS]
             known = self.machine.run(argv, timeout_s=_TIMEOUT_S, check=False).status == 0
             active = active_units(look(self.machine))
-            conf = render_drop_in(self.wwid, self.topology.target_iqn, known=known, active=active)
+            iqn = self.topology.target_iqn
+            conf = render_drop_in(self.wwid, iqn, self.grouping, known=known, active=active)
             self.machine.write_files({DROP_IN: conf}, mode=0o600)
             attach("multipath drop-in", conf)
             self.machine.run(["systemctl", "start", "multipathd.service"], timeout_s=_TIMEOUT_S)

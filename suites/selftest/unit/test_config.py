@@ -204,6 +204,17 @@ def test_a_fabric_has_one_carrier() -> None:
     assert "'network' or 'bridge'" in text
 
 
+def test_only_lio_has_access_states() -> None:
+    """Other kinds would ignore them."""
+    text = "".join(
+        f'[[fabrics]]\nname = "{name}"\nsubnet = "172.16.{n}.0/24"\ntarget = "172.16.{n}.1"\n'
+        f'initiator = "172.16.{n}.2"\naccess_state = "non-optimized"\n'
+        for n, name in enumerate("ab")
+    )
+    assert loaded(text).config.fabrics[1].access_state == "non-optimized"
+    assert "access_state is for a target of kind 'lio'" in complaint(f'target.kind = "tgt"\n{text}')
+
+
 def test_a_region_larger_than_the_lun_is_refused() -> None:
     """Both sizes are named, and either may be changed."""
     text = complaint("[target]\nlun_size = '32MiB'\n[workload]\nregion = '64MiB'\n")

@@ -176,7 +176,7 @@ def test_what_is_undone_is_what_the_file_names(tmp_path: Path, *, known: bool) -
     """A run that was killed may have been for another target than the one of today."""
     drop_in = tmp_path / "pathproof.conf"
     iqn, active = "iqn.2026-01.io.other:array", ["multipathd.socket", "multipathd.service"]
-    drop_in.write_text(render_drop_in(WWID, iqn, known=known, active=active))
+    drop_in.write_text(render_drop_in(WWID, iqn, "multibus", known=known, active=active))
     wwids = tmp_path / "wwids"
     wwids.write_text(f"/{WWID}/\n/other/\n")
     tools = tmp_path / "tools"
@@ -274,7 +274,10 @@ def test_a_machine_that_is_as_before_has_no_differences() -> None:
 
 def test_one_lun_is_named_and_no_other() -> None:
     """Nothing that would hold for other disks of the machine."""
-    conf = render_drop_in(WWID, "iqn.2026-01.io.pathproof:storage", known=False, active=())
+    conf = render_drop_in(
+        WWID, "iqn.2026-01.io.pathproof:storage", "group_by_prio", known=False, active=()
+    )
+    assert "path_grouping_policy group_by_prio\n" in conf
     assert conf.count(WWID) == 4
     assert 'wwid ".*"' not in conf
     assert not any(
