@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from importlib.resources import files
 from typing import Any
@@ -67,10 +69,6 @@ def claim(machine: Machine, asked: Asked, wwid: str, paths: Sequence[str]) -> An
 def look(machine: Machine, wwid: str, path: str) -> Contents:
     """What there is to see without reading all of it."""
     reading = _read(machine, path, wwid, ())
-    held = Problem(
-        f"the map of {wwid} is not to be had for ourselves: {reading['held']}",
-        "somebody uses it: `lsblk` or `fuser -v` may say who",
-    )
     found, no_marker = None, ""
     try:
         found = marker.unpack(bytes.fromhex(reading["head"]))
@@ -84,8 +82,42 @@ def look(machine: Machine, wwid: str, path: str) -> Contents:
         marker=found,
         no_marker=no_marker,
         signatures=parse_signatures(answer.stdout),
-        uses=(held,) if reading["held"] else (),
+        uses=(*_holders(wwid, reading["held"]), *_registered(machine, path, wwid)),
     )
+
+
+def _holders(wwid: str, why_not_ours: str | None) -> Iterator[Problem]:
+    """Who uses the LUN on this machine."""
+    if why_not_ours:
+        yield Problem(
+            f"the map of {wwid} is not to be had for ourselves: {why_not_ours}",
+            "somebody uses it: `lsblk` or `fuser -v` may say who",
+        )
+
+
+def _registered(machine: Machine, path: str, wwid: str) -> Iterator[Problem]:
+    """Who uses the LUN on other machines, as far as the target knows: clusters register keys."""
+    argv = ["sg_persist", "--in", "--read-keys", _disk(path)]
+    # Not every target knows the command, nor every machine the tool.
+    said = machine.sh(shlex.join(argv), timeout_s=_LOOK_TIMEOUT_S, check=False)
+    if said.status == 0 and (keys := parse_keys(said.stdout)):
+        yield Problem(
+            f"the LUN {wwid} has persistent reservation keys: {', '.join(keys)}",
+            "a cluster or another host uses it; if nobody does, register a key and "
+            "`sg_persist --out --clear` with it",
+        )
+
+
+def parse_keys(text: str) -> list[str]:
+    """Each key once, from `sg_persist --in --read-keys`, sg_persist(8).
+
+    Real output, abridged:
+
+        PR generation=0x2, 2 registered reservation keys follow:
+          0xabc
+          0xabc
+    """
+    return list(dict.fromkeys(re.findall(r"^\s+(0x[0-9a-f]+)$", text, re.MULTILINE)))
 
 
 def _forget_cached(machine: Machine, device: str) -> None:

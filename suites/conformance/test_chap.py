@@ -101,7 +101,7 @@ def test_a_discovery_that_wants_the_secret_gets_it(ours: Testbed) -> None:
         ["sh", "-euc", _LIO_GUARDS_DISCOVERY],
         stdin=Confidential(f"{user} {secret}\n".encode()),
     )
-    with pytest.raises(InitiatorError, match="discovery login to .* rejected"):
+    with pytest.raises(InitiatorError, match=r"discovery login to .* rejected"):
         initiator(ours, None).log_in()
     knowing = initiator(ours, ONE_WAY)
     knowing.log_in()

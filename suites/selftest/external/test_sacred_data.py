@@ -71,6 +71,19 @@ def test_a_file_system_is_refused_and_byte_identical_afterwards(blank: Testbed) 
     assert claimed(blank) is Answer.MARKED
 
 
+def test_a_lun_that_somebody_registered_with_is_refused(blank: Testbed) -> None:
+    """Though nothing is on it, and whatever is said: a host that is not here may use it."""
+    path = blank.map.paths[0].name
+    initiator = blank.machine(Role.INITIATOR)
+    initiator.sh(f"sg_persist --out --register --param-sark=0xabc /dev/{path}")
+    before = digest(blank)
+    with pytest.raises(PreflightFailed, match="has persistent reservation keys: 0xabc"):
+        claimed(blank, erase=True)
+    assert digest(blank) == before
+    initiator.sh(f"sg_persist --out --clear --param-rk=0xabc /dev/{path}")
+    assert claimed(blank) is Answer.BLANK
+
+
 def test_a_single_byte_is_data(blank: Testbed) -> None:
     """At the very end, where no tool looks for a signature."""
     script = f"printf x | dd of={blank.map.device} bs=1 seek={SIZE - 1} conv=fsync"

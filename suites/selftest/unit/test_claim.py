@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,7 @@ import harness.preflight.reader
 from harness.errors import PreflightFailed
 from harness.machine import LocalMachine, Process
 from harness.preflight import Answer, Asked, claim, marker
-from harness.preflight.claim import parse_signatures, read_in_full
+from harness.preflight.claim import parse_keys, parse_signatures, read_in_full
 from harness.preflight.consent import Scan, Signature
 from harness.units import MIB
 from suites.selftest.unit.fio_on_this_host import folder_for_direct_io
@@ -25,6 +25,21 @@ WWID = "360014057043dfe0435de773ca03bbf04"
 SIZE = 40 * MIB
 PATHS = ("sda", "sdb")
 PROGRAM = Path(harness.preflight.reader.__file__)
+# As sg_persist 1.46 prints them.
+KEYS = """\
+  LIO-ORG   FILEIO            4.0
+  Peripheral device type: disk
+  PR generation=0x2, 3 registered reservation keys follow:
+    0xabc
+    0xabc
+    0xdef
+
+"""
+NO_KEYS = """\
+  LIO-ORG   FILEIO            4.0
+  Peripheral device type: disk
+  PR generation=0x0, there are NO registered reservation keys
+"""
 
 pytestmark = pytest.mark.skipif(shutil.which("wipefs") is None, reason="needs wipefs")
 
@@ -147,10 +162,34 @@ def test_a_wrong_name_in_erase_is_refused(lab: Lab) -> None:
     assert lun(lab).read_bytes() == before
 
 
+def stand_in(lab: Lab, monkeypatch: pytest.MonkeyPatch, answers: Mapping[str, str]) -> None:
+    """Scripts in place of the tools that ask a real target."""
+    folder = lab.folder / "bin"
+    folder.mkdir()
+    for name, script in answers.items():
+        (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+        (folder / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+
+
+def test_a_lun_that_another_host_registered_with_is_refused(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even if it is blank, and given up: that host may begin to write at any moment."""
+    registered = f"cat <<'E'\n{KEYS}E"
+    stand_in(lab, monkeypatch, {"sg_persist": registered})
+    says = "has persistent reservation keys: 0xabc, 0xdef"
+    assert says in refused(lab)
+    with pytest.raises(PreflightFailed, match=says):
+        claimed(lab, erase=WWID)
+
+
+def test_no_keys_are_no_use_by_others() -> None:
+    assert parse_keys(NO_KEYS) == []
+
+
 def test_what_was_never_written_is_not_read(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By the account of tools that stand in for those that ask a real target."""
-    bin_folder = lab.folder / "bin"
-    bin_folder.mkdir()
+    """By the target's account."""
     capacity = "Logical block provisioning: lbpme=1, lbprz=1\nLogical block length=512 bytes"
     blocks, hole = SIZE // 512, 16 * MIB // 512
     answers = {
@@ -160,10 +199,7 @@ def test_what_was_never_written_is_not_read(lab: Lab, monkeypatch: pytest.Monkey
             f'*) echo "{hole:#x}  {blocks - hole:#x}  1" ;; esac'
         ),
     }
-    for name, script in answers.items():
-        (bin_folder / name).write_text(f"#!/bin/sh\n{script}\n")
-        (bin_folder / name).chmod(0o755)
-    monkeypatch.setenv("PATH", f"{bin_folder}:{os.environ['PATH']}")
+    stand_in(lab, monkeypatch, answers)
     assert read_in_full(lab, "sda", WWID, SIZE) == Scan(SIZE, 18 * MIB, SIZE - 18 * MIB)
     put(lab, SIZE - 1, b"\1")  # the target errs, and a sample shows it
     assert read_in_full(lab, "sda", WWID, SIZE).data_at == SIZE - 1
