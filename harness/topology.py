@@ -30,7 +30,10 @@ class Portal:
 
 @dataclass(frozen=True)
 class Fabric:
-    """One independent layer-2 network; its fault domain is one cable or one switch."""
+    """One independent layer-2 network; its fault domain is one cable or one switch.
+
+    `iqn` is the target's name at the portal.
+    """
 
     name: str
     subnet: IPv4Network
@@ -38,6 +41,7 @@ class Fabric:
     initiator: IPv4Address
     target_mac: str
     initiator_mac: str
+    iqn: str
     network: str | None = None
     bridge: str | None = None
     access_state: AccessState = "optimized"
@@ -73,6 +77,11 @@ class Topology:
     lun: Lun
     guests: tuple[Role, ...] = tuple(Role)
 
+    @property
+    def target_iqns(self) -> tuple[str, ...]:
+        """Every name that the target has at a portal: some arrays have one for each."""
+        return tuple(dict.fromkeys(fabric.iqn for fabric in self.fabrics))
+
     def fabric(self, name: str) -> Fabric:
         """The fabric of that name. Raises KeyError with the known names."""
         for fabric in self.fabrics:
@@ -103,6 +112,7 @@ def plan(config: Config) -> Topology:
                 initiator=fabric.initiator,
                 target_mac=_mac(config.name, fabric.name, Role.TARGET),
                 initiator_mac=_mac(config.name, fabric.name, Role.INITIATOR),
+                iqn=fabric.iqn or config.target.iqn,
                 network=fabric.network,
                 bridge=fabric.bridge,
                 access_state=fabric.access_state,

@@ -10,8 +10,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
+from harness.config.base import Model
 from harness.config.load import config_error
-from harness.config.model import Model
 from harness.errors import ConfigError
 
 _ADDRESS = re.compile(

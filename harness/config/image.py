@@ -17,8 +17,9 @@ from pydantic import (
     ValidationInfo,
 )
 
+from harness.config.base import Model
 from harness.config.load import config_error
-from harness.config.model import Model, Size
+from harness.config.model import Size
 from harness.errors import ConfigError
 from harness.units import GIB, MIB
 

@@ -2,27 +2,43 @@
 
 from __future__ import annotations
 
+import re
 from ipaddress import IPv4Address, IPv4Network
 from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    field_validator,
+    model_validator,
+)
 
+from harness.config.base import Model
 from harness.config.credentials import ChapConfig
+from harness.config.iet import IetOptions
 from harness.config.iqn import iqn_problem
 from harness.units import KIB, MIB, format_size, parse_size
 
+_WWID = re.compile(r"(?!naa\.|eui\.|t10\.)[0-9A-Za-z][\w.:-]{7,}", re.ASCII)
+
+
+def _wwid(text: str) -> str:
+    if not _WWID.fullmatch(text):
+        raise ValueError(
+            f"{text!r} is no WWID of multipath-tools, such as 360014057043dfe0435de773ca03bbf04; "
+            "of the kernel's `naa.6…` it is the digits, with a 3 before them"
+        )
+    return text
+
+
 Size = Annotated[int, BeforeValidator(parse_size), Field(gt=0)]
+Wwid = Annotated[str, AfterValidator(_wwid)]
 TargetKind = Literal["lio", "tgt", "iet", "external"]
 PathGrouping = Literal["multibus", "group_by_prio"]
 AccessState = Literal["optimized", "non-optimized"]
-
-
-class Model(BaseModel):
-    """Frozen; an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class HypervisorConfig(Model):
@@ -65,6 +81,9 @@ class FabricConfig(Model):
     initiator: IPv4Address
     network: str | None = Field(None, description="name of a libvirt network")
     bridge: str | None = Field(None, description="name of a bridge on the hypervisor")
+    iqn: str | None = Field(
+        None, description="an external target's name at this portal, where it is not target.iqn"
+    )
     access_state: AccessState = Field(
         "optimized", description="what ALUA tells of the portal; only kind 'lio' can be told to"
     )
@@ -81,33 +100,6 @@ class FabricConfig(Model):
         return self
 
 
-Digest = Literal["None", "CRC32C", "None,CRC32C"]
-
-
-class IetOptions(Model):
-    """Options of kind `iet`; None leaves IET's own value.
-
-    Limits are those of param.c and iscsi.h in IET 1.4.20, which takes its minimum for a number
-    beyond them and tells nobody.
-    """
-
-    max_sessions: int | None = Field(None, ge=0, le=65535, description="0 is without limit")
-    wthreads: int | None = Field(None, ge=1, le=128, description="threads that do I/O")
-    queued_commands: int | None = Field(None, ge=1, le=256, description="a session may queue")
-    nop_interval_s: int | None = Field(None, ge=0, le=90, description="between NOP-Ins; 0 is off")
-    nop_timeout_s: int | None = Field(None, ge=0, le=90, description="0 is the interval")
-    initial_r2t: bool | None = None
-    immediate_data: bool | None = None
-    max_recv_data_segment_length: int | None = Field(None, ge=512, le=262144)
-    max_xmit_data_segment_length: int | None = Field(None, ge=512, le=262144)
-    max_burst_length: int | None = Field(None, ge=512, le=16777215)
-    first_burst_length: int | None = Field(None, ge=512, le=16777215)
-    default_time2wait_s: int | None = Field(None, ge=0, le=3600)
-    max_outstanding_r2t: int | None = Field(None, ge=1, le=65535)
-    header_digest: Digest | None = Field(None, description="what the initiator may choose from")
-    data_digest: Digest | None = None
-
-
 class TargetConfig(Model):
     """The iSCSI target and its LUN."""
 
@@ -122,7 +114,7 @@ class TargetConfig(Model):
     lun_size: Size = Field(10_000_000_000, ge=8 * MIB, multiple_of=512)
     port: int = Field(3260, ge=1, le=65535)
     iet: IetOptions = IetOptions()
-    wwid: str | None = Field(
+    wwid: Wwid | None = Field(
         None, description="an external target's LUN, as multipath calls it; else nothing is written"
     )
     serial: str | None = Field(None, description="unit serial number of an external target's LUN")
@@ -311,9 +303,19 @@ class Config(Model):
         return self
 
     @model_validator(mode="after")
-    def _target_accepts_its_name(self) -> Self:
-        if problem := iqn_problem(self.target.iqn, self.target.kind):
-            raise ValueError(f"target.iqn: {self.target.iqn!r} {problem}")
+    def _target_accepts_its_names(self) -> Self:
+        named = {"target.iqn": self.target.iqn}
+        for number, fabric in enumerate(self.fabrics):
+            if fabric.iqn is not None:
+                named[f"fabrics.{number}.iqn"] = fabric.iqn
+        if len(named) > 1 and self.target.is_ours:
+            raise ValueError(
+                f"fabrics: iqn is that of an external target; kind {self.target.kind!r} has one "
+                "name, target.iqn"
+            )
+        for key, iqn in named.items():
+            if problem := iqn_problem(iqn, self.target.kind):
+                raise ValueError(f"{key}: {iqn!r} {problem}")
         return self
 
     @model_validator(mode="after")

@@ -90,6 +90,10 @@ class BlockDevice:
         """Whether it is one that the kernel made of a partition table."""
         return len(self.below) == 1 and not self.dm_name and self.name.startswith(self.below[0])
 
+    def is_map_of(self, wwid: str) -> bool:
+        """Whether it is the multipath map of that WWID, whatever its name."""
+        return self.dm_uuid == f"mpath-{wwid}"
+
     def is_lun(self, wwid: str) -> bool:
         """Whether it is a disk with that WWID, by what udev or else the kernel knows."""
         if self.below:
@@ -97,6 +101,15 @@ class BlockDevice:
         if self.identity:
             return self.identity == wwid
         return has_wwid(self.wwid, wwid)
+
+    @property
+    def contradicts(self) -> bool:
+        """Whether the kernel knows another identity than udev, as after a remapping.
+
+        Unless the kernel tells of a form that udev does not go by, such as a name.
+        """
+        comparable = self.wwid.startswith(("naa.", "eui.", "t10."))
+        return bool(self.identity and comparable and not has_wwid(self.wwid, self.identity))
 
 
 @dataclass(frozen=True)
@@ -111,14 +124,15 @@ def has_wwid(wwid: str, multipath: str) -> bool:
     """Whether the kernel's form of a WWID and multipath-tools' form mean the same.
 
     Sources: scsi_vpd_lun_id() in drivers/scsi/scsi_lib.c, scsi_id(8). Of a T10 identifier the
-    kernel escapes what cannot be printed, and scsi_id shows a binary one in hexadecimal.
+    kernel escapes what cannot be printed, and scsi_id shows a binary one in hexadecimal. Of a
+    SCSI name string the kernel shows all, an array's own name perhaps among it, in capitals.
     """
     kind, _, text = wwid.partition(".")
     match kind:
         case "naa":
-            return multipath == f"3{text}"
+            return multipath == f"3{text.lower()}"
         case "eui":
-            return multipath == f"2{text}"
+            return multipath == f"2{text.lower()}"
         case "t10":
             said = multipath.removeprefix("1")
             return said in {text, "_".join(text.split())} or _escaped(said) == text

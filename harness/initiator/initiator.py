@@ -13,7 +13,7 @@ from harness.config.model import PathGrouping, Profile
 from harness.deadline import Deadline, poll
 from harness.errors import CommandTimedOut, HarnessError, InitiatorError
 from harness.initiator import chap, iscsiadm, multipath
-from harness.initiator.devices import SURVEY_SCRIPT, Survey, has_wwid, parse_survey
+from harness.initiator.devices import SURVEY_SCRIPT, Survey, parse_survey
 from harness.initiator.multipath import Map
 from harness.initiator.sysfs import SESSIONS_SCRIPT, Session, parse_sessions
 from harness.machine import Machine
@@ -80,25 +80,28 @@ class Initiator:
 
         Raises InitiatorError for a portal that does not answer or refuses.
         """
-        iqn = self.topology.target_iqn
         with step("Discover and log in on every path", Spent.CONFIGURATION):
             for fabric in self.topology.fabrics:
                 self._discover(fabric)
-            if settings := iscsiadm.node_settings(self.profile):
-                self.machine.run(iscsiadm.update_argv(iqn, settings), timeout_s=_TOOL_TIMEOUT_S)
-            if self.credentials:
-                lines = chap.node_lines(self.credentials)
-                self.machine.run(chap.node_argv(iqn), stdin=lines, timeout_s=_TOOL_TIMEOUT_S)
+            for iqn in self.topology.target_iqns:
+                self._prepare_records(iqn)
             for fabric in self.topology.fabrics:
-                self._ask(fabric, iscsiadm.login_argv(iqn, fabric.portal))
+                self._ask(fabric, iscsiadm.login_argv(fabric.iqn, fabric.portal))
+
+    def _prepare_records(self, iqn: str) -> None:
+        """What the profile and the credentials say, for the next login."""
+        if settings := iscsiadm.node_settings(self.profile):
+            self.machine.run(iscsiadm.update_argv(iqn, settings), timeout_s=_TOOL_TIMEOUT_S)
+        if self.credentials:
+            lines = chap.node_lines(self.credentials)
+            self.machine.run(chap.node_argv(iqn), stdin=lines, timeout_s=_TOOL_TIMEOUT_S)
 
     def _discover(self, fabric: Fabric) -> None:
-        iqn = self.topology.target_iqn
         offers = self._ask(fabric, iscsiadm.discovery_argv(fabric.portal), by_chap=True)
         found = iscsiadm.parse_discovery(offers)
-        if not any(n.portal == fabric.portal and n.iqn == iqn for n in found):
+        if not any(n.portal == fabric.portal and n.iqn == fabric.iqn for n in found):
             raise InitiatorError(
-                f"portal {fabric.portal} (fabric {fabric.name}) does not offer {iqn}; "
+                f"portal {fabric.portal} (fabric {fabric.name}) does not offer {fabric.iqn}; "
                 f"it said: {offers.strip() or 'nothing'}"
             )
 
@@ -168,7 +171,7 @@ class Initiator:
     def sessions(self) -> list[Session]:
         """This target's sessions, with their effective timeouts."""
         text = self.machine.sh(SESSIONS_SCRIPT, timeout_s=_TOOL_TIMEOUT_S).stdout
-        return [s for s in parse_sessions(text) if s.target == self.topology.target_iqn]
+        return [s for s in parse_sessions(text) if s.target in self.topology.target_iqns]
 
     def survey(self) -> Survey:
         """All sessions and all block devices of the machine, at one look."""
@@ -226,20 +229,22 @@ class Initiator:
     def paths(self) -> tuple[Path, ...]:
         """The paths to the LUN in the order of the fabrics: exactly one per fabric.
 
-        Raises InitiatorError if a fabric has none or several, or a disk is not the LUN.
+        Raises InitiatorError if a fabric has none or several; other LUNs are none of ours.
         """
+        survey = self.survey()
+        luns = {device.name for device in survey.devices if device.is_lun(self.wwid)}
         found: dict[str, list[Path]] = {f.name: [] for f in self.topology.fabrics}
-        for session in self.sessions():
+        for session in survey.sessions:
+            if session.target not in self.topology.target_iqns:
+                continue
             fabric = self.fabric_of(session)
-            for disk in session.disks:
-                if not has_wwid(disk.wwid, self.wwid):
-                    raise InitiatorError(
-                        f"{disk.name} on fabric {fabric} has WWID {disk.wwid}, "
-                        f"not that of {self.wwid}"
-                    )
-                found[fabric].append(Path(disk.name, disk.device, fabric))
+            found[fabric] += [
+                Path(disk.name, disk.device, fabric) for disk in session.disks if disk.name in luns
+            ]
         if wrong := {name: paths for name, paths in found.items() if len(paths) != 1}:
-            raise InitiatorError(f"each fabric must carry exactly one path; instead: {wrong}")
+            raise InitiatorError(
+                f"each fabric must carry exactly one path to {self.wwid}; instead: {wrong}"
+            )
         return tuple(paths[0] for paths in found.values())
 
     def map_or_none(self) -> Map | None:
@@ -292,12 +297,12 @@ class Initiator:
 
     def log_out(self) -> None:
         """Flush the map, end the sessions and forget the node records; tries everything."""
-        iqn = self.topology.target_iqn
+        iqns = self.topology.target_iqns
         failures: list[HarnessError] = []
         commands: Sequence[list[str]] = (
             ["multipath", "-f", self.wwid],
-            iscsiadm.logout_argv(iqn),
-            iscsiadm.forget_argv(iqn),
+            *map(iscsiadm.logout_argv, iqns),
+            *map(iscsiadm.forget_argv, iqns),
             *(
                 iscsiadm.known_discovery_argv(fabric.portal, "--op", "delete")
                 for fabric in self.topology.fabrics

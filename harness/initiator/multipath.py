@@ -50,7 +50,7 @@ blacklist {
     wwid ".*"
 }
 blacklist_exceptions {
-    wwid "{{ wwid }}"
+    wwid "^{{ wwid }}$"
 }
 {%- if stanzas %}
 devices {
@@ -96,20 +96,26 @@ def render_conf(
 
 
 def render_drop_in(
-    wwid: str, iqn: str, grouping: PathGrouping, *, known: bool, active: Iterable[str]
+    wwid: str,
+    iqns: Iterable[str],
+    grouping: PathGrouping,
+    *,
+    known: bool,
+    active: Iterable[str],
 ) -> str:
     """What is added to the configuration of a machine that is not ours: one LUN, and no other.
 
     It also says what is to be undone, whether the machine has `known` the WWID before, and which
     units were `active`.
     """
+    targets = "\n".join(f"# target {iqn}" for iqn in iqns)
     return f"""\
 # Written by Pathproof for the length of a run.
-# target {iqn}
+{targets}
 # lun {wwid} {"known" if known else "new"}
 # active {" ".join(active)}
 blacklist_exceptions {{
-    wwid "{wwid}"
+    wwid "^{wwid}$"
 }}
 multipaths {{
     multipath {{

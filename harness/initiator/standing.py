@@ -11,7 +11,6 @@ from threading import Event
 from harness.deadline import Deadline, poll
 from harness.errors import HarnessError, InitiatorError, TimedOut
 from harness.initiator import iscsiadm
-from harness.initiator.devices import has_wwid
 from harness.initiator.found import (
     FILES,
     MULTIPATH_FILES,
@@ -41,15 +40,16 @@ _TOOLS = {
     "pkill": "procps",
 }
 # Goes on after a failure, and ends with its status. The drop-in is the first thing that is made,
-# and the only one who knows what: a run that was killed may have been for another LUN.
+# and the only one who knows what: a run that was killed may have been for another LUN. So it goes
+# last, and stays if something else does.
 _UNDO_SCRIPT = (
     r"""
 drop_in=$1 failed=0
 [ -e "$drop_in" ] || exit 0
-iqn=$(sed -n 's/^# target //p' "$drop_in")
+iqns=$(sed -n 's/^# target //p' "$drop_in")
 lun=$(sed -n 's/^# lun //p' "$drop_in")
 wwid=${lun% *} known=${lun#* }
-if [ -z "$iqn" ] || [ -z "$wwid" ]; then
+if [ -z "$iqns" ] || [ -z "$wwid" ]; then
   echo "$drop_in does not say what it is for" >&2
   exit 1
 fi
@@ -62,22 +62,26 @@ if [ -e "/dev/mapper/$wwid" ]; then
   pkill -f '^fio .* FIO/job.fio$' && sleep 1
   multipath -f "$wwid" || failed=1
 fi
-if iscsiadm --mode session 2>/dev/null | grep -qF " $iqn "; then
-  iscsiadm --mode node --targetname "$iqn" --logout || failed=1
+for iqn in $iqns; do
+  if iscsiadm --mode session 2>/dev/null | grep -qF " $iqn "; then
+    iscsiadm --mode node --targetname "$iqn" --logout || failed=1
+  fi
+  if iscsiadm --mode node --targetname "$iqn" >/dev/null 2>&1; then
+    iscsiadm --mode node --targetname "$iqn" --op delete || failed=1
+  fi
+done
+if [ "$known" = new ] && [ -e WWIDS ]; then
+  grep -vxF "/$wwid/" WWIDS >WWIDS.new
+  cat WWIDS.new >WWIDS && rm WWIDS.new || failed=1
 fi
-if iscsiadm --mode node --targetname "$iqn" >/dev/null 2>&1; then
-  iscsiadm --mode node --targetname "$iqn" --op delete || failed=1
-fi
-[ "$known" = known ] || [ ! -e WWIDS ] || sed -i "\,^/$wwid/$,d" WWIDS || failed=1
 rm -rf /run/pathproof || failed=1
+[ $failed = 0 ] || exit 1
 if active=$(grep '^# active' "$drop_in"); then
   for unit in UNITS; do
     case "$active " in *" $unit "*) ;; *) systemctl stop "$unit" ;; esac
   done
 fi
-rm -f "$drop_in" || failed=1
-if systemctl is-active --quiet multipathd.service; then multipathd reconfigure || failed=1; fi
-exit $failed
+rm -f "$drop_in" && multipathd reconfigure
 """.replace("WWIDS", WWIDS)
     .replace("FIO", "/run/pathproof/fio")
     .replace("UNITS", " ".join(UNITS))
@@ -103,6 +107,7 @@ class StandingInitiator(Initiator):
         with self._alone():
             self._undo()  # what a run that was killed has left
             found = look(self.machine)
+            self._require_multipathd(found)
             self._require_unused()
             try:
                 yield
@@ -164,34 +169,18 @@ class StandingInitiator(Initiator):
             argv = ["grep", "--quiet", "--line-regexp", "--fixed-strings", f"/{self.wwid}/", WWIDS]
             known = self.machine.run(argv, timeout_s=_TIMEOUT_S, check=False).status == 0
             active = active_units(look(self.machine))
-            iqn = self.topology.target_iqn
-            conf = render_drop_in(self.wwid, iqn, self.grouping, known=known, active=active)
+            iqns = self.topology.target_iqns
+            conf = render_drop_in(self.wwid, iqns, self.grouping, known=known, active=active)
             self.machine.write_files({DROP_IN: conf}, mode=0o600)
             attach("multipath drop-in", conf)
-            self.machine.run(["systemctl", "start", "multipathd.service"], timeout_s=_TIMEOUT_S)
+            if not known:  # before its disks appear, whatever find_multipaths says
+                argv = ["sh", "-c", f'echo "/$1/" >>{WWIDS}', "sh", self.wwid]
+                self.machine.run(argv, timeout_s=_TIMEOUT_S)
             self.machine.run(["multipathd", "reconfigure"], timeout_s=_TIMEOUT_S)
-
-    def log_in(self) -> None:
-        """Log in on every portal, with records that are removed again, and let the map be made."""
-        super().log_in()
-        disks: list[str] = []
-
-        def are_there() -> bool:
-            sessions = self.sessions()
-            found = [disk for session in sessions for disk in session.disks]
-            disks[:] = [disk.name for disk in found if has_wwid(disk.wwid, self.wwid)]
-            return len(disks) >= len(sessions)
-
-        with suppress(TimedOut):  # the preflight says what is missing
-            deadline = Deadline.after(_SETTLING_S)
-            poll(are_there, what="a disk of each session", deadline=deadline, every_s=0.2)
-        for disk in disks[:1]:  # whatever find_multipaths says
-            self.machine.run(["multipath", "-a", f"/dev/{disk}"], timeout_s=_TIMEOUT_S, check=False)
-        self.machine.run(["multipathd", "reconfigure"], timeout_s=_TIMEOUT_S)
 
     def _discover(self, fabric: Fabric) -> None:
         """Make the one record, asking nobody: a discovery would leave those of other targets."""
-        self._ask(fabric, iscsiadm.new_record_argv(self.topology.target_iqn, fabric.portal))
+        self._ask(fabric, iscsiadm.new_record_argv(fabric.iqn, fabric.portal))
 
     def planned_sessions(self) -> tuple[PlannedSession, ...]:
         """One session a fabric; recovery is as multipathd of the machine has it."""
@@ -215,23 +204,39 @@ class StandingInitiator(Initiator):
                 hint=f"on Debian: `apt install {packages}`",
             )
 
-    def _require_unused(self) -> None:
-        """Nobody else may have a session with the target: its disks could be anybody's.
-
-        Nor a record of it, whose settings and secrets would be lost.
-        """
-        if sessions := self.sessions():
-            names = ", ".join(f"{s.name} to {s.address}" for s in sessions)
+    def _require_multipathd(self, found: Found) -> None:
+        """Started for us it would make maps of other disks, too."""
+        if "multipathd.service" not in active_units(found):
             raise InitiatorError(
-                f"{self.machine.name} is logged in to {self.topology.target_iqn} already: {names}",
+                f"multipathd does not run on {self.machine.name}",
+                hint="`systemctl start multipathd`, once it is sure which maps it will make",
+            )
+
+    def _require_unused(self) -> None:
+        """Nobody else may have a session with a target of ours: its disks could be anybody's.
+
+        Nor a record of it, whose settings and secrets would be lost, nor the LUN by another way:
+        its map would become ours.
+        """
+        devices = self.survey().devices
+        if there := [d.name for d in devices if d.is_map_of(self.wwid) or d.is_lun(self.wwid)]:
+            raise InitiatorError(
+                f"{self.machine.name} has the LUN {self.wwid} already: {', '.join(there)}",
+                hint="whoever uses it has to let go of it first",
+            )
+        if sessions := self.sessions():
+            names = ", ".join(f"{s.name} to {s.target} at {s.address}" for s in sessions)
+            raise InitiatorError(
+                f"{self.machine.name} is logged in already: {names}",
                 hint="whoever uses it has to log out first",
             )
-        argv = ["iscsiadm", "--mode", "node", "--targetname", self.topology.target_iqn]
-        if self.machine.run(argv, timeout_s=_TIMEOUT_S, check=False).status == 0:
-            raise InitiatorError(
-                f"{self.machine.name} has records of {self.topology.target_iqn} already",
-                hint=f"if nobody needs them: `{shlex.join([*argv, '--op', 'delete'])}`",
-            )
+        for iqn in self.topology.target_iqns:
+            argv = ["iscsiadm", "--mode", "node", "--targetname", iqn]
+            if self.machine.run(argv, timeout_s=_TIMEOUT_S, check=False).status == 0:
+                raise InitiatorError(
+                    f"{self.machine.name} has records of {iqn} already",
+                    hint=f"if nobody needs them: `{shlex.join([*argv, '--op', 'delete'])}`",
+                )
 
     def _undo(self, _: Found | None = None) -> None:
         """Take everything of ours away; what cannot be is told."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.errors import Problem
-from harness.initiator.devices import BlockDevice, has_wwid
+from harness.initiator.devices import BlockDevice
 from harness.logins import login_problems
 from harness.measurements import PlannedSession, SessionSettings
 from harness.units import format_size
@@ -38,7 +38,7 @@ class Facts:
 
     def map(self, wwid: str) -> BlockDevice | None:
         """The multipath map of a LUN."""
-        return next((d for d in self.devices if d.dm_uuid == f"mpath-{wwid}"), None)
+        return next((d for d in self.devices if d.is_map_of(wwid)), None)
 
     def luns(self, wwid: str) -> tuple[BlockDevice, ...]:
         """Every disk that is this LUN, however it is reached."""
@@ -128,7 +128,7 @@ def _identity_problems(wwid: str, serial: str | None, facts: Facts) -> Iterator[
                 f"{lun.name} has serial {lun.serial or 'unknown'}, not {serial}",
                 "target.wwid and target.serial must be those of one LUN",
             )
-        if lun.wwid and not has_wwid(lun.wwid, wwid):
+        if lun.contradicts:
             yield Problem(
                 f"{lun.name} is {wwid} to udev and {lun.wwid} to the kernel",
                 f"it was remapped on the target: log out and in again, or `udevadm trigger "

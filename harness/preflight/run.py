@@ -47,7 +47,7 @@ def require_fit(initiator: Initiator, *, serial: str | None = None) -> Facts:
 def facts_now(initiator: Initiator) -> Facts:
     """What the initiator has at this moment."""
     survey = initiator.survey()
-    ours = [s for s in survey.sessions if s.target == initiator.topology.target_iqn]
+    ours = [s for s in survey.sessions if s.target in initiator.topology.target_iqns]
     reached: dict[str, tuple[str, ...]] = {}
     elsewhere = []
     on_fabrics = []

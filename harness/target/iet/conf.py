@@ -12,7 +12,7 @@ from dataclasses import KW_ONLY, dataclass, field
 from typing import Literal
 
 from harness.config.credentials import ChapConfig
-from harness.config.model import IetOptions
+from harness.config.iet import IetOptions
 from harness.errors import ConfigError
 
 CONF = "/etc/iet/ietd.conf"

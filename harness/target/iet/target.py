@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness.config.model import IetOptions, TargetConfig, TargetKind
+from harness.config.iet import IetOptions
+from harness.config.model import TargetConfig, TargetKind
 from harness.deadline import Deadline, poll
 from harness.errors import CommandTimedOut, ConfigError, TargetError, TimedOut
 from harness.machine import Completed

@@ -13,6 +13,7 @@ from harness.config import Config, Loaded, load
 from harness.config.iqn import iqn_problem
 from harness.config.model import FAST, STOCK
 from harness.errors import ConfigError
+from harness.topology import plan
 from harness.units import GIB, MIB
 
 TWO_FABRICS = """
@@ -153,12 +154,14 @@ def test_an_initiator_name_must_follow_the_standard_too() -> None:
         ("iqn.2026-01:x", "lio", False),
         ("iqn.2026-01.io.Pathproof:x", "lio", False),
         ("iqn.2009-11-11.widodh.storage:iscsi-001", "iet", True),
-        ("iqn.2026-01.io.pathproof:under_score", "iet", False),
+        ("iqn.2026-01.io.pathproof:under_score", "iet", True),
+        ("iqn.2026-01.io.pathproof:caf\u00e9", "iet", False),
         ("iqn.2026-01.io.pathproof:a b", "iet", False),
         ("eui.02004567A425678D", "iet", False),
         ("eui.02004567A425678D", "external", True),
         ("naa.52004567BA64678D", "external", True),
         ("iqn.1992-04.com.vendor:array/1", "external", False),
+        ("iqn.1992-04.com.vendor:array_1", "external", True),
         ("iqn.2009-11-11.widodh.storage:iscsi-001", "tgt", True),
         ("iqn.2026-01.io.pathproof:" + "x" * 198, "lio", True),
         ("iqn.2026-01.io.pathproof:" + "x" * 199, "lio", False),
@@ -204,13 +207,50 @@ def test_a_fabric_has_one_carrier() -> None:
     assert "'network' or 'bridge'" in text
 
 
-def test_only_lio_has_access_states() -> None:
-    """Other kinds would ignore them."""
-    text = "".join(
+def two_fabrics(more: str) -> str:
+    return "".join(
         f'[[fabrics]]\nname = "{name}"\nsubnet = "172.16.{n}.0/24"\ntarget = "172.16.{n}.1"\n'
-        f'initiator = "172.16.{n}.2"\naccess_state = "non-optimized"\n'
+        f'initiator = "172.16.{n}.2"\nbridge = "br-{name}"\n{more}\n'
         for n, name in enumerate("ab")
     )
+
+
+def test_an_array_may_have_a_name_for_each_portal() -> None:
+    """And only an array; each must be a name."""
+    external = 'target.kind = "external"\n'
+    fabrics = two_fabrics('iqn = "iqn.1992-04.com.vendor:port"')
+    topology = plan(loaded(external + fabrics).config)
+    assert topology.target_iqns == ("iqn.1992-04.com.vendor:port",)
+    assert "iqn is that of an external target; kind 'lio' has one" in complaint(fabrics)
+    assert "fabrics.0.iqn: 'port' does not begin" in complaint(
+        external + two_fabrics('iqn = "port"')
+    )
+
+
+@pytest.mark.parametrize(
+    ("wwid", "accepted"),
+    [
+        ("360014057043dfe0435de773ca03bbf04", True),
+        ("2001738000ae10b0c", True),
+        ("1LIO-ORG_lun0:4a3c", True),
+        ("naa.6001405704d", False),
+        (".*", False),
+        ("", False),
+        ("3600140570}", False),
+    ],
+)
+def test_a_wwid_is_one_and_no_pattern(wwid: str, accepted: bool) -> None:
+    """It goes into the configuration of machines that are not ours."""
+    text = f'[target]\nkind = "external"\nwwid = "{wwid}"\n{two_fabrics("")}'
+    if accepted:
+        assert loaded(text).config.target.wwid == wwid
+    else:
+        assert "target.wwid" in complaint(text)
+
+
+def test_only_lio_has_access_states() -> None:
+    """Other kinds would ignore them."""
+    text = two_fabrics('access_state = "non-optimized"')
     assert loaded(text).config.fabrics[1].access_state == "non-optimized"
     assert "access_state is for a target of kind 'lio'" in complaint(f'target.kind = "tgt"\n{text}')
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError
 
 from harness.config.credentials import ChapConfig, Credentials
-from harness.config.model import IetOptions
+from harness.config.iet import IetOptions
 from harness.errors import ConfigError
 from harness.target.iet import conf
 from harness.target.iet.conf import Unit, WantedTarget, render_allow, render_conf

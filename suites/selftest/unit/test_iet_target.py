@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 from harness.config import Config
 from harness.config.credentials import ChapConfig, Credentials
-from harness.config.model import IetOptions
+from harness.config.iet import IetOptions
 from harness.errors import CommandTimedOut, ConfigError, TargetError
 from harness.target import IetTarget, target_for
 from harness.target.base import BACKING_FILE, DATA_DISK

@@ -87,7 +87,7 @@ def test_only_the_one_lun_is_touched() -> None:
     """A disk of the machine itself must never end up in a map."""
     conf = render_conf(WWID, FAST)
     assert re.search(r'blacklist \{\s+wwid "\.\*"\s+\}', conf)
-    assert re.search(rf'blacklist_exceptions \{{\s+wwid "{WWID}"\s+\}}', conf)
+    assert re.search(rf'blacklist_exceptions \{{\s+wwid "\^{WWID}\$"\s+\}}', conf)
 
 
 def test_losing_every_path_is_a_pause_and_not_an_error() -> None:

@@ -16,6 +16,7 @@ from harness.config import Config
 from harness.config.model import FAST
 from harness.errors import InitiatorError, MachineError
 from harness.faults import InitiatorDrop, LinkDown
+from harness.initiator.devices import SURVEY_SCRIPT
 from harness.initiator.found import differences, parse_look
 from harness.initiator.multipath import DROP_IN, WWIDS, render_drop_in
 from harness.initiator.standing import _UNDO_SCRIPT, StandingInitiator
@@ -39,9 +40,10 @@ multipathd.service active
 ## disks
 vda
 """
+OTHERS = ("iqn.2026-01.io.other:array-a", "iqn.2026-01.io.other:array-b")
 SAYS = {
     "nft": 'echo "table inet filter"; echo "table inet pathproof_drop_a"',
-    "iscsiadm": 'echo "tcp: [1] 172.16.0.1:3260,1 iqn.2026-01.io.other:array (non-flash)"',
+    "iscsiadm": "\n".join(f'echo "tcp: [1] 10.1.0.1:3260,1 {iqn} (non-flash)"' for iqn in OTHERS),
 }
 ADDRESSES = """\
 1: lo    inet 127.0.0.1/8 scope host lo\\       valid_lft forever preferred_lft forever
@@ -93,11 +95,13 @@ class Host:
         looks: tuple[str, ...] = (),
         locked: bool = False,
         records: bool = False,
+        devices: str = "",
     ) -> None:
         self.user = user
         self.missing = missing
         self.looks = list(looks)
         self.records = records
+        self.devices = devices
         self.undoing: Answer | MachineError = Answer()
         self.machine = Lockable(self.answer, locked=locked)
 
@@ -111,6 +115,8 @@ class Host:
             return self.undoing
         if script.startswith("id -u"):
             return Answer(f"{self.user}\n{self.missing}\n")
+        if SURVEY_SCRIPT in script:
+            return Answer(f"--\n{self.devices}")
         if "part()" in script:
             return Answer(self.looks.pop(0) if self.looks else LOOK)
         return Answer()
@@ -140,18 +146,28 @@ def test_a_machine_that_is_unfit_is_not_touched(host: Host, says: str) -> None:
     ("host", "says"),
     [
         (Host(locked=True), "another run of Pathproof is on scripted"),
+        (
+            Host(looks=(LOOK.replace("service active", "service failed"),)),
+            "multipathd does not run",
+        ),
         (Host(records=True), "has records of iqn.2026-01.io.pathproof:storage already"),
+        (
+            Host(devices=f"device|dm-3|254:3|2048|sdb sdc|mpatha|mpath-{WWID}|||"),
+            f"has the LUN {WWID} already: dm-3",
+        ),
+        (
+            Host(devices=f"device|sdb|8:16|2048||||{WWID}||naa.{WWID[1:]}"),
+            f"has the LUN {WWID} already: sdb",
+        ),
     ],
 )
 def test_a_machine_that_is_in_use_is_not_touched(host: Host, says: str) -> None:
-    """Neither another run's work nor anybody's records are undone."""
+    """Neither another run's work nor anybody's records are undone, nor does a map become ours."""
     with pytest.raises(InitiatorError, match=says), host.initiator().borrowed():
         pass
-    assert host.asked()[-1].endswith(
-        "iscsiadm --mode node --targetname iqn.2026-01.io.pathproof:storage"
-        if host.records
-        else host.asked()[0]
-    )
+    assert [asked for asked in host.machine.asked if asked.stdin] == []
+    iscsiadm = [line for line in host.asked() if line.startswith("iscsiadm")]
+    assert not any(line.endswith(("delete", "--login")) for line in iscsiadm)
 
 
 @pytest.mark.parametrize(
@@ -171,38 +187,54 @@ def test_what_cannot_be_undone_does_not_stop_the_rest(
     assert host.asked()[-1].count("part()") == 1
 
 
-@pytest.mark.parametrize("known", [True, False])
-def test_what_is_undone_is_what_the_file_names(tmp_path: Path, *, known: bool) -> None:
-    """A run that was killed may have been for another target than the one of today."""
-    drop_in = tmp_path / "pathproof.conf"
-    iqn, active = "iqn.2026-01.io.other:array", ["multipathd.socket", "multipathd.service"]
-    drop_in.write_text(render_drop_in(WWID, iqn, "multibus", known=known, active=active))
-    wwids = tmp_path / "wwids"
-    wwids.write_text(f"/{WWID}/\n/other/\n")
-    tools = tmp_path / "tools"
+def undone(folder: Path, *, known: bool = False, failing: str = "") -> tuple[int, list[str]]:
+    """What the script calls on a machine that a killed run left, and its exit status."""
+    drop_in = folder / "pathproof.conf"
+    active = ["multipathd.socket", "multipathd.service"]
+    drop_in.write_text(render_drop_in(WWID, OTHERS, "multibus", known=known, active=active))
+    wwids = folder / "wwids"
+    wwids.write_text(f"# Multipath wwids\n/{WWID}/\n/{WWID}0/\n")
+    tools = folder / "tools"
     tools.mkdir()
     for name in ("nft", "iscsiadm", "multipathd", "multipath", "systemctl", "rm", "dmsetup"):
         tool = tools / name
-        tool.write_text(f'#!/bin/sh\necho {name} "$@" >>{tmp_path}/log\n{SAYS.get(name, "")}')
+        says = 'case "$*" in *logout) exit 1 ;; esac' if name == failing else ""
+        script = f'echo {name} "$@" >>{folder}/log\n{SAYS.get(name, "")}\n{says}'
+        tool.write_text(f"#!/bin/sh\n{script}\n")
         tool.chmod(0o755)
     argv = ["/bin/sh", "-uc", _UNDO_SCRIPT.replace(WWIDS, str(wwids)), "sh", str(drop_in)]
-    subprocess.run(argv, env={"PATH": f"{tools}:/usr/bin:/bin"}, check=True)
-    log = (tmp_path / "log").read_text().splitlines()
+    done = subprocess.run(argv, env={"PATH": f"{tools}:/usr/bin:/bin"}, check=False)
+    return done.returncode, (folder / "log").read_text().splitlines()
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_what_is_undone_is_what_the_file_names(tmp_path: Path, *, known: bool) -> None:
+    """A run that was killed may have been for other targets than those of today."""
+    status, log = undone(tmp_path, known=known)
+    assert status == 0
+    first, second = (f"iscsiadm --mode node --targetname {iqn}" for iqn in OTHERS)
     assert log == [
         "nft list tables",
         "nft delete table inet pathproof_drop_a",
-        "iscsiadm --mode session",
-        "iscsiadm --mode node --targetname iqn.2026-01.io.other:array --logout",
-        "iscsiadm --mode node --targetname iqn.2026-01.io.other:array",
-        "iscsiadm --mode node --targetname iqn.2026-01.io.other:array --op delete",
+        *("iscsiadm --mode session", f"{first} --logout", first, f"{first} --op delete"),
+        *("iscsiadm --mode session", f"{second} --logout", second, f"{second} --op delete"),
+        *([] if known else [f"rm {tmp_path}/wwids.new"]),
         "rm -rf /run/pathproof",
         "systemctl stop iscsid.socket",
         "systemctl stop iscsid.service",
-        f"rm -f {drop_in}",
-        "systemctl is-active --quiet multipathd.service",
+        f"rm -f {tmp_path}/pathproof.conf",
         "multipathd reconfigure",
     ]
-    assert wwids.read_text() == (f"/{WWID}/\n/other/\n" if known else "/other/\n")
+    ours = [f"/{WWID}/"] if known else []
+    left = (tmp_path / "wwids").read_text().splitlines()
+    assert left == ["# Multipath wwids", *ours, f"/{WWID}0/"]
+
+
+def test_what_could_not_be_undone_is_tried_again_by_the_next(tmp_path: Path) -> None:
+    """So the file that says what it was stays, and so do services that sessions may need."""
+    status, log = undone(tmp_path, failing="iscsiadm")
+    assert status == 1
+    assert not any(line.startswith(("systemctl", "rm -f")) for line in log)
 
 
 def test_without_a_file_of_ours_nothing_is_undone(tmp_path: Path) -> None:
@@ -275,7 +307,7 @@ def test_a_machine_that_is_as_before_has_no_differences() -> None:
 def test_one_lun_is_named_and_no_other() -> None:
     """Nothing that would hold for other disks of the machine."""
     conf = render_drop_in(
-        WWID, "iqn.2026-01.io.pathproof:storage", "group_by_prio", known=False, active=()
+        WWID, ["iqn.2026-01.io.pathproof:storage"], "group_by_prio", known=False, active=()
     )
     assert "path_grouping_policy group_by_prio\n" in conf
     assert conf.count(WWID) == 4
