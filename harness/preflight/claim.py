@@ -13,6 +13,7 @@ from typing import Any
 from uuid import uuid4
 
 from harness.errors import CommandTimedOut, InitiatorError, PreflightFailed, Problem, TimedOut
+from harness.initiator import Initiator
 from harness.machine import Completed, Machine, Process
 from harness.preflight import marker
 from harness.preflight.consent import Answer, Asked, Contents, Scan, Signature, decide
@@ -41,23 +42,37 @@ class _Reading:
         return self.said.get(name)
 
 
-def claim(machine: Machine, asked: Asked, wwid: str, paths: Sequence[str]) -> Answer:
-    """Make sure that a LUN may be written to, and that all `paths` (names of disks) lead to it.
+def claim(initiator: Initiator, asked: Asked) -> Answer:
+    """Make sure that the initiator's LUN may be written to, and that all its paths lead to it.
 
     All is found out over the first path, and the marker is written over it alone: whether the
     others lead to the same LUN is known only when they show what was written there. Raises
     PreflightFailed, with nothing written, if the LUN must not be written to; and after writing
     the marker, if a path leads elsewhere.
     """
+    machine, wwid = initiator.machine, initiator.wwid
+    planned = initiator.paths()
+    paths = [path.name for path in planned]
     with step("May the LUN be written to?", Spent.PROVISIONING):
         found = look(machine, wwid, paths[0])
         decision = decide(asked, found)
         if decision.answer is Answer.PROVE:
-            found = replace(found, scan=read_in_full(machine, paths[0], wwid, found.size))
+            scan = read_in_full(machine, paths[0], wwid, found.size)
+            # Hours may have gone by.
+            found = replace(look(machine, wwid, paths[0]), scan=scan)
             decision = decide(asked, found)
         attach("what is on the LUN", _described(found, decision.answer))
     if not decision.answer.permits:
         raise PreflightFailed(decision.problems)
+    if (now := initiator.paths()) != planned:
+        raise PreflightFailed(
+            [
+                Problem(
+                    f"while it was looked at, the paths to {wwid} became {now}, from {planned}",
+                    "nothing was written; see that nobody changes them, and run it again",
+                )
+            ]
+        )
     with step(f"Mark the LUN: {decision.answer}", Spent.PROVISIONING):
         mark(machine, Marker(uuid4(), wwid, found.size), paths)
         if decision.answer is Answer.ERASE:
@@ -157,7 +172,8 @@ def read_in_full(machine: Machine, path: str, wwid: str, size: int) -> Scan:
     spared = _total(holes) - sum(_total(samples(hole)) for hole in holes)
     with step(f"Read {format_size(wanted)} of {format_size(size)}", Spent.PROVISIONING):
         reading = _read(machine, path, wwid, extents)
-    return Scan(size, reading["read"], spared, reading["data"], reading["failed"] or "")
+    failure = reading["failed"] or reading["held"] or ""
+    return Scan(size, reading["read"], spared, reading["data"], failure)
 
 
 def _total(extents: Iterable[Extent]) -> int:
@@ -202,7 +218,7 @@ def mark(machine: Machine, new: Marker, paths: Sequence[str]) -> None:
     machine.run(
         [
             *("dd", f"of={_disk(first)}", f"bs={marker.SIZE}", "count=1"),
-            *("iflag=fullblock", "oflag=direct", "conv=notrunc,fsync", "status=none"),
+            *("iflag=fullblock", "oflag=direct", "conv=nocreat,notrunc,fsync", "status=none"),
         ],
         stdin=block,
     )

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
+from harness.config import Config
 from harness.errors import Problem
 from harness.preflight.marker import Marker
 from harness.units import format_size
@@ -41,6 +42,11 @@ class Asked:
     wwid: str | None
     erase: str | None = None
     region: int = 0
+
+    @classmethod
+    def of(cls, config: Config) -> Asked:
+        """What a configuration says."""
+        return cls(config.target.wwid, config.target.erase, config.workload.region)
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 from harness.hypervisor.domain import start
-from harness.initiator import Initiator
-from harness.initiator.initiator import Path as LunPath
 from harness.machine import Machine
 from harness.observe import observing
 from harness.preflight import Asked, claim, require_fit
@@ -60,19 +57,12 @@ def boot(site: Site, power: ExitStack, links: ExitStack, disks: Path) -> Testbed
     kernel = machines[Role.INITIATOR].run(["uname", "-r"]).stdout.strip()
     paths = initiator.paths()
     if not site.config.target.is_ours:
-        _claim(site, initiator, paths)
+        claim(initiator, Asked.of(site.config))
     environment = site.describe(kernel, target)
     testbed = site.assembled(guests, target, initiator, paths, environment)
     fill(testbed)
     testbed.prove_paths()
     return testbed
-
-
-def _claim(site: Site, initiator: Initiator, paths: Sequence[LunPath]) -> None:
-    """Make sure that the LUN of others may be written to. Raises PreflightFailed."""
-    target = site.config.target
-    asked = Asked(target.wwid, target.erase, site.config.workload.region)
-    claim(initiator.machine, asked, initiator.wwid, [path.name for path in paths])
 
 
 def _make_disks(site: Site, folder: Path) -> Disks:

@@ -69,16 +69,14 @@ class Standing:
         initiator.log_in()
         require_fit(initiator, serial=config.target.serial)
         initiator.wait_for_map()
-        paths = initiator.paths()
-        asked = Asked(config.target.wwid, config.target.erase, config.workload.region)
-        claim(machine, asked, initiator.wwid, [path.name for path in paths])
+        claim(initiator, Asked.of(config))
         testbed = Testbed(
             config,
             topology,
             guests={Role.INITIATOR: Guest(machine, observer, None, nics)},
             target=target,
             initiator=initiator,
-            paths=paths,
+            paths=initiator.paths(),
             environment={
                 "Pathproof": __version__,
                 "Initiator": self._where(),

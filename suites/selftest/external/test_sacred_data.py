@@ -38,8 +38,7 @@ def blank(testbed: Testbed) -> Testbed:
 def claimed(testbed: Testbed, *, erase: bool = False) -> Answer:
     wwid = testbed.initiator.wwid
     asked = Asked(wwid, wwid if erase else None, testbed.config.workload.region)
-    paths = [path.name for path in testbed.initiator.paths()]
-    return claim(testbed.machine(Role.INITIATOR), asked, wwid, paths)
+    return claim(testbed.initiator, asked)
 
 
 def digest(testbed: Testbed) -> str:

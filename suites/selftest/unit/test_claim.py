@@ -13,11 +13,17 @@ from pathlib import Path
 import pytest
 
 import harness.preflight.reader
+from harness.config import Config
+from harness.config.model import FAST
 from harness.errors import PreflightFailed
+from harness.initiator import Initiator
+from harness.initiator.initiator import Path as LunPath
 from harness.machine import LocalMachine, Process
 from harness.preflight import Answer, Asked, claim, marker
 from harness.preflight.claim import parse_keys, parse_signatures, read_in_full
 from harness.preflight.consent import Scan, Signature
+from harness.preflight.unmapped import Extent
+from harness.topology import plan
 from harness.units import MIB
 from suites.selftest.unit.fio_on_this_host import folder_for_direct_io
 
@@ -85,8 +91,23 @@ def put(lab: Lab, offset: int, data: bytes) -> None:
         disk.write(data)
 
 
+class Finder(Initiator):
+    """Knows its paths without asking."""
+
+    def __init__(self, lab: Lab) -> None:
+        super().__init__(lab, plan(Config()), FAST, WWID)
+        self.answers = [self.found(*PATHS)] * 2
+
+    @staticmethod
+    def found(*names: str) -> tuple[LunPath, ...]:
+        return tuple(LunPath(name, "8:0", fabric) for name, fabric in zip(names, "ab", strict=True))
+
+    def paths(self) -> tuple[LunPath, ...]:
+        return self.answers.pop(0)
+
+
 def claimed(lab: Lab, *, erase: str | None = None) -> Answer:
-    return claim(lab, Asked(WWID, erase, region=16 * MIB), WWID, PATHS)
+    return claim(Finder(lab), Asked(WWID, erase, region=16 * MIB))
 
 
 def refused(lab: Lab) -> str:
@@ -152,6 +173,36 @@ def test_paths_to_different_luns_are_told_apart(lab: Lab) -> None:
     with pytest.raises(PreflightFailed, match="sdb do not show what was written over sda"):
         claimed(lab)
     assert not any(other.read_bytes())
+
+
+def test_paths_that_changed_meanwhile_are_not_written_to(lab: Lab) -> None:
+    """Reading takes hours; then sda may be another disk."""
+    finder = Finder(lab)
+    finder.answers[1] = finder.found("sdb", "sda")
+    with pytest.raises(PreflightFailed, match="while it was looked at"):
+        claim(finder, Asked(WWID))
+    assert not any(lun(lab).read_bytes())
+
+
+def test_a_map_that_is_taken_while_it_is_read_is_refused(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever takes it may write behind the reader, and be gone again."""
+    there = lab.folder / "dev/mapper" / WWID
+
+    def gone(*_: object) -> list[Extent]:
+        there.rename(there.with_name("taken"))
+        return []
+
+    def back(*arguments: object) -> Scan:
+        scan = read_in_full(*arguments)  # type: ignore[arg-type]
+        there.with_name("taken").rename(there)
+        return scan
+
+    module = sys.modules[claim.__module__]  # which has the function's name
+    monkeypatch.setattr(module, "unmapped", gone)
+    monkeypatch.setattr(module, "read_in_full", back)
+    assert "No such file or directory" in refused(lab)
 
 
 def test_a_wrong_name_in_erase_is_refused(lab: Lab) -> None:
