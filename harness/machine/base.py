@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
+from harness.config.credentials import Confidential
 from harness.errors import CommandFailed, CommandTimedOut, HarnessError, MachineError
 
 COMMAND_TIMEOUT_S = 60.0
@@ -231,10 +232,10 @@ class Machine(ABC):
                 member = tarfile.TarInfo(path.lstrip("/"))
                 member.size, member.mode, member.mtime = len(data), mode, int(time.time())
                 tar.addfile(member, io.BytesIO(data))
-        self.run(
-            ["tar", "--extract", "--no-same-owner", "--directory=/", "--file=-"],
-            stdin=archive.getvalue(),
-        )
+        packed = archive.getvalue()
+        if any(isinstance(content, Confidential) for content in files.values()):
+            packed = Confidential(packed)
+        self.run(["tar", "--extract", "--no-same-owner", "--directory=/", "--file=-"], stdin=packed)
 
     def read_file(self, path: str) -> bytes:
         """The content of a file. Raises CommandFailed if it cannot be read."""

@@ -39,6 +39,8 @@ def pytest_configure(config: pytest.Config) -> None:
         run = config.stash[KEY] = Run(config, load_config(config).config)
     except HarnessError as error:
         raise pytest.UsageError(str(error)) from error
+    if config.stash[KEY].config.target.chap is not None:
+        _show_no_values(config)
     history = config.rootpath / config.getoption("reports") / HISTORY
     register_scheduler(config, history=history, labels_of=labels_of(config))
     if not run.worker:
@@ -94,8 +96,15 @@ def pytest_runtest_makereport(
     return report
 
 
+def _show_no_values(config: pytest.Config) -> None:
+    """A traceback's arguments and locals may have parts of a secret, which no search finds."""
+    config.option.showlocals = config.option.fulltrace = False
+    if config.option.tbstyle in {"auto", "long"}:
+        config.option.tbstyle = "short"
+
+
 def _hide_secrets(report: pytest.TestReport, run: Run, item: pytest.Item) -> None:
-    """Of what a traceback shows of arguments and locals."""
+    """Of what errors say."""
     if (chap := run.config.target.chap) is not None:
         shown = str(report.longrepr)
         if (safe := chap.hidden_in(shown)) != shown:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from harness.config.credentials import Confidential
 from harness.config.iet import IetOptions
 from harness.config.model import TargetConfig, TargetKind
 from harness.deadline import Deadline, poll
@@ -45,8 +46,9 @@ class IetTarget(Target):
     def configure(self) -> None:
         with step("Configure the target (IET)", Spent.CONFIGURATION):
             self._require_iet()
-            files = {
-                conf.CONF: conf.render_conf([self.wanted]),
+            text = conf.render_conf([self.wanted])
+            files: dict[str, str | bytes] = {
+                conf.CONF: Confidential(text.encode()),
                 conf.TARGETS_ALLOW: conf.render_allow(
                     {conf.ALL: [fabric.portal.address for fabric in self.topology.fabrics]}
                 ),
@@ -55,7 +57,7 @@ class IetTarget(Target):
                 ),
             }
             self.machine.write_files(files, mode=0o600)
-            attach("ietd.conf", conf.without_secrets(files[conf.CONF]))
+            attach("ietd.conf", conf.without_secrets(text))
             self.machine.sh(storage_script(self.config, self.topology))
             self.restart()
 

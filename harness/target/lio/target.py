@@ -10,7 +10,7 @@ from harness.errors import CommandFailed, TargetError
 from harness.steps import Spent, attach, step
 from harness.target.base import Target, storage_script
 from harness.target.capabilities import Capabilities
-from harness.target.lio.look import LOOK, differences, parse_look
+from harness.target.lio.look import LOOK, differences, expected, parse_look
 from harness.target.lio.saved import Serving, render, serving, wwid_of
 
 SAVED = "/etc/rtslib-fb-target/pathproof.json"
@@ -57,7 +57,8 @@ class LioTarget(Target):
 
     def _compare(self, wanted: Serving, said: str) -> None:
         """Compare what runs with what was asked for: a restore reports errors and goes on."""
-        look = self.machine.run(["sh", "-c", LOOK, "sh", wanted.iqn], timeout_s=_TIMEOUT_S)
+        argv = ["sh", "-c", LOOK, "sh", wanted.iqn]
+        look = self.machine.run(argv, stdin=expected(wanted.chap), timeout_s=_TIMEOUT_S)
         if differing := differences(wanted, parse_look(look.stdout)):
             raise TargetError(
                 f"LIO does not run as asked: {'; '.join(differing)}; "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import subprocess
 from dataclasses import replace
@@ -17,7 +16,7 @@ from harness.config import Config
 from harness.config.credentials import ChapConfig
 from harness.target.base import BACKING_FILE
 from harness.target.lio import AccessState, Serving, one_group_each, render, serving, wwid_of
-from harness.target.lio.look import LOOK, differences, parse_look
+from harness.target.lio.look import LOOK, differences, expected, parse_look
 from harness.topology import plan
 
 RECORDED = Path(__file__).parent / "recorded"
@@ -167,14 +166,13 @@ def test_several_units_are_luns_in_their_order() -> None:
 
 def running() -> dict[str, str]:
     """What LOOK prints of a target that serves `MUTUAL`, as the kernel's files have it."""
-    digests = [hashlib.sha256(s.encode()).hexdigest() for s in ("correct-horse", "battery-staple")]
     name = f"1 acl {plan(Config()).initiator_iqn}"
     text = (
         "1 enable=1\n1 authentication=1\n1 generate_node_acls=0\n"
         "1 portal 172.16.0.1:3260=yes\n1 portal 172.16.1.1:3260=yes\n"
         f"1 lun_0={BACKING_FILE}\n1 lun_0 write cache=0\n1 lun_0 alua=Active/Optimized\n"
         f"{name}=yes\n{name} user=me\n{name} target's user=you\n{name} mutual=1\n"
-        f"{name} proof={digests[0]}\n{name} target's proof={digests[1]}\n"
+        f"{name} secret=right\n{name} target's secret=right\n"
     )
     return parse_look(text)
 
@@ -199,24 +197,17 @@ def test_what_runs_otherwise_is_told(changed: dict[str, str], says: str) -> None
     assert differences(configured(chap=MUTUAL), running() | changed) == [says]
 
 
-def test_another_secret_is_told_without_any() -> None:
-    """Neither one of them nor a digest, which could be guessed from."""
-    key = next(key for key in running() if key.endswith("target's proof"))
-    (told,) = differences(configured(chap=MUTUAL), running() | {key: "f" * 64})
-    assert told == f"{key} is another"
-
-
 def test_a_target_that_does_not_run_lacks_everything() -> None:
     """A restore that failed half-way leaves no group."""
     told = differences(configured(), {})
     assert "1 enable is missing, not 1" in told
 
 
-def look(root: Path, iqn: str) -> str:
+def look(root: Path, iqn: str, chap: ChapConfig | None = None) -> str:
     script = LOOK.replace("/sys/kernel/config", str(root))
     return subprocess.run(
-        ["sh", "-euc", script, "sh", iqn], capture_output=True, text=True, check=True
-    ).stdout
+        ["sh", "-euc", script, "sh", iqn], input=expected(chap), capture_output=True, check=True
+    ).stdout.decode()
 
 
 def test_the_kernels_files_are_read_as_they_are(tmp_path: Path) -> None:
@@ -249,10 +240,13 @@ def test_the_kernels_files_are_read_as_they_are(tmp_path: Path) -> None:
     }
     for file, content in files.items():
         file.write_text(f"{content}\n")
-    said = look(tmp_path, wanted.iqn)
+    said = look(tmp_path, wanted.iqn, MUTUAL)
     assert "correct-horse" not in said
     assert "battery-staple" not in said
     assert differences(wanted, parse_look(said)) == []
+    (auth / "password_mutual").write_text("battery-staples\n")
+    (told,) = differences(wanted, parse_look(look(tmp_path, wanted.iqn, MUTUAL)))
+    assert told == f"1 acl {wanted.initiators[0]} target's secret is another, not right"
 
 
 def test_without_a_target_nothing_is_read(tmp_path: Path) -> None:

@@ -231,18 +231,27 @@ def test_login(config):
 
 def test_defect(config):
     """Something in the middle breaks, with the secret in hand."""
-    class Broken(ScriptedMachine):
-        def run(self, argv, *, stdin=b"", **more):
-            if stdin:
-                text = stdin.decode()
-                raise RuntimeError("broke")
-            return super().run(argv, stdin=stdin, **more)
     initiator_on(Broken(answers_of_a_portal), config).log_in()
+
+def test_defect_of_a_target(config):
+    """Likewise, with a whole configuration in hand."""
+    target_on(Broken(), config).configure()
+
+class Broken(ScriptedMachine):
+    def run(self, argv, *, stdin=b"", **more):
+        if stdin:
+            text, part = stdin.decode(), bytes(stdin)[1:]
+            raise RuntimeError("broke")
+        return super().run(argv, stdin=stdin, **more)
 '''
 
 
 @pytest.mark.parametrize("kind", OURS)
-@pytest.mark.parametrize("options", [["-q"], ["-vv", "--showlocals"]], ids=["brief", "verbose"])
+@pytest.mark.parametrize(
+    "options",
+    [["-q"], ["-v", "--tb=long"], ["-vv", "--showlocals", "--full-trace"]],
+    ids=["brief", "long", "verbose"],
+)
 def test_nothing_that_a_run_writes_has_it(
     tmp_path: Path, credentials: Path, kind: TargetKind, options: list[str]
 ) -> None:
@@ -259,7 +268,7 @@ def test_nothing_that_a_run_writes_has_it(
         check=False,
     )  # fmt: skip
     said = done.stdout.decode() + done.stderr.decode()
-    assert "1 failed, 3 errors" in said, said
+    assert "1 failed, 4 errors" in said, said
     assert_unseen(said)
     written = [file for file in folder.rglob("*") if file.is_file()]
     assert any(file.name.endswith("-result.json") for file in written)
