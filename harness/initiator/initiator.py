@@ -104,6 +104,13 @@ class Initiator:
                 f"portal {fabric.portal} (fabric {fabric.name}) does not offer {fabric.iqn}; "
                 f"it said: {offers.strip() or 'nothing'}"
             )
+        portals = [each.portal for each in self.topology.fabrics]
+        more = [str(n.portal) for n in found if n.iqn == fabric.iqn and n.portal not in portals]
+        if more and Role.TARGET in self.topology.guests:
+            raise InitiatorError(
+                f"portal {fabric.portal} (fabric {fabric.name}) offers {fabric.iqn} at "
+                f"{', '.join(more)}, too, which is on no fabric"
+            )
 
     def _ask(self, fabric: Fabric, argv: Sequence[str], *, by_chap: bool = False) -> str:
         """What iscsiadm says, after another try `by_chap` if a discovery wants it.

@@ -57,6 +57,16 @@ def show_session(tid: int, sid: int = 0) -> list[str]:
     return ["ietadm", "--op", "show", f"--tid={tid}", f"--sid={sid}"]
 
 
+def show_accounts(tid: int) -> list[str]:
+    """The names of a target's accounts, without their secrets."""
+    return ["ietadm", "--op", "show", f"--tid={tid}", "--user"]
+
+
+def parse_accounts(text: str) -> dict[str, str]:
+    """Names by direction, as `IncomingUser initiator-1` is printed, one a line."""
+    return dict(re.findall(r"^(IncomingUser|OutgoingUser) (.*)$", text, re.MULTILINE))
+
+
 def parse_options(text: str) -> dict[str, str]:
     """Options by name, as `Wthreads=4` and `HeaderDigest=None,CRC32C` are printed, one a line."""
     return dict(re.findall(r"^(\w+)=(.*)$", text, re.MULTILINE))

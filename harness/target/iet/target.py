@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness.config.credentials import Confidential
+from harness.config.credentials import ChapConfig, Confidential
 from harness.config.iet import IetOptions
 from harness.config.model import TargetConfig, TargetKind
 from harness.deadline import Deadline, poll
@@ -156,7 +156,22 @@ class IetTarget(Target):
         for target in targets:
             if not problems and target.name == self.wanted.iqn:
                 problems = self._option_problems(target.tid, self.wanted.options)
+                problems += self._account_problems(target.tid, self.wanted.chap)
         return problems
+
+    def _account_problems(self, tid: int, chap: ChapConfig | None) -> list[str]:
+        """A line that ietd could not read would let everybody in."""
+        if chap is None:
+            return []
+        asked = {"IncomingUser": chap.incoming.user}
+        if chap.outgoing:
+            asked["OutgoingUser"] = chap.outgoing.user
+        shown = ietadm.parse_accounts(self._ietadm(ietadm.show_accounts(tid)).stdout)
+        return [
+            f"{direction} is {shown.get(direction, 'nobody')}, not {user}"
+            for direction, user in asked.items()
+            if shown.get(direction) != user
+        ]
 
     def _option_problems(self, tid: int, options: IetOptions) -> list[str]:
         asked = conf.named(options)

@@ -27,6 +27,10 @@ RECORDED = Path(__file__).parent / "recorded"
 DOC = Path(__file__).resolve().parents[3] / "docs" / "iet.md"
 IQN = "iqn.2009-11-11.widodh.storage:iscsi-001"
 CONFIG = Config.model_validate({"target": {"kind": "iet", "iqn": IQN}})
+CHAP = ChapConfig(
+    incoming=Credentials(user="me", secret=SecretStr("correct-horse")),
+    outgoing=Credentials(user="you", secret=SecretStr("battery-staple")),
+)
 SERVED = (
     f"tid:1 name:{IQN}\n\tlun:0 state:0 iotype:fileio iomode:wt "
     "blocks:19531250 blocksize:512 path:/srv/pathproof/lun0.img\n"
@@ -42,6 +46,7 @@ class Guest(ScriptedMachine):
     listening: str = LISTENING
     sessions: list[str] = field(default_factory=lambda: ["iet-1.4.20.3-session.txt"])
     options: str = ""
+    accounts: str = ""
     refusals: dict[str, Answer] = field(default_factory=dict)
     hangs: str = "never"
     written: dict[str, bytes] = field(default_factory=dict)
@@ -72,7 +77,7 @@ class Guest(ScriptedMachine):
         if daemon.LOG_SCRIPT in line:
             return Answer("unable to create logical unit 0 in target 1: 2\n")
         if "--op show" in line:
-            return Answer(self.options)
+            return Answer(self.accounts if "--user" in line else self.options)
         if "tar --extract" in line:
             with tarfile.open(fileobj=io.BytesIO(asked.stdin)) as tar:
                 for member in tar:
@@ -136,6 +141,21 @@ def test_ietd_that_does_not_serve_what_was_asked_for(served: str, problem: str) 
     assert "unable to create logical unit 0" in caught.value.message
 
 
+@pytest.mark.parametrize(
+    ("accounts", "problem"),
+    [
+        ("", "IncomingUser is nobody, not me; OutgoingUser is nobody, not you"),
+        ("IncomingUser me\n", "OutgoingUser is nobody, not you"),
+        ("IncomingUser me\nOutgoingUser other\n", "OutgoingUser is other, not you"),
+    ],
+)
+def test_accounts_that_ietd_did_not_read(accounts: str, problem: str) -> None:
+    """Then everybody is let in, or nobody."""
+    with pytest.raises(TargetError, match=problem):
+        iet(Guest(accounts=accounts), chap=CHAP).configure()
+    iet(Guest(accounts="IncomingUser me\nOutgoingUser you\n"), chap=CHAP).configure()
+
+
 def test_sizes_that_old_versions_do_not_show_are_no_problem() -> None:
     """There they are in nobody's sight."""
     iet(Guest(served=SERVED.replace("blocks:19531250 blocksize:512 ", ""))).configure()
@@ -171,7 +191,7 @@ def test_secrets_go_to_a_file_that_nobody_else_reads_and_nowhere_else(
     shown: list[str] = []
     monkeypatch.setattr(target, "attach", lambda _, text: shown.append(text))
     incoming = Credentials(user="joe", secret=SecretStr("planted-secret"))
-    guest = Guest()
+    guest = Guest(accounts="IncomingUser joe\n")
     iet(guest, chap=ChapConfig(incoming=incoming)).configure()
     assert b"IncomingUser joe planted-secret\n" in guest.written["etc/iet/ietd.conf"]
     assert guest.modes == {0o600}

@@ -125,6 +125,14 @@ def test_a_portal_that_offers_something_else_says_what() -> None:
     assert "iqn.2026-01.io.pathproof:other" in text
 
 
+def test_a_target_of_ours_that_listens_elsewhere_is_found() -> None:
+    """Such as on the management network: I/O might go that way."""
+    iqn = TOPOLOGY.target_iqn
+    offers = "".join(f"{address}:3260,1 {iqn}\n" for address in ("172.16.0.1", "10.0.2.15"))
+    text = complaint(lambda _: Answer(offers))
+    assert "offers iqn.2026-01.io.pathproof:storage at 10.0.2.15:3260, too" in text
+
+
 def test_a_discovery_that_wants_chap_gets_it() -> None:
     """Once; what it refuses then is an error."""
     asked_again = refusing("discovery", 24)
