@@ -248,13 +248,6 @@ def test_a_wwid_is_one_and_no_pattern(wwid: str, accepted: bool) -> None:
         assert "target.wwid" in complaint(text)
 
 
-def test_only_lio_has_access_states() -> None:
-    """Other kinds would ignore them."""
-    text = two_fabrics('access_state = "non-optimized"')
-    assert loaded(text).config.fabrics[1].access_state == "non-optimized"
-    assert "access_state is for a target of kind 'lio'" in complaint(f'target.kind = "tgt"\n{text}')
-
-
 def test_a_region_larger_than_the_lun_is_refused() -> None:
     """Both sizes are named, and either may be changed."""
     text = complaint("[target]\nlun_size = '32MiB'\n[workload]\nregion = '64MiB'\n")
