@@ -133,6 +133,11 @@ class TargetConfig(Model):
         for key in ("wwid", "serial", "erase"):
             if self.is_ours and getattr(self, key) is not None:
                 raise ValueError(f"{key} is that of an external LUN; kind {self.kind!r} makes one")
+        for key in ("backstore", "write_cache", "lun_size", "iet"):
+            if not self.is_ours and getattr(self, key) != type(self).model_fields[key].default:
+                raise ValueError(
+                    f"{key}: nothing is configured on an external target; leave it out"
+                )
         if self.erase is not None and self.wwid != self.erase:
             raise ValueError(
                 f"--erase names {self.erase}, and target.wwid "

@@ -93,9 +93,7 @@ def render_conf(wwid: str, profile: Profile, *, ours: bool = True) -> str:
     return template.render(wwid=wwid, profile=profile, stanzas=stanzas)
 
 
-def render_drop_in(
-    wwid: str, iqns: Iterable[str], *, known: bool, active: Iterable[str]
-) -> str:
+def render_drop_in(wwid: str, iqns: Iterable[str], *, known: bool, active: Iterable[str]) -> str:
     """What is added to the configuration of a machine that is not ours: one LUN, and no other.
 
     It also says what is to be undone, whether the machine has `known` the WWID before, and which

@@ -248,6 +248,14 @@ def test_a_wwid_is_one_and_no_pattern(wwid: str, accepted: bool) -> None:
         assert "target.wwid" in complaint(text)
 
 
+def test_what_an_external_target_is_not_told_is_refused() -> None:
+    """It would look as if it were."""
+    external = f'[target]\nkind = "external"\n{{}}\n{two_fabrics("")}'
+    assert loaded(external.format('backstore = "fileio"')).config.target.backstore == "fileio"
+    text = complaint(external.format('write_cache = "write-back"'))
+    assert "write_cache: nothing is configured on an external target" in text
+
+
 def test_a_region_larger_than_the_lun_is_refused() -> None:
     """Both sizes are named, and either may be changed."""
     text = complaint("[target]\nlun_size = '32MiB'\n[workload]\nregion = '64MiB'\n")
