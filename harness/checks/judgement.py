@@ -79,4 +79,6 @@ def _run(check: Check, measurements: Measurements) -> Finding:
     try:
         return check.judge(measurements)
     except Exception as error:  # whatever it is, the storage must not be given a pass for it
-        return Finding(check.name, Verdict.UNKNOWN, f"the check itself crashed: {error!r}")
+        begun = bool(measurements.phases)
+        why = f"the check itself crashed: {error!r}" if begun else "I/O did not get under way"
+        return Finding(check.name, Verdict.UNKNOWN, why)

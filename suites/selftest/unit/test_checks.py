@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -100,6 +102,13 @@ def test_a_check_that_crashes_could_not_tell() -> None:
     assert "ZeroDivisionError('on purpose')" in crashed.message
     assert passed.verdict is Verdict.PASS
     assert judgement.verdict is Verdict.UNKNOWN
+
+
+def test_io_that_never_got_under_way_is_told_in_words() -> None:
+    """There is no phase then that a check could look at."""
+    judgement = judge(replace(good(), phases=()), paths_restored(), load_shared_again(0.5))
+    assert {f.verdict for f in judgement.findings} == {Verdict.UNKNOWN}
+    assert {f.message for f in judgement.findings} == {"I/O did not get under way"}
 
 
 @given(VERDICTS)
