@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import statistics
 import time
 from collections.abc import Iterator
 from itertools import pairwise
@@ -125,8 +126,9 @@ def test_a_machine_of_which_only_links_are_watched_is_sampled_less_often(
     """Each sample costs it processor time, and the kernel tells a change by itself."""
     observer.watch(Watch(nics=("lo",)))
     observer.begin("pathproof: selftest seldom")
-    time.sleep(1.5)
-    assert 2 <= len(observer.collect().samples) <= 5
+    time.sleep(2.5)
+    first, *_, last = samples = observer.collect().samples
+    assert last.machine_ns - first.machine_ns > 300 * NS_PER_MS * (len(samples) - 1)
 
 
 def test_samples_travel_together_unless_somebody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,23 +141,23 @@ def test_samples_travel_together_unless_somebody_waits(monkeypatch: pytest.Monke
         if b'"sample"' in line:
             delays_ns.append(time.monotonic_ns() - json.loads(line)["sample"])
 
-    def longest_delay_ns(observer: Observer, waiting: bool) -> int:
+    def usual_delay_ns(observer: Observer, waiting: bool) -> float:
         del delays_ns[:]
         if waiting:
             with pytest.raises(TimedOut):
                 observer.wait_for(lambda _: False, what="never", deadline=Deadline.after(1.5))
         else:
             time.sleep(1.5)
-        return max(delays_ns)
+        return statistics.median(delays_ns)
 
     monkeypatch.setattr(Observer, "hear", note)
     with observing(LocalMachine()) as observer:
         observer.watch(Watch(disks=("no-such-disk",)))
         time.sleep(0.5)
-        assert longest_delay_ns(observer, waiting=False) > 300 * NS_PER_MS
+        assert usual_delay_ns(observer, waiting=False) > 300 * NS_PER_MS
         observer.read_clock()  # nothing is held back now
-        assert longest_delay_ns(observer, waiting=True) < 300 * NS_PER_MS
-        assert longest_delay_ns(observer, waiting=False) > 300 * NS_PER_MS
+        assert usual_delay_ns(observer, waiting=True) < 300 * NS_PER_MS
+        assert usual_delay_ns(observer, waiting=False) > 300 * NS_PER_MS
 
 
 def test_a_condition_that_is_never_met_tells_what_was_seen(observer: Observer) -> None:
