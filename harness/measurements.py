@@ -91,10 +91,14 @@ class PathCounters:
 
 @dataclass(frozen=True)
 class PathStates:
-    """State of every path of the map at one moment: path name -> "active" or "failed"."""
+    """State of every path of the map at one moment: path name -> "active" or "failed".
+
+    Paths in `reserve` are in a group of the map that was not in use.
+    """
 
     at_ns: int
     states: Mapping[str, str]
+    reserve: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

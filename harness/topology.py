@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network
 
-from harness.config.model import Config
+from harness.config.model import AccessState, Config
 
 
 class Role(StrEnum):
@@ -44,6 +44,7 @@ class Fabric:
     iqn: str
     network: str | None = None
     bridge: str | None = None
+    access_state: AccessState = "optimized"
 
     def mac(self, role: Role) -> str:
         """The MAC address of this role's NIC on this fabric."""
@@ -114,6 +115,7 @@ def plan(config: Config) -> Topology:
                 iqn=fabric.iqn or config.target.iqn,
                 network=fabric.network,
                 bridge=fabric.bridge,
+                access_state=fabric.access_state,
             )
             for fabric in config.fabrics
         ),

@@ -54,6 +54,7 @@ def _effect(name: str, measurements: Measurements, fault: FaultRecord) -> Findin
         where = ", ".join(sorted(unseen))
         return Finding(name, Verdict.UNKNOWN, f"{fault.name}: no byte counters on fabric {where}")
     idle: list[PathCounters] = []
+    reserve = _in_reserve(measurements, before.start_ns, before.end_ns)
     for counters in measurements.counters:
         was = counters.between(before.start_ns, before.end_ns)
         carried = _carried_during(measurements, fault, counters)
@@ -67,7 +68,7 @@ def _effect(name: str, measurements: Measurements, fault: FaultRecord) -> Findin
         )
         numbers[f"before_{counters.path}_bytes"] = was
         numbers[f"during_{fault.name}_{counters.path}_bytes"] = carried
-        if was == 0:
+        if was == 0 and counters.path not in reserve:
             return Finding(
                 name, Verdict.UNKNOWN, f"{label} carried nothing even before {fault.name}", figures
             )
@@ -80,12 +81,18 @@ def _effect(name: str, measurements: Measurements, fault: FaultRecord) -> Findin
 def _took_effect(
     measurements: Measurements, fault: FaultRecord, idle: Sequence[PathCounters]
 ) -> tuple[Verdict, str]:
-    """The verdict, where the paths `idle` carried nothing while the fault lasted."""
+    """The verdict, where the paths `idle` carried nothing while the fault lasted.
+
+    Those in reserve need not, as long as others do.
+    """
     if text := _without_effect(measurements, fault):
         return Verdict.UNKNOWN, text
     lasted_s = (fault.healed_ns - fault.injected_ns) / NS_PER_S
+    spared: frozenset[str] = frozenset()
+    if len(idle) < len(measurements.counters):
+        spared = _in_reserve(measurements, fault.confirmed_ns, fault.healed_ns)
     for counters in idle:
-        if counters.fabric not in fault.fabrics:
+        if counters.fabric not in fault.fabrics and counters.path not in spared:
             text = f"{_label(counters)} did not take over during {fault.name}"
             if lasted_s >= fault.budget.seconds:
                 return Verdict.FAIL, text
@@ -94,14 +101,34 @@ def _took_effect(
 
 
 def _without_effect(measurements: Measurements, fault: FaultRecord) -> str:
-    """Which path that a fault was to hit went on carrying, as a sentence; empty if none did."""
+    """Which path that a fault was to hit went on carrying, as a sentence; empty if none did.
+
+    One that was in reserve, and carried nothing anyway, must be seen to fail.
+    """
+    reserve = _in_reserve(measurements, fault.injected_ns, fault.confirmed_ns)
     for counters in paths_hit(measurements, fault):
+        if counters.path in reserve and not _failed_during(measurements, fault, counters.path):
+            return f"{_label(counters)} was in reserve, and not seen to fail during {fault.name}"
         if carried := _carried_during(measurements, fault, counters):
             return (
                 f"{_label(counters)} still carried {format_size(carried)} during {fault.name}: "
                 "no effect, or not for all of that time"
             )
     return ""
+
+
+def _in_reserve(measurements: Measurements, start_ns: int, end_ns: int) -> frozenset[str]:
+    """Paths of groups that were not in use in all of a stretch of time, by all samples of it."""
+    seen = [s.reserve for s in measurements.path_states if start_ns <= s.at_ns <= end_ns]
+    return frozenset.intersection(*seen) if seen else frozenset()
+
+
+def _failed_during(measurements: Measurements, fault: FaultRecord, path: str) -> bool:
+    return any(
+        seen.states.get(path) == "failed"
+        for seen in measurements.path_states
+        if fault.injected_ns <= seen.at_ns <= fault.healing_confirmed_ns
+    )
 
 
 def _label(counters: PathCounters) -> str:
@@ -132,7 +159,7 @@ def _carried_during(
 
 
 def paths_restored() -> Check:
-    """At the end every path is active again and has carried I/O since healing."""
+    """At the end every path is active again, and has carried I/O since healing if it is in use."""
     name = "paths restored"
 
     def run(measurements: Measurements) -> Finding:
@@ -144,6 +171,7 @@ def paths_restored() -> Check:
         figures = {path: last.get(path, "missing") for path in sorted(expected)}
         if down := sorted(path for path in expected if last.get(path) != "active"):
             return Finding(name, Verdict.FAIL, f"not active at the end: {', '.join(down)}", figures)
+        reserve = _in_reserve(measurements, phase.start_ns, phase.end_ns)
         for counters in measurements.counters:
             carried = counters.between(phase.start_ns, phase.end_ns)
             if carried is None:
@@ -151,14 +179,17 @@ def paths_restored() -> Check:
                     name, Verdict.UNKNOWN, f"no byte counters of {counters.path}", figures
                 )
             figures[f"{counters.path} in phase {phase.name!r}"] = format_size(carried)
-            if carried == 0:
+            if carried == 0 and counters.path not in reserve:
                 return Finding(
                     name,
                     Verdict.FAIL,
                     f"{counters.path} is active but carried nothing {phase.name}",
                     figures,
                 )
-        return Finding(name, Verdict.PASS, "every path is active and carries I/O", figures)
+        text = "every path is active and carries I/O"
+        if reserve:
+            text = f"every path is active; {', '.join(sorted(reserve))} in reserve"
+        return Finding(name, Verdict.PASS, text, figures)
 
     return Check(name, run)
 

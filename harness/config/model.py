@@ -37,6 +37,8 @@ def _wwid(text: str) -> str:
 Size = Annotated[int, BeforeValidator(parse_size), Field(gt=0)]
 Wwid = Annotated[str, AfterValidator(_wwid)]
 TargetKind = Literal["lio", "tgt", "iet", "external"]
+PathGrouping = Literal["multibus", "group_by_prio"]
+AccessState = Literal["optimized", "non-optimized"]
 
 
 class HypervisorConfig(Model):
@@ -81,6 +83,9 @@ class FabricConfig(Model):
     bridge: str | None = Field(None, description="name of a bridge on the hypervisor")
     iqn: str | None = Field(
         None, description="an external target's name at this portal, where it is not target.iqn"
+    )
+    access_state: AccessState = Field(
+        "optimized", description="what ALUA tells of the portal; only kind 'lio' can be told to"
     )
 
     @model_validator(mode="after")
@@ -172,6 +177,10 @@ class InitiatorConfig(Model):
         description="a VM that is made for the run, a machine that is there, or this very host",
     )
     ssh: SshConfig | None = None
+    path_grouping_policy: PathGrouping = Field(
+        "multibus",
+        description="of the map: all paths in one group, or groups by what ALUA tells they are",
+    )
 
     @property
     def is_ours(self) -> bool:
@@ -312,6 +321,16 @@ class Config(Model):
         for key, iqn in named.items():
             if problem := iqn_problem(iqn, self.target.kind):
                 raise ValueError(f"{key}: {iqn!r} {problem}")
+        return self
+
+    @model_validator(mode="after")
+    def _target_has_access_states(self) -> Self:
+        preferred = {fabric.access_state for fabric in self.fabrics} == {"optimized"}
+        if not preferred and self.target.kind != "lio":
+            raise ValueError(
+                f"fabrics: access_state is for a target of kind 'lio'; {self.target.kind!r} "
+                "has none, or is not ours to configure"
+            )
         return self
 
     @model_validator(mode="after")

@@ -9,7 +9,7 @@ from functools import cached_property
 
 from harness.concurrency import side_by_side
 from harness.config.credentials import ChapConfig
-from harness.config.model import Profile
+from harness.config.model import PathGrouping, Profile
 from harness.deadline import Deadline, poll
 from harness.errors import CommandTimedOut, HarnessError, InitiatorError
 from harness.initiator import chap, iscsiadm, multipath
@@ -45,12 +45,14 @@ class Initiator:
         profile: Profile,
         wwid: str,
         credentials: ChapConfig | None = None,
+        grouping: PathGrouping = "multibus",
     ) -> None:
         self.machine = machine
         self.topology = topology
         self.profile = profile
         self.wwid = wwid
         self.credentials = credentials
+        self.grouping = grouping
 
     @property
     def device(self) -> str:
@@ -61,7 +63,7 @@ class Initiator:
         """Write the configuration and start the daemons."""
         with step("Configure the initiator", Spent.CONFIGURATION):
             ours = Role.TARGET in self.topology.guests
-            conf = multipath.render_conf(self.wwid, self.profile, ours=ours)
+            conf = multipath.render_conf(self.wwid, self.profile, self.grouping, ours=ours)
             name = f"InitiatorName={self.topology.initiator_iqn}\n"
             self.machine.write_files(
                 {"/etc/iscsi/initiatorname.iscsi": name, multipath.CONF: conf},

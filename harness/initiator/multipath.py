@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from jinja2 import Environment, StrictUndefined
 
-from harness.config.model import Profile
+from harness.config.model import PathGrouping, Profile
 from harness.errors import InitiatorError
 
 CONF = "/etc/multipath.conf"
@@ -34,8 +34,8 @@ STANZAS = {
     "iet": Stanza("IET", "VIRTUAL-DISK"),  # multipath-tools has no built-in entry for it
 }
 
-# Both paths in one group, so that both carry load and either may die; queueing, so that losing
-# all of them is a pause and not an error. find_multipaths: Debian's default makes no map at all.
+# Queueing, so that losing all paths is a pause and not an error. find_multipaths: Debian's default
+# makes no map at all.
 _TEMPLATE = """\
 # Written by Pathproof.
 defaults {
@@ -58,7 +58,7 @@ devices {
     device {
         vendor               "{{ stanza.vendor }}"
         product              "{{ stanza.product }}"
-        path_grouping_policy multibus
+        path_grouping_policy {{ grouping }}
         path_selector        "service-time 0"
         path_checker         tur
         failback             immediate
@@ -71,7 +71,7 @@ devices {
 }
 {%- else %}
 overrides {
-    path_grouping_policy multibus
+    path_grouping_policy {{ grouping }}
     failback             immediate
     no_path_retry        queue
     {%- if profile.fast_io_fail_s is not none %}
@@ -82,7 +82,9 @@ overrides {
 """
 
 
-def render_conf(wwid: str, profile: Profile, *, ours: bool = True) -> str:
+def render_conf(
+    wwid: str, profile: Profile, grouping: PathGrouping = "multibus", *, ours: bool = True
+) -> str:
     """multipath.conf for one LUN; everything else is left alone by its WWID.
 
     For a target that is not `ours`, multipath-tools' own entry for the array holds, but for what
@@ -90,10 +92,17 @@ def render_conf(wwid: str, profile: Profile, *, ours: bool = True) -> str:
     """
     stanzas = list(dict.fromkeys(STANZAS.values())) if ours else []
     template = Environment(undefined=StrictUndefined, autoescape=False).from_string(_TEMPLATE)  # noqa: S701  # not HTML
-    return template.render(wwid=wwid, profile=profile, stanzas=stanzas)
+    return template.render(wwid=wwid, profile=profile, grouping=grouping, stanzas=stanzas)
 
 
-def render_drop_in(wwid: str, iqns: Iterable[str], *, known: bool, active: Iterable[str]) -> str:
+def render_drop_in(
+    wwid: str,
+    iqns: Iterable[str],
+    grouping: PathGrouping,
+    *,
+    known: bool,
+    active: Iterable[str],
+) -> str:
     """What is added to the configuration of a machine that is not ours: one LUN, and no other.
 
     It also says what is to be undone, whether the machine has `known` the WWID before, and which
@@ -112,7 +121,7 @@ multipaths {{
     multipath {{
         wwid                 "{wwid}"
         alias                "{wwid}"
-        path_grouping_policy multibus
+        path_grouping_policy {grouping}
         path_selector        "service-time 0"
         failback             immediate
         no_path_retry        queue

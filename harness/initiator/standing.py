@@ -170,7 +170,7 @@ class StandingInitiator(Initiator):
             known = self.machine.run(argv, timeout_s=_TIMEOUT_S, check=False).status == 0
             active = active_units(look(self.machine))
             iqns = self.topology.target_iqns
-            conf = render_drop_in(self.wwid, iqns, known=known, active=active)
+            conf = render_drop_in(self.wwid, iqns, self.grouping, known=known, active=active)
             self.machine.write_files({DROP_IN: conf}, mode=0o600)
             attach("multipath drop-in", conf)
             if not known:  # before its disks appear, whatever find_multipaths says

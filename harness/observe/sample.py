@@ -7,7 +7,7 @@ from typing import Any
 
 from harness.measurements import KernelLog
 from harness.observe.clock import Clock
-from harness.observe.dm_status import parse_multipath_status
+from harness.observe.dm_status import parse_multipath_status, parse_reserve
 
 _SECTOR = 512
 
@@ -39,6 +39,8 @@ class DiskSample:
 class Sample:
     """One look at a machine, at `machine_ns` of its own clock.
 
+    `paths` are the states of the map's paths by device number; those in `reserve` are in
+    groups that are not in use.
     `wall_ahead_ns` is its wall clock minus that, `cpu_ns` the processor time that looking has
     taken since the resident program began.
     """
@@ -46,6 +48,7 @@ class Sample:
     machine_ns: int
     disks: dict[str, DiskSample]
     paths: dict[str, str]
+    reserve: frozenset[str]
     carriers: dict[str, bool]
     wall_ahead_ns: int
     cpu_ns: int
@@ -83,6 +86,7 @@ def parse_sample(message: dict[str, Any]) -> Sample:
         machine_ns=message["sample"],
         disks={name: _disk(*texts) for name, texts in message["disks"].items() if texts[0]},
         paths=parse_multipath_status(message["dm"]),
+        reserve=parse_reserve(message["dm"]),
         carriers={nic: up == "1" for nic, up in message["carriers"].items()},
         wall_ahead_ns=message["ahead"],
         cpu_ns=message["cpu"],

@@ -95,7 +95,8 @@ def _counters(seen: Observation, path: Path) -> PathCounters:
 def _path_states(seen: Observation, paths: Sequence[Path]) -> Iterator[PathStates]:
     for sample in seen.samples:
         states = {p.name: sample.paths.get(p.device, "missing") for p in paths}
-        yield PathStates(seen.clock.to_host(sample.machine_ns), states)
+        reserve = frozenset(p.name for p in paths if p.device in sample.reserve)
+        yield PathStates(seen.clock.to_host(sample.machine_ns), states, reserve)
 
 
 def _watching(seen: Observation) -> Watching:

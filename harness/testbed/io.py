@@ -117,15 +117,17 @@ class IoSession:
             return run.nothing_left(error.message)
 
     def wait_until_running(self) -> None:
-        """Wait until every path that is active now has carried I/O. Raises CutShort."""
+        """Wait until every path that is active and in use has carried I/O. Raises CutShort."""
         with step("Wait until I/O runs on every active path", Spent.IO):
             first = self._wait_for(lambda s: bool(s.disks), what="byte counters of the paths")
-            active = [
-                p.name for p in self._testbed.map.paths if first.paths.get(p.device) == "active"
-            ]
+            active = [p for p in self._testbed.map.paths if first.paths.get(p.device) == "active"]
             self._wait_for(
-                lambda s: all(s.carried(p) - first.carried(p) >= _FIRST_BYTES for p in active),
-                what=f"I/O on {', '.join(active)}",
+                lambda s: all(
+                    p.device in s.reserve
+                    or s.carried(p.name) - first.carried(p.name) >= _FIRST_BYTES
+                    for p in active
+                ),
+                what=f"I/O on {', '.join(p.name for p in active)}",
             )
             self.start_phase()
 

@@ -201,6 +201,7 @@ class Site:
             self.config.profile,
             target.wwid,
             self.config.target.chap,
+            self.config.initiator.path_grouping_policy,
         )
 
     def assembled(
@@ -237,6 +238,7 @@ class Site:
             "Guest kernel": kernel,
             "Target": target.describe(),
             "Timeout profile": self.config.initiator.profile,
+            "Path groups": self.config.initiator.path_grouping_policy,
             "Fabrics": ", ".join(f"{f.name} {f.subnet}" for f in self.topology.fabrics),
         }
 

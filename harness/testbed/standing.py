@@ -54,7 +54,12 @@ class Standing:
         stack.callback(machine.close)
         target = target_for(config.target, NoMachine("the external target"), topology)
         initiator = StandingInitiator(
-            machine, topology, config.profile, target.wwid, config.target.chap
+            machine,
+            topology,
+            config.profile,
+            target.wwid,
+            config.target.chap,
+            config.initiator.path_grouping_policy,
         )
         stack.enter_context(initiator.borrowed())
         nics = nics_of(machine, topology)
@@ -78,6 +83,7 @@ class Standing:
                 "Guest kernel": machine.run(["uname", "-r"]).stdout.strip(),
                 "Target": target.describe(),
                 "Timeout profile": config.initiator.profile,
+                "Path groups": config.initiator.path_grouping_policy,
                 "Fabrics": ", ".join(f"{f.name} {f.subnet}" for f in topology.fabrics),
             },
             console=lambda role: f"the {role} is not ours: its console is not at hand",

@@ -26,6 +26,9 @@ class AccessState(Enum):
     UNAVAILABLE = (3, "Unavailable")
 
 
+_STATES = {"optimized": AccessState.OPTIMIZED, "non-optimized": AccessState.NON_OPTIMIZED}
+
+
 @dataclass(frozen=True)
 class Unit:
     """A backstore: a file if `plugin` is `fileio`, a device if it is `block`.
@@ -80,7 +83,10 @@ def wwid_of(serial: str) -> str:
 
 
 def serving(config: TargetConfig, topology: Topology) -> Serving:
-    """What a testbed needs: its one LUN, reached alike over every fabric."""
+    """What a testbed needs: its one LUN, reached over every fabric.
+
+    One group, unless the fabrics' access states differ: a state is that of a group.
+    """
     unit = Unit(
         "lun0",
         config.backstore,
@@ -90,8 +96,11 @@ def serving(config: TargetConfig, topology: Topology) -> Serving:
         # A disk has its own idea of its cache, and LIO goes by that.
         write_back=config.backstore == "fileio" and config.write_cache == "write-back",
     )
-    group = PortalGroup(1, tuple(fabric.portal for fabric in topology.fabrics), (unit,))
-    return Serving(topology.target_iqn, (topology.initiator_iqn,), (group,), config.chap)
+    states = [_STATES[fabric.access_state] for fabric in topology.fabrics]
+    portals = tuple(fabric.portal for fabric in topology.fabrics)
+    group = PortalGroup(1, portals, (unit,), states[0])
+    alike = Serving(topology.target_iqn, (topology.initiator_iqn,), (group,), config.chap)
+    return alike if len(set(states)) == 1 else one_group_each(alike, states)
 
 
 def one_group_each(wanted: Serving, states: Sequence[AccessState]) -> Serving:

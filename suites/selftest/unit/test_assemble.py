@@ -22,7 +22,15 @@ def observation(machine: str, *texts: str, died: str = "") -> Observation:
         machine,
         Clock((ClockReading(machine, 0, offset_ns, 1), ClockReading(machine, 10**9, offset_ns, 1))),
         tuple(
-            Sample(offset_ns + at_ns, {}, {}, {}, wall_ahead_ns=7 + at_ns // 4, cpu_ns=at_ns // 50)
+            Sample(
+                offset_ns + at_ns,
+                {},
+                {},
+                frozenset(),
+                {},
+                wall_ahead_ns=7 + at_ns // 4,
+                cpu_ns=at_ns // 50,
+            )
             for at_ns in range(0, NS_PER_S, 100 * NS_PER_MS)
         ),
         KernelLog(machine, tuple(KernelMessage(0, 6, text) for text in texts), 0),

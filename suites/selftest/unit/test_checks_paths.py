@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -104,6 +105,54 @@ def test_missing_counters_leave_it_open() -> None:
             Verdict.UNKNOWN,
             "SilentDrop(a): no byte counters on fabric a",
         )
+
+
+def in_reserve(
+    measured: Measurements, path: str, when: Callable[[int], bool] = lambda _: True
+) -> Measurements:
+    """With a path in a group that is not in use, at those moments."""
+    states = tuple(
+        replace(seen, reserve=frozenset({path} if when(seen.at_ns) else ()))
+        for seen in measured.path_states
+    )
+    return replace(measured, path_states=states)
+
+
+def test_a_path_in_reserve_takes_over_and_is_in_reserve_again() -> None:
+    """As with ALUA: it carries nothing but while the preferred one is lost."""
+    measured = in_reserve(good(), "sdb", lambda at_ns: not INJECTED < at_ns < HEALED)
+    measured = with_counters(measured, "sdb", lambda c: carrying(c, START, INJECTED, 0))
+    measured = with_counters(measured, "sdb", lambda c: carrying(c, HEALED, END, 0))
+    assert found(fault_took_effect(), measured).verdict is Verdict.PASS
+    finding = found(paths_restored(), measured)
+    assert (finding.verdict, finding.message) == (
+        Verdict.PASS,
+        "every path is active; sdb in reserve",
+    )
+    assert found(fault_took_effect(), in_reserve(measured, "")).verdict is Verdict.UNKNOWN
+    assert found(paths_restored(), in_reserve(measured, "")).verdict is Verdict.FAIL
+
+
+def test_a_path_in_reserve_that_is_lost_must_be_seen_to_fail() -> None:
+    """That it carries nothing is no sign."""
+    measured = in_reserve(good(), "sda")
+    measured = with_counters(measured, "sda", lambda c: carrying(c, START, END, 0))
+    assert found(fault_took_effect(), measured).verdict is Verdict.PASS
+    healthy = tuple(
+        replace(seen, states=dict.fromkeys(seen.states, "active")) for seen in measured.path_states
+    )
+    finding = found(fault_took_effect(), replace(measured, path_states=healthy))
+    assert finding.verdict is Verdict.UNKNOWN
+    assert "sda (fabric a) was in reserve, and not seen to fail" in finding.message
+
+
+def test_a_reserve_that_stays_in_reserve_fails() -> None:
+    """While nothing else carries I/O."""
+    measured = in_reserve(good(), "sdb")
+    measured = with_counters(measured, "sdb", lambda c: carrying(c, INJECTED, HEALED, 0))
+    finding = found(fault_took_effect(), measured)
+    assert finding.verdict is Verdict.FAIL
+    assert "sdb (fabric b) did not take over" in finding.message
 
 
 def test_a_fault_of_another_name_was_not_injected() -> None:

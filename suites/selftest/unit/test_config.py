@@ -248,6 +248,13 @@ def test_a_wwid_is_one_and_no_pattern(wwid: str, accepted: bool) -> None:
         assert "target.wwid" in complaint(text)
 
 
+def test_only_lio_has_access_states() -> None:
+    """Other kinds would ignore them."""
+    text = two_fabrics('access_state = "non-optimized"')
+    assert loaded(text).config.fabrics[1].access_state == "non-optimized"
+    assert "access_state is for a target of kind 'lio'" in complaint(f'target.kind = "tgt"\n{text}')
+
+
 def test_what_an_external_target_is_not_told_is_refused() -> None:
     """It would look as if it were."""
     external = f'[target]\nkind = "external"\n{{}}\n{two_fabrics("")}'

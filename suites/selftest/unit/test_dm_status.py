@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.observe.dm_status import parse_multipath_status
+from harness.observe.dm_status import parse_multipath_status, parse_reserve
 
 
 @pytest.mark.parametrize(
@@ -54,3 +54,23 @@ def test_every_path_of_a_long_line_is_found(
         for (major, minor), (up, *_) in paths.items()
     }
     assert parse_multipath_status(line) == expected
+    assert parse_reserve(line) == set()
+    other = line.removeprefix("2 0 0 0 1 1 A")
+    assert parse_reserve(f"2 0 0 0 2 1 E{other} A 0 1 2 4096:0 A 0 0 1") == set(expected)
+
+
+@pytest.mark.parametrize(
+    ("line", "reserve"),
+    [
+        ("2 0 0 0 1 1 A 0 2 2 8:0 A 0 0 1 8:16 A 0 0 1", set()),
+        ("2 0 0 0 2 1 A 0 1 2 8:0 A 0 0 1 E 0 1 2 8:16 A 0 0 1", {"8:16"}),
+        ("2 0 0 0 2 1 E 0 1 2 8:0 F 3 0 1 A 0 1 2 8:16 A 0 0 1", {"8:0"}),
+        ("2 0 0 0 2 1 E 0 2 2 8:0 A 0 0 1 8:32 A 0 0 1 A 0 1 2 8:16 A 0 0 1", {"8:0", "8:32"}),
+        ("2 0 0 0 2 1 A 0 1 0 8:0 A 0 D 0 1 0 8:16 A 0", {"8:16"}),
+        ("2 0 0 0 2 1 E 0 1 2 8:0 A 0 0 1 E 0 1 2 8:16 A 0 0 1", set()),
+        ("", set()),
+    ],
+)
+def test_paths_of_groups_that_are_not_in_use_are_in_reserve(line: str, reserve: set[str]) -> None:
+    """Whatever the selector tells of each path; none before the first I/O chose a group."""
+    assert parse_reserve(line) == reserve

@@ -48,6 +48,23 @@ def configured(**target: Any) -> Serving:
     return serving(config.target, plan(config))
 
 
+def test_groups_are_by_access_state() -> None:
+    """A state is that of a group, so fabrics that differ in it are in groups of their own."""
+    fabrics = Config().model_dump()["fabrics"]
+    assert [group.alua for group in configured().groups] == [AccessState.OPTIMIZED]
+    fabrics[1]["access_state"] = "non-optimized"
+    config = Config.model_validate({"fabrics": fabrics})
+    groups = serving(config.target, plan(config)).groups
+    assert [(group.tag, str(*group.portals), group.alua) for group in groups] == [
+        (1, "172.16.0.1:3260", AccessState.OPTIMIZED),
+        (2, "172.16.1.1:3260", AccessState.NON_OPTIMIZED),
+    ]
+    fabrics[0]["access_state"] = "non-optimized"
+    config = Config.model_validate({"fabrics": fabrics})
+    (group,) = serving(config.target, plan(config)).groups
+    assert (len(group.portals), group.alua) == (2, AccessState.NON_OPTIMIZED)
+
+
 CHAP = ChapConfig.model_validate({"incoming": {"user": "me", "secret": "correct-horse"}})
 MUTUAL = ChapConfig.model_validate(
     {

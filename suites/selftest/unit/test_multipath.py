@@ -98,6 +98,12 @@ def test_losing_every_path_is_a_pause_and_not_an_error() -> None:
     assert said["find_multipaths"] == "greedy"
 
 
+@pytest.mark.parametrize("ours", [True, False])
+def test_groups_are_as_configured(*, ours: bool) -> None:
+    conf = render_conf(WWID, STOCK, "group_by_prio", ours=ours)
+    assert set(re.findall(r"path_grouping_policy (\w+)", conf)) == {"group_by_prio"}
+
+
 def test_each_kind_of_target_is_recognised_once() -> None:
     """IET and tgt call themselves the same."""
     conf = render_conf(WWID, STOCK)

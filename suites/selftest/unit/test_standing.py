@@ -191,7 +191,7 @@ def undone(folder: Path, *, known: bool = False, failing: str = "") -> tuple[int
     """What the script calls on a machine that a killed run left, and its exit status."""
     drop_in = folder / "pathproof.conf"
     active = ["multipathd.socket", "multipathd.service"]
-    drop_in.write_text(render_drop_in(WWID, OTHERS, known=known, active=active))
+    drop_in.write_text(render_drop_in(WWID, OTHERS, "multibus", known=known, active=active))
     wwids = folder / "wwids"
     wwids.write_text(f"# Multipath wwids\n/{WWID}/\n/{WWID}0/\n")
     tools = folder / "tools"
@@ -306,7 +306,10 @@ def test_a_machine_that_is_as_before_has_no_differences() -> None:
 
 def test_one_lun_is_named_and_no_other() -> None:
     """Nothing that would hold for other disks of the machine."""
-    conf = render_drop_in(WWID, ["iqn.2026-01.io.pathproof:storage"], known=False, active=())
+    conf = render_drop_in(
+        WWID, ["iqn.2026-01.io.pathproof:storage"], "group_by_prio", known=False, active=()
+    )
+    assert "path_grouping_policy group_by_prio\n" in conf
     assert conf.count(WWID) == 4
     assert 'wwid ".*"' not in conf
     assert not any(
