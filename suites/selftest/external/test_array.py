@@ -1,7 +1,7 @@
 """From nothing to a verdict on a target that is not ours, as its owner goes through it.
 
-The array is the target of another testbed, on bridges of this host, whose own initiator has logged
-out. It takes root.
+The array is a machine of another testbed, on bridges of this host, which somebody has made into a
+target by hand: a LUN with a file system, served by tgtd under an array's name. It takes root.
 """
 
 from __future__ import annotations
@@ -17,10 +17,21 @@ from pathlib import Path
 
 import pytest
 
-from harness.target.base import BACKING_FILE
-
 BRIDGES = ("pptest-a", "pptest-b")
 LOG_OUT = "multipath -F; iscsiadm --mode node --logoutall=all"
+IQN = "iqn.1992-04.com.example:array_1"
+DISK = "/srv/disk"
+BY_HAND = f"""
+set -e
+targetctl clear
+truncate -s 256M {DISK}
+mkfs.ext4 -q -L payroll {DISK}
+tgtd
+until tgtadm --lld iscsi --mode sys --op show >/dev/null 2>&1; do sleep 0.2; done
+tgtadm --lld iscsi --mode target --op new --tid 1 --targetname {IQN}
+tgtadm --lld iscsi --mode logicalunit --op new --tid 1 --lun 1 --backing-store {DISK}
+tgtadm --lld iscsi --mode target --op bind --tid 1 --initiator-address ALL
+"""
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to make bridges")
 
@@ -49,14 +60,14 @@ class Array:
 
     def digest(self) -> str:
         """Of all that is on its LUN."""
-        return pathproof("ssh", self.name, "target", "--", "sha256sum", BACKING_FILE)
+        return pathproof("ssh", self.name, "target", "--", "sha256sum", DISK)
 
     def tested(self, wwid: str | None, *options: str) -> str:
-        """What a run without a fault says."""
-        named = f'kind = "external"\nwwid = "{wwid}"' if wwid else 'kind = "external"'
+        """What a run says, without a fault and with one."""
+        named = f'kind = "external"\niqn = "{IQN}"\n' + (f'wwid = "{wwid}"' if wwid else "")
         self.file.write_text(described(named, 102))
-        argv = [sys.executable, "-m", "pytest", "suites/failover", "-k", "clean", "--no-report"]
-        argv += ["--testbed", str(self.file), *options]
+        argv = [sys.executable, "-m", "pytest", "suites/failover", "--no-report", "--exitfirst"]
+        argv += ["-k", "clean or a-LinkDown", "--testbed", str(self.file), *options]
         done = subprocess.run(argv, capture_output=True, text=True, check=False)
         sys.stdout.write(done.stdout)
         return done.stdout
@@ -75,16 +86,18 @@ def array(tmp_path: Path) -> Iterator[Array]:
         name = pathproof("--quiet", "up", "--testbed", str(ours)).strip()
         stack.callback(pathproof, "down", name)
         pathproof("ssh", name, "initiator", "--", LOG_OUT)
+        pathproof("ssh", name, "target", "--", BY_HAND)
         yield Array(name, tmp_path / "array.toml")
 
 
 def test_from_nothing_to_a_verdict(array: Array) -> None:
-    """Told what there is, refused as there are data, erased once, and ever after by its mark."""
+    """Told what there is, refused for what is on it, erased once, and ever after by its mark."""
     offered = re.search(r'`wwid = "(\w+)"` in \[target\]', array.tested(None))
     assert offered
     wwid = offered[1]
     before = array.digest()
-    assert f"the LUN {wwid} has data: a byte at offset" in array.tested(wwid)
+    refused = array.tested(wwid)
+    assert f"the LUN {wwid} has data: ext4 labelled 'payroll' at offset 1080" in refused
     assert array.digest() == before
-    assert "1 passed" in array.tested(wwid, "--erase", wwid)
-    assert "1 passed" in array.tested(wwid)
+    assert "2 passed" in array.tested(wwid, "--erase", wwid)
+    assert "2 passed" in array.tested(wwid)
