@@ -1,8 +1,9 @@
 """iSCSI names, and which target kind accepts which.
 
 RFC 7143 section 4.2.7 and RFC 3722 give the grammar. The kernel's LIO goes by the
-standard's date form (rtslib's `normalize_wwn`); IET and tgt accept any text, and an array that
-exists already has the name that it has. open-iscsi makes a folder of it.
+standard's date form (rtslib's `normalize_wwn`), tgt by its characters (seen with tgt 1.0.85); IET
+accepts any text, and an array that exists already has the name that it has. open-iscsi makes a
+folder of it.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from __future__ import annotations
 import re
 
 _STANDARD = re.compile(r"iqn\.\d{4}-(0[1-9]|1[0-2])(\.[a-z0-9-]+)+(:[a-z0-9.:-]+)?")
-_PLAIN = re.compile(r"[\w.:+@-]+", re.ASCII)
+_STANDARD_SIGNS = "-.:"  # beside letters and digits
+_SIGNS = {"iet": "-.:_+@", "external": "-.:_+@"}
 _MAX_LENGTH = 223  # bytes, RFC 7143 section 4.2.7.1
 _STRICT_KINDS = frozenset({"lio"})
 _TYPES = {"external": ("iqn.", "eui.", "naa.")}
@@ -23,8 +25,9 @@ def iqn_problem(iqn: str, kind: str) -> str | None:
     types = _TYPES.get(kind, ("iqn.",))
     if not iqn.startswith(types):
         return f"does not begin with {' or '.join(map(repr, types))}"
-    if not _PLAIN.fullmatch(iqn):
-        return "holds something else than letters and digits of ASCII, and '-_.:+@'"
+    signs = _SIGNS.get(kind, _STANDARD_SIGNS)
+    if not all(c in signs or (c.isascii() and c.isalnum()) for c in iqn):
+        return f"holds something else than letters and digits of ASCII, and '{signs}'"
     if kind in _STRICT_KINDS and not _STANDARD.fullmatch(iqn):
         return (
             f"is not of the form iqn.yyyy-mm.reversed.domain:name (lower case), which {kind} "

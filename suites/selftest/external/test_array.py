@@ -19,7 +19,7 @@ import pytest
 
 BRIDGES = ("pptest-a", "pptest-b")
 LOG_OUT = "multipath -F; iscsiadm --mode node --logoutall=all"
-IQN = "iqn.1992-04.com.example:array_1"
+IQN = "iqn.1992-04.com.example:Array-1"
 DISK = "/srv/disk"
 BY_HAND = f"""
 set -e

@@ -155,6 +155,8 @@ def test_an_initiator_name_must_follow_the_standard_too() -> None:
         ("iqn.2026-01.io.Pathproof:x", "lio", False),
         ("iqn.2009-11-11.widodh.storage:iscsi-001", "iet", True),
         ("iqn.2026-01.io.pathproof:under_score", "iet", True),
+        ("iqn.2026-01.io.pathproof:under_score", "tgt", False),
+        ("iqn.2026-01.io.pathproof:Upper", "tgt", True),
         ("iqn.2026-01.io.pathproof:caf\u00e9", "iet", False),
         ("iqn.2026-01.io.pathproof:a b", "iet", False),
         ("eui.02004567A425678D", "iet", False),
