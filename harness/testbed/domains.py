@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from harness.config import Config
-from harness.hypervisor.domain_xml import Bridge, Disk, DomainSpec, Network, Nic, UdpCable
+from harness.hypervisor.domain_xml import Bridge, Disk, DomainSpec, Network, Nic, TcpCable
 from harness.hypervisor.image import BuiltImage
 from harness.target.base import DATA_DISK_SERIAL
 from harness.topology import Fabric, Role, Topology, management_mac
@@ -23,10 +23,10 @@ _SYSRQ = "sysrq_always_enabled"
 
 @dataclass(frozen=True)
 class Wiring:
-    """Ports of this host: for SSH by role, and for both ends of each cable by fabric and role."""
+    """Ports of this host: for SSH by role, and for each cable by fabric."""
 
     ssh: Mapping[Role, int]
-    cables: Mapping[str, Mapping[Role, int]]
+    cables: Mapping[str, int]
 
 
 def serials(role: Role) -> tuple[str, ...]:
@@ -43,8 +43,8 @@ def domain_name(testbed: str, role: Role, *, alone: bool) -> str:
 
 
 def ports_needed(topology: Topology) -> int:
-    """How many ports `wire` takes: one per machine, and two per cable of our own."""
-    return len(topology.guests) * (1 + len(_cables(topology)))
+    """How many ports `wire` takes: one for each machine, and one for each of the cables."""
+    return len(topology.guests) + len(_cables(topology))
 
 
 def wire(topology: Topology, ports: Sequence[int]) -> Wiring:
@@ -52,10 +52,7 @@ def wire(topology: Topology, ports: Sequence[int]) -> Wiring:
     free = iter(ports)
     return Wiring(
         ssh={role: next(free) for role in topology.guests},
-        cables={
-            fabric.name: {role: next(free) for role in topology.guests}
-            for fabric in _cables(topology)
-        },
+        cables={fabric.name: next(free) for fabric in _cables(topology)},
     )
 
 
@@ -91,14 +88,18 @@ def domain_spec(
     )
 
 
-def _attachment(fabric: Fabric, role: Role, wiring: Wiring) -> UdpCable | Network | Bridge:
+def listens(spec: DomainSpec) -> bool:
+    """Whether other machines connect their cables to this one, so that it is started first."""
+    return any(isinstance(nic.attachment, TcpCable) and nic.attachment.listens for nic in spec.nics)
+
+
+def _attachment(fabric: Fabric, role: Role, wiring: Wiring) -> TcpCable | Network | Bridge:
     if fabric.network:
         return Network(fabric.network)
     if fabric.bridge:
         return Bridge(fabric.bridge)
-    other = Role.INITIATOR if role is Role.TARGET else Role.TARGET
-    ends = wiring.cables[fabric.name]
-    return UdpCable(ends[role], ends[other])
+    # A target that is started anew finds its cables again; an initiator is reset instead.
+    return TcpCable(wiring.cables[fabric.name], listens=role is Role.INITIATOR)
 
 
 def _cables(topology: Topology) -> list[Fabric]:

@@ -23,7 +23,7 @@ from harness.initiator import Initiator
 from harness.initiator.initiator import Path as LunPath
 from harness.machine import Machine, SshEndpoint, SshMachine
 from harness.target import NoMachine, Target, target_for
-from harness.testbed.domains import domain_name, domain_spec, ports_needed, wire
+from harness.testbed.domains import domain_name, domain_spec, listens, ports_needed, wire
 from harness.testbed.folder import Address, Folder, Manifest
 from harness.testbed.place import Place
 from harness.testbed.testbed import Guest, Testbed
@@ -89,14 +89,13 @@ class Site:
     ) -> dict[Role, Domain]:
         domains: dict[Role, Domain] = {}
 
-        def start(role: Role) -> None:
-            domains[role] = begin(specs[role], role)
-
         with ExitStack() as started:
             # Their names are written down before they run: whoever finds them must know them.
             self._write_manifest(specs)
             started.callback(self._power_off, domains, [s.name for s in specs.values()])
-            by_role(self.topology.guests, start)
+            # The others connect their cables, as they start, to the machine that listens.
+            for role in sorted(self.topology.guests, key=lambda role: not listens(specs[role])):
+                domains[role] = begin(specs[role], role)
             stack.enter_context(started.pop_all())
         return domains
 

@@ -38,7 +38,7 @@ from pathlib import Path
 from harness.errors import HypervisorError
 from harness.hypervisor.connection import EMBEDDED, connect
 from harness.hypervisor.domain import PortTaken, running, start
-from harness.hypervisor.domain_xml import DomainSpec, Nic, UdpCable
+from harness.hypervisor.domain_xml import DomainSpec, Nic, TcpCable
 from harness.hypervisor.ports import lease_ports
 
 root, capabilities = Path(sys.argv[1]), Path(sys.argv[2])
@@ -48,7 +48,10 @@ def spec(name, ports):
     return DomainSpec(
         name=name, uuid="3b0b3ea0-1f0c-4d2a-9f0a-0d8f5b0e6a01", accel="tcg", cpus=1,
         memory_bytes=16 << 20, kernel=root / "kernel", initrd=None, cmdline="", disks=(),
-        nics=(Nic(NEAR, UdpCable(*ports[:2]), 9000), Nic(FAR, UdpCable(*ports[1::-1]))),
+        nics=(
+            Nic(NEAR, TcpCable(ports[0], listens=True), 9000),
+            Nic(FAR, TcpCable(ports[0], listens=False)),
+        ),
         ssh_port=ports[2], management_mac="52:54:00:00:00:0c", console_log=root / "console.log",
     )
 
