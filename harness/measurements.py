@@ -89,6 +89,25 @@ class PathCounters:
         return int(total[-1] - total[0])
 
 
+@dataclass(frozen=True, eq=False)
+class CableEnd:
+    """What the NIC of `machine` at the end of a cable of the lab's own has carried, over time.
+
+    Frames and bytes count since the NIC appeared; `dropped` are frames that it could not send or
+    take in. `carrier` tells whether its cable was plugged in.
+    """
+
+    machine: str
+    fabric: str
+    at_ns: Ints
+    frames_sent: Ints
+    frames_received: Ints
+    bytes_sent: Ints
+    bytes_received: Ints
+    dropped: Ints
+    carrier: NDArray[np.bool_]
+
+
 @dataclass(frozen=True)
 class PathStates:
     """State of every path of the map at one moment: path name -> "active" or "failed".
@@ -355,6 +374,7 @@ class Measurements:
     `processors` is None where the guests run elsewhere; `cut_short` says why the test ended
     before its time, if it did; `max_stall_s` is the longest stall accepted whatever the budget.
     `machines` were meant to be watched. `errors_forced` tells that I/O which hung was made to fail.
+    `cable_ends` has two for each cable that the lab made itself, and none for other networks.
     """
 
     timeline: Timeline
@@ -375,6 +395,7 @@ class Measurements:
     max_stall_s: float | None = None
     machines: tuple[str, ...] = ()
     errors_forced: bool = False
+    cable_ends: tuple[CableEnd, ...] = ()
 
     def phase(self, name: str) -> Phase | None:
         """The phase of that name, if the test had one."""

@@ -82,6 +82,13 @@ class Topology:
         """Every name that the target has at a portal: some arrays have one for each."""
         return tuple(dict.fromkeys(fabric.iqn for fabric in self.fabrics))
 
+    @property
+    def cables(self) -> tuple[Fabric, ...]:
+        """The fabrics that the hypervisor makes itself, from one guest to the other."""
+        if len(self.guests) < len(Role):
+            return ()
+        return tuple(fabric for fabric in self.fabrics if not (fabric.network or fabric.bridge))
+
     def fabric(self, name: str) -> Fabric:
         """The fabric of that name. Raises KeyError with the known names."""
         for fabric in self.fabrics:

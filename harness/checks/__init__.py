@@ -4,6 +4,7 @@ A check is made by calling its name with its demands: `stall_within_budget(fault
 runs checks over the measurements of one test.
 """
 
+from harness.checks.cables import cables_sound
 from harness.checks.integrity import data_intact, no_io_errors
 from harness.checks.judgement import Check, Finding, Judgement, Verdict, judge
 from harness.checks.kernel import kernel_sound
@@ -30,6 +31,7 @@ __all__ = [
     "Judgement",
     "Verdict",
     "accounting_agrees",
+    "cables_sound",
     "data_intact",
     "evidence_sound",
     "fault_took_effect",

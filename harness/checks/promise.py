@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from harness.checks.cables import cables_sound
 from harness.checks.integrity import data_intact, no_io_errors
 from harness.checks.judgement import Check
 from harness.checks.kernel import kernel_sound
@@ -35,6 +36,7 @@ def promise_kept() -> tuple[Check, ...]:
         load_shared_again(at_least=0.5),
         no_unexpected_path_loss(),
         kernel_sound(),
+        cables_sound(),
         evidence_sound(),
     )
 
@@ -49,5 +51,6 @@ def undisturbed(slack_s: float) -> tuple[Check, ...]:
         paths_restored(),
         no_unexpected_path_loss(),
         kernel_sound(),
+        cables_sound(),
         evidence_sound(),
     )

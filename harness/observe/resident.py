@@ -14,6 +14,7 @@ processor whose I/O is measured. Times are CLOCK_MONOTONIC of the machine, in na
     {"lost": 3}                                                      records overwritten unseen
     {"sample": time, "disks": {"sdb": ["  100  0  800 ...", "running"]},    its stat and state
      "dm": "2 0 0 0 1 1 A 0 2 2 8:16 A 0 ...", "carriers": {"eth1": "1"},
+     "nics": {"eth1": "9216 64 0 0 ..."},                        its line of /proc/net/dev
      "ahead": 1795382272000000000, "cpu": 31000000}              CLOCK_REALTIME minus
                                                                      CLOCK_MONOTONIC; processor
                                                                      time this program has had;
@@ -229,6 +230,7 @@ class Sampler:
         self.voice = voice
         self.links = links
         self.disks: dict[str, tuple[Attribute, Attribute]] = {}
+        self.counters = Attribute("/proc/net/dev")
         self.map: MapStatus | None = None
         self.interval_ns = 0
         self.due_ns = 0
@@ -257,6 +259,7 @@ class Sampler:
         for stat, state in self.disks.values():
             stat.close()
             state.close()
+        self.counters.close()
         if self.map:
             self.map.close()
 
@@ -277,7 +280,8 @@ class Sampler:
         stats = [stat.read() for stat, _ in self.disks.values()]
         states = [state.read() for _, state in self.disks.values()]
         dm = self.map.read() if self.map else b""
-        taken = Taken(now, stats, states, dm, self.links.carriers, self.ahead_ns, self.cpu_ns)
+        nics = self.counters.read() if self.links.nics else b""
+        taken = Taken(now, stats, states, dm, self.links.carriers, nics, self.ahead_ns, self.cpu_ns)
         held.append(partial(told, tuple(self.disks), taken))
         if now >= self.held_since_ns + HELD_NS or not self.holding:
             self.voice.flush()
@@ -291,6 +295,7 @@ class Taken(NamedTuple):
     states: list[bytes]
     dm: bytes
     carriers: dict[str, str]
+    nics: bytes
     ahead_ns: int
     cpu_ns: int
 
@@ -303,9 +308,16 @@ def told(names: tuple[str, ...], taken: Taken) -> dict[str, Any]:
         "disks": dict(zip(names, texts)),
         "dm": decoded(taken.dm),
         "carriers": taken.carriers,
+        "nics": counted(taken.nics, list(taken.carriers)),
         "ahead": taken.ahead_ns,
         "cpu": taken.cpu_ns,
     }
+
+
+def counted(table: bytes, nics: list[str]) -> dict[str, str]:
+    """The counters of those NICs, from the text of /proc/net/dev."""
+    lines = (line.partition(":") for line in decoded(table).splitlines())
+    return {name.strip(): counts for name, _, counts in lines if name.strip() in nics}
 
 
 def decoded(read: bytes) -> str:

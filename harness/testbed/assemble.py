@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
@@ -11,7 +11,9 @@ import numpy as np
 from harness import kernel_events
 from harness.initiator.initiator import Path
 from harness.measurements import (
+    CableEnd,
     FaultRecord,
+    Ints,
     Measurements,
     PathCounters,
     PathStates,
@@ -22,7 +24,7 @@ from harness.measurements import (
     Stream,
     Watching,
 )
-from harness.observe import Observation
+from harness.observe import NicSample, Observation
 from harness.stall import longest_stall
 from harness.timeline import Event, Happened, Phase, Timeline
 from harness.topology import Role
@@ -34,7 +36,7 @@ _SHORTEST_STALL_S = 0.5  # shorter pauses are no event of their own
 
 @dataclass(frozen=True)
 class Raw:
-    """Everything that was seen during one test."""
+    """Everything that was seen during one test. `cables`: fabric -> the NIC at each end."""
 
     result: RunResult
     observations: Mapping[Role, Observation]
@@ -50,6 +52,7 @@ class Raw:
     cut_short: str = ""
     max_stall_s: float | None = None
     errors_forced: bool = False
+    cables: Mapping[str, Mapping[Role, str]] = field(default_factory=dict)
 
 
 def assemble(raw: Raw) -> Measurements:
@@ -77,6 +80,11 @@ def assemble(raw: Raw) -> Measurements:
         max_stall_s=raw.max_stall_s,
         machines=raw.machines,
         errors_forced=raw.errors_forced,
+        cable_ends=tuple(
+            _cable_end(raw.observations[role], fabric, nic)
+            for fabric, ends in raw.cables.items()
+            for role, nic in ends.items()
+        ),
     )
 
 
@@ -89,6 +97,26 @@ def _counters(seen: Observation, path: Path) -> PathCounters:
         at_ns=seen.clock.array_to_host(machine_ns),
         bytes_read=np.array([s.disks[path.name].bytes_read for s in samples], dtype=np.int64),
         bytes_written=np.array([s.disks[path.name].bytes_written for s in samples], dtype=np.int64),
+    )
+
+
+def _cable_end(seen: Observation, fabric: str, nic: str) -> CableEnd:
+    samples = [sample for sample in seen.samples if nic in sample.nics]
+
+    def column(read: Callable[[NicSample], int]) -> Ints:
+        return np.array([read(sample.nics[nic]) for sample in samples], dtype=np.int64)
+
+    machine_ns = np.array([sample.machine_ns for sample in samples], dtype=np.int64)
+    return CableEnd(
+        machine=seen.machine,
+        fabric=fabric,
+        at_ns=seen.clock.array_to_host(machine_ns),
+        frames_sent=column(lambda counts: counts.frames_sent),
+        frames_received=column(lambda counts: counts.frames_received),
+        bytes_sent=column(lambda counts: counts.bytes_sent),
+        bytes_received=column(lambda counts: counts.bytes_received),
+        dropped=column(lambda counts: counts.dropped),
+        carrier=np.array([sample.carriers.get(nic, False) for sample in samples], dtype=np.bool_),
     )
 
 

@@ -44,7 +44,7 @@ def domain_name(testbed: str, role: Role, *, alone: bool) -> str:
 
 def ports_needed(topology: Topology) -> int:
     """How many ports `wire` takes: one for each machine, and one for each of the cables."""
-    return len(topology.guests) + len(_cables(topology))
+    return len(topology.guests) + len(topology.cables)
 
 
 def wire(topology: Topology, ports: Sequence[int]) -> Wiring:
@@ -52,7 +52,7 @@ def wire(topology: Topology, ports: Sequence[int]) -> Wiring:
     free = iter(ports)
     return Wiring(
         ssh={role: next(free) for role in topology.guests},
-        cables={fabric.name: next(free) for fabric in _cables(topology)},
+        cables={fabric.name: next(free) for fabric in topology.cables},
     )
 
 
@@ -100,8 +100,3 @@ def _attachment(fabric: Fabric, role: Role, wiring: Wiring) -> TcpCable | Networ
         return Bridge(fabric.bridge)
     # A target that is started anew finds its cables again; an initiator is reset instead.
     return TcpCable(wiring.cables[fabric.name], listens=role is Role.INITIATOR)
-
-
-def _cables(topology: Topology) -> list[Fabric]:
-    """The fabrics that the hypervisor makes itself."""
-    return [fabric for fabric in topology.fabrics if not (fabric.network or fabric.bridge)]

@@ -261,5 +261,9 @@ class IoSession:
             cut_short=self.cut_short,
             max_stall_s=budget.max_stall_s,
             errors_forced=self._errors_forced,
+            cables={
+                cable.name: {role: testbed.nic(role, cable.name) for role in testbed.roles}
+                for cable in testbed.topology.cables
+            },
         )
         return assemble(raw)

@@ -31,7 +31,9 @@ def render_script(role: Role, topology: Topology) -> str:
             f'  [ "$(cat "$nic/address")" = {fabric.mac(role)} ] || continue\n'
             f"  nic=$(basename $nic)\n"
             f"  ip address replace {address} dev $nic\n"
-            f"  ip link set $nic up\n"
+            # Else QEMU drops multicast frames that the guest did not ask for, and neither end can
+            # tell them from frames that the cable lost.
+            f"  ip link set $nic up allmulticast on\n"
             f"  echo {fabric.name} $nic\n"
             f"done"
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from harness.measurements import ClockReading, KernelLog, KernelMessage, Watching
-from harness.observe import Clock, Observation, Sample
+from harness.observe import Clock, NicSample, Observation, Sample
 from harness.testbed.assemble import Raw, assemble
 from harness.topology import Role
 from harness.units import NS_PER_MS, NS_PER_S
@@ -27,11 +27,12 @@ def observation(machine: str, *texts: str, died: str = "") -> Observation:
                 {},
                 {},
                 frozenset(),
-                {},
+                {"eth0": True},
+                {"eth0": NicSample(sent, sent + 1, 100 * sent, 100, 2)},
                 wall_ahead_ns=7 + at_ns // 4,
                 cpu_ns=at_ns // 50,
             )
-            for at_ns in range(0, NS_PER_S, 100 * NS_PER_MS)
+            for sent, at_ns in enumerate(range(0, NS_PER_S, 100 * NS_PER_MS))
         ),
         KernelLog(machine, tuple(KernelMessage(0, 6, text) for text in texts), 0),
         marks=MARKS,
@@ -93,3 +94,17 @@ def test_what_was_meant_and_what_was_done_is_handed_on() -> None:
     assert measured.machines == ("i", "t")
     assert (measured.errors_forced, measured.cut_short) == (True, "late")
     assert measured.max_stall_s == 2.5
+
+
+def test_both_ends_of_each_cable_are_on_the_hosts_clock() -> None:
+    """A cable's two NICs, and none of a fabric that is not a cable of the lab's own."""
+    cables = {"a": {Role.TARGET: "eth0", Role.INITIATOR: "eth0"}}
+    ends = assemble(replace(raw_of(observation("t"), observation("i")), cables=cables)).cable_ends
+    assert [(end.machine, end.fabric) for end in ends] == [("t", "a"), ("i", "a")]
+    assert ends[0].at_ns.tolist()[:2] == [0, 100 * NS_PER_MS]
+    assert ends[0].frames_sent.tolist()[:3] == [0, 1, 2]
+    assert ends[0].frames_received.tolist()[:3] == [1, 2, 3]
+    assert ends[0].bytes_sent.tolist()[:3] == [0, 100, 200]
+    assert set(ends[0].bytes_received.tolist()) == {100}
+    assert set(ends[0].dropped.tolist()) == {2}
+    assert ends[0].carrier.all()

@@ -89,6 +89,11 @@ def test_figures_are_the_worst_and_the_median() -> None:
     assert rows(result) == [
         ("runs", "3"),
         ("false alarms", "1"),
+        ("runs that failed", "1"),
+        ("runs without verdict", "0"),
+        ("paths lost", "0"),
+        ("frames on the cables", "0, 0 of them lost"),
+        ("longest wait of a frame", "0 ms"),
         ("longest stall", "300 ms"),
         ("coarsest resolution", "7 ms"),
         ("clock uncertainty", "2.00 ms (median)"),
@@ -121,7 +126,8 @@ def test_clean_runs_end_well(
     assert (status, told["runs"], told["false_alarms"]) == (0, 2, [])
     assert set(told) == {
         *("runs", "false_alarms", "longest_stall_s", "resolution_s_max"),
-        "clock_uncertainty_s_median",
+        *("runs_failed", "runs_unknown", "paths_lost", "kernel_logs"),
+        *("frames", "frames_lost", "longest_wait_s", "clock_uncertainty_s_median"),
     }
 
 
@@ -131,3 +137,23 @@ def test_a_false_alarm_is_the_exit_status(
     status, output = bench(alarming)
     assert status == 1
     assert [alarm["run"] for alarm in json.loads(output)["false_alarms"]] == [1, 2]
+
+
+def test_lost_paths_and_the_labs_cables_are_counted() -> None:
+    """So that many runs can be added up."""
+    lost = replace(undisturbed(), timeline=failover().timeline)
+    first = run(1, lost, SLACK_S)
+    assert first.paths_lost == 1
+    second = replace(
+        first, paths_lost=0, frames=500, frames_lost=3, longest_wait_s=0.75, kernel_log=()
+    )
+    failed = replace(first, alarms=(Alarm(1, "x", "unknown", ""), Alarm(1, "y", "fail", "")))
+    unknown = replace(first, alarms=(Alarm(1, "x", "unknown", ""),))
+    told = dict(rows(summed_up([failed, unknown, second])))
+    assert told["paths lost"] == "2"
+    assert first.kernel_log == ("initiator: detected conn error (1022)",)
+    assert summed_up([first, second]).kernel_logs == {1: first.kernel_log}
+    assert told["runs that failed"] == "1"
+    assert told["runs without verdict"] == "1"
+    assert told["frames on the cables"] == "500, 3 of them lost"
+    assert told["longest wait of a frame"] == "750 ms"

@@ -56,9 +56,9 @@ def test_nics_are_found_by_mac_address_whatever_their_names(tmp_path: Path, role
     assert said == ["a ens9", "b ens2"]
     assert calls == [
         f"address replace {a.address(role)}/24 dev ens9",
-        "link set ens9 up",
+        "link set ens9 up allmulticast on",
         f"address replace {b.address(role)}/24 dev ens2",
-        "link set ens2 up",
+        "link set ens2 up allmulticast on",
     ]
 
 

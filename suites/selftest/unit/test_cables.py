@@ -1,0 +1,237 @@
+"""The lab's own cables: what they carried, and what a check says of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.cables import Direction, directions, frames_lost, longest_standstill
+from harness.checks import (
+    Check,
+    Finding,
+    Verdict,
+    cables_sound,
+    data_intact,
+    judge,
+    no_stall_beyond,
+    no_unexpected_path_loss,
+    promise_kept,
+    undisturbed,
+)
+from harness.measurements import CableEnd, Ints, Measurements
+from harness.units import NS_PER_MS, NS_PER_S
+from suites.selftest.unit.judged import good, without_io
+from suites.selftest.unit.synthetic_failover import END, INJECTED, START
+
+INITIATOR_NS = np.arange(START, END, 98 * NS_PER_MS, dtype=np.int64)
+TARGET_NS = np.arange(START + 31 * NS_PER_MS, END, 196 * NS_PER_MS, dtype=np.int64)
+INJECTED_NS = np.array(INJECTED, dtype=np.int64)
+STILL_FROM = START + 2 * NS_PER_S
+FRAMES_PER_S = 200
+DELAY_NS = 5 * NS_PER_MS
+
+
+def by_then(at_ns: Ints) -> Ints:
+    """Frames at a steady pace."""
+    return np.asarray((at_ns - START) * FRAMES_PER_S // NS_PER_S, dtype=np.int64)
+
+
+def end(machine: str, sent: Ints, received: Ints, at_ns: Ints) -> CableEnd:
+    return CableEnd(
+        machine,
+        "a",
+        at_ns,
+        frames_sent=sent,
+        frames_received=received,
+        bytes_sent=sent * 100,
+        bytes_received=received * 100,
+        dropped=np.zeros_like(sent),
+        carrier=np.ones(len(at_ns), dtype=np.bool_),
+    )
+
+
+def with_cable(arrived: Callable[[Ints], Ints] = by_then, delay_ns: int = DELAY_NS) -> Measurements:
+    """A good failover over a cable that carries frames both ways.
+
+    `arrived`: frames from the target that the initiator has at a time.
+    """
+    target = end("target", by_then(TARGET_NS), by_then(TARGET_NS - delay_ns), TARGET_NS)
+    initiator = end(
+        "initiator", by_then(INITIATOR_NS), arrived(INITIATOR_NS - delay_ns), INITIATOR_NS
+    )
+    return replace(good(), cable_ends=(initiator, target))
+
+
+def still_for(seconds: float) -> Measurements:
+    """Nothing arrives at the initiator for that long; then all of it does."""
+
+    def arrived(at_ns: Ints) -> Ints:
+        still = (at_ns >= STILL_FROM) & (at_ns < STILL_FROM + seconds * NS_PER_S)
+        return by_then(np.where(still, STILL_FROM, at_ns))
+
+    return with_cable(arrived)
+
+
+def losing(frames: int) -> Measurements:
+    """The initiator misses so many frames in the middle of the test, every second one at first."""
+
+    def arrived(at_ns: Ints) -> Ints:
+        missed = np.clip(by_then(at_ns) - by_then(INJECTED_NS), 0, 2 * frames) // 2
+        return by_then(at_ns) - np.asarray(missed, dtype=np.int64)
+
+    return with_cable(arrived)
+
+
+def to_initiator(measured: Measurements) -> Direction:
+    return next(d for d in directions(measured) if d.receiver.machine == "initiator")
+
+
+def found(measured: Measurements, check: Check) -> Finding:
+    return judge(measured, check).findings[0]
+
+
+def test_a_cable_that_carries_everything_is_sound() -> None:
+    """Both directions are judged, and their figures are told."""
+    finding = found(with_cable(), cables_sound())
+    assert finding.verdict is Verdict.PASS
+    assert finding.figures.keys() == {
+        "cable a, initiator to target",
+        "cable a, target to initiator",
+    }
+    assert finding.numbers["a_target_to_initiator_frames_lost"] == 0
+    assert finding.numbers["a_target_to_initiator_frames"] > 5000
+
+
+def test_a_cable_that_stands_still_is_the_labs_fault() -> None:
+    """Never the storage's: unknown, with the figures."""
+    finding = found(still_for(2), cables_sound())
+    assert finding.verdict is Verdict.UNKNOWN
+    assert "the lab's cable a stood still" in finding.message
+    assert "of the target had not arrived at the initiator after 1." in finding.message
+
+
+@given(seconds=st.floats(0.7, 4.0))
+def test_a_standstill_is_never_made_longer_than_it_was(seconds: float) -> None:
+    """It is a lower bound, and a close one."""
+    still = longest_standstill(to_initiator(still_for(seconds)))
+    assert still is not None
+    assert seconds - 0.7 <= still.seconds <= seconds + DELAY_NS / NS_PER_S
+    assert still.frames > 0
+
+
+def test_a_cable_that_is_late_by_less_is_sound() -> None:
+    """A busy host holds frames back for a moment."""
+    assert found(still_for(0.4), cables_sound()).verdict is Verdict.PASS
+
+
+def test_a_cable_on_which_nothing_is_sent_does_not_stand_still() -> None:
+    """Silence alone proves nothing."""
+    measured = with_cable(np.zeros_like)
+    quiet = tuple(replace(e, frames_sent=np.zeros_like(e.at_ns)) for e in measured.cable_ends)
+    assert longest_standstill(to_initiator(replace(measured, cable_ends=quiet))) is None
+
+
+@given(frames=st.integers(1, 500))
+def test_lost_frames_are_counted(frames: int) -> None:
+    """At most those that were lost; sampling hides no more than what was under way."""
+    lost = frames_lost(to_initiator(losing(frames)))
+    assert frames - FRAMES_PER_S * 0.6 <= lost <= frames
+
+
+def test_a_cable_that_loses_frames_is_the_labs_fault() -> None:
+    """Unknown, with their number."""
+    finding = found(losing(500), cables_sound())
+    assert finding.verdict is Verdict.UNKNOWN
+    assert "the lab's cable a lost " in finding.message
+    assert "frames from the target to the initiator" in finding.message
+
+
+@pytest.mark.parametrize("machine", ["initiator", "target"])
+def test_what_is_sent_into_an_unplugged_cable_is_not_lost(machine: str) -> None:
+    """A fault that pulls a cable is no fault of the cable, whichever end is pulled."""
+    away = (INJECTED, INJECTED + 3 * NS_PER_S)
+
+    def arrived(at_ns: Ints) -> Ints:
+        before = by_then(np.minimum(at_ns, away[0]))
+        return before + by_then(START + np.maximum(0, at_ns - away[1]))
+
+    measured = with_cable(arrived)
+    ends = tuple(
+        replace(e, carrier=(e.at_ns < away[0]) | (e.at_ns > away[1])) if e.machine == machine else e
+        for e in measured.cable_ends
+    )
+    assert found(replace(measured, cable_ends=ends), cables_sound()).verdict is Verdict.PASS
+
+
+def test_a_machine_that_was_not_watched_is_no_witness() -> None:
+    """A target that is paused receives nothing, and its counters are not sampled either."""
+    measured = still_for(3)
+    ends = []
+    for one in measured.cable_ends:
+        kept = (one.at_ns < STILL_FROM) | (one.at_ns > STILL_FROM + 3 * NS_PER_S)
+        kept |= one.machine == "target"
+        columns = (
+            *("at_ns", "frames_sent", "frames_received"),
+            *("bytes_sent", "bytes_received", "dropped", "carrier"),
+        )
+        ends.append(replace(one, **{name: getattr(one, name)[kept] for name in columns}))
+    assert longest_standstill(to_initiator(replace(measured, cable_ends=tuple(ends)))) is None
+
+
+def test_counters_that_begin_anew_lose_nothing() -> None:
+    """A machine that was reset counts from zero."""
+
+    def arrived(at_ns: Ints) -> Ints:
+        return np.where(at_ns < INJECTED, by_then(at_ns), by_then(at_ns) - by_then(INJECTED_NS))
+
+    assert frames_lost(to_initiator(with_cable(arrived))) == 0
+
+
+def test_a_cable_whose_ends_were_not_sampled_is_unknown() -> None:
+    """Nothing seen is no pass."""
+    measured = with_cable()
+    ends = tuple(
+        replace(e, at_ns=e.at_ns[:1]) if e.machine == "target" else e for e in measured.cable_ends
+    )
+    finding = found(replace(measured, cable_ends=ends), cables_sound())
+    assert finding.verdict is Verdict.UNKNOWN
+    assert finding.message == "the counters of the lab's cable a were not sampled at both ends"
+
+
+def test_networks_that_are_not_the_labs_are_no_business_of_the_check() -> None:
+    """A bridge or a switch is a part of what is tested."""
+    finding = found(good(), cables_sound())
+    assert (finding.verdict, finding.message) == (Verdict.PASS, "no cable is the lab's own")
+
+
+def test_a_failure_is_unknown_if_a_cable_may_have_caused_it() -> None:
+    """A stall proves nothing against the storage while the lab's cable stood still."""
+    stalled = replace(
+        still_for(2),
+        streams=tuple(without_io(s, START, START + 3 * NS_PER_S) for s in good().streams),
+    )
+    check = no_stall_beyond(1.0)
+    assert found(replace(stalled, cable_ends=()), check).verdict is Verdict.FAIL
+    finding = found(stalled, check)
+    assert finding.verdict is Verdict.UNKNOWN
+    assert "I/O stalled" in finding.message
+    assert "but the lab's cable a stood still" in finding.message
+
+
+def test_no_cable_excuses_wrong_data() -> None:
+    """Data must be intact whatever paths do."""
+    broken = replace(still_for(2), read_back=None)
+    assert not data_intact().over_cables
+    assert found(broken, data_intact()).verdict is not Verdict.PASS
+
+
+def test_both_promises_ask_about_the_cables() -> None:
+    """And hold no failure of a path against the storage without it."""
+    for promise in (promise_kept(), undisturbed(1.0)):
+        assert "cables sound" in {check.name for check in promise}
+    assert no_unexpected_path_loss().over_cables
