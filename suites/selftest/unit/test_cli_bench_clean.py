@@ -145,7 +145,13 @@ def test_lost_paths_and_the_labs_cables_are_counted() -> None:
     first = run(1, lost, SLACK_S)
     assert first.paths_lost == 1
     second = replace(
-        first, paths_lost=0, frames=500, frames_lost=3, longest_wait_s=0.75, kernel_log=()
+        first,
+        paths_lost=0,
+        frames=500,
+        frames_lost=3,
+        longest_wait_s=0.75,
+        kernel_log=(),
+        alarms=(),
     )
     failed = replace(first, alarms=(Alarm(1, "x", "unknown", ""), Alarm(1, "y", "fail", "")))
     unknown = replace(first, alarms=(Alarm(1, "x", "unknown", ""),))

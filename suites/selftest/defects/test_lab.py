@@ -1,0 +1,26 @@
+"""Planted defects of the lab itself: the storage must not be blamed for them."""
+
+from __future__ import annotations
+
+import time
+
+from harness.testbed import Testbed
+from harness.topology import Role
+from suites.selftest.defects.plants import assert_detected, run_clean
+
+
+def test_a_cable_that_stands_still_for_two_seconds(testbed: Testbed, seed: int) -> None:
+    """A path is lost for it, or nearly so; then every frame arrives after all."""
+    testbed.broken = "a cable stood still on purpose"
+    nic = testbed.topology.fabric("a").mac(Role.TARGET)
+
+    def stand_still() -> None:
+        with testbed.domain(Role.TARGET).holding_frames(nic):
+            time.sleep(2)
+
+    assert_detected(
+        "the lab's cable stands still for 2 s",
+        run_clean(testbed, seed, amid=stand_still),
+        by="cables sound",
+        unknown="the lab's cable a stood still",
+    )
