@@ -1,0 +1,79 @@
+"""What `./bootstrap` installs is all that the main job needs: tried where there is nothing else."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from suites.selftest.fresh.machine import FreshMachine, fresh_machine, missing
+
+pytestmark = pytest.mark.skipif(bool(missing()), reason=missing())
+
+REPORTS = "/srv/reports"
+JOB = (
+    *("./bootstrap", "pytest", "suites/failover", "--reports", REPORTS),
+    *("-k", "a-LinkDown"),
+)
+TIMEOUT_S = 1200
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What was left of the job."""
+
+    status: int
+    said: str
+    folder: Path
+
+    @property
+    def warnings(self) -> list[str]:
+        return [line for line in self.said.splitlines() if "warning" in line.lower()]
+
+    @property
+    def verdicts(self) -> list[dict[str, Any]]:
+        return [json.loads(file.read_text()) for file in self.folder.rglob("verdicts/*.json")]
+
+
+@pytest.fixture(scope="module")
+def machine() -> Iterator[FreshMachine]:
+    with fresh_machine() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def ran(machine: FreshMachine) -> Ran:
+    done = machine.run(JOB, TIMEOUT_S)
+    sys.stdout.write(done.stdout)
+    return Ran(done.returncode, done.stdout, machine.file(REPORTS))
+
+
+def test_the_main_job_passes(ran: Ran) -> None:
+    """With a page that people can read."""
+    assert ran.status == 0
+    assert " 1 passed" in ran.said
+    assert list(ran.folder.rglob("report.html"))
+
+
+def test_its_testbed_was_forked(ran: Ran) -> None:
+    (verdict,) = ran.verdicts
+    assert verdict["environment"]["Testbeds"].startswith("forked from ")
+
+
+def test_nothing_was_missing_but_kvm(ran: Ran) -> None:
+    """Whatever a run had to do without, it warns of."""
+    assert [line for line in ran.warnings if not line.startswith("warning: KVM")] == []
+    assert "going on without" not in ran.said
+
+
+def test_the_doctor_finds_nothing_to_install(machine: FreshMachine, ran: Ran) -> None:
+    """Once the job has made what is made by the first run."""
+    done = machine.run(("./bootstrap", "pathproof", "doctor"), TIMEOUT_S)
+    sys.stdout.write(done.stdout)
+    assert done.returncode == 0
+    assert "is not installed" not in done.stdout
