@@ -49,7 +49,8 @@ _VARIABLES = re.compile(
 )
 
 # A root is entered by pivot_root, since chroot alone takes the right to make user namespaces
-# away (user_namespaces(7)). With their first process all the others end, guests too.
+# away (user_namespaces(7)). The first process of the new PID namespace is a shell that stays: it
+# takes leave of what others leave behind, and with it all the others end, guests too.
 _UNSHARE = ("unshare", "--mount", "--propagation=private", "--pid", "--fork", "--kill-child")
 _ENTER = """\
 set -eu
@@ -68,7 +69,7 @@ printf '%s\\n' "$binds" | while IFS='\t' read -r access from to; do
     mount -o "remount,bind,$access" ".$to"
 done
 pivot_root . run/before
-exec chroot . /bin/sh -euc 'umount -l /run/before; cd "$0"; exec "$@"' "$@"
+exec chroot . /bin/sh -euc 'umount -l /run/before; cd "$0"; "$@"; exit' "$@"
 """
 
 
@@ -209,6 +210,6 @@ def _environment() -> dict[str, str]:
         "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         # Processes in there have the same arguments as out here, where nobody may take them for
         # those of an own testbed that was left behind.
-        "PATHPROOF_STATE": f"/var/tmp/pathproof-fresh-{os.getpid()}",
+        "PATHPROOF_STATE": f"/var/tmp/pp-fresh-{os.getpid()}",
         "TERM": "dumb",
     }
