@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -118,13 +118,10 @@ def fresh_machine() -> Iterator[FreshMachine]:
     """A machine as it comes from the installer, only smaller; removed at the end of the block."""
     cache = cache_folder() / "fresh"
     cache.mkdir(parents=True, exist_ok=True)
-    with (
-        (cache / "lock").open("w") as lock,
-        tempfile.TemporaryDirectory(prefix="pathproof-fresh-", dir="/var/tmp") as folder,
-    ):
+    with (cache / "lock").open("w") as lock, ExitStack() as made:
         fcntl.flock(lock, fcntl.LOCK_EX)  # two at once would write the same archives
-        root = Path(folder, "root")
-        root.mkdir()
+        root = Path(tempfile.mkdtemp(prefix="pathproof-fresh-", dir="/var/tmp"))
+        made.callback(_remove, root)
         subprocess.run(["tar", "-C", root, "-xf", _base(cache)], check=True)
         _set_up(root)
         code = pack("checkout", TOP, working_tree(TOP))
@@ -132,6 +129,10 @@ def fresh_machine() -> Iterator[FreshMachine]:
         checkout.mkdir()
         subprocess.run(["tar", "-C", checkout, "-x"], input=code.archive, check=True)
         yield FreshMachine(root, _downloads(cache))
+
+
+def _remove(root: Path) -> None:
+    subprocess.run(["rm", "-rf", "--one-file-system", root], check=True)
 
 
 def _base(cache: Path) -> Path:
@@ -170,6 +171,7 @@ def _set_up(root: Path) -> None:
             subprocess.run(["cp", "-rTL", "--preserve=mode", here, place], check=True)
     options = "".join(f"{option}\n" for option in apt_options())
     (root / "etc/apt/apt.conf.d/90host").write_text(options)
+    (root / "etc/dpkg/dpkg.cfg.d/90short-lived").write_text("force-unsafe-io\n")
     nothing_starts = root / "usr/sbin/policy-rc.d"
     nothing_starts.write_text("#!/bin/sh\nexit 101\n")
     nothing_starts.chmod(0o755)

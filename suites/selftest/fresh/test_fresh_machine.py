@@ -21,6 +21,7 @@ JOB = (
     *("-k", "a-LinkDown"),
 )
 TIMEOUT_S = 1200
+TOO_BUSY = "too busy to compare"  # says a verdict that is unknown for that reason
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,8 @@ class Ran:
 
     @property
     def verdicts(self) -> list[dict[str, Any]]:
-        return [json.loads(file.read_text()) for file in self.folder.rglob("verdicts/*.json")]
+        files = self.folder.glob("20*/verdicts/*.json")
+        return [json.loads(file.read_text()) for file in files]
 
 
 @pytest.fixture(scope="module")
@@ -52,21 +54,27 @@ def machine() -> Iterator[FreshMachine]:
 
 @pytest.fixture(scope="module")
 def ran(machine: FreshMachine) -> Ran:
+    """Measured again if the host was too busy: that says nothing about what is installed."""
     done = machine.run(JOB, TIMEOUT_S)
-    sys.stdout.write(done.stdout)
-    return Ran(done.returncode, done.stdout, machine.file(REPORTS))
+    said = done.stdout
+    if TOO_BUSY in said:
+        done = machine.run(JOB, TIMEOUT_S)
+        said += done.stdout
+    sys.stdout.write(said)
+    return Ran(done.returncode, said, machine.file(REPORTS))
 
 
 def test_the_main_job_passes(ran: Ran) -> None:
     """With a page that people can read."""
     assert ran.passed
-    assert list(ran.folder.rglob("report.html"))
+    assert list(ran.folder.glob("20*/report.html"))
 
 
 def test_its_testbed_was_forked(ran: Ran) -> None:
     assert ran.passed
-    (verdict,) = ran.verdicts
-    assert verdict["environment"]["Testbeds"].startswith("forked from ")
+    assert ran.verdicts
+    for verdict in ran.verdicts:
+        assert verdict["environment"].get("Testbeds", "booted").startswith("forked from ")
 
 
 def test_nothing_was_missing_but_kvm(ran: Ran) -> None:
