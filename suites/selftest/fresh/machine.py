@@ -120,29 +120,41 @@ def fresh_machine() -> Iterator[FreshMachine]:
     cache.mkdir(parents=True, exist_ok=True)
     with (cache / "lock").open("w") as lock, ExitStack() as made:
         fcntl.flock(lock, fcntl.LOCK_EX)  # two at once would write the same archives
+        today = _todays(cache)
         root = Path(tempfile.mkdtemp(prefix="pathproof-fresh-", dir="/var/tmp"))
         made.callback(_remove, root)
-        subprocess.run(["tar", "-C", root, "-xf", _base(cache)], check=True)
+        subprocess.run(["tar", "-C", root, "-xf", _base(today)], check=True)
         _set_up(root)
         code = pack("checkout", TOP, working_tree(TOP))
         checkout = root / CHECKOUT.lstrip("/")
         checkout.mkdir()
         subprocess.run(["tar", "-C", checkout, "-x"], input=code.archive, check=True)
-        yield FreshMachine(root, _downloads(cache))
+        yield FreshMachine(root, _downloads(today))
+
+
+def _todays(cache: Path) -> Path:
+    """What of today is kept of the host's release; of other days nothing is."""
+    today = cache / f"{_release()}-{datetime.now(UTC).date()}"
+    for kept in cache.iterdir():
+        if kept.is_dir() and kept != today:
+            shutil.rmtree(kept)
+    today.mkdir(exist_ok=True)
+    return today
+
+
+def _release() -> str:
+    return platform.freedesktop_os_release()["VERSION_CODENAME"]
 
 
 def _remove(root: Path) -> None:
     subprocess.run(["rm", "-rf", "--one-file-system", root], check=True)
 
 
-def _base(cache: Path) -> Path:
-    """The minimal root of this host's release as it was today, as a tar archive."""
-    release = platform.freedesktop_os_release()["VERSION_CODENAME"]
-    base = cache / f"{release}-{datetime.now(UTC).date()}.tar"
+def _base(today: Path) -> Path:
+    """The minimal root of this host's release, as a tar archive."""
+    base = today / "base.tar"
     if not base.exists():
-        for old in cache.glob("*.tar*"):
-            old.unlink()
-        draft = base.with_suffix(".tar.new")
+        draft = today / "base.tar.new"
         with tempfile.TemporaryDirectory() as folder:
             Path(folder).chmod(0o755)  # apt reads keys as a user of its own
             keys = Path(folder, "keys")
@@ -151,7 +163,7 @@ def _base(cache: Path) -> Path:
                 ["mmdebstrap", "--quiet", "--variant=minbase", "--format=tar",
                  f"--keyring={keys}", *(f"--aptopt={option}" for option in apt_options()),
                  f"--customize-hook=cp {keys}/* \"$1\"/etc/apt/trusted.gpg.d/",
-                 release, draft, *package_sources(release, None, ())],
+                 _release(), draft, *package_sources(_release(), None, ())],
                 check=True,
             )  # fmt: skip
         draft.rename(base)
@@ -177,12 +189,12 @@ def _set_up(root: Path) -> None:
     nothing_starts.chmod(0o755)
 
 
-def _downloads(cache: Path) -> list[Bind]:
+def _downloads(today: Path) -> list[Bind]:
     """What apt, pip and npm fetched earlier, and folders that they are told to look in.
 
     Of pip's cache only that part: the other one has the wheels that were compiled here.
     """
-    archives = cache / "archives"
+    archives = today / "archives"
     (archives / "partial").mkdir(parents=True, exist_ok=True)
     pip = subprocess.check_output([sys.executable, "-m", "pip", "cache", "dir"], text=True).strip()
     binds = [
