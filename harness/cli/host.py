@@ -16,6 +16,7 @@ from harness.errors import HarnessError
 from harness.units import MIB, format_size
 
 _SBIN = "/usr/local/sbin:/usr/sbin:/sbin"  # where an ordinary user's PATH does not lead
+_LIBEXEC = "/usr/lib/libvirt:/usr/libexec"  # nor anybody's
 _TIMEOUT_S = 10
 _QEMU_ITSELF = 100 * MIB  # of memory, beside what it gives to its guest
 
@@ -33,17 +34,25 @@ class Program(NamedTuple):
 PROGRAMS = (
     Program("qemu-system-x86_64", "qemu-system-x86", "runs the machines"),
     Program("qemu-img", "qemu-utils", "makes their disks"),
+    Program(
+        "libvirt_iohelper",
+        "libvirt-daemon-common or libvirt-daemon",
+        "saves and restores machines, or else every testbed is booted",
+        needed=False,
+    ),
     Program("mmdebstrap", "mmdebstrap", "builds images", builds=True),
+    Program("mount", "mount", "builds images", builds=True),
     Program("mkfs.ext4", "e2fsprogs", "builds images", builds=True),
     Program("gpg", "gpg", "checks packages for images", builds=True),
     Program("fio", "fio", "makes I/O where this host is the initiator", needed=False),
+    Program("ip", "iproute2", "finds the NICs where this host is the initiator", needed=False),
     Program("ssh", "openssh-client", "logs in for `pathproof ssh`", needed=False),
 )
 
 
 def which(program: str) -> str | None:
-    """The program's path, also if it is one of the administrator's."""
-    return shutil.which(program, path=f"{os.environ.get('PATH', os.defpath)}:{_SBIN}")
+    """The program's path, also if it is one of the administrator's or of libvirt's own."""
+    return shutil.which(program, path=f"{os.environ.get('PATH', os.defpath)}:{_SBIN}:{_LIBEXEC}")
 
 
 def programs(*, images_built: bool) -> Iterator[Finding]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import shutil
 import tarfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -71,6 +72,16 @@ def working_tree(top: Path) -> list[Path]:
             f"{top} cannot travel to other hosts: {', '.join(missing)} missing",
             hint="run the suites inside a checkout, where ./bootstrap is",
         )
+    known = _known_to_git(top)
+    if not known.issuperset(ENVIRONMENT):  # no git, no checkout, or inside an unrelated one
+        known = set(_plain_tree(top))
+    return sorted(file for file in known if (top / file).is_symlink() or (top / file).is_file())
+
+
+def _known_to_git(top: Path) -> set[Path]:
+    """What git tracks or would; nothing where git is not installed or does not know the folder."""
+    if shutil.which("git") is None:
+        return set()
     listed = LocalMachine().run(
         [
             *("git", "-C", str(top), "ls-files", "-z"),
@@ -78,10 +89,7 @@ def working_tree(top: Path) -> list[Path]:
         ],
         check=False,
     )
-    known = {Path(os.fsdecode(name)) for name in listed.stdout_bytes.split(b"\0") if name}
-    if not known.issuperset(ENVIRONMENT):  # no git, no checkout, or inside an unrelated one
-        known = set(_plain_tree(top))
-    return sorted(file for file in known if (top / file).is_symlink() or (top / file).is_file())
+    return {Path(os.fsdecode(name)) for name in listed.stdout_bytes.split(b"\0") if name}
 
 
 def _plain_tree(top: Path) -> Iterator[Path]:

@@ -141,7 +141,12 @@ class SshMachine(Machine):
 @contextmanager
 def _closed_at(deadline: Deadline, channel: paramiko.Channel) -> Iterator[None]:
     """Close the channel if the block lasts too long: paramiko knows no timeout for an answer."""
-    closing = threading.Timer(deadline.remaining_s, channel.close)
+
+    def close() -> None:
+        with suppress(OSError, EOFError):  # the connection may be lost at this very moment
+            channel.close()
+
+    closing = threading.Timer(deadline.remaining_s, close)
     closing.daemon = True
     closing.start()
     try:

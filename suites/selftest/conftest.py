@@ -1,8 +1,40 @@
-"""Who started the run must not decide what its tests see."""
+"""Who started the run must not decide what its tests see, nor what they look at."""
 
+import os
+import re
 import signal
+from collections.abc import Generator
+
+import pytest
 
 # A shell starts what runs in the background with SIGINT ignored, and children inherit that:
 # those that are to be interrupted here would not be.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# What no package brings, as a reason for skipping begins: rights, hardware, the host's system.
+NO_PACKAGE_BRINGS = re.compile(r"needs (root|KVM|a block device|a host with )|/var/tmp has no ")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup() -> Generator[None, None, None]:
+    return (yield from _skipping_for_good_reasons())
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Generator[None, None, None]:
+    return (yield from _skipping_for_good_reasons())
+
+
+def _skipping_for_good_reasons() -> Generator[None, None, None]:
+    """In CI a test that is skipped for want of a package fails: `./bootstrap tox` brings it."""
+    try:
+        return (yield)
+    except pytest.skip.Exception as skipped:
+        if not os.environ.get("CI") or NO_PACKAGE_BRINGS.match(str(skipped.msg)):
+            raise
+        pytest.fail(
+            f"skipped in CI: {skipped.msg}\n"
+            "`./bootstrap tox` installs what tests need: add it to the table in bootstrap",
+            pytrace=False,
+        )

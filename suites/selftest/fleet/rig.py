@@ -32,7 +32,7 @@ from harness.testbed.folder import SLOTS, base, cache_folder
 
 TOP = Path(__file__).resolve().parents[3]
 SSHD = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
-PRIVILEGE_SEPARATION = Path("/run/sshd")  # what sshd insists on as root
+PRIVILEGE_SEPARATION = Path("/run/sshd")  # root's sshd insists on it, and its service may be off
 
 _SSHD_CONFIG = """
 ListenAddress 127.0.0.1
@@ -64,8 +64,6 @@ def missing() -> str:
     """Why no host can be started here; empty if one can."""
     if SSHD is None:
         return "sshd is not installed (Debian: openssh-server)"
-    if os.geteuid() == 0 and not PRIVILEGE_SEPARATION.is_dir():
-        return f"sshd wants the folder {PRIVILEGE_SEPARATION}"
     return ""
 
 
@@ -191,6 +189,8 @@ def _host(folder: Path, name: str, *, share_cache: bool) -> Iterator[Host]:
     )
     if not share_cache:
         _share_environment(cache / "pathproof" / "fleet")
+    if os.geteuid() == 0:
+        PRIVILEGE_SEPARATION.mkdir(mode=0o755, exist_ok=True)
     with (folder / "sshd.log").open("wb") as log:
         sshd = subprocess.Popen(
             [str(SSHD), "-D", "-e", "-f", folder / "sshd_config"],

@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,14 +47,19 @@ class Sshd:
 
     def drop_connections(self) -> None:
         """Kill what serves the connections, as if the machine had died."""
-        for pid in children(self.process.pid):
-            os.kill(pid, signal.SIGKILL)
+        for pid in self._serving():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     def freeze(self) -> None:
         """Stop what serves the connections, as if the machine stood still."""
-        for pid in children(self.process.pid):
-            for process in (pid, *children(pid)):
-                os.kill(process, signal.SIGSTOP)
+        for pid in self._serving():
+            os.kill(pid, signal.SIGSTOP)
+
+    def _serving(self) -> list[int]:
+        """Since OpenSSH 9.8 root's connection has a process below the one that sshd started."""
+        serving = children(self.process.pid)
+        return serving + [below for pid in serving for below in children(pid)]
 
 
 @contextmanager

@@ -136,7 +136,7 @@ def test_devices_never_move_to_another_slot() -> None:
     root = ET.fromstring(render(SPEC))
     slots = {
         alias.get("name"): int(str(device.find("address").get("slot")), 16)  # type: ignore[union-attr]
-        for device in root.find("devices") or []
+        for device in root.iterfind("devices/*")
         if (alias := device.find("alias")) is not None
     }
     assert slots == {

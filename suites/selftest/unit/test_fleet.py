@@ -70,6 +70,16 @@ def test_without_git_all_but_the_makings_travels(checkout: Path) -> None:
     assert {str(file) for file in working_tree(checkout)} == expected
 
 
+def test_where_git_is_not_installed_all_but_the_makings_travels(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a machine to which the checkout came as an archive."""
+    git(checkout, "init")
+    monkeypatch.setenv("PATH", str(checkout / "images"))
+    expected = WANTED | {"notes.txt", ".gitignore"}
+    assert {str(file) for file in working_tree(checkout)} == expected
+
+
 def test_what_is_no_checkout_does_not_travel(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot travel to other hosts: bootstrap, req"):
         working_tree(tmp_path)

@@ -211,7 +211,7 @@ def test_a_state_folder_that_is_a_link_is_refused(state: Path, tmp_path: Path) -
     assert "PATHPROOF_STATE" in refusal.value.hint
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a folder away")
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root, to give a folder away")
 def test_a_state_folder_of_somebody_else_is_refused(state: Path) -> None:
     """They could read the keys and swap the disks."""
     state.mkdir()

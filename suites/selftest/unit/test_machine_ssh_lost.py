@@ -236,6 +236,22 @@ def test_a_connection_that_is_full_is_given_up(tmp_path: Path) -> None:
         machine.close()
 
 
+def test_a_wait_may_end_while_the_connection_is_being_lost(tmp_path: Path) -> None:
+    """Then there is nothing left to close, which is nobody's error."""
+    with sshd_in(tmp_path) as sshd:
+        machine = connected(sshd.endpoint)
+        transport = machine._client.get_transport()
+        assert transport is not None
+        channel = transport.open_session(timeout=5)
+        before = set(threading.enumerate())
+        sshd.freeze()
+        transport.sock.shutdown(socket.SHUT_WR)
+        with ssh_module._closed_at(Deadline.after(0.02), channel):
+            for closing in set(threading.enumerate()) - before:
+                closing.join(5)
+        machine.close()
+
+
 def test_the_end_of_a_background_command_hides_nothing(tmp_path: Path) -> None:
     """On a machine that is gone there is nothing to end, and what went wrong before is told."""
     with sshd_in(tmp_path) as sshd:

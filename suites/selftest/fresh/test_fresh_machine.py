@@ -1,0 +1,92 @@
+"""What `./bootstrap` installs is all that the main job needs: tried where there is nothing else."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from suites.selftest.fresh.machine import FreshMachine, fresh_machine, missing
+
+pytestmark = pytest.mark.skipif(bool(missing()), reason=missing())
+
+REPORTS = "/srv/reports"
+JOB = (
+    *("./bootstrap", "pytest", "suites/failover", "--reports", REPORTS),
+    *("-k", "a-LinkDown"),
+)
+TIMEOUT_S = 1200
+TOO_BUSY = "too busy to compare"  # says a verdict that is unknown for that reason
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What was left of the job."""
+
+    status: int
+    said: str
+    folder: Path
+
+    @property
+    def warnings(self) -> list[str]:
+        return [line for line in self.said.splitlines() if "warning" in line.lower()]
+
+    @property
+    def verdicts(self) -> list[dict[str, Any]]:
+        files = self.folder.glob("20*/verdicts/*.json")
+        return [json.loads(file.read_text()) for file in files]
+
+
+@pytest.fixture(scope="module")
+def machine() -> Iterator[FreshMachine]:
+    with fresh_machine() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def job(machine: FreshMachine) -> Ran:
+    done = machine.run(JOB, TIMEOUT_S)
+    return Ran(done.returncode, done.stdout, machine.file(REPORTS))
+
+
+@pytest.fixture
+def ran(job: Ran) -> Ran:
+    """With every test that fails, what was said is shown."""
+    sys.stdout.write(job.said)
+    return job
+
+
+def test_the_main_job_passes(ran: Ran) -> None:
+    """With a page that people can read. A host too busy for a verdict lacks no package."""
+    (verdict,) = ran.verdicts
+    checks = [check for judged in verdict["judgements"] for check in judged["checks"]]
+    assert checks
+    assert [c for c in checks if c["verdict"] != "pass" and TOO_BUSY not in c["message"]] == []
+    assert ran.status == (0 if verdict["verdict"] == "pass" else 1)
+    assert list(ran.folder.glob("20*/report.html"))
+
+
+def test_its_testbed_was_forked(ran: Ran) -> None:
+    (verdict,) = ran.verdicts
+    assert verdict["environment"].get("Testbeds", "booted").startswith("forked from ")
+
+
+def test_nothing_was_missing_but_kvm(ran: Ran) -> None:
+    """Whatever a run had to do without, it warns of."""
+    assert ran.verdicts
+    others = [line for line in ran.warnings if not line.startswith("warning: KVM")]
+    assert not others, "\n".join(others)
+    assert "going on without" not in ran.said
+
+
+def test_the_doctor_finds_nothing_to_install(machine: FreshMachine, ran: Ran) -> None:
+    """Once the job has made what is made by the first run."""
+    done = machine.run(("./bootstrap", "pathproof", "doctor"), TIMEOUT_S)
+    sys.stdout.write(done.stdout)
+    assert done.returncode == 0
+    assert "is not installed" not in done.stdout
