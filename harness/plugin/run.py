@@ -185,7 +185,7 @@ class Run:
         try:
             with step("Make the report", Spent.REPORTING), alone(base):
                 reconcile(self.folder.results, self.outcomes.all())
-                add_to_environment(self.folder.results, self._heard.degraded.environment())
+                self._note_degraded(self.folder.results)
                 gather_verdicts(self.folder.results, self.folder.verdicts)
                 page = generate(
                     self.folder.results, self.folder.path, "Pathproof", history=self.folder.history
@@ -200,6 +200,13 @@ class Run:
             self.note_lacking(Lacking.because("report", error))
             details = error.message.splitlines()[1:]
             self.report = "\n".join([*details, f"results: {self.folder.results}"])
+
+    def _note_degraded(self, results: Path) -> None:
+        """On the front page of the report, and in full among its global attachments."""
+        degraded = self._heard.degraded
+        if lines := degraded.lines():
+            add_to_environment(results, degraded.environment())
+            attach("degraded", "\n".join(lines))
 
     def summary(self) -> list[str]:
         """What pytest is to print below the tests."""

@@ -44,13 +44,16 @@ class Degraded:
         return lines
 
     def environment(self) -> dict[str, str]:
-        """For the front page of the report."""
+        """For the front page of the report, which cuts long lines: first what, then why."""
+        if not self._tests:
+            return {}
         rows: dict[str, list[str]] = {}
         for one in self._tests:
-            scope = self._scope(one)
-            value = f"{f'{scope}: ' if scope else ''}{_cause(one)}. Cure: {one.cure}"
-            rows.setdefault(f"Degraded: {TITLES[one.name]}", []).append(value)
-        return {name: " | ".join(values) for name, values in rows.items()}
+            title = TITLES[one.name]
+            name = title[0].upper() + title[1:]
+            rows.setdefault(name, []).append(f"{_cause(one)}. Cure: {one.cure}")
+        summary = ", ".join(self._heading(one) for one in self._tests)
+        return {"Degraded": summary, **{name: " | ".join(values) for name, values in rows.items()}}
 
     def _heading(self, lacking: Lacking) -> str:
         scope = self._scope(lacking)
