@@ -14,7 +14,7 @@ from typing import Literal
 
 from harness.errors import HypervisorError
 from harness.hypervisor.connection import Connection
-from harness.hypervisor.domain import restore, running
+from harness.hypervisor.domain import restore, start
 from harness.hypervisor.domain_xml import DomainSpec, Nic, UdpCable
 from harness.hypervisor.ports import lease_ports
 from harness.steps import Spent, step
@@ -49,8 +49,8 @@ class Trial:
 def try_machine(connection: Connection, folder: Path, accel: Literal["kvm", "tcg"]) -> Trial:
     """Start a machine, save it, restore it and let it run, with a cable that it sends through.
 
-    Everything is made below `folder`, and the machine is gone afterwards. A machine that does not
-    even start is a fork that fails.
+    Everything is made below `folder`, and the machine is gone afterwards. Raises HypervisorError
+    if it does not even start.
     """
     with (
         step("Try a machine", Spent.PROVISIONING),
@@ -61,10 +61,13 @@ def try_machine(connection: Connection, folder: Path, accel: Literal["kvm", "tcg
         kernel, memory = folder / "trial-kernel", folder / "trial-memory"
         kernel.write_bytes(_KERNEL)
         spec = _spec(kernel, folder, accel, ssh, UdpCable(near, far))
+        first = start(connection, spec)
         try:
-            with running(connection, spec) as first:
+            try:
                 first.pause()
                 first.save(memory)
+            finally:
+                first.destroy()
             second = restore(connection, spec, memory)
         except HypervisorError as error:
             return Trial(error, None, _burst_problem())

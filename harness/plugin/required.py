@@ -7,7 +7,7 @@ import pytest
 from harness.config import Config
 from harness.errors import HarnessError, ReportError
 from harness.lacking import Lacking, raised
-from harness.reporting.html import try_generator
+from harness.reporting.html import no_report, try_generator
 from harness.steps import Spent, step
 
 
@@ -32,7 +32,7 @@ def refuse_unmet(loaded: Config, *, makes_report: bool, makes_testbeds: bool) ->
             try:
                 try_generator()
             except ReportError as error:
-                found.append(Lacking.because("report", error))
+                found.append(no_report(error))
         if makes_testbeds:
             from harness.testbed.requirements import ask  # needs libvirt
 

@@ -23,7 +23,7 @@ from harness.plugin.workers import BEGAN, LACKING, RESULTS, Workers, controls_wo
 from harness.reporting.allure_listener import AllureSteps
 from harness.reporting.bill import format_bill, format_pace
 from harness.reporting.environment import add_to_environment, write_environment
-from harness.reporting.html import find_generator, generate
+from harness.reporting.html import find_generator, generate, no_report
 from harness.reporting.outcomes import Outcomes, worker_of
 from harness.reporting.progress import showing_progress
 from harness.reporting.reconcile import reconcile, running_result
@@ -122,7 +122,7 @@ class Run:
         try:
             find_generator()
         except ReportError as error:
-            self.note_lacking(Lacking.because("report", error))
+            self.note_lacking(no_report(error))
 
     def require_what_was_judged(self) -> None:
         """Raise VerdictFailed or CouldNotTell if a test is about to pass though a check did not."""
@@ -197,7 +197,7 @@ class Run:
             )
         except ReportError as error:
             self.lost_report = True
-            self.note_lacking(Lacking.because("report", error))
+            self.note_lacking(no_report(error))
             details = error.message.splitlines()[1:]
             self.report = "\n".join([*details, f"results: {self.folder.results}"])
 
@@ -238,6 +238,8 @@ class Run:
 
     def close(self) -> None:
         self._stack.close()
+        if self.folder is not None:  # nothing is in it if the run was refused before its first test
+            discard_if_empty(self.folder)
 
 
 @contextmanager

@@ -10,9 +10,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from harness.errors import ReportError
+from harness.lacking import Lacking
 
 GENERATOR = Path(__file__).parents[2] / "reports"
 TIMEOUT_S = 600.0
@@ -64,6 +66,12 @@ def generate(
         shutil.rmtree(output / "html", ignore_errors=True)
         (made / "folder").replace(output / "html")
     return output / "report.html"
+
+
+def no_report(error: ReportError) -> Lacking:
+    """What a run lacks by an error of `generate` or of the functions below."""
+    told = Lacking.because("report", error)
+    return replace(told, reason=told.reason.removeprefix("no HTML report: "))
 
 
 def try_generator(generator: Path = GENERATOR) -> None:

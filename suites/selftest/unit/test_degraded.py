@@ -190,7 +190,7 @@ def test_a_missing_generator_is_told_in_verdicts(tmp_path: Path, workers: tuple[
     done = run(tmp_path, "-k", "test_passes and 1", *workers, more=NO_GENERATOR)
     lines = ending(done)
     assert lines[:2] == [
-        "degraded: no HTML report: no HTML report: Allure ended with status 1",
+        "degraded: no HTML report: Allure ended with status 1",
         "  cure: buy some",
     ], done.stdout
     assert without(tmp_path) == {"1": ["report"]}
@@ -201,7 +201,7 @@ def test_a_report_that_fails_is_degraded(tmp_path: Path) -> None:
     done = run(tmp_path, "-k", "test_passes and 1", more=LATE)
     assert done.returncode == 0
     lines = ending(done)
-    assert lines[0] == "degraded: no HTML report: no HTML report: Allure ended with status 1"
+    assert lines[0] == "degraded: no HTML report: Allure ended with status 1"
     assert lines[1] == "  cure: buy some"
     assert lines[2] == "out of memory"
     assert lines[3].startswith("results: ")
@@ -214,16 +214,20 @@ def test_a_required_report_that_fails_fails_the_run(tmp_path: Path) -> None:
     assert "error: a report is required (--require report), and there is none" in ending(done)
 
 
-def test_a_required_report_that_cannot_be_made_is_one_error_before_any_test(tmp_path: Path) -> None:
-    """With the way out, and no traceback."""
-    done = run(tmp_path, "--require", "report", more=EARLY)
+@pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["alone", "two workers"])
+def test_a_required_report_that_cannot_be_made_is_one_error_before_any_test(
+    tmp_path: Path, workers: tuple[str, ...]
+) -> None:
+    """With the way out, no traceback, and no folder."""
+    done = run(tmp_path, "--require", "report", *workers, more=EARLY)
     assert done.returncode == pytest.ExitCode.USAGE_ERROR
     assert done.stderr.strip().splitlines() == [
-        "ERROR: --require report: no HTML report: Allure ended with status 1",
+        "ERROR: --require report: Allure ended with status 1",
         "hint: buy some",
     ]
     assert "passed" not in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
+    assert list(tmp_path.glob("reports/out/2*")) == []
 
 
 UNKNOWN = (
