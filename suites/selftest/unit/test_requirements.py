@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -134,6 +135,16 @@ def test_all_that_is_lacking_is_one_error(monkeypatch: pytest.MonkeyPatch) -> No
         "--require forks: no helper\nhint: ./bootstrap"
     )
     refuse_unmet(config, makes_report=True, makes_testbeds=False)  # a fleet's hosts are tried
+
+
+def test_a_cable_that_carries_nothing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where a packet filter drops what goes over loopback."""
+    monkeypatch.setattr(trial, "_FRAME_TIMEOUT_S", 0.1)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as far_end:
+        far_end.bind(("127.0.0.1", 0))
+        told = trial._cable_problem(far_end)
+    assert told is not None
+    assert told.message.startswith("a cable carried nothing")
 
 
 def test_a_burst_that_does_not_fit_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
