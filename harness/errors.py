@@ -31,6 +31,13 @@ def summary(error: BaseException) -> str:
     return next(iter(str(error).splitlines()), type(error).__name__)
 
 
+def cure(error: BaseException) -> str:
+    """What helps against an error; of a group what helps against each of them, once."""
+    if isinstance(error, BaseExceptionGroup):
+        return "; ".join(dict.fromkeys(filter(None, map(cure, error.exceptions))))
+    return error.hint if isinstance(error, HarnessError) else ""
+
+
 @dataclass(frozen=True)
 class Problem:
     """One thing that is wrong with the lab, and what to do about it."""

@@ -44,12 +44,13 @@ def examine(config: Config) -> Iterator[Finding]:
     yield host.memory(config.machines.memory)
     yield from host.disk(cache, base(), images_built=complete)
     yield images
-    yield host.report_generator()
     yield from lab.earlier_testbeds()
-    yield from side_by_side(
-        lambda: lab.libvirt(config.hypervisor.uri, cache),
-        lambda: lab.acceleration(config.hypervisor.accel, cache, built.get(Role.INITIATOR)),
-    )
+    # Both take seconds, and half of the time each waits for a disk or for a timer.
+    for findings in side_by_side(
+        lambda: lab.machines(config, cache, built.get(Role.INITIATOR)),
+        lambda: [host.report_generator(required="report" in config.require)],
+    ):
+        yield from findings
 
 
 def line(finding: Finding, encoding: str | None) -> str:

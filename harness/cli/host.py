@@ -174,19 +174,17 @@ def cores() -> Finding:
     return Finding(Level.WARNING, "cores", text, "give this machine a second one")
 
 
-def report_generator() -> Finding:
-    """Node and Allure, without which results are written and not rendered."""
-    from harness.reporting.html import GENERATOR, find_node
+def report_generator(*, required: bool = False) -> Finding:
+    """Node and Allure, found out by rendering a report; without them results are kept as data."""
+    from harness.reporting.html import find_node, try_generator
 
     subject = "HTML report"
     try:
-        node = find_node()
+        try_generator()
     except HarnessError as error:
-        return Finding(Level.WARNING, subject, error.message, error.hint)
-    if not (GENERATOR / "node_modules/allure/cli.js").is_file():
-        text = f"Allure is not installed in {GENERATOR / 'node_modules'}; results are kept as data"
-        return Finding(Level.WARNING, subject, text, "./bootstrap installs it")
-    return Finding(Level.OK, subject, f"Allure 3 with {node}")
+        level = Level.PROBLEM if required else Level.WARNING
+        return Finding(level, subject, error.message, error.hint)
+    return Finding(Level.OK, subject, f"Allure 3 made one, with {find_node()}")
 
 
 def _works(*argv: str) -> bool:

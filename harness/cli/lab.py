@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from harness.cli.finding import Finding, Level
 from harness.config import Config
-from harness.errors import HarnessError
+from harness.errors import HarnessError, summary
 from harness.hypervisor.image import BuiltImage
 from harness.topology import Role
+
+if TYPE_CHECKING:
+    from harness.hypervisor.trial import Trial
 
 Accel = Literal["auto", "kvm", "tcg"]
 
@@ -55,26 +59,61 @@ def acceleration(wanted: Accel, cache: Path, image: BuiltImage | None) -> Findin
     return Finding(Level.WARNING, subject, text)
 
 
-def libvirt(uri: str, cache: Path) -> Finding:
-    """Whether libvirt opens, at a root of its own that is removed again."""
+def machines(config: Config, cache: Path, image: BuiltImage | None) -> list[Finding]:
+    """Acceleration, libvirt, forks and cables, each found out by running a small machine."""
+    found = acceleration(config.hypervisor.accel, cache, image)
+    if found.level is Level.WARNING and "kvm" in config.require:
+        found = replace(found, level=Level.PROBLEM)
+    works = found.level is Level.OK and config.hypervisor.accel != "tcg"
+    return [found, *libvirt(config, cache, "kvm" if works else "tcg")]
+
+
+def libvirt(config: Config, cache: Path, accel: Literal["kvm", "tcg"] = "tcg") -> list[Finding]:
+    """Whether libvirt opens, forks and makes cables, at a root of its own that is removed again."""
     from harness.testbed.folder import claimed
 
-    subject = "libvirt"
+    subject, uri = "libvirt", config.hypervisor.uri
     try:
         from harness.hypervisor.connection import connect
+        from harness.hypervisor.trial import try_machine
 
         with (
             claimed("doctor") as folder,
             connect(uri, folder.root, capabilities_cache=cache / "libvirt-capabilities") as opened,
         ):
             versions = ", ".join(f"{name} {number}" for name, number in opened.versions.items())
-            return Finding(Level.OK, subject, f"{uri} opens: {versions}")
+            opens = Finding(Level.OK, subject, f"{uri} opens: {versions}")
+            if not opened.is_embedded:
+                return [opens, Finding(Level.OK, "forks", f"none: {config.cannot_fork}")]
+            tried = try_machine(opened, folder.path, accel)
     except HarnessError as error:
-        return Finding(Level.PROBLEM, subject, error.message, error.hint)
+        return [Finding(Level.PROBLEM, subject, error.message, error.hint)]
     except ImportError as error:
-        return Finding(
-            Level.PROBLEM, subject, f"libvirt-python: {error}", "./bootstrap installs it"
-        )
+        text = f"libvirt-python: {error}"
+        return [Finding(Level.PROBLEM, subject, text, "./bootstrap installs it")]
+    return [opens, _forks(config, tried.fork), _cables(tried)]
+
+
+def _forks(config: Config, problem: HarnessError | None) -> Finding:
+    subject = "forks"
+    if problem is None:
+        not_used = f"; not used, since {config.cannot_fork}" if config.cannot_fork else ""
+        return Finding(Level.OK, subject, f"a machine was saved and restored, and runs{not_used}")
+    if config.cannot_fork:
+        return Finding(Level.OK, subject, f"none: {config.cannot_fork}")
+    level = Level.PROBLEM if "forks" in config.require else Level.WARNING
+    text = f"{summary(problem)}; without forks each testbed is booted, which takes longer"
+    return Finding(level, subject, text, problem.hint)
+
+
+def _cables(tried: Trial) -> Finding:
+    subject = "cables"
+    if tried.cable is not None:
+        return Finding(Level.PROBLEM, subject, summary(tried.cable), tried.cable.hint)
+    if tried.burst is not None:
+        return Finding(Level.WARNING, subject, summary(tried.burst), tried.burst.hint)
+    sent = "no machine could be tried" if tried.fork else "a machine sends through one"
+    return Finding(Level.OK, subject, f"{sent}; bursts of frames arrive, in both directions")
 
 
 def earlier_testbeds() -> list[Finding]:

@@ -6,7 +6,7 @@ import re
 from ipaddress import IPv4Address, IPv4Network
 from itertools import combinations
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import (
     AfterValidator,
@@ -34,6 +34,25 @@ def _wwid(text: str) -> str:
     return text
 
 
+def _requirements(value: Any) -> Any:
+    """`forks,report` as a list; raises ValueError that names the words that are allowed."""
+    words = value.split(",") if isinstance(value, str) else value
+    if not isinstance(words, list | tuple) or not all(isinstance(word, str) for word in words):
+        return value  # validation will name the wrong type
+    words = [word.strip() for word in words]
+    if words in ([], ["nothing"]):
+        return []
+    allowed = get_args(Requirement)
+    if unknown := [word for word in words if word not in allowed]:
+        raise ValueError(
+            f"{', '.join(map(repr, unknown))} cannot be required; allowed: {', '.join(allowed)}, "
+            "several with a comma between them, or 'nothing'"
+        )
+    return list(dict.fromkeys(words))
+
+
+Requirement = Literal["forks", "kvm", "report"]
+Requirements = Annotated[tuple[Requirement, ...], BeforeValidator(_requirements)]
 Size = Annotated[int, BeforeValidator(parse_size), Field(gt=0)]
 Wwid = Annotated[str, AfterValidator(_wwid)]
 TargetKind = Literal["lio", "tgt", "iet", "external"]
@@ -271,6 +290,9 @@ class Config(Model):
     """A testbed as the user describes it."""
 
     name: str = Field("pathproof", pattern=r"^[a-z][a-z0-9-]{0,23}$")
+    require: Requirements = Field(
+        (), description="what a run may not do without: forks, kvm, report; else it is an error"
+    )
     hypervisor: HypervisorConfig = HypervisorConfig()
     machines: MachineConfig = MachineConfig()
     fabrics: tuple[FabricConfig, ...] = Field(default_factory=_default_fabrics)
@@ -289,6 +311,28 @@ class Config(Model):
     def profile(self) -> Profile:
         """The timeouts in force."""
         return self.profiles[self.initiator.profile]
+
+    @property
+    def cannot_fork(self) -> str:
+        """Why testbeds of this configuration are never forked; empty if they may be."""
+        if not self.hypervisor.fork:
+            return "hypervisor.fork is false"
+        if self.target.chap:
+            return "a snapshot would keep the CHAP secrets"
+        if not self.target.is_ours:
+            return "the target is external, and its LUN cannot be forked"
+        uri = self.hypervisor.uri
+        if uri != "embedded" and not uri.startswith("qemu:///embed"):
+            return f"{uri} is shared, and forks of one machine have one name and one UUID"
+        return ""
+
+    @model_validator(mode="after")
+    def _requirements_can_be_met(self) -> Self:
+        if "forks" in self.require and self.cannot_fork:
+            raise ValueError(f"require: there are no forks with this testbed: {self.cannot_fork}")
+        if "kvm" in self.require and self.hypervisor.accel == "tcg":
+            raise ValueError("require: there is no KVM with hypervisor.accel = 'tcg'")
+        return self
 
     @model_validator(mode="after")
     def _fabrics_are_independent(self) -> Self:

@@ -17,6 +17,7 @@ OVERRIDES = (
     Override("--hypervisor-uri", "hypervisor.uri", "'embedded' or any libvirt URI"),
     Override("--accel", "hypervisor.accel", "auto, kvm or tcg"),
     Override("--fork", "hypervisor.fork", "true, or false to boot each testbed cold"),
+    Override("--require", "require", "forks, kvm, report: an error if the run must do without"),
     Override("--testbeds", "hypervisor.testbeds", "how many run at once: a number, or auto"),
     Override("--image", "machines.image", "image definition: a name in images/ or a path"),
     Override("--mirror", "machines.mirror", "package mirror for image builds"),

@@ -23,8 +23,10 @@ from harness.config.fleet import HostConfig
 from harness.errors import CommandTimedOut, HarnessError, MachineError
 from harness.fleet.parcel import Parcel
 from harness.fleet.reach import destination, remote_host
+from harness.lacking import raised
 from harness.machine.remote import RemoteHost
 from harness.steps import Spent, step, warn
+from harness.testbed.requirements import COMMAND, TIMEOUT_S, understood
 
 KEPT_DAYS = 14
 SEND_TIMEOUT_S = 300.0
@@ -101,6 +103,10 @@ class Ready:
         return "//".join(f"{key}={value}" for key, value in parts.items() if value is not None)
 
 
+class Unmet(HarnessError):
+    """A host lacks what the run requires of every host."""
+
+
 @dataclass(frozen=True)
 class Refused:
     """A host that takes no part, and why."""
@@ -112,7 +118,10 @@ class Refused:
 def prepare(
     hosts: Sequence[HostConfig], travelling: Travelling
 ) -> tuple[list[Ready], list[Refused]]:
-    """Make all hosts ready side by side. Raises MachineError if that succeeds with none."""
+    """Make all hosts ready side by side.
+
+    Raises MachineError if that succeeds with none, and Unmet if one lacks what is required.
+    """
     machines = [remote_host(host) for host in hosts]
     try:
         results = side_by_side(
@@ -121,12 +130,13 @@ def prepare(
                 for host, machine in zip(hosts, machines, strict=True)
             )
         )
+        ready = [result for result in results if isinstance(result, Ready)]
+        refused = [result for result in results if isinstance(result, Refused)]
+        _refuse_unmet(refused)
     except BaseException:
         for machine in machines:
             machine.close()
         raise
-    ready = [result for result in results if isinstance(result, Ready)]
-    refused = [result for result in results if isinstance(result, Refused)]
     if not ready:
         raise MachineError(
             "no host of the fleet can be used:\n" + "\n".join(str(one.error) for one in refused)
@@ -134,6 +144,12 @@ def prepare(
     for one in refused:
         warn(f"{one.config.shown_as} takes no part: {one.error}")
     return ready, refused
+
+
+def _refuse_unmet(refused: Sequence[Refused]) -> None:
+    """Raise Unmet, for all hosts at once; each of its lines names the host."""
+    if unmet := [str(one.error) for one in refused if isinstance(one.error, Unmet)]:
+        raise Unmet("\n".join(unmet))
 
 
 def _try(host: HostConfig, machine: RemoteHost, travelling: Travelling) -> Ready | Refused:
@@ -170,6 +186,15 @@ def _prepare(host: HostConfig, machine: RemoteHost, travelling: Travelling) -> R
             [*within, "python", "-c", _COUNT_PLACES],
             stdin=travelling.config.model_dump_json().encode(),
         )
+    if {"forks", "kvm"}.intersection(travelling.config.require):
+        with step("Try what the run requires"):
+            tried = machine.run(
+                [*within, *COMMAND],
+                stdin=travelling.config.model_dump_json().encode(),
+                timeout_s=TIMEOUT_S,
+            )
+        if lacking := understood(tried.stdout):
+            raise Unmet("\n".join(f"{host.shown_as}: {raised(one)}" for one in lacking))
     run = folder / f"run-{travelling.run}"
     launcher = f'#!/bin/sh\nexec {shlex.join([*within, "pathproof"])} "$@"\n'
     files = {str(run / name): content for name, content in travelling.files.items()}

@@ -19,6 +19,7 @@ from typing import Literal
 
 from harness.errors import HypervisorError
 from harness.hypervisor import kvm_probe
+from harness.lacking import Lacking, no_kvm
 from harness.steps import Spent, step
 
 DEVICE = Path("/dev/kvm")
@@ -41,11 +42,15 @@ class Kvm:
 
 @dataclass(frozen=True)
 class Choice:
-    """The accelerator for guests, the reason, and what to warn the user of, if anything."""
+    """The accelerator for guests, the reason, and what to warn the user of, if anything.
+
+    `lacking` is KVM, if it was wanted and does not work.
+    """
 
     accel: Literal["kvm", "tcg"]
     reason: str
     warning: str | None = None
+    lacking: Lacking | None = None
 
 
 def choose(
@@ -67,7 +72,7 @@ def choose(
         return Choice("kvm", kvm.reason)
     if wanted == "kvm":
         raise HypervisorError(
-            f"hypervisor.accel = 'kvm', but {kvm.reason}",
+            f"KVM is demanded (--accel kvm or --require kvm), but {kvm.reason}",
             hint="'auto' or 'tcg' use emulation, which is slower and needs nothing",
         )
     return Choice(
@@ -75,6 +80,7 @@ def choose(
         kvm.reason,
         warning=f"{kvm.reason}; guests are emulated (TCG), many times slower. "
         "Timing budgets hold all the same; throughput is that of the emulation",
+        lacking=no_kvm(kvm.reason.removeprefix("KVM: ")),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import select
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Iterator
@@ -22,6 +23,9 @@ from harness.steps import Spent, step
 # storage hangs under it.
 _DEATH_TIMEOUT_S = 20
 _LOG_LINES = 10
+
+# libvirt 9.0 of a program of its own that is missing or that nobody may run.
+_NO_PROGRAM = re.compile(r"cannot execute binary (?P<file>/\S+?):")
 
 # linux/input-event-codes.h; what the kernel does is in its admin-guide/sysrq.rst.
 SYSRQ_KEYS = {"9": 10, "w": 17, "l": 38}
@@ -336,7 +340,24 @@ def _failure(
     said = [line for line in last_lines(log, _LOG_LINES).splitlines() if not line.endswith("\\")]
     if said:
         message += f"\n{log}:\n" + "\n".join(f"  {line}" for line in said)
-    return PortTaken(message) if _names_a_taken_port(str(error)) else HypervisorError(message)
+    if _names_a_taken_port(str(error)):
+        return PortTaken(message)
+    return HypervisorError(message, hint=missing_program_hint(str(error)))
+
+
+def missing_program_hint(text: str) -> str:
+    """Where the program comes from that libvirt could not start; empty if it says nothing of one.
+
+    `operation failed: libvirt:  error : cannot execute binary /usr/lib/libvirt/libvirt_iohelper:
+    No such file or directory`
+    """
+    found = _NO_PROGRAM.search(text)
+    if found is None:
+        return ""
+    return (
+        f"{found['file']} is missing or cannot be run; ./bootstrap installs it (Debian 12: "
+        "libvirt-daemon, Debian 13: libvirt-daemon-common)"
+    )
 
 
 def _names_a_taken_port(text: str) -> bool:

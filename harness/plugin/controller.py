@@ -10,7 +10,8 @@ from _pytest.junitxml import xml_key
 
 from harness.config import Config
 from harness.plugin.interrupts import ignore_interrupts
-from harness.plugin.run import KEY
+from harness.plugin.required import refuse_unmet
+from harness.plugin.run import KEY, only_unit_tests
 from harness.reporting.outcomes import RERUN, worker_of
 from harness.reporting.progress import stamp
 from harness.reporting.verdicts import LABEL, Verdict
@@ -74,6 +75,12 @@ class Controller:
             # On a terminal it writes one line again and again, in which a worker's would begin.
             # It has no option for that.
             xdist._isatty = False  # noqa: SLF001
+        if not (self._config.option.collectonly or only_unit_tests(self._config)):
+            refuse_unmet(
+                self._run.config,
+                makes_report=self._run.folder is not None,
+                makes_testbeds=self._config.getoption("fleet") is None,
+            )
 
     @pytest.hookimpl(wrapper=True)
     def pytest_report_teststatus(
@@ -125,10 +132,12 @@ class Controller:
         self._run.workers.interrupt()
 
     @pytest.hookimpl(trylast=True)
-    def pytest_sessionfinish(self) -> None:
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
         if self._terminal is not None and self._run.line_by_line:
             self._terminal.write_line("")
         self._run.end_tests()
+        if self._run.broke_its_word and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         for line in self._run.summary():

@@ -14,6 +14,7 @@ from harness.faults import KINDS
 from harness.measurements import Measurements
 from harness.plugin.requires import skip_unless_capable
 from harness.plugin.run import KEY
+from harness.plugin.skips import noting_skip
 from harness.reporting.evidence import attach_evidence
 from harness.reporting.stall_line import stall_line
 from harness.reporting.throughput_plot import render_throughput
@@ -54,12 +55,16 @@ def testbeds(pytestconfig: pytest.Config) -> Iterator[Testbeds]:
 def testbed(testbeds: Testbeds, request: pytest.FixtureRequest) -> Iterator[Testbed]:
     """A testbed that is whole: every path active, nothing broken."""
     run = request.config.stash[KEY]
-    skip_without_means(request)
+    test = request.node.nodeid
+    with noting_skip(run, "fault", test):
+        skip_without_means(request)
     scope = Scope(request.config.getoption("testbed_scope"))
     owners = {Scope.TEST: None, Scope.MODULE: request.node.path, Scope.SESSION: request.session}
     with testbeds.lent(owners[scope]) as ready:
         run.note_environment(ready.environment)
-        skip_unless_capable(request.node, ready)
+        run.note_lacking(*testbeds.lacking, test=test)
+        with noting_skip(run, "capability", test):
+            skip_unless_capable(request.node, ready)
         yield ready
         wanted = (run.at_last_test and request.config.getoption("keep")) or (
             run.failed and request.config.getoption("keep_on_failure")

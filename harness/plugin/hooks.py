@@ -17,10 +17,12 @@ from harness.errors import HarnessError, LabCannot, VerdictFailed
 from harness.plugin.controller import Controller
 from harness.plugin.fleet import labels_of
 from harness.plugin.options import add_options, load_config
+from harness.plugin.required import refuse_contradiction
 from harness.plugin.requires import MARKER
 from harness.plugin.run import KEY, Run
 from harness.plugin.said import say
 from harness.plugin.scheduler import register as register_scheduler
+from harness.plugin.skips import note_skip
 from harness.plugin.workers import SAID, refuse_unfit_distribution
 from harness.reporting.labels import label_tests
 from harness.reporting.runs import HISTORY
@@ -39,6 +41,7 @@ def pytest_configure(config: pytest.Config) -> None:
         run = config.stash[KEY] = Run(config, load_config(config).config)
     except HarnessError as error:
         raise pytest.UsageError(str(error)) from error
+    refuse_contradiction(config, run.config)
     if config.stash[KEY].config.target.chap is not None:
         _show_no_values(config)
     history = config.rootpath / config.getoption("reports") / HISTORY
@@ -66,11 +69,13 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     """Skip a test that asks for what this lab has no means for; pass none over its own checks."""
+    run = item.config.stash[KEY]
     try:
         result = yield
     except LabCannot as reason:
+        note_skip(run, "fault", reason.message, item.nodeid)
         pytest.skip(reason.message)
-    item.config.stash[KEY].require_what_was_judged()
+    run.require_what_was_judged()
     return result
 
 
@@ -146,5 +151,5 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     if run is None:
         return
     run.close()
-    if run.report:
-        print(run.report)  # noqa: T201  # the last thing printed, after pytest's own last line
+    for line in run.last_lines():
+        print(line)  # noqa: T201  # the last things printed, after pytest's own last line

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -15,14 +16,15 @@ import pytest
 
 from harness.config import Config
 from harness.errors import CouldNotTell, ReportError, VerdictFailed
+from harness.lacking import Lacking
 from harness.plugin.interrupts import interruptible
 from harness.plugin.said import Heard, Said, said_by
-from harness.plugin.workers import BEGAN, RESULTS, Workers, controls_workers
+from harness.plugin.workers import BEGAN, LACKING, RESULTS, Workers, controls_workers
 from harness.reporting.allure_listener import AllureSteps
 from harness.reporting.bill import format_bill, format_pace
-from harness.reporting.environment import write_environment
-from harness.reporting.html import generate
-from harness.reporting.outcomes import Outcomes
+from harness.reporting.environment import add_to_environment, write_environment
+from harness.reporting.html import find_generator, generate, no_report
+from harness.reporting.outcomes import Outcomes, worker_of
 from harness.reporting.progress import showing_progress
 from harness.reporting.reconcile import reconcile, running_result
 from harness.reporting.runs import (
@@ -47,7 +49,8 @@ class Run:
     With `pytest -n` there is one in the controller, which makes the report, and one in each
     worker, which runs tests. `folder` is None where no report is made, `results` where no results
     are written. `remarks` takes what the tests of this process say for the end of the run,
-    `judged` what the running test has judged.
+    `judged` what the running test has judged, `lacking` what tests had to do without so far, as
+    far as this process knows.
     `line_by_line`: progress is told in whole lines, between which pytest must leave none open.
     """
 
@@ -65,6 +68,9 @@ class Run:
         self.report: str = ""
         self.remarks: list[str] = []
         self.judged: list[Judged] = []
+        self.lacking: list[Lacking] = [Lacking(**one) for one in given.get(LACKING, ())]
+        self.lost_report = False
+        self._unsaid: list[dict[str, str]] = []
         self._environment: dict[str, str] = {}
         self.line_by_line = False
         self._bill = Bill()
@@ -77,9 +83,12 @@ class Run:
         elif wants_report(config):
             self.folder = fresh_run(config.rootpath / config.getoption("reports"))
             self.results = self.folder.results
+            self._look_for_generator()
         if self.results is not None:
             config.option.allure_report_dir = str(self.results)
-        self.workers = Workers(self.outcomes, began=self.began, results=self.results)
+        self.workers = Workers(
+            self.outcomes, began=self.began, results=self.results, lacking=self.lacking
+        )
         self._stack.enter_context(self.verdicts.registered())
         self._stack.enter_context(listening(self._bill))
         self._stack.enter_context(listening(AllureSteps()))
@@ -87,7 +96,7 @@ class Run:
         self._stack.enter_context(interruptible(once=bool(self.worker)))
 
     def _show_progress(self, config: pytest.Config) -> None:
-        if _only_unit_tests(config):
+        if only_unit_tests(config):
             return  # they are over before a line could be read
         stream = self._stack.enter_context(_real_stderr(config))
         quiet = config.getoption("verbose") < 0
@@ -101,6 +110,19 @@ class Run:
         self._environment = environment
         if self.results is not None:
             write_environment(self.results, environment)
+
+    def note_lacking(self, *lacking: Lacking, test: str = "") -> None:
+        """Tell at the end, and in verdicts from now on, what `test` or the run did without."""
+        for one in lacking:
+            if one not in self.lacking:
+                self.lacking.append(one)
+            self._unsaid.append({**asdict(one), "test": test})
+
+    def _look_for_generator(self) -> None:
+        try:
+            find_generator()
+        except ReportError as error:
+            self.note_lacking(no_report(error))
 
     def require_what_was_judged(self) -> None:
         """Raise VerdictFailed or CouldNotTell if a test is about to pass though a check did not."""
@@ -120,14 +142,21 @@ class Run:
                 environment=self._environment,
                 wall_ahead_ns=time.time_ns() - time.monotonic_ns(),
                 blamed=blamed,
+                without=self.lacking,
             )
             attach(FILE_NAME, document.text, "application/json")
 
     def say(self) -> Said:
         """What was said in this process since the last call."""
         spent = {kind.value: seconds for kind, seconds in self._bill.seconds.items() if seconds}
-        said = Said(remarks=self.remarks[:], spent=spent, result=running_result())
+        said = Said(
+            remarks=self.remarks[:],
+            spent=spent,
+            lacking=self._unsaid[:],
+            result=running_result(),
+        )
         self.remarks.clear()
+        self._unsaid.clear()
         self._bill.seconds = dict.fromkeys(Spent, 0.0)
         return said
 
@@ -137,11 +166,12 @@ class Run:
         self._heard.tests_s += report.duration
         self.outcomes.note(report, result=said["result"] if said else "")
         if said:
-            self._heard.add(said)
+            self._heard.add(said, worker=worker_of(report))
 
     def end_tests(self) -> None:
         """No test runs any more: make the results whole, and the report of them."""
         self._tests_took_s = time.monotonic() - self._began_at
+        self._heard.add(self.say())
         self._render()
 
     def _render(self) -> None:
@@ -155,6 +185,7 @@ class Run:
         try:
             with step("Make the report", Spent.REPORTING), alone(base):
                 reconcile(self.folder.results, self.outcomes.all())
+                self._note_degraded(self.folder.results)
                 gather_verdicts(self.folder.results, self.folder.verdicts)
                 page = generate(
                     self.folder.results, self.folder.path, "Pathproof", history=self.folder.history
@@ -165,7 +196,17 @@ class Run:
                 f"report: {page}" if page else f"no test left a result in {self.folder.results}"
             )
         except ReportError as error:
-            self.report = f"results: {self.folder.results}\n{error}"
+            self.lost_report = True
+            self.note_lacking(no_report(error))
+            details = error.message.splitlines()[1:]
+            self.report = "\n".join([*details, f"results: {self.folder.results}"])
+
+    def _note_degraded(self, results: Path) -> None:
+        """On the front page of the report, and in full among its global attachments."""
+        degraded = self._heard.degraded
+        if lines := degraded.lines():
+            add_to_environment(results, degraded.environment())
+            attach("degraded", "\n".join(lines))
 
     def summary(self) -> list[str]:
         """What pytest is to print below the tests."""
@@ -181,8 +222,24 @@ class Run:
             lines.append(pace)
         return lines
 
+    @property
+    def broke_its_word(self) -> bool:
+        """Whether a report was required and there is none."""
+        return self.lost_report and "report" in self.config.require
+
+    def last_lines(self) -> list[str]:
+        """What is printed after pytest's own last line; the path of the report is the last."""
+        if self.worker:
+            return []
+        lines = self._heard.degraded.lines()
+        if self.broke_its_word:
+            lines.append("error: a report is required (--require report), and there is none")
+        return [*lines, *([self.report] if self.report else [])]
+
     def close(self) -> None:
         self._stack.close()
+        if self.folder is not None:  # nothing is in it if the run was refused before its first test
+            discard_if_empty(self.folder)
 
 
 @contextmanager
@@ -212,5 +269,5 @@ def wants_report(config: pytest.Config) -> bool:
     return not all("selftest" in Path(arg).parts for arg in config.args)
 
 
-def _only_unit_tests(config: pytest.Config) -> bool:
+def only_unit_tests(config: pytest.Config) -> bool:
     return all("unit" in Path(arg).parts for arg in config.args)

@@ -10,6 +10,8 @@ from typing import TypedDict
 
 import pytest
 
+from harness.lacking import Lacking
+from harness.reporting.degraded import Degraded
 from harness.steps import Bill, Spent
 
 _KEY = "pathproof"
@@ -20,6 +22,7 @@ class Said(TypedDict):
 
     remarks: list[str]
     spent: dict[str, float]  # seconds by `Spent`
+    lacking: list[dict[str, str]]  # the fields of `Lacking`, and `test`
     result: str  # uuid of the Allure result of the test that runs, if one is written
 
 
@@ -29,10 +32,14 @@ class Heard:
     def __init__(self) -> None:
         self.remarks: list[str] = []
         self.bill = Bill()
+        self.degraded = Degraded()
         self.tests_s = 0.0
 
-    def add(self, said: Said) -> None:
+    def add(self, said: Said, *, worker: str = "") -> None:
         self.remarks += said["remarks"]
+        for fields in said["lacking"]:
+            lacking = Lacking(**{key: fields[key] for key in ("name", "reason", "cure")})  # type: ignore[arg-type]  # a known name
+            self.degraded.note(lacking, test=fields["test"], worker=worker)
         for kind, seconds in said["spent"].items():
             self.bill.seconds[Spent(kind)] += seconds
 

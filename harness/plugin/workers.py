@@ -11,12 +11,14 @@ import signal
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from harness.deadline import Deadline
+from harness.lacking import Lacking
 from harness.plugin.said import Said
 from harness.reporting.outcomes import RERUN, Outcomes, worker_of
 from harness.reporting.verdicts import LABEL, Verdict
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 RESULTS = "pathproof_results"  # keys of xdist's `workerinput`
 BEGAN = "pathproof_began"
+LACKING = "pathproof_lacking"
 SAID = "pathproof_said"  # key of xdist's `workeroutput`
 CLEAN_UP_S = 90.0  # how long interrupted workers may take to remove what they made
 # With the other ways to distribute, xdist cannot run a test again, or does so by itself.
@@ -51,21 +54,30 @@ def refuse_unfit_distribution(config: pytest.Config) -> None:
 class Workers:
     """The workers of a run. `count` of them work at a time; those that died were replaced."""
 
-    def __init__(self, outcomes: Outcomes, *, began: float, results: Path | None) -> None:
+    def __init__(
+        self,
+        outcomes: Outcomes,
+        *,
+        began: float,
+        results: Path | None,
+        lacking: Sequence[Lacking] = (),
+    ) -> None:
         self.count = 0
         self._outcomes = outcomes
         self._began = began
         self._results = results
+        self._lacking = lacking
         self._all: list[WorkerController] = []
         self._collected: list[str] = []
         self._died: dict[str, str] = {}
         self._crashed: set[str] = set()
 
     def configure(self, worker: WorkerController) -> None:
-        """Tell a new worker where its results go and when the run began."""
+        """Tell a new worker where its results go, when the run began, and what is lacking."""
         self._all.append(worker)
         self.count = worker.workerinput["workercount"]
         worker.workerinput[BEGAN] = self._began
+        worker.workerinput[LACKING] = [asdict(one) for one in self._lacking]
         if self._results is not None:
             worker.workerinput.setdefault(RESULTS, str(self._results))
 

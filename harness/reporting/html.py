@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from harness.errors import ReportError
+from harness.lacking import Lacking
 
 GENERATOR = Path(__file__).parents[2] / "reports"
 TIMEOUT_S = 600.0
+_TRIAL = {"uuid": "trial", "name": "trial", "fullName": "trial", "status": "passed", "stop": 1}
 
 # The page of the awesome plugin ends with these two; nothing else in it leaves the machine.
 _ANALYTICS = re.compile(
@@ -44,13 +48,7 @@ def generate(
     if not any(results.glob("*-result.json")):
         return None
     output = output.absolute()
-    node = find_node()
-    allure = generator / "node_modules" / "allure" / "cli.js"
-    if not allure.is_file():
-        raise ReportError(
-            f"no HTML report: Allure 3 is not installed in {generator / 'node_modules'}",
-            hint=f"./bootstrap installs it; the results are kept in {results}",
-        )
+    node, allure = find_generator(generator)
     output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".rendering-", dir=output) as scratch:
         made = Path(scratch) / "made"
@@ -68,6 +66,33 @@ def generate(
         shutil.rmtree(output / "html", ignore_errors=True)
         (made / "folder").replace(output / "html")
     return output / "report.html"
+
+
+def no_report(error: ReportError) -> Lacking:
+    """What a run lacks by an error of `generate` or of the functions below."""
+    told = Lacking.because("report", error)
+    return replace(told, reason=told.reason.removeprefix("no HTML report: "))
+
+
+def try_generator(generator: Path = GENERATOR) -> None:
+    """Render the result of one test that never was. Raises ReportError as `generate` does."""
+    with tempfile.TemporaryDirectory(prefix="pathproof-") as scratch:
+        results = Path(scratch, "results")
+        results.mkdir()
+        (results / "trial-result.json").write_text(json.dumps(_TRIAL), encoding="utf-8")
+        generate(results, Path(scratch, "report"), "Trial", generator=generator)
+
+
+def find_generator(generator: Path = GENERATOR) -> tuple[Path, Path]:
+    """Node.js and Allure's program. Raises ReportError for the one that is missing."""
+    node = find_node()
+    allure = generator / "node_modules" / "allure" / "cli.js"
+    if not allure.is_file():
+        raise ReportError(
+            f"no HTML report: Allure 3 is not installed in {generator / 'node_modules'}",
+            hint="./bootstrap installs it; the results are kept",
+        )
+    return node, allure
 
 
 def find_node() -> Path:
@@ -118,9 +143,13 @@ def _run(argv: list[str], folder: str, history: Path | None) -> None:
             capture_output=True, text=True, errors="replace", timeout=TIMEOUT_S, check=False,
         )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise ReportError(f"no HTML report: Allure could not be run: {error}") from error
+        raise ReportError(
+            f"no HTML report: Allure could not be run: {error}",
+            hint="remove reports/node_modules, and ./bootstrap installs it anew",
+        ) from error
     if done.returncode != 0:
         said = (done.stderr + done.stdout).strip().splitlines()[-15:]
         raise ReportError(
-            "\n".join([f"no HTML report: Allure ended with exit status {done.returncode}", *said])
+            "\n".join([f"no HTML report: Allure ended with exit status {done.returncode}", *said]),
+            hint="remove reports/node_modules, and ./bootstrap installs it anew",
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -19,6 +19,7 @@ from harness import __version__
 from harness.breakdown import Part, breakdown
 from harness.checks import Finding, Judgement, Verdict
 from harness.checks.judgement import worst
+from harness.lacking import Lacking, LackingName
 from harness.measurements import ClockReading, FaultRecord, Measurements, ReadBack
 from harness.reporting.verdicts import Verdict as Blame
 from harness.stall import Stall, longest_stall, stall_resolution_ns
@@ -169,6 +170,17 @@ class JudgementPart(_Part):
     """Null if nothing was read back."""
 
 
+class WithoutPart(_Part):
+    """One thing that the run had to do without, although nobody asked for that."""
+
+    name: LackingName
+    """`forks`: machines were booted; `kvm`: they were emulated; `report`: there is no HTML report;
+    `capability`, `fault`: tests were skipped."""
+    reason: str
+    cure: str
+    """What to do about it."""
+
+
 class VerdictDocument(_Part):
     """What was judged in one test."""
 
@@ -184,6 +196,9 @@ class VerdictDocument(_Part):
     """The wall clock of the host at zero; null if nothing was measured."""
     environment: dict[str, str]
     """What the test ran on, as on the front page of the report."""
+    without: tuple[WithoutPart, ...] = ()
+    """What the run had to do without until the test ended, as far as its worker knows; empty if
+    nothing was lacking."""
     judgements: tuple[JudgementPart, ...]
     """In the order in which they were made; most tests have one."""
 
@@ -200,6 +215,7 @@ def verdict_document(
     environment: Mapping[str, str],
     wall_ahead_ns: int,
     blamed: Blame | None = None,
+    without: Sequence[Lacking] = (),
 ) -> VerdictDocument:
     """The document of one test.
 
@@ -217,6 +233,7 @@ def verdict_document(
         verdict=worst([said, worst(part.verdict for part in parts)]),
         began=began,
         environment=dict(environment),
+        without=tuple(WithoutPart(**asdict(one)) for one in without),
         judgements=parts,
     )
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.concurrency import side_by_side
-from harness.errors import HypervisorError, summary
+from harness.errors import HypervisorError, cure, summary
 from harness.hypervisor.disk import create_overlay
 from harness.hypervisor.domain import restore
 from harness.observe import leave_resident, observing
@@ -38,7 +38,9 @@ def make_golden(site: Site, folder: Path, determined_by: dict[str, Any]) -> None
                     testbed.domain(role).pause()
                 by_role(roles, lambda role: testbed.domain(role).save(memory_file(folder, role)))
             except (HypervisorError, ExceptionGroup) as error:
-                raise CannotSave(summary(error)) from error
+                # Both machines fail for one cause, and it is enough to tell it of one of them.
+                one = error.exceptions[0] if isinstance(error, ExceptionGroup) else error
+                raise CannotSave(summary(one), hint=cure(one)) from error
         nics = {
             role: {fabric: testbed.nic(role, fabric) for fabric in testbed.fabrics()}
             for role in roles

@@ -79,7 +79,9 @@ def determinants(
     config: Config, images: Mapping[Role, BuiltImage], accel: str, versions: Mapping[str, str]
 ) -> dict[str, Any]:
     """Everything that determines a testbed's state, as JSON has it."""
-    described = config.model_dump(mode="json", exclude={"budget", "hypervisor", "profiles"})
+    described = config.model_dump(
+        mode="json", exclude={"budget", "hypervisor", "profiles", "require"}
+    )
     described["profile"] = config.profile.model_dump(mode="json")
     described["workload"] = asdict(Layout.of(config.workload).fill())
     return {

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from harness.config import Config
 from harness.errors import BrokenTestbed, HarnessError, summary
+from harness.lacking import Lacking
 from harness.testbed.standing import Standing, standing
 from harness.testbed.testbed import Testbed
 
@@ -62,6 +63,11 @@ class Testbeds:
         finally:
             if owner is None:
                 self._return()
+
+    @property
+    def lacking(self) -> tuple[Lacking, ...]:
+        """What the testbed that is lent has to do without, although the configuration wants it."""
+        return self._provisioner.lacking if self._provisioner is not None else ()
 
     def keep(self) -> str | None:
         """Leave the machines running; returns the testbed's name, None if there is none."""

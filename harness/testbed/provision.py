@@ -10,7 +10,7 @@ from typing import Any
 
 from harness.config import Config
 from harness.config.image import load_image
-from harness.errors import HarnessError, HypervisorError, summary
+from harness.errors import HarnessError, HypervisorError, cure, summary
 from harness.hypervisor.accel import choose
 from harness.hypervisor.cache import Store, prune, size_limit
 from harness.hypervisor.connection import EMBEDDED, connect
@@ -18,6 +18,7 @@ from harness.hypervisor.domain import destroy_named
 from harness.hypervisor.elsewhere import accel_of, other_host
 from harness.hypervisor.image import ImageStore, remove_unfinished
 from harness.hypervisor.sweep import sweep
+from harness.lacking import Lacking, raised
 from harness.steps import Spent, step, warn
 from harness.testbed.boot import boot
 from harness.testbed.folder import Folder, cache_folder, claimed, reap
@@ -31,6 +32,7 @@ from harness.testbed.testbed import Testbed
 from harness.topology import Role, plan
 
 _FORK_TRIES = 3
+_EXAMINE = "`pathproof doctor` tries a fork and says what is missing"
 
 
 @dataclass
@@ -44,6 +46,7 @@ class Provisioner:
     held: ExitStack
     _golden: Golden | None = field(default=None, init=False)
     _no_forks: str = field(default="", init=False)
+    _forks_failed: Lacking | None = field(default=None, init=False)
 
     @contextmanager
     def testbed(self) -> Iterator[Testbed]:
@@ -86,6 +89,11 @@ class Provisioner:
             site = replace(self.site, config=config.model_copy(update={"initiator": initiator}))
             yield Provisioner(site, held)
 
+    @property
+    def lacking(self) -> tuple[Lacking, ...]:
+        """What testbeds have to do without from now on, although the configuration wants it."""
+        return tuple(one for one in (self._forks_failed, self.site.accel.lacking) if one)
+
     def keep(self) -> str | None:
         """Leave the machines running when this process ends; `pathproof down NAME` removes them."""
         self.site.keep()
@@ -100,7 +108,7 @@ class Provisioner:
 
         The first failure may be that of a busy machine; after the second the snapshot is replaced.
         """
-        failure = ""
+        failure: BaseException | None = None
         for attempts_left in reversed(range(_FORK_TRIES)):
             golden = self._find_golden()
             if golden is None:
@@ -110,41 +118,31 @@ class Provisioner:
                 try:
                     testbed = fork(self.site, golden, attempt)
                 except (HarnessError, ExceptionGroup) as error:
-                    failure = summary(error)
-                    warn(f"a fork failed: {failure}")
+                    failure = error
+                    warn(f"a fork failed: {summary(error)}")
                     damaged = isinstance(error, Damaged)
                 else:
                     stack.enter_context(attempt.pop_all())
                     return testbed
             if attempts_left and (damaged or attempts_left == 1):
                 self._drop(golden)
-        self._give_up_forks(f"{_FORK_TRIES} forks in a row failed, the last one: {failure}")
+        assert failure is not None
+        self._give_up_forks(
+            f"{_FORK_TRIES} forks in a row failed, the last one: {summary(failure)}",
+            cure(failure) or _EXAMINE,
+        )
         return None
 
     def _find_golden(self) -> Golden | None:
         """The golden snapshot, made if it is missing or damaged; None if there can be none."""
-        if not self._no_forks and (reason := self._unforkable()):
-            self._give_up_forks(reason)
+        if not self._no_forks and (reason := self.site.config.cannot_fork):
+            self._no_forks = reason
+            warn(f"testbeds are booted, not forked: {reason}")
         while self._golden is None and not self._no_forks:
             self._golden = self._open()
             if self._golden is None:
                 self._make()
         return self._golden
-
-    def _unforkable(self) -> str:
-        """Why testbeds cannot be forked here, or nothing."""
-        if not self.site.config.hypervisor.fork:
-            return "hypervisor.fork is false"
-        if self.site.config.target.chap:
-            return "a snapshot would keep the CHAP secrets"
-        if not self.site.config.target.is_ours:
-            return "the target is not ours, and its LUN cannot be forked"
-        if not self.site.connection.is_embedded:
-            return (
-                f"{self.site.connection.uri} is shared, and forks of one machine have one name "
-                "and one UUID"
-            )
-        return ""
 
     def _open(self) -> Golden | None:
         path = self.held.enter_context(self._store.using(self._key))
@@ -174,7 +172,7 @@ class Provisioner:
                     self._take_place(place)
                     make_golden(self.site, draft, determined_by)
         except CannotSave as error:
-            self._give_up_forks(f"the hypervisor cannot save it: {error.message}")
+            self._give_up_forks(error.message, error.hint or _EXAMINE)
 
     def _drop(self, golden: Golden) -> None:
         """Remove a snapshot, unless other processes use it: then it is tried once more."""
@@ -183,9 +181,13 @@ class Provisioner:
         if self._store.remove(golden.folder.name, though_open=True):
             warn("the snapshot is made anew")
 
-    def _give_up_forks(self, reason: str) -> None:
-        self._no_forks = reason
-        warn(f"testbeds are booted, not forked: {reason}")
+    def _give_up_forks(self, reason: str, what_helps: str) -> None:
+        """From now on testbeds are booted. Raises HarnessError if forks are required."""
+        lacking = Lacking("forks", reason, what_helps)
+        if lacking.name in self.site.config.require:
+            raise raised(lacking)
+        self._no_forks, self._forks_failed = reason, lacking
+        warn(f"testbeds are booted, not forked: {reason}\n  cure: {what_helps}")
 
     def _take_place(self, stack: ExitStack) -> None:
         stack.enter_context(slot(limit_for(self.site.config)))
@@ -239,7 +241,7 @@ def provisioner(config: Config) -> Iterator[Provisioner]:
             images = by_role(topology.guests, lambda role: place.put(built[role]))
         with step("Choose the acceleration", Spent.PROVISIONING):
             kernel = built[Role.INITIATOR].kernel
-            wanted = config.hypervisor.accel
+            wanted = "kvm" if "kvm" in config.require else config.hypervisor.accel
             accel = there or choose(wanted, cache=cache_folder(), kernel=kernel)
         if accel.warning:
             warn(accel.warning)

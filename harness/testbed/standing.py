@@ -12,6 +12,7 @@ from harness.config import Config
 from harness.deadline import Deadline
 from harness.errors import InitiatorError
 from harness.initiator.standing import StandingInitiator
+from harness.lacking import Lacking
 from harness.machine import LocalMachine, Machine, SshEndpoint, SshMachine
 from harness.observe import observing
 from harness.preflight import Asked, claim, require_fit
@@ -43,6 +44,11 @@ class Standing:
     def prepare(self) -> str:
         """Nothing is to be prepared; returns why there are no forks."""
         return "the initiator is not ours, and cannot be forked"
+
+    @property
+    def lacking(self) -> tuple[Lacking, ...]:
+        """Nothing that the configuration wants."""
+        return ()
 
     def keep(self) -> str | None:
         """A machine that is not ours is never kept as it is."""

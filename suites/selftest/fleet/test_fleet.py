@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -196,6 +197,32 @@ def test_tests_are_spread_and_their_results_come_back(make_rig: MakeRig, checkou
             [*host.ssh, str(host.fleet / "pathproof"), "reap"], stderr=subprocess.STDOUT, text=True
         )
         assert "nothing" in said
+
+
+def test_what_is_required_is_tried_on_each_host(checkout: Path) -> None:
+    """By the code that travelled; a host that has it takes part as ever."""
+    with (
+        tempfile.TemporaryDirectory(prefix="pp-", dir="/tmp") as short,
+        rig(Path(short), ("one", "two")) as made,
+    ):
+        run = Run(checkout, made, PLAIN, "--require", "forks", "suites/failover")
+        run.end(status=0)
+        run.each_once(PLAIN)
+        for host in made.hosts:
+            assert list(host.fleet.parent.glob("libvirt-capabilities/*.xml"))
+            assert list(host.state.glob("trial-*")) == []
+
+
+def test_a_host_that_lacks_what_is_required_ends_the_run(make_rig: MakeRig, checkout: Path) -> None:
+    """Before any test; here the path of its testbeds is too long for libvirt's sockets."""
+    run = Run(checkout, make_rig("one", "two"), PLAIN, "--require", "forks", "suites/failover")
+    said = run.end(status=pytest.ExitCode.USAGE_ERROR)
+    assert re.search(r"^ERROR: one: --require forks: libvirt's root /\S+ is \d+ bytes", said, re.M)
+    assert re.search(r"^two: --require forks: libvirt's root /\S+ is \d+ bytes", said, re.M)
+    assert said.count("hint: keep testbeds in a directory with a shorter path") == 2
+    assert "Traceback" not in said
+    assert "passed" not in said
+    assert run.results == []
 
 
 def test_a_host_that_dies_costs_no_test(make_rig: MakeRig, checkout: Path) -> None:

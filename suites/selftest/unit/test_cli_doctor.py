@@ -14,8 +14,11 @@ from harness.cli.app import app
 from harness.cli.doctor import line
 from harness.cli.finding import Finding, Level, conclusion, mark
 from harness.config import Config
+from harness.errors import HypervisorError, ReportError
 from harness.hypervisor import accel
 from harness.hypervisor.accel import Kvm
+from harness.hypervisor.trial import Trial
+from harness.reporting import html
 from harness.units import GIB
 
 TOP = Path(__file__).parents[3]
@@ -164,3 +167,58 @@ def test_warnings_do_not_fail(level: Level, status: int, monkeypatch: pytest.Mon
     result = CliRunner().invoke(app, ["-q", "doctor"])
     assert result.exit_code == status
     assert ("cores" in result.stdout, "qemu" in result.stdout) == (True, False)
+
+
+LOST = HypervisorError("libvirt could not save it\nits log", hint="./bootstrap installs it")
+WELL = Trial(fork=None, cable=None, burst=None)
+
+
+def test_a_fork_that_fails_is_a_warning_and_a_problem_where_forks_are_required() -> None:
+    """With the file and the package, in the line below."""
+    finding = lab._forks(Config(), LOST)
+    assert (finding.level, finding.fix) == (Level.WARNING, "./bootstrap installs it")
+    assert finding.text == (
+        "libvirt could not save it; without forks each testbed is booted, which takes longer"
+    )
+    assert lab._forks(Config.model_validate({"require": "forks"}), LOST).level is Level.PROBLEM
+    assert lab._forks(Config(), None).level is Level.OK
+    booted = Config.model_validate({"hypervisor": {"fork": False}})
+    assert lab._forks(booted, LOST) == Finding(Level.OK, "forks", "none: hypervisor.fork is false")
+
+
+def test_a_cable_that_carries_nothing_stops_a_run_and_one_that_loses_frames_does_not() -> None:
+    assert lab._cables(WELL).level is Level.OK
+    assert lab._cables(Trial(None, LOST, None)).level is Level.PROBLEM
+    assert lab._cables(Trial(None, None, LOST)).level is Level.WARNING
+    untried = lab._cables(Trial(LOST, None, None))
+    assert untried.text.startswith("no machine could be tried; ")
+
+
+def test_a_kvm_that_is_required_and_does_not_work_is_a_problem(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(accel, "examine_kvm", lambda *_, **__: UNUSABLE)
+    monkeypatch.setattr(lab, "libvirt", lambda *_: [])
+    (found,) = lab.machines(Config(), tmp_path, None)
+    assert found.level is Level.WARNING
+    (found,) = lab.machines(Config.model_validate({"require": "kvm"}), tmp_path, None)
+    assert found.level is Level.PROBLEM
+
+
+def test_the_report_generator_is_tried_by_making_a_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That its files are there proves little."""
+    finding = host.report_generator()
+    assert finding.level is Level.OK, finding
+    assert finding.text.startswith("Allure 3 made one, with ")
+
+    def broken() -> None:
+        raise ReportError("no HTML report: Allure ended with exit status 1", hint="buy some")
+
+    monkeypatch.setattr(html, "try_generator", broken)
+    assert host.report_generator() == Finding(
+        Level.WARNING,
+        "HTML report",
+        "no HTML report: Allure ended with exit status 1",
+        "buy some",
+    )
+    assert host.report_generator(required=True).level is Level.PROBLEM

@@ -382,3 +382,67 @@ def test_whatever_is_configured_is_accepted_or_refused_as_a_mistake(raw: dict[st
     options = {key: (value, "--option") for key, value in raw.items()}
     with suppress(ConfigError):
         assert len(load(None, options).config.fabrics) >= 2
+
+
+@pytest.mark.parametrize(
+    ("said", "required"),
+    [
+        ('"forks,report"', ("forks", "report")),
+        ('"kvm , kvm"', ("kvm",)),
+        ('["report", "kvm"]', ("report", "kvm")),
+        ("[]", ()),
+        ('"nothing"', ()),
+    ],
+)
+def test_requirements_are_a_list_or_words_with_commas(said: str, required: tuple[str, ...]) -> None:
+    """In a file; an option has only words."""
+    assert loaded(f"require = {said}").config.require == required
+
+
+def test_an_unknown_requirement_is_refused_with_those_that_are_known() -> None:
+    """Whether it came from a file or from an option."""
+    known = "allowed: forks, kvm, report, several with a comma between them, or 'nothing'"
+    assert complaint('require = ["forks", "speed"]') == (
+        f"own.toml: require: 'speed' cannot be required; {known}"
+    )
+    assert complaint("", require=("fork", "--require")).startswith(
+        "--require: require: 'fork' cannot be required"
+    )
+    assert complaint("require = 3").startswith("own.toml: require: ")
+
+
+EXTERNAL_ARRAY = (
+    ('require = ["forks"]\n[target]\nkind = "external"\n' + fabrics())
+    .replace('initiator = "10.1.0.2"', 'initiator = "10.1.0.2"\nbridge = "x"')
+    .replace('initiator = "10.2.0.2"', 'initiator = "10.2.0.2"\nbridge = "y"')
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ('require = ["forks"]\n[hypervisor]\nfork = false', "hypervisor.fork is false"),
+        (EXTERNAL_ARRAY, "the target is external, and its LUN cannot be forked"),
+        (
+            'require = ["forks"]\n[hypervisor]\nuri = "qemu:///system"',
+            "qemu:///system is shared, and forks of one machine have one name and one UUID",
+        ),
+    ],
+    ids=["switched off", "external", "shared libvirt"],
+)
+def test_forks_cannot_be_required_where_there_are_none_by_nature(text: str, reason: str) -> None:
+    """The reason is named before anything is done."""
+    assert complaint(text) == (f"own.toml: require: there are no forks with this testbed: {reason}")
+
+
+def test_forks_cannot_be_required_with_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which a snapshot would keep."""
+    monkeypatch.setenv("PATHPROOF_CHAP_USER", "user")
+    monkeypatch.setenv("PATHPROOF_CHAP_SECRET", "a-secret-of-16-b")
+    assert "a snapshot would keep the CHAP secrets" in complaint('require = "forks"')
+
+
+def test_kvm_cannot_be_required_of_emulation() -> None:
+    """One of the two is a mistake."""
+    text = 'require = "kvm"\n[hypervisor]\naccel = "tcg"'
+    assert complaint(text) == ("own.toml: require: there is no KVM with hypervisor.accel = 'tcg'")

@@ -16,6 +16,7 @@ from harness.errors import (
     MachineError,
     TimedOut,
     VerdictFailed,
+    cure,
     describe_command,
 )
 
@@ -115,3 +116,12 @@ def test_a_long_output_is_cut_to_its_last_lines(out: int, err: int) -> None:
         assert f"  stdout: out {out - 1}" in lines
     if err:
         assert lines[-1] == f"  stderr: err {err - 1}"
+
+
+def test_the_cure_of_several_failures_is_told_once() -> None:
+    """As two machines fail for one cause."""
+    same = [HarnessError(name, hint="./bootstrap") for name in ("target", "initiator")]
+    assert cure(ExceptionGroup("", [*same, OSError("x"), HarnessError("y")])) == "./bootstrap"
+    assert cure(ExceptionGroup("", [*same, HarnessError("z", hint="reboot")])) == (
+        "./bootstrap; reboot"
+    )

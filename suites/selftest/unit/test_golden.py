@@ -125,6 +125,11 @@ def changed(**keys: str) -> Config:
     return load(None, options).config
 
 
+def test_what_a_run_requires_is_not_in_the_key() -> None:
+    """A snapshot serves runs with and without `--require`."""
+    assert of(changed(require="forks,report")) == of(Config())
+
+
 def test_everything_that_shapes_a_testbed_is_in_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
     """A snapshot is never used for another testbed."""
     other = BuiltImage(

@@ -10,6 +10,7 @@ import pytest
 from harness.errors import HypervisorError
 from harness.hypervisor import kvm_probe
 from harness.hypervisor.accel import choose, examine_kvm
+from harness.lacking import Lacking
 
 
 class Probes:
@@ -99,6 +100,12 @@ def test_auto_falls_back_with_a_warning_that_says_why(
         f"KVM: {device} is present but unusable: it does not run it (hung for 8 s)"
         in choice.warning
     )
+    assert choice.lacking == Lacking(
+        "kvm",
+        f"{device} is present but unusable: it does not run it (hung for 8 s)",
+        "use a host where KVM works; `--accel tcg` says that emulation is wanted",
+    )
+    assert choose("tcg", tmp_path / "cache", kernel=kernel, device=device).lacking is None
 
 
 def test_kvm_demanded_where_it_does_not_work_is_an_error_with_a_way_out(

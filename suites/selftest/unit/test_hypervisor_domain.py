@@ -27,7 +27,7 @@ import harness
 from harness.errors import HypervisorError, TimedOut
 from harness.hypervisor import sweep as sweeping
 from harness.hypervisor.connection import EMBEDDED, LONGEST_ROOT, connect
-from harness.hypervisor.domain import _names_a_taken_port
+from harness.hypervisor.domain import _names_a_taken_port, missing_program_hint
 from harness.hypervisor.sweep import sweep
 from harness.testbed.watchdog import DYING_S
 
@@ -317,3 +317,17 @@ def test_a_hypervisor_that_never_answers_is_named(tmp_path: Path) -> None:
 )
 def test_a_taken_port_is_told_from_other_failures(text: str, taken: bool) -> None:
     assert _names_a_taken_port(text) is taken
+
+
+@pytest.mark.parametrize("why", ["No such file or directory", "Permission denied"])
+def test_a_program_that_libvirt_misses_is_named_with_its_package(why: str) -> None:
+    """As libvirt 9.0 said it, when the file was gone and when it was empty."""
+    said = (
+        "operation failed: libvirt:  error : cannot execute binary "
+        f"/usr/lib/libvirt/libvirt_iohelper: {why}"
+    )
+    assert missing_program_hint(said) == (
+        "/usr/lib/libvirt/libvirt_iohelper is missing or cannot be run; ./bootstrap installs it "
+        "(Debian 12: libvirt-daemon, Debian 13: libvirt-daemon-common)"
+    )
+    assert missing_program_hint("operation failed: domain is not running") == ""

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+
+import pytest
 
 from harness.config import Config
 from harness.config.model import FAST, STOCK
+from harness.errors import HarnessError
+from harness.hypervisor.accel import Choice
+from harness.lacking import Lacking, no_kvm
+from harness.steps import Listener, listening
+from harness.testbed import provision
+from harness.testbed.fork import CannotSave
 from harness.testbed.provision import Provisioner
 from harness.testbed.site import Site
 from harness.topology import plan
@@ -21,3 +32,93 @@ def test_one_site_serves_several_profiles() -> None:
         assert lab.site.config.profile == STOCK
         assert lab.site.connection is site.connection
         assert site.config.profile == FAST
+
+
+CANNOT = CannotSave("pathproof-target: libvirt could not save it", hint="./bootstrap installs it")
+FORKS = Lacking("forks", CANNOT.message, CANNOT.hint)
+
+
+class Warnings(Listener):
+    """What was warned of."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def warned(self, message: str) -> None:
+        self.said.append(message)
+
+
+def unsaving(monkeypatch: pytest.MonkeyPatch, folder: Path, **config: Any) -> Provisioner:
+    """On a host whose hypervisor runs machines and does not save them."""
+
+    @contextmanager
+    def making(*_: object) -> Iterator[Path]:
+        yield folder
+
+    def make_golden(*_: object) -> None:
+        raise CANNOT
+
+    store = SimpleNamespace(making=making)
+    monkeypatch.setattr(Provisioner, "_store", property(lambda _: store))
+    monkeypatch.setattr(Provisioner, "_determinants", {})
+    monkeypatch.setattr(Provisioner, "_open", lambda _: None)
+    monkeypatch.setattr(Provisioner, "_take_place", lambda *_: None)
+    monkeypatch.setattr(provision, "make_golden", make_golden)
+    unused: Any = object()
+    made = Config.model_validate(config)
+    accel = Choice("tcg", "emulation", lacking=no_kvm("/dev/kvm is missing"))
+    site = Site(made, plan(made), unused, unused, unused, {}, unused, accel)
+    return Provisioner(site, ExitStack())
+
+
+def test_testbeds_that_cannot_be_forked_lack_forks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With cause and cure, from the first that was booted instead; KVM is lacking all the time."""
+    lab = unsaving(monkeypatch, tmp_path)
+    assert [one.name for one in lab.lacking] == ["kvm"]
+    warnings = Warnings()
+    with listening(warnings):
+        assert lab.prepare() == CANNOT.message
+    assert lab.lacking == (FORKS, no_kvm("/dev/kvm is missing"))
+    assert warnings.said == [
+        f"testbeds are booted, not forked: {CANNOT.message}\n  cure: {CANNOT.hint}"
+    ]
+
+
+def test_forks_that_are_required_and_fail_are_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also in the middle of a run: no testbed is booted instead."""
+    lab = unsaving(monkeypatch, tmp_path, require="forks")
+    with pytest.raises(HarnessError) as error, lab.testbed():
+        pytest.fail("a testbed was booted")
+    assert str(error.value) == f"--require forks: {CANNOT.message}\nhint: {CANNOT.hint}"
+
+
+def test_what_was_asked_for_is_not_lacking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--fork false` is said, and no run is degraded by it."""
+    lab = unsaving(monkeypatch, tmp_path, hypervisor={"fork": False})
+    assert lab.prepare() == "hypervisor.fork is false"
+    assert [one.name for one in lab.lacking] == ["kvm"]
+
+
+def test_forks_that_fail_three_times_are_lacking(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the middle of a run, though snapshots could be made."""
+    lab = unsaving(monkeypatch, tmp_path)
+    golden: Any = SimpleNamespace(folder=tmp_path)
+
+    def fork(*_: object) -> None:
+        raise HarnessError("the initiator does not wake")
+
+    monkeypatch.setattr(provision, "fork", fork)
+    monkeypatch.setattr(Provisioner, "_find_golden", lambda _: golden)
+    monkeypatch.setattr(Provisioner, "_drop", lambda *_: None)
+    monkeypatch.setattr(Provisioner, "_booted", lambda *_: "booted")
+    with lab.testbed() as testbed:
+        assert str(testbed) == "booted"
+    (forks, _) = lab.lacking
+    assert forks.reason == ("3 forks in a row failed, the last one: the initiator does not wake")
+    assert "pathproof doctor" in forks.cure

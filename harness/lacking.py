@@ -1,0 +1,39 @@
+"""What a run had to do without: no I/O, only the words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from harness.errors import HarnessError, cure, summary
+
+LackingName = Literal["forks", "kvm", "report", "capability", "fault"]
+
+
+@dataclass(frozen=True)
+class Lacking:
+    """One thing that a run had to do without, although nobody asked for that.
+
+    `reason` says in one line why, `cure` what to do about it.
+    """
+
+    name: LackingName
+    reason: str
+    cure: str
+
+    @classmethod
+    def because(cls, name: LackingName, error: BaseException) -> Lacking:
+        """What an error tells of it."""
+        return cls(name, summary(error), cure(error))
+
+
+def no_kvm(reason: str) -> Lacking:
+    """Machines are emulated, since `reason`."""
+    return Lacking(
+        "kvm", reason, "use a host where KVM works; `--accel tcg` says that emulation is wanted"
+    )
+
+
+def raised(required: Lacking) -> HarnessError:
+    """The error for something that was required and is lacking."""
+    return HarnessError(f"--require {required.name}: {required.reason}", hint=required.cure)

@@ -1,0 +1,180 @@
+"""What `--require` tries on this host, with real machines that take a second each."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.config import Config
+from harness.config.fleet import HostConfig
+from harness.errors import HarnessError, HypervisorError, MachineError
+from harness.fleet import Ready, prepare
+from harness.fleet.prepare import Unmet
+from harness.hypervisor import trial
+from harness.hypervisor.accel import Kvm
+from harness.lacking import Lacking, no_kvm
+from harness.plugin.required import refuse_unmet
+from harness.testbed import requirements
+
+ROOT = Path(__file__).parents[3]
+HELPERS = sorted(Path("/usr").glob("lib*/libvirt/libvirt_iohelper")) + sorted(
+    Path("/usr/libexec").glob("libvirt_iohelper")
+)
+KVM = Kvm(usable=False, proven=True, reason="KVM: /dev/kvm is missing")
+FORKS = Config.model_validate({"require": "forks", "hypervisor": {"accel": "tcg"}})
+
+
+@pytest.fixture
+def places(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
+    """Testbeds and cache of this test alone, on a short path, since sockets are below it."""
+    with tempfile.TemporaryDirectory(prefix="pathproof-", dir="/tmp") as folder:
+        names = {"PATHPROOF_STATE": f"{folder}/s", "XDG_CACHE_HOME": f"{folder}/c"}
+        for name, value in names.items():
+            monkeypatch.setenv(name, value)
+        yield names
+
+
+def test_a_machine_is_saved_and_restored_and_its_cable_carries(places: dict[str, str]) -> None:
+    """By the connection and the domain XML that testbeds use; nothing is left afterwards."""
+    program = """
+import sys
+from pathlib import Path
+from harness.hypervisor.connection import EMBEDDED, connect
+from harness.hypervisor.trial import try_machine
+from harness.testbed.folder import claimed
+with claimed("trial") as folder, connect(EMBEDDED, folder.root) as connection:
+    print(try_machine(connection, folder.path, "tcg"))
+    print([domain.name() for domain in connection.libvirt.listAllDomains()])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True,
+        timeout=120, check=False,
+    )  # fmt: skip
+    assert done.stdout.splitlines() == ["Trial(fork=None, cable=None, burst=None)", "[]"], (
+        done.stdout + done.stderr
+    )
+    assert list(Path(places["PATHPROOF_STATE"]).glob("trial-*")) == []
+
+
+def test_a_host_that_has_all_lacks_nothing(places: dict[str, str]) -> None:
+    assert requirements.ask(FORKS) == []
+
+
+def test_nothing_is_tried_where_nothing_is_required(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A report is none of its business."""
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("something was tried"))
+    assert requirements.ask(Config()) == []
+    assert requirements.ask(Config.model_validate({"require": "report"})) == []
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0 or shutil.which("unshare") is None, reason="needs root, to hide a file"
+)
+def test_a_missing_helper_of_libvirt_is_one_error_before_any_test(
+    places: dict[str, str], tmp_path: Path
+) -> None:
+    """Hidden from this run alone; the file and its package are named."""
+    (helper,) = HELPERS
+    (tmp_path / "empty").touch()
+    suite = tmp_path / "suites" / "failover"
+    suite.mkdir(parents=True)
+    (tmp_path / "conftest.py").write_text('pytest_plugins = ["harness.plugin"]\n')
+    (suite / "test_loss.py").write_text("def test_passes(): pass\n")
+    script = 'mount --bind "$1" "$2" && shift 2 && exec "$@"'
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-euc", script, "sh", tmp_path / "empty", helper,
+         sys.executable, "-m", "pytest", "--rootdir", tmp_path, "-p", "no:cacheprovider",
+         "suites", "--require", "forks", "--accel", "tcg"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False,
+        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), **places},
+    )  # fmt: skip
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR, done.stdout + done.stderr
+    (error, hint) = [line for line in done.stderr.splitlines() if line][-2:]
+    assert error.startswith("ERROR: --require forks: pathproof-trial: libvirt could not save it: ")
+    assert f"cannot execute binary {helper}" in error
+    assert hint == (
+        f"hint: {helper} is missing or cannot be run; ./bootstrap installs it (Debian 12: "
+        "libvirt-daemon, Debian 13: libvirt-daemon-common)"
+    )
+    assert "Traceback" not in done.stdout + done.stderr
+    assert "passed" not in done.stdout
+
+
+def test_all_that_is_lacking_is_found_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """KVM and forks, each with cause and cure."""
+    monkeypatch.setattr(requirements, "_kvm", lambda _: KVM)
+    failure = HypervisorError("libvirt could not save it\nits log", hint="./bootstrap")
+    monkeypatch.setattr(requirements, "_fork_problem", lambda *_: failure)
+    config = Config.model_validate({"require": "forks,kvm"})
+    assert requirements.lacking_here(config) == [
+        no_kvm("/dev/kvm is missing"),
+        Lacking("forks", "libvirt could not save it", "./bootstrap"),
+    ]
+
+
+def test_all_that_is_lacking_is_one_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the order in which it was found."""
+    found = [no_kvm("/dev/kvm is missing"), Lacking("forks", "no helper", "./bootstrap")]
+    monkeypatch.setattr(requirements, "ask", lambda _: found)
+    config = Config.model_validate({"require": "forks,kvm"})
+    with pytest.raises(pytest.UsageError) as error:
+        refuse_unmet(config, makes_report=False, makes_testbeds=True)
+    assert str(error.value) == (
+        "--require kvm: /dev/kvm is missing\n"
+        "hint: use a host where KVM works; `--accel tcg` says that emulation is wanted\n"
+        "--require forks: no helper\nhint: ./bootstrap"
+    )
+    refuse_unmet(config, makes_report=True, makes_testbeds=False)  # a fleet's hosts are tried
+
+
+def test_a_cable_that_carries_nothing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where a packet filter drops what goes over loopback."""
+    monkeypatch.setattr(trial, "_FRAME_TIMEOUT_S", 0.1)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as far_end:
+        far_end.bind(("127.0.0.1", 0))
+        told = trial._cable_problem(far_end)
+    assert told is not None
+    assert told.message.startswith("a cable carried nothing")
+
+
+def test_a_burst_that_does_not_fit_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when buffers are small."""
+    assert trial._burst_problem() is None
+    monkeypatch.setattr(trial, "_BURST", 4000)
+    lost = trial._burst_problem()
+    assert lost is not None
+    assert "of 4000 frames of 1514 bytes at once" in lost.message
+
+
+def test_a_host_of_a_fleet_that_lacks_what_is_required_ends_the_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """While one that cannot be reached merely takes no part."""
+    hosts = [HostConfig.model_validate({"address": name}) for name in ("one", "two", "three")]
+    unmet = Unmet("two: --require forks: no helper\nhint: ./bootstrap")
+    ends: dict[str, HarnessError] = {"two": unmet, "three": MachineError("no route")}
+
+    def prepared(host: HostConfig, *_: object) -> Ready:
+        if error := ends.get(host.address):
+            raise error
+        unused: Any = None
+        return Ready(host, unused, unused, unused, "python", unused, slots=1)
+
+    monkeypatch.setattr(import_module("harness.fleet.prepare"), "_prepare", prepared)
+    travelling: Any = None
+    with pytest.raises(Unmet) as error:
+        prepare(hosts, travelling)
+    assert str(error.value) == "two: --require forks: no helper\nhint: ./bootstrap"
+    del ends["two"]
+    ready, refused = prepare(hosts, travelling)
+    assert [len(ready), len(refused)] == [2, 1]
