@@ -60,7 +60,7 @@ with claimed("trial") as folder, connect(EMBEDDED, folder.root) as connection:
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True,
         timeout=120, check=False,
     )  # fmt: skip
-    assert done.stdout.splitlines() == ["Trial(fork=None, cable=None, burst=None)", "[]"], (
+    assert done.stdout.splitlines() == ["Trial(fork=None, cable=None)", "[]"], (
         done.stdout + done.stderr
     )
     assert list(Path(places["PATHPROOF_STATE"]).glob("trial-*")) == []
@@ -140,20 +140,10 @@ def test_all_that_is_lacking_is_one_error(monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_cable_that_carries_nothing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """As where a packet filter drops what goes over loopback."""
     monkeypatch.setattr(trial, "_FRAME_TIMEOUT_S", 0.1)
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as far_end:
-        far_end.bind(("127.0.0.1", 0))
+    with socket.create_server(("127.0.0.1", 0)) as far_end:
         told = trial._cable_problem(far_end)
     assert told is not None
     assert told.message.startswith("a cable carried nothing")
-
-
-def test_a_burst_that_does_not_fit_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As when buffers are small."""
-    assert trial._burst_problem() is None
-    monkeypatch.setattr(trial, "_BURST", 4000)
-    lost = trial._burst_problem()
-    assert lost is not None
-    assert "of 4000 frames of 1514 bytes at once" in lost.message
 
 
 def test_a_host_of_a_fleet_that_lacks_what_is_required_ends_the_run(
