@@ -7,21 +7,18 @@ same instant. So every figure here is a lower bound: at least that much did happ
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 
 from harness.measurements import CableEnd, Measurements
+from harness.standstill import LONGEST_STANDSTILL_S, WATCHED_NS, Standstill, stretches
 from harness.units import NS_PER_MS, NS_PER_S
 
-# Half of the slack that a test without a fault has by default; a healthy cable takes 10 ms.
-_LONGEST_STANDSTILL_S = 0.5
 # A frame takes a few milliseconds, and both clocks are known better than to this.
 _MARGIN_NS = 100 * NS_PER_MS
-# A machine that gave no sample for longer may not have run at all, so it is no witness.
-_WATCHED_NS = 500 * NS_PER_MS
 # A NIC whose cable was just plugged in takes frames in only once its driver has noticed.
 _SETTLING_NS = NS_PER_S
 
@@ -35,19 +32,6 @@ class Direction:
 
     def __str__(self) -> str:
         return f"cable {self.sender.fabric}, {self.sender.machine} to {self.receiver.machine}"
-
-
-@dataclass(frozen=True)
-class Standstill:
-    """From `start_ns` to `end_ns` nothing arrived, though `frames` had been sent by then."""
-
-    start_ns: int
-    end_ns: int
-    frames: int
-
-    @property
-    def seconds(self) -> float:
-        return (self.end_ns - self.start_ns) / NS_PER_S
 
 
 def directions(measurements: Measurements) -> Iterator[Direction]:
@@ -83,9 +67,9 @@ def cable_problems(measurements: Measurements) -> list[str]:
     problems = []
     for direction in directions(measurements):
         still = longest_standstill(direction)
-        if still and still.seconds > _LONGEST_STANDSTILL_S:
+        if still and still.seconds > LONGEST_STANDSTILL_S:
             problems.append(
-                f"the lab's cable {direction.sender.fabric} stood still: {still.frames} frames of "
+                f"the lab's cable {direction.sender.fabric} stood still: {still.count} frames of "
                 f"the {direction.sender.machine} had not arrived at the "
                 f"{direction.receiver.machine} after {still.seconds:.2f} s"
             )
@@ -101,11 +85,11 @@ def _quiet_stretches(receiver: CableEnd) -> Iterator[tuple[int, int]]:
     """First and last sample of each stretch in which a NIC that was watched received nothing."""
     quiet = (
         (np.diff(receiver.frames_received) == 0)
-        & (np.diff(receiver.at_ns) <= _WATCHED_NS)
+        & (np.diff(receiver.at_ns) <= WATCHED_NS)
         & receiver.carrier[:-1]
         & receiver.carrier[1:]
     )
-    yield from _runs(quiet)
+    yield from stretches(quiet)
 
 
 def _standstill(direction: Direction, first: int, last: int) -> Standstill | None:
@@ -157,10 +141,3 @@ def _lost_between(direction: Direction, start_ns: int, end_ns: int) -> int:
     after = np.searchsorted(receiver.at_ns, sent_at[-1] + _MARGIN_NS, side="left")
     arrived = receiver.frames_received[after] - receiver.frames_received[before]
     return max(0, int(sent[-1] - sent[0] - arrived))
-
-
-def _runs(flags: Sequence[bool] | np.ndarray) -> Iterator[tuple[int, int]]:
-    """For each run of True, between neighbours `i` and `i + 1`, its first and its last sample."""
-    edges = np.diff(np.concatenate(([0], np.asarray(flags, dtype=np.int8), [0])))
-    starts, ends = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
-    yield from zip(starts.tolist(), ends.tolist(), strict=True)

@@ -108,6 +108,20 @@ class CableEnd:
     carrier: NDArray[np.bool_]
 
 
+@dataclass(frozen=True, eq=False)
+class LabDisk:
+    """I/Os of a disk that the lab lends to `machine`: `in_flight` then, `completed` until then.
+
+    Sampled over time, from /sys/block/*/stat; `disk` is its name there.
+    """
+
+    machine: str
+    disk: str
+    at_ns: Ints
+    in_flight: Ints
+    completed: Ints
+
+
 @dataclass(frozen=True)
 class PathStates:
     """State of every path of the map at one moment: path name -> "active" or "failed".
@@ -374,7 +388,8 @@ class Measurements:
     `processors` is None where the guests run elsewhere; `cut_short` says why the test ended
     before its time, if it did; `max_stall_s` is the longest stall accepted whatever the budget.
     `machines` were meant to be watched. `errors_forced` tells that I/O which hung was made to fail.
-    `cable_ends` has two for each cable that the lab made itself, and none for other networks.
+    `cable_ends` has two for each cable that the lab made itself, and none for other networks;
+    `lab_disks` has those of a target that the lab made.
     """
 
     timeline: Timeline
@@ -396,6 +411,7 @@ class Measurements:
     machines: tuple[str, ...] = ()
     errors_forced: bool = False
     cable_ends: tuple[CableEnd, ...] = ()
+    lab_disks: tuple[LabDisk, ...] = ()
 
     def phase(self, name: str) -> Phase | None:
         """The phase of that name, if the test had one."""

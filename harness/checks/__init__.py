@@ -8,6 +8,7 @@ from harness.checks.cables import cables_sound
 from harness.checks.integrity import data_intact, no_io_errors
 from harness.checks.judgement import Check, Finding, Judgement, Verdict, judge
 from harness.checks.kernel import kernel_sound
+from harness.checks.lab_disks import lab_disks_sound
 from harness.checks.paths import (
     accounting_agrees,
     fault_took_effect,
@@ -37,6 +38,7 @@ __all__ = [
     "fault_took_effect",
     "judge",
     "kernel_sound",
+    "lab_disks_sound",
     "latency_recovered",
     "load_shared_again",
     "no_io_errors",

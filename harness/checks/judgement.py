@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from harness.cables import cable_problems
 from harness.errors import CouldNotTell, VerdictFailed
+from harness.lab_disks import disk_problems
 from harness.measurements import Measurements
 
 
@@ -45,13 +46,12 @@ class Finding:
 class Check:
     """A named judge of measurements.
 
-    `over_cables`: a cable that stands still or loses frames can make it fail, whatever the storage
-    is like.
+    `through_the_lab`: cables and disks of the lab's own can make it fail, however good the storage.
     """
 
     name: str
     judge: Callable[[Measurements], Finding]
-    over_cables: bool = False
+    through_the_lab: bool = False
 
 
 @dataclass(frozen=True)
@@ -84,8 +84,8 @@ def judge(measurements: Measurements, *checks: Check) -> Judgement:
 def _run(check: Check, measurements: Measurements) -> Finding:
     try:
         finding = check.judge(measurements)
-        if finding.verdict is Verdict.FAIL and check.over_cables:
-            return _unless_the_cable_did_it(finding, measurements)
+        if finding.verdict is Verdict.FAIL and check.through_the_lab:
+            return _unless_the_lab_did_it(finding, measurements)
         return finding
     except Exception as error:  # whatever it is, the storage must not be given a pass for it
         begun = bool(measurements.phases)
@@ -93,9 +93,9 @@ def _run(check: Check, measurements: Measurements) -> Finding:
         return Finding(check.name, Verdict.UNKNOWN, why)
 
 
-def _unless_the_cable_did_it(finding: Finding, measurements: Measurements) -> Finding:
-    """A failure proves nothing against the storage if a cable of the lab's own failed, too."""
-    problems = cable_problems(measurements)
+def _unless_the_lab_did_it(finding: Finding, measurements: Measurements) -> Finding:
+    """A failure proves nothing against the storage if a part of the lab failed, too."""
+    problems = [*cable_problems(measurements), *disk_problems(measurements)]
     if not problems:
         return finding
     text = f"{finding.message}; but {'; '.join(problems)}"

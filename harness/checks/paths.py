@@ -42,7 +42,7 @@ def fault_took_effect(fault: str | None = None) -> Check:
             {key: value for f in findings for key, value in f.numbers.items()},
         )
 
-    return Check(name, run, over_cables=True)
+    return Check(name, run, through_the_lab=True)
 
 
 def _effect(name: str, measurements: Measurements, fault: FaultRecord) -> Finding:
@@ -191,7 +191,7 @@ def paths_restored() -> Check:
             text = f"every path is active; {', '.join(sorted(reserve))} in reserve"
         return Finding(name, Verdict.PASS, text, figures)
 
-    return Check(name, run, over_cables=True)
+    return Check(name, run, through_the_lab=True)
 
 
 def _not_seen_to_return(measurements: Measurements) -> str:
@@ -248,7 +248,7 @@ def load_shared_again(at_least: float) -> Check:
         text = "every path carries its share again"
         return Finding(name, Verdict.PASS, text, figures, numbers)
 
-    return Check(name, run, over_cables=True)
+    return Check(name, run, through_the_lab=True)
 
 
 def _shares(measurements: Measurements, phase: Phase) -> dict[str, float]:
@@ -325,7 +325,7 @@ def no_unexpected_path_loss() -> Check:
         text = f"{len(lost)} given up, all by a fault" if lost else "none was given up"
         return Finding(name, Verdict.PASS, text, figures, numbers)
 
-    return Check(name, run, over_cables=True)
+    return Check(name, run, through_the_lab=True)
 
 
 def _felt_until_ns(fault: FaultRecord) -> int:

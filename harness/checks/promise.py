@@ -6,6 +6,7 @@ from harness.checks.cables import cables_sound
 from harness.checks.integrity import data_intact, no_io_errors
 from harness.checks.judgement import Check
 from harness.checks.kernel import kernel_sound
+from harness.checks.lab_disks import lab_disks_sound
 from harness.checks.paths import (
     fault_took_effect,
     load_shared_again,
@@ -37,6 +38,7 @@ def promise_kept() -> tuple[Check, ...]:
         no_unexpected_path_loss(),
         kernel_sound(),
         cables_sound(),
+        lab_disks_sound(),
         evidence_sound(),
     )
 
@@ -52,5 +54,6 @@ def undisturbed(slack_s: float) -> tuple[Check, ...]:
         no_unexpected_path_loss(),
         kernel_sound(),
         cables_sound(),
+        lab_disks_sound(),
         evidence_sound(),
     )

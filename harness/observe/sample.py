@@ -14,24 +14,28 @@ _SECTOR = 512
 
 @dataclass(frozen=True)
 class Watch:
-    """What a machine's samples shall hold: disks by name, a map's name, NICs by name."""
+    """What a machine's samples shall hold: disks by name, a map's name, NICs by name.
+
+    And how many a second are promised.
+    """
 
     disks: tuple[str, ...] = ()
     map: str | None = None
     nics: tuple[str, ...] = ()
-
-    @property
-    def at_least_per_s(self) -> float:
-        """Samples a second that are promised; of NICs the kernel tells each change by itself."""
-        return 10.0 if self.disks or self.map else 5.0
+    at_least_per_s: float = 10.0
 
 
 @dataclass(frozen=True)
 class DiskSample:
-    """Bytes a disk has carried so far, and its SCSI state ("running", "transport-offline", …)."""
+    """Bytes and I/Os that a disk has carried so far, I/Os that wait, and its SCSI state.
+
+    `state` is "running", "transport-offline", …, and empty for a disk that is not SCSI.
+    """
 
     bytes_read: int
     bytes_written: int
+    completed: int
+    in_flight: int
     state: str
 
 
@@ -111,8 +115,15 @@ def _disk(stat: str, state: str) -> DiskSample:
 
     Source: Documentation/block/stat.rst in the kernel.
     """
-    counts = stat.split()
-    return DiskSample(int(counts[2]) * _SECTOR, int(counts[6]) * _SECTOR, state)
+    counts = [int(count) for count in stat.split()]
+    return DiskSample(
+        bytes_read=counts[2] * _SECTOR,
+        bytes_written=counts[6] * _SECTOR,
+        # Reads and writes, then discards and flushes, which older kernels do not count.
+        completed=counts[0] + counts[4] + sum(counts[11:12]) + sum(counts[15:16]),
+        in_flight=counts[8],
+        state=state,
+    )
 
 
 def _nic(counts: str) -> NicSample:

@@ -14,6 +14,7 @@ from harness.measurements import (
     CableEnd,
     FaultRecord,
     Ints,
+    LabDisk,
     Measurements,
     PathCounters,
     PathStates,
@@ -36,7 +37,10 @@ _SHORTEST_STALL_S = 0.5  # shorter pauses are no event of their own
 
 @dataclass(frozen=True)
 class Raw:
-    """Everything that was seen during one test. `cables`: fabric -> the NIC at each end."""
+    """Everything that was seen during one test. `cables`: fabric -> the NIC at each end.
+
+    `lab_disks` are disks of the target.
+    """
 
     result: RunResult
     observations: Mapping[Role, Observation]
@@ -53,6 +57,7 @@ class Raw:
     max_stall_s: float | None = None
     errors_forced: bool = False
     cables: Mapping[str, Mapping[Role, str]] = field(default_factory=dict)
+    lab_disks: tuple[str, ...] = ()
 
 
 def assemble(raw: Raw) -> Measurements:
@@ -85,6 +90,7 @@ def assemble(raw: Raw) -> Measurements:
             for fabric, ends in raw.cables.items()
             for role, nic in ends.items()
         ),
+        lab_disks=tuple(_lab_disk(raw.observations[Role.TARGET], disk) for disk in raw.lab_disks),
     )
 
 
@@ -117,6 +123,18 @@ def _cable_end(seen: Observation, fabric: str, nic: str) -> CableEnd:
         bytes_received=column(lambda counts: counts.bytes_received),
         dropped=column(lambda counts: counts.dropped),
         carrier=np.array([sample.carriers.get(nic, False) for sample in samples], dtype=np.bool_),
+    )
+
+
+def _lab_disk(seen: Observation, disk: str) -> LabDisk:
+    samples = [sample for sample in seen.samples if disk in sample.disks]
+    machine_ns = np.array([sample.machine_ns for sample in samples], dtype=np.int64)
+    return LabDisk(
+        machine=seen.machine,
+        disk=disk,
+        at_ns=seen.clock.array_to_host(machine_ns),
+        in_flight=np.array([s.disks[disk].in_flight for s in samples], dtype=np.int64),
+        completed=np.array([s.disks[disk].completed for s in samples], dtype=np.int64),
     )
 
 

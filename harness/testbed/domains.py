@@ -34,6 +34,11 @@ def serials(role: Role) -> tuple[str, ...]:
     return (SYSTEM_DISK_SERIAL, *((DATA_DISK_SERIAL,) if role is Role.TARGET else ()))
 
 
+def disk_names(role: Role) -> tuple[str, ...]:
+    """What the guest calls these disks: virtio names them in the order of their PCI slots."""
+    return tuple(f"vd{letter}" for letter, _ in zip("abc", serials(role), strict=False))
+
+
 def domain_name(testbed: str, role: Role, *, alone: bool) -> str:
     """A role's domain; the same in every testbed if each is `alone` with its libvirt.
 

@@ -261,6 +261,7 @@ class IoSession:
             cut_short=self.cut_short,
             max_stall_s=budget.max_stall_s,
             errors_forced=self._errors_forced,
+            lab_disks=testbed.lab_disks,
             cables={
                 cable.name: {role: testbed.nic(role, cable.name) for role in testbed.roles}
                 for cable in testbed.topology.cables

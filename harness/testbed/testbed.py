@@ -29,6 +29,7 @@ from harness.observe import Observer, Sample, Watch
 from harness.preflight import require_fit
 from harness.steps import Spent, step
 from harness.target import Target
+from harness.testbed.domains import disk_names
 from harness.testbed.io import IoSession
 from harness.testbed.layout import Layout
 from harness.testbed.means import lacking
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
 # interval; under stock settings that is 20 s, and nothing here is ever judged by it.
 _PATHS_TIMEOUT_S = 120.0
 _PROOF_SIZE = 512 * KIB
+# Enough to see that a cable or a disk of the lab stands still for half a second.
+_TARGET_SAMPLES_PER_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -210,11 +213,17 @@ class Testbed:
         """Tell each observer what its samples shall hold."""
         for role in self.roles:
             nics = tuple(self.nic(role, fabric) for fabric in self.fabrics())
-            what = Watch(nics=nics)
             if role is Role.INITIATOR:
                 disks = tuple(path.name for path in self.map.paths)
                 what = Watch(disks, self.initiator.wwid, nics)
+            else:
+                what = Watch(self.lab_disks, nics=nics, at_least_per_s=_TARGET_SAMPLES_PER_S)
             self.observer(role).watch(what)
+
+    @property
+    def lab_disks(self) -> tuple[str, ...]:
+        """What the target calls the disks that the lab lends to it."""
+        return disk_names(Role.TARGET) if Role.TARGET in self.roles else ()
 
     @contextmanager
     def io(self, jobs: Sequence[Job], *, within_s: float | None = None) -> Iterator[IoSession]:

@@ -24,3 +24,21 @@ def test_a_cable_that_stands_still_for_two_seconds(testbed: Testbed, seed: int) 
         by="cables sound",
         unknown="the lab's cable a stood still",
     )
+
+
+def test_a_disk_of_the_target_that_stands_still_for_two_seconds(
+    testbed: Testbed, seed: int
+) -> None:
+    """The host was slow to write the file that the LUN is in."""
+    testbed.broken = "a disk stood still on purpose"
+
+    def stand_still() -> None:
+        with testbed.domain(Role.TARGET).holding_disk(testbed.lab_disks[0]):
+            time.sleep(2)
+
+    assert_detected(
+        "the lab's disk under the LUN stands still for 2 s",
+        run_clean(testbed, seed, amid=stand_still),
+        by="lab disks sound",
+        unknown="the lab's disk vda of the target stood still",
+    )

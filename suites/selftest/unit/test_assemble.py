@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from harness.measurements import ClockReading, KernelLog, KernelMessage, Watching
-from harness.observe import Clock, NicSample, Observation, Sample
+from harness.observe import Clock, DiskSample, NicSample, Observation, Sample
 from harness.testbed.assemble import Raw, assemble
 from harness.topology import Role
 from harness.units import NS_PER_MS, NS_PER_S
@@ -24,7 +24,7 @@ def observation(machine: str, *texts: str, died: str = "") -> Observation:
         tuple(
             Sample(
                 offset_ns + at_ns,
-                {},
+                {"vda": DiskSample(0, 0, completed=sent, in_flight=1, state="")},
                 {},
                 frozenset(),
                 {"eth0": True},
@@ -108,3 +108,13 @@ def test_both_ends_of_each_cable_are_on_the_hosts_clock() -> None:
     assert set(ends[0].bytes_received.tolist()) == {100}
     assert set(ends[0].dropped.tolist()) == {2}
     assert ends[0].carrier.all()
+
+
+def test_the_disks_that_the_lab_lends_to_the_target_are_on_the_hosts_clock() -> None:
+    """And no others."""
+    raw = replace(raw_of(observation("t"), observation("i")), lab_disks=("vda",))
+    (disk,) = assemble(raw).lab_disks
+    assert (disk.machine, disk.disk) == ("t", "vda")
+    assert disk.at_ns.tolist()[:2] == [0, 100 * NS_PER_MS]
+    assert disk.completed.tolist()[:3] == [0, 1, 2]
+    assert set(disk.in_flight.tolist()) == {1}

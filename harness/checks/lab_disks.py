@@ -1,0 +1,39 @@
+"""Whether the lab's own disks are to blame. Of the storage it says nothing."""
+
+from __future__ import annotations
+
+from harness.checks.judgement import Check, Finding, Verdict
+from harness.lab_disks import disk_problems, longest_disk_standstill
+from harness.measurements import Measurements
+from harness.units import format_seconds
+
+_NAME = "lab disks sound"
+
+
+def lab_disks_sound() -> Check:
+    """No disk that the lab lends to the target stood still for half a second.
+
+    Never fails: such a disk is the lab's fault, so nothing can be told. Passes where the target
+    is an existing one: its disks are a part of what is tested.
+    """
+    return Check(_NAME, _judge)
+
+
+def _judge(measurements: Measurements) -> Finding:
+    figures: dict[str, str] = {}
+    numbers: dict[str, float] = {}
+    problems = []
+    for disk in measurements.lab_disks:
+        still = longest_disk_standstill(disk)
+        waited_s = still.seconds if still else 0.0
+        figures[f"{disk.disk} of the {disk.machine}"] = (
+            f"longest standstill {format_seconds(waited_s)}"
+        )
+        numbers[f"{disk.disk}_longest_standstill_s"] = waited_s
+        if len(disk.at_ns) < 2:
+            problems.append(f"the lab's disk {disk.disk} of the {disk.machine} was not sampled")
+    problems += disk_problems(measurements)
+    if problems:
+        return Finding(_NAME, Verdict.UNKNOWN, "; ".join(problems), figures, numbers)
+    text = "; ".join(f"{what}: {value}" for what, value in figures.items())
+    return Finding(_NAME, Verdict.PASS, text or "no disk is the lab's own", figures, numbers)

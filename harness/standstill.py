@@ -1,0 +1,39 @@
+"""What it means that a part of the lab stood still; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.units import NS_PER_MS, NS_PER_S
+
+# Half of the slack that a test without a fault has by default; healthy parts take 10 ms.
+LONGEST_STANDSTILL_S = 0.5
+# A machine that gave no sample for longer may not have run at all, so it is no witness.
+WATCHED_NS = 500 * NS_PER_MS
+
+
+@dataclass(frozen=True)
+class Standstill:
+    """From `start_ns` to `end_ns` nothing got through, though `count` frames or I/Os waited."""
+
+    start_ns: int
+    end_ns: int
+    count: int
+
+    @property
+    def seconds(self) -> float:
+        return (self.end_ns - self.start_ns) / NS_PER_S
+
+
+def stretches(between: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
+    """The first and the last sample of each stretch in which `between` holds throughout.
+
+    `between[i]` is about what lies between sample `i` and the next one.
+    """
+    edges = np.diff(np.concatenate(([0], between.astype(np.int8), [0])))
+    starts, ends = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
+    yield from zip(starts.tolist(), ends.tolist(), strict=True)
