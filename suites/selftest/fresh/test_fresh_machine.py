@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(bool(missing()), reason=missing())
 REPORTS = "/srv/reports"
 JOB = (
     *("./bootstrap", "pytest", "suites/failover", "--reports", REPORTS),
-    *("-k", "a-LinkDown"),
+    *("--require", "forks,report", "-k", "a-LinkDown"),
 )
 TIMEOUT_S = 1200
 TOO_BUSY = "too busy to compare"  # says a verdict that is unknown for that reason
