@@ -16,7 +16,7 @@ from harness.checks.paths import (
     no_unexpected_path_loss,
     paths_restored,
 )
-from harness.checks.promise import promise_kept, undisturbed
+from harness.checks.promise import lab_sound, promise_kept, undisturbed
 from harness.checks.sessions import sessions_as_planned
 from harness.checks.soundness import evidence_sound
 from harness.checks.timing import (
@@ -39,6 +39,7 @@ __all__ = [
     "judge",
     "kernel_sound",
     "lab_disks_sound",
+    "lab_sound",
     "latency_recovered",
     "load_shared_again",
     "no_io_errors",

@@ -23,6 +23,11 @@ from harness.checks.timing import (
 )
 
 
+def lab_sound() -> tuple[Check, ...]:
+    """Whether the lab did its part, so that what was measured tells of the storage."""
+    return (cables_sound(), lab_disks_sound(), evidence_sound())
+
+
 def promise_kept() -> tuple[Check, ...]:
     """What a loss of paths is judged by: it costs a short pause, and nothing else."""
     return (
@@ -37,9 +42,7 @@ def promise_kept() -> tuple[Check, ...]:
         load_shared_again(at_least=0.5),
         no_unexpected_path_loss(),
         kernel_sound(),
-        cables_sound(),
-        lab_disks_sound(),
-        evidence_sound(),
+        *lab_sound(),
     )
 
 
@@ -53,7 +56,5 @@ def undisturbed(slack_s: float) -> tuple[Check, ...]:
         paths_restored(),
         no_unexpected_path_loss(),
         kernel_sound(),
-        cables_sound(),
-        lab_disks_sound(),
-        evidence_sound(),
+        *lab_sound(),
     )

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import pytest
 
-from harness.checks import accounting_agrees, evidence_sound, kernel_sound, no_io_errors
+from harness.checks import accounting_agrees, kernel_sound, lab_sound, no_io_errors
 from harness.faults import LinkDown
 from harness.plugin import Judge, PublishThroughput
 from harness.testbed import Testbed
@@ -61,7 +61,7 @@ def test_throughput_whole_and_degraded(
                 no_io_errors(),
                 accounting_agrees(within=0.05),
                 kernel_sound(),
-                evidence_sound(),
+                *lab_sound(),
             )
         )
     publish_throughput(f"{kind}, {block_size // KIB} KiB blocks", figures)

@@ -120,7 +120,11 @@ def test_a_sample_tells_what_waits_and_what_is_done() -> None:
         {
             "sample": 1,
             "disks": {name: [stat, ""] for name, stat in stats.items()},
-            "dm": "", "carriers": {}, "nics": {}, "ahead": 0, "cpu": 0,
+            "dm": "",
+            "carriers": {},
+            "nics": {},
+            "ahead": 0,
+            "cpu": 0,
         }
     )
     assert (sample.disks["vda"].in_flight, sample.disks["vda"].completed) == (3, 2582)
