@@ -93,8 +93,9 @@ class PathCounters:
 class CableEnd:
     """What the NIC of `machine` at the end of a cable of the lab's own has carried, over time.
 
-    Frames and bytes count since the NIC appeared; `dropped` are frames that it could not send or
-    take in. `carrier` tells whether its cable was plugged in.
+    Frames and bytes count since the NIC appeared. `beats` are frames that the observer has sent:
+    one before each sample, unless that was impossible. `carrier` tells whether the cable was
+    plugged in, `carrier_changes` how often that has changed.
     """
 
     machine: str
@@ -104,7 +105,10 @@ class CableEnd:
     frames_received: Ints
     bytes_sent: Ints
     bytes_received: Ints
-    dropped: Ints
+    dropped_sending: Ints
+    dropped_receiving: Ints
+    beats: Ints
+    carrier_changes: Ints
     carrier: NDArray[np.bool_]
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from itertools import chain
 
-from harness.cables import cable_problems
+from harness.cables import cable_faults
 from harness.errors import CouldNotTell, VerdictFailed
-from harness.lab_disks import disk_problems
+from harness.lab_disks import disk_faults
 from harness.measurements import Measurements
 
 
@@ -33,6 +34,7 @@ class Finding:
     """What one check found: one sentence, and the figures behind it as they will be shown.
 
     `numbers` are for programs: the same and more, the unit in the name, such as `stall_s`.
+    `span_ns` is from when to when something can have caused it; None is the whole test.
     """
 
     check: str
@@ -40,6 +42,7 @@ class Finding:
     message: str
     figures: Mapping[str, str] = field(default_factory=dict)
     numbers: Mapping[str, float] = field(default_factory=dict)
+    span_ns: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -84,8 +87,8 @@ def judge(measurements: Measurements, *checks: Check) -> Judgement:
 def _run(check: Check, measurements: Measurements) -> Finding:
     try:
         finding = check.judge(measurements)
-        if finding.verdict is Verdict.FAIL and check.through_the_lab:
-            return _unless_the_lab_did_it(finding, measurements)
+        if check.through_the_lab:
+            return unless_the_lab_did_it(finding, measurements)
         return finding
     except Exception as error:  # whatever it is, the storage must not be given a pass for it
         begun = bool(measurements.phases)
@@ -93,10 +96,16 @@ def _run(check: Check, measurements: Measurements) -> Finding:
         return Finding(check.name, Verdict.UNKNOWN, why)
 
 
-def _unless_the_lab_did_it(finding: Finding, measurements: Measurements) -> Finding:
-    """A failure proves nothing against the storage if a part of the lab failed, too."""
-    problems = [*cable_problems(measurements), *disk_problems(measurements)]
-    if not problems:
+def unless_the_lab_did_it(finding: Finding, measurements: Measurements) -> Finding:
+    """A failure proves nothing against the storage if a part of the lab failed at that time."""
+    if finding.verdict is not Verdict.FAIL:
         return finding
-    text = f"{finding.message}; but {'; '.join(problems)}"
+    faults = [
+        str(fault)
+        for fault in chain(cable_faults(measurements), disk_faults(measurements))
+        if fault.overlaps(finding.span_ns)
+    ]
+    if not faults:
+        return finding
+    text = f"{finding.message}; but {'; '.join(faults)}"
     return replace(finding, verdict=Verdict.UNKNOWN, message=text)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.checks.judgement import Check, Finding, Verdict
-from harness.lab_disks import disk_problems, longest_disk_standstill
+from harness.lab_disks import disk_faults, longest_disk_standstill
 from harness.measurements import Measurements
 from harness.units import format_seconds
 
@@ -32,7 +32,7 @@ def _judge(measurements: Measurements) -> Finding:
         numbers[f"{disk.disk}_longest_standstill_s"] = waited_s
         if len(disk.at_ns) < 2:
             problems.append(f"the lab's disk {disk.disk} of the {disk.machine} was not sampled")
-    problems += disk_problems(measurements)
+    problems += map(str, disk_faults(measurements))
     if problems:
         return Finding(_NAME, Verdict.UNKNOWN, "; ".join(problems), figures, numbers)
     text = "; ".join(f"{what}: {value}" for what, value in figures.items())

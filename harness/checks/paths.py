@@ -302,7 +302,7 @@ def no_unexpected_path_loss() -> Check:
         fabrics = {counters.path: counters.fabric for counters in measurements.counters}
         lost = [e for e in measurements.timeline if e.what is Happened.PATH_FAILED]
         unexpected = [
-            e.detail
+            e
             for e in lost
             if not any(
                 fabrics.get(e.detail) in f.fabrics and f.injected_ns <= e.at_ns <= _felt_until_ns(f)
@@ -312,20 +312,31 @@ def no_unexpected_path_loss() -> Check:
         figures = {"paths given up": str(len(lost)), "unexpected": str(len(unexpected))}
         numbers = {"paths_given_up": len(lost), "unexpected": len(unexpected)}
         if unexpected:
-            paths = ", ".join(unexpected)
+            paths = ", ".join(e.detail for e in unexpected)
             text = f"given up without a fault there: {paths}"
             missed = [m for f in measurements.faults if (m := _without_effect(measurements, f))]
             if missed:  # it may have hit these instead
                 return Finding(
                     name, Verdict.UNKNOWN, f"{text}; but {'; '.join(missed)}", figures, numbers
                 )
-            return Finding(name, Verdict.FAIL, text, figures, numbers)
+            noticed_ns = _noticed_within_ns(measurements)
+            span_ns = (unexpected[0].at_ns - noticed_ns, unexpected[-1].at_ns)
+            return Finding(name, Verdict.FAIL, text, figures, numbers, span_ns)
         if unread := unread_kernel_logs(measurements):
             return Finding(name, Verdict.UNKNOWN, "; ".join(unread), figures, numbers)
         text = f"{len(lost)} given up, all by a fault" if lost else "none was given up"
         return Finding(name, Verdict.PASS, text, figures, numbers)
 
     return Check(name, run, through_the_lab=True)
+
+
+def _noticed_within_ns(measurements: Measurements) -> int:
+    """How long it takes at most until a path is given up, by the settings of its session, twice."""
+    seconds = [
+        one.noop_out_interval_s + one.noop_out_timeout_s + one.recovery_tmo_s
+        for one in measurements.settings
+    ]
+    return 2 * max(seconds, default=0) * NS_PER_S
 
 
 def _felt_until_ns(fault: FaultRecord) -> int:

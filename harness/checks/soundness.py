@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import pairwise
 
 import numpy as np
 
 from harness.checks.judgement import Check, Finding, Verdict
 from harness.checks.kernel import unread_kernel_logs
+from harness.clocks import clock_moves
 from harness.measurements import ClockReading, Measurements, ProcessorTime, Stream, Watching
 from harness.units import NS_PER_MS, NS_PER_S, format_seconds
 
@@ -17,7 +17,6 @@ from harness.units import NS_PER_MS, NS_PER_S, format_seconds
 _LONGEST_GAP_NS = NS_PER_S
 # A wall clock is trimmed by 0.5 ms a second (adjtimex(2)); what moves it further has set it.
 _FURTHEST_JUMP_NS = NS_PER_S
-_MOST_DRIFT = 500e-6
 # A fifth of the time that checks leave aside round the moments of a fault.
 _MOST_UNCERTAINTY_NS = 50 * NS_PER_MS
 # Even the slowest job completes several I/Os in it.
@@ -114,14 +113,11 @@ def _clock_problems(clocks: tuple[ClockReading, ...]) -> Iterator[str]:
         worst_ns = max(reading.uncertainty_ns for reading in readings)
         if worst_ns > _MOST_UNCERTAINTY_NS:
             yield f"the {machine}'s clock is known to {worst_ns / NS_PER_MS:.0f} ms only"
-        for before, after in pairwise(readings):
-            moved_ns = abs(after.offset_ns - before.offset_ns)
-            known_ns = before.uncertainty_ns + after.uncertainty_ns
-            if moved_ns > known_ns + _MOST_DRIFT * (after.at_ns - before.at_ns):
-                yield (
-                    f"the {machine}'s monotonic clock moved by {moved_ns / NS_PER_S:.3f} s in "
-                    f"{(after.at_ns - before.at_ns) / NS_PER_S:.1f} s against the host's"
-                )
+    for move in clock_moves(clocks):
+        yield (
+            f"the {move.machine}'s monotonic clock moved by {move.moved_ns / NS_PER_S:.3f} s in "
+            f"{move.within_ns / NS_PER_S:.1f} s against the host's"
+        )
 
 
 def _stream_problems(measurements: Measurements) -> Iterator[str]:

@@ -102,9 +102,7 @@ def _undisturbed(testbed: Testbed, seed: int) -> Measurements:
 
 def run(number: int, measurements: Measurements, longest_s: float) -> Run:
     """What a run without a fault shows, judged as the suite judges one; `longest_s` of stall."""
-    import numpy as np
-
-    from harness.cables import directions, frames_lost, longest_standstill
+    from harness.cables import directions, longest_standstill, loss
     from harness.checks import Verdict, judge, undisturbed
     from harness.stall import stall_resolution_ns, worst_stall
     from harness.timeline import Happened
@@ -116,6 +114,7 @@ def run(number: int, measurements: Measurements, longest_s: float) -> Run:
     paths_lost = sum(event.what is Happened.PATH_FAILED for event in measurements.timeline)
     logs = measurements.kernel_logs if paths_lost else ()
     cables = tuple(directions(measurements))
+    carried = [loss(one) for one in cables]
     waits = [longest_standstill(one) for one in cables]
     return Run(
         alarms=tuple(
@@ -127,8 +126,8 @@ def run(number: int, measurements: Measurements, longest_s: float) -> Run:
         resolution_s=resolution_ns / NS_PER_S if resolution_ns else None,
         clock_uncertainties_s=tuple(c.uncertainty_ns / NS_PER_S for c in measurements.clocks),
         paths_lost=paths_lost,
-        frames=sum(int(np.ptp(one.sender.frames_sent)) for one in cables),
-        frames_lost=sum(frames_lost(one) for one in cables),
+        frames=sum(one.sent for one in carried),
+        frames_lost=sum(one.lost for one in carried),
         longest_wait_s=max((one.seconds for one in waits if one), default=0.0),
         kernel_log=tuple(f"{log.machine}: {m.text}" for log in logs for m in log.messages),
     )

@@ -15,6 +15,8 @@ processor whose I/O is measured. Times are CLOCK_MONOTONIC of the machine, in na
     {"sample": time, "disks": {"sdb": ["  100  0  800 ...", "running"]},    its stat and state
      "dm": "2 0 0 0 1 1 A 0 2 2 8:16 A 0 ...", "carriers": {"eth1": "1"},
      "nics": {"eth1": "9216 64 0 0 ..."},                        its line of /proc/net/dev
+     "changes": {"eth1": "2"},                                   how often its carrier changed
+     "beats": {"eth1": 17},                                      frames this program sent there
      "ahead": 1795382272000000000, "cpu": 31000000}              CLOCK_REALTIME minus
                                                                      CLOCK_MONOTONIC; processor
                                                                      time this program has had;
@@ -23,13 +25,14 @@ processor whose I/O is measured. Times are CLOCK_MONOTONIC of the machine, in na
     {"pong": 17, "time": ...}                                        answer to {"ping": 17}
 
 Commands, one JSON object a line on standard input: `{"ping": N}`, `{"mark": TEXT}` (written
-into the kernel log), `{"watch": {"disks": [...], "map": NAME, "nics": [...], "every": TIME}}`
-(no samples before it), `{"rest": true}` (no samples until it is false), `{"hold": false}` (each
-sample at once until it is true), and `{"wake": [TIME, SEED]}`, for a machine that was saved and
-is one of many copies now: sets the wall clock to TIME in nanoseconds and stirs the hexadecimal
-SEED into the pool of randomness; answered by `{"awake": 1}`. And `{"read": [DISKS, BYTES]}`:
-reads the beginning of each disk past every cache; answered by `{"read": {DISK: digest or error
-text}}`, the digests good for comparing the disks of one answer.
+into the kernel log), `{"watch": {"disks": [...], "map": NAME, "nics": [...], "cables": [...],
+"every": TIME}}` (no samples before it; into each of the cables, by the names of their NICs, a small
+frame is sent before each sample), `{"rest": true}` (no samples until it is false),
+`{"hold": false}` (each sample at once until it is true), and `{"wake": [TIME, SEED]}`, for a
+machine that was saved and is one of many copies now: sets the wall clock to TIME in nanoseconds and
+stirs the hexadecimal SEED into the pool of randomness; answered by `{"awake": 1}`. And
+`{"read": [DISKS, BYTES]}`: reads the beginning of each disk past every cache; answered by
+`{"read": {DISK: digest or error text}}`, the digests good for comparing the disks of one answer.
 
 Sources: Documentation/ABI/testing/dev-kmsg, random(4), rtnetlink(7), include/uapi/linux/dm-ioctl.h
 in the kernel.
@@ -53,6 +56,9 @@ from typing import Any, Callable, NamedTuple
 
 HELD_NS = 1_000_000_000
 RTMGRP_LINK = 1
+EXPERIMENTAL_ETHERTYPE = 0x88B5  # IEEE 802, for local experiments
+BROADCAST = b"\xff" * 6
+SHORTEST_FRAME = 60  # bytes without the checksum
 
 DM_TABLE_STATUS = (3 << 30) | (312 << 16) | (0xFD << 8) | 12
 DM_NOFLUSH = 1 << 11  # without it, asking for the status would flush the very I/O being measured
@@ -195,7 +201,11 @@ def wall_clock_ahead() -> int:
 
 
 class Links:
-    """The carriers of NICs, read when the kernel says that some link has changed."""
+    """The carriers of NICs, read with each sample, and when the kernel says that one has changed.
+
+    It says so at once of a carrier that comes, and only once a second of those that go
+    (linkwatch_urgent_event in net/core/link_watch.c).
+    """
 
     def __init__(self) -> None:
         self.socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
@@ -203,21 +213,54 @@ class Links:
         self.socket.bind((0, RTMGRP_LINK))
         self.fd = self.socket.fileno()
         self.nics: list[str] = []
-        self.carriers: dict[str, str] = {}
+        self.files: list[Attribute] = []
 
     def watch(self, nics: list[str]) -> None:
+        self.forget()
         self.nics = nics
-        self.look()
+        names = ("carrier", "carrier_changes")
+        self.files = [Attribute("/sys/class/net/%s/%s" % (nic, n)) for n in names for nic in nics]
 
-    def look(self) -> None:
+    def drain(self) -> None:
         with suppress(BlockingIOError):
             while True:
                 self.socket.recv(65536)
-        self.carriers = {}
-        for nic in self.nics:
-            carrier = Attribute("/sys/class/net/%s/carrier" % nic)
-            self.carriers[nic] = decoded(carrier.read())
-            carrier.close()
+
+    def read(self) -> list[bytes]:
+        """The carrier of each NIC, then how often each has changed."""
+        return [file.read() for file in self.files]
+
+    def forget(self) -> None:
+        for file in self.files:
+            file.close()
+
+    def close(self) -> None:
+        self.forget()
+        self.socket.close()
+
+
+class Heartbeat:
+    """Sends small frames into one cable, so that it has something to carry at any time.
+
+    Being bound to their type it also takes in those of the other end: as frames of a type that
+    is not known the kernel would count them as dropped.
+    """
+
+    def __init__(self, nic: str) -> None:
+        self.sent = 0
+        self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+        self.socket.setblocking(False)
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 0)  # they are never read
+        self.socket.bind((nic, EXPERIMENTAL_ETHERTYPE))
+        header = (
+            BROADCAST + self.socket.getsockname()[4] + struct.pack("!H", EXPERIMENTAL_ETHERTYPE)
+        )
+        self.frame = header.ljust(SHORTEST_FRAME, b"\0")
+
+    def beat(self) -> None:
+        with suppress(OSError):  # the cable is not plugged in
+            self.socket.send(self.frame)
+            self.sent += 1
 
     def close(self) -> None:
         self.socket.close()
@@ -231,6 +274,7 @@ class Sampler:
         self.links = links
         self.disks: dict[str, tuple[Attribute, Attribute]] = {}
         self.counters = Attribute("/proc/net/dev")
+        self.hearts: dict[str, Heartbeat] = {}
         self.map: MapStatus | None = None
         self.interval_ns = 0
         self.due_ns = 0
@@ -251,6 +295,7 @@ class Sampler:
         }
         self.map = MapStatus(what["map"]) if what["map"] else None
         self.links.watch(what["nics"])
+        self.hearts = {nic: Heartbeat(nic) for nic in what["cables"]}
         self.interval_ns = what["every"]
         self.due_ns = time.monotonic_ns()
         self.resting = False
@@ -260,6 +305,8 @@ class Sampler:
             stat.close()
             state.close()
         self.counters.close()
+        for heart in self.hearts.values():
+            heart.close()
         if self.map:
             self.map.close()
 
@@ -268,9 +315,13 @@ class Sampler:
         return None if self.resting else max(0, self.due_ns - time.monotonic_ns()) / 1e9
 
     def sample(self) -> None:
-        now = time.monotonic_ns()
-        if self.resting or now < self.due_ns:
+        if self.resting or time.monotonic_ns() < self.due_ns:
             return
+        for heart in self.hearts.values():
+            heart.beat()
+        now = time.monotonic_ns()
+        nics = self.counters.read() if self.links.nics else b""  # first: the rest may take long
+        links = self.links.read()
         self.due_ns = max(self.due_ns + self.interval_ns, now - self.interval_ns)
         held = self.voice.held
         if not held:
@@ -280,9 +331,9 @@ class Sampler:
         stats = [stat.read() for stat, _ in self.disks.values()]
         states = [state.read() for _, state in self.disks.values()]
         dm = self.map.read() if self.map else b""
-        nics = self.counters.read() if self.links.nics else b""
-        taken = Taken(now, stats, states, dm, self.links.carriers, nics, self.ahead_ns, self.cpu_ns)
-        held.append(partial(told, tuple(self.disks), taken))
+        beats = {nic: heart.sent for nic, heart in self.hearts.items()}
+        taken = Taken(now, stats, states, dm, links, nics, beats, self.ahead_ns, self.cpu_ns)
+        held.append(partial(told, tuple(self.disks), tuple(self.links.nics), taken))
         if now >= self.held_since_ns + HELD_NS or not self.holding:
             self.voice.flush()
 
@@ -294,27 +345,31 @@ class Taken(NamedTuple):
     stats: list[bytes]
     states: list[bytes]
     dm: bytes
-    carriers: dict[str, str]
+    links: list[bytes]
     nics: bytes
+    beats: dict[str, int]
     ahead_ns: int
     cpu_ns: int
 
 
-def told(names: tuple[str, ...], taken: Taken) -> dict[str, Any]:
-    """The message of a sample of those disks."""
+def told(names: tuple[str, ...], nics: tuple[str, ...], taken: Taken) -> dict[str, Any]:
+    """The message of a sample of those disks and NICs."""
+    links = list(map(decoded, taken.links))
     texts = zip(map(decoded, taken.stats), map(decoded, taken.states))
     return {
         "sample": taken.at_ns,
         "disks": dict(zip(names, texts)),
         "dm": decoded(taken.dm),
-        "carriers": taken.carriers,
-        "nics": counted(taken.nics, list(taken.carriers)),
+        "carriers": dict(zip(nics, links)),
+        "changes": dict(zip(nics, links[len(nics) :])),
+        "nics": counted(taken.nics, nics),
+        "beats": taken.beats,
         "ahead": taken.ahead_ns,
         "cpu": taken.cpu_ns,
     }
 
 
-def counted(table: bytes, nics: list[str]) -> dict[str, str]:
+def counted(table: bytes, nics: tuple[str, ...]) -> dict[str, str]:
     """The counters of those NICs, from the text of /proc/net/dev."""
     lines = (line.partition(":") for line in decoded(table).splitlines())
     return {name.strip(): counts for name, _, counts in lines if name.strip() in nics}
@@ -396,7 +451,7 @@ def listen(voice: Voice, log: KernelLog, sampler: Sampler) -> None:
         if log.fd in ready:
             log.drain()
         if links.fd in ready:
-            links.look()
+            links.drain()
             sampler.due_ns = time.monotonic_ns()
         sampler.sample()
 

@@ -16,12 +16,14 @@ _SECTOR = 512
 class Watch:
     """What a machine's samples shall hold: disks by name, a map's name, NICs by name.
 
-    And how many a second are promised.
+    Into `cables`, by the names of their NICs, a frame is sent before each sample.
+    `at_least_per_s` samples a second are promised.
     """
 
     disks: tuple[str, ...] = ()
     map: str | None = None
     nics: tuple[str, ...] = ()
+    cables: tuple[str, ...] = ()
     at_least_per_s: float = 10.0
 
 
@@ -41,13 +43,16 @@ class DiskSample:
 
 @dataclass(frozen=True)
 class NicSample:
-    """What a NIC has sent, received and dropped so far."""
+    """What a NIC has sent, received and dropped so far; the observer has sent `beats` of it."""
 
     frames_sent: int
     frames_received: int
     bytes_sent: int
     bytes_received: int
-    dropped: int
+    dropped_sending: int
+    dropped_receiving: int
+    beats: int
+    carrier_changes: int
 
 
 @dataclass(frozen=True)
@@ -104,7 +109,10 @@ def parse_sample(message: dict[str, Any]) -> Sample:
         paths=parse_multipath_status(message["dm"]),
         reserve=parse_reserve(message["dm"]),
         carriers={nic: up == "1" for nic, up in message["carriers"].items()},
-        nics={nic: _nic(counts) for nic, counts in message["nics"].items()},
+        nics={
+            nic: _nic(counts, message["beats"].get(nic, 0), message["changes"].get(nic))
+            for nic, counts in message["nics"].items()
+        },
         wall_ahead_ns=message["ahead"],
         cpu_ns=message["cpu"],
     )
@@ -126,7 +134,7 @@ def _disk(stat: str, state: str) -> DiskSample:
     )
 
 
-def _nic(counts: str) -> NicSample:
+def _nic(counts: str, beats: int, changes: str | None) -> NicSample:
     """From a line of /proc/net/dev, without the NIC's name.
 
     Received: bytes, packets, errs, drop, fifo, frame, compressed, multicast. Sent: bytes, packets,
@@ -139,5 +147,8 @@ def _nic(counts: str) -> NicSample:
         frames_received=numbers[1],
         bytes_sent=numbers[8],
         bytes_received=numbers[0],
-        dropped=numbers[2] + numbers[3] + numbers[10] + numbers[11],
+        dropped_sending=numbers[10] + numbers[11],
+        dropped_receiving=numbers[2] + numbers[3],
+        beats=beats,
+        carrier_changes=int(changes or 0),
     )

@@ -121,7 +121,10 @@ def _cable_end(seen: Observation, fabric: str, nic: str) -> CableEnd:
         frames_received=column(lambda counts: counts.frames_received),
         bytes_sent=column(lambda counts: counts.bytes_sent),
         bytes_received=column(lambda counts: counts.bytes_received),
-        dropped=column(lambda counts: counts.dropped),
+        dropped_sending=column(lambda counts: counts.dropped_sending),
+        dropped_receiving=column(lambda counts: counts.dropped_receiving),
+        beats=column(lambda counts: counts.beats),
+        carrier_changes=column(lambda counts: counts.carrier_changes),
         carrier=np.array([sample.carriers.get(nic, False) for sample in samples], dtype=np.bool_),
     )
 

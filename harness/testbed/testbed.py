@@ -44,8 +44,6 @@ if TYPE_CHECKING:
 # interval; under stock settings that is 20 s, and nothing here is ever judged by it.
 _PATHS_TIMEOUT_S = 120.0
 _PROOF_SIZE = 512 * KIB
-# Enough to see that a cable or a disk of the lab stands still for half a second.
-_TARGET_SAMPLES_PER_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -213,11 +211,12 @@ class Testbed:
         """Tell each observer what its samples shall hold."""
         for role in self.roles:
             nics = tuple(self.nic(role, fabric) for fabric in self.fabrics())
+            cables = tuple(self.nic(role, cable.name) for cable in self.topology.cables)
             if role is Role.INITIATOR:
                 disks = tuple(path.name for path in self.map.paths)
-                what = Watch(disks, self.initiator.wwid, nics)
+                what = Watch(disks, self.initiator.wwid, nics, cables)
             else:
-                what = Watch(self.lab_disks, nics=nics, at_least_per_s=_TARGET_SAMPLES_PER_S)
+                what = Watch(self.lab_disks, nics=nics, cables=cables)
             self.observer(role).watch(what)
 
     @property

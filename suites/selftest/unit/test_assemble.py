@@ -28,7 +28,7 @@ def observation(machine: str, *texts: str, died: str = "") -> Observation:
                 {},
                 frozenset(),
                 {"eth0": True},
-                {"eth0": NicSample(sent, sent + 1, 100 * sent, 100, 2)},
+                {"eth0": NicSample(sent, sent + 1, 100 * sent, 100, 2, 3, 4 * sent, 5)},
                 wall_ahead_ns=7 + at_ns // 4,
                 cpu_ns=at_ns // 50,
             )
@@ -106,7 +106,9 @@ def test_both_ends_of_each_cable_are_on_the_hosts_clock() -> None:
     assert ends[0].frames_received.tolist()[:3] == [1, 2, 3]
     assert ends[0].bytes_sent.tolist()[:3] == [0, 100, 200]
     assert set(ends[0].bytes_received.tolist()) == {100}
-    assert set(ends[0].dropped.tolist()) == {2}
+    assert set(ends[0].dropped_sending.tolist()) == {2}
+    assert set(ends[0].dropped_receiving.tolist()) == {3}
+    assert ends[0].beats.tolist()[:3] == [0, 4, 8]
     assert ends[0].carrier.all()
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.cables import Direction, directions, frames_lost, longest_standstill
+from harness.cables import Direction, directions, longest_standstill, loss
 from harness.checks import (
     Check,
     Finding,
@@ -18,18 +18,27 @@ from harness.checks import (
     cables_sound,
     data_intact,
     judge,
+    lab_sound,
     no_stall_beyond,
-    no_unexpected_path_loss,
     promise_kept,
     undisturbed,
 )
-from harness.measurements import CableEnd, Ints, Measurements
+from harness.measurements import (
+    MAP,
+    BlockFinding,
+    CableEnd,
+    ClockReading,
+    Damage,
+    Ints,
+    Measurements,
+    ReadBack,
+)
 from harness.units import NS_PER_MS, NS_PER_S
-from suites.selftest.unit.judged import good, without_io
+from suites.selftest.unit.judged import good
 from suites.selftest.unit.synthetic_failover import END, INJECTED, START
 
 INITIATOR_NS = np.arange(START, END, 98 * NS_PER_MS, dtype=np.int64)
-TARGET_NS = np.arange(START + 31 * NS_PER_MS, END, 196 * NS_PER_MS, dtype=np.int64)
+TARGET_NS = np.arange(START + 31 * NS_PER_MS, END, 98 * NS_PER_MS, dtype=np.int64)
 INJECTED_NS = np.array(INJECTED, dtype=np.int64)
 STILL_FROM = START + 2 * NS_PER_S
 FRAMES_PER_S = 200
@@ -44,13 +53,16 @@ def by_then(at_ns: Ints) -> Ints:
 def end(machine: str, sent: Ints, received: Ints, at_ns: Ints) -> CableEnd:
     return CableEnd(
         machine,
-        "a",
+        "b",
         at_ns,
         frames_sent=sent,
         frames_received=received,
         bytes_sent=sent * 100,
         bytes_received=received * 100,
-        dropped=np.zeros_like(sent),
+        dropped_sending=np.zeros_like(sent),
+        dropped_receiving=np.zeros_like(sent),
+        beats=np.arange(len(sent)),
+        carrier_changes=np.ones_like(sent),
         carrier=np.ones(len(at_ns), dtype=np.bool_),
     )
 
@@ -67,12 +79,12 @@ def with_cable(arrived: Callable[[Ints], Ints] = by_then, delay_ns: int = DELAY_
     return replace(good(), cable_ends=(initiator, target))
 
 
-def still_for(seconds: float) -> Measurements:
+def still_for(seconds: float, start_ns: int = STILL_FROM) -> Measurements:
     """Nothing arrives at the initiator for that long; then all of it does."""
 
     def arrived(at_ns: Ints) -> Ints:
-        still = (at_ns >= STILL_FROM) & (at_ns < STILL_FROM + seconds * NS_PER_S)
-        return by_then(np.where(still, STILL_FROM, at_ns))
+        still = (at_ns >= start_ns) & (at_ns < start_ns + seconds * NS_PER_S)
+        return by_then(np.where(still, start_ns, at_ns))
 
     return with_cable(arrived)
 
@@ -100,18 +112,18 @@ def test_a_cable_that_carries_everything_is_sound() -> None:
     finding = found(with_cable(), cables_sound())
     assert finding.verdict is Verdict.PASS
     assert finding.figures.keys() == {
-        "cable a, initiator to target",
-        "cable a, target to initiator",
+        "cable b, initiator to target",
+        "cable b, target to initiator",
     }
-    assert finding.numbers["a_target_to_initiator_frames_lost"] == 0
-    assert finding.numbers["a_target_to_initiator_frames"] > 5000
+    assert finding.numbers["b_target_to_initiator_frames_lost"] == 0
+    assert finding.numbers["b_target_to_initiator_frames"] > 5000
 
 
 def test_a_cable_that_stands_still_is_the_labs_fault() -> None:
     """Never the storage's: unknown, with the figures."""
     finding = found(still_for(2), cables_sound())
     assert finding.verdict is Verdict.UNKNOWN
-    assert "the lab's cable a stood still" in finding.message
+    assert "the lab's cable b stood still" in finding.message
     assert "of the target had not arrived at the initiator after 1." in finding.message
 
 
@@ -120,7 +132,7 @@ def test_a_standstill_is_never_made_longer_than_it_was(seconds: float) -> None:
     """It is a lower bound, and a close one."""
     still = longest_standstill(to_initiator(still_for(seconds)))
     assert still is not None
-    assert seconds - 0.7 <= still.seconds <= seconds + DELAY_NS / NS_PER_S
+    assert seconds - 0.45 <= still.seconds <= seconds + DELAY_NS / NS_PER_S
     assert still.count > 0
 
 
@@ -132,22 +144,22 @@ def test_a_cable_that_is_late_by_less_is_sound() -> None:
 def test_a_cable_on_which_nothing_is_sent_does_not_stand_still() -> None:
     """Silence alone proves nothing."""
     measured = with_cable(np.zeros_like)
-    quiet = tuple(replace(e, frames_sent=np.zeros_like(e.at_ns)) for e in measured.cable_ends)
+    quiet = tuple(replace(e, beats=np.zeros_like(e.at_ns)) for e in measured.cable_ends)
     assert longest_standstill(to_initiator(replace(measured, cable_ends=quiet))) is None
 
 
 @given(frames=st.integers(1, 500))
 def test_lost_frames_are_counted(frames: int) -> None:
     """At most those that were lost; sampling hides no more than what was under way."""
-    lost = frames_lost(to_initiator(losing(frames)))
-    assert frames - FRAMES_PER_S * 0.6 <= lost <= frames
+    lost = loss(to_initiator(losing(frames))).lost
+    assert lost <= frames <= lost + loss(to_initiator(losing(frames))).unproven
 
 
 def test_a_cable_that_loses_frames_is_the_labs_fault() -> None:
     """Unknown, with their number."""
     finding = found(losing(500), cables_sound())
     assert finding.verdict is Verdict.UNKNOWN
-    assert "the lab's cable a lost " in finding.message
+    assert "the lab's cable b lost " in finding.message
     assert "frames from the target to the initiator" in finding.message
 
 
@@ -177,7 +189,8 @@ def test_a_machine_that_was_not_watched_is_no_witness() -> None:
         kept |= one.machine == "target"
         columns = (
             *("at_ns", "frames_sent", "frames_received"),
-            *("bytes_sent", "bytes_received", "dropped", "carrier"),
+            *("bytes_sent", "bytes_received", "beats", "carrier"),
+            *("dropped_sending", "dropped_receiving", "carrier_changes"),
         )
         ends.append(replace(one, **{name: getattr(one, name)[kept] for name in columns}))
     assert longest_standstill(to_initiator(replace(measured, cable_ends=tuple(ends)))) is None
@@ -189,7 +202,7 @@ def test_counters_that_begin_anew_lose_nothing() -> None:
     def arrived(at_ns: Ints) -> Ints:
         return np.where(at_ns < INJECTED, by_then(at_ns), by_then(at_ns) - by_then(INJECTED_NS))
 
-    assert frames_lost(to_initiator(with_cable(arrived))) == 0
+    assert loss(to_initiator(with_cable(arrived))).lost == 0
 
 
 def test_a_cable_whose_ends_were_not_sampled_is_unknown() -> None:
@@ -200,7 +213,60 @@ def test_a_cable_whose_ends_were_not_sampled_is_unknown() -> None:
     )
     finding = found(replace(measured, cable_ends=ends), cables_sound())
     assert finding.verdict is Verdict.UNKNOWN
-    assert finding.message == "the counters of the lab's cable a were not sampled at both ends"
+    assert "the end of the lab's cable b at the target was watched for 0% of" in finding.message
+
+
+def test_a_cable_of_which_one_end_is_missing_is_unknown() -> None:
+    """Nothing can be compared."""
+    finding = found(replace(with_cable(), cable_ends=with_cable().cable_ends[:1]), cables_sound())
+    assert finding.verdict is Verdict.UNKNOWN
+    assert finding.message == "the counters of the lab's cable b were not sampled at both ends"
+
+
+def test_a_cable_that_was_watched_for_a_part_of_the_test_is_unknown() -> None:
+    """In the rest anything may have happened."""
+    measured = with_cable()
+    ends = tuple(
+        replace(e, at_ns=np.where(e.at_ns > INJECTED, e.at_ns + END, e.at_ns))
+        for e in measured.cable_ends
+    )
+    finding = found(replace(measured, cable_ends=ends), cables_sound())
+    assert finding.verdict is Verdict.UNKNOWN
+    assert "at the target was watched for 2" in finding.message
+
+
+def test_while_a_fault_hits_a_fabric_its_cable_is_not_judged() -> None:
+    """Whatever the fault does there, it is not the cable's."""
+    measured = still_for(2, start_ns=INJECTED + NS_PER_S)
+    ends = tuple(replace(e, fabric="a") for e in measured.cable_ends)
+    assert found(measured, cables_sound()).verdict is Verdict.UNKNOWN
+    assert found(replace(measured, cable_ends=ends), cables_sound()).verdict is Verdict.PASS
+
+
+def test_a_cable_that_was_pulled_for_a_moment_between_two_samples_lost_nothing() -> None:
+    """The count of changes tells, though both samples show a carrier."""
+    flap = INJECTED + 3 * NS_PER_S
+
+    def arrived(at_ns: Ints) -> Ints:
+        missed = np.clip(by_then(at_ns) - by_then(np.array(flap)), 0, 150)
+        return by_then(at_ns) - np.asarray(missed, dtype=np.int64)
+
+    measured = with_cable(arrived)
+    ends = tuple(
+        replace(e, carrier_changes=np.where(e.at_ns > flap, 3, 1)) for e in measured.cable_ends
+    )
+    assert loss(to_initiator(measured)).lost > 0
+    assert loss(to_initiator(replace(measured, cable_ends=ends))).lost == 0
+
+
+def test_a_machine_whose_clock_moved_excuses_nothing() -> None:
+    """It was paused, so that its times are wrong."""
+    moved = (
+        ClockReading("initiator", START, 0, 1_000_000),
+        ClockReading("initiator", END, -3 * NS_PER_S, 1_000_000),
+    )
+    measured = replace(still_for(2, start_ns=INJECTED), clocks=moved)
+    assert found(measured, no_stall_beyond(1.0)).verdict is Verdict.FAIL
 
 
 def test_networks_that_are_not_the_labs_are_no_business_of_the_check() -> None:
@@ -211,27 +277,86 @@ def test_networks_that_are_not_the_labs_are_no_business_of_the_check() -> None:
 
 def test_a_failure_is_unknown_if_a_cable_may_have_caused_it() -> None:
     """A stall proves nothing against the storage while the lab's cable stood still."""
-    stalled = replace(
-        still_for(2),
-        streams=tuple(without_io(s, START, START + 3 * NS_PER_S) for s in good().streams),
-    )
+    stalled = still_for(2, start_ns=INJECTED)
     check = no_stall_beyond(1.0)
     assert found(replace(stalled, cable_ends=()), check).verdict is Verdict.FAIL
     finding = found(stalled, check)
     assert finding.verdict is Verdict.UNKNOWN
     assert "I/O stalled" in finding.message
-    assert "but the lab's cable a stood still" in finding.message
+    assert "but the lab's cable b stood still" in finding.message
+
+
+def test_a_cable_that_failed_at_another_time_excuses_nothing() -> None:
+    """The stall is that of the fault, and the cable stood still before."""
+    stalled = still_for(2)
+    assert found(stalled, cables_sound()).verdict is Verdict.UNKNOWN
+    assert found(stalled, no_stall_beyond(1.0)).verdict is Verdict.FAIL
+
+
+def test_a_sending_nic_that_stands_still_is_seen() -> None:
+    """Its counter of sent frames stands still with it: virtio counts what was completed."""
+    measured = still_for(2)
+    ends = tuple(
+        replace(e, frames_sent=by_then(np.minimum(e.at_ns, STILL_FROM)))
+        if e.machine == "target"
+        else e
+        for e in measured.cable_ends
+    )
+    finding = found(replace(measured, cable_ends=ends), cables_sound())
+    assert "the lab's cable b stood still" in finding.message
+
+
+@given(still_from=st.floats(2.0, 2.2), seconds=st.floats(1.0, 1.2))
+def test_a_standstill_as_long_as_the_slack_is_found(still_from: float, seconds: float) -> None:
+    """Wherever between two samples it begins."""
+    measured = still_for(seconds, START + int(still_from * NS_PER_S))
+    assert found(measured, cables_sound()).verdict is Verdict.UNKNOWN
+
+
+def test_a_nic_that_drops_frames_is_the_labs_fault() -> None:
+    """Unknown, with their number."""
+    measured = with_cable()
+    ends = tuple(
+        replace(e, dropped_receiving=np.where(e.at_ns > INJECTED, 7, 0))
+        if e.machine == "target"
+        else e
+        for e in measured.cable_ends
+    )
+    finding = found(replace(measured, cable_ends=ends), cables_sound())
+    assert finding.verdict is Verdict.UNKNOWN
+    assert finding.message == "the lab's cable b: the NIC of the target dropped 7 frames"
+
+
+def test_frames_that_may_have_been_lost_unseen_are_told() -> None:
+    """Those that were under way at the edges of what was watched."""
+    numbers = found(with_cable(), cables_sound()).numbers
+    assert 0 < numbers["b_target_to_initiator_frames_unproven"] < 0.02 * FRAMES_PER_S * 29 + 40
 
 
 def test_no_cable_excuses_wrong_data() -> None:
     """Data must be intact whatever paths do."""
-    broken = replace(still_for(2), read_back=None)
-    assert not data_intact().through_the_lab
-    assert found(broken, data_intact()).verdict is not Verdict.PASS
+    wrong = ReadBack(
+        acknowledged=100,
+        verified=100,
+        checked={MAP: 100, "sda": 100, "sdb": 100},
+        findings=(BlockFinding(4096, MAP, Damage.LOST),),
+    )
+    assert found(replace(still_for(2), read_back=wrong), data_intact()).verdict is Verdict.FAIL
+
+
+FAILING = Finding("any", Verdict.FAIL, "too bad")
+
+
+@pytest.mark.parametrize("check", [*promise_kept(), *undisturbed(1.0)], ids=lambda c: c.name)
+def test_the_lab_can_excuse_paths_and_time_only(check: Check) -> None:
+    """Data, errors, sessions and kernels are the storage's own, whatever a cable does."""
+    excused = found(still_for(2), replace(check, judge=lambda _: FAILING)).verdict
+    its_own = {"data intact", "no I/O errors", "sessions as planned", "kernel sound"}
+    its_own |= {check.name for check in lab_sound()}
+    assert excused is (Verdict.FAIL if check.name in its_own else Verdict.UNKNOWN)
 
 
 def test_both_promises_ask_about_the_cables() -> None:
     """And hold no failure of a path against the storage without it."""
     for promise in (promise_kept(), undisturbed(1.0)):
         assert "cables sound" in {check.name for check in promise}
-    assert no_unexpected_path_loss().through_the_lab

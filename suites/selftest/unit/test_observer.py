@@ -99,6 +99,22 @@ def test_a_sample_holds_what_is_watched(observer: Observer) -> None:
     assert sample.count_paths("active") == 0
 
 
+def test_a_cable_has_something_to_carry_with_each_sample(observer: Observer) -> None:
+    """So that a cable on which nothing else is sent is seen to stand still, too."""
+    observer.watch(Watch(nics=("lo",), cables=("lo",)))
+    observer.begin("pathproof: selftest beats")
+    time.sleep(1.2)
+    samples = [s.nics["lo"] for s in observer.collect().samples if s.nics.get("lo")]
+    samples = [counts for counts in samples if counts.beats]
+    beats = [counts.beats for counts in samples]
+    assert beats == list(range(beats[0], beats[0] + len(beats)))
+    assert len(beats) >= 8
+    carried = samples[-1].frames_received - samples[0].frames_received
+    assert carried >= len(beats) - 1
+    assert samples[-1].frames_sent - samples[0].frames_sent >= len(beats) - 1
+    assert samples[-1].dropped_receiving == samples[0].dropped_receiving
+
+
 def test_an_observer_that_rests_takes_no_samples(observer: Observer) -> None:
     """And goes on with both clock and kernel log; afterwards samples come again."""
     observer.begin("pathproof: selftest rest")
