@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import select
@@ -31,9 +30,6 @@ _NO_PROGRAM = re.compile(r"cannot execute binary (?P<file>/\S+?):")
 SYSRQ_KEYS = {"9": 10, "w": 17, "l": 38}
 _KEY_LEFTALT, _KEY_SYSRQ = 56, 99
 _KEY_HELD_MS = 50
-
-# What QEMU's filter can count to, in microseconds: over an hour.
-_HELD_AT_MOST_US = 2**32 - 1
 
 # virDomainState
 _RUNNING = "running"
@@ -103,7 +99,7 @@ class Domain:
         """Press Alt+SysRq with each of `keys`, letters and digits that SYSRQ_KEYS has."""
         import libvirt
 
-        with self._asking(f"press SysRq keys {keys}"):
+        with self.asking(f"press SysRq keys {keys}"):
             for key in keys:
                 codes = [_KEY_LEFTALT, _KEY_SYSRQ, SYSRQ_KEYS[key]]
                 self.handle.sendKey(
@@ -114,7 +110,7 @@ class Domain:
         """Plug the cable of the NIC with `mac` in or out; the guest sees its carrier change."""
         import libvirt
 
-        with self._asking(f"set the link of {mac} {'up' if up else 'down'}"):
+        with self.asking(f"set the link of {mac} {'up' if up else 'down'}"):
             interface = self._interface(mac)
             link = interface.find("link")
             if link is None:
@@ -126,78 +122,23 @@ class Domain:
 
     def link_state(self, mac: str) -> bool:
         """Whether the cable of the NIC with `mac` is plugged in."""
-        with self._asking(f"look at the link of {mac}"):
+        with self.asking(f"look at the link of {mac}"):
             link = self._interface(mac).find("link")
             return link is None or link.get("state") == "up"
 
-    @contextmanager
-    def holding_frames(self, mac: str) -> Iterator[None]:
-        """Hold every frame from and to the NIC with `mac` for the length of the block.
-
-        Both carriers stay up. Frames are let go, in order, at the end (filter-buffer in qemu(1)).
-        """
-        with self._asking(f"look up the NIC {mac}"):
-            alias = self._interface(mac).find("alias")
-        if alias is None:
-            raise HypervisorError(f"{self.name}: libvirt gives no alias for the NIC {mac}")
-        name = f"hold-{alias.get('name')}"
-        self._tell_qemu(
-            "object-add",
-            {
-                "qom-type": "filter-buffer",
-                "id": name,
-                "netdev": f"host{alias.get('name')}",
-                "interval": _HELD_AT_MOST_US,
-            },
-        )
-        try:
-            yield
-        finally:
-            self._tell_qemu("object-del", {"id": name})
-
-    @contextmanager
-    def holding_disk(self, device: str) -> Iterator[None]:
-        """Let a disk, such as `vda`, complete next to nothing for the length of the block.
-
-        QEMU holds its I/O and does it at the end (`iotune` in libvirt's domain format).
-        """
-        self._throttle(device, 1)
-        try:
-            yield
-        finally:
-            self._throttle(device, 0)
-
-    def _throttle(self, device: str, bytes_per_s: int) -> None:
-        """Zero is without a limit."""
-        import libvirt
-
-        with self._asking(f"limit disk {device}"):
-            limit = {libvirt.VIR_DOMAIN_BLOCK_IOTUNE_TOTAL_BYTES_SEC: bytes_per_s}
-            self.handle.setBlockIoTune(device, limit, libvirt.VIR_DOMAIN_AFFECT_LIVE)
-
-    def _tell_qemu(self, command: str, arguments: dict[str, object]) -> None:
-        """Run a command of QEMU's monitor, for what libvirt has no words."""
-        import libvirt_qemu
-
-        with self._asking(f"run QEMU's {command}"):
-            text = json.dumps({"execute": command, "arguments": arguments})
-            answer = json.loads(libvirt_qemu.qemuMonitorCommand(self.handle, text, 0))
-        if "error" in answer:
-            raise HypervisorError(f"{self.name}: QEMU refuses {command}: {answer['error']}")
-
     def pause(self) -> None:
         """Stop its processors; memory and connections stay as they are."""
-        with self._asking("pause it"):
+        with self.asking("pause it"):
             self.handle.suspend()
 
     def resume(self) -> None:
         """Let its processors run again."""
-        with self._asking("resume it"):
+        with self.asking("resume it"):
             self.handle.resume()
 
     def reset(self) -> None:
         """Press the reset button; what the guest had not written is lost."""
-        with self._asking("reset it"):
+        with self.asking("reset it"):
             self.handle.reset()
 
     def save(self, file: Path) -> None:
@@ -207,7 +148,7 @@ class Domain:
         """
         import libvirt
 
-        with step(f"Save {self.name}", Spent.PROVISIONING), self._asking("save it"):
+        with step(f"Save {self.name}", Spent.PROVISIONING), self.asking("save it"):
             self.handle.saveFlags(str(file), None, libvirt.VIR_DOMAIN_SAVE_PAUSED)
 
     def destroy(self) -> None:
@@ -257,7 +198,8 @@ class Domain:
         raise HypervisorError(f"{self.name}: no data NIC {mac}; there are {known}")
 
     @contextmanager
-    def _asking(self, what: str) -> Iterator[None]:
+    def asking(self, what: str) -> Iterator[None]:
+        """Turn what libvirt raises in the block into a HypervisorError that says what failed."""
         import libvirt
 
         try:

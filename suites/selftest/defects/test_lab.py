@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from harness.hypervisor.hold import holding_disk, holding_frames
 from harness.testbed import Testbed
 from harness.topology import Role
 from suites.selftest.defects.plants import assert_detected, run_clean
@@ -15,7 +16,7 @@ def test_a_cable_that_stands_still_for_two_seconds(testbed: Testbed, seed: int) 
     nic = testbed.topology.fabric("a").mac(Role.TARGET)
 
     def stand_still() -> None:
-        with testbed.domain(Role.TARGET).holding_frames(nic):
+        with holding_frames(testbed.domain(Role.TARGET), nic):
             time.sleep(2)
 
     assert_detected(
@@ -33,7 +34,7 @@ def test_a_disk_of_the_target_that_stands_still_for_two_seconds(
     testbed.broken = "a disk stood still on purpose"
 
     def stand_still() -> None:
-        with testbed.domain(Role.TARGET).holding_disk(testbed.lab_disks[0]):
+        with holding_disk(testbed.domain(Role.TARGET), testbed.lab_disks[0]):
             time.sleep(2)
 
     assert_detected(
