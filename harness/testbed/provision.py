@@ -10,10 +10,11 @@ from typing import Any
 
 from harness.config import Config
 from harness.config.image import load_image
+from harness.config.uri import EMBEDDED
 from harness.errors import HarnessError, HypervisorError, cure, summary
 from harness.hypervisor.accel import choose
 from harness.hypervisor.cache import Store, prune, size_limit
-from harness.hypervisor.connection import EMBEDDED, connect
+from harness.hypervisor.connection import connect
 from harness.hypervisor.domain import destroy_named
 from harness.hypervisor.elsewhere import accel_of, other_host
 from harness.hypervisor.image import ImageStore, remove_unfinished

@@ -24,9 +24,10 @@ from typing import Any
 import pytest
 
 import harness
+from harness.config.uri import EMBEDDED
 from harness.errors import HypervisorError, TimedOut
 from harness.hypervisor import sweep as sweeping
-from harness.hypervisor.connection import EMBEDDED, LONGEST_ROOT, connect
+from harness.hypervisor.connection import LONGEST_ROOT, connect
 from harness.hypervisor.domain import _names_a_taken_port, missing_program_hint
 from harness.hypervisor.sweep import sweep
 from harness.testbed.watchdog import DYING_S
@@ -36,7 +37,8 @@ import json, os, signal, sys
 from dataclasses import replace
 from pathlib import Path
 from harness.errors import HypervisorError
-from harness.hypervisor.connection import EMBEDDED, connect
+from harness.config.uri import EMBEDDED
+from harness.hypervisor.connection import connect
 from harness.hypervisor.domain import PortTaken, running, start
 from harness.hypervisor.domain_xml import DomainSpec, Nic, TcpCable
 from harness.hypervisor.ports import lease_ports

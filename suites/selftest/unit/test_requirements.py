@@ -49,7 +49,8 @@ def test_a_machine_is_saved_and_restored_and_its_cable_carries(places: dict[str,
     program = """
 import sys
 from pathlib import Path
-from harness.hypervisor.connection import EMBEDDED, connect
+from harness.config.uri import EMBEDDED
+from harness.hypervisor.connection import connect
 from harness.hypervisor.trial import try_machine
 from harness.testbed.folder import claimed
 with claimed("trial") as folder, connect(EMBEDDED, folder.root) as connection:
