@@ -51,11 +51,10 @@ def acceleration(wanted: Accel, cache: Path, image: BuiltImage | None) -> Findin
         return Finding(Level.PROBLEM, subject, error.message, error.hint)
     if kvm.usable:
         return Finding(Level.OK, subject, kvm.reason)
-    reason = kvm.reason.removeprefix("KVM: ")
     if wanted == "kvm":
         fix = "configure hypervisor.accel = 'auto' or 'tcg'"
-        return Finding(Level.PROBLEM, subject, f"{reason}, and it is what was asked for", fix)
-    text = f"{reason}; TCG (emulation) is the choice, slower and without other effect"
+        return Finding(Level.PROBLEM, subject, f"{kvm.reason}, and it is what was asked for", fix)
+    text = f"{kvm.reason}; TCG (emulation) is the choice, slower and without other effect"
     return Finding(Level.WARNING, subject, text)
 
 

@@ -110,7 +110,7 @@ def test_memory_must_hold_both_machines(monkeypatch: pytest.MonkeyPatch) -> None
     assert host.memory(4 * GIB).level is Level.PROBLEM
 
 
-UNUSABLE = Kvm(usable=False, proven=True, reason="KVM: /dev/kvm is present but unusable: it hangs")
+UNUSABLE = Kvm(usable=False, proven=True, reason="/dev/kvm is present but unusable: it hangs")
 
 
 def test_unusable_kvm_is_named_and_tcg_is_the_choice(

@@ -11,26 +11,28 @@ import tempfile
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from harness.config import Config
 from harness.config.fleet import HostConfig
-from harness.errors import HarnessError, HypervisorError, MachineError
+from harness.errors import CommandTimedOut, HarnessError, HypervisorError, MachineError
 from harness.fleet import Ready, prepare
-from harness.fleet.prepare import Unmet
+from harness.fleet.prepare import Unmet, try_required
 from harness.hypervisor import trial
 from harness.hypervisor.accel import Kvm
-from harness.lacking import Lacking, no_kvm
+from harness.lacking import Lacking, no_kvm_as_required
 from harness.plugin.required import refuse_unmet
 from harness.testbed import requirements
+from harness.testbed.requirements import Answer
 
 ROOT = Path(__file__).parents[3]
 HELPERS = sorted(Path("/usr").glob("lib*/libvirt/libvirt_iohelper")) + sorted(
     Path("/usr/libexec").glob("libvirt_iohelper")
 )
-KVM = Kvm(usable=False, proven=True, reason="KVM: /dev/kvm is missing")
+KVM = Kvm(usable=False, proven=True, reason="/dev/kvm is missing")
 FORKS = Config.model_validate({"require": "forks", "hypervisor": {"accel": "tcg"}})
 
 
@@ -49,6 +51,7 @@ def test_a_machine_is_saved_and_restored_and_its_cable_carries(places: dict[str,
     program = """
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from harness.config.uri import EMBEDDED
 from harness.hypervisor.connection import connect
 from harness.hypervisor.trial import try_machine
@@ -117,22 +120,66 @@ def test_all_that_is_lacking_is_found_at_once(monkeypatch: pytest.MonkeyPatch) -
     failure = HypervisorError("libvirt could not save it\nits log", hint="./bootstrap")
     monkeypatch.setattr(requirements, "_fork_problem", lambda *_: failure)
     config = Config.model_validate({"require": "forks,kvm"})
-    assert requirements.lacking_here(config) == [
-        no_kvm("/dev/kvm is missing"),
+    assert requirements.examine_here(config).lacking == (
+        no_kvm_as_required("/dev/kvm is missing"),
         Lacking("forks", "libvirt could not save it", "./bootstrap"),
-    ]
+    )
+
+
+def test_kvm_that_runs_only_a_small_program_so_far_is_warned_of(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The image is not built yet, so the guest's kernel was not tried."""
+    unproven = Kvm(usable=True, proven=False, reason="KVM runs a 64-bit test program")
+    monkeypatch.setattr(requirements, "_kvm", lambda _: unproven)
+    (warning,) = requirements.examine_here(Config.model_validate({"require": "kvm"})).warnings
+    assert "the guest image is not built yet" in warning
+    monkeypatch.setattr(requirements, "_fork_problem", lambda *_: None)
+    assert requirements.examine_here(Config.model_validate({"require": "forks"})) == Answer()
+
+
+def test_an_image_is_found_from_the_folder_that_the_run_is_in(
+    places: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """And a package of the same name in there is not taken for Pathproof."""
+    (tmp_path / "harness").mkdir()
+    (tmp_path / "harness" / "__init__.py").write_text("raise SystemExit('not this one')")
+    (tmp_path / "mine.toml").write_text('name = "mine"\nzzz = 1\n')
+    monkeypatch.chdir(tmp_path)
+    config = Config.model_validate({"require": "kvm", "machines": {"image": "mine.toml"}})
+    with pytest.raises(HarnessError, match=r"^mine\.toml: ") as refused:
+        requirements.ask(config)
+    assert "zzz" in refused.value.message
+
+
+def test_forks_are_tried_without_a_look_at_the_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which plays no part in it."""
+    monkeypatch.setattr(requirements, "examine_kvm", lambda *_, **__: KVM)
+    monkeypatch.setattr(requirements, "_fork_problem", lambda *_: None)
+    machines = {"image": "nowhere/mine.toml"}
+    forks = Config.model_validate({"require": "forks", "machines": machines})
+    assert requirements.examine_here(forks) == Answer()
+
+
+def test_an_answer_that_is_none_is_an_error() -> None:
+    """As where the login shell of a fleet's host prints a greeting."""
+    with pytest.raises(HarnessError, match="no answer, but: Welcome"):
+        requirements.parse_answer("Welcome!")
 
 
 def test_all_that_is_lacking_is_one_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """In the order in which it was found."""
-    found = [no_kvm("/dev/kvm is missing"), Lacking("forks", "no helper", "./bootstrap")]
+    found = [
+        no_kvm_as_required("/dev/kvm is missing"),
+        Lacking("forks", "no helper", "./bootstrap"),
+    ]
     monkeypatch.setattr(requirements, "ask", lambda _: found)
     config = Config.model_validate({"require": "forks,kvm"})
     with pytest.raises(pytest.UsageError) as error:
         refuse_unmet(config, makes_report=False, makes_testbeds=True)
     assert str(error.value) == (
         "--require kvm: /dev/kvm is missing\n"
-        "hint: use a host where KVM works; `--accel tcg` says that emulation is wanted\n"
+        "hint: use a host where KVM works, or leave `kvm` out of what is required\n"
         "--require forks: no helper\nhint: ./bootstrap"
     )
     refuse_unmet(config, makes_report=True, makes_testbeds=False)  # a fleet's hosts are tried
@@ -145,6 +192,23 @@ def test_a_cable_that_carries_nothing_is_told(monkeypatch: pytest.MonkeyPatch) -
         told = trial._cable_problem(far_end)
     assert told is not None
     assert told.message.startswith("a cable carried nothing")
+
+
+@pytest.mark.parametrize("how", ["hangs", "dies", "chatters"])
+def test_a_host_of_a_fleet_where_the_trial_itself_fails_ends_the_run_too(how: str) -> None:
+    """It may lack what is required just as well; left out in silence, it would never be mended."""
+    said = SimpleNamespace(stdout="Welcome!")
+    hung = CommandTimedOut(machine="two", argv=["x"], stdout="", stderr="", elapsed_s=120.0)
+    errors = {"hangs": hung, "dies": MachineError("two: exit status 1")}
+
+    def run(argv: list[str], **_: object) -> SimpleNamespace:
+        if error := errors.get(how):
+            raise error
+        return said
+
+    machine: Any = SimpleNamespace(run=run)
+    with pytest.raises(Unmet, match=r"^two: what the run requires could not be tried: "):
+        try_required(machine, "two", ["python"], FORKS)
 
 
 def test_a_host_of_a_fleet_that_lacks_what_is_required_ends_the_run(
