@@ -99,7 +99,8 @@ def _forks(config: Config, problem: HarnessError | None) -> Finding:
         not_used = f"; not used, since {config.cannot_fork}" if config.cannot_fork else ""
         return Finding(Level.OK, subject, f"a machine was saved and restored, and runs{not_used}")
     if config.cannot_fork:
-        return Finding(Level.OK, subject, f"none: {config.cannot_fork}")
+        text = f"{summary(problem)}; not used, since {config.cannot_fork}"
+        return Finding(Level.WARNING, subject, text, problem.hint)
     level = Level.PROBLEM if "forks" in config.require else Level.WARNING
     text = f"{summary(problem)}; without forks each testbed is booted, which takes longer"
     return Finding(level, subject, text, problem.hint)
@@ -109,8 +110,6 @@ def _cables(tried: Trial) -> Finding:
     subject = "cables"
     if tried.cable is not None:
         return Finding(Level.PROBLEM, subject, summary(tried.cable), tried.cable.hint)
-    if tried.fork is not None:
-        return Finding(Level.OK, subject, "not tried, since no machine could be restored")
     return Finding(Level.OK, subject, "a machine sends through one")
 
 

@@ -183,13 +183,18 @@ def test_a_fork_that_fails_is_a_warning_and_a_problem_where_forks_are_required()
     assert lab._forks(Config.model_validate({"require": "forks"}), LOST).level is Level.PROBLEM
     assert lab._forks(Config(), None).level is Level.OK
     booted = Config.model_validate({"hypervisor": {"fork": False}})
-    assert lab._forks(booted, LOST) == Finding(Level.OK, "forks", "none: hypervisor.fork is false")
+    assert lab._forks(booted, LOST) == Finding(
+        Level.WARNING,
+        "forks",
+        "libvirt could not save it; not used, since hypervisor.fork is false",
+        "./bootstrap installs it",
+    )
 
 
 def test_a_cable_that_carries_nothing_stops_a_run() -> None:
     assert lab._cables(WELL).level is Level.OK
     assert lab._cables(Trial(None, LOST)).level is Level.PROBLEM
-    assert lab._cables(Trial(LOST, None)).text == "not tried, since no machine could be restored"
+    assert lab._cables(Trial(LOST, LOST)).level is Level.PROBLEM  # whatever becomes of forks
 
 
 def test_a_kvm_that_is_required_and_does_not_work_is_a_problem(

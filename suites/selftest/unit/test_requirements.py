@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -189,9 +191,70 @@ def test_a_cable_that_carries_nothing_is_told(monkeypatch: pytest.MonkeyPatch) -
     """As where a packet filter drops what goes over loopback."""
     monkeypatch.setattr(trial, "_FRAME_TIMEOUT_S", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as far_end:
-        told = trial._cable_problem(far_end)
-    assert told is not None
-    assert told.message.startswith("a cable carried nothing")
+        said = trial._cable_problem(far_end, lambda: None)
+        assert said is not None
+        assert said.message.startswith("a cable carried nothing")
+
+
+def peer(end: socket.socket, sends: bytes, *, resets: bool = False) -> socket.socket:
+    """What QEMU is to the end of a cable; a reset is what is seen when it is killed."""
+    near = socket.create_connection(end.getsockname())
+    if sends:
+        near.sendall(sends)
+    if resets:
+        near.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    near.close()
+    return near
+
+
+@pytest.mark.parametrize(
+    ("sends", "resets", "message"),
+    [
+        (b"", False, "a cable carried something else than was sent: nothing"),
+        (b"x" * 18, False, f"a cable carried something else than was sent: {b'x'.hex() * 18}"),
+        (b"", True, "a cable broke: [Errno 104] Connection reset by peer"),
+    ],
+    ids=["closed", "something else", "reset"],
+)
+def test_a_cable_that_breaks_is_an_error_and_no_traceback(
+    sends: bytes, resets: bool, message: str
+) -> None:
+    """QEMU may end at any moment."""
+    with socket.create_server(("127.0.0.1", 0)) as end:
+        peer(end, sends, resets=resets)
+        said = trial._cable_problem(end, lambda: None)
+    assert said is not None
+    assert said.message == message
+
+
+def test_no_port_at_all_is_an_error_and_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where a process may open no more files."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(socket, "create_server", refuse)
+    with pytest.raises(HypervisorError, match="Too many open files"), trial._listening():
+        pass
+
+
+def test_a_cable_is_tried_also_where_no_machine_can_be_saved(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """And the machine is gone afterwards."""
+    gone: list[str] = []
+
+    def refuse(_: Path) -> None:
+        raise HypervisorError("no helper")
+
+    machine = SimpleNamespace(pause=lambda: None, save=refuse, destroy=lambda: gone.append("trial"))
+    broken = HypervisorError("a cable carried nothing")
+    monkeypatch.setattr(trial, "start", lambda *_: machine)
+    monkeypatch.setattr(trial, "_cable_problem", lambda *_: broken)
+    unused: Any = None
+    tried = trial.try_machine(unused, tmp_path, "tcg")
+    assert tried.fork is not None
+    assert (tried.fork.message, tried.cable, gone) == ("no helper", broken, ["trial"])
 
 
 @pytest.mark.parametrize("how", ["hangs", "dies", "chatters"])
