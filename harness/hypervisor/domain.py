@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import HypervisorError
-from harness.hypervisor import orphans
+from harness.hypervisor import helper, orphans
 from harness.hypervisor.connection import Connection
 from harness.hypervisor.domain_xml import DomainSpec, render
 from harness.steps import Spent, step
@@ -375,8 +375,8 @@ def missing_program_hint(text: str) -> str:
     if found is None:
         return ""
     return (
-        f"{found['file']} is missing or cannot be run; ./bootstrap installs it (Debian 12: "
-        "libvirt-daemon, Debian 13: libvirt-daemon-common)"
+        f"{found['file']} is missing or cannot be run; ./bootstrap installs it "
+        f"(Debian: {helper.PACKAGE})"
     )
 
 

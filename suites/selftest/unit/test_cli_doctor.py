@@ -15,7 +15,7 @@ from harness.cli.doctor import line
 from harness.cli.finding import Finding, Level, conclusion, mark
 from harness.config import Config
 from harness.errors import HypervisorError, ReportError
-from harness.hypervisor import accel
+from harness.hypervisor import accel, helper
 from harness.hypervisor.accel import Kvm
 from harness.hypervisor.trial import Trial
 from harness.reporting import html
@@ -44,6 +44,26 @@ def test_bootstrap_installs_what_the_doctor_looks_for() -> None:
         assert packages[program.name] == program.package
 
 
+def test_libvirts_helper_is_looked_for_where_bootstrap_looks_for_it() -> None:
+    """Else the one installs what the other does not find; both name the same packages."""
+    row = f'"{"|".join(helper.PATTERNS)} {"|".join(helper.PACKAGES)}"'
+    assert row in (TOP / "bootstrap").read_text()
+
+
+def test_libvirts_helper_is_found_by_its_patterns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the folder of an architecture, too; one that cannot be run is none."""
+    monkeypatch.setattr(helper, "PATTERNS", (f"{tmp_path}/none", f"{tmp_path}/*/libvirt/helper"))
+    assert host.which(helper.NAME) is None
+    file = tmp_path / "x86_64-linux-gnu" / "libvirt" / "helper"
+    file.parent.mkdir(parents=True)
+    file.touch(0o644)
+    assert host.which(helper.NAME) is None
+    file.chmod(0o755)
+    assert host.which(helper.NAME) == str(file)
+
+
 def test_the_doctor_looks_for_what_bootstrap_installs() -> None:
     """But for what it tries out, and what only bootstrap itself needs."""
     tried = {"$qemu_driver", "newuidmap", "debian-archive-keyring.gpg"}
@@ -53,7 +73,7 @@ def test_the_doctor_looks_for_what_bootstrap_installs() -> None:
 
 
 def test_whatever_is_said_to_be_missing_is_of_a_package_that_bootstrap_installs() -> None:
-    """Every hint of ours that names one, and every reason for which a test is skipped."""
+    """Every hint that names one, and every reason for which a test is skipped."""
     brought = {*needs("needs").values(), *needs("test_needs").values()}
     sources = [*TOP.glob("harness/**/*.py"), *TOP.glob("suites/selftest/**/*.py")]
     named = {

@@ -20,8 +20,8 @@ REASON = (
     f"execute binary {HELPER}: No such file or directory"
 )
 CURE = (
-    f"{HELPER} is missing or cannot be run; ./bootstrap installs it (Debian 12: libvirt-daemon, "
-    "Debian 13: libvirt-daemon-common)"
+    f"{HELPER} is missing or cannot be run; ./bootstrap installs it (Debian: libvirt-daemon-common "
+    "or libvirt-daemon)"
 )
 FORKS = Lacking("forks", REASON, CURE)
 

@@ -330,6 +330,6 @@ def test_a_program_that_libvirt_misses_is_named_with_its_package(why: str) -> No
     )
     assert missing_program_hint(said) == (
         "/usr/lib/libvirt/libvirt_iohelper is missing or cannot be run; ./bootstrap installs it "
-        "(Debian 12: libvirt-daemon, Debian 13: libvirt-daemon-common)"
+        "(Debian: libvirt-daemon-common or libvirt-daemon)"
     )
     assert missing_program_hint("operation failed: domain is not running") == ""
