@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from harness.lacking import Lacking
 from harness.reporting.degraded import Degraded
+from suites.selftest.unit.small_suite import run_suite
 from suites.selftest.unit.test_reporting_allure import opened
 
-ROOT = Path(__file__).parents[3]
 HELPER = "/usr/lib/libvirt/libvirt_iohelper"
 REASON = (
     "pathproof-target: libvirt could not save it: operation failed: libvirt:  error : cannot "
@@ -26,13 +25,9 @@ CURE = (
 FORKS = Lacking("forks", REASON, CURE)
 
 CONFTEST = f"""
-import sys
 from contextlib import contextmanager
 from types import SimpleNamespace
 import pytest
-sys.path.insert(0, {str(ROOT)!r})
-pytest_plugins = ["harness.plugin"]
-
 from harness.config import Config
 from harness.lacking import Lacking
 from harness.target import Capabilities
@@ -85,18 +80,22 @@ LATE = WITHOUT_NODE + "harness.plugin.run.generate = broken\n"
 EARLY = WITHOUT_NODE + "harness.plugin.required.try_generator = broken\n"
 
 
+NO_TESTBED = """
+from harness.errors import TimedOut
+
+@contextmanager
+def lent(self, owner):
+    self.lacking = (FORKS,)
+    raise TimedOut("target: no answer to SSH within 300 s")
+    yield
+
+Supply.lent = lent
+"""
+
+
 def run(folder: Path, *options: str, more: str = "") -> subprocess.CompletedProcess[str]:
-    """A suite of its own in `folder`, with testbeds that are stand-ins."""
-    suite = folder / "suites" / "failover"
-    suite.mkdir(parents=True)
-    (folder / "conftest.py").write_text(CONFTEST + more)
-    (suite / "test_loss.py").write_text(TESTS)
-    argv = [sys.executable, "-m", "pytest", "--rootdir", str(folder), "-p", "no:cacheprovider",
-            "suites", *options]  # fmt: skip
-    return subprocess.run(
-        argv, cwd=folder, capture_output=True, text=True, timeout=120, check=False,
-        env={"PATH": "/usr/bin:/bin", "HOME": str(folder), "COLUMNS": "200"},
-    )  # fmt: skip
+    """With testbeds that are stand-ins."""
+    return run_suite(folder, TESTS, *options, conftest=CONFTEST + more)
 
 
 def ending(ran: subprocess.CompletedProcess[str]) -> list[str]:
@@ -205,6 +204,15 @@ def test_a_report_that_fails_is_degraded(tmp_path: Path) -> None:
     assert lines[1] == "  cure: buy some"
     assert lines[2] == "out of memory"
     assert lines[3].startswith("results: ")
+
+
+def test_what_was_lacking_is_said_also_where_no_testbed_could_be_made(tmp_path: Path) -> None:
+    """It may be the very cause: machines were booted instead, and that took too long."""
+    said = run(tmp_path, "-k", "test_passes and 1", more=NO_TESTBED).stdout
+    assert "no answer to SSH within 300 s" in said
+    assert (
+        f"degraded: no forks (1 test): machines were booted, not forked, because {REASON}" in said
+    )
 
 
 def test_a_required_report_that_fails_fails_the_run(tmp_path: Path) -> None:
