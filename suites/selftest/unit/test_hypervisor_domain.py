@@ -313,6 +313,10 @@ def test_a_hypervisor_that_never_answers_is_named(tmp_path: Path) -> None:
     ("text", "taken"),
     [
         ("Could not set up host forwarding rule 'tcp:127.0.0.1:20005-:22'", True),
+        (
+            "Could not set up host forwarding rule 'tcp::20005-:22': Address already in use",
+            True,
+        ),
         ("can't bind ip=127.0.0.1 to socket: Address already in use", True),
         ("qemu: could not open kernel file '/none': No such file or directory", False),
     ],
