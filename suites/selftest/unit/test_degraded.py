@@ -185,7 +185,7 @@ def test_a_run_that_had_everything_says_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("workers", [(), ("-n", "1")], ids=["alone", "worker"])
 def test_a_missing_generator_is_told_in_verdicts(tmp_path: Path, workers: tuple[str, ...]) -> None:
-    """It is looked for before the first test, and workers are told."""
+    """It is looked for before the first test, and workers know of it, too."""
     done = run(tmp_path, "-k", "test_passes and 1", *workers, more=NO_GENERATOR)
     lines = ending(done)
     assert lines[:2] == [
