@@ -77,6 +77,24 @@ pivot_root . run/before
 exec chroot . /bin/sh -euc 'umount -l /run/before; cd "$0"; "$@"; exit' "$@"
 """
 
+# The checkout without what root's job has made in it; the settings of fresh_machine's root.
+_USER = "tester"
+_AS_USER = """\
+home=/home/$0
+! test -e "$home" || userdel --remove "$0"
+useradd --create-home "$0"
+mkdir "$home/pathproof"
+tar --exclude=./.venv --exclude=./.bootstrap --exclude=node_modules --exclude=./reports/out \\
+    -cf - . | tar -C "$home/pathproof" -xf -
+for settings in .config .npmrc .pip; do
+    ! test -e "/root/$settings" || cp -r "/root/$settings" "$home"
+done
+chown -R "$0:" "$home"
+cd "$home/pathproof"
+exec setpriv --reuid="$0" --regid="$0" --init-groups \\
+    env HOME="$home" USER="$0" LOGNAME="$0" PATHPROOF_STATE=/var/tmp/pp-fresh-user "$@"
+"""
+
 
 def missing() -> str:
     """Why no fresh machine can be made here; empty if one can."""
@@ -133,6 +151,10 @@ class FreshMachine:
         binds = "\n".join("\t".join(map(str, bind)) for bind in self.binds)
         entered = [*_UNSHARE, "sh", "-c", _ENTER, "sh", str(self.root), binds, CHECKOUT, *argv]
         return finish(entered, timeout_s, env=_environment(), pass_fds=[self.claim])
+
+    def run_as_user(self, argv: Sequence[str], timeout_s: float) -> Done:
+        """Run a command as an ordinary user, in a checkout of that user's own, made anew."""
+        return self.run(("sh", "-euc", _AS_USER, _USER, *argv), timeout_s)
 
     def file(self, path: str) -> Path:
         """Where this host finds what is `path` in there."""

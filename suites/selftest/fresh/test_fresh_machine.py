@@ -88,3 +88,13 @@ def test_the_doctor_finds_nothing_to_install(machine: FreshMachine, ran: Ran) ->
     sys.stdout.write(done.said)
     assert done.status == 0
     assert "is not installed" not in done.said
+
+
+def test_an_ordinary_user_can_work_there_too(machine: FreshMachine, ran: Ran) -> None:
+    """With an environment of the user's own: a machine is forked, and a report is made."""
+    doctor = ("./bootstrap", "pathproof", "doctor", "--require", "forks,report")
+    done = machine.run_as_user(doctor, TIMEOUT_S)
+    sys.stdout.write(done.said)
+    assert done.status == 0
+    assert "without root, in a user namespace" in done.said
+    assert "is not installed" not in done.said
