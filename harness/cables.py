@@ -28,6 +28,8 @@ from harness.units import NS_PER_MS, NS_PER_S
 
 # A frame takes a few milliseconds. Clocks are known to 50 ms, or the evidence is not sound.
 _MARGIN_NS = 50 * NS_PER_MS
+# A frame that comes later than this is lost; one that comes late is a standstill, not a loss.
+_LATE_NS = NS_PER_S
 # A NIC whose cable was just plugged in takes frames in only once its driver has noticed.
 _SETTLING_NS = NS_PER_S
 
@@ -204,7 +206,7 @@ def _breaks(end: CableEnd) -> np.ndarray:
 
 
 def _loss_between(direction: Direction, start_ns: int, end_ns: int) -> Loss | None:
-    """What was sent in a stretch of time, against what arrived from before it until after it.
+    """What was sent in a stretch of time, against what arrived from before it until long after it.
 
     Frames that arrived just before or just after may hide as many that were lost: unproven.
     """
@@ -212,14 +214,12 @@ def _loss_between(direction: Direction, start_ns: int, end_ns: int) -> Loss | No
     received = receiver.at_ns[(receiver.at_ns >= start_ns) & (receiver.at_ns <= end_ns)]
     if len(received) < 2:
         return None
-    inside = (sender.at_ns >= received[0] + _MARGIN_NS) & (
-        sender.at_ns <= received[-1] - _MARGIN_NS
-    )
+    inside = (sender.at_ns >= received[0] + _MARGIN_NS) & (sender.at_ns <= received[-1] - _LATE_NS)
     if np.count_nonzero(inside) < 2:
         return None
     sent_at, counts = sender.at_ns[inside], sender.frames_sent[inside]
     before = np.searchsorted(receiver.at_ns, sent_at[0] - _MARGIN_NS, side="right") - 1
-    after = np.searchsorted(receiver.at_ns, sent_at[-1] + _MARGIN_NS, side="left")
+    after = np.searchsorted(receiver.at_ns, sent_at[-1] + _LATE_NS, side="left")
     arrived = int(receiver.frames_received[after] - receiver.frames_received[before])
     sent = int(counts[-1] - counts[0])
     return Loss(

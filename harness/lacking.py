@@ -8,11 +8,12 @@ from typing import Literal
 from harness.errors import HarnessError, cure, summary
 
 LackingName = Literal["forks", "kvm", "report", "capability", "fault"]
+_USE_KVM = "use a host where KVM works"
 
 
 @dataclass(frozen=True)
 class Lacking:
-    """One thing that a run had to do without, although nobody asked for that.
+    """One thing that a run had to do without, and that the user did not switch off.
 
     `reason` says in one line why, `cure` what to do about it.
     """
@@ -29,11 +30,14 @@ class Lacking:
 
 def no_kvm(reason: str) -> Lacking:
     """Machines are emulated, since `reason`."""
-    return Lacking(
-        "kvm", reason, "use a host where KVM works; `--accel tcg` says that emulation is wanted"
-    )
+    return Lacking("kvm", reason, f"{_USE_KVM}; `--accel tcg` says that emulation is wanted")
 
 
-def raised(required: Lacking) -> HarnessError:
+def no_kvm_as_required(reason: str) -> Lacking:
+    """KVM is required and does not work, since `reason`."""
+    return Lacking("kvm", reason, f"{_USE_KVM}, or leave `kvm` out of what is required")
+
+
+def as_error(required: Lacking) -> HarnessError:
     """The error for something that was required and is lacking."""
     return HarnessError(f"--require {required.name}: {required.reason}", hint=required.cure)

@@ -13,10 +13,10 @@ from typing import NamedTuple
 
 from harness.cli.finding import Finding, Level
 from harness.errors import HarnessError
+from harness.hypervisor import helper
 from harness.units import MIB, format_size
 
 _SBIN = "/usr/local/sbin:/usr/sbin:/sbin"  # where an ordinary user's PATH does not lead
-_LIBEXEC = "/usr/lib/libvirt:/usr/libexec"  # nor anybody's
 _TIMEOUT_S = 10
 _QEMU_ITSELF = 100 * MIB  # of memory, beside what it gives to its guest
 
@@ -35,8 +35,8 @@ PROGRAMS = (
     Program("qemu-system-x86_64", "qemu-system-x86", "runs the machines"),
     Program("qemu-img", "qemu-utils", "makes their disks"),
     Program(
-        "libvirt_iohelper",
-        "libvirt-daemon-common or libvirt-daemon",
+        helper.NAME,
+        helper.PACKAGE,
         "saves and restores machines, or else every testbed is booted",
         needed=False,
     ),
@@ -52,7 +52,9 @@ PROGRAMS = (
 
 def which(program: str) -> str | None:
     """The program's path, also if it is one of the administrator's or of libvirt's own."""
-    return shutil.which(program, path=f"{os.environ.get('PATH', os.defpath)}:{_SBIN}:{_LIBEXEC}")
+    if program == helper.NAME:
+        return helper.find()
+    return shutil.which(program, path=f"{os.environ.get('PATH', os.defpath)}:{_SBIN}")
 
 
 def programs(*, images_built: bool) -> Iterator[Finding]:

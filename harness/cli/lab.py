@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -10,6 +9,7 @@ from harness.cli.finding import Finding, Level
 from harness.config import Config
 from harness.errors import HarnessError, summary
 from harness.hypervisor.image import BuiltImage
+from harness.lacking import no_kvm_as_required
 from harness.topology import Role
 
 if TYPE_CHECKING:
@@ -38,8 +38,10 @@ def images(config: Config, cache: Path) -> tuple[Finding, dict[Role, BuiltImage]
     return Finding(Level.WARNING, subject, text, fix), found
 
 
-def acceleration(wanted: Accel, cache: Path, image: BuiltImage | None) -> Finding:
-    """KVM or emulation, found out by running a guest; remembered."""
+def acceleration(
+    wanted: Accel, cache: Path, image: BuiltImage | None, *, required: bool = False
+) -> Finding:
+    """KVM or emulation, found out by running a guest; remembered. KVM may be `required`."""
     from harness.hypervisor.accel import examine_kvm
 
     subject = "acceleration"
@@ -51,19 +53,20 @@ def acceleration(wanted: Accel, cache: Path, image: BuiltImage | None) -> Findin
         return Finding(Level.PROBLEM, subject, error.message, error.hint)
     if kvm.usable:
         return Finding(Level.OK, subject, kvm.reason)
-    reason = kvm.reason.removeprefix("KVM: ")
+    if required:
+        lacking = no_kvm_as_required(kvm.reason)
+        return Finding(Level.PROBLEM, subject, f"{lacking.reason}; KVM is required", lacking.cure)
     if wanted == "kvm":
         fix = "configure hypervisor.accel = 'auto' or 'tcg'"
-        return Finding(Level.PROBLEM, subject, f"{reason}, and it is what was asked for", fix)
-    text = f"{reason}; TCG (emulation) is the choice, slower and without other effect"
+        return Finding(Level.PROBLEM, subject, f"{kvm.reason}, and it is what was asked for", fix)
+    text = f"{kvm.reason}; TCG (emulation) is the choice, slower and without other effect"
     return Finding(Level.WARNING, subject, text)
 
 
 def machines(config: Config, cache: Path, image: BuiltImage | None) -> list[Finding]:
     """Acceleration, libvirt, forks and cables, each found out by running a small machine."""
-    found = acceleration(config.hypervisor.accel, cache, image)
-    if found.level is Level.WARNING and "kvm" in config.require:
-        found = replace(found, level=Level.PROBLEM)
+    required = "kvm" in config.require
+    found = acceleration(config.hypervisor.accel, cache, image, required=required)
     works = found.level is Level.OK and config.hypervisor.accel != "tcg"
     return [found, *libvirt(config, cache, "kvm" if works else "tcg")]
 
@@ -100,7 +103,8 @@ def _forks(config: Config, problem: HarnessError | None) -> Finding:
         not_used = f"; not used, since {config.cannot_fork}" if config.cannot_fork else ""
         return Finding(Level.OK, subject, f"a machine was saved and restored, and runs{not_used}")
     if config.cannot_fork:
-        return Finding(Level.OK, subject, f"none: {config.cannot_fork}")
+        text = f"{summary(problem)}; not used, since {config.cannot_fork}"
+        return Finding(Level.WARNING, subject, text, problem.hint)
     level = Level.PROBLEM if "forks" in config.require else Level.WARNING
     text = f"{summary(problem)}; without forks each testbed is booted, which takes longer"
     return Finding(level, subject, text, problem.hint)
@@ -110,8 +114,6 @@ def _cables(tried: Trial) -> Finding:
     subject = "cables"
     if tried.cable is not None:
         return Finding(Level.PROBLEM, subject, summary(tried.cable), tried.cable.hint)
-    if tried.fork is not None:
-        return Finding(Level.OK, subject, "not tried, since no machine could be restored")
     return Finding(Level.OK, subject, "a machine sends through one")
 
 

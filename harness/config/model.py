@@ -6,20 +6,15 @@ import re
 from ipaddress import IPv4Address, IPv4Network
 from itertools import combinations
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Field,
-    field_validator,
-    model_validator,
-)
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from harness.config.base import Model
 from harness.config.credentials import ChapConfig
 from harness.config.iet import IetOptions
 from harness.config.iqn import iqn_problem
+from harness.config.requirements import Requirements, why_no_forks, why_no_kvm
 from harness.units import KIB, MIB, format_size, parse_size
 
 _WWID = re.compile(r"(?!naa\.|eui\.|t10\.)[0-9A-Za-z][\w.:-]{7,}", re.ASCII)
@@ -34,25 +29,6 @@ def _wwid(text: str) -> str:
     return text
 
 
-def _requirements(value: Any) -> Any:
-    """`forks,report` as a list; raises ValueError that names the words that are allowed."""
-    words = value.split(",") if isinstance(value, str) else value
-    if not isinstance(words, list | tuple) or not all(isinstance(word, str) for word in words):
-        return value  # validation will name the wrong type
-    words = [word.strip() for word in words]
-    if words in ([], ["nothing"]):
-        return []
-    allowed = get_args(Requirement)
-    if unknown := [word for word in words if word not in allowed]:
-        raise ValueError(
-            f"{', '.join(map(repr, unknown))} cannot be required; allowed: {', '.join(allowed)}, "
-            "several with a comma between them, or 'nothing'"
-        )
-    return list(dict.fromkeys(words))
-
-
-Requirement = Literal["forks", "kvm", "report"]
-Requirements = Annotated[tuple[Requirement, ...], BeforeValidator(_requirements)]
 Size = Annotated[int, BeforeValidator(parse_size), Field(gt=0)]
 Wwid = Annotated[str, AfterValidator(_wwid)]
 TargetKind = Literal["lio", "tgt", "iet", "external"]
@@ -315,23 +291,24 @@ class Config(Model):
     @property
     def cannot_fork(self) -> str:
         """Why testbeds of this configuration are never forked; empty if they may be."""
-        if not self.hypervisor.fork:
-            return "hypervisor.fork is false"
-        if self.target.chap:
-            return "a snapshot would keep the CHAP secrets"
-        if not self.target.is_ours:
-            return "the target is external, and its LUN cannot be forked"
-        uri = self.hypervisor.uri
-        if uri != "embedded" and not uri.startswith("qemu:///embed"):
-            return f"{uri} is shared, and forks of one machine have one name and one UUID"
-        return ""
+        return why_no_forks(
+            fork=self.hypervisor.fork,
+            has_secrets=self.target.chap is not None,
+            is_external=not self.target.is_ours,
+            uri=self.hypervisor.uri,
+        )
 
     @model_validator(mode="after")
     def _requirements_can_be_met(self) -> Self:
         if "forks" in self.require and self.cannot_fork:
             raise ValueError(f"require: there are no forks with this testbed: {self.cannot_fork}")
-        if "kvm" in self.require and self.hypervisor.accel == "tcg":
-            raise ValueError("require: there is no KVM with hypervisor.accel = 'tcg'")
+        why = why_no_kvm(
+            accel=self.hypervisor.accel,
+            uri=self.hypervisor.uri,
+            makes_machines=self.initiator.is_ours,
+        )
+        if "kvm" in self.require and why:
+            raise ValueError(f"require: KVM cannot be required of this testbed: {why}")
         return self
 
     @model_validator(mode="after")

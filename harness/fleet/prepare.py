@@ -23,10 +23,10 @@ from harness.config.fleet import HostConfig
 from harness.errors import CommandTimedOut, HarnessError, MachineError
 from harness.fleet.parcel import Parcel
 from harness.fleet.reach import destination, remote_host
-from harness.lacking import raised
+from harness.lacking import as_error
 from harness.machine.remote import RemoteHost
 from harness.steps import Spent, step, warn
-from harness.testbed.requirements import COMMAND, TIMEOUT_S, understood
+from harness.testbed.requirements import PROGRAM, TIMEOUT_S, TRIED, parse_answer
 
 KEPT_DAYS = 14
 SEND_TIMEOUT_S = 300.0
@@ -66,13 +66,17 @@ print(limit_for(Config.model_validate_json(sys.stdin.read())).testbeds)
 
 @dataclass(frozen=True)
 class Travelling:
-    """What goes to every host. `files` are those of this run alone, by name in its folder."""
+    """What goes to every host. `files` are those of this run alone, by name in its folder.
+
+    Workers run in the folder `within` the code.
+    """
 
     run: str
     code: Parcel
     environment: Parcel
     files: Mapping[str, str]
     config: Config
+    within: str = "."
 
 
 @dataclass(frozen=True)
@@ -186,15 +190,11 @@ def _prepare(host: HostConfig, machine: RemoteHost, travelling: Travelling) -> R
             [*within, "python", "-c", _COUNT_PLACES],
             stdin=travelling.config.model_dump_json().encode(),
         )
-    if {"forks", "kvm"}.intersection(travelling.config.require):
+    if TRIED.intersection(travelling.config.require):
         with step("Try what the run requires"):
-            tried = machine.run(
-                [*within, *COMMAND],
-                stdin=travelling.config.model_dump_json().encode(),
-                timeout_s=TIMEOUT_S,
-            )
-        if lacking := understood(tried.stdout):
-            raise Unmet("\n".join(f"{host.shown_as}: {raised(one)}" for one in lacking))
+            # Where its workers will run: paths in the configuration are relative to that.
+            there = ["sh", "-euc", 'cd "$0"; exec "$@"', str(code / travelling.within), *within]
+            try_required(machine, host.shown_as, [*there, "python"], travelling.config)
     run = folder / f"run-{travelling.run}"
     launcher = f'#!/bin/sh\nexec {shlex.join([*within, "pathproof"])} "$@"\n'
     files = {str(run / name): content for name, content in travelling.files.items()}
@@ -208,6 +208,26 @@ def _prepare(host: HostConfig, machine: RemoteHost, travelling: Travelling) -> R
         run=run,
         slots=int(counted.stdout) if host.slots == "auto" else host.slots,
     )
+
+
+def try_required(machine: RemoteHost, name: str, python: Sequence[str], config: Config) -> None:
+    """Try forks and KVM on a host, as far as they are required.
+
+    Raises Unmet if something is lacking, and also if it could not be tried.
+    """
+    try:
+        tried = machine.run(
+            [*python, *PROGRAM], stdin=config.model_dump_json().encode(), timeout_s=TIMEOUT_S
+        )
+        answer = parse_answer(tried.stdout)
+    except HarnessError as error:
+        raise Unmet(
+            f"{name}: what the run requires could not be tried: {error.message}", hint=error.hint
+        ) from None
+    for warning in answer.warnings:
+        warn(f"{name}: {warning}")
+    if answer.lacking:
+        raise Unmet("\n".join(f"{name}: {as_error(one)}" for one in answer.lacking))
 
 
 def _bootstrap(machine: RemoteHost, bootstrap: PurePosixPath, timeout_s: float) -> None:

@@ -1,5 +1,5 @@
 """The libvirt end: domains, images and snapshots. Nothing else imports libvirt.
 
-Above it are the testbed, which composes guests and cables, and the doctor; it imports the
-vocabulary alone.
+Above it are the testbed, which composes guests and cables, and the doctor; below it are the
+vocabulary and the configuration.
 """

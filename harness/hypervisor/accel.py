@@ -19,7 +19,7 @@ from typing import Literal
 
 from harness.errors import HypervisorError
 from harness.hypervisor import kvm_probe
-from harness.lacking import Lacking, no_kvm
+from harness.lacking import Lacking, as_error, no_kvm, no_kvm_as_required
 from harness.steps import Spent, step
 
 DEVICE = Path("/dev/kvm")
@@ -32,7 +32,8 @@ _REFUSAL_LASTS_S = 24 * 3600
 class Kvm:
     """What is known of KVM here.
 
-    `proven` means that the guest's kernel was tried, or that there is no point in trying.
+    `proven` means that the guest's kernel was tried, or that there is no point in trying. `reason`
+    names the device where KVM is unusable.
     """
 
     usable: bool
@@ -59,28 +60,31 @@ def choose(
     *,
     kernel: Path | None = None,
     device: Path = DEVICE,
+    required: bool = False,
 ) -> Choice:
-    """The accelerator to use where `wanted` was asked for.
+    """The accelerator to use where `wanted` was asked for, and KVM perhaps `required`.
 
-    Raises HypervisorError if KVM was demanded and does not work. `cache`, `kernel` and
+    Raises HarnessError if KVM was demanded or is required and does not work. `cache`, `kernel` and
     `device` are as for `examine_kvm`.
     """
-    if wanted == "tcg":
+    if wanted == "tcg" and not required:
         return Choice("tcg", "emulation (TCG), as configured")
     kvm = examine_kvm(cache, kernel=kernel, device=device)
     if kvm.usable:
         return Choice("kvm", kvm.reason)
+    if required:
+        raise as_error(no_kvm_as_required(kvm.reason))
     if wanted == "kvm":
         raise HypervisorError(
-            f"KVM is demanded (--accel kvm or --require kvm), but {kvm.reason}",
+            f"KVM is demanded (--accel kvm), but {kvm.reason}",
             hint="'auto' or 'tcg' use emulation, which is slower and needs nothing",
         )
     return Choice(
         "tcg",
-        kvm.reason,
-        warning=f"{kvm.reason}; guests are emulated (TCG), many times slower. "
+        f"KVM: {kvm.reason}",
+        warning=f"KVM: {kvm.reason}; guests are emulated (TCG), many times slower. "
         "Timing budgets hold all the same; throughput is that of the emulation",
-        lacking=no_kvm(kvm.reason.removeprefix("KVM: ")),
+        lacking=no_kvm(kvm.reason),
     )
 
 
@@ -91,13 +95,13 @@ def examine_kvm(cache: Path, *, kernel: Path | None = None, device: Path = DEVIC
     in the directory `cache` for this host kernel, CPU, QEMU, guest kernel and device.
     """
     if problem := _device_problem(device):
-        return Kvm(usable=False, proven=True, reason=f"KVM: {device} {problem}")
+        return Kvm(usable=False, proven=True, reason=f"{device} {problem}")
     problem = _remembered(cache, _key(device, None), kvm_probe.program_problem)
     if problem is None and kernel is not None:
         problem = _remembered(cache, _key(device, kernel), lambda: kvm_probe.kernel_problem(kernel))
     if problem is not None:
         return Kvm(
-            usable=False, proven=True, reason=f"KVM: {device} is present but unusable: it {problem}"
+            usable=False, proven=True, reason=f"{device} is present but unusable: it {problem}"
         )
     if kernel is None:
         return Kvm(

@@ -26,10 +26,9 @@ from typing import Any
 from urllib.parse import quote
 
 from harness.concurrency import within
+from harness.config.uri import EMBEDDED, is_embedded
 from harness.errors import HypervisorError, TimedOut
 from harness.steps import Spent, step
-
-EMBEDDED = "embedded"
 
 # The longest path that libvirt makes below a root is a guest's monitor socket,
 # lib/qemu/domain-NUMBER-SHORTNAME/monitor.sock, and unix(7) ends it at 107 characters.
@@ -58,7 +57,7 @@ class Connection:
 
     @property
     def is_embedded(self) -> bool:
-        return self.uri.startswith("qemu:///embed")
+        return is_embedded(self.uri)
 
     @property
     def versions(self) -> dict[str, str]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import HypervisorError
-from harness.hypervisor import orphans
+from harness.hypervisor import helper, orphans
 from harness.hypervisor.connection import Connection
 from harness.hypervisor.domain_xml import DomainSpec, render
 from harness.steps import Spent, step
@@ -23,7 +23,7 @@ from harness.steps import Spent, step
 _DEATH_TIMEOUT_S = 20
 _LOG_LINES = 10
 
-# libvirt 9.0 of a program of its own that is missing or that nobody may run.
+# libvirt 9.0 of a program of its own that is missing or cannot be run.
 _NO_PROGRAM = re.compile(r"cannot execute binary (?P<file>/\S+?):")
 
 # linux/input-event-codes.h; what the kernel does is in its admin-guide/sysrq.rst.
@@ -317,16 +317,17 @@ def missing_program_hint(text: str) -> str:
     if found is None:
         return ""
     return (
-        f"{found['file']} is missing or cannot be run; ./bootstrap installs it (Debian 12: "
-        "libvirt-daemon, Debian 13: libvirt-daemon-common)"
+        f"{found['file']} is missing or cannot be run; ./bootstrap installs it "
+        f"(Debian: {helper.PACKAGE})"
     )
 
 
 def _names_a_taken_port(text: str) -> bool:
-    """Whether QEMU 7.2 says that a port is taken.
+    """Whether QEMU says that a port is taken: of SSH (net/slirp.c), or of a cable (net/socket.c).
 
-    `Could not set up host forwarding rule 'tcp:127.0.0.1:20005-:22'` (it gives no reason)
-    `can't bind ip=127.0.0.1 to socket: Address already in use`
+    `Could not set up host forwarding rule 'tcp:127.0.0.1:20005-:22'` (QEMU 7.2 gives no reason,
+    a newer one may add `: Address already in use`)
+    `can't bind ip=127.0.0.1 to socket: Address already in use` (QEMU 7.2 and 10.0)
     """
     return "Could not set up host forwarding rule" in text or "can't bind ip=" in text
 

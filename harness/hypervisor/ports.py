@@ -16,17 +16,17 @@ CANDIDATES = range(20000, 32000)
 
 _EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
-PORTS_IN_USE = ("sh", "-c", "cat /proc/net/tcp /proc/net/udp /proc/net/tcp6 /proc/net/udp6 || true")
+PORTS_IN_USE = ("sh", "-c", "cat /proc/net/tcp /proc/net/tcp6 || true")
 _SOCKET = re.compile(r"^ *\d+: [0-9A-F]+:(?P<port>[0-9A-F]{4}) ", re.MULTILINE)
 
 
 @contextmanager
 def lease_ports(count: int, candidates: Sequence[int] = CANDIDATES) -> Iterator[tuple[int, ...]]:
-    """Hold `count` ports of 127.0.0.1, each free for both TCP and UDP, until the block ends.
+    """Hold `count` TCP ports of 127.0.0.1, each free, until the block ends.
 
     A lease is an abstract UNIX socket (unix(7)): the kernel gives a name to one process of
     the whole machine, whoever its user, and frees it when that process dies. A port that
-    somebody else uses is passed over, also one that a guest kept after its owner died.
+    another process uses is passed over, also one that a guest kept after its owner died.
     Raises HypervisorError if there are too few.
     """
     with ExitStack() as held:
@@ -43,14 +43,14 @@ def lease_ports(count: int, candidates: Sequence[int] = CANDIDATES) -> Iterator[
             raise HypervisorError(
                 f"{count} free ports of 127.0.0.1 are needed, and {len(leased)} were found "
                 f"among {len(candidates)}",
-                hint="`ss -tulpn` shows who uses them; guests left behind by a killed run are "
+                hint="`ss -tlpn` shows who uses them; guests left behind by a killed run are "
                 "the usual reason",
             )
         yield tuple(leased)
 
 
 def free_candidates(listed: str) -> list[int]:
-    """The candidates that no socket of a host has, after what PORTS_IN_USE printed there.
+    """The candidates that no TCP socket of a host has, after what PORTS_IN_USE printed there.
 
     A line of proc_net_tcp(5), `0: 0100007F:4E20 00000000:0000 0A …`, is 127.0.0.1:20000.
     """
@@ -80,16 +80,13 @@ def _ephemeral_range() -> tuple[int, int]:
 
 
 def _is_free(port: int) -> bool:
-    """Whether nobody has this port.
+    """Whether no process has this port.
 
-    Asked without SO_REUSEADDR: QEMU sets it on its UDP sockets, so two guests could share
-    a port unnoticed, and each would lose packets to the other.
+    Asked without SO_REUSEADDR, and so more strictly than QEMU asks: a port whose connections ended
+    within the last minute is passed over, too.
     """
-    for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
-        with socket.socket(socket.AF_INET, kind) as probe:
-            if not _bound(probe, ("127.0.0.1", port)):
-                return False
-    return True
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        return _bound(probe, ("127.0.0.1", port))
 
 
 def _bound(unbound: socket.socket, address: str | tuple[str, int]) -> bool:

@@ -135,7 +135,8 @@ def _is_qemu_below(root: Path, pid: int) -> bool:
 
 
 def _main(root: Path) -> None:
-    from harness.hypervisor.connection import EMBEDDED, connect
+    from harness.config.uri import EMBEDDED
+    from harness.hypervisor.connection import connect
     from harness.hypervisor.domain import destroy_all
 
     with connect(EMBEDDED, root) as connection:

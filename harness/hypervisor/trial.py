@@ -1,4 +1,4 @@
-"""Try on a tiny machine what testbeds rely on: libvirt saves and restores it, its cable carries.
+"""Try on a tiny machine what testbeds rely on: its cable carries, libvirt saves and restores it.
 
 The machine has no system. It halts as soon as it runs, and its memory is a megabyte when saved.
 One trial takes about a second under emulation.
@@ -6,15 +6,18 @@ One trial takes about a second under emulation.
 
 from __future__ import annotations
 
+import json
 import socket
 import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from harness.errors import HypervisorError
 from harness.hypervisor.connection import Connection
-from harness.hypervisor.domain import restore, start
+from harness.hypervisor.domain import Domain, restore, start
 from harness.hypervisor.domain_xml import DomainSpec, Nic, TcpCable
 from harness.hypervisor.ports import lease_ports
 from harness.steps import Spent, step
@@ -35,8 +38,8 @@ _KERNEL = (bytes(0x200) + _HALT).ljust(4096, b"\0")
 class Trial:
     """What a trial showed; None is well.
 
-    `fork`: why a machine cannot be saved and restored. `cable`: why it cannot send; not tried if
-    `fork` is told.
+    `fork`: why a machine cannot be saved and restored. `cable`: why it cannot send, which is tried
+    whether it can be restored or not.
     """
 
     fork: HypervisorError | None
@@ -44,39 +47,60 @@ class Trial:
 
 
 def try_machine(connection: Connection, folder: Path, accel: Literal["kvm", "tcg"]) -> Trial:
-    """Start a machine, save it, restore it and let it run, with a cable that it sends through.
+    """Start a machine with a cable that it sends through, save it, restore it and let it run.
 
     Everything is made below `folder`, and the machine is gone afterwards. Raises HypervisorError
     if it does not even start.
     """
-    with (
-        step("Try a machine", Spent.PROVISIONING),
-        lease_ports(2) as (ssh, port),
-        socket.create_server((_LOOPBACK, port)) as far_end,
-    ):
+    with step("Try a machine", Spent.PROVISIONING), lease_ports(1) as (ssh,), _listening() as end:
         kernel, memory = folder / "trial-kernel", folder / "trial-memory"
         kernel.write_bytes(_KERNEL)
-        spec = _spec(kernel, folder, accel, ssh, TcpCable(port, listens=False))
+        cable = TcpCable(end.getsockname()[1], listens=False)
+        spec = _spec(kernel, folder, accel, ssh, cable)
         first = start(connection, spec)
         try:
-            try:
-                first.pause()
-                first.save(memory)
-            finally:
-                first.destroy()
-            second = restore(connection, spec, memory)
-        except HypervisorError as error:
-            return Trial(error, None)
-        try:
-            second.resume()
-            if not second.is_running:
-                problem = HypervisorError(
-                    f"a machine that was restored does not run\n{second.describe()}"
-                )
-                return Trial(problem, None)
-            return Trial(None, _cable_problem(far_end))
+            cable_problem = _cable_problem(end, lambda: _announce(first))
+            fork_problem = _save_problem(first, memory)
         finally:
-            second.destroy()
+            first.destroy()
+        return Trial(fork_problem or _restore_problem(connection, spec, memory), cable_problem)
+
+
+@contextmanager
+def _listening() -> Iterator[socket.socket]:
+    """A port that the kernel chooses. Raises HypervisorError if it gives none."""
+    try:
+        end = socket.create_server((_LOOPBACK, 0))
+    except OSError as error:
+        raise HypervisorError(f"no port of {_LOOPBACK} can be opened: {error}") from None
+    with end:
+        yield end
+
+
+def _save_problem(machine: Domain, memory: Path) -> HypervisorError | None:
+    try:
+        machine.pause()
+        machine.save(memory)
+    except HypervisorError as error:
+        return error
+    return None
+
+
+def _restore_problem(
+    connection: Connection, spec: DomainSpec, memory: Path
+) -> HypervisorError | None:
+    try:
+        with ExitStack() as made:
+            machine = restore(connection, spec, memory)
+            made.callback(machine.destroy)
+            machine.resume()
+            if not machine.is_running:
+                return HypervisorError(
+                    f"a machine that was restored does not run\n{machine.describe()}"
+                )
+    except HypervisorError as error:
+        return error
+    return None
 
 
 def _spec(
@@ -99,17 +123,34 @@ def _spec(
     )
 
 
-def _cable_problem(far_end: socket.socket) -> HypervisorError | None:
-    """Wait for the frames by which QEMU announces a NIC after a restore, each with its MAC.
+def _announce(machine: Domain) -> None:
+    """Have QEMU send a frame through each NIC, which the guest has no part in.
 
-    QEMU connected twice: for the machine that was saved, and for the one that was restored. On the
-    wire each frame follows its length (net/socket.c in QEMU).
+    A RARP request with the NIC's MAC (`announce-self` in QEMU's QMP reference).
     """
-    far_end.settimeout(_FRAME_TIMEOUT_S)
+    import libvirt
+    import libvirt_qemu
+
+    pace = {"initial": 50, "max": 550, "rounds": 5, "step": 50}
+    text = json.dumps({"execute": "announce-self", "arguments": pace})
     try:
-        far_end.accept()[0].close()
-        with far_end.accept()[0] as cable:
+        answer = json.loads(libvirt_qemu.qemuMonitorCommand(machine.handle, text, 0))
+    except libvirt.libvirtError as error:
+        raise HypervisorError(f"{machine.name}: QEMU cannot be told to send: {error}") from None
+    if "error" in answer:
+        raise HypervisorError(f"{machine.name}: QEMU refuses to send: {answer['error']}")
+
+
+def _cable_problem(end: socket.socket, send: Callable[[], None]) -> HypervisorError | None:
+    """Wait for QEMU to connect and for the frame that `send` has it send.
+
+    On the wire each frame follows its length (net/socket.c in QEMU).
+    """
+    end.settimeout(_FRAME_TIMEOUT_S)
+    try:
+        with end.accept()[0] as cable:
             cable.settimeout(_FRAME_TIMEOUT_S)
+            send()
             came = cable.recv(4 + _HEADER, socket.MSG_WAITALL)
     except TimeoutError:
         return HypervisorError(
@@ -117,6 +158,12 @@ def _cable_problem(far_end: socket.socket) -> HypervisorError | None:
             f"{_FRAME_TIMEOUT_S:.0f} s",
             hint="look for a packet filter on the loopback interface: `nft list ruleset`",
         )
+    except OSError as error:
+        return HypervisorError(f"a cable broke: {error}")
+    except HypervisorError as error:
+        return error
     if bytes.fromhex(_MAC.replace(":", "")) not in came[4:]:
-        return HypervisorError(f"a cable carried something else than was sent: {came.hex()}")
+        return HypervisorError(
+            f"a cable carried something else than was sent: {came.hex() or 'nothing'}"
+        )
     return None

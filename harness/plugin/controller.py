@@ -136,7 +136,7 @@ class Controller:
         if self._terminal is not None and self._run.line_by_line:
             self._terminal.write_line("")
         self._run.end_tests()
-        if self._run.broke_its_word and session.exitstatus == pytest.ExitCode.OK:
+        if self._run.required_report_missing and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from typing import Protocol
 
 import pytest
@@ -60,9 +61,12 @@ def testbed(testbeds: Testbeds, request: pytest.FixtureRequest) -> Iterator[Test
         skip_without_means(request)
     scope = Scope(request.config.getoption("testbed_scope"))
     owners = {Scope.TEST: None, Scope.MODULE: request.node.path, Scope.SESSION: request.session}
-    with testbeds.lent(owners[scope]) as ready:
+    with ExitStack() as stack:
+        try:
+            ready = stack.enter_context(testbeds.lent(owners[scope]))
+        finally:  # what was lacking may be why none could be made
+            run.note_lacking(*testbeds.lacking, test=test)
         run.note_environment(ready.environment)
-        run.note_lacking(*testbeds.lacking, test=test)
         with noting_skip(run, "capability", test):
             skip_unless_capable(request.node, ready)
         yield ready

@@ -237,7 +237,7 @@ class FleetSession(DSession):
             files[TESTBED] = file.read_text()
             lines.append(f"--testbed={self._run_folder / TESTBED}")
         files[ARGUMENTS] = "".join(f"{line}\n" for line in lines)
-        return Travelling(self._id, code, environment, files, self._run.config)
+        return Travelling(self._id, code, environment, files, self._run.config, within=self._within)
 
     @property
     def _run_folder(self) -> PurePosixPath:

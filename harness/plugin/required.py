@@ -6,7 +6,7 @@ import pytest
 
 from harness.config import Config
 from harness.errors import HarnessError, ReportError
-from harness.lacking import Lacking, raised
+from harness.lacking import Lacking, as_error
 from harness.reporting.html import no_report, try_generator
 from harness.steps import Spent, step
 
@@ -41,4 +41,4 @@ def refuse_unmet(loaded: Config, *, makes_report: bool, makes_testbeds: bool) ->
             except HarnessError as error:
                 raise pytest.UsageError(str(error)) from None
     if found:
-        raise pytest.UsageError("\n".join(str(raised(one)) for one in found))
+        raise pytest.UsageError("\n".join(str(as_error(one)) for one in found))

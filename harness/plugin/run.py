@@ -223,7 +223,7 @@ class Run:
         return lines
 
     @property
-    def broke_its_word(self) -> bool:
+    def required_report_missing(self) -> bool:
         """Whether a report was required and there is none."""
         return self.lost_report and "report" in self.config.require
 
@@ -232,7 +232,7 @@ class Run:
         if self.worker:
             return []
         lines = self._heard.degraded.lines()
-        if self.broke_its_word:
+        if self.required_report_missing:
             lines.append("error: a report is required (--require report), and there is none")
         return [*lines, *([self.report] if self.report else [])]
 

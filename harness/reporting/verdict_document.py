@@ -171,7 +171,7 @@ class JudgementPart(_Part):
 
 
 class WithoutPart(_Part):
-    """One thing that the run had to do without, although nobody asked for that."""
+    """One thing that the run had to do without, and that the user did not switch off."""
 
     name: LackingName
     """`forks`: machines were booted; `kvm`: they were emulated; `report`: there is no HTML report;

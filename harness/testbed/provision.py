@@ -10,15 +10,16 @@ from typing import Any
 
 from harness.config import Config
 from harness.config.image import load_image
+from harness.config.uri import EMBEDDED
 from harness.errors import HarnessError, HypervisorError, cure, summary
 from harness.hypervisor.accel import choose
 from harness.hypervisor.cache import Store, prune, size_limit
-from harness.hypervisor.connection import EMBEDDED, connect
+from harness.hypervisor.connection import connect
 from harness.hypervisor.domain import destroy_named
 from harness.hypervisor.elsewhere import accel_of, other_host
 from harness.hypervisor.image import ImageStore, remove_unfinished
 from harness.hypervisor.sweep import sweep
-from harness.lacking import Lacking, raised
+from harness.lacking import Lacking, as_error
 from harness.steps import Spent, step, warn
 from harness.testbed.boot import boot
 from harness.testbed.folder import Folder, cache_folder, claimed, reap
@@ -185,7 +186,7 @@ class Provisioner:
         """From now on testbeds are booted. Raises HarnessError if forks are required."""
         lacking = Lacking("forks", reason, what_helps)
         if lacking.name in self.site.config.require:
-            raise raised(lacking)
+            raise as_error(lacking)
         self._no_forks, self._forks_failed = reason, lacking
         warn(f"testbeds are booted, not forked: {reason}\n  cure: {what_helps}")
 
@@ -241,8 +242,12 @@ def provisioner(config: Config) -> Iterator[Provisioner]:
             images = by_role(topology.guests, lambda role: place.put(built[role]))
         with step("Choose the acceleration", Spent.PROVISIONING):
             kernel = built[Role.INITIATOR].kernel
-            wanted = "kvm" if "kvm" in config.require else config.hypervisor.accel
-            accel = there or choose(wanted, cache=cache_folder(), kernel=kernel)
+            accel = there or choose(
+                config.hypervisor.accel,
+                cache=cache_folder(),
+                kernel=kernel,
+                required="kvm" in config.require,
+            )
         if accel.warning:
             warn(accel.warning)
         site = Site(config, topology, folder, place, connection, images, store.client_key, accel)

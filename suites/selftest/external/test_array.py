@@ -17,6 +17,8 @@ from pathlib import Path
 
 import pytest
 
+from suites.selftest import needs
+
 BRIDGES = ("pptest-a", "pptest-b")
 LOG_OUT = "multipath -F; iscsiadm --mode node --logoutall=all"
 IQN = "iqn.1992-04.com.example:Array-1"
@@ -33,7 +35,7 @@ tgtadm --lld iscsi --mode logicalunit --op new --tid 1 --lun 1 --backing-store {
 tgtadm --lld iscsi --mode target --op bind --tid 1 --initiator-address ALL
 """
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to make bridges")
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason=needs.ROOT)
 
 
 def described(target: str, initiator: int, head: str = "") -> str:

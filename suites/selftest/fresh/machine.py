@@ -13,22 +13,27 @@ import os
 import platform
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from harness.fleet.parcel import pack, working_tree
 from harness.hypervisor.image_sources import apt_options, copy_keyrings, package_sources
 from harness.testbed.folder import cache_folder
+from suites.selftest import needs
 
 TOP = Path(__file__).resolve().parents[3]
 CHECKOUT = "/srv/pathproof"
+_ROOTS = Path("/var/tmp")
+_PREFIX = "pathproof-fresh-"
+_AUTOCLEAN_TIMEOUT_S = 60
 
 # How this host reaches its package sources; copied to the same place if they are there.
 _SETTINGS = (
@@ -50,7 +55,7 @@ _VARIABLES = re.compile(
 
 # A root is entered by pivot_root, since chroot alone takes the right to make user namespaces
 # away (user_namespaces(7)). The first process of the new PID namespace is a shell that stays: it
-# takes leave of what others leave behind, and with it all the others end, guests too.
+# reaps orphaned processes, and when it ends all the others end, guests too.
 _UNSHARE = ("unshare", "--mount", "--propagation=private", "--pid", "--fork", "--kill-child")
 _ENTER = """\
 set -eu
@@ -72,16 +77,32 @@ pivot_root . run/before
 exec chroot . /bin/sh -euc 'umount -l /run/before; cd "$0"; "$@"; exit' "$@"
 """
 
+# The checkout without what root's job has made in it; the settings of fresh_machine's root.
+_USER = "tester"
+_AS_USER = """\
+home=/home/$0
+! test -e "$home" || userdel --remove "$0"
+useradd --create-home "$0"
+mkdir "$home/pathproof"
+tar --exclude=./.venv --exclude=./.bootstrap --exclude=node_modules --exclude=./reports/out \\
+    -cf - . | tar -C "$home/pathproof" -xf -
+for settings in .config .npmrc .pip; do
+    ! test -e "/root/$settings" || cp -r "/root/$settings" "$home"
+done
+chown -R "$0:" "$home"
+cd "$home/pathproof"
+exec setpriv --reuid="$0" --regid="$0" --init-groups \\
+    env HOME="$home" USER="$0" LOGNAME="$0" PATHPROOF_STATE=/var/tmp/pp-fresh-user "$@"
+"""
+
 
 def missing() -> str:
     """Why no fresh machine can be made here; empty if one can."""
     if platform.freedesktop_os_release().get("ID") != "debian":
-        return "needs a host with Debian, whose release the fresh machine has"
-    if os.geteuid() != 0:
-        return "needs root, to enter another root with the devices of this one"
+        return needs.DEBIAN
     if shutil.which("mmdebstrap") is None:
         return "mmdebstrap is not installed (Debian: mmdebstrap)"
-    return ""
+    return needs.no_namespaces()
 
 
 class Bind(NamedTuple):
@@ -92,21 +113,48 @@ class Bind(NamedTuple):
     there: str
 
 
+class Done(NamedTuple):
+    """How a command ended, and both its streams in one, in order."""
+
+    status: int
+    said: str
+
+
+def finish(
+    argv: Sequence[str], timeout_s: float, *, env: Mapping[str, str], pass_fds: Sequence[int] = ()
+) -> Done:
+    """Run a command to its end, or kill it; what it said until then is kept."""
+    try:
+        done = subprocess.run(
+            argv, env=env, pass_fds=pass_fds, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, timeout=timeout_s, check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired as error:
+        said = (error.stdout or b"").decode(errors="replace")
+        return Done(-signal.SIGKILL, f"{said}\nkilled: no end within {timeout_s:g} s\n")
+    return Done(done.returncode, done.stdout.decode(errors="replace"))
+
+
 @dataclass(frozen=True)
 class FreshMachine:
-    """A root that can be entered, again and again."""
+    """A root that can be entered, again and again.
+
+    `claim` is a descriptor that holds the root's lock, as long as anything in there has it.
+    """
 
     root: Path
     binds: Sequence[Bind]
+    claim: int
 
-    def run(self, argv: Sequence[str], timeout_s: float) -> subprocess.CompletedProcess[str]:
-        """Run a command in the checkout, as root; both streams in one, in order."""
+    def run(self, argv: Sequence[str], timeout_s: float) -> Done:
+        """Run a command in the checkout, as root, for `timeout_s` at most."""
         binds = "\n".join("\t".join(map(str, bind)) for bind in self.binds)
-        return subprocess.run(
-            [*_UNSHARE, "sh", "-c", _ENTER, "sh", self.root, binds, CHECKOUT, *argv],
-            env=_environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, text=True, timeout=timeout_s, check=False,
-        )  # fmt: skip
+        entered = [*_UNSHARE, "sh", "-c", _ENTER, "sh", str(self.root), binds, CHECKOUT, *argv]
+        return finish(entered, timeout_s, env=_environment(), pass_fds=[self.claim])
+
+    def run_as_user(self, argv: Sequence[str], timeout_s: float) -> Done:
+        """Run a command as an ordinary user, in a checkout of that user's own, made anew."""
+        return self.run(("sh", "-euc", _AS_USER, _USER, *argv), timeout_s)
 
     def file(self, path: str) -> Path:
         """Where this host finds what is `path` in there."""
@@ -120,26 +168,68 @@ def fresh_machine() -> Iterator[FreshMachine]:
     cache.mkdir(parents=True, exist_ok=True)
     with (cache / "lock").open("w") as lock, ExitStack() as made:
         fcntl.flock(lock, fcntl.LOCK_EX)  # two at once would write the same archives
-        today = _todays(cache)
-        root = Path(tempfile.mkdtemp(prefix="pathproof-fresh-", dir="/var/tmp"))
+        sweep(_ROOTS)
+        kept = keep(cache, _release(), datetime.now(UTC).date())
+        root = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=_ROOTS))
         made.callback(_remove, root)
-        subprocess.run(["tar", "-C", root, "-xf", _base(today)], check=True)
+        claim = made.enter_context(claimed(root))
+        assert claim is not None
+        subprocess.run(["tar", "-C", root, "-xf", _base(kept.base)], check=True)
         _set_up(root)
         code = pack("checkout", TOP, working_tree(TOP))
         checkout = root / CHECKOUT.lstrip("/")
         checkout.mkdir()
         subprocess.run(["tar", "-C", checkout, "-x"], input=code.archive, check=True)
-        yield FreshMachine(root, _downloads(today))
+        machine = FreshMachine(root, _downloads(kept.archives), claim)
+        yield machine
+        if list(machine.file("var/lib/apt/lists").glob("*_Packages*")):  # else apt knows no package
+            machine.run(("apt-get", "autoclean", "--yes"), _AUTOCLEAN_TIMEOUT_S)
 
 
-def _todays(cache: Path) -> Path:
-    """What of today is kept of the host's release; of other days nothing is."""
-    today = cache / f"{_release()}-{datetime.now(UTC).date()}"
-    for kept in cache.iterdir():
-        if kept.is_dir() and kept != today:
-            shutil.rmtree(kept)
-    today.mkdir(exist_ok=True)
-    return today
+class Kept(NamedTuple):
+    """What one run leaves for the next: a minimal root of the day, and what apt fetched."""
+
+    base: Path
+    archives: Path
+
+
+def keep(cache: Path, release: str, today: date) -> Kept:
+    """Where both are kept of `release`. Removes the minimal roots of other days and releases.
+
+    apt checks the hash of each archive before it uses it, so archives of other days may stay.
+    """
+    kept = Kept(cache / f"{release}-{today}.tar", cache / f"{release}-archives")
+    for old in cache.iterdir():
+        if old.is_dir() and not old.name.endswith("-archives"):  # as earlier versions had them
+            shutil.rmtree(old)
+        elif old.suffix in {".tar", ".new"} and old != kept.base:
+            old.unlink()
+    (kept.archives / "partial").mkdir(parents=True, exist_ok=True)
+    return kept
+
+
+@contextmanager
+def claimed(root: Path) -> Iterator[int | None]:
+    """A descriptor that holds the lock of a folder; None if another process has it."""
+    descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        yield None
+        return
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def sweep(where: Path) -> None:
+    """Remove the roots that killed runs left behind, in which nothing runs any more."""
+    for left in where.glob(f"{_PREFIX}*"):
+        with claimed(left) as claim:
+            if claim is not None:
+                _remove(left)
 
 
 def _release() -> str:
@@ -150,11 +240,10 @@ def _remove(root: Path) -> None:
     subprocess.run(["rm", "-rf", "--one-file-system", root], check=True)
 
 
-def _base(today: Path) -> Path:
-    """The minimal root of this host's release, as a tar archive."""
-    base = today / "base.tar"
+def _base(base: Path) -> Path:
+    """The minimal root of this host's release, as a tar archive; made if it is missing."""
     if not base.exists():
-        draft = today / "base.tar.new"
+        draft = base.with_suffix(".new")
         with tempfile.TemporaryDirectory() as folder:
             Path(folder).chmod(0o755)  # apt reads keys as a user of its own
             keys = Path(folder, "keys")
@@ -189,13 +278,11 @@ def _set_up(root: Path) -> None:
     nothing_starts.chmod(0o755)
 
 
-def _downloads(today: Path) -> list[Bind]:
-    """What apt, pip and npm fetched earlier, and folders that they are told to look in.
+def _downloads(archives: Path) -> list[Bind]:
+    """What apt, pip and npm fetched earlier, and folders in which they are set up to look.
 
     Of pip's cache only that part: the other one has the wheels that were compiled here.
     """
-    archives = today / "archives"
-    (archives / "partial").mkdir(parents=True, exist_ok=True)
     pip = subprocess.check_output([sys.executable, "-m", "pip", "cache", "dir"], text=True).strip()
     binds = [
         Bind("rw", archives, "/var/cache/apt/archives"),
@@ -222,8 +309,8 @@ def _environment() -> dict[str, str]:
         "HOME": "/root",
         "LANG": "C.UTF-8",
         "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-        # Processes in there have the same arguments as out here, where nobody may take them for
-        # those of an own testbed that was left behind.
+        # Processes in there have the same arguments as those of testbeds out here. A folder of
+        # another name keeps a run out here from taking them for what a dead run left behind.
         "PATHPROOF_STATE": f"/var/tmp/pp-fresh-{os.getpid()}",
         "TERM": "dumb",
     }

@@ -22,6 +22,7 @@ from harness.workload.report import (
     parse_latency_log,
     parse_report,
 )
+from suites.selftest import needs
 
 FIO = shutil.which("fio")
 
@@ -47,8 +48,8 @@ def folder_for_direct_io() -> Iterator[Path]:
         probe.touch()
         try:
             os.close(os.open(probe, os.O_RDONLY | os.O_DIRECT))
-        except OSError as error:
-            pytest.skip(f"/var/tmp has no O_DIRECT: {error.strerror}")
+        except OSError:
+            pytest.skip(needs.DIRECT_IO)
         yield Path(name)
 
 

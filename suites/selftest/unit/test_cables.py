@@ -155,6 +155,17 @@ def test_lost_frames_are_counted(frames: int) -> None:
     assert lost <= frames <= lost + loss(to_initiator(losing(frames))).unproven
 
 
+def test_frames_that_arrive_late_are_not_lost() -> None:
+    """The receiver had no processor for a moment, just when the stretch ended."""
+    late = END - 1300 * NS_PER_MS
+
+    def arrived(at_ns: Ints) -> Ints:
+        held = (at_ns >= late) & (at_ns < late + 700 * NS_PER_MS)
+        return by_then(np.where(held, late, at_ns))
+
+    assert loss(to_initiator(with_cable(arrived))).lost == 0
+
+
 def test_a_cable_that_loses_frames_is_the_labs_fault() -> None:
     """Unknown, with their number."""
     finding = found(losing(500), cables_sound())
@@ -330,7 +341,7 @@ def test_a_nic_that_drops_frames_is_the_labs_fault() -> None:
 def test_frames_that_may_have_been_lost_unseen_are_told() -> None:
     """Those that were under way at the edges of what was watched."""
     numbers = found(with_cable(), cables_sound()).numbers
-    assert 0 < numbers["b_target_to_initiator_frames_unproven"] < 0.02 * FRAMES_PER_S * 29 + 40
+    assert 0 < numbers["b_target_to_initiator_frames_unproven"] < 2 * FRAMES_PER_S
 
 
 def test_no_cable_excuses_wrong_data() -> None:

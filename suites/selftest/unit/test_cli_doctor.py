@@ -15,7 +15,7 @@ from harness.cli.doctor import line
 from harness.cli.finding import Finding, Level, conclusion, mark
 from harness.config import Config
 from harness.errors import HypervisorError, ReportError
-from harness.hypervisor import accel
+from harness.hypervisor import accel, helper
 from harness.hypervisor.accel import Kvm
 from harness.hypervisor.trial import Trial
 from harness.reporting import html
@@ -44,6 +44,26 @@ def test_bootstrap_installs_what_the_doctor_looks_for() -> None:
         assert packages[program.name] == program.package
 
 
+def test_libvirts_helper_is_looked_for_where_bootstrap_looks_for_it() -> None:
+    """Else the one installs what the other does not find; both name the same packages."""
+    row = f'"{"|".join(helper.PATTERNS)} {"|".join(helper.PACKAGES)}"'
+    assert row in (TOP / "bootstrap").read_text()
+
+
+def test_libvirts_helper_is_found_by_its_patterns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the folder of an architecture, too; one that cannot be run is none."""
+    monkeypatch.setattr(helper, "PATTERNS", (f"{tmp_path}/none", f"{tmp_path}/*/libvirt/helper"))
+    assert host.which(helper.NAME) is None
+    file = tmp_path / "x86_64-linux-gnu" / "libvirt" / "helper"
+    file.parent.mkdir(parents=True)
+    file.touch(0o644)
+    assert host.which(helper.NAME) is None
+    file.chmod(0o755)
+    assert host.which(helper.NAME) == str(file)
+
+
 def test_the_doctor_looks_for_what_bootstrap_installs() -> None:
     """But for what it tries out, and what only bootstrap itself needs."""
     tried = {"$qemu_driver", "newuidmap", "debian-archive-keyring.gpg"}
@@ -53,7 +73,7 @@ def test_the_doctor_looks_for_what_bootstrap_installs() -> None:
 
 
 def test_whatever_is_said_to_be_missing_is_of_a_package_that_bootstrap_installs() -> None:
-    """Every hint of ours that names one, and every reason for which a test is skipped."""
+    """Every hint that names one, and every reason for which a test is skipped."""
     brought = {*needs("needs").values(), *needs("test_needs").values()}
     sources = [*TOP.glob("harness/**/*.py"), *TOP.glob("suites/selftest/**/*.py")]
     named = {
@@ -110,7 +130,7 @@ def test_memory_must_hold_both_machines(monkeypatch: pytest.MonkeyPatch) -> None
     assert host.memory(4 * GIB).level is Level.PROBLEM
 
 
-UNUSABLE = Kvm(usable=False, proven=True, reason="KVM: /dev/kvm is present but unusable: it hangs")
+UNUSABLE = Kvm(usable=False, proven=True, reason="/dev/kvm is present but unusable: it hangs")
 
 
 def test_unusable_kvm_is_named_and_tcg_is_the_choice(
@@ -183,13 +203,18 @@ def test_a_fork_that_fails_is_a_warning_and_a_problem_where_forks_are_required()
     assert lab._forks(Config.model_validate({"require": "forks"}), LOST).level is Level.PROBLEM
     assert lab._forks(Config(), None).level is Level.OK
     booted = Config.model_validate({"hypervisor": {"fork": False}})
-    assert lab._forks(booted, LOST) == Finding(Level.OK, "forks", "none: hypervisor.fork is false")
+    assert lab._forks(booted, LOST) == Finding(
+        Level.WARNING,
+        "forks",
+        "libvirt could not save it; not used, since hypervisor.fork is false",
+        "./bootstrap installs it",
+    )
 
 
 def test_a_cable_that_carries_nothing_stops_a_run() -> None:
     assert lab._cables(WELL).level is Level.OK
     assert lab._cables(Trial(None, LOST)).level is Level.PROBLEM
-    assert lab._cables(Trial(LOST, None)).text == "not tried, since no machine could be restored"
+    assert lab._cables(Trial(LOST, LOST)).level is Level.PROBLEM  # whatever becomes of forks
 
 
 def test_a_kvm_that_is_required_and_does_not_work_is_a_problem(
@@ -200,7 +225,12 @@ def test_a_kvm_that_is_required_and_does_not_work_is_a_problem(
     (found,) = lab.machines(Config(), tmp_path, None)
     assert found.level is Level.WARNING
     (found,) = lab.machines(Config.model_validate({"require": "kvm"}), tmp_path, None)
-    assert found.level is Level.PROBLEM
+    assert found == Finding(
+        Level.PROBLEM,
+        "acceleration",
+        "/dev/kvm is present but unusable: it hangs; KVM is required",
+        "use a host where KVM works, or leave `kvm` out of what is required",
+    )
 
 
 def test_the_report_generator_is_tried_by_making_a_report(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -442,7 +442,38 @@ def test_forks_cannot_be_required_with_secrets(monkeypatch: pytest.MonkeyPatch) 
     assert "a snapshot would keep the CHAP secrets" in complaint('require = "forks"')
 
 
-def test_kvm_cannot_be_required_of_emulation() -> None:
-    """One of the two is a mistake."""
-    text = 'require = "kvm"\n[hypervisor]\naccel = "tcg"'
-    assert complaint(text) == ("own.toml: require: there is no KVM with hypervisor.accel = 'tcg'")
+EXISTING_INITIATOR = """
+[target]
+kind = "external"
+[initiator]
+machine = "local"
+[hypervisor]
+"""
+
+
+@pytest.mark.parametrize(
+    ("rest", "reason"),
+    [
+        ('[hypervisor]\naccel = "tcg"', "hypervisor.accel is 'tcg'"),
+        (
+            '[hypervisor]\nuri = "qemu+ssh://root@lab-7/system"',
+            "KVM cannot be tried on lab-7; write hypervisor.accel = 'kvm' if it works there",
+        ),
+        (
+            EXISTING_INITIATOR,
+            "initiator.machine is a machine that is there already, and no other is made",
+        ),
+    ],
+    ids=["emulation", "another host", "existing initiator"],
+)
+def test_kvm_cannot_be_required_where_it_is_not_tried(rest: str, reason: str) -> None:
+    """The reason is named before anything is done."""
+    assert complaint(f'require = "kvm"\n{rest}') == (
+        f"own.toml: require: KVM cannot be required of this testbed: {reason}"
+    )
+
+
+def test_kvm_of_another_host_may_be_required_if_its_owner_vouches_for_it() -> None:
+    """`accel = "kvm"` says so."""
+    text = 'require = "kvm"\n[hypervisor]\nuri = "qemu+ssh://lab-7/system"\naccel = "kvm"'
+    assert loaded(text).config.require == ("kvm",)

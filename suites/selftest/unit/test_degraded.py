@@ -4,35 +4,30 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from harness.lacking import Lacking
 from harness.reporting.degraded import Degraded
+from suites.selftest.unit.small_suite import run_suite
 from suites.selftest.unit.test_reporting_allure import opened
 
-ROOT = Path(__file__).parents[3]
 HELPER = "/usr/lib/libvirt/libvirt_iohelper"
 REASON = (
     "pathproof-target: libvirt could not save it: operation failed: libvirt:  error : cannot "
     f"execute binary {HELPER}: No such file or directory"
 )
 CURE = (
-    f"{HELPER} is missing or cannot be run; ./bootstrap installs it (Debian 12: libvirt-daemon, "
-    "Debian 13: libvirt-daemon-common)"
+    f"{HELPER} is missing or cannot be run; ./bootstrap installs it (Debian: libvirt-daemon-common "
+    "or libvirt-daemon)"
 )
 FORKS = Lacking("forks", REASON, CURE)
 
 CONFTEST = f"""
-import sys
 from contextlib import contextmanager
 from types import SimpleNamespace
 import pytest
-sys.path.insert(0, {str(ROOT)!r})
-pytest_plugins = ["harness.plugin"]
-
 from harness.config import Config
 from harness.lacking import Lacking
 from harness.target import Capabilities
@@ -85,18 +80,22 @@ LATE = WITHOUT_NODE + "harness.plugin.run.generate = broken\n"
 EARLY = WITHOUT_NODE + "harness.plugin.required.try_generator = broken\n"
 
 
+NO_TESTBED = """
+from harness.errors import TimedOut
+
+@contextmanager
+def lent(self, owner):
+    self.lacking = (FORKS,)
+    raise TimedOut("target: no answer to SSH within 300 s")
+    yield
+
+Supply.lent = lent
+"""
+
+
 def run(folder: Path, *options: str, more: str = "") -> subprocess.CompletedProcess[str]:
-    """A suite of its own in `folder`, with testbeds that are stand-ins."""
-    suite = folder / "suites" / "failover"
-    suite.mkdir(parents=True)
-    (folder / "conftest.py").write_text(CONFTEST + more)
-    (suite / "test_loss.py").write_text(TESTS)
-    argv = [sys.executable, "-m", "pytest", "--rootdir", str(folder), "-p", "no:cacheprovider",
-            "suites", *options]  # fmt: skip
-    return subprocess.run(
-        argv, cwd=folder, capture_output=True, text=True, timeout=120, check=False,
-        env={"PATH": "/usr/bin:/bin", "HOME": str(folder), "COLUMNS": "200"},
-    )  # fmt: skip
+    """With testbeds that are stand-ins."""
+    return run_suite(folder, TESTS, *options, conftest=CONFTEST + more)
 
 
 def ending(ran: subprocess.CompletedProcess[str]) -> list[str]:
@@ -186,7 +185,7 @@ def test_a_run_that_had_everything_says_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("workers", [(), ("-n", "1")], ids=["alone", "worker"])
 def test_a_missing_generator_is_told_in_verdicts(tmp_path: Path, workers: tuple[str, ...]) -> None:
-    """It is looked for before the first test, and workers are told."""
+    """It is looked for before the first test, and workers know of it, too."""
     done = run(tmp_path, "-k", "test_passes and 1", *workers, more=NO_GENERATOR)
     lines = ending(done)
     assert lines[:2] == [
@@ -205,6 +204,15 @@ def test_a_report_that_fails_is_degraded(tmp_path: Path) -> None:
     assert lines[1] == "  cure: buy some"
     assert lines[2] == "out of memory"
     assert lines[3].startswith("results: ")
+
+
+def test_what_was_lacking_is_said_also_where_no_testbed_could_be_made(tmp_path: Path) -> None:
+    """It may be the very cause: machines were booted instead, and that took too long."""
+    said = run(tmp_path, "-k", "test_passes and 1", more=NO_TESTBED).stdout
+    assert "no answer to SSH within 300 s" in said
+    assert (
+        f"degraded: no forks (1 test): machines were booted, not forked, because {REASON}" in said
+    )
 
 
 def test_a_required_report_that_fails_fails_the_run(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from harness.concurrency import side_by_side
 from harness.errors import ConfigError, HypervisorError
 from harness.testbed import folder as folders
 from harness.testbed.folder import Address, Folder, Manifest, all_folders, base, claimed, reap
+from suites.selftest import needs
 
 CLAIM_UNTIL_TOLD = """
 import sys
@@ -211,7 +212,7 @@ def test_a_state_folder_that_is_a_link_is_refused(state: Path, tmp_path: Path) -
     assert "PATHPROOF_STATE" in refusal.value.hint
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="needs root, to give a folder away")
+@pytest.mark.skipif(os.getuid() != 0, reason=needs.ROOT)
 def test_a_state_folder_of_somebody_else_is_refused(state: Path) -> None:
     """They could read the keys and swap the disks."""
     state.mkdir()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import HypervisorError
+from harness.errors import HarnessError, HypervisorError
 from harness.hypervisor import kvm_probe
 from harness.hypervisor.accel import choose, examine_kvm
 from harness.lacking import Lacking
@@ -114,6 +114,19 @@ def test_kvm_demanded_where_it_does_not_work_is_an_error_with_a_way_out(
     probes.program = "does not run it"
     with pytest.raises(HypervisorError, match="does not run it\nhint: 'auto' or 'tcg'"):
         choose("kvm", tmp_path / "cache", device=device)
+
+
+def test_kvm_required_where_it_does_not_work_has_a_cure_that_keeps_the_requirement(
+    probes: Probes, device: Path, tmp_path: Path
+) -> None:
+    """Emulation is no way out: that is what was refused."""
+    probes.program = "does not run it"
+    with pytest.raises(HarnessError) as refused:
+        choose("auto", tmp_path / "cache", device=device, required=True)
+    assert str(refused.value) == (
+        f"--require kvm: {device} is present but unusable: it does not run it\n"
+        "hint: use a host where KVM works, or leave `kvm` out of what is required"
+    )
 
 
 def test_a_missing_device_is_named_without_trying_anything(probes: Probes, tmp_path: Path) -> None:

@@ -24,9 +24,10 @@ from typing import Any
 import pytest
 
 import harness
+from harness.config.uri import EMBEDDED
 from harness.errors import HypervisorError, TimedOut
 from harness.hypervisor import sweep as sweeping
-from harness.hypervisor.connection import EMBEDDED, LONGEST_ROOT, connect
+from harness.hypervisor.connection import LONGEST_ROOT, connect
 from harness.hypervisor.domain import _names_a_taken_port, missing_program_hint
 from harness.hypervisor.sweep import sweep
 from harness.testbed.watchdog import DYING_S
@@ -36,7 +37,8 @@ import json, os, signal, sys
 from dataclasses import replace
 from pathlib import Path
 from harness.errors import HypervisorError
-from harness.hypervisor.connection import EMBEDDED, connect
+from harness.config.uri import EMBEDDED
+from harness.hypervisor.connection import connect
 from harness.hypervisor.domain import PortTaken, running, start
 from harness.hypervisor.domain_xml import DomainSpec, Nic, TcpCable
 from harness.hypervisor.ports import lease_ports
@@ -311,6 +313,10 @@ def test_a_hypervisor_that_never_answers_is_named(tmp_path: Path) -> None:
     ("text", "taken"),
     [
         ("Could not set up host forwarding rule 'tcp:127.0.0.1:20005-:22'", True),
+        (
+            "Could not set up host forwarding rule 'tcp::20005-:22': Address already in use",
+            True,
+        ),
         ("can't bind ip=127.0.0.1 to socket: Address already in use", True),
         ("qemu: could not open kernel file '/none': No such file or directory", False),
     ],
@@ -328,6 +334,6 @@ def test_a_program_that_libvirt_misses_is_named_with_its_package(why: str) -> No
     )
     assert missing_program_hint(said) == (
         "/usr/lib/libvirt/libvirt_iohelper is missing or cannot be run; ./bootstrap installs it "
-        "(Debian 12: libvirt-daemon, Debian 13: libvirt-daemon-common)"
+        "(Debian: libvirt-daemon-common or libvirt-daemon)"
     )
     assert missing_program_hint("operation failed: domain is not running") == ""

@@ -237,7 +237,7 @@ def test_a_connection_that_is_full_is_given_up(tmp_path: Path) -> None:
 
 
 def test_a_wait_may_end_while_the_connection_is_being_lost(tmp_path: Path) -> None:
-    """Then there is nothing left to close, which is nobody's error."""
+    """Then there is nothing left to close, which is no error."""
     with sshd_in(tmp_path) as sshd:
         machine = connected(sshd.endpoint)
         transport = machine._client.get_transport()

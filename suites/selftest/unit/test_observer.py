@@ -18,13 +18,14 @@ from harness.errors import HarnessError, MachineError, TimedOut
 from harness.machine import LocalMachine
 from harness.observe import Observer, Watch, observing
 from harness.units import NS_PER_MS, NS_PER_S
+from suites.selftest import needs
 
 KMSG = Path("/dev/kmsg")
 DISKS = sorted(p.name for p in Path("/sys/block").glob("*") if (p / "stat").exists())
 
 pytestmark = pytest.mark.skipif(
     not (os.getuid() == 0 and os.access(KMSG, os.W_OK)),
-    reason="needs root and a writable /dev/kmsg",
+    reason=needs.ROOT_WITH_KMSG,
 )
 
 
@@ -86,7 +87,7 @@ def test_a_sample_tells_the_wall_clock_and_what_it_cost(observer: Observer) -> N
     assert 0 < spent_ns < (samples[-1].machine_ns - samples[0].machine_ns) / 2
 
 
-@pytest.mark.skipif(not DISKS, reason="needs a block device")
+@pytest.mark.skipif(not DISKS, reason=needs.BLOCK_DEVICE)
 def test_a_sample_holds_what_is_watched(observer: Observer) -> None:
     """Disks and NICs that exist; others are passed over."""
     observer.watch(Watch(disks=(DISKS[0], "no-such-disk"), nics=("lo",)))

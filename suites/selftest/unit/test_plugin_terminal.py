@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from harness.config import load
 from harness.plugin.controller import timeouts_beyond_max_stall
+from suites.selftest.unit.small_suite import run_suite
 
-ROOT = Path(__file__).parents[3]
-
-CONFTEST = f"""
-import sys
-sys.path.insert(0, {str(ROOT)!r})
-pytest_plugins = ["harness.plugin"]
-"""
 TESTS = '''
 """Losing a path."""
 from dataclasses import replace
@@ -38,17 +31,7 @@ STALLED = "stall within budget: fail: I/O stalled 2.94 s"
 
 
 def run(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    """A suite of its own in `folder`, whose reports go there, too."""
-    suite = folder / "suites" / "failover"
-    suite.mkdir(parents=True)
-    (folder / "conftest.py").write_text(CONFTEST)
-    (suite / "test_loss.py").write_text(TESTS)
-    argv = [sys.executable, "-m", "pytest", "--rootdir", str(folder), "-p", "no:cacheprovider",
-            "suites", *options]  # fmt: skip
-    return subprocess.run(
-        argv, cwd=folder, capture_output=True, text=True, timeout=120, check=False,
-        env={"PATH": "/usr/bin:/bin", "HOME": str(folder), "COLUMNS": "200"},
-    )  # fmt: skip
+    return run_suite(folder, TESTS, *options)
 
 
 @pytest.mark.parametrize("options", [(), ("-n", "2")], ids=["alone", "two workers"])

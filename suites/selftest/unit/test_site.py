@@ -1,0 +1,64 @@
+"""How the machines of a testbed are started; stand-ins, since only the order counts."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from harness.config import Config
+from harness.hypervisor.accel import Choice
+from harness.hypervisor.domain_xml import DomainSpec, Nic, TcpCable
+from harness.testbed import site as sites
+from harness.testbed.site import Site
+from harness.topology import Role, plan
+
+
+def machine(role: Role, *, listens: bool, folder: Path) -> DomainSpec:
+    """With one cable, at which it listens or not."""
+    return DomainSpec(
+        name=f"pathproof-{role}",
+        uuid="7f0c0a1e-5f0c-4b63-9a55-6a8f2c9b6d11",
+        accel="tcg",
+        cpus=1,
+        memory_bytes=1 << 28,
+        kernel=folder / "kernel",
+        initrd=None,
+        cmdline="",
+        disks=(),
+        nics=(Nic("52:54:00:00:00:01", TcpCable(20001, listens=listens)),),
+        ssh_port=20002,
+        management_mac="52:54:00:00:00:02",
+        console_log=folder / "console.log",
+    )
+
+
+@pytest.mark.parametrize("listener", list(Role))
+def test_the_machine_that_listens_is_started_first(
+    listener: Role, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever role it has: the other connects its cables while it starts."""
+    monkeypatch.setattr(sites, "destroy_named", lambda *_: None)
+    config = Config()
+    unused: Any = object()
+    folder: Any = SimpleNamespace(write=lambda _: None, note_ended=lambda: None)
+    place: Any = SimpleNamespace(proxy=lambda _: None)
+    image: Any = SimpleNamespace(host_key="ssh-ed25519 AAAA")
+    images = dict.fromkeys(Role, image)
+    accel = Choice("tcg", "emulation")
+    site = Site(config, plan(config), folder, place, unused, images, tmp_path / "key", accel)
+    specs = {role: machine(role, listens=role is listener, folder=tmp_path) for role in Role}
+    begun: list[Role] = []
+
+    def begin(spec: DomainSpec, role: Role) -> Any:
+        assert spec is specs[role]
+        begun.append(role)
+        return SimpleNamespace(destroy=lambda: None)
+
+    with ExitStack() as stack:
+        assert set(site._start(specs, begin, stack)) == set(Role)
+    assert begun[0] is listener
+    assert set(begun) == set(Role)
