@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
@@ -198,6 +198,8 @@ class Run:
         except ReportError as error:
             self.lost_report = True
             self.note_lacking(no_report(error))
+            with suppress(ReportError):  # the reason may be the very folder
+                gather_verdicts(self.folder.results, self.folder.verdicts, without=self.lacking)
             details = error.message.splitlines()[1:]
             self.report = "\n".join([*details, f"results: {self.folder.results}"])
 
@@ -266,8 +268,16 @@ def wants_report(config: pytest.Config) -> bool:
     """Unit tests of the harness itself, listings and `--no-report` make none."""
     if config.getoption("no_report") or config.option.collectonly:
         return False
-    return not all("selftest" in Path(arg).parts for arg in config.args)
+    return not _all_below(config, "suites/selftest")
 
 
 def only_unit_tests(config: pytest.Config) -> bool:
-    return all("unit" in Path(arg).parts for arg in config.args)
+    return _all_below(config, "suites/selftest/unit")
+
+
+def _all_below(config: pytest.Config, folder: str) -> bool:
+    """Whether every test that was asked for is in that folder of the checkout."""
+    wanted = config.rootpath / folder
+    started_in = config.invocation_params.dir
+    asked = [(started_in / arg.partition("::")[0]).resolve() for arg in config.args]
+    return all(path == wanted or wanted in path.parents for path in asked)

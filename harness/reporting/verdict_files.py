@@ -7,23 +7,31 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
 
 from harness.errors import ReportError
+from harness.lacking import Lacking
 from harness.reporting.verdict_document import FILE_NAME
 
 _LONGEST_NAME = 150  # file systems allow 255 bytes
 
 
-def gather_verdicts(results: Path, folder: Path) -> None:
-    """Copy the document of every test that has one into `folder`. Raises ReportError."""
+def gather_verdicts(results: Path, folder: Path, without: Sequence[Lacking] = ()) -> None:
+    """Copy the document of every test that has one into `folder`. Raises ReportError.
+
+    `without`: what the run had to do without by its end is added to each copy.
+    """
     try:
         for source in _documents(results):
-            content = source.read_text(encoding="utf-8")
+            document = json.loads(source.read_text(encoding="utf-8"))
+            known = document["without"]
+            known += [asdict(one) for one in without if asdict(one) not in known]
             folder.mkdir(exist_ok=True)
-            (folder / file_name(json.loads(content)["test"])).write_text(content, encoding="utf-8")
+            content = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+            (folder / file_name(document["test"])).write_text(content, encoding="utf-8")
     except OSError as error:
         raise ReportError(f"cannot gather verdicts in {folder}: {error.strerror}") from error
     except (ValueError, KeyError, TypeError) as error:

@@ -43,13 +43,13 @@ INJECTED_NS = np.array(INJECTED, dtype=np.int64)
 STILL_FROM = START + 2 * NS_PER_S
 FRAMES_PER_S = 200
 FEW_PER_S = 20
-LOAD_ENDS = END - 3 * NS_PER_S
+LOAD_BEGINS, LOAD_ENDS = START + NS_PER_S, END - 3 * NS_PER_S
 DELAY_NS = 5 * NS_PER_MS
 
 
 def by_then(at_ns: Ints) -> Ints:
-    """Frames at a steady pace until the load ends, and a few all the time."""
-    load = (np.minimum(at_ns, LOAD_ENDS) - START) * FRAMES_PER_S // NS_PER_S
+    """Frames at a steady pace while there is a load, and a few all the time."""
+    load = (np.clip(at_ns, LOAD_BEGINS, LOAD_ENDS) - LOAD_BEGINS) * FRAMES_PER_S // NS_PER_S
     return np.asarray(load + (at_ns - START) * FEW_PER_S // NS_PER_S, dtype=np.int64)
 
 

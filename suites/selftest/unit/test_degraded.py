@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from harness.lacking import Lacking
+from harness.plugin.run import wants_report
 from harness.reporting.degraded import Degraded
 from suites.selftest.unit.small_suite import run_suite
 from suites.selftest.unit.test_reporting_allure import opened
@@ -297,3 +300,26 @@ def test_tests_and_workers_are_counted() -> None:
         "No forks": f"{booted}. Cure: {CURE}",
         "No KVM": f"{emulated}. Cure: load kvm_intel",
     }
+
+
+@pytest.mark.parametrize(
+    ("folder", "made"),
+    [
+        ("suites/failover", True),
+        ("selftest/unit/checkout/suites/failover", True),
+        ("suites/selftest/defects", False),
+    ],
+)
+def test_a_report_is_made_of_all_but_the_selftests(tmp_path: Path, folder: str, made: bool) -> None:
+    """Wherever the checkout is: a folder above it may have the same name."""
+    inside, _, below = folder.rpartition("suites/")
+    root = tmp_path / inside
+    root.mkdir(parents=True, exist_ok=True)
+    config = SimpleNamespace(
+        rootpath=root,
+        args=[f"{root}/suites/{below}::test_x"],
+        option=SimpleNamespace(collectonly=False),
+        getoption=lambda _: False,
+        invocation_params=SimpleNamespace(dir=root),
+    )
+    assert wants_report(cast("pytest.Config", config)) is made

@@ -20,6 +20,7 @@ import harness
 from harness.checks import Check, Finding, Judgement, Verdict, data_intact, judge, paths_restored
 from harness.checks.judgement import worst
 from harness.errors import ReportError
+from harness.lacking import Lacking
 from harness.measurements import MAP, BlockFinding, Damage, Measurements, ReadBack
 from harness.reporting.verdict_document import (
     Judged,
@@ -218,6 +219,18 @@ def test_verdicts_are_gathered_from_the_results(tmp_path: Path) -> None:
     (gathered,) = (tmp_path / "verdicts").iterdir()
     assert gathered.name == file_name(TEST)
     assert gathered.read_text() == text
+
+
+def test_what_was_lacking_in_the_end_is_in_every_gathered_verdict(tmp_path: Path) -> None:
+    """A report generator that breaks does so after the last test; each thing is there once."""
+    result(tmp_path, "a", verdict_json=document(judged(failover(), PASS)).text)
+    broken = Lacking("report", "Allure ended with exit status 1", "./bootstrap")
+    for _ in range(2):
+        gather_verdicts(tmp_path, tmp_path / "verdicts", without=[broken, broken])
+    (gathered,) = (tmp_path / "verdicts").iterdir()
+    assert json.loads(gathered.read_text())["without"] == [
+        {"name": "report", "reason": broken.reason, "cure": broken.cure}
+    ]
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"test": 1}'])
