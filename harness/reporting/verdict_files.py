@@ -28,7 +28,9 @@ def gather_verdicts(results: Path, folder: Path, without: Sequence[Lacking] = ()
         for source in _documents(results):
             document = json.loads(source.read_text(encoding="utf-8"))
             known = document["without"]
-            known += [asdict(one) for one in without if asdict(one) not in known]
+            for one in map(asdict, without):
+                if one not in known:
+                    known.append(one)
             folder.mkdir(exist_ok=True)
             content = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
             (folder / file_name(document["test"])).write_text(content, encoding="utf-8")
