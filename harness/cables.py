@@ -11,7 +11,7 @@ same instant. So every figure here is a lower bound: at least that much did happ
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
@@ -84,8 +84,16 @@ def longest_standstill(direction: Direction) -> Standstill | None:
     return max(standstills(direction), key=lambda one: one.seconds, default=None)
 
 
-def loss(direction: Direction) -> Loss:
-    """How many frames arrived and how many did not, while both ends had a carrier."""
+def loss(direction: Direction, measurements: Measurements) -> Loss:
+    """How many frames arrived and how many did not, while both ends had a carrier.
+
+    Until shortly after the last phase: what is read back afterwards would hide as many frames.
+    """
+    if measurements.phases:
+        until_ns = measurements.phases[-1].end_ns + 2 * _LATE_NS
+        direction = Direction(
+            _until(direction.sender, until_ns), _until(direction.receiver, until_ns)
+        )
     sent = int(np.maximum(0, np.diff(direction.sender.frames_sent)).sum())
     parts = [
         part
@@ -132,7 +140,7 @@ def cable_faults(measurements: Measurements) -> Iterator[LabFault]:
                     still.start_ns,
                     still.end_ns,
                 )
-        frames = loss(direction)
+        frames = loss(direction, measurements)
         if frames.lost:
             text = f"{cable} lost {frames.lost} frames from the {sender.machine} to the "
             yield LabFault(f"{text}{receiver.machine}", frames.start_ns, frames.end_ns)
@@ -154,6 +162,17 @@ def _judged(end: CableEnd, faults: Sequence[FaultRecord]) -> CableEnd:
             until_ns = fault.healing_confirmed_ns or end.at_ns.max(initial=0)
             plugged_in &= (end.at_ns < fault.injected_ns) | (end.at_ns > until_ns)
     return replace(end, carrier=plugged_in)
+
+
+def _until(end: CableEnd, until_ns: int) -> CableEnd:
+    """What was sampled by then."""
+    kept = slice(0, int(np.searchsorted(end.at_ns, until_ns, side="right")))
+    columns = {
+        column.name: getattr(end, column.name)[kept]
+        for column in fields(end)
+        if isinstance(getattr(end, column.name), np.ndarray)
+    }
+    return replace(end, **columns)
 
 
 def _quiet_stretches(receiver: CableEnd) -> Iterator[tuple[int, int]]:

@@ -32,11 +32,11 @@ def _judge(measurements: Measurements) -> Finding:
         sender, receiver = direction.sender, direction.receiver
         still = longest_standstill(direction)
         waited_s = still.seconds if still else 0.0
-        frames = loss(direction)
+        frames = loss(direction, measurements)
         size = int(sender.bytes_sent[-1] - sender.bytes_sent[0])
         figures[str(direction)] = (
-            f"{frames.sent} frames ({format_size(size)}) sent, {frames.lost} lost, "
-            f"{frames.unproven} not proven, longest wait {format_seconds(waited_s)}"
+            f"{frames.sent} frames ({format_size(size)}) sent, {frames.lost or 'none'} lost "
+            f"(up to {frames.unproven} could be unseen), longest wait {format_seconds(waited_s)}"
         )
         key = f"{sender.fabric}_{sender.machine}_to_{receiver.machine}"
         numbers[f"{key}_frames"] = frames.sent

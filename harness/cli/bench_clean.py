@@ -114,7 +114,7 @@ def run(number: int, measurements: Measurements, longest_s: float) -> Run:
     paths_lost = sum(event.what is Happened.PATH_FAILED for event in measurements.timeline)
     logs = measurements.kernel_logs if paths_lost else ()
     cables = tuple(directions(measurements))
-    carried = [loss(one) for one in cables]
+    carried = [loss(one, measurements) for one in cables]
     waits = [longest_standstill(one) for one in cables]
     return Run(
         alarms=tuple(

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.cables import Direction, directions, longest_standstill, loss
+from harness.cables import Direction, Loss, directions, longest_standstill, loss
 from harness.checks import (
     Check,
     Finding,
@@ -106,6 +106,11 @@ def to_initiator(measured: Measurements) -> Direction:
     return next(d for d in directions(measured) if d.receiver.machine == "initiator")
 
 
+def lost_by(measured: Measurements) -> Loss:
+    """From the target to the initiator."""
+    return loss(to_initiator(measured), measured)
+
+
 def found(measured: Measurements, check: Check) -> Finding:
     return judge(measured, check).findings[0]
 
@@ -154,15 +159,15 @@ def test_a_cable_on_which_nothing_is_sent_does_not_stand_still() -> None:
 @given(frames=st.integers(1, 500))
 def test_lost_frames_are_counted(frames: int) -> None:
     """At most those that were lost; sampling hides no more than what was under way."""
-    lost = loss(to_initiator(losing(frames))).lost
-    assert lost <= frames <= lost + loss(to_initiator(losing(frames))).unproven
+    lost = lost_by(losing(frames)).lost
+    assert lost <= frames <= lost + lost_by(losing(frames)).unproven
 
 
 def test_frames_that_arrive_late_are_not_lost() -> None:
     """The receiver had no processor for a moment, just when the test ended."""
     late = END - 800 * NS_PER_MS
     measured = with_cable(lambda at_ns: by_then(np.minimum(at_ns, late)))
-    assert loss(to_initiator(measured)).lost == 0
+    assert lost_by(measured).lost == 0
 
 
 def test_a_cable_that_loses_frames_is_the_labs_fault() -> None:
@@ -212,7 +217,7 @@ def test_counters_that_begin_anew_lose_nothing() -> None:
     def arrived(at_ns: Ints) -> Ints:
         return np.where(at_ns < INJECTED, by_then(at_ns), by_then(at_ns) - by_then(INJECTED_NS))
 
-    assert loss(to_initiator(with_cable(arrived))).lost == 0
+    assert lost_by(with_cable(arrived)).lost == 0
 
 
 def test_a_cable_whose_ends_were_not_sampled_is_unknown() -> None:
@@ -265,8 +270,8 @@ def test_a_cable_that_was_pulled_for_a_moment_between_two_samples_lost_nothing()
     ends = tuple(
         replace(e, carrier_changes=np.where(e.at_ns > flap, 3, 1)) for e in measured.cable_ends
     )
-    assert loss(to_initiator(measured)).lost > 0
-    assert loss(to_initiator(replace(measured, cable_ends=ends))).lost == 0
+    assert lost_by(measured).lost > 0
+    assert lost_by(replace(measured, cable_ends=ends)).lost == 0
 
 
 def test_a_machine_whose_clock_moved_excuses_nothing() -> None:

@@ -142,7 +142,8 @@ def test_throughput_that_stays_low_fails() -> None:
         (1, 0.5, START, END, Verdict.PASS),
         (1, 0.7, START, INJECTED, Verdict.UNKNOWN),  # what was there before may be hidden
         (1, 0.7, HEALED, END, Verdict.PASS),
-        (2, 0.5, START, END, Verdict.FAIL),
+        (2, 0.3, START, END, Verdict.FAIL),
+        (2, 0.5, START, END, Verdict.UNKNOWN),  # enough for a pass, not for a failure
         (2, 0.7, START, INJECTED, Verdict.FAIL),
         (2, 0.7, HEALED, END, Verdict.UNKNOWN),  # the host may have taken it
     ],
@@ -164,7 +165,7 @@ def test_throughput_that_the_host_may_have_taken_is_open(
     )
     finding = found(throughput_recovered(0.9), measured)
     assert finding.verdict is verdict
-    assert ("70%" in finding.message) == (verdict is Verdict.UNKNOWN)
+    assert (f"kept {steal:.0%}" in finding.message) == (verdict is Verdict.UNKNOWN)
 
 
 @pytest.mark.parametrize(("factor", "verdict"), [(10, Verdict.FAIL), (2, Verdict.PASS)])
