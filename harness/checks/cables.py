@@ -71,5 +71,3 @@ def _unwatched(measurements: Measurements) -> Iterator[str]:
                 f"the end of the lab's cable {end.fabric} at the {end.machine} was watched for "
                 f"{share:.0%} of the time only"
             )
-        elif not end.carrier.any():
-            yield f"the lab's cable {end.fabric} had no carrier at the {end.machine} at any time"

@@ -195,6 +195,13 @@ def test_what_is_sent_into_an_unplugged_cable_is_not_lost(machine: str) -> None:
     assert found(replace(measured, cable_ends=ends), cables_sound()).verdict is Verdict.PASS
 
 
+def test_a_cable_that_is_unplugged_all_the_time_is_not_judged() -> None:
+    """As where throughput is measured with a path dead."""
+    measured = losing(500)
+    ends = tuple(replace(e, carrier=np.zeros_like(e.carrier)) for e in measured.cable_ends)
+    assert found(replace(measured, cable_ends=ends), cables_sound()).verdict is Verdict.PASS
+
+
 def test_a_machine_that_was_not_watched_is_no_witness() -> None:
     """A target that is paused receives nothing, and its counters are not sampled either."""
     measured = still_for(3)
