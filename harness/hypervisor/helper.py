@@ -22,5 +22,5 @@ PACKAGE = " or ".join(PACKAGES)
 
 def find() -> str | None:
     """Its path; None if there is none that can be run."""
-    files = (file for pattern in PATTERNS for file in sorted(glob(pattern)))  # noqa: PTH207
+    files = (file for pattern in PATTERNS for file in sorted(glob(pattern)))  # noqa: PTH207  # absolute patterns
     return next((file for file in files if os.access(file, os.X_OK)), None)
