@@ -133,6 +133,9 @@ def earlier_testbeds() -> list[Finding]:
             case State.LEFT:
                 fix = "the next run removes it, and so does `pathproof down`"
                 findings.append(Finding(Level.WARNING, subject, f"{name}: left behind", fix))
+            case State.UNREADABLE:
+                fix = f"`pathproof down {name}` says why; no run touches it"
+                findings.append(Finding(Level.WARNING, subject, f"{name}: {state}", fix))
             case State.KEPT | State.ENDED:
                 fix = f"`pathproof down {name}` when you are done with it"
                 findings.append(Finding(Level.WARNING, subject, f"{name}: {state}", fix))
