@@ -27,7 +27,7 @@ class Commands(TyperGroup):
         except Ended as ended:
             sys.stderr.write(f"pathproof: {ended}\n")
             raise typer.Exit(ended.status) from None
-        except (HarnessError, OSError, BaseExceptionGroup) as error:
+        except (HarnessError, OSError, BaseExceptionGroup) as error:  # raised, if unforeseen
             messages = explain(error)
             if isinstance(error, BrokenPipeError) or messages is None:
                 raise

@@ -190,7 +190,7 @@ class Domain:
 
     def _interface(self, mac: str) -> ET.Element:
         # S314: this XML is libvirt's own.
-        interfaces = ET.fromstring(self.handle.XMLDesc()).findall("./devices/interface")  # noqa: S314
+        interfaces = ET.fromstring(self.handle.XMLDesc()).findall("./devices/interface")  # noqa: S314  # libvirt's own
         for interface in interfaces:
             if interface.find(f"./mac[@address='{mac.lower()}']") is not None:
                 return interface

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.config.image import ImageDefinition
+from harness.errors import as_one
 from harness.hypervisor.cache import Store, private_folder, prune, size_limit
 from harness.hypervisor.image_build import DISK, INITRD, KERNEL, build, remove_scratch
 from harness.hypervisor.image_process import BuildStopped
@@ -106,8 +107,8 @@ class ImageStore:
                 if not all(future.done() and not future.exception() for future in futures):
                     stop.set()
         failures = [error for future in futures if (error := future.exception())]
-        for error in sorted(failures, key=lambda error: isinstance(error, BuildStopped)):
-            raise error
+        if failures:
+            raise as_one([e for e in failures if not isinstance(e, BuildStopped)] or failures)
         return {
             recipe.role: future.result() for recipe, future in zip(recipes, futures, strict=True)
         }

@@ -157,7 +157,7 @@ def parse_signatures(text: str) -> tuple[Signature, ...]:
             Signature(one["type"], int(one["offset"], 16), one.get("label") or "")
             for one in json.loads(text)["signatures"]
         )
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:  # JSON of another shape
         raise InitiatorError(f"wipefs lists no signatures ({error!r}): {text[:200]!r}") from None
 
 

@@ -76,7 +76,7 @@ class Site:
             )
             try:
                 return self._start(self._specs(disks, ports), begin, stack)
-            except* PortTaken:
+            except PortTaken:
                 if attempt == _PORT_TRIES - 1:
                     raise
         raise AssertionError("unreachable")

@@ -69,7 +69,7 @@ def parse_report(text: str) -> FioReport:
                 for job in raw["jobs"]
             ),
         )
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:  # JSON of another shape
         raise WorkloadError(f"fio's report cannot be read ({error!r}): {text[:500]!r}") from None
 
 
