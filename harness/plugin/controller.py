@@ -93,7 +93,7 @@ class Controller:
         verdict = dict(report.user_properties).get(LABEL) if report.when == "call" else None
         if report.outcome == RERUN:
             category, letter, word = RERUN, "R", ("RERUN", {"yellow": True})
-        elif report.failed and verdict in {Verdict.LAB, Verdict.UNKNOWN}:
+        elif report.failed and verdict not in {None, Verdict.STORAGE}:
             category, letter, word = "error", "E", "ERROR"
         if letter and self._run.line_by_line:
             said = word if isinstance(word, str) else word[0]
