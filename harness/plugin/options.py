@@ -55,6 +55,12 @@ def add_options(parser: pytest.Parser) -> None:
         help="where a run puts its results and its report (default: %(default)s)",
     )
     group.addoption("--no-report", action="store_true", help="write no results and no report")
+    group.addoption(
+        "--update-docs",
+        action="store_true",
+        help="write what suites/conformance and suites/selftest/defects see into docs/ "
+        "(targets.md, detection.md)",
+    )
 
 
 def load_config(config: pytest.Config) -> Loaded:
