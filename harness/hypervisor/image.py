@@ -81,10 +81,6 @@ class ImageStore:
                     return
             # Somebody removed one before it was ours to use.
 
-    def ensure(self, definition: ImageDefinition, role: Role) -> BuiltImage:
-        """The image of `definition` for `role`, from the cache or built now. Raises as `using`."""
-        return self._ensure(self._recipe(definition, role), threading.Event())
-
     def find(self, definition: ImageDefinition, role: Role) -> BuiltImage | None:
         """The image of `definition` for `role` if it was built before. Raises as `using`."""
         return _whole_image(self._store.path(self._recipe(definition, role).fingerprint()))

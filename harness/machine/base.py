@@ -248,10 +248,6 @@ class Machine(ABC):
             packed = Confidential(packed)
         self.run(["tar", "--extract", "--no-same-owner", "--directory=/", "--file=-"], stdin=packed)
 
-    def read_file(self, path: str) -> bytes:
-        """The content of a file. Raises CommandFailed if it cannot be read."""
-        return self.run(["cat", "--", path]).stdout_bytes
-
     def download(
         self, paths: Sequence[str], *, timeout_s: float = COMMAND_TIMEOUT_S
     ) -> dict[str, bytes]:
