@@ -20,9 +20,9 @@ def add_options(parser: pytest.Parser) -> None:
         metavar="FILE.toml",
         help="description of the testbed (default: pathproof.toml in this folder, else built-in)",
     )
-    for option, key, text in OVERRIDES:
+    for override in OVERRIDES:
         group.addoption(
-            option, dest=key, default=None, metavar="VALUE", help=f"{text} (overrides {key})"
+            override.option, dest=override.key, default=None, metavar="VALUE", help=override.help
         )
     group.addoption(
         "--testbed-scope",
@@ -66,8 +66,8 @@ def add_options(parser: pytest.Parser) -> None:
 def load_config(config: pytest.Config) -> Loaded:
     """The configuration of this run. Raises ConfigError."""
     given = {
-        key: (value, option)
-        for option, key, _ in OVERRIDES
-        if (value := config.getoption(key)) is not None
+        override.key: (value, override.option)
+        for override in OVERRIDES
+        if (value := config.getoption(override.key)) is not None
     }
     return load(config.getoption("testbed"), given)

@@ -232,7 +232,7 @@ class Site:
         return {
             "Pathproof": __version__,
             **self.connection.versions,
-            "Acceleration": f"{self.accel.accel} ({self.accel.reason})",
+            "Acceleration": self.accel.accel,
             "Guest image": self.config.machines.image,
             "Guest kernel": kernel,
             "Target": target.describe(),

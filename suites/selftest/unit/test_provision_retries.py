@@ -223,7 +223,9 @@ def test_forks_that_are_required_are_not_replaced_by_booting(script: Script) -> 
     script.forks = [sleepy, sleepy, sleepy]
     with (
         provisioner(require="forks") as lab,
-        pytest.raises(HarnessError, match="--require forks: 3 forks in a row failed"),
+        pytest.raises(
+            HarnessError, match="forks are required and lacking: 3 forks in a row failed"
+        ),
     ):
         lent(lab)
     assert "boot" not in script.told

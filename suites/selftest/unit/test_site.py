@@ -98,3 +98,14 @@ def test_other_ports_are_tried_if_somebody_was_faster(
             with pytest.raises(HarnessError, match="port 1 is taken"):
                 site.power_on(stack, {}, unused)
     assert len(tried) == 5
+
+
+def test_the_environment_names_the_accelerator_alone() -> None:
+    """Why it is that one is told where it was not wanted: a line of the front page is short."""
+    config = Config()
+    unused: Any = object()
+    connection: Any = SimpleNamespace(versions={"QEMU": "7.2"})
+    target: Any = SimpleNamespace(describe=lambda: "LIO")
+    accel = Choice("tcg", "KVM: /dev/kvm is present but unusable: it hangs")
+    site = Site(config, plan(config), unused, unused, connection, {}, unused, accel)
+    assert site.describe("6.1", target)["Acceleration"] == "tcg"
