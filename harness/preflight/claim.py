@@ -35,7 +35,8 @@ class _Reading:
         self.heard_at = time.monotonic()
 
     def hear(self, line: bytes) -> None:
-        self.said |= json.loads(line)
+        if line.endswith(b"\n"):  # else it was cut off, and why is told by the end of the reader
+            self.said |= json.loads(line)
         self.heard_at = time.monotonic()
 
     def __getitem__(self, name: str) -> Any:

@@ -188,6 +188,38 @@ def test_lines_are_heard_while_the_command_runs() -> None:
     assert heard == [b"one\n", b"two\n"]
 
 
+def test_what_a_listener_raises_is_raised_where_the_command_is_waited_for() -> None:
+    """And the command is heard to its end: a full pipe would stop it."""
+    heard: list[bytes] = []
+
+    def hear(line: bytes) -> None:
+        heard.append(line)
+        if len(heard) == 1:
+            raise TypeError("on purpose")
+
+    process = MACHINE.start(["seq", "100000"], on_line=hear)
+    with pytest.raises(TypeError, match="on purpose"):
+        process.wait(20)
+    assert len(heard) == 100_000
+
+
+def test_what_a_listener_raises_is_raised_at_the_end_of_the_block() -> None:
+    """If nobody waited for the command."""
+    came = threading.Event()
+
+    def hear(_: bytes) -> None:
+        came.set()
+        raise TypeError("on purpose")
+
+    def block() -> None:
+        with MACHINE.background(["sh", "-c", "echo; exec sleep 60"], on_line=hear):
+            assert came.wait(10)
+            time.sleep(0.05)
+
+    with pytest.raises(TypeError, match="on purpose"):
+        block()
+
+
 def test_sending_to_a_command_that_is_gone_is_an_error() -> None:
     """With its name."""
     with MACHINE.background(["true"]) as process:
