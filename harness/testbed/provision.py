@@ -219,7 +219,7 @@ def provisioner(config: Config) -> Iterator[Provisioner]:
     """
     if not config.initiator.is_ours:
         raise HypervisorError(
-            "the initiator is not ours (initiator.machine): there is nothing to make here",
+            "nothing is made here: the initiator was there already (initiator.machine)",
             hint="the suites run on it: `pytest suites/failover`",
         )
     try:
