@@ -178,11 +178,12 @@ class Initiator:
     def sessions(self) -> list[Session]:
         """This target's sessions, with their effective timeouts."""
         text = self.machine.sh(SESSIONS_SCRIPT, timeout_s=_TOOL_TIMEOUT_S).stdout
-        return [s for s in parse_sessions(text) if s.target in self.topology.target_iqns]
+        return parse_sessions(text, self.topology.target_iqns)
 
     def survey(self) -> Survey:
-        """All sessions and all block devices of the machine, at one look."""
-        return parse_survey(self.machine.sh(SURVEY_SCRIPT, timeout_s=_TOOL_TIMEOUT_S).stdout)
+        """This target's sessions and all block devices of the machine, at one look."""
+        text = self.machine.sh(SURVEY_SCRIPT, timeout_s=_TOOL_TIMEOUT_S).stdout
+        return parse_survey(text, self.topology.target_iqns)
 
     def fabric_of(self, session: Session) -> str:
         """The fabric that a session runs over. Raises InitiatorError for an unknown address."""
@@ -242,8 +243,6 @@ class Initiator:
         luns = {device.name for device in survey.devices if device.is_lun(self.wwid)}
         found: dict[str, list[Path]] = {f.name: [] for f in self.topology.fabrics}
         for session in survey.sessions:
-            if session.target not in self.topology.target_iqns:
-                continue
             fabric = self.fabric_of(session)
             found[fabric] += [
                 Path(disk.name, disk.device, fabric) for disk in session.disks if disk.name in luns
