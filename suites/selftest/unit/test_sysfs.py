@@ -37,7 +37,9 @@ SESSIONS = st.lists(
         noop_out_interval_s=st.integers(0, 600),
         noop_out_timeout_s=st.integers(0, 600),
         own_address=st.none() | st.ip_addresses(v=4),
-        disks=st.lists(st.builds(Disk, WORDS, WORDS, WORDS | st.just("")), max_size=3).map(tuple),
+        disks=st.lists(
+            st.builds(Disk, WORDS, WORDS, WORDS | st.sampled_from(["", "t10.A|b c"])), max_size=3
+        ).map(tuple),
     ),
     unique_by=lambda session: session.name,
     max_size=4,
