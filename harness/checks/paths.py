@@ -148,7 +148,7 @@ def _carried_during(
         e.at_ns
         for e in measurements.timeline
         if e.what is Happened.PATH_FAILED
-        and e.detail == counters.path
+        and e.path == counters.path
         and start_ns - _GRACE_NS <= e.at_ns <= end_ns + _GRACE_NS
     ]
     begins = [start_ns, *(at_ns + _GRACE_NS for at_ns in given_up)]
@@ -305,14 +305,14 @@ def no_unexpected_path_loss() -> Check:
             e
             for e in lost
             if not any(
-                fabrics.get(e.detail) in f.fabrics and f.injected_ns <= e.at_ns <= _felt_until_ns(f)
+                fabrics.get(e.path) in f.fabrics and f.injected_ns <= e.at_ns <= _felt_until_ns(f)
                 for f in measurements.faults
             )
         ]
         figures = {"paths given up": str(len(lost)), "unexpected": str(len(unexpected))}
         numbers = {"paths_given_up": len(lost), "unexpected": len(unexpected)}
         if unexpected:
-            paths = ", ".join(e.detail for e in unexpected)
+            paths = ", ".join(e.path for e in unexpected)
             text = f"given up without a fault there: {paths}"
             missed = [m for f in measurements.faults if (m := _without_effect(measurements, f))]
             if missed:  # it may have hit these instead

@@ -68,7 +68,7 @@ def test_bytes_of_the_moment_of_giving_up_do_not_count() -> None:
         lambda c: carrying(c, failed_ns - 100 * NS_PER_MS, failed_ns + 100 * NS_PER_MS, 65536),
     )
     events = [e for e in measured.timeline if e.what is not Happened.PATH_FAILED]
-    told = Event(failed_ns, Happened.PATH_FAILED, "initiator kernel", "sda")
+    told = Event(failed_ns, Happened.PATH_FAILED, "initiator kernel", "sda", path="sda")
     with_event = replace(measured, timeline=Timeline.of([*events, told]))
     without_event = replace(measured, timeline=Timeline.of(events))
     assert found(fault_took_effect(), with_event).verdict is Verdict.PASS
@@ -278,7 +278,7 @@ def test_a_path_given_up_without_a_fault_there_fails() -> None:
     healthy = next(c.path for c in measured.counters if c.fabric not in fault.fabrics)
     hit = next(c.path for c in measured.counters if c.fabric in fault.fabrics)
     for path, at_ns in ((healthy, fault.confirmed_ns), (hit, fault.injected_ns - NS_PER_S)):
-        event = Event(at_ns, Happened.PATH_FAILED, "initiator kernel", path)
+        event = Event(at_ns, Happened.PATH_FAILED, "initiator kernel", path, path=path)
         spoilt = replace(measured, timeline=Timeline.of([*measured.timeline, event]))
         assert found(no_unexpected_path_loss(), spoilt).verdict is Verdict.FAIL
 
@@ -291,7 +291,8 @@ def test_without_a_kernel_log_path_loss_is_open() -> None:
 
 def given_up_twice(measured: Measurements) -> Measurements:
     """The path is given up a second time, 8 s after the first."""
-    again = Event(INJECTED + 11 * NS_PER_S, Happened.PATH_FAILED, "initiator", "sda")
+    at_ns = INJECTED + 11 * NS_PER_S
+    again = Event(at_ns, Happened.PATH_FAILED, "initiator", "sda", path="sda")
     return replace(measured, timeline=Timeline.of([*measured.timeline, again]))
 
 
