@@ -117,14 +117,19 @@ class PathDisks:
 
         A path of which an old disk is in the map beside a new one is as good as the better one.
         """
-        return [
-            PathStates(
-                self.clock.to_host(sample.machine_ns),
-                {path.name: _state(sample, numbers, path.name) for path in paths},
-                frozenset(path.name for path in paths if _in_reserve(sample, numbers, path.name)),
+        seen = []
+        before: dict[str, str] = {}
+        for sample, numbers in zip(self.samples, self.numbers, strict=True):
+            seen.append(
+                PathStates(
+                    self.clock.to_host(sample.machine_ns),
+                    {p.name: _state(sample, numbers, p.name) for p in paths},
+                    frozenset(p.name for p in paths if _in_reserve(sample, numbers, p.name)),
+                    frozenset(path for _, path in numbers.items() - before.items()),
+                )
             )
-            for sample, numbers in zip(self.samples, self.numbers, strict=True)
-        ]
+            before = numbers
+        return seen
 
 
 def _filled(

@@ -279,7 +279,9 @@ def test_a_path_given_up_without_a_fault_there_fails() -> None:
     hit = next(c.path for c in measured.counters if c.fabric in fault.fabrics)
     for path, at_ns in ((healthy, fault.confirmed_ns), (hit, fault.injected_ns - NS_PER_S)):
         event = Event(at_ns, Happened.PATH_FAILED, "initiator kernel", path, path=path)
-        spoilt = replace(measured, timeline=Timeline.of([*measured.timeline, event]))
+        back_ns = at_ns + NS_PER_S // 100
+        back = Event(back_ns, Happened.PATH_REINSTATED, "initiator kernel", path, path=path)
+        spoilt = replace(measured, timeline=Timeline.of([*measured.timeline, event, back]))
         assert found(no_unexpected_path_loss(), spoilt).verdict is Verdict.FAIL
 
 
@@ -319,8 +321,10 @@ def test_a_fault_that_hits_another_path_says_nothing_of_the_storage() -> None:
 
 def test_io_that_was_cut_short_soon_after_healing_says_nothing_of_paths_coming_back() -> None:
     """They had no time to; after two minutes they had."""
+    events = (e for e in good().timeline if e.what is not Happened.PATH_REINSTATED)
     measured = replace(
         good(),
+        timeline=Timeline.of(events),
         cut_short="fio ended early",
         path_states=tuple(
             replace(seen, states={"sda": "failed", "sdb": "active"}) for seen in good().path_states

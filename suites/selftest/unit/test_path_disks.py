@@ -95,6 +95,12 @@ def test_a_path_is_the_same_with_another_disk() -> None:
     assert {seen.states["sda"] for seen in measured(moving()).path_states} == {"active"}
 
 
+def test_a_disk_that_was_not_in_the_map_before_joins_it() -> None:
+    """In the beginning, and when its path is back."""
+    joined = [seen.joined for seen in measured(moving()).path_states]
+    assert joined == [{"sda", "sdb"}, *[set()] * 5, {"sdb"}, set(), set()]
+
+
 def test_the_bytes_of_all_its_disks_are_the_paths() -> None:
     """And none of those that somebody else's disk of the old name carried."""
     first, second = measured(moving()).counters
