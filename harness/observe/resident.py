@@ -14,7 +14,7 @@ processor whose I/O is measured. Times are CLOCK_MONOTONIC of the machine, in na
     {"lost": 3}                                                      records overwritten unseen
     {"sample": time, "disks": {"sdb": ["  100  0  800 ...", "running"]},    its stat and state
      "dm": "2 0 0 0 1 1 A 0 2 2 8:16 A 0 ...", "map": "253:0",   the map's status and number
-     "where": {"8:16": ["sdb", "1", "172.16.0.1,3260"]},         its disks: name, number of the
+     "where": {"8:16": ["sdb", "1", "172.16.0.1:3260"]},         its disks: name, number of the
                                                                      iSCSI session and its portal,
                                                                      both "" if there is none; only
                                                                      with the first sample of those
@@ -420,7 +420,7 @@ def portal(session: str) -> str:
         file = Attribute(path)
         found.append(decoded(file.read()))
         file.close()
-    return ",".join(found) if all(found) else ""
+    return ":".join(found) if all(found) else ""
 
 
 def counted(table: bytes, nics: tuple[str, ...]) -> dict[str, str]:

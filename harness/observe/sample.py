@@ -60,7 +60,7 @@ class NicSample:
 class MapDisk:
     """A disk of the map. `session` ("session1") and `portal` are "" if it is no iSCSI disk.
 
-    `portal` is text that is the same for the same portal.
+    `portal` is that of the node record, "172.16.0.1:3260".
     """
 
     name: str

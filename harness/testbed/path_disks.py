@@ -10,7 +10,7 @@ import numpy as np
 from harness.initiator.initiator import Path
 from harness.lun_devices import Look, LunDevices
 from harness.measurements import Ints, PathCounters, PathStates
-from harness.observe import DiskSample, Observation, Sample
+from harness.observe import DiskSample, MapDisk, Observation, Sample
 from harness.observe.clock import Clock
 
 _RUNNING = "running"  # SCSI device state, drivers/scsi/scsi_sysfs.c
@@ -33,21 +33,18 @@ class PathDisks:
 
     @classmethod
     def of(cls, seen: Observation, paths: Sequence[Path]) -> PathDisks:
-        """From what was seen, where `paths` were there in the beginning.
+        """From what was seen, where `paths` were there once, perhaps before another test.
 
         A path is where its session goes, so a disk over the same portal is the same path.
         """
         first = {path.device: path.name for path in paths}
-        portals: dict[str, str] = {}
+        portals = {path.portal: path.name for path in paths if path.portal}
         sessions: dict[str, str] = {}
         names = {path.device: path.name for path in paths}
         told: list[dict[str, str]] = []  # a sample: the paths by number, as far as it tells
         for sample in seen.samples:
-            for number, disk in sample.map_disks.items():
-                if number in first and disk.portal and first[number] not in portals.values():
-                    portals.setdefault(disk.portal, first[number])
             now = {
-                number: portals.get(disk.portal, first.get(number, number))
+                number: _owner(number, disk, first, portals)
                 for number, disk in sample.map_disks.items()
             }
             told.append(now)
@@ -74,7 +71,7 @@ class PathDisks:
         One that died stays with its path while it is out of the map, until it is gone: then its
         name may go to a disk of somebody else.
         """
-        names = {path.name}
+        names: set[str] = set()
         for sample, numbers in zip(self.samples, self.numbers, strict=True):
             owners = {self.names[n]: path for n, path in numbers.items() if n in self.names}
             names = {name for name in names if name in sample.disks and name not in owners}
@@ -130,6 +127,13 @@ class PathDisks:
             )
             before = numbers
         return seen
+
+
+def _owner(number: str, disk: MapDisk, first: dict[str, str], portals: dict[str, str]) -> str:
+    """The path of a disk, or its number if it is over a portal that was not planned."""
+    if disk.portal and portals:
+        return portals.get(disk.portal, number)
+    return first.get(number, number)
 
 
 def _filled(

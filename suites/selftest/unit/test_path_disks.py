@@ -16,10 +16,13 @@ from harness.units import NS_PER_S
 from harness.workload import RunResult
 from harness.workload.report import FioReport
 
-PATHS = (Path("sda", "8:0", "a"), Path("sdb", "8:16", "b"))
-FIRST = MapDisk("sda", "session1", "172.16.0.1,3260")
-SECOND = MapDisk("sdb", "session2", "172.16.1.1,3260")
-AGAIN = MapDisk("sdc", "session5", "172.16.1.1,3260")
+PATHS = (
+    Path("sda", "8:0", "a", "172.16.0.1:3260"),
+    Path("sdb", "8:16", "b", "172.16.1.1:3260"),
+)
+FIRST = MapDisk("sda", "session1", "172.16.0.1:3260")
+SECOND = MapDisk("sdb", "session2", "172.16.1.1:3260")
+AGAIN = MapDisk("sdc", "session5", "172.16.1.1:3260")
 
 
 def sample(
@@ -198,6 +201,26 @@ def test_an_old_disk_may_stay_in_the_map_beside_the_new_one(state: str) -> None:
     paths = {"8:0": "active", "8:16": "failed", "8:32": state}
     samples = (*moving()[:2], sample(2, paths, {}, map_disks=disks))
     assert measured(samples).path_states[-1].states["sdb"] == state
+
+
+def test_a_path_may_have_another_disk_from_the_start() -> None:
+    """It came back so in an earlier test, and somebody else has got what was its disk."""
+    first, second = moving()[7:]
+    last = (replace(first, disks={**first.disks, "sdb": disk(990)}), second)
+    assert [seen.states["sdb"] for seen in measured(last).path_states] == ["active"] * 2
+    assert measured(last).counters[1].bytes_read.tolist() == [5, 15]
+    line = (7.5, "device-mapper: multipath: Failing path 8:32.")
+    told = measured(last, (line, (7.5, " connection5:0: detected conn error (1022)"))).timeline
+    assert [e.path for e in told] == ["sdb", "sdb"]
+
+
+def test_a_disk_over_an_unplanned_portal_is_no_path_that_was_planned() -> None:
+    """Not even under the number of one; its loss is told by that."""
+    stray = MapDisk("sdb", "session8", "172.16.9.1:3260")
+    samples = (sample(0, {"8:16": "active"}, {}, map_disks={"8:16": stray}),) * 2
+    line = (0, "device-mapper: multipath: Failing path 8:16.")
+    assert measured(samples).path_states[0].states == {"sda": "missing", "sdb": "missing"}
+    assert [e.path for e in measured(samples, (line,)).timeline] == ["8:16"]
 
 
 def test_what_is_not_told_of_the_disks_is_as_it_was_planned() -> None:

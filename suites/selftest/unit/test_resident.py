@@ -48,7 +48,7 @@ def test_a_disk_is_told_with_its_session_and_portal(
         (connection / f"persistent_{name}").write_text(f"{value}\n")
     monkeypatch.setattr(resident, "SYSFS", str(tmp_path))
     assert resident.where(f"{STATUS} 8:32 A 0 0 1".format("8:16", "65:0")) == {
-        "8:16": ["sdb", "11", "172.16.1.1,3260"],
+        "8:16": ["sdb", "11", "172.16.1.1:3260"],
         "65:0": ["sdq", "", ""],
     }
 
