@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from harness.checks.judgement import Check, Finding, Verdict
-from harness.checks.kernel import unread_kernel_logs
+from harness.checks.kernel import MAP_UNSEEN, unread_kernel_logs
 from harness.measurements import MAP, Damage, Measurements, ReadBack, Stream
 from harness.timeline import Happened, Phase, Timeline
 
@@ -67,6 +67,8 @@ def _blind_spots(measurements: Measurements) -> list[str]:
         blind.append("no I/O was measured")
     if measurements.cut_short:
         blind.append(f"the I/O was cut short: {measurements.cut_short}")
+    if not measurements.path_states:
+        blind.append(MAP_UNSEEN)
     blind += unread_kernel_logs(measurements)
     blind += [
         f"job {stream.name!r} did no I/O in phase {phase.name!r}"

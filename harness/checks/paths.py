@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.checks.judgement import Check, Finding, Verdict
-from harness.checks.kernel import unread_kernel_logs
+from harness.checks.kernel import MAP_UNSEEN, unread_kernel_logs
 from harness.healing import paths_hit
 from harness.measurements import FaultRecord, Measurements, PathCounters
 from harness.path_accounts import disagreements
@@ -307,8 +307,8 @@ def no_unexpected_path_loss() -> Check:
     name = "no unexpected path loss"
 
     def run(measurements: Measurements) -> Finding:
-        if not measurements.kernel_logs or not measurements.counters:
-            return Finding(name, Verdict.UNKNOWN, "no kernel log was followed, or no path is known")
+        if text := _losses_unseen(measurements):
+            return Finding(name, Verdict.UNKNOWN, text)
         fabrics = {counters.path: counters.fabric for counters in measurements.counters}
         lost = [e for e in measurements.timeline if e.what is Happened.PATH_FAILED]
         unexpected = [
@@ -342,6 +342,13 @@ def no_unexpected_path_loss() -> Check:
         return Finding(name, Verdict.PASS, text, figures, numbers)
 
     return Check(name, run, through_the_lab=True)
+
+
+def _losses_unseen(measurements: Measurements) -> str:
+    """Why the log tells nothing of the paths, or nothing."""
+    if not measurements.kernel_logs or not measurements.counters:
+        return "no kernel log was followed, or no path is known"
+    return "" if measurements.path_states else MAP_UNSEEN
 
 
 def _noticed_within_ns(measurements: Measurements) -> int:

@@ -229,6 +229,9 @@ def test_a_share_that_is_not_known_is_open() -> None:
         ([("a", 1, 1, 1, "a"), ("b", 1, 1, 1, "a")], "fabric b runs through fabric a"),
         ([("a", 1, 1, 1, "a"), ("b", 1, 1, 1, "")], "runs through none of the fabrics"),
         ([("a", 1, 1, 120, "a"), ("b", 1, 1, 1, "b")], "recovery_tmo of the session on fabric a"),
+        ([("a", 1, 1, -1, "a"), ("b", 1, 1, 1, "b")], "on fabric a is off instead of 1 s"),
+        ([("a", 1, 1, 0, "a"), ("b", 1, 1, 1, "b")], "on fabric a is 0 s instead of 1 s"),
+        ([("a", 0, 1, 1, "a"), ("b", 1, 1, 1, "b")], "on fabric a is off instead of 1 s"),
     ],
 )
 def test_sessions_that_were_not_planned_fail(
@@ -285,9 +288,10 @@ def test_a_path_given_up_without_a_fault_there_fails() -> None:
         assert found(no_unexpected_path_loss(), spoilt).verdict is Verdict.FAIL
 
 
-def test_without_a_kernel_log_path_loss_is_open() -> None:
-    """Nothing seen is not nothing there."""
-    blind = replace(good(), kernel_logs=())
+@pytest.mark.parametrize("missing", ["kernel_logs", "path_states"])
+def test_without_a_kernel_log_or_samples_path_loss_is_open(missing: str) -> None:
+    """Nothing seen is not nothing there; and without samples a line may be about any disk."""
+    blind = replace(good(), **{missing: ()})  # type: ignore[arg-type]  # both are tuples
     assert found(no_unexpected_path_loss(), blind).verdict is Verdict.UNKNOWN
 
 

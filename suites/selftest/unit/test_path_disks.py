@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from harness.checks import Verdict, kernel_sound, no_io_errors, no_unexpected_path_loss
 from harness.initiator.initiator import Path
 from harness.measurements import ClockReading, KernelLog, KernelMessage, Measurements
 from harness.observe import Clock, DiskSample, MapDisk, Observation, Sample
@@ -15,6 +16,7 @@ from harness.topology import Role
 from harness.units import NS_PER_S
 from harness.workload import RunResult
 from harness.workload.report import FioReport
+from suites.selftest.unit.judged import found
 
 PATHS = (
     Path("sda", "8:0", "a", "172.16.0.1:3260"),
@@ -65,13 +67,14 @@ def measured(
     """As assembled; the lines are in the kernel log of the machine in that role."""
     clock = Clock((ClockReading("i", 0, 0, 1), ClockReading("i", 9 * NS_PER_S, 0, 1)))
     messages = tuple(KernelMessage(int(at_s * NS_PER_S), 4, text) for at_s, text in lines)
+    mark = KernelMessage(0, 4, "mark")
     seen = {
         each: Observation(
             each.value,
             clock,
             samples if each is Role.INITIATOR else (),
-            KernelLog(each.value, messages if each is role else (), 0),
-            marks=("", ""),
+            KernelLog(each.value, (mark, *(messages if each is role else ())), 0),
+            marks=("mark", "mark"),
         )
         for each in Role
     }
@@ -86,7 +89,7 @@ def measured(
             faults=(),
             read_back=None,
             path_listings={},
-            machines=("i",),
+            machines=tuple(Role),
         )
     )
 
@@ -159,6 +162,43 @@ def test_the_log_is_read_by_what_the_paths_disks_were_then() -> None:
     assert [
         e for e in measured(moving(), lines, Role.TARGET).timeline if "kernel" in e.source
     ] == []
+
+
+@pytest.mark.parametrize("number", ["253:0: ", ""])
+@pytest.mark.parametrize("last", ["active", "failed"])
+def test_a_path_lost_without_a_fault_fails_on_every_kernel(number: str, last: str) -> None:
+    """Up to 5.7 by the disk alone; whether it comes back or not."""
+    states = ("active", "active", "failed", "failed", last, last)
+    samples = tuple(
+        sample(at_s, {"8:0": "active", "8:16": state}, {}, map_disks={"8:0": FIRST, "8:16": SECOND})
+        for at_s, state in enumerate(states)
+    )
+    lines = [(2.0, f"device-mapper: multipath: {number}Failing path 8:16.")]
+    if last == "active":
+        lines.append((4.0, f"device-mapper: multipath: {number}Reinstating path 8:16."))
+    finding = found(no_unexpected_path_loss(), measured(samples, tuple(lines)))
+    assert (finding.verdict, finding.message) == (
+        Verdict.FAIL,
+        "given up without a fault there: sdb",
+    )
+
+
+@pytest.mark.parametrize("number", ["253:7: ", ""])
+def test_what_befalls_others_fails_nobody(number: str) -> None:
+    """Another map loses its path, and another file system its disk."""
+    samples = tuple(
+        sample(at_s, {"8:0": "active", "8:16": "active"}, {}, map_disks={"8:16": SECOND})
+        for at_s in range(6)
+    )
+    lines = (
+        (2.0, f"device-mapper: multipath: {number}Failing path 8:48."),
+        (3.0, "Buffer I/O error on dev dm-7, logical block 12, async page read"),
+        (3.0, "EXT4-fs error (device sdq1): ext4_find_entry:1463: inode #2: comm ls: reading"),
+    )
+    seen = measured(samples, lines)
+    assert found(no_unexpected_path_loss(), seen).verdict is Verdict.PASS
+    assert found(kernel_sound(), seen).verdict is Verdict.PASS
+    assert found(no_io_errors(), seen).message == "no I/O was measured"
 
 
 def test_paths_may_exchange_their_disks() -> None:
