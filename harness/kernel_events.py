@@ -7,8 +7,8 @@ Sources: iscsi_conn_error_event() and session_recovery_timedout() in
 drivers/scsi/scsi_transport_iscsi.c, iscsi_check_transport_timeouts() in libiscsi.c,
 fail_path() and reinstate_path() in drivers/md/dm-mpath.c, blk_print_req_error() in block/blk-mq.c,
 buffer_io_error() in fs/buffer.c, check_hung_task() in kernel/hung_task.c, __warn() in
-kernel/panic.c; of 4.18, 5.10, 6.1, 6.12 and 7.2. Real lines (6.1; kernels up to 5.7 leave out the
-map's number):
+kernel/panic.c; of 5.10, 6.1, 6.12 and 7.2. Real lines (6.1; kernels up to 5.7 leave out the map's
+number, but for those of RHEL 8):
 
     connection1:0: ping timeout of 1 secs expired, recv timeout 1, last rx 4294917296, …
     connection1:0: detected conn error (1022)

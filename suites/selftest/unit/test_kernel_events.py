@@ -83,15 +83,15 @@ def test_connection_errors_of_every_kind_are_seen(number: str) -> None:
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        # 5.10.0-21, Debian 11, from somebody's notes on multipath; 253 was 254 there.
+        # Debian 11 (5.10), from public notes on multipath; with the numbers of this file.
         (" connection2:0: detected conn error (1022)", Happened.CONNECTION_ERROR),
         (" session2: session recovery timed out after 5 secs", Happened.RECOVERY_TIMED_OUT),
         ("device-mapper: multipath: 253:0: Failing path 8:16.", Happened.PATH_FAILED),
         ("device-mapper: multipath: 253:0: Reinstating path 8:16.", Happened.PATH_REINSTATED),
-        # 4.18 to 5.7, without the map's number: XenServer 8.2 (4.19), and a mail to dm-devel.
+        # Up to 5.7, without the map's number: as a tool for XenServer 8 (4.19) has them.
         ("device-mapper: multipath: Failing path 8:16.", Happened.PATH_FAILED),
         ("device-mapper: multipath: Reinstating path 8:16.", Happened.PATH_REINSTATED),
-        # 2.6.20, a mail to linux-nfs.
+        # 2.6, from a mail about scsi_init_io().
         ("device-mapper: dm-multipath: Failing path 8:16.", Happened.PATH_FAILED),
     ],
 )
