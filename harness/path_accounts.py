@@ -6,6 +6,7 @@ path that is given up and reinstated between two samples is in the log alone.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
@@ -86,7 +87,17 @@ def _possible(
     reinstate_path() in drivers/md/dm-mpath.c).
     """
     first_ns, last_ns = start_ns - _APART_NS, end_ns + _APART_NS
-    before = [state for at_ns, state in told if at_ns < first_ns]
-    within = [state for at_ns, state in told if first_ns <= at_ns <= last_ns]
-    changed = any(first_ns <= at_ns <= last_ns for at_ns, _ in logged)
-    return {"missing", *before[-1:], *within, *(_OTHER if changed else ())}
+    if _between(logged, first_ns, last_ns):
+        return {"missing", *_OTHER}
+    at_first = bisect_left(told, first_ns, key=_when)
+    before = told[max(0, at_first - 1) : at_first]
+    return {"missing", *(state for _, state in (*before, *_between(told, first_ns, last_ns)))}
+
+
+def _between(states: Sequence[_State], first_ns: int, last_ns: int) -> Sequence[_State]:
+    first = bisect_left(states, first_ns, key=_when)
+    return states[first : bisect_right(states, last_ns, key=_when)]
+
+
+def _when(state: _State) -> int:
+    return state[0]
