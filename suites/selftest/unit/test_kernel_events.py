@@ -50,6 +50,37 @@ def test_two_silent_drops_are_told_in_full() -> None:
     ]
 
 
+DMESG = re.compile(r"\[ *(\d+\.\d+)\] (.*)")
+
+
+def from_dmesg(name: str) -> KernelLog:
+    found = [DMESG.fullmatch(line) for line in (RECORDED / name).read_text().splitlines()]
+    messages = [KernelMessage(round(float(m[1]) * 1e9), 4, m[2]) for m in found if m]
+    assert len(messages) == len(found)
+    return KernelLog("initiator", tuple(messages), lost=0)
+
+
+def test_a_silent_loss_is_told_in_the_words_of_5_10() -> None:
+    """With its own numbers: neither the session nor the map is the first."""
+    lun = LunDevices((Look(0, "254:0", {"8:16": "sdb"}),), {"session13": "sdb"})
+    found = list(events(from_dmesg("linux-5.10-silent-loss-dmesg.txt"), lun, 0))
+    assert [(e.what, e.path) for e in found] == [
+        (Happened.CONNECTION_ERROR, "sdb"),
+        (Happened.RECOVERY_TIMED_OUT, "sdb"),
+        (Happened.PATH_FAILED, "sdb"),
+        (Happened.PATH_REINSTATED, "sdb"),
+    ]
+    assert list(events(from_dmesg("linux-5.10-silent-loss-dmesg.txt"), LUN, 0)) == []
+
+
+def test_an_error_on_the_map_is_told_in_the_words_of_4() -> None:
+    """Of the three lines only the one that names the map."""
+    found = list(events(from_dmesg("linux-4.x-medium-error-dmesg.txt"), LUN, 0))
+    assert [e.detail for e in found] == [
+        "print_req_error: critical medium error, dev dm-0, sector 177668608"
+    ]
+
+
 def test_an_event_carries_time_source_and_uncertainty() -> None:
     """The time is the record's own."""
     failed = [
@@ -223,7 +254,7 @@ def test_a_defect_of_the_kernel_is_trouble(text: str) -> None:
     [
         "I/O error, dev dm-0, sector 46112 op 0x1:(WRITE) flags 0xca00 phys_seg 4 prio class 2",
         "end_request: I/O error, dev dm-0, sector 14166400",  # 3.x
-        "print_req_error: critical medium error, dev dm-0, sector 177668608",  # 4.19
+        "print_req_error: critical medium error, dev dm-0, sector 177668608",  # 4.x
         "blk_update_request: I/O error, dev dm-0, sector 2128216 op 0x0:(READ) flags 0x1000",  # 5.x
         "Buffer I/O error on dev dm-0, logical block 0, async page read",
         "critical medium error, dev dm-0, sector 8 op 0x0:(READ) flags 0x0 phys_seg 1",
