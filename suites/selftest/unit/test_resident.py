@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import os
 from pathlib import Path
 from typing import Any, cast
 
@@ -51,6 +54,30 @@ def test_a_disk_is_told_with_its_session_and_portal(
         "8:16": ["sdb", "11", "172.16.1.1:3260"],
         "65:0": ["sdq", "", ""],
     }
+
+
+def test_a_maps_number_comes_with_its_status(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the header of struct dm_ioctl, as the kernel encodes it; none once there is no map."""
+    status = STATUS.format("8:16", "65:0").encode()
+
+    def answer(_: int, request: int, buffer: bytearray) -> None:
+        assert request == resident.DM_TABLE_STATUS
+        header = resident.DM_HEADER
+        parts = list(header.unpack_from(buffer))
+        parts[4], parts[10] = header.size, (300 & 0xFF) | (254 << 8) | ((300 & ~0xFF) << 12)
+        header.pack_into(buffer, 0, *parts)
+        start = header.size + resident.DM_SPEC.size
+        buffer[start : start + len(status) + 1] = status + b"\0"
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENXIO, "no such device")
+
+    monkeypatch.setattr(os, "open", lambda *_: -1)
+    monkeypatch.setattr(fcntl, "ioctl", answer)
+    found = resident.MapStatus("a map")
+    assert (found.read(), os.major(found.number), os.minor(found.number)) == (status, 254, 300)
+    monkeypatch.setattr(fcntl, "ioctl", refuse)
+    assert (found.read(), found.number) == (b"", 0)
 
 
 @pytest.mark.skipif(len(BLOCKS) < 2, reason=needs.BLOCK_DEVICE)
