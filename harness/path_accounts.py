@@ -35,9 +35,9 @@ class Disagreement:
 
 
 def disagreements(measurements: Measurements) -> list[Disagreement]:
-    """Where the two accounts differ; nothing if one of them is not there."""
-    looks = measurements.path_states
-    if not measurements.kernel_logs or not looks:
+    """Where the two accounts differ; nothing if one of them is not there, or the log has gaps."""
+    looks, logs = measurements.path_states, measurements.kernel_logs
+    if not looks or not logs or any(log.lost for log in logs):
         return []
     begun_ns = measurements.phases[0].start_ns if measurements.phases else looks[0].at_ns
     found = []

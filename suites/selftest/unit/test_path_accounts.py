@@ -160,4 +160,6 @@ def test_without_a_log_or_samples_there_are_no_two_accounts() -> None:
     """That they are missing is for others to say."""
     measured = sampled(good(), "sdb", "failed", (10, 12))
     assert disagreements(replace(measured, kernel_logs=())) == []
+    gaps = tuple(replace(log, lost=1) for log in measured.kernel_logs)
+    assert disagreements(replace(measured, kernel_logs=gaps)) == []
     assert disagreements(replace(measured, path_states=())) == []
