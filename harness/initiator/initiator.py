@@ -251,18 +251,20 @@ class Initiator:
         return tuple(paths[0] for paths in found.values())
 
     def paths_by_fabric(self) -> dict[str, list[Path]]:
-        """The paths to the LUN that there are now over each fabric, by the name of the fabric."""
+        """The paths to the LUN that there are now over each fabric, by the name of the fabric.
+
+        Sessions with the target that are on no fabric are for the preflight to tell of.
+        """
         survey = self.survey()
         luns = {device.name for device in survey.devices if device.is_lun(self.wwid)}
         found: dict[str, list[Path]] = {f.name: [] for f in self.topology.fabrics}
         for session in survey.sessions:
-            fabric = self.fabric_of(session)
-            portal = str(self.topology.fabric(fabric).portal)
-            found[fabric] += [
-                Path(disk.name, disk.device, fabric, portal)
-                for disk in session.disks
-                if disk.name in luns
-            ]
+            if fabric := self.topology.fabric_of(session.address):
+                found[fabric.name] += [
+                    Path(disk.name, disk.device, fabric.name, str(fabric.portal))
+                    for disk in session.disks
+                    if disk.name in luns
+                ]
         return found
 
     def map_or_none(self) -> Map | None:

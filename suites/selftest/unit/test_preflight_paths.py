@@ -277,3 +277,7 @@ def test_other_targets_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     initiator = Initiator(cast(Any, machine), TOPOLOGY, FAST, WWID)
     assert require_fit(initiator).reached == GOOD.reached
     assert [path.name for path in initiator.paths()] == ["sda", "sdb"]
+    assert [path.portal for path in initiator.paths()] == ["172.16.0.1:3260", "172.16.1.1:3260"]
+    stray = f"session9|{TOPOLOGY.target_iqn}|LOGGED_IN|2001:db8::3|1|1|1||sdz|65:144|{NAA}\n"
+    said.stdout = stray + said.stdout
+    assert [path.name for path in initiator.paths()] == ["sda", "sdb"]
