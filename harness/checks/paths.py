@@ -173,9 +173,9 @@ def paths_restored() -> Check:
         if down := sorted(path for path in expected if last.get(path) != "active"):
             text = f"not active at the end: {', '.join(down)}"
             end_ns = measurements.path_states[-1].at_ns
-            differs = [each for each in disagreements(measurements) if each.end_ns == end_ns]
-            if {each.path for each in differs}.issuperset(down):
-                text = f"{text}; but {'; '.join(each.text for each in differs)}"
+            differs = {d.path: d.text for d in disagreements(measurements) if d.end_ns == end_ns}
+            if differs.keys() >= set(down):
+                text = f"{text}; but {'; '.join(differs[path] for path in down)}"
                 return Finding(name, Verdict.UNKNOWN, text, figures)
             return Finding(name, Verdict.FAIL, text, figures)
         reserve = _in_reserve(measurements, phase.start_ns, phase.end_ns)

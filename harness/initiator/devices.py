@@ -157,15 +157,15 @@ def parse_survey(text: str, targets: Collection[str]) -> Survey:
 
     A device that went away meanwhile is left out. Raises InitiatorError for a line it can't read.
     """
-    sessions, separator, rest = text.partition(f"{_SEPARATOR}\n")
+    sessions, separator, rest = f"\n{text}".partition(f"\n{_SEPARATOR}\n")
     if not separator:
         raise InitiatorError(f"not a survey of block devices: {text[:200]!r}")
-    lines = [line.partition("|")[::2] for line in rest.splitlines()]
+    lines = [line.partition("|")[::2] for line in rest.split("\n")]
     uses = [line.partition("|")[::2] for kind, line in lines if kind == "use"]
     swaps = {line.rpartition("/")[2] for kind, line in lines if kind == "swap"}
     devices = [_device(line, uses, swaps) for kind, line in lines if kind == "device"]
     there = tuple(device for device in devices if device is not None)
-    return Survey(tuple(parse_sessions(sessions, targets)), there)
+    return Survey(tuple(parse_sessions(sessions[1:], targets)), there)
 
 
 def _device(line: str, uses: list[tuple[str, str]], swaps: set[str]) -> BlockDevice | None:

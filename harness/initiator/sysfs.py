@@ -88,7 +88,7 @@ def parse_sessions(text: str, targets: Collection[str]) -> list[Session]:
     these that it can't read, and for one without a connection.
     """
     heads: dict[str, tuple[list[str], list[Disk]]] = {}
-    for line in text.splitlines():
+    for line in filter(None, text.split("\n")):
         parts = line.split("|", _COLUMNS - 1)  # a WWID may have a "|" itself
         if len(parts) > 1 and parts[1] not in targets:
             continue
