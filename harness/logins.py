@@ -25,6 +25,12 @@ def login_problems(
         yield from _problems(plan, [one for one in sessions if one.fabric == plan.fabric])
 
 
+def shown(setting: str, seconds: int) -> str:
+    """A timeout for people: NOP-Outs are off at 0, recovery is only where it never ends."""
+    off = seconds < 0 or (seconds == 0 and setting != "recovery_tmo")
+    return "off" if off else f"{seconds} s"
+
+
 def _problems(planned: PlannedSession, found: Sequence[SessionSettings]) -> Iterator[Problem]:
     if len(found) != 1:
         yield Problem(
@@ -44,8 +50,9 @@ def _problems(planned: PlannedSession, found: Sequence[SessionSettings]) -> Iter
         for setting, cure in _CURES.items():
             wanted, is_now = getattr(planned, setting), getattr(session, setting)
             if wanted is not None and is_now != wanted:
+                name = setting.removesuffix("_s")
                 yield Problem(
-                    f"{setting.removesuffix('_s')} of the session on fabric {planned.fabric} is "
-                    f"{is_now} s instead of {wanted} s",
+                    f"{name} of the session on fabric {planned.fabric} is "
+                    f"{shown(name, is_now)} instead of {wanted} s",
                     cure,
                 )

@@ -135,12 +135,14 @@ class LabDisk:
 class PathStates:
     """State of every path of the map at one moment: path name -> "active" or "failed".
 
-    Paths in `reserve` are in a group of the map that was not in use.
+    Paths in `reserve` are in a group of the map that was not in use. Those in `joined` have a disk
+    that was not in the map the moment before.
     """
 
     at_ns: int
     states: Mapping[str, str]
     reserve: frozenset[str] = frozenset()
+    joined: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.checks.judgement import Check, Finding, Verdict
-from harness.logins import login_problems
+from harness.logins import login_problems, shown
 from harness.measurements import Measurements
 
 
@@ -22,7 +22,7 @@ def sessions_as_planned() -> Check:
             f"session to fabric {one.fabric}": (
                 f"through {one.through or 'none of the fabrics'}, "
                 f"NOP-Out {one.noop_out_interval_s} + {one.noop_out_timeout_s} s, "
-                f"recovery_tmo {one.recovery_tmo_s} s"
+                f"recovery_tmo {shown('recovery_tmo', one.recovery_tmo_s)}"
             )
             for one in measurements.settings
         }

@@ -28,11 +28,15 @@ _MAP_TIMEOUT_S = 90.0
 
 @dataclass(frozen=True)
 class Path:
-    """A path of the map: its disk and the fabric it runs over."""
+    """A path of the map: its disk, the fabric it runs over, and the portal that it is reached by.
+
+    The portal stays when the disk gets another name and number; it is "" if it is not known.
+    """
 
     name: str
     device: str
     fabric: str
+    portal: str = ""
 
 
 class Initiator:
@@ -178,11 +182,12 @@ class Initiator:
     def sessions(self) -> list[Session]:
         """This target's sessions, with their effective timeouts."""
         text = self.machine.sh(SESSIONS_SCRIPT, timeout_s=_TOOL_TIMEOUT_S).stdout
-        return [s for s in parse_sessions(text) if s.target in self.topology.target_iqns]
+        return parse_sessions(text, self.topology.target_iqns)
 
     def survey(self) -> Survey:
-        """All sessions and all block devices of the machine, at one look."""
-        return parse_survey(self.machine.sh(SURVEY_SCRIPT, timeout_s=_TOOL_TIMEOUT_S).stdout)
+        """This target's sessions and all block devices of the machine, at one look."""
+        text = self.machine.sh(SURVEY_SCRIPT, timeout_s=_TOOL_TIMEOUT_S).stdout
+        return parse_survey(text, self.topology.target_iqns)
 
     def fabric_of(self, session: Session) -> str:
         """The fabric that a session runs over. Raises InitiatorError for an unknown address."""
@@ -238,21 +243,29 @@ class Initiator:
 
         Raises InitiatorError if a fabric has none or several; other LUNs are none of ours.
         """
-        survey = self.survey()
-        luns = {device.name for device in survey.devices if device.is_lun(self.wwid)}
-        found: dict[str, list[Path]] = {f.name: [] for f in self.topology.fabrics}
-        for session in survey.sessions:
-            if session.target not in self.topology.target_iqns:
-                continue
-            fabric = self.fabric_of(session)
-            found[fabric] += [
-                Path(disk.name, disk.device, fabric) for disk in session.disks if disk.name in luns
-            ]
+        found = self.paths_by_fabric()
         if wrong := {name: paths for name, paths in found.items() if len(paths) != 1}:
             raise InitiatorError(
                 f"each fabric must carry exactly one path to {self.wwid}; instead: {wrong}"
             )
         return tuple(paths[0] for paths in found.values())
+
+    def paths_by_fabric(self) -> dict[str, list[Path]]:
+        """The paths to the LUN that there are now over each fabric, by the name of the fabric.
+
+        Sessions with the target that are on no fabric are for the preflight to tell of.
+        """
+        survey = self.survey()
+        luns = {device.name for device in survey.devices if device.is_lun(self.wwid)}
+        found: dict[str, list[Path]] = {f.name: [] for f in self.topology.fabrics}
+        for session in survey.sessions:
+            if fabric := self.topology.fabric_of(session.address):
+                found[fabric.name] += [
+                    Path(disk.name, disk.device, fabric.name, str(fabric.portal))
+                    for disk in session.disks
+                    if disk.name in luns
+                ]
+        return found
 
     def map_or_none(self) -> Map | None:
         """The map as multipathd has it, or None."""

@@ -98,6 +98,7 @@ def test_a_sample_holds_what_is_watched(observer: Observer) -> None:
     assert sample.carriers == {"lo": True}
     assert sample.paths == {}
     assert sample.count_paths("active") == 0
+    assert (sample.map_number, sample.map_disks) == ("", {})
 
 
 def test_a_cable_has_something_to_carry_with_each_sample(observer: Observer) -> None:
