@@ -82,6 +82,11 @@ overrides {
 """
 
 
+def flush_argv(device: str) -> list[str]:
+    """Take a map apart by its device file, if it is there."""
+    return ["sh", "-c", '[ ! -e "$1" ] || exec multipath -f "${1##*/}"', "sh", device]
+
+
 def render_conf(
     wwid: str, profile: Profile, grouping: PathGrouping = "multibus", *, ours: bool = True
 ) -> str:

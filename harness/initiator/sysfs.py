@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 
 from harness.errors import InitiatorError
+from harness.initiator.negotiated import Login
 
 # One line per session and disk: session|target|state|address|recovery_tmo|recv_tmo|ping_tmo|
 # own address|disk|device number|wwid. A session without a disk has one line with the last three
@@ -58,7 +59,8 @@ class Disk:
 class Session:
     """One iSCSI session, its effective timeouts in seconds, and the disks it reaches.
 
-    `own_address` is the initiator's end of its connection, None while there is none.
+    `own_address` is the initiator's end of its connection, None while there is none. `login` is
+    read apart.
     """
 
     name: str
@@ -70,6 +72,7 @@ class Session:
     noop_out_timeout_s: int
     own_address: IPv4Address | None
     disks: tuple[Disk, ...]
+    login: Login = Login()  # noqa: RUF009  # frozen, and never changed
 
 
 def parse_sessions(text: str) -> list[Session]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from harness import __version__
 from harness.config import Config
+from harness.config.negotiation import Negotiation
 from harness.deadline import Deadline
 from harness.errors import InitiatorError
 from harness.initiator.standing import StandingInitiator
@@ -66,6 +67,7 @@ class Standing:
             target.wwid,
             config.target.chap,
             config.initiator.path_grouping_policy,
+            negotiation=Negotiation.of(config.target.iet, config.initiator.iscsi),
         )
         stack.enter_context(initiator.borrowed())
         nics = nics_of(machine, topology)
