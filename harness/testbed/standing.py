@@ -17,7 +17,7 @@ from harness.lacking import Lacking
 from harness.machine import LocalMachine, Machine, SshEndpoint, SshMachine
 from harness.observe import observing
 from harness.preflight import Asked, claim, require_fit
-from harness.steps import Spent, step
+from harness.steps import Spent, step, warn
 from harness.target import NoMachine, target_for
 from harness.testbed.first_io import fill
 from harness.testbed.stage import Stage
@@ -52,7 +52,8 @@ class Standing:
         return ()
 
     def keep(self) -> str | None:
-        """A machine that is not ours is never kept as it is."""
+        """A machine that is not ours is never kept as it is, and that is said."""
+        warn("nothing is kept: the initiator is not ours, and is left as it was found")
         return None
 
     def _made(self, stack: ExitStack) -> Testbed:
