@@ -184,6 +184,17 @@ class Initiator:
                 every_s=0.2,
                 last_seen=lambda: seen,
             )
+            self._wait_for_device()
+
+    def _wait_for_device(self) -> None:
+        """Until udev has made the map's file: what writes before then makes a plain file there."""
+        argv = ["test", "-b", self.device]
+        poll(
+            lambda: self.machine.run(argv, timeout_s=_TOOL_TIMEOUT_S, check=False).status == 0,
+            what=f"the block device {self.device}",
+            deadline=Deadline.after(_MAP_TIMEOUT_S),
+            every_s=0.2,
+        )
 
     def sessions(self) -> list[Session]:
         """This target's sessions, with their effective timeouts."""

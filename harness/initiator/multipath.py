@@ -83,8 +83,12 @@ overrides {
 
 
 def flush_argv(device: str) -> list[str]:
-    """Take a map apart by its device file, if it is there."""
-    return ["sh", "-c", '[ ! -e "$1" ] || exec multipath -f "${1##*/}"', "sh", device]
+    """Take a map apart by its device file, if it is there.
+
+    udev may have a look at it once more after the last write: it is tried again for 10 s.
+    """
+    flush = 'exec multipath -f -R 10 "${1##*/}"'
+    return ["sh", "-c", f'[ ! -e "$1" ] || {flush}', "sh", device]
 
 
 def render_conf(

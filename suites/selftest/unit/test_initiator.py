@@ -231,7 +231,7 @@ def test_a_map_that_is_not_there_is_not_flushed(tmp_path: Path) -> None:
     tool.write_text("#!/bin/sh\necho flushed $*\nexit 1\n")
     tool.chmod(0o755)
     device = tmp_path / "3600"
-    for is_there, says in ((False, (0, "")), (True, (1, "flushed -f 3600\n"))):
+    for is_there, says in ((False, (0, "")), (True, (1, "flushed -f -R 10 3600\n"))):
         if is_there:
             device.touch()
         argv = multipath.flush_argv(str(device))
@@ -271,3 +271,20 @@ def test_a_target_that_does_no_digests_is_suspected() -> None:
         Initiator(machine, TOPOLOGY, FAST, "3600", negotiation=negotiation).log_in()
     assert "digests that [initiator.iscsi] insists on" in caught.value.hint
     assert "node.conn[0].iscsi.HeaderDigest" in str(machine.asked)
+
+
+def test_a_map_without_its_device_file_is_not_ready() -> None:
+    """Seen on a busy host: fio wrote into a plain file of that name."""
+    looks = iter([1, 1, 0])
+    maps = (RECORDED.parent / "composed" / "multipathd-0.8-maps.json").read_text()
+    maps = maps.replace('"failed"', '"active"').replace('"faulty"', '"ready"')
+
+    def answer(asked: Asked) -> Answer:
+        if asked.argv[:2] == ("test", "-b"):
+            return Answer(status=next(looks))
+        return Answer(maps)
+
+    machine = ScriptedMachine(answer)
+    wwid = "360014057043dfe0435de773ca03bbf04"
+    Initiator(machine, TOPOLOGY, FAST, wwid).wait_for_map()
+    assert next(looks, None) is None
