@@ -62,3 +62,21 @@ def test_the_machine_that_listens_is_started_first(
         assert set(site._start(specs, begin, stack)) == set(Role)
     assert begun[0] is listener
     assert set(begun) == set(Role)
+
+
+def test_the_initiator_learns_what_both_ends_are_told_to_offer() -> None:
+    """Its records get the offers, and its sessions are held to what must come of them."""
+    config = Config.model_validate(
+        {
+            "target": {"kind": "iet", "iet": {"header_digest": "CRC32C"}},
+            "initiator": {"iscsi": {"data_digest": "CRC32C"}},
+        }
+    )
+    site: Any = SimpleNamespace(config=config, topology=plan(config))
+    machines: Any = {Role.INITIATOR: None}
+    target: Any = SimpleNamespace(wwid="3600")
+    initiator = Site.initiator(site, machines, target)
+    assert initiator.negotiation.offers == config.initiator.iscsi
+    demanded = {"HeaderDigest": "CRC32C", "DataDigest": "CRC32C"}
+    assert initiator.negotiation.demanded == demanded
+    assert [one.negotiated for one in initiator.planned_sessions()] == [demanded] * 2
