@@ -15,8 +15,8 @@ def sessions_as_planned() -> Check:
 
     Read from sysfs before the first fault. Two sessions over one cable look like two paths until
     that cable is cut; a timeout that was not taken over makes the budget long, and every stall fit.
-    What was negotiated is read again at the end: a path that comes back has logged in anew. Of a
-    session whose login was redirected nobody can tell what a fault has hit.
+    What was negotiated is read again at the end: a path that comes back has logged in anew. If a
+    login was redirected, it is unknown whether a fault has hit that session.
     """
     name = "sessions as planned"
 

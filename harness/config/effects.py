@@ -41,8 +41,8 @@ def _of_other_targets(config: Config) -> Iterator[str]:
     for number, fabric in enumerate(config.fabrics):
         if fabric.access_state != "optimized" and kind != "lio":
             yield (
-                f"fabrics.{number}.access_state: it is for a target of kind 'lio'; {kind!r} has "
-                "none, or is not ours to configure"
+                f"fabrics.{number}.access_state: it is for a target of kind 'lio'; Pathproof "
+                f"sets none on kind {kind!r}"
             )
         if fabric.iqn is not None and config.target.is_ours:
             yield (

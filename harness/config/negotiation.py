@@ -1,4 +1,4 @@
-"""What a session must have negotiated, by what the two ends are told to offer; pure.
+"""What a session must have negotiated, by what each end is configured to offer; pure.
 
 Sources: RFC 7143 section 13 for how each key is decided; usr/login.c of open-iscsi for what the
 initiator makes of the answer.
@@ -74,9 +74,9 @@ class Negotiation:
 
     @classmethod
     def of(cls, target: IetOptions, initiator: LoginOptions) -> Negotiation:
-        """Where one end alone is told something, that is what must come about.
+        """If only one end has a value configured, the session must come to that very value.
 
-        The other end could prevent it. Raises ValueError, which names a key of the configuration,
+        The other end could prevent that. Raises ValueError, which names a key of the configuration,
         if the two can never agree.
         """
         values = dict(_agreed(target, initiator))
@@ -108,7 +108,7 @@ def _of_target(target: IetOptions, name: str) -> int | None:
     """A target's word on what the initiator calls `name`.
 
     Each end says what it can receive. What the target sends is bounded by a limit of its own, too,
-    which it tells nobody.
+    which is not negotiated.
     """
     if name == "max_recv_data_segment_length":
         return None

@@ -52,8 +52,8 @@ class Standing:
         return ()
 
     def keep(self) -> str | None:
-        """A machine that is not ours is never kept as it is, and that is said."""
-        warn("nothing is kept: the initiator is not ours, and is left as it was found")
+        """An existing machine is never kept as it is; a warning says so."""
+        warn("nothing is kept: the initiator is an existing machine, and is left as it was found")
         return None
 
     def _made(self, stack: ExitStack) -> Testbed:

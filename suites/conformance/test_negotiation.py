@@ -54,7 +54,7 @@ def initiator(testbed: Testbed, negotiation: Negotiation) -> Initiator:
 
 
 def test_what_the_initiator_asks_for_is_in_force(ours: Testbed) -> None:
-    """On every path; IET does digests only if it is told to, as well."""
+    """On every path; IET does digests only if its own options allow them."""
     iet = IetOptions()
     if ours.target.kind == "iet":
         iet = IetOptions(header_digest="None,CRC32C", data_digest="None,CRC32C")

@@ -131,7 +131,7 @@ class IetTarget(Target):
         self._ietadm(ietadm.redirect(self._tid(), destination))
 
     def require_logins(self) -> None:
-        """The initiator's kernel does not know DefaultTime2Wait, and iscsid tells it to nobody."""
+        """The initiator's kernel does not know DefaultTime2Wait, and iscsid does not show it."""
         wanted = conf.named(self.config.iet).get(_WAIT)
         if wanted is None:
             return

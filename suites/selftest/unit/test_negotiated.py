@@ -94,7 +94,7 @@ def test_the_script_runs_behind_both_others() -> None:
 
 
 def test_a_login_as_asked_for_is_no_problem() -> None:
-    """Nor are values that nobody asked for."""
+    """Nor are values that were not asked for."""
     assert list(login_problems([PLAN], [AS_PLANNED])) == []
     assert list(login_problems([PlannedSession("a")], [AS_PLANNED])) == []
 
@@ -111,7 +111,7 @@ def test_each_value_that_was_asked_for_is_compared(key: str) -> None:
         assert "[initiator.iscsi]" in problem.cure
 
 
-def test_a_burst_that_nobody_may_send_is_not_compared() -> None:
+def test_a_first_burst_that_is_not_allowed_is_not_compared() -> None:
     """Both ends leave FirstBurstLength as it is then."""
     off = NEGOTIATED | {"ImmediateData": "No"}
     asked = replace(PLAN, negotiated=off)
@@ -126,7 +126,7 @@ def test_a_session_without_connection_is_not_as_asked_for() -> None:
 
 
 def test_a_login_that_was_redirected_is_a_problem_with_both_portals() -> None:
-    """Also where it stays on the fabric, and nobody asked for anything."""
+    """Also where it stays on the fabric, and nothing was asked for."""
     session = replace(AS_PLANNED, connected_to="172.16.0.1:3261")
     (problem,) = login_problems([PlannedSession("a", portal=PORTAL)], [session])
     assert f"login to {PORTAL} on fabric a was redirected to 172.16.0.1:3261" in problem.cause

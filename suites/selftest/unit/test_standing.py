@@ -353,7 +353,7 @@ def test_what_cannot_be_is_refused(
         Config.model_validate({"initiator": initiator, "target": target})
 
 
-def test_keeping_a_machine_that_is_not_ours_is_declined_aloud() -> None:
+def test_keeping_an_existing_machine_is_declined_with_a_warning() -> None:
     """`--keep` would else be an option that does nothing."""
     with listening(heard := Warnings()):
         assert Standing(config(), plan(config())).keep() is None
