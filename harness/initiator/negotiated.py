@@ -18,7 +18,6 @@ from harness.errors import InitiatorError
 LOGINS_SCRIPT = r"""
 for s in /sys/class/iscsi_session/session*; do
   [ -e "$s" ] || continue
-  c=
   for c in "$s"/device/connection*/iscsi_connection/connection*; do
     [ -e "$c" ] && break
   done

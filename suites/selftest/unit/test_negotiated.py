@@ -93,6 +93,27 @@ def test_the_script_runs_behind_both_others() -> None:
         parse_logins(done.stdout.partition("MARK\n")[2])
 
 
+def test_the_script_reads_each_session_with_and_without_a_connection(tmp_path: Path) -> None:
+    """The folders are as sysfs has them; the second session never got a connection."""
+    for name in ("session1", "session3"):
+        (tmp_path / name / "device").mkdir(parents=True)
+        (tmp_path / name / "max_burst_len").write_text("131072\n")
+    connection = tmp_path / "session1/device/connection1:0/iscsi_connection/connection1:0"
+    connection.mkdir(parents=True)
+    for end, address in (("persistent_", "172.16.0.1"), ("", "172.16.1.1")):
+        (connection / f"{end}address").write_text(f"{address}\n")
+        (connection / f"{end}port").write_text("3260\n")
+    (connection / "header_digest").write_text("1\n")
+    script = f"{SESSIONS_SCRIPT}\n{LOGINS_SCRIPT}".replace(
+        "/sys/class/iscsi_session", str(tmp_path)
+    )
+    done = subprocess.run(["sh", "-euc", script], capture_output=True, text=True, check=True)
+    logins = parse_logins("".join(done.stdout.splitlines(keepends=True)[-2:]))
+    values = {"HeaderDigest": "CRC32C", "MaxBurstLength": "131072"}
+    assert logins["session1"] == Login(PORTAL, "172.16.1.1:3260", values)
+    assert logins["session3"] == Login(negotiated={"MaxBurstLength": "131072"})
+
+
 def test_a_login_as_asked_for_is_no_problem() -> None:
     """Nor are values that were not asked for."""
     assert list(login_problems([PLAN], [AS_PLANNED])) == []
