@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -201,7 +201,7 @@ class Initiator:
         script = SESSIONS_SCRIPT + _LOGINS_TOO
         text = self.machine.sh(script, timeout_s=_TOOL_TIMEOUT_S).stdout
         sessions, _, logins = text.partition(f"{_LOGINS}\n")
-        ours = (s for s in parse_sessions(sessions) if s.target in self.topology.target_iqns)
+        ours = [s for s in parse_sessions(sessions) if s.target in self.topology.target_iqns]
         return with_logins(ours, logins)
 
     def survey(self) -> Survey:
@@ -365,7 +365,7 @@ class Initiator:
             )
 
 
-def with_logins(sessions: Iterable[Session], text: str) -> list[Session]:
+def with_logins(sessions: Sequence[Session], text: str) -> list[Session]:
     """Sessions with what LOGINS_SCRIPT printed of each."""
-    logins = parse_logins(text)
+    logins = parse_logins(text, {session.name for session in sessions})
     return [replace(s, login=logins.get(s.name, Login())) for s in sessions]

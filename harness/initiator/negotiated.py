@@ -7,7 +7,7 @@ RFC 7143 section 11.13.5 for logins that are redirected. `persistent_address` is
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from harness.errors import InitiatorError
@@ -71,15 +71,17 @@ class Login:
     negotiated: Mapping[str, str] = field(default_factory=dict)
 
 
-def parse_logins(text: str) -> dict[str, Login]:
-    """Logins by the session's name, from LOGINS_SCRIPT's output.
+def parse_logins(text: str, sessions: Collection[str]) -> dict[str, Login]:
+    """The logins of these sessions by their names, from LOGINS_SCRIPT's output.
 
-    Real line, of Linux 6.1: `session1|172.16.0.1:3260|172.16.1.1:3261|header_digest=0|…`. Raises
-    InitiatorError for a line of another form.
+    Real line, of Linux 6.1: `session1|172.16.0.1:3260|172.16.1.1:3261|header_digest=0|…`. Other
+    sessions are passed over. Raises InitiatorError for a line of one of these that it can't read.
     """
     logins = {}
-    for line in text.splitlines():
+    for line in text.split("\n"):
         name, *parts = line.split("|")
+        if name not in sessions:
+            continue
         if len(parts) != 2 + len(_KEYS):
             raise InitiatorError(f"not a line about a login: {line!r}")
         portal, connected_to = ("" if end == _NONE else end for end in parts[:2])

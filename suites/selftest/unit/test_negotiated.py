@@ -41,13 +41,14 @@ NEGOTIATED = {
     "MaxBurstLength": "131072",
 }
 PORTAL = "172.16.0.1:3260"
+NAMES = {"session1", "session2", "session3", "session4"}
 PLAN = PlannedSession("a", portal=PORTAL, negotiated=NEGOTIATED)
 AS_PLANNED = SessionSettings("a", 1, 1, 1, "a", connected_to=PORTAL, negotiated=NEGOTIATED)
 
 
 def test_a_recorded_login_is_understood() -> None:
     """Under the names that the values have in a login."""
-    assert parse_logins(WITH_DIGESTS) == {
+    assert parse_logins(WITH_DIGESTS, NAMES) == {
         "session1": Login(PORTAL, PORTAL, NEGOTIATED),
         "session2": Login("172.16.1.1:3260", "172.16.1.1:3260", NEGOTIATED),
     }
@@ -55,13 +56,13 @@ def test_a_recorded_login_is_understood() -> None:
 
 def test_a_redirected_connection_is_where_its_socket_is() -> None:
     """The record's portal is the one that sent it away."""
-    (login,) = parse_logins(REDIRECTED).values()
+    (login,) = parse_logins(REDIRECTED, NAMES).values()
     assert (login.portal, login.connected_to) == (PORTAL, "172.16.1.1:3261")
 
 
 def test_a_lost_connection_is_nowhere() -> None:
     """The kernel clears its digests, which says nothing of the login."""
-    (login,) = parse_logins(DOWN).values()
+    (login,) = parse_logins(DOWN, NAMES).values()
     assert (login.portal, login.connected_to) == (PORTAL, "")
 
 
@@ -70,15 +71,17 @@ def test_sessions_that_tell_nothing_are_passed_over() -> None:
     attributes = [part.partition("=")[0] for part in WITH_DIGESTS.splitlines()[0].split("|")[3:]]
     empty = "|".join(f"{name}=" for name in attributes)
     text = f"session3|:|:|{empty}\nsession4|2001:db8::2:3260|2001:db8::2:3260|{empty}\n"
-    logins = parse_logins(text)
+    logins = parse_logins(text, NAMES)
     assert logins["session3"] == Login()
     assert logins["session4"].connected_to == "2001:db8::2:3260"
 
 
 def test_a_line_of_another_form_is_refused() -> None:
-    """Rather than read in the wrong order."""
+    """Rather than read in the wrong order; unless it is about a session of somebody else."""
+    odd = "session1|172.16.0.1:3260|172.16.0.1:3260\n"
     with pytest.raises(InitiatorError, match="not a line about a login"):
-        parse_logins("session1|172.16.0.1:3260|172.16.0.1:3260\n")
+        parse_logins(odd, NAMES)
+    assert parse_logins(odd, {"session2"}) == {}
 
 
 def test_the_script_runs_behind_both_others() -> None:
@@ -90,7 +93,7 @@ def test_the_script_runs_behind_both_others() -> None:
             text=True,
             check=True,
         )
-        parse_logins(done.stdout.partition("MARK\n")[2])
+        parse_logins(done.stdout.partition("MARK\n")[2], NAMES)
 
 
 def test_the_script_reads_each_session_with_and_without_a_connection(tmp_path: Path) -> None:
@@ -104,11 +107,11 @@ def test_the_script_reads_each_session_with_and_without_a_connection(tmp_path: P
         (connection / f"{end}address").write_text(f"{address}\n")
         (connection / f"{end}port").write_text("3260\n")
     (connection / "header_digest").write_text("1\n")
-    script = f"{SESSIONS_SCRIPT}\n{LOGINS_SCRIPT}".replace(
+    script = f"{SESSIONS_SCRIPT}\necho MARK\n{LOGINS_SCRIPT}".replace(
         "/sys/class/iscsi_session", str(tmp_path)
     )
     done = subprocess.run(["sh", "-euc", script], capture_output=True, text=True, check=True)
-    logins = parse_logins("".join(done.stdout.splitlines(keepends=True)[-2:]))
+    logins = parse_logins(done.stdout.partition("MARK\n")[2], NAMES)
     values = {"HeaderDigest": "CRC32C", "MaxBurstLength": "131072"}
     assert logins["session1"] == Login(PORTAL, "172.16.1.1:3260", values)
     assert logins["session3"] == Login(negotiated={"MaxBurstLength": "131072"})
