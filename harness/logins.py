@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from harness.errors import Problem
 from harness.measurements import PlannedSession, SessionSettings
+from harness.negotiation import negotiation_problems, redirections
 
 _CURES = {
     "noop_out_interval_s": "node.conn[0].timeo.noop_out_interval in the node record, then log in",
@@ -20,7 +21,7 @@ _CURES = {
 def login_problems(
     planned: Sequence[PlannedSession], sessions: Sequence[SessionSettings]
 ) -> Iterator[Problem]:
-    """What differs from the plan: the number of sessions, their ways, their timeouts."""
+    """What differs from the plan: the number of sessions, their ways, logins and timeouts."""
     for plan in planned:
         yield from _problems(plan, [one for one in sessions if one.fabric == plan.fabric])
 
@@ -47,6 +48,8 @@ def _problems(planned: PlannedSession, found: Sequence[SessionSettings]) -> Iter
                 "`ip route get` to the portal must name the NIC of its own fabric, with the "
                 "address that fabrics.N.initiator has",
             )
+        yield from redirections(planned, session)
+        yield from negotiation_problems(planned, session)
         for setting, cure in _CURES.items():
             wanted, is_now = getattr(planned, setting), getattr(session, setting)
             if wanted is not None and is_now != wanted:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from harness.config.credentials import ENVIRONMENT, ChapConfig, from_environment, from_file
+from harness.config.kinds import require_kind
 from harness.config.model import Config
 from harness.errors import ConfigError
 
@@ -59,6 +60,8 @@ def load(
     if file is None and DEFAULT_FILE.exists():
         file = DEFAULT_FILE
     raw = _read(file) if file else {}
+    if file:
+        require_kind(raw, "testbed", file)
     _refuse_lasting_consent(raw)
     origins = {key: str(file) for key, _ in _leaves(raw, "")}
     for key, (value, option) in (options or {}).items():

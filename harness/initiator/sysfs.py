@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, ip_address
 
 from harness.errors import InitiatorError
+from harness.initiator.negotiated import Login
 
 # One line per session and disk: session|target|state|address|recovery_tmo|recv_tmo|ping_tmo|
 # own address|disk|device number|wwid. A session without a disk has one line with the last three
@@ -67,7 +68,7 @@ class Session:
 
     `address` is the portal's, as text if it is not IPv4 (IPv6, or a host name); `own_address` is
     the IPv4 address of the initiator's end, None if there is none. `recovery_tmo_s` is -1 for a
-    session that never gives up.
+    session that never gives up. `login` is read apart.
     """
 
     name: str
@@ -79,6 +80,7 @@ class Session:
     noop_out_timeout_s: int
     own_address: IPv4Address | None
     disks: tuple[Disk, ...]
+    login: Login = Login()  # noqa: RUF009  # frozen, and never changed
 
 
 def parse_sessions(text: str, targets: Collection[str]) -> list[Session]:

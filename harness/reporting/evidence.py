@@ -163,7 +163,7 @@ def _part_row(part: Part) -> tuple[str, ...]:
 
 
 def settings_markdown(measurements: Measurements) -> str:
-    """Effective session settings, and how well the clocks are known."""
+    """Effective session settings, what was negotiated, and how well the clocks are known."""
     parts = []
     if measurements.settings:
         names = ("noop_out_interval_s", "noop_out_timeout_s", "recovery_tmo_s")
@@ -173,6 +173,13 @@ def settings_markdown(measurements: Measurements) -> str:
         ]
         header = ("fabric", *(name.removesuffix("_s") + ", s" for name in names))
         parts.append("#### Effective session settings\n\n" + _markdown(header, rows))
+    if keys := list(dict.fromkeys(key for one in measurements.settings for key in one.negotiated)):
+        rows = [
+            (one.fabric, one.connected_to, *(one.negotiated.get(key, "") for key in keys))
+            for one in measurements.settings
+        ]
+        header = ("fabric", "connected to", *keys)
+        parts.append("#### What each session negotiated\n\n" + _markdown(header, rows))
     if measurements.clocks:
         axis = Axis.of(measurements)
         rows = [

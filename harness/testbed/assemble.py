@@ -55,6 +55,7 @@ class Raw:
     cut_short: str = ""
     max_stall_s: float | None = None
     errors_forced: bool = False
+    settings_after: tuple[SessionSettings, ...] = ()
     cables: Mapping[str, Mapping[Role, str]] = field(default_factory=dict)
     lab_disks: tuple[str, ...] = ()
 
@@ -76,6 +77,7 @@ def assemble(raw: Raw) -> Measurements:
         clocks=tuple(r for o in raw.observations.values() for r in o.clock.readings),
         settings=raw.settings,
         planned=raw.planned,
+        settings_after=raw.settings_after,
         faults=raw.faults,
         read_back=raw.read_back,
         processors=raw.processors,

@@ -83,6 +83,8 @@ class IoSession:
                 back = None if witness.target_is_dead else self._read_back_in_time(result)
             witness.list_paths("after", self.watchdog.left_to_measure())
             with step("Collect what was measured", Spent.MEASURING):
+                if not self.cut_short:
+                    witness.look_again()
                 self._measurements = self._assemble(result, back)
 
     @contextmanager
@@ -261,6 +263,7 @@ class IoSession:
             phases=self._phases.over,
             settings=witness.settings,
             planned=testbed.planned_sessions(),
+            settings_after=witness.settings_after,
             faults=records,
             read_back=back,
             path_listings=witness.path_listings,

@@ -11,6 +11,7 @@ from typing import TypeVar
 from harness import __version__
 from harness.concurrency import side_by_side
 from harness.config import Config
+from harness.config.negotiation import Negotiation
 from harness.deadline import Deadline
 from harness.errors import HypervisorError, TimedOut
 from harness.hypervisor.accel import Choice
@@ -201,6 +202,7 @@ class Site:
             target.wwid,
             self.config.target.chap,
             self.config.initiator.path_grouping_policy,
+            negotiation=Negotiation.of(self.config.target.iet, self.config.initiator.iscsi),
         )
 
     def assembled(

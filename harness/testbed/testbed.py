@@ -297,6 +297,7 @@ class Testbed:
         with step("Make sure that all is whole", Spent.PROVISIONING):
             self.heal()
             self.map.wait_for_paths(active=len(self.topology.fabrics), spent_on=Spent.PROVISIONING)
+            self.preflight()  # a path that came back has logged in anew
 
     def heal(self) -> None:
         """Heal every kind of fault that is possible here, on every fabric, be it there or not."""

@@ -223,7 +223,7 @@ def test_an_array_may_have_a_name_for_each_portal() -> None:
     fabrics = two_fabrics('iqn = "iqn.1992-04.com.vendor:port"')
     topology = plan(loaded(external + fabrics).config)
     assert topology.target_iqns == ("iqn.1992-04.com.vendor:port",)
-    assert "iqn is that of an external target; kind 'lio' has one" in complaint(fabrics)
+    assert "fabrics.0.iqn: it is that of an external target; kind 'lio'" in complaint(fabrics)
     assert "fabrics.0.iqn: 'port' does not begin" in complaint(
         external + two_fabrics('iqn = "port"')
     )
@@ -254,7 +254,9 @@ def test_only_lio_has_access_states() -> None:
     """Other kinds would ignore them."""
     text = two_fabrics('access_state = "non-optimized"')
     assert loaded(text).config.fabrics[1].access_state == "non-optimized"
-    assert "access_state is for a target of kind 'lio'" in complaint(f'target.kind = "tgt"\n{text}')
+    assert "access_state: it is for a target of kind 'lio'" in complaint(
+        f'target.kind = "tgt"\n{text}'
+    )
 
 
 def test_what_an_external_target_is_not_told_is_refused() -> None:

@@ -214,3 +214,12 @@ def test_pictures_load_nothing() -> None:
         assert not re.search(r"<(script|image|foreignObject)\b|@import", text)
         assert re.findall(r'(?:href|src)="([^#"][^"]*)"', text) == []
         assert re.findall(r"url\((?!#)", text) == []
+
+
+def test_an_example_has_one_name_on_every_page() -> None:
+    """A testbed's file that README names is described somewhere, and is no image definition."""
+    guide = "\n".join(page.read_text() for page in DOCS.glob("*.md"))
+    images = set(re.findall(r'^image = "(.+)"', guide, re.MULTILINE))
+    for file in re.findall(r"--testbed (\S+\.toml)", (TOP / "README.md").read_text()):
+        assert f"--testbed {file}" in guide
+        assert file not in images

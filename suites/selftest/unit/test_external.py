@@ -223,6 +223,18 @@ def test_faults_that_overlap_are_refused(monkeypatch: pytest.MonkeyPatch) -> Non
     assert done[-1] == "confirm_healed b"
 
 
+def test_a_testbed_that_is_used_again_passes_the_preflight_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A path that came back in between has logged in anew, perhaps elsewhere."""
+    done: list[str] = []
+    testbed = bed_of(config())
+    for what, word in ((testbed, "heal"), (testbed.map, "wait_for_paths"), (testbed, "preflight")):
+        monkeypatch.setattr(what, word, lambda word=word, **_: done.append(word))
+    testbed.make_ready()
+    assert done == ["heal", "wait_for_paths", "preflight"]
+
+
 def test_a_portal_falls_silent_by_whoever_is_ours() -> None:
     """The suites lose all paths on any lab."""
     assert bed_of(config()).silent_drop("a") == InitiatorDrop("a")

@@ -193,6 +193,17 @@ def test_settings_and_clocks_are_named() -> None:
     text = settings_markdown(failover())
     assert "± 1.90" in text
     assert "queue-length 0" in text
+    assert "negotiated" not in text
+
+
+def test_what_was_negotiated_is_told_session_by_session() -> None:
+    """With the portal at the other end of each connection."""
+    measured = failover()
+    one, other = measured.settings
+    portal, values = "172.16.0.1:3260", {"HeaderDigest": "CRC32C", "MaxBurstLength": "4096"}
+    told = replace(one, connected_to=portal, negotiated=values)
+    text = settings_markdown(replace(measured, settings=(told, other)))
+    assert f"| a | {portal} | CRC32C | 4096 |" in text
 
 
 def test_a_kernel_log_is_cut_at_its_beginning_and_says_so() -> None:

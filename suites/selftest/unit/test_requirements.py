@@ -145,7 +145,7 @@ def test_an_image_is_found_from_the_folder_that_the_run_is_in(
     """And a package of the same name in there is not taken for Pathproof."""
     (tmp_path / "harness").mkdir()
     (tmp_path / "harness" / "__init__.py").write_text("raise SystemExit('not this one')")
-    (tmp_path / "mine.toml").write_text('name = "mine"\nzzz = 1\n')
+    (tmp_path / "mine.toml").write_text('suite = "mine"\nzzz = 1\n')
     monkeypatch.chdir(tmp_path)
     config = Config.model_validate({"require": "kvm", "machines": {"image": "mine.toml"}})
     with pytest.raises(HarnessError, match=r"^mine\.toml: ") as refused:

@@ -109,3 +109,21 @@ def test_the_environment_names_the_accelerator_alone() -> None:
     accel = Choice("tcg", "KVM: /dev/kvm is present but unusable: it hangs")
     site = Site(config, plan(config), unused, unused, connection, {}, unused, accel)
     assert site.describe("6.1", target)["Acceleration"] == "tcg"
+
+
+def test_the_initiator_learns_what_both_ends_are_told_to_offer() -> None:
+    """Its records get the offers, and its sessions are held to what must come of them."""
+    config = Config.model_validate(
+        {
+            "target": {"kind": "iet", "iet": {"header_digest": "CRC32C"}},
+            "initiator": {"iscsi": {"data_digest": "CRC32C"}},
+        }
+    )
+    site: Any = SimpleNamespace(config=config, topology=plan(config))
+    machines: Any = {Role.INITIATOR: None}
+    target: Any = SimpleNamespace(wwid="3600")
+    initiator = Site.initiator(site, machines, target)
+    assert initiator.negotiation.offers == config.initiator.iscsi
+    demanded = {"HeaderDigest": "CRC32C", "DataDigest": "CRC32C"}
+    assert initiator.negotiation.demanded == demanded
+    assert [one.negotiated for one in initiator.planned_sessions()] == [demanded] * 2
