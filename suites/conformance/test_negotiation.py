@@ -78,7 +78,7 @@ def test_what_was_asked_of_the_target_alone_is_found_lacking(ours: Testbed) -> N
 
 
 def test_a_login_that_is_redirected_is_found(ours: Testbed) -> None:
-    """It ends at another portal, where no fault would hit it."""
+    """A login that ends at another portal, where no fault would hit it, is found."""
     if ours.target.kind != "tgt":
         pytest.skip(f"a target of kind {ours.target.kind} is not made to redirect logins")
     argv = ["sh", "-euc", _REDIRECT, "sh", ours.topology.target_iqn, _ELSEWHERE]
