@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isfinite
 
 from harness.checks.judgement import Check, Finding, Verdict
 from harness.checks.kernel import unread_kernel_logs
@@ -319,8 +320,7 @@ def no_unexpected_path_loss() -> Check:
                 return Finding(
                     name, Verdict.UNKNOWN, f"{text}; but {'; '.join(missed)}", figures, numbers
                 )
-            noticed_ns = _noticed_within_ns(measurements)
-            span_ns = (unexpected[0].at_ns - noticed_ns, unexpected[-1].at_ns)
+            span_ns = _caused(measurements, unexpected[0].at_ns, unexpected[-1].at_ns)
             return Finding(name, Verdict.FAIL, text, figures, numbers, span_ns)
         if unread := unread_kernel_logs(measurements):
             return Finding(name, Verdict.UNKNOWN, "; ".join(unread), figures, numbers)
@@ -330,15 +330,17 @@ def no_unexpected_path_loss() -> Check:
     return Check(name, run, through_the_lab=True)
 
 
-def _noticed_within_ns(measurements: Measurements) -> int:
-    """How long it takes at most until a path is given up, by the settings of its session, twice."""
-    seconds = [
-        one.noop_out_interval_s + one.noop_out_timeout_s + one.recovery_tmo_s
-        for one in measurements.settings
-    ]
-    return 2 * max(seconds, default=0) * NS_PER_S
+def _caused(measurements: Measurements, first_ns: int, last_ns: int) -> tuple[int, int] | None:
+    """When something can have caused that paths were given up; None if at any time.
+
+    Until one is given up it takes what the settings of its session allow, at most; twice that.
+    """
+    noticed_s = max((sum(one.limits) for one in measurements.settings), default=0.0)
+    if not isfinite(noticed_s):
+        return None
+    return first_ns - 2 * int(noticed_s * NS_PER_S), last_ns
 
 
-def _felt_until_ns(fault: FaultRecord) -> int:
+def _felt_until_ns(fault: FaultRecord) -> float:
     """Until when the kernel may give a path up for a fault: one healed early is noticed late."""
-    return max(fault.healing_confirmed_ns, fault.injected_ns + int(fault.budget.seconds * NS_PER_S))
+    return max(fault.healing_confirmed_ns, fault.injected_ns + fault.budget.seconds * NS_PER_S)

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from math import isfinite
 from typing import Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
@@ -63,7 +64,8 @@ class TermPart(_Part):
     """One summand of a budget."""
 
     name: str
-    seconds: float
+    seconds: float | None
+    """Null if the setting is off, so that nothing limits that time."""
     source: str
     """Where the value was read."""
 
@@ -81,7 +83,8 @@ class LayerPart(_Part):
     uncertainty_s: float
     """Of `seconds`, at most."""
     allowed_s: float | None
-    """By the terms that `source` names, which several parts may share; null if by none."""
+    """By the terms that `source` names, which several parts may share; null if by none,
+    or if one of them has no limit."""
     source: str
 
 
@@ -97,8 +100,9 @@ class FaultPart(_Part):
     healing_confirmed_s: float | None
     io_stops: bool
     """No path was left, so that the stall lasts until healing."""
-    budget_s: float
-    """The longest stall that the effective settings allow: the sum of the terms."""
+    budget_s: float | None
+    """The longest stall that the effective settings allow: the sum of the terms; null if a term
+    has no limit."""
     budget: tuple[TermPart, ...]
     stall_s: float | None
     """The longest stall that the fault may excuse; null if nothing was completed since."""
@@ -306,9 +310,9 @@ def _fault(measurements: Measurements, fault: FaultRecord, zero_ns: int) -> Faul
         healed_s=when(fault.healed_ns),
         healing_confirmed_s=when(fault.healing_confirmed_ns),
         io_stops=fault.io_stops,
-        budget_s=fault.budget.seconds,
+        budget_s=_limited(fault.budget.seconds),
         budget=tuple(
-            TermPart(name=term.name, seconds=term.seconds, source=term.source)
+            TermPart(name=term.name, seconds=_limited(term.seconds), source=term.source)
             for term in fault.budget.terms
         ),
         stall_s=taken_apart.stall.seconds if taken_apart else None,
@@ -320,6 +324,10 @@ def _fault(measurements: Measurements, fault: FaultRecord, zero_ns: int) -> Faul
     )
 
 
+def _limited(seconds: float) -> float | None:
+    return seconds if isfinite(seconds) else None
+
+
 def _layer(part: Part, zero_ns: int) -> LayerPart:
     return LayerPart(
         layer=part.layer,
@@ -329,7 +337,7 @@ def _layer(part: Part, zero_ns: int) -> LayerPart:
         end_s=_seconds(part.end_ns, zero_ns),
         seconds=part.seconds,
         uncertainty_s=part.uncertainty_s,
-        allowed_s=part.allowed_s,
+        allowed_s=None if part.allowed_s is None else _limited(part.allowed_s),
         source=part.source,
     )
 

@@ -6,10 +6,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+from harness.budget import Reconnecting, Setting
 from harness.concurrency import within
 from harness.deadline import Deadline
 from harness.errors import CutShort, FioHangs, HarnessError, MachineError, TimedOut, WorkloadError
-from harness.faults import Injection, Reconnecting
+from harness.faults import Injection
 from harness.measurements import Measurements, ReadBack
 from harness.observe import Sample
 from harness.steps import Spent, attach, progress, step
@@ -237,10 +238,12 @@ class IoSession:
         testbed, witness = self._testbed, self._witness
         profile = testbed.config.profile
         budget = testbed.config.budget
+        source = f"profile {testbed.config.initiator.profile}, else the distribution's"
+        login_s = profile.login_timeout_s or _DEFAULT_LOGIN_TIMEOUT_S
+        polling_s = profile.polling_interval_s or _DEFAULT_POLLING_INTERVAL_S
         reconnecting = Reconnecting(
-            profile.login_timeout_s or _DEFAULT_LOGIN_TIMEOUT_S,
-            profile.polling_interval_s or _DEFAULT_POLLING_INTERVAL_S,
-            f"profile {testbed.config.initiator.profile}, else the distribution's",
+            login_timeout=Setting("login_timeout", login_s, source),
+            polling=Setting("polling_interval", polling_s, source),
         )
         records = tuple(
             i.record(witness.settings, budget.slack_s, reconnecting)

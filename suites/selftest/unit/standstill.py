@@ -5,14 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from harness.breakdown import Breakdown, breakdown
+from harness.budget import Budget, BudgetTerm, Layer
 from harness.checks import Check, Finding, judge
 from harness.measurements import (
-    Budget,
-    BudgetTerm,
     CompletionLog,
     FaultRecord,
     FioErrors,
-    Layer,
     Measurements,
     PathCounters,
     Stream,

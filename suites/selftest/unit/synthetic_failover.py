@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from harness.budget import Budget, BudgetTerm, Layer
 from harness.measurements import (
-    Budget,
-    BudgetTerm,
     ClockReading,
     CompletionLog,
     FaultRecord,
@@ -14,7 +13,6 @@ from harness.measurements import (
     Ints,
     KernelLog,
     KernelMessage,
-    Layer,
     Measurements,
     PathCounters,
     PathStates,
