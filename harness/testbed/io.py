@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from harness.budget import Reconnecting, Setting
 from harness.concurrency import within
 from harness.deadline import Deadline
 from harness.errors import CutShort, FioHangs, HarnessError, MachineError, TimedOut, WorkloadError
@@ -28,9 +27,6 @@ from harness.workload.run import ENDING_TIMEOUT_S
 _START_TIMEOUT_S = 60.0
 _FIRST_BYTES = 64 * 1024  # on every path, before I/O counts as running
 _LOOK_INTERVAL_S = 0.25
-# As open-iscsi and multipath-tools come: iscsid.conf, and the longest max_polling_interval.
-_DEFAULT_LOGIN_TIMEOUT_S = 15
-_DEFAULT_POLLING_INTERVAL_S = 20
 
 
 class IoSession:
@@ -236,17 +232,9 @@ class IoSession:
 
     def _assemble(self, result: RunResult, back: ReadBack | None) -> Measurements:
         testbed, witness = self._testbed, self._witness
-        profile = testbed.config.profile
         budget = testbed.config.budget
-        source = f"profile {testbed.config.initiator.profile}, else the distribution's"
-        login_s = profile.login_timeout_s or _DEFAULT_LOGIN_TIMEOUT_S
-        polling_s = profile.polling_interval_s or _DEFAULT_POLLING_INTERVAL_S
-        reconnecting = Reconnecting(
-            login_timeout=Setting("login_timeout", login_s, source),
-            polling=Setting("polling_interval", polling_s, source),
-        )
         records = tuple(
-            i.record(witness.settings, budget.slack_s, reconnecting)
+            i.record(witness.settings, budget.slack_s, witness.reconnecting)
             for i in self._phases.injections
         )
         raw = Raw(
@@ -255,7 +243,7 @@ class IoSession:
             paths=testbed.map.paths,
             phases=self._phases.over,
             settings=witness.settings,
-            planned=testbed.planned_sessions(),
+            planned=witness.planned,
             faults=records,
             read_back=back,
             path_listings=witness.path_listings,

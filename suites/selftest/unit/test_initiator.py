@@ -10,13 +10,12 @@ import pytest
 
 from harness.config import Config
 from harness.config.credentials import ChapConfig
-from harness.config.model import FAST, STOCK
+from harness.config.model import FAST
 from harness.errors import CommandTimedOut, InitiatorError
 from harness.initiator import Initiator, chap
 from harness.topology import plan
 from suites.selftest.unit.scripted_machine import Answer, Asked, ScriptedMachine
 
-RECORDED = Path(__file__).parent / "recorded"
 TOPOLOGY = plan(Config())
 OFFERS = "".join(f"{fabric.portal},1 {TOPOLOGY.target_iqn}\n" for fabric in TOPOLOGY.fabrics)
 CHAP = ChapConfig.model_validate(
@@ -193,13 +192,3 @@ def test_records_are_where_distributions_keep_them() -> None:
     assert chap.node_argv("iqn")[-2:] == ["/etc/iscsi/nodes/iqn", "/var/lib/iscsi/nodes/iqn"]
     portal = TOPOLOGY.fabrics[0].portal
     assert chap.discovery_argv(portal)[-2] == "/etc/iscsi/send_targets/172.16.0.1,3260"
-
-
-def test_what_a_profile_leaves_alone_is_planned_as_multipathd_has_it() -> None:
-    """Else nothing would notice a session that kept the 120 s of open-iscsi."""
-    config = (RECORDED / "multipathd-0.9.4-config-local.txt").read_text()
-    machine = ScriptedMachine(lambda asked: Answer(config if "config" in asked.argv else ""))
-    stock = Initiator(machine, TOPOLOGY, STOCK, "3600")
-    assert [plan.recovery_tmo_s for plan in stock.planned_sessions()] == [5, 5]
-    fast = Initiator(machine, TOPOLOGY, FAST, "3600")
-    assert [plan.recovery_tmo_s for plan in fast.planned_sessions()] == [1, 1]

@@ -97,6 +97,7 @@ class Bench:
             device="/dev/mapper/lun",
             stop_queueing=self._stop_queueing,
             describe_paths=lambda: "paths",
+            reconnecting=lambda: None,
         )
 
     @property
@@ -108,6 +109,9 @@ class Bench:
         self.fio.hangs = False
 
     def session_settings(self) -> tuple[()]:
+        return ()
+
+    def planned_sessions(self) -> tuple[()]:
         return ()
 
     def machine(self, role: Role) -> SimpleNamespace:
