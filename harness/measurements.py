@@ -302,7 +302,8 @@ class FaultRecord:
     """One fault as it was: what, where, when, and the stall it may cause.
 
     `io_stops` is True where no path is left, so that the stall lasts until healing. The order
-    to heal was given at `healing_ns`, zero if that is not known, and carried out by `healed_ns`.
+    to heal was given at `healing_ns`, zero if that is not known, and carried out by `healed_ns`;
+    after that a path may take as long as `returning` allows until it is used again.
     """
 
     name: str
@@ -313,6 +314,7 @@ class FaultRecord:
     healed_ns: int
     healing_confirmed_ns: int
     budget: Budget
+    returning: Budget
     io_stops: bool = False
     healing_ns: int = 0
 

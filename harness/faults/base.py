@@ -171,7 +171,7 @@ class Injection:
     ) -> FaultRecord:
         """What the checks need to know. `settings` are those of every session, before the fault.
 
-        `reconnecting` counts only when no path was left.
+        `reconnecting` counts for the way back, and for the stall only when no path was left.
         """
         hit = [s for s in settings if s.fabric in self.fault.fabrics]
         if not hit:
@@ -206,6 +206,7 @@ class Injection:
             healed_ns=self.healed_ns,
             healing_confirmed_ns=self.healing_confirmed_ns,
             budget=Budget((*terms, slack)),
+            returning=Budget((*self.fault.recovery_terms(reconnecting), slack)),
             io_stops=io_stops,
             healing_ns=self.healing_ns,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from math import isfinite
 
 from harness.concurrency import within
 from harness.deadline import Deadline
@@ -170,6 +171,16 @@ class IoSession:
                 if self.watchdog.expired:
                     raise self.watchdog.cut_short("I/O should have been over")
                 time.sleep(_LOOK_INTERVAL_S)
+
+    @property
+    def patience_s(self) -> float:
+        """Twice what paths may take to go or to return, by those settings that are a limit."""
+        going = [sum(session.limits) for session in self._witness.settings]
+        returning = [
+            sum(term.seconds for term in i.fault.recovery_terms(self._witness.reconnecting))
+            for i in self._phases.injections
+        ]
+        return 2 * max(filter(isfinite, (*going, *returning)), default=0.0)
 
     def note_fault(self, injection: Injection) -> None:
         """A fault was injected or healed: a phase ends here."""

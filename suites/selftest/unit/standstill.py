@@ -94,6 +94,7 @@ def measured(
         healed_ns=at(HEALED),
         healing_confirmed_ns=at(HEALING_CONFIRMED),
         budget=Budget(ALL_PATHS if io_stops else SINGLE),
+        returning=Budget(ALL_PATHS[1:]),
         io_stops=io_stops,
     )
     return Measurements(

@@ -112,6 +112,9 @@ def failover() -> Measurements:
                 healed_ns=HEALED,
                 healing_confirmed_ns=HEALED + 100 * NS_PER_MS,
                 budget=budget,
+                returning=Budget(
+                    (BudgetTerm("login_timeout", 3, "record"), BudgetTerm("polling", 40, "daemon"))
+                ),
             ),
         ),
         watching=(_watching("initiator", ticks), _watching("target", ticks)),

@@ -152,3 +152,12 @@ def test_with_no_path_left_only_recovery_may_be_off() -> None:
     deaf = tuple(SessionSettings(fabric, 0, 0, 1) for fabric in "ab")
     names = [term.name for term in unlimited(deaf, both)]
     assert names == ["noop_out_interval", "noop_out_timeout"]
+
+
+@pytest.mark.parametrize("fault", [LinkDown("a"), Together((SilentDrop("a"), SilentDrop("b")))])
+def test_the_way_back_has_a_budget_whether_a_path_is_left_or_not(fault: Fault) -> None:
+    """Without the outage, and with the pause where nobody answered ARP."""
+    returning = {term.name: term.seconds for term in record(fault).returning.terms}
+    pause = {"reopen delay": 3.0} if isinstance(fault, LinkDown) else {}
+    way = {"login_timeout": 3.0, "polling_interval": 1.0, "checker tick": 1.0, "slack": 1.0}
+    assert returning == pause | way
