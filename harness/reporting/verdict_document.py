@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from math import isfinite
 from typing import Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
@@ -39,7 +38,7 @@ class Judged:
     judgement: Judgement
 
 
-class _Part(BaseModel):
+class _Part(BaseModel):  # its JSON has null for an infinite number
     model_config = ConfigDict(
         frozen=True,
         use_attribute_docstrings=True,
@@ -310,9 +309,9 @@ def _fault(measurements: Measurements, fault: FaultRecord, zero_ns: int) -> Faul
         healed_s=when(fault.healed_ns),
         healing_confirmed_s=when(fault.healing_confirmed_ns),
         io_stops=fault.io_stops,
-        budget_s=_limited(fault.budget.seconds),
+        budget_s=fault.budget.seconds,
         budget=tuple(
-            TermPart(name=term.name, seconds=_limited(term.seconds), source=term.source)
+            TermPart(name=term.name, seconds=term.seconds, source=term.source)
             for term in fault.budget.terms
         ),
         stall_s=taken_apart.stall.seconds if taken_apart else None,
@@ -324,10 +323,6 @@ def _fault(measurements: Measurements, fault: FaultRecord, zero_ns: int) -> Faul
     )
 
 
-def _limited(seconds: float) -> float | None:
-    return seconds if isfinite(seconds) else None
-
-
 def _layer(part: Part, zero_ns: int) -> LayerPart:
     return LayerPart(
         layer=part.layer,
@@ -337,7 +332,7 @@ def _layer(part: Part, zero_ns: int) -> LayerPart:
         end_s=_seconds(part.end_ns, zero_ns),
         seconds=part.seconds,
         uncertainty_s=part.uncertainty_s,
-        allowed_s=None if part.allowed_s is None else _limited(part.allowed_s),
+        allowed_s=part.allowed_s,
         source=part.source,
     )
 

@@ -106,13 +106,13 @@ def test_any_other_answer_is_refused_and_told(text: str) -> None:
 
 @every_version
 def test_a_configuration_that_was_cut_off_is_refused(version: str) -> None:
-    """Also between two sections; only `multipaths` need not follow."""
-    text = recorded(version)
-    for length in range(0, len(text.rstrip()), 97):
+    """Also between two sections; only `multipaths` need not follow, but be whole if it does."""
+    text = recorded(version).replace(*overrides(version))
+    begin, end = text.index("\noverrides {"), text.index("\nmultipaths {")
+    for length in (*range(0, begin, 97), begin, end - 2, *range(end + 20, len(text) - 2, 20)):
         with pytest.raises(InitiatorError):
             parse_config(text[:length])
-    with pytest.raises(InitiatorError):
-        parse_config(text[: text.index("overrides")])
+    assert parse_config(text[:end])
 
 
 @pytest.mark.parametrize(
