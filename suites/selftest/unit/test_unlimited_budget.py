@@ -25,7 +25,7 @@ from harness.reporting.evidence import settings_markdown, stall_markdown
 from harness.reporting.stall_line import stall_line
 from harness.reporting.timeline_plot import render_timeline
 from harness.reporting.verdict_document import Judged, verdict_document
-from harness.timeline import Event, Happened, Timeline
+from harness.timeline import Happened, Timeline
 from suites.selftest.unit.judged import found, good
 from suites.selftest.unit.synthetic_failover import END, HEALED
 
@@ -77,9 +77,15 @@ def test_a_demand_holds_without_a_limit() -> None:
 
 
 def lost_late(measured: Measurements) -> Measurements:
-    """The path of the fault is given up once more, long after it was healed."""
-    late = Event(END - 10**9, Happened.PATH_FAILED, "initiator", "sda")
-    return replace(measured, timeline=Timeline.of([*measured.timeline, late]))
+    """The path of the fault is given up once more, long after it was healed; and sampled so."""
+    (lost,) = (e for e in measured.timeline if e.what is Happened.PATH_FAILED)
+    late = replace(lost, at_ns=END - 10**9)
+    states = tuple(
+        replace(seen, states={**seen.states, "sda": "failed"}) if seen.at_ns > late.at_ns else seen
+        for seen in measured.path_states
+    )
+    timeline = Timeline.of([*measured.timeline, late])
+    return replace(measured, timeline=timeline, path_states=states)
 
 
 def test_a_path_may_be_given_up_for_such_a_fault_at_any_time() -> None:
