@@ -18,12 +18,10 @@ from harness.topology import plan
 from suites.selftest.unit.scripted_machine import Answer, Asked, ScriptedMachine
 
 RECORDED = Path(__file__).parent / "recorded"
-COMPOSED = Path(__file__).parent / "composed"
 TOPOLOGY = plan(Config())
 WWID = "360014057043dfe0435de773ca03bbf04"
 CONFIG = (RECORDED / "multipath-0.9.4-t.txt").read_text()
-MAPS = (COMPOSED / "multipathd-0.8-maps.json").read_text().replace("failed", "active")
-MAPS = MAPS.replace("faulty", "ready")
+MAPS = (RECORDED / "multipathd-0.9.4-maps.json").read_text()
 DISK = "--\ndevice|sda|8:0|2048||||360014057043dfe0435de773ca03bbf04||x\n"
 # multipath -h of Debian 12, on standard error.
 USAGE = "multipath-tools v0.9.4 (12/19, 2022)\nUsage:\n  multipath [-v level]\n"

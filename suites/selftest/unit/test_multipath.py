@@ -14,21 +14,21 @@ from harness.config.model import FAST, STOCK, Profile
 from harness.errors import InitiatorError
 from harness.initiator.multipath import Map, MapPath, find_map, render_conf
 
-COMPOSED = Path(__file__).parent / "composed"
+MAPS = Path(__file__).parent / "recorded" / "multipathd-0.9.4-maps.json"
 WWID = "360014057043dfe0435de773ca03bbf04"
 SECONDS = st.none() | st.integers(1, 60)
 
 
 def test_a_map_is_read_with_its_paths_and_their_states() -> None:
     """The map's own `paths` is a number and must not be taken for the list."""
-    text = (COMPOSED / "multipathd-0.8-maps.json").read_text()
-    paths = (MapPath("sda", "8:0", "failed", "faulty"), MapPath("sdb", "8:16", "active", "ready"))
+    text = MAPS.read_text()
+    paths = (MapPath("sda", "8:0", "active", "ready"), MapPath("sdb", "8:16", "active", "ready"))
     assert find_map(text, WWID) == Map(WWID, "dm-0", paths)
 
 
 def test_paths_of_all_groups_count() -> None:
     """With another grouping policy each path has a group of its own."""
-    raw = json.loads((COMPOSED / "multipathd-0.8-maps.json").read_text())
+    raw = json.loads(MAPS.read_text())
     (group,) = raw["maps"][0]["path_groups"]
     raw["maps"][0]["path_groups"] = [{**group, "paths": [path]} for path in group["paths"]]
     found = find_map(json.dumps(raw), WWID)
@@ -38,7 +38,7 @@ def test_paths_of_all_groups_count() -> None:
 
 def test_other_maps_may_look_however_they_do() -> None:
     """Only the one of the LUN is read."""
-    raw = json.loads((COMPOSED / "multipathd-0.8-maps.json").read_text())
+    raw = json.loads(MAPS.read_text())
     raw["maps"] = [{"uuid": "3600strange"}, {}, *raw["maps"]]
     found = find_map(json.dumps(raw), WWID)
     assert found is not None
@@ -71,7 +71,7 @@ def test_any_other_answer_is_refused(text: str) -> None:
 
 def test_a_truncated_answer_is_refused() -> None:
     """Some versions cut long answers off."""
-    text = (COMPOSED / "multipathd-0.8-maps.json").read_text()
+    text = MAPS.read_text()
     for length in range(0, len(text.rstrip()), 97):
         with pytest.raises(InitiatorError):
             find_map(text[:length], WWID)
