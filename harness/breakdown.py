@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from harness.budget import BudgetTerm, Layer
 from harness.healing import (
     PathReturn,
     clock_uncertainty_ns,
@@ -17,7 +18,7 @@ from harness.healing import (
     paths_hit,
     stall_during,
 )
-from harness.measurements import BudgetTerm, FaultRecord, Layer, Measurements
+from harness.measurements import FaultRecord, Measurements
 from harness.stall import Stall
 from harness.timeline import Event, Happened
 from harness.units import NS_PER_S, format_seconds

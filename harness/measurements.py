@@ -10,10 +10,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import pairwise
+from math import inf
 
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.budget import Budget
 from harness.timeline import Phase, Timeline
 
 Ints = NDArray[np.int64]
@@ -266,9 +268,10 @@ class ProcessorTime:
 class SessionSettings:
     """The effective timeouts of one session, from /sys/class/iscsi_session and _connection.
 
-    `fabric` is that of the portal, `through` the one that the initiator's end of the connection
-    is on: "" if on none. `connected_to` is the portal at its other end, "" if there is none, and
-    `negotiated` what the login came to, by the names of RFC 7143.
+    Without NOP-Outs their interval and timeout are 0; `recovery_tmo_s` is negative if the session
+    never gives up. `fabric` is that of the portal, `through` the one that the initiator's end of
+    the connection is on: "" if on none. `connected_to` is the portal at its other end, "" if there
+    is none, and `negotiated` what the login came to, by the names of RFC 7143.
     """
 
     fabric: str
@@ -278,6 +281,20 @@ class SessionSettings:
     through: str = ""
     connected_to: str = ""
     negotiated: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def limits(self) -> tuple[float, float, float]:
+        """Interval and timeout of NOP-Outs, and recovery; infinite where there is no limit.
+
+        The kernel sends no NOP-Out if the interval is 0, and replaces a timeout of 0
+        (iscsi_check_transport_timeouts() and iscsi_conn_start() in drivers/scsi/libiscsi.c). A
+        `recovery_tmo` of 0 is a limit: I/O fails at once (scsi_transport_iscsi.c).
+        """
+        return (
+            self.noop_out_interval_s or inf,
+            self.noop_out_timeout_s or inf,
+            self.recovery_tmo_s if self.recovery_tmo_s >= 0 else inf,
+        )
 
 
 @dataclass(frozen=True)
@@ -295,55 +312,13 @@ class PlannedSession:
     negotiated: Mapping[str, str] = field(default_factory=dict)
 
 
-class Layer(StrEnum):
-    """What takes the time while I/O stands still or a path comes back, in that order."""
-
-    BEFORE_FAULT = "standstill before the fault"
-    DETECTION = "detection"
-    SESSION_RECOVERY = "session recovery"
-    DEVICE_MAPPER = "device mapper"
-    NO_PATH = "no path left"
-    LOGIN = "session login"
-    REINSTATEMENT = "reinstatement"
-    RESUBMISSION = "resubmission"
-    FIRST_IO = "first I/O on the path"
-
-
-@dataclass(frozen=True)
-class BudgetTerm:
-    """One summand of a budget, where its value was read, and why it counts.
-
-    `layers` are those that may take that time, together.
-    """
-
-    name: str
-    seconds: float
-    source: str
-    why: str = ""
-    layers: tuple[Layer, ...] = ()
-
-
-@dataclass(frozen=True)
-class Budget:
-    """The longest stall that the effective settings allow."""
-
-    terms: tuple[BudgetTerm, ...]
-
-    @property
-    def seconds(self) -> float:
-        return sum(term.seconds for term in self.terms)
-
-    def __str__(self) -> str:
-        parts = " + ".join(f"{term.name} {term.seconds:g}" for term in self.terms)
-        return f"{self.seconds:.2f} s ({parts})"
-
-
 @dataclass(frozen=True)
 class FaultRecord:
     """One fault as it was: what, where, when, and the stall it may cause.
 
     `io_stops` is True where no path is left, so that the stall lasts until healing. The order
-    to heal was given at `healing_ns`, zero if that is not known, and carried out by `healed_ns`.
+    to heal was given at `healing_ns`, zero if that is not known, and carried out by `healed_ns`;
+    after that a path may take as long as `returning` allows until it is used again.
     """
 
     name: str
@@ -354,6 +329,7 @@ class FaultRecord:
     healed_ns: int
     healing_confirmed_ns: int
     budget: Budget
+    returning: Budget
     io_stops: bool = False
     healing_ns: int = 0
 

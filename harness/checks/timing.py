@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from math import isfinite
 
 import numpy as np
 
 from harness.breakdown import Breakdown, breakdown
+from harness.budget import Budget
 from harness.checks.judgement import Check, Finding, Verdict, unless_the_lab_did_it
 from harness.healing import stall_after, stall_cut_by, still_felt
 from harness.measurements import FaultRecord, Measurements
@@ -33,12 +35,16 @@ _MAX_STALL = "max_stall"
 
 @dataclass(frozen=True)
 class _Limit:
-    """How long a stall may be, after `spared_s` of it that do not count; `shown` explains it."""
+    """How long a stall may be, after `spared_s` of it that do not count; `shown` explains it.
+
+    `unlimited` says why `seconds` is infinite, and what to do about it.
+    """
 
     name: str
     seconds: float
     shown: str
     spared_s: float = 0.0
+    unlimited: str = ""
 
     def __str__(self) -> str:
         since = " after healing" if self.spared_s else ""
@@ -54,7 +60,8 @@ def stall_within_budget() -> Check:
 
     A stall that began while a fault was felt is held to that fault's budget. One that began
     before the first fault, or once a fault was healed and its paths were back, has the slack; and
-    so has, of one that a fault found already there, the time until then.
+    so has, of one that a fault found already there, the time until then. Unknown if a setting that
+    is off leaves the budget without a limit: then no stall is too long, and none is proven short.
     """
     name = "stall within budget"
 
@@ -115,7 +122,12 @@ def _before(name: str, measurements: Measurements, first: FaultRecord) -> Findin
 
 
 def _during(name: str, measurements: Measurements, fault: FaultRecord) -> Finding:
-    limit = _Limit("budget", fault.budget.seconds, f"budget {fault.budget}")
+    limit = _Limit(
+        "budget",
+        fault.budget.seconds,
+        f"budget {fault.budget}",
+        unlimited=_why_unlimited(fault.budget),
+    )
     parts = breakdown(measurements, fault)
     if parts is None:
         return _judge_stall(name, measurements, None, limit)
@@ -141,6 +153,17 @@ def _during(name: str, measurements: Measurements, fault: FaultRecord) -> Findin
         finding,
         figures={**finding.figures, **figures},
         numbers={**finding.numbers, **_part_numbers(parts)},
+    )
+
+
+def _why_unlimited(budget: Budget) -> str:
+    """Which settings are off, what follows, and the cures; empty if none is."""
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for term in budget.unlimited:
+        reasons.setdefault((term.why, term.cure), []).append(f"{term.name} ({term.source})")
+    return "; ".join(
+        f"{' and '.join(names)} {'are' if len(names) > 1 else 'is'} off: {why} (cure: {cure})"
+        for (why, cure), names in reasons.items()
     )
 
 
@@ -188,7 +211,7 @@ def _judge_stall(
         "resolution": format_seconds(resolution_s),
     }
     numbers = {"stall_s": stall.seconds, "resolution_s": resolution_s}
-    numbers |= {f"{one.name}_s": one.seconds for one in limits}
+    numbers |= {f"{one.name}_s": one.seconds for one in limits if isfinite(one.seconds)}
     if exceeded := [one for one in limits if one.excess_s(stall) > 0]:
         waited_s = _waited_s(measurements, stall.start_ns, stall.end_ns)
         proven = [one for one in exceeded if one.excess_s(stall) > waited_s]
@@ -211,6 +234,9 @@ def _judge_stall(
             figures,
             numbers,
         )
+    if limit.unlimited:
+        text = f"I/O stalled {stall.seconds:.2f} s ({stall.stream}){when}, and nothing limits it"
+        return Finding(name, Verdict.UNKNOWN, f"{text}: {limit.unlimited}", figures, numbers)
     text = (
         f"longest stall {stall.seconds:.3f} s ({stall.stream}){when}, {allowance}, "
         f"resolution {format_seconds(resolution_s)}"

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from harness.budget import NO_LIMIT, Budget
 from harness.cli.options import Json, configured, telling
 from harness.cli.text import columns
 from harness.config import Config, Loaded
@@ -42,7 +44,7 @@ class Case:
     fault: str
     stall_s: float | None
     stream: str
-    terms: Mapping[str, float]
+    budget: Budget
     max_stall_s: float | None
     parts: tuple[Part, ...]
     missing: tuple[str, ...]
@@ -53,10 +55,6 @@ class Case:
     clock_uncertainty_s: float | None
     verdict: str
     why: str
-
-    @property
-    def budget_s(self) -> float:
-        return sum(self.terms.values())
 
 
 @configured()
@@ -173,7 +171,7 @@ def case(profile: str, fault: str, measurements: Measurements) -> Case:
         fault=fault,
         stall_s=longest.seconds if longest else None,
         stream=longest.stream if longest else "",
-        terms={term.name: term.seconds for term in record.budget.terms} if record else {},
+        budget=record.budget if record else Budget(()),
         max_stall_s=measurements.max_stall_s,
         parts=taken_apart.outage if taken_apart else (),
         missing=taken_apart.missing if taken_apart else (),
@@ -198,8 +196,8 @@ def as_told(cases: Sequence[Case]) -> dict[str, Any]:
                 "fault": one.fault,
                 "stall_s": _rounded(one.stall_s),
                 "stream": one.stream,
-                "budget_s": _rounded(one.budget_s),
-                "terms": dict(one.terms),
+                "budget_s": _rounded(one.budget.seconds),
+                "terms": {term.name: _rounded(term.seconds) for term in one.budget.terms},
                 "max_stall_s": one.max_stall_s,
                 "parts": [
                     {
@@ -233,7 +231,8 @@ def _all_add_up(cases: Sequence[Case]) -> bool:
 
 
 def _rounded(seconds: float | None) -> float | None:
-    return None if seconds is None else round(seconds, 4)
+    """None also for what has no limit, as JSON has no word for it."""
+    return None if seconds is None or not isfinite(seconds) else round(seconds, 4)
 
 
 _HEADER = ("PROFILE", "FAULT", "STALL", "BUDGET", "SUM OF PARTS", "RESOLUTION", "VERDICT")
@@ -250,7 +249,8 @@ def table(cases: Sequence[Case]) -> str:
 def _cells(of: Case) -> tuple[str, ...]:
     total = _seconds(of.sum_of_parts_s)
     return (
-        *(of.profile, of.fault, _seconds(of.stall_s), _seconds(of.budget_s if of.terms else None)),
+        *(of.profile, of.fault, _seconds(of.stall_s)),
+        _seconds(of.budget.seconds if of.budget.terms else None),
         total if of.parts_add_up else f"{total} (!)",
         "unknown" if of.resolution_s is None else format_seconds(of.resolution_s),
         of.verdict,
@@ -258,7 +258,7 @@ def _cells(of: Case) -> tuple[str, ...]:
 
 
 def _details(of: Case) -> Iterator[str]:
-    terms = " + ".join(f"{name} {seconds:g}" for name, seconds in of.terms.items())
+    terms = " + ".join(f"{term.name} {term.shown}" for term in of.budget.terms)
     if of.max_stall_s is not None:
         terms += f"; max_stall {of.max_stall_s:g}"
     told = {
@@ -275,4 +275,6 @@ def _details(of: Case) -> Iterator[str]:
 
 
 def _seconds(seconds: float | None) -> str:
-    return "unknown" if seconds is None else f"{seconds:.3f} s"
+    if seconds is None:
+        return "unknown"
+    return f"{seconds:.3f} s" if isfinite(seconds) else NO_LIMIT

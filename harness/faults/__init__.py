@@ -7,7 +7,7 @@
 `Together`      several at once
 """
 
-from harness.faults.base import Fault, Injection, Lab, Means, Reconnecting, Together, injected
+from harness.faults.base import Fault, Injection, Lab, Means, Together, injected
 from harness.faults.link import LinkDown, PeerLinkDown
 from harness.faults.silent_drop import InitiatorDrop, SilentDrop
 from harness.faults.silent_loss import SilentLoss
@@ -23,7 +23,6 @@ __all__ = [
     "LinkDown",
     "Means",
     "PeerLinkDown",
-    "Reconnecting",
     "SilentDrop",
     "SilentLoss",
     "Together",

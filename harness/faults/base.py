@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
+from harness.budget import Budget, BudgetTerm, Layer, Reconnecting
 from harness.concurrency import side_by_side
 from harness.errors import FaultError, HarnessError
 from harness.machine import Machine
-from harness.measurements import Budget, BudgetTerm, FaultRecord, Layer, SessionSettings
+from harness.measurements import FaultRecord, SessionSettings
 from harness.observe import Observer
 from harness.steps import Spent, step, warn
 from harness.topology import Role, Topology
@@ -45,15 +46,6 @@ class Lab(Protocol):
 
     def set_link(self, role: Role, fabric: str, *, up: bool) -> None:
         """Plug or pull a NIC's cable at the hypervisor."""
-
-
-@dataclass(frozen=True)
-class Reconnecting:
-    """What decides how soon a healed path is used again, and where that was read."""
-
-    login_timeout_s: float
-    polling_interval_s: float
-    source: str
 
 
 class Fault(ABC):
@@ -156,6 +148,12 @@ def _longest(each: Iterable[tuple[BudgetTerm, ...]]) -> tuple[BudgetTerm, ...]:
     return max(each, key=lambda terms: sum(term.seconds for term in terms))
 
 
+def _unnoticed(fault: Fault, session: SessionSettings) -> tuple[BudgetTerm, ...]:
+    """The terms of a session by which the loss of its connection may never be noticed."""
+    terms = Budget(fault.detection_terms(session)).unlimited
+    return tuple(term for term in terms if Layer.DETECTION in term.layers)
+
+
 @dataclass
 class Injection:
     """A fault in force, or over: when what was done, in ns of the host's monotonic clock."""
@@ -173,7 +171,7 @@ class Injection:
     ) -> FaultRecord:
         """What the checks need to know. `settings` are those of every session, before the fault.
 
-        `reconnecting` counts only when no path was left.
+        `reconnecting` counts for the way back, and for the stall only when no path was left.
         """
         hit = [s for s in settings if s.fabric in self.fault.fabrics]
         if not hit:
@@ -187,7 +185,9 @@ class Injection:
                 "no path is left, and no timeout can help",
                 (Layer.DETECTION, Layer.SESSION_RECOVERY, Layer.DEVICE_MAPPER, Layer.NO_PATH),
             )
-            terms = (outage, *self.fault.recovery_terms(reconnecting))
+            # Where a dead connection is not noticed no login follows, but TCP's next attempt.
+            unnoticed = _longest(_unnoticed(self.fault, session) for session in hit)
+            terms = (outage, *self.fault.recovery_terms(reconnecting), *unnoticed)
         else:
             terms = _longest(self.fault.detection_terms(session) for session in hit)
         slack = BudgetTerm(
@@ -206,6 +206,7 @@ class Injection:
             healed_ns=self.healed_ns,
             healing_confirmed_ns=self.healing_confirmed_ns,
             budget=Budget((*terms, slack)),
+            returning=Budget((*self.fault.recovery_terms(reconnecting), slack)),
             io_stops=io_stops,
             healing_ns=self.healing_ns,
         )

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from harness.budget import BudgetTerm, Layer, Reconnecting
 from harness.deadline import Deadline
-from harness.faults.base import CONFIRM_TIMEOUT_S, Lab, Means, Reconnecting
+from harness.faults.base import CONFIRM_TIMEOUT_S, Lab, Means
 from harness.faults.silent_loss import FabricLost
-from harness.measurements import BudgetTerm, Layer
 from harness.topology import Role
 
 

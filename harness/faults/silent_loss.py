@@ -3,11 +3,32 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isfinite
 from typing import ClassVar
 
-from harness.faults.base import Fault, Means, Reconnecting
-from harness.measurements import BudgetTerm, Layer, SessionSettings
+from harness.budget import BudgetTerm, Layer, Reconnecting
+from harness.faults.base import Fault, Means
+from harness.measurements import SessionSettings
 from harness.topology import Role
+
+# What follows from a setting that is off, and what to do about it.
+_NO_NOP_OUT = (
+    "no NOP-Out is sent, so a connection that falls silent is not found dead",
+    "set noop_out_interval and noop_out_timeout in the node record, then log out and in",
+)
+_NEVER_GIVES_UP = (
+    "a session that is lost keeps its I/O until it is back, however long that takes",
+    "set fast_io_fail_tmo in multipath.conf to 1 or more, then `multipathd reconfigure`",
+)
+
+
+def _term(
+    name: str, seconds: float, source: str, why: str, layer: Layer, *, off: tuple[str, str]
+) -> BudgetTerm:
+    """One term, or what `off` says of it if there is no limit."""
+    if isfinite(seconds):
+        return BudgetTerm(name, seconds, source, why, (layer,))
+    return BudgetTerm(name, seconds, source, off[0], (layer,), off[1])
 
 
 class SilentLoss(Fault):
@@ -18,27 +39,31 @@ class SilentLoss(Fault):
 
     def detection_terms(self, settings: SessionSettings) -> tuple[BudgetTerm, ...]:
         """The next NOP-Out has to be due, its answer overdue, and recovery given up."""
+        interval_s, timeout_s, recovery_s = settings.limits
         return (
-            BudgetTerm(
+            _term(
                 "noop_out_interval",
-                settings.noop_out_interval_s,
+                interval_s,
                 "sysfs recv_tmo",
                 "a NOP-Out is sent only after that long without a word from the target",
-                (Layer.DETECTION,),
+                Layer.DETECTION,
+                off=_NO_NOP_OUT,
             ),
-            BudgetTerm(
+            _term(
                 "noop_out_timeout",
-                settings.noop_out_timeout_s,
+                timeout_s,
                 "sysfs ping_tmo",
                 "the NOP-Out may be answered for that long",
-                (Layer.DETECTION,),
+                Layer.DETECTION,
+                off=_NO_NOP_OUT,
             ),
-            BudgetTerm(
+            _term(
                 "recovery_tmo",
-                settings.recovery_tmo_s,
+                recovery_s,
                 "sysfs recovery_tmo",
                 "the session may log in again for that long before its I/O is failed",
-                (Layer.SESSION_RECOVERY,),
+                Layer.SESSION_RECOVERY,
+                off=_NEVER_GIVES_UP,
             ),
         )
 
@@ -48,18 +73,19 @@ class SilentLoss(Fault):
         The device mapper queues I/O meanwhile (queue_if_no_path). A map that does not queue has
         no longer stall but I/O errors.
         """
+        login_timeout, polling = reconnecting.login_timeout, reconnecting.polling
         return (
             BudgetTerm(
-                "login_timeout",
-                reconnecting.login_timeout_s,
-                reconnecting.source,
+                login_timeout.name,
+                login_timeout.seconds,
+                login_timeout.source,
                 "an attempt to log in that began during the outage may have to run out",
                 (Layer.LOGIN,),
             ),
             BudgetTerm(
-                "polling_interval",
-                reconnecting.polling_interval_s,
-                reconnecting.source,
+                polling.name,
+                polling.seconds,
+                polling.source,
                 "multipathd looks at a failed path that often",
                 (Layer.REINSTATEMENT,),
             ),

@@ -8,15 +8,17 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from harness.budget import Reconnecting
 from harness.concurrency import side_by_side
 from harness.config.credentials import ChapConfig
 from harness.config.model import PathGrouping, Profile
 from harness.config.negotiation import Negotiation
 from harness.deadline import Deadline, poll
 from harness.errors import CommandTimedOut, HarnessError, InitiatorError
-from harness.initiator import chap, iscsiadm, multipath
+from harness.initiator import chap, in_force, iscsiadm, multipath
 from harness.initiator.devices import SURVEY_SCRIPT, Survey, parse_survey
 from harness.initiator.multipath import Map
+from harness.initiator.multipathd_config import polling, recovery_demanded
 from harness.initiator.negotiated import LOGINS_SCRIPT, Login, parse_logins
 from harness.initiator.sysfs import SESSIONS_SCRIPT, Session, parse_sessions
 from harness.machine import Machine
@@ -29,6 +31,8 @@ _TOOL_TIMEOUT_S = 90.0
 _MAP_TIMEOUT_S = 90.0
 _LOGINS = "== logins"
 _LOGINS_TOO = f"\necho '{_LOGINS}'\n{LOGINS_SCRIPT}"
+_LOOK_TIMEOUT_S = 15.0  # of one look while a map comes up
+_ORDER_TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -167,13 +171,16 @@ class Initiator:
     def wait_for_map(self) -> None:
         """Wait until the map has every path, one per fabric, all active."""
         wanted = len(self.topology.fabrics)
-        seen = "no map"
+        seen = ""
 
         def assembled() -> bool:
             nonlocal seen
-            current = self.map_or_none()
-            if current is not None:
-                seen = str(current)
+            try:
+                current = self._map_now()
+            except (CommandTimedOut, InitiatorError) as error:
+                seen = error.message
+                return False
+            seen = str(current or "no map")
             return current is not None and (
                 sum(p.dm_state == "active" and p.checker_state == "ready" for p in current.paths)
                 == wanted
@@ -228,25 +235,46 @@ class Initiator:
         `recovery_tmo` is multipathd's to set: where the profile leaves it alone, that of its
         configuration is demanded.
         """
-        profile = self.profile
+        profile, recovery_tmo_s = self.profile, self._recovery_demanded()
         return tuple(
             PlannedSession(
                 fabric.name,
                 profile.noop_out_interval_s,
                 profile.noop_out_timeout_s,
-                profile.fast_io_fail_s or self._fast_io_fail_in_force,
+                recovery_tmo_s,
                 portal=str(fabric.portal),
                 negotiated=self.negotiation.demanded,
             )
             for fabric in self.topology.fabrics
         )
 
-    @cached_property
-    def _fast_io_fail_in_force(self) -> int | None:
-        argv = ["multipathd", "show", "config", "local"]
-        return multipath.parse_fast_io_fail(
-            self.machine.run(argv, timeout_s=_TOOL_TIMEOUT_S).stdout
+    def _recovery_demanded(self) -> int | None:
+        """What the profile says, or else what multipathd sets on this machine."""
+        return self.profile.fast_io_fail_s or self._recovery_by_multipathd()
+
+    def _recovery_by_multipathd(self) -> int | None:
+        """What multipathd sets for sessions with this LUN; None also while no path is there."""
+        disk = next((d.name for d in self.survey().devices if d.is_lun(self.wwid)), None)
+        if disk is None:
+            return None
+        identity = in_force.scsi_identity(self.machine, disk)
+        return recovery_demanded(in_force.multipathd_config(self.machine), identity)
+
+    def reconnecting(self) -> Reconnecting:
+        """What decides how soon a healed path is used again; the slowest fabric counts."""
+        logins = [
+            in_force.login_timeout(self.machine, fabric.iqn, fabric.portal)
+            for fabric in self.topology.fabrics
+        ]
+        config = in_force.multipathd_config(self.machine)
+        return Reconnecting(
+            login_timeout=max(logins, key=lambda one: one.seconds),
+            polling=polling(config, self._multipath_version),
         )
+
+    @cached_property
+    def _multipath_version(self) -> tuple[int, ...] | None:
+        return in_force.multipath_version(self.machine)
 
     def settings_of(self, sessions: Sequence[Session]) -> tuple[SessionSettings, ...]:
         """The effective timeouts of sessions, and the fabrics that they run through."""
@@ -297,15 +325,14 @@ class Initiator:
                 ]
         return found
 
-    def map_or_none(self) -> Map | None:
-        """The map as multipathd has it, or None."""
-        answer = self.machine.run(
-            ["multipathd", "show", "maps", "json"], timeout_s=_TOOL_TIMEOUT_S, check=False
-        )
-        if answer.status != 0:
-            return None  # the daemon is still starting, or has no map
-        maps = multipath.parse_maps(answer.stdout)
-        return next((m for m in maps if m.wwid == self.wwid), None)
+    def _map_now(self) -> Map | None:
+        """The map as multipathd has it, or None. Raises InitiatorError if it doesn't tell.
+
+        As long as it is busy, or starts, it may say `timeout`, or a part of the answer, or nothing.
+        """
+        argv = ["multipathd", "show", "maps", "json"]
+        answer = self.machine.run(argv, timeout_s=_LOOK_TIMEOUT_S, check=False)
+        return multipath.find_map(answer.stdout or answer.stderr, self.wwid)
 
     def take_path_away(self, name: str) -> None:
         """Take a healthy path out of the map, as an administrator would."""
@@ -316,9 +343,25 @@ class Initiator:
         self._multipathd("add", "path", name)
 
     def _multipathd(self, *command: str) -> None:
-        answer = self.machine.run(["multipathd", *command], timeout_s=_TOOL_TIMEOUT_S)
-        if answer.stdout.strip() != "ok":  # it exits with 0 all the same
-            raise InitiatorError(f"multipathd {' '.join(command)}: {answer.stdout.strip()}")
+        """Give an order, again as long as multipathd is too busy to take it.
+
+        Then it says `timeout` and has not begun. It exits with 0 all the same.
+        """
+        said = ""
+
+        def taken() -> bool:
+            nonlocal said
+            answer = self.machine.run(
+                ["multipathd", *command], timeout_s=_TOOL_TIMEOUT_S, check=False
+            )
+            said = (answer.stdout or answer.stderr).strip()
+            return said != "timeout"
+
+        what = f"multipathd {' '.join(command)}"
+        deadline = Deadline.after(_ORDER_TIMEOUT_S)
+        poll(taken, what=what, deadline=deadline, every_s=0.5, last_seen=lambda: said)
+        if said != "ok":
+            raise InitiatorError(f"{what}: {said}")
 
     def describe_paths(self) -> str:
         """`multipath -ll` for people; an excuse if it does not answer."""

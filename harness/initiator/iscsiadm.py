@@ -31,6 +31,8 @@ _REASONS = {
     AUTHORIZATION_FAILED: "login rejected: authorization failure (02/01 or 02/02)",
 }
 
+LOGIN_TIMEOUT = "node.conn[0].timeo.login_timeout"
+
 
 @dataclass(frozen=True)
 class DiscoveredNode:
@@ -54,8 +56,21 @@ def known_discovery_argv(portal: Portal, *operation: str) -> list[str]:
 
 def new_record_argv(iqn: str, portal: Portal) -> list[str]:
     """Make the record of one portal without asking it."""
-    argv = ["iscsiadm", "--mode", "node", "--targetname", iqn, "--portal", str(portal)]
-    return [*argv, "--op", "new"]
+    return [*record_argv(iqn, portal), "--op", "new"]
+
+
+def record_argv(iqn: str, portal: Portal) -> list[str]:
+    """Show the node record of one portal."""
+    return ["iscsiadm", "--mode", "node", "--targetname", iqn, "--portal", str(portal)]
+
+
+def parse_record(text: str) -> dict[str, str]:
+    """Settings of a node record; lines of another form are passed over.
+
+    Real output: `node.conn[0].timeo.login_timeout = 15`
+    """
+    lines = (line.partition(" = ") for line in text.splitlines())
+    return {name: value.strip() for name, separator, value in lines if separator}
 
 
 def update_argv(iqn: str, settings: dict[str, str]) -> list[str]:
@@ -68,7 +83,7 @@ def update_argv(iqn: str, settings: dict[str, str]) -> list[str]:
 
 def login_argv(iqn: str, portal: Portal) -> list[str]:
     """Make one session through one portal."""
-    return ["iscsiadm", "--mode", "node", "--targetname", iqn, "--portal", str(portal), "--login"]
+    return [*record_argv(iqn, portal), "--login"]
 
 
 def logout_argv(iqn: str) -> list[str]:
@@ -89,7 +104,7 @@ def node_settings(profile: Profile, offers: LoginOptions) -> dict[str, str]:
     wanted = {
         "node.conn[0].timeo.noop_out_interval": profile.noop_out_interval_s,
         "node.conn[0].timeo.noop_out_timeout": profile.noop_out_timeout_s,
-        "node.conn[0].timeo.login_timeout": profile.login_timeout_s,
+        LOGIN_TIMEOUT: profile.login_timeout_s,
     }
     settings = {name: str(value) for name, value in wanted.items() if value is not None}
     for name, value in offers.model_dump(exclude_none=True).items():

@@ -139,37 +139,6 @@ multipaths {{
 """
 
 
-def parse_fast_io_fail(config: str) -> int | None:
-    """The `fast_io_fail_tmo` in force by `multipathd show config local`; None if it is off.
-
-    That lists only the device sections which fit a device that is there. Overrides go before
-    these, those of a protocol first, and these before defaults (multipath.conf(5)). None also if
-    sections for several devices differ: then nothing is demanded.
-    multipathd writes it over `recovery_tmo` of each session (sysfs_set_session_tmo() in
-    libmultipath/discovery.c). Raises InitiatorError if no section has it.
-    """
-    found: dict[str, set[str]] = {}
-    blocks: list[str] = []
-    protocol = ""
-    for line in config.splitlines():
-        key, _, value = line.strip().partition(" ")
-        if value == "{":
-            blocks.append(key)
-            protocol = ""
-        elif key == "}":
-            blocks.pop()
-        elif key == "type":
-            protocol = value.strip('"')
-        elif key == "fast_io_fail_tmo" and not ("protocol" in blocks and protocol != "scsi:iscsi"):
-            section = "protocol" if "protocol" in blocks else blocks[0]
-            found.setdefault(section, set()).add(value.strip('"'))
-    for section in ("protocol", "overrides", "devices", "defaults"):
-        if section in found:
-            values = found[section]
-            return int(*values) if len(values) == 1 and min(values).isdecimal() else None
-    raise InitiatorError("multipathd's configuration has no fast_io_fail_tmo")
-
-
 @dataclass(frozen=True)
 class MapPath:
     """One path as multipathd sees it: dm's state ("active"), and the path checker's ("ready")."""
@@ -189,20 +158,27 @@ class Map:
     paths: tuple[MapPath, ...]
 
 
-def parse_maps(text: str) -> list[Map]:
-    """Maps from `multipathd show maps json`. Raises InitiatorError for anything else."""
+def find_map(text: str, wwid: str) -> Map | None:
+    """The map of one LUN in `multipathd show maps json`; other maps may be whatever they are.
+
+    Raises InitiatorError for any other answer, such as one that was cut off, or `timeout`, which
+    multipathd prints with exit status 0.
+    """
     try:
-        return [
-            Map(
-                wwid=entry["uuid"],
-                dm_name=entry["sysfs"],
-                paths=tuple(
-                    MapPath(p["dev"], p["dev_t"], p["dm_st"], p["chk_st"])
-                    for group in entry["path_groups"]
-                    for p in group["paths"]
-                ),
-            )
-            for entry in json.loads(text)["maps"]
-        ]
-    except (ValueError, KeyError, TypeError) as error:  # JSON of another shape
-        raise InitiatorError(f"multipathd's answer is not a list of maps: {error!r}") from None
+        for entry in json.loads(text)["maps"]:
+            if entry.get("uuid") == wwid:
+                return Map(
+                    wwid=wwid,
+                    dm_name=entry["sysfs"],
+                    paths=tuple(
+                        MapPath(p["dev"], p["dev_t"], p["dm_st"], p["chk_st"])
+                        for group in entry["path_groups"]
+                        for p in group["paths"]
+                    ),
+                )
+    except (ValueError, KeyError, TypeError, AttributeError) as error:  # JSON of another shape
+        said = text.strip()[-100:] or "nothing"
+        raise InitiatorError(
+            f"multipathd's answer is not a list of maps: {error!r}; it ends in: {said}"
+        ) from None
+    return None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from threading import Event
 
 from harness.deadline import Deadline, poll
@@ -22,7 +21,6 @@ from harness.initiator.found import (
 )
 from harness.initiator.initiator import Initiator
 from harness.initiator.multipath import DROP_IN, WWIDS, render_drop_in
-from harness.measurements import PlannedSession
 from harness.steps import Spent, attach, step, warn
 from harness.topology import Fabric
 
@@ -176,18 +174,15 @@ class StandingInitiator(Initiator):
             if not known:  # before its disks appear, whatever find_multipaths says
                 argv = ["sh", "-c", f'echo "/$1/" >>{WWIDS}', "sh", self.wwid]
                 self.machine.run(argv, timeout_s=_TIMEOUT_S)
-            self.machine.run(["multipathd", "reconfigure"], timeout_s=_TIMEOUT_S)
+            self._multipathd("reconfigure")
 
     def _discover(self, fabric: Fabric) -> None:
         """Make the one record, asking nobody: a discovery would leave those of other targets."""
         self._ask(fabric, iscsiadm.new_record_argv(fabric.iqn, fabric.portal))
 
-    def planned_sessions(self) -> tuple[PlannedSession, ...]:
-        """One session a fabric; recovery is as multipathd of the machine has it."""
-        recovery_tmo_s = self._fast_io_fail_in_force
-        return tuple(
-            replace(plan, recovery_tmo_s=recovery_tmo_s) for plan in super().planned_sessions()
-        )
+    def _recovery_demanded(self) -> int | None:
+        """As multipathd of the machine has it, whatever the profile says."""
+        return self._recovery_by_multipathd()
 
     def _require_tools(self) -> None:
         script = 'id -u; for tool; do command -v "$tool" >/dev/null || echo "$tool"; done'

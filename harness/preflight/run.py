@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.deadline import Deadline, poll
-from harness.errors import PreflightFailed, Problem, TimedOut
+from harness.errors import InitiatorError, PreflightFailed, Problem, TimedOut
 from harness.initiator import Initiator
 from harness.preflight.paths import Facts, Wanted, path_problems
 from harness.steps import Spent, step
@@ -12,6 +12,7 @@ from harness.target.external import UNNAMED
 # Disks, map and timeouts appear one after another when a session is new; under TCG it took 4 s.
 _PATIENCE_S = 90.0
 _UNCHANGED_S = 20.0
+_LOOK_YOURSELF = "`iscsiadm -m session -P 3` and `multipath -ll` there may say more"
 
 
 def require_fit(initiator: Initiator, *, serial: str | None = None) -> Facts:
@@ -21,15 +22,20 @@ def require_fit(initiator: Initiator, *, serial: str | None = None) -> Facts:
     PreflightFailed once what is wrong has not changed for some time.
     """
     wwid = None if initiator.wwid == UNNAMED else initiator.wwid
-    wanted = Wanted(initiator.planned_sessions(), wwid, serial)
     facts = Facts((), {}, ())
     problems: list[Problem] = []
     unchanged = Deadline.after(_UNCHANGED_S)
 
     def settled() -> bool:
         nonlocal facts, problems, unchanged
-        facts = facts_now(initiator)
-        before, problems = problems, path_problems(wanted, facts)
+        try:
+            facts = facts_now(initiator)
+            # What multipathd will set is known once it has taken up its configuration and the LUN.
+            wanted = Wanted(initiator.planned_sessions(), wwid, serial)
+            found = path_problems(wanted, facts)
+        except InitiatorError as error:  # such as a session of which not all is there yet
+            found = [Problem(error.message, error.hint or _LOOK_YOURSELF)]
+        before, problems = problems, found
         if problems != before:
             unchanged = Deadline.after(_UNCHANGED_S)
         return not problems or unchanged.expired

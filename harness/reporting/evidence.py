@@ -7,6 +7,7 @@ from typing import Protocol
 
 from harness import steps
 from harness.breakdown import Breakdown, Part, breakdown, listed
+from harness.budget import shown_limit, shown_setting
 from harness.measurements import FaultRecord, KernelLog, Measurements
 from harness.reporting.series import Axis
 from harness.reporting.timeline_csv import table, throughput_csv, timeline_csv
@@ -110,7 +111,7 @@ def stall_markdown(measurements: Measurements) -> str:
         if parts := breakdown(measurements, fault):
             header = ("part", "from", "to", "seconds", "uncertainty, ms", "allowed, s", "by")
             rows = _outage_rows(parts, fault)
-            total = (f"{parts.stall.seconds:.3f}", "", f"{fault.budget.seconds:g}", "sum")
+            total = (f"{parts.stall.seconds:.3f}", "", shown_limit(fault.budget.seconds), "sum")
             rows.append((f"**stall of {parts.stall.stream}**", "", "", *total))
             rows += [
                 (f"after healing: {layer}", *row) for layer, *row in map(_part_row, parts.recovery)
@@ -118,8 +119,11 @@ def stall_markdown(measurements: Measurements) -> str:
             text += _markdown(header, rows) + "\n"
             if parts.missing:
                 text += f"Not seen in time: {', '.join(parts.missing)}.\n\n"
-        terms = [(t.name, f"{t.seconds:g}", t.source, t.why) for t in fault.budget.terms]
-        terms.append(("**budget**", f"**{fault.budget.seconds:g}**", "sum", ""))
+        terms = [
+            (t.name, t.shown, t.source, "; ".join(filter(None, (t.why, t.cure))))
+            for t in fault.budget.terms
+        ]
+        terms.append(("**budget**", f"**{shown_limit(fault.budget.seconds)}**", "sum", ""))
         if (most_s := measurements.max_stall_s) is not None:
             why = "the longest stall accepted, whatever the settings allow"
             terms.append(("**max_stall**", f"**{most_s:g}**", "--max-stall", why))
@@ -139,7 +143,7 @@ def _outage_rows(parts: Breakdown, fault: FaultRecord) -> list[tuple[str, ...]]:
             *cells, _, source = _part_row(part)
             allowed = ""
             if share.terms and number == 0:
-                allowed = f"{sum(term.seconds for term in share.terms):g}"
+                allowed = shown_limit(sum(term.seconds for term in share.terms))
                 if share.over_s > 0:
                     judged = "within slack" if share.over_s <= left_s else "beyond its share"
                     allowed += f" + {format_seconds(share.over_s)}, {judged}"
@@ -157,7 +161,7 @@ def _part_row(part: Part) -> tuple[str, ...]:
         str(part.ends),
         f"{part.seconds:.3f}",
         f"± {part.uncertainty_s * 1000:.1f}",
-        "" if part.allowed_s is None else f"{part.allowed_s:g}",
+        "" if part.allowed_s is None else shown_limit(part.allowed_s),
         part.source,
     )
 
@@ -166,12 +170,9 @@ def settings_markdown(measurements: Measurements) -> str:
     """Effective session settings, what was negotiated, and how well the clocks are known."""
     parts = []
     if measurements.settings:
-        names = ("noop_out_interval_s", "noop_out_timeout_s", "recovery_tmo_s")
-        rows = [
-            (one.fabric, *(str(getattr(one, name)) for name in names))
-            for one in measurements.settings
-        ]
-        header = ("fabric", *(name.removesuffix("_s") + ", s" for name in names))
+        names = ("noop_out_interval", "noop_out_timeout", "recovery_tmo")
+        rows = [(one.fabric, *map(shown_setting, one.limits)) for one in measurements.settings]
+        header = ("fabric", *(f"{name}, s" for name in names))
         parts.append("#### Effective session settings\n\n" + _markdown(header, rows))
     if keys := list(dict.fromkeys(key for one in measurements.settings for key in one.negotiated)):
         rows = [

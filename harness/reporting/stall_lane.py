@@ -31,6 +31,8 @@ class Pause:
         text = f"stall {format_seconds(self.stall.seconds)}"
         if self.fault is None:
             return text
+        if self.fault.budget.unlimited:
+            return f"{text}, no limit"
         return f"{text} of {format_seconds(self.fault.budget.seconds)} allowed"
 
 
@@ -98,7 +100,8 @@ def draw(lane: Axes, drawn: tuple[Pause, ...], axis: Axis, *, width: float) -> N
         if pause.fault is None:
             continue
         at = start
-        for term_number, term in enumerate(pause.fault.budget.terms):
+        limited = [t for t in pause.fault.budget.terms if t not in pause.fault.budget.unlimited]
+        for term_number, term in enumerate(limited):
             _bar(lane, at, term.seconds, top + ROW, _TERMS[term_number % 2])
             at += term.seconds
         _write(lane, (start, at), top + 1.5 * ROW, f"budget {pause.fault.budget}", width)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from harness.breakdown import Breakdown, Part, breakdown, listed
-from harness.measurements import Layer, Measurements
+from harness.budget import Layer
+from harness.measurements import Measurements
 
 WIDTH = 100
 _LIMITS = ("budget_s", "limit_s", "slack_s", "max_stall_s")
@@ -30,8 +31,9 @@ def stall_line(test: str, measurements: Measurements, numbers: Mapping[str, floa
     caused, but for those of a few milliseconds; those that share terms of the budget are one. Of a
     long name the end is kept.
     """
-    allowed_s = min(numbers[limit] for limit in _LIMITS if limit in numbers)
-    text = f"{numbers['stall_s']:.2f} s of {allowed_s:.2f} s"
+    limits = [numbers[limit] for limit in _LIMITS if limit in numbers]
+    allowed = f"of {min(limits):.2f} s" if limits else "without a limit"
+    text = f"{numbers['stall_s']:.2f} s {allowed}"
     for taken_apart in (breakdown(measurements, fault) for fault in measurements.faults):
         if taken_apart and taken_apart.stall.seconds == numbers["stall_s"]:
             text += f": {_parts(taken_apart)}"

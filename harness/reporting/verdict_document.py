@@ -38,7 +38,7 @@ class Judged:
     judgement: Judgement
 
 
-class _Part(BaseModel):
+class _Part(BaseModel):  # its JSON has null for an infinite number
     model_config = ConfigDict(
         frozen=True,
         use_attribute_docstrings=True,
@@ -63,7 +63,8 @@ class TermPart(_Part):
     """One summand of a budget."""
 
     name: str
-    seconds: float
+    seconds: float | None
+    """Null if the setting is off, so that nothing limits that time."""
     source: str
     """Where the value was read."""
 
@@ -81,7 +82,8 @@ class LayerPart(_Part):
     uncertainty_s: float
     """Of `seconds`, at most."""
     allowed_s: float | None
-    """By the terms that `source` names, which several parts may share; null if by none."""
+    """By the terms that `source` names, which several parts may share; null if by none,
+    or if one of them has no limit."""
     source: str
 
 
@@ -97,8 +99,9 @@ class FaultPart(_Part):
     healing_confirmed_s: float | None
     io_stops: bool
     """No path was left, so that the stall lasts until healing."""
-    budget_s: float
-    """The longest stall that the effective settings allow: the sum of the terms."""
+    budget_s: float | None
+    """The longest stall that the effective settings allow: the sum of the terms; null if a term
+    has no limit."""
     budget: tuple[TermPart, ...]
     stall_s: float | None
     """The longest stall that the fault may excuse; null if nothing was completed since."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from math import isfinite
 
 from harness.concurrency import within
 from harness.deadline import Deadline
 from harness.errors import CutShort, FioHangs, HarnessError, MachineError, TimedOut, WorkloadError
-from harness.faults import Injection, Reconnecting
+from harness.faults import Injection
 from harness.measurements import Measurements, ReadBack
 from harness.observe import Sample
 from harness.steps import Spent, attach, progress, step
@@ -27,9 +28,6 @@ from harness.workload.run import ENDING_TIMEOUT_S
 _START_TIMEOUT_S = 60.0
 _FIRST_BYTES = 64 * 1024  # on every path, before I/O counts as running
 _LOOK_INTERVAL_S = 0.25
-# As open-iscsi and multipath-tools come: iscsid.conf, and the longest max_polling_interval.
-_DEFAULT_LOGIN_TIMEOUT_S = 15
-_DEFAULT_POLLING_INTERVAL_S = 20
 
 
 class IoSession:
@@ -176,6 +174,16 @@ class IoSession:
                     raise self.watchdog.cut_short("I/O should have been over")
                 time.sleep(_LOOK_INTERVAL_S)
 
+    @property
+    def patience_s(self) -> float:
+        """Twice what paths may take to go or to return, by those settings that are a limit."""
+        going = [sum(session.limits) for session in self._witness.settings]
+        returning = [
+            sum(term.seconds for term in i.fault.recovery_terms(self._witness.reconnecting))
+            for i in self._phases.injections
+        ]
+        return 2 * max(filter(isfinite, (*going, *returning)), default=0.0)
+
     def note_fault(self, injection: Injection) -> None:
         """A fault was injected or healed: a phase ends here."""
         self._phases.note(injection)
@@ -245,15 +253,9 @@ class IoSession:
 
     def _assemble(self, result: RunResult, back: ReadBack | None) -> Measurements:
         testbed, witness = self._testbed, self._witness
-        profile = testbed.config.profile
         budget = testbed.config.budget
-        reconnecting = Reconnecting(
-            profile.login_timeout_s or _DEFAULT_LOGIN_TIMEOUT_S,
-            profile.polling_interval_s or _DEFAULT_POLLING_INTERVAL_S,
-            f"profile {testbed.config.initiator.profile}, else the distribution's",
-        )
         records = tuple(
-            i.record(witness.settings, budget.slack_s, reconnecting)
+            i.record(witness.settings, budget.slack_s, witness.reconnecting)
             for i in self._phases.injections
         )
         raw = Raw(
@@ -262,7 +264,7 @@ class IoSession:
             paths=testbed.map.paths,
             phases=self._phases.over,
             settings=witness.settings,
-            planned=testbed.planned_sessions(),
+            planned=witness.planned,
             settings_after=witness.settings_after,
             faults=records,
             read_back=back,

@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
-from harness.errors import MachineError
+from harness.deadline import Deadline, poll
+from harness.errors import MachineError, TimedOut
 from harness.machine import Machine
 from harness.steps import Spent, step
 from harness.topology import Role, Topology
+
+_PATIENCE_S = 15.0
 
 
 def configure_fabrics(machine: Machine, role: Role, topology: Topology) -> dict[str, str]:
     """Bring up a role's NICs with their addresses; returns fabric -> NIC name.
 
-    Raises MachineError if a NIC is missing.
+    A machine answers before all of its NICs are there, or have their names. Raises MachineError
+    if one is missing for long.
     """
+    missing: list[str] = []
+    failure = ""
+
+    def configured() -> dict[str, str] | None:
+        nonlocal missing, failure
+        done = machine.sh(render_script(role, topology), check=False)
+        nics = dict(line.split() for line in done.stdout.splitlines())
+        missing = [f.name for f in topology.fabrics if f.name not in nics]
+        failure = done.stderr.strip()
+        return None if missing or done.status != 0 else nics
+
     with step(f"Configure the {role}'s data NICs", Spent.CONFIGURATION):
-        answer = machine.sh(render_script(role, topology)).stdout
-    nics = dict(line.split() for line in answer.splitlines())
-    if missing := [f.name for f in topology.fabrics if f.name not in nics]:
-        raise MachineError(f"{machine.name}: no NIC for fabric {', '.join(missing)}")
-    return nics
+        try:
+            return poll(configured, what="NICs", deadline=Deadline.after(_PATIENCE_S), every_s=0.5)
+        except TimedOut:
+            reason = f"no NIC for fabric {', '.join(missing)}" if missing else failure
+            raise MachineError(f"{machine.name}: {reason}") from None
 
 
 def render_script(role: Role, topology: Topology) -> str:

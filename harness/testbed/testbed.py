@@ -41,8 +41,8 @@ from harness.workload import Job
 if TYPE_CHECKING:
     from harness.hypervisor.domain import Domain
 
-# Reconnecting takes open-iscsi 2 to 4 s plus a login, then multipathd looks once per polling
-# interval; under stock settings that is 20 s, and nothing here is ever judged by it.
+# Reconnecting takes open-iscsi 2 to 4 s plus a login, then multipathd has to look; nothing is
+# ever judged by this.
 _PATHS_TIMEOUT_S = 120.0
 _PROOF_SIZE = 512 * KIB
 
@@ -80,14 +80,17 @@ class MapView:
         *,
         active: int,
         failed: int = 0,
-        timeout_s: float = _PATHS_TIMEOUT_S,
+        timeout_s: float | None = None,
         spent_on: Spent = Spent.WAITING,
     ) -> Sample:
         """Wait until the device mapper has that many paths in each state.
 
-        Raises CutShort with what was there instead: I/O ends there, and is judged as it is.
+        By default for 120 s, or longer if the settings in force allow paths more time. Raises
+        CutShort with what was there instead: I/O ends there, and is judged as it is.
         """
         io = self._io()
+        if timeout_s is None:
+            timeout_s = max(_PATHS_TIMEOUT_S, io.patience_s if io else 0.0)
         allowed_s = timeout_s if io is None else io.watchdog.left(at_most_s=timeout_s)
         cutting_short = _cutting_short() if io is None else io.cutting_short()
         with step(f"Wait for {active} active and {failed} failed paths", spent_on), cutting_short:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from harness.budget import Reconnecting
 from harness.concurrency import side_by_side, within
 from harness.errors import HypervisorError, TimedOut
-from harness.measurements import ProcessorTime, SessionSettings
+from harness.measurements import PlannedSession, ProcessorTime, SessionSettings
 from harness.observe import Observation, StealWatch, watching_steal
 from harness.steps import Spent, step
 from harness.testbed.bed import Bed
@@ -18,7 +19,13 @@ _LISTING_S = 15.0
 
 
 class Witness:
-    """Looks at a testbed while I/O runs there. What it saw is in its attributes."""
+    """Looks at a testbed while I/O runs there. What it saw is in its attributes.
+
+    What is in force is noted when the I/O begins: later a fault may keep daemons from answering.
+    """
+
+    planned: tuple[PlannedSession, ...]
+    reconnecting: Reconnecting
 
     def __init__(self, testbed: Bed) -> None:
         self._testbed = testbed
@@ -43,6 +50,8 @@ class Witness:
         testbed = self._testbed
         with step("Start I/O", Spent.MEASURING):
             self.settings = testbed.session_settings()
+            self.planned = testbed.planned_sessions()
+            self.reconnecting = testbed.initiator.reconnecting()
             side_by_side(
                 *(
                     lambda r=role: testbed.observer(r).begin("pathproof: test begins")

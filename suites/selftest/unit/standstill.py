@@ -5,14 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from harness.breakdown import Breakdown, breakdown
+from harness.budget import Budget, BudgetTerm, Layer
 from harness.checks import Check, Finding, judge
 from harness.measurements import (
-    Budget,
-    BudgetTerm,
     CompletionLog,
     FaultRecord,
     FioErrors,
-    Layer,
     Measurements,
     PathCounters,
     Stream,
@@ -97,6 +95,7 @@ def measured(
         healed_ns=at(HEALED),
         healing_confirmed_ns=at(HEALING_CONFIRMED),
         budget=Budget(ALL_PATHS if io_stops else SINGLE),
+        returning=Budget(ALL_PATHS[1:]),
         io_stops=io_stops,
     )
     return Measurements(

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from harness.budget import Budget, BudgetTerm, Layer
 from harness.lun_devices import Look, LunDevices
 from harness.measurements import (
-    Budget,
-    BudgetTerm,
     ClockReading,
     CompletionLog,
     FaultRecord,
@@ -15,7 +14,6 @@ from harness.measurements import (
     Ints,
     KernelLog,
     KernelMessage,
-    Layer,
     Measurements,
     PathCounters,
     PathStates,
@@ -123,6 +121,9 @@ def failover() -> Measurements:
                 healed_ns=HEALED,
                 healing_confirmed_ns=HEALED + 100 * NS_PER_MS,
                 budget=budget,
+                returning=Budget(
+                    (BudgetTerm("login_timeout", 3, "record"), BudgetTerm("polling", 40, "daemon"))
+                ),
             ),
         ),
         watching=(_watching("initiator", ticks), _watching("target", ticks)),

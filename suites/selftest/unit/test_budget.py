@@ -6,21 +6,24 @@ from dataclasses import dataclass
 
 import pytest
 
+from harness.budget import Budget, BudgetTerm, Reconnecting, Setting
 from harness.errors import FaultError
 from harness.faults import (
     Fault,
     Injection,
     LinkDown,
     PeerLinkDown,
-    Reconnecting,
     SilentDrop,
     Together,
 )
-from harness.measurements import BudgetTerm, FaultRecord, SessionSettings
+from harness.measurements import FaultRecord, SessionSettings
 from harness.units import NS_PER_S
 
 SESSIONS = (SessionSettings("a", 1, 2, 3), SessionSettings("b", 5, 5, 120))
-RECONNECTING = Reconnecting(3, 1, "profile fast")
+RECONNECTING = Reconnecting(
+    login_timeout=Setting("login_timeout", 3, "node record of 172.16.0.1:3260"),
+    polling=Setting("polling_interval", 1, "multipathd 0.9.4: show config"),
+)
 
 
 def record(fault: Fault) -> FaultRecord:
@@ -104,3 +107,57 @@ def test_a_fault_that_hits_no_session_has_no_budget() -> None:
     """It would be tested for nothing."""
     with pytest.raises(FaultError, match="hits no session"):
         record(LinkDown("c"))
+
+
+def unlimited(settings: tuple[SessionSettings, ...], fault: Fault) -> tuple[BudgetTerm, ...]:
+    injection = Injection(fault, NS_PER_S, 2 * NS_PER_S, 8 * NS_PER_S, 9 * NS_PER_S)
+    return injection.record(settings, 1.0, RECONNECTING).budget.unlimited
+
+
+@pytest.mark.parametrize(
+    ("session", "off", "cure"),
+    [
+        (SessionSettings("a", 0, 0, 5), ["noop_out_interval", "noop_out_timeout"], "node record"),
+        (SessionSettings("a", 5, 5, -1), ["recovery_tmo"], "fast_io_fail_tmo"),
+    ],
+)
+def test_what_is_off_has_no_limit_but_a_cure(
+    session: SessionSettings, off: list[str], cure: str
+) -> None:
+    """Without NOP-Outs nothing finds a silent connection dead; -1 is "off" in sysfs."""
+    terms = unlimited((session, SESSIONS[1]), LinkDown("a"))
+    assert [term.name for term in terms] == off
+    assert all(cure in term.cure for term in terms)
+    assert Budget(terms).seconds == float("inf")
+    assert str(Budget(terms)).startswith(f"no limit ({off[0]} off")
+
+
+def test_a_recovery_of_zero_seconds_is_a_limit() -> None:
+    """The session's I/O fails as soon as its connection does."""
+    assert unlimited((SessionSettings("a", 5, 5, 0), SESSIONS[1]), LinkDown("a")) == ()
+
+
+def test_a_session_without_a_limit_is_the_slowest() -> None:
+    """Of two that are hit, one of three fabrics being left."""
+    sessions = (SessionSettings("a", 1, 1, -1), *SESSIONS[1:], SessionSettings("c", 1, 1, 1))
+    both = Together((SilentDrop("a"), SilentDrop("b")))
+    assert [term.name for term in unlimited(sessions, both)] == ["recovery_tmo"]
+
+
+def test_with_no_path_left_only_recovery_may_be_off() -> None:
+    """It logs in again anyway; but a connection that is not found dead stays as it is."""
+    both = Together((SilentDrop("a"), SilentDrop("b")))
+    patient = tuple(SessionSettings(fabric, 1, 1, -1) for fabric in "ab")
+    assert unlimited(patient, both) == ()
+    deaf = tuple(SessionSettings(fabric, 0, 0, 1) for fabric in "ab")
+    names = [term.name for term in unlimited(deaf, both)]
+    assert names == ["noop_out_interval", "noop_out_timeout"]
+
+
+@pytest.mark.parametrize("fault", [LinkDown("a"), Together((SilentDrop("a"), SilentDrop("b")))])
+def test_the_way_back_has_a_budget_whether_a_path_is_left_or_not(fault: Fault) -> None:
+    """Without the outage, and with the pause where nobody answered ARP."""
+    returning = {term.name: term.seconds for term in record(fault).returning.terms}
+    pause = {"reopen delay": 3.0} if isinstance(fault, LinkDown) else {}
+    way = {"login_timeout": 3.0, "polling_interval": 1.0, "checker tick": 1.0, "slack": 1.0}
+    assert returning == pause | way

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from harness.budget import Budget, BudgetTerm
 from harness.checks import (
     Verdict,
     accounting_agrees,
@@ -341,6 +342,9 @@ def test_io_that_was_cut_short_soon_after_healing_says_nothing_of_paths_coming_b
     long_ago = replace(fault, healing_confirmed_ns=END - 120 * NS_PER_S)
     late = replace(measured, faults=(long_ago,))
     assert found(paths_restored(), late).verdict is Verdict.FAIL
+    polled = Budget((BudgetTerm("max_polling_interval", 240, "multipathd"),))
+    patient = replace(measured, faults=(replace(long_ago, returning=polled),))
+    assert found(paths_restored(), patient).verdict is Verdict.UNKNOWN
 
 
 def test_a_fault_that_was_healed_within_its_budget_demands_no_failover() -> None:

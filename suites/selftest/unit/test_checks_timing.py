@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from harness.budget import Budget, BudgetTerm
 from harness.checks import (
     Check,
     Verdict,
@@ -17,8 +18,6 @@ from harness.checks import (
 )
 from harness.measurements import (
     PROBE,
-    Budget,
-    BudgetTerm,
     CompletionLog,
     Stream,
 )

@@ -11,7 +11,7 @@ import pytest
 from harness.config import Config
 from harness.config.credentials import ChapConfig
 from harness.config.iet import IetOptions
-from harness.config.model import FAST, STOCK
+from harness.config.model import FAST
 from harness.config.negotiation import LoginOptions, Negotiation
 from harness.errors import CommandTimedOut, InitiatorError
 from harness.initiator import Initiator, chap, multipath
@@ -197,16 +197,6 @@ def test_records_are_where_distributions_keep_them() -> None:
     assert chap.discovery_argv(portal)[-2] == "/etc/iscsi/send_targets/172.16.0.1,3260"
 
 
-def test_what_a_profile_leaves_alone_is_planned_as_multipathd_has_it() -> None:
-    """Else nothing would notice a session that kept the 120 s of open-iscsi."""
-    config = (RECORDED / "multipathd-0.9.4-config-local.txt").read_text()
-    machine = ScriptedMachine(lambda asked: Answer(config if "config" in asked.argv else ""))
-    stock = Initiator(machine, TOPOLOGY, STOCK, "3600")
-    assert [plan.recovery_tmo_s for plan in stock.planned_sessions()] == [5, 5]
-    fast = Initiator(machine, TOPOLOGY, FAST, "3600")
-    assert [plan.recovery_tmo_s for plan in fast.planned_sessions()] == [1, 1]
-
-
 def test_a_login_that_failed_leaves_nothing_to_log_out_of() -> None:
     """That is no failure: statuses and words are those of open-iscsi 2.1.8."""
 
@@ -276,7 +266,7 @@ def test_a_target_that_does_no_digests_is_suspected() -> None:
 def test_a_map_without_its_device_file_is_not_ready() -> None:
     """Seen on a busy host: fio wrote into a plain file of that name."""
     looks = iter([1, 1, 0])
-    maps = (RECORDED.parent / "composed" / "multipathd-0.8-maps.json").read_text()
+    maps = (RECORDED / "multipathd-0.9.4-maps.json").read_text()
     maps = maps.replace('"failed"', '"active"').replace('"faulty"', '"ready"')
 
     def answer(asked: Asked) -> Answer:

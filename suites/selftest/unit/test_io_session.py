@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any, ClassVar, cast
 
 import pytest
 
+from harness.budget import Reconnecting, Setting
 from harness.errors import (
     CutShort,
     FioHangs,
@@ -18,6 +19,8 @@ from harness.errors import (
     TimedOut,
     WorkloadError,
 )
+from harness.faults import Injection, SilentDrop
+from harness.measurements import SessionSettings
 from harness.testbed import io, watchdog
 from harness.testbed.bed import Bed
 from harness.testbed.io import IoSession
@@ -81,6 +84,11 @@ class Fio:
         pass
 
 
+RECONNECTING = Reconnecting(
+    Setting("login_timeout", 3, "record"), Setting("polling_interval", 1, "multipathd")
+)
+
+
 @dataclass
 class Bench:
     """As much of a testbed as a block of I/O needs, and what happened to it, in order."""
@@ -98,6 +106,7 @@ class Bench:
             device="/dev/mapper/lun",
             stop_queueing=self._stop_queueing,
             describe_paths=lambda: "paths",
+            reconnecting=lambda: RECONNECTING,
         )
 
     @property
@@ -111,6 +120,9 @@ class Bench:
     def session_settings(self) -> tuple[str]:
         self.looks += 1
         return (f"look {self.looks}",)
+
+    def planned_sessions(self) -> tuple[()]:
+        return ()
 
     def machine(self, role: Role) -> SimpleNamespace:
         return SimpleNamespace(close=lambda: self.told.append(f"close {role}"), name=role)
@@ -399,3 +411,25 @@ def test_evidence_that_cannot_be_collected_stops_no_clean_up(
     with pytest.raises(TypeError), session_of(bench, 100).running():
         raise WorkloadError("fio died")
     assert bench.told[-2:] == ["heal", "no queueing"]
+
+
+@pytest.mark.parametrize(
+    ("session", "polling_s", "patience_s"),
+    [((5, 5, 120), 5, 260), ((1, 1, 1), 240, 488), ((1, 1, -1), 5, 18)],
+)
+def test_paths_are_waited_for_as_long_as_the_settings_in_force_allow(
+    bench: Bench,
+    monkeypatch: pytest.MonkeyPatch,
+    session: tuple[int, int, int],
+    polling_s: int,
+    patience_s: float,
+) -> None:
+    """Twice that: until they fail, or until they are back (login 3 s, a tick); not for ever."""
+    bench.fio.hangs = False
+    polling = Setting("polling_interval", polling_s, "multipathd")
+    bench.initiator.reconnecting = lambda: replace(RECONNECTING, polling=polling)
+    monkeypatch.setattr(bench, "session_settings", lambda: (SessionSettings("a", *session),))
+    one = session_of(bench, 7.0)
+    with one.running():
+        one.note_fault(Injection(SilentDrop("a"), injected_ns=1))
+        assert one.patience_s == patience_s

@@ -12,49 +12,69 @@ from hypothesis import strategies as st
 
 from harness.config.model import FAST, STOCK, Profile
 from harness.errors import InitiatorError
-from harness.initiator.multipath import Map, MapPath, parse_fast_io_fail, parse_maps, render_conf
+from harness.initiator.multipath import Map, MapPath, find_map, render_conf
 
-COMPOSED = Path(__file__).parent / "composed"
-RECORDED = Path(__file__).parent / "recorded"
+MAPS = Path(__file__).parent / "recorded" / "multipathd-0.9.4-maps.json"
 WWID = "360014057043dfe0435de773ca03bbf04"
 SECONDS = st.none() | st.integers(1, 60)
 
 
 def test_a_map_is_read_with_its_paths_and_their_states() -> None:
     """The map's own `paths` is a number and must not be taken for the list."""
-    text = (COMPOSED / "multipathd-0.8-maps.json").read_text()
-    paths = (MapPath("sda", "8:0", "failed", "faulty"), MapPath("sdb", "8:16", "active", "ready"))
-    assert parse_maps(text) == [Map(WWID, "dm-0", paths)]
+    text = MAPS.read_text()
+    paths = (MapPath("sda", "8:0", "active", "ready"), MapPath("sdb", "8:16", "active", "ready"))
+    assert find_map(text, WWID) == Map(WWID, "dm-0", paths)
 
 
 def test_paths_of_all_groups_count() -> None:
     """With another grouping policy each path has a group of its own."""
-    raw = json.loads((COMPOSED / "multipathd-0.8-maps.json").read_text())
+    raw = json.loads(MAPS.read_text())
     (group,) = raw["maps"][0]["path_groups"]
     raw["maps"][0]["path_groups"] = [{**group, "paths": [path]} for path in group["paths"]]
-    assert [p.name for p in parse_maps(json.dumps(raw))[0].paths] == ["sda", "sdb"]
+    found = find_map(json.dumps(raw), WWID)
+    assert found is not None
+    assert [p.name for p in found.paths] == ["sda", "sdb"]
 
 
-def test_no_map_is_an_empty_list() -> None:
+def test_other_maps_may_look_however_they_do() -> None:
+    """Only the one of the LUN is read."""
+    raw = json.loads(MAPS.read_text())
+    raw["maps"] = [{"uuid": "3600strange"}, {}, *raw["maps"]]
+    found = find_map(json.dumps(raw), WWID)
+    assert found is not None
+    assert find_map(json.dumps(raw), "3600nowhere") is None
+
+
+def test_there_may_be_no_map() -> None:
     """A daemon without maps still answers."""
-    assert parse_maps('{"major_version": 0, "minor_version": 1, "maps": []}') == []
+    assert find_map('{"major_version": 0, "minor_version": 1, "maps": []}', WWID) is None
 
 
 @pytest.mark.parametrize(
-    "text", ["", "timeout\n", "fail\n", "[]", "{}", '{"maps": [{"uuid": "x"}]}', '{"maps": 3}']
+    "text",
+    [
+        "",
+        "timeout\n",
+        "fail\n",
+        "[]",
+        "{}",
+        '{"maps": 3}',
+        '{"maps": [3]}',
+        f'{{"maps": [{{"uuid": "{WWID}"}}]}}',
+    ],
 )
 def test_any_other_answer_is_refused(text: str) -> None:
     """multipathd says "timeout" and "fail" in plain words."""
     with pytest.raises(InitiatorError, match="not a list of maps"):
-        parse_maps(text)
+        find_map(text, WWID)
 
 
 def test_a_truncated_answer_is_refused() -> None:
     """Some versions cut long answers off."""
-    text = (COMPOSED / "multipathd-0.8-maps.json").read_text()
+    text = MAPS.read_text()
     for length in range(0, len(text.rstrip()), 97):
         with pytest.raises(InitiatorError):
-            parse_maps(text[:length])
+            find_map(text[:length], WWID)
 
 
 def settings(conf: str) -> dict[str, str]:
@@ -108,32 +128,3 @@ def test_each_kind_of_target_is_recognised_once() -> None:
     """IET and tgt call themselves the same."""
     conf = render_conf(WWID, STOCK)
     assert re.findall(r'vendor\s+"(.*)"', conf) == ["LIO-ORG", "IET"]
-
-
-def test_the_timeout_in_force_is_read_from_the_running_daemon() -> None:
-    """Debian's default; a device section goes before it, `overrides` before both."""
-    config = (RECORDED / "multipathd-0.9.4-config-local.txt").read_text()
-    assert parse_fast_io_fail(config) == 5
-    device = config.replace('product ".*"\n', 'product ".*"\n\t\tfast_io_fail_tmo 7\n')
-    assert parse_fast_io_fail(device) == 7
-    assert (
-        parse_fast_io_fail(device.replace("overrides {", "overrides {\n\tfast_io_fail_tmo 9")) == 9
-    )
-    assert parse_fast_io_fail(config.replace("fast_io_fail_tmo 5", "fast_io_fail_tmo off")) is None
-
-
-def test_an_answer_without_the_timeout_is_refused() -> None:
-    with pytest.raises(InitiatorError, match="has no fast_io_fail_tmo"):
-        parse_fast_io_fail("timeout\n")
-
-
-def test_timeouts_of_other_protocols_and_of_several_arrays_are_not_this_luns() -> None:
-    config = (RECORDED / "multipathd-0.9.4-config-local.txt").read_text()
-    fibre = 'overrides {\n\tprotocol {\n\t\ttype "scsi:fcp"\n\t\tfast_io_fail_tmo 15\n\t}\n'
-    assert parse_fast_io_fail(config.replace("overrides {\n", fibre)) == 5
-    iscsi = fibre.replace("scsi:fcp", "scsi:iscsi")
-    assert parse_fast_io_fail(config.replace("overrides {\n", iscsi)) == 15
-    first, second = 'path_grouping_policy "group_by_prio"', 'path_grouping_policy "multibus"'
-    several = config.replace(first, f"fast_io_fail_tmo 7\n{first}")
-    several = several.replace(second, f"fast_io_fail_tmo 8\n{second}")
-    assert parse_fast_io_fail(several) is None

@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 
 from harness.config import Config
-from harness.testbed.network import render_script
+from harness.errors import MachineError
+from harness.testbed import network
+from harness.testbed.network import configure_fabrics, render_script
 from harness.topology import Role, plan
+from suites.selftest.unit.scripted_machine import Answer, ScriptedMachine
 
 TOPOLOGY = plan(Config())
 
@@ -66,3 +69,33 @@ def test_a_missing_nic_is_not_named(tmp_path: Path) -> None:
     """What the script does not say is what the caller misses."""
     said, _ = run(tmp_path, Role.TARGET, {"ens9": TOPOLOGY.fabrics[1].target_mac})
     assert said == ["b ens9"]
+
+
+def scripted(*answers: Answer) -> ScriptedMachine:
+    """It gives these answers, one after another, then the last again."""
+    left = list(answers)
+    return ScriptedMachine(lambda _: left.pop(0) if len(left) > 1 else left[0])
+
+
+def test_a_nic_that_is_not_there_yet_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or has another name by the time that it gets its address."""
+    monkeypatch.setattr("harness.deadline.time.sleep", lambda _: None)
+    renamed = Answer("a ens9\n", 'Cannot find device "eth2"', status=1)
+    slow = scripted(Answer("a ens9\n"), renamed, Answer("a ens9\nb ens2\n"))
+    nics = {"a": "ens9", "b": "ens2"}
+    assert configure_fabrics(slow, Role.INITIATOR, TOPOLOGY) == nics
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (Answer("a ens9\n"), "scripted: no NIC for fabric b"),
+        (Answer("a ens9\nb ens2\n", "RTNETLINK answers: no", status=2), "RTNETLINK answers: no"),
+    ],
+)
+def test_what_stays_missing_is_told(
+    monkeypatch: pytest.MonkeyPatch, answer: Answer, says: str
+) -> None:
+    monkeypatch.setattr(network, "_PATIENCE_S", 0.01)
+    with pytest.raises(MachineError, match=says):
+        configure_fabrics(scripted(answer), Role.INITIATOR, TOPOLOGY)

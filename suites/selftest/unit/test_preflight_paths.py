@@ -12,7 +12,7 @@ import pytest
 
 from harness.config import Config
 from harness.config.model import FAST
-from harness.errors import PreflightFailed
+from harness.errors import InitiatorError, PreflightFailed
 from harness.initiator import Initiator
 from harness.initiator.devices import BlockDevice, Survey
 from harness.initiator.sysfs import Disk, Session
@@ -216,18 +216,21 @@ def session(number: int, address: str, *disks: str) -> Session:
 class Machine:
     """An initiator's machine that shows one survey after another, the last one for ever."""
 
-    def __init__(self, *surveys: Survey) -> None:
+    def __init__(self, *surveys: Survey | InitiatorError) -> None:
         self.surveys = list(surveys)
 
     def survey(self) -> Survey:
-        return self.surveys.pop(0) if len(self.surveys) > 1 else self.surveys[0]
+        seen = self.surveys.pop(0) if len(self.surveys) > 1 else self.surveys[0]
+        if isinstance(seen, InitiatorError):
+            raise seen
+        return seen
 
 
 @pytest.fixture
 def fit(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Facts]:
     monkeypatch.setattr(run, "_UNCHANGED_S", 0.2)
 
-    def on(*surveys: Survey) -> Facts:
+    def on(*surveys: Survey | InitiatorError) -> Facts:
         initiator = Initiator(cast(Any, SimpleNamespace()), TOPOLOGY, FAST, WWID)
         monkeypatch.setattr(initiator, "survey", Machine(*surveys).survey)
         return require_fit(initiator)
@@ -242,6 +245,14 @@ def test_what_is_not_there_yet_is_waited_for(fit: Callable[..., Facts]) -> None:
     """Disks and map of a new session come one after another."""
     early = replace(WHOLE, sessions=(WHOLE.sessions[0], session(2, "172.16.1.1")), devices=())
     assert fit(early, replace(WHOLE, devices=GOOD.devices[:2]), WHOLE) == GOOD
+
+
+def test_what_cannot_be_read_yet_is_looked_at_again(fit: Callable[..., Facts]) -> None:
+    """A session appears before its attributes; one that stays so is told, with a cure."""
+    half = InitiatorError("a session's attributes in sysfs are unreadable")
+    assert fit(half, WHOLE) == GOOD
+    with pytest.raises(PreflightFailed, match=r"are unreadable\n  cure: `iscsiadm"):
+        fit(half)
 
 
 def test_what_stays_wrong_is_told(fit: Callable[..., Facts]) -> None:

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from harness.budget import BudgetTerm, Layer
 from harness.checks import judge, no_stall_beyond, stall_within_budget
-from harness.measurements import BudgetTerm, Layer, Measurements
+from harness.measurements import Measurements
 from harness.reporting.stall_line import WIDTH, stall_line
 from harness.timeline import Timeline
 from harness.units import NS_PER_MS

@@ -119,7 +119,7 @@ class Host:
             return Answer(f"--\n{self.devices}")
         if "part()" in script:
             return Answer(self.looks.pop(0) if self.looks else LOOK)
-        return Answer()
+        return Answer("ok\n" if asked.argv == ("multipathd", "reconfigure") else "")
 
     def initiator(self) -> StandingInitiator:
         return StandingInitiator(self.machine, plan(config()), FAST, WWID)

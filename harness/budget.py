@@ -1,0 +1,93 @@
+"""How long a stall may last by the settings in force, term by term, and where each was read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from math import isfinite
+
+NO_LIMIT = "no limit"
+
+
+class Layer(StrEnum):
+    """What takes the time while I/O stands still or a path comes back, in that order."""
+
+    BEFORE_FAULT = "standstill before the fault"
+    DETECTION = "detection"
+    SESSION_RECOVERY = "session recovery"
+    DEVICE_MAPPER = "device mapper"
+    NO_PATH = "no path left"
+    LOGIN = "session login"
+    REINSTATEMENT = "reinstatement"
+    RESUBMISSION = "resubmission"
+    FIRST_IO = "first I/O on the path"
+
+
+@dataclass(frozen=True)
+class BudgetTerm:
+    """One summand of a budget, where its value was read, and why it counts.
+
+    `layers` are those that may take that time, together. `seconds` is infinite where the setting
+    is off, so that nothing limits that time; then `why` says what follows, and `cure` what to do.
+    """
+
+    name: str
+    seconds: float
+    source: str
+    why: str = ""
+    layers: tuple[Layer, ...] = ()
+    cure: str = ""
+
+    @property
+    def shown(self) -> str:
+        """Its seconds, or "off"."""
+        return shown_setting(self.seconds)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The longest stall that the effective settings allow."""
+
+    terms: tuple[BudgetTerm, ...]
+
+    @property
+    def seconds(self) -> float:
+        """Infinite if a term has no limit."""
+        return sum(term.seconds for term in self.terms)
+
+    @property
+    def unlimited(self) -> tuple[BudgetTerm, ...]:
+        """The terms without a limit: with any of them no stall is too long."""
+        return tuple(term for term in self.terms if not isfinite(term.seconds))
+
+    def __str__(self) -> str:
+        parts = " + ".join(f"{term.name} {term.shown}" for term in self.terms)
+        limit = f"{self.seconds:.2f} s" if isfinite(self.seconds) else NO_LIMIT
+        return f"{limit} ({parts})"
+
+
+def shown_setting(seconds: float) -> str:
+    """A setting in seconds, for people: one that is off limits nothing."""
+    return f"{seconds:g}" if isfinite(seconds) else "off"
+
+
+def shown_limit(seconds: float) -> str:
+    """A limit in seconds, for people."""
+    return f"{seconds:g}" if isfinite(seconds) else NO_LIMIT
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A time in force, in seconds, what it is called, and where it was read."""
+
+    name: str
+    seconds: float
+    source: str
+
+
+@dataclass(frozen=True)
+class Reconnecting:
+    """What decides how soon a healed path is used again."""
+
+    login_timeout: Setting
+    polling: Setting
