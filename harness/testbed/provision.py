@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -225,7 +226,7 @@ def provisioner(config: Config) -> Iterator[Provisioner]:
         warn(str(error))
     remove_unfinished(cache_folder())
     definition = load_image(config.machines.image)
-    topology = plan(config)
+    topology = plan(config, secrets.token_hex(8))
     host = other_host(config.hypervisor.uri)
     there = accel_of(host, config.hypervisor.accel) if host is not None else None
     capabilities = cache_folder() / "libvirt-capabilities"
