@@ -28,7 +28,7 @@ from harness.testbed.fork import CannotSave, fork, make_golden
 from harness.testbed.golden import Damaged, Golden, determinants, is_whole, key_of, opened
 from harness.testbed.place import place_for, reached
 from harness.testbed.site import Site, by_role
-from harness.testbed.slots import limit_for, slot
+from harness.testbed.slots import someone_waits, turn
 from harness.testbed.stage import Stage
 from harness.testbed.testbed import Testbed
 from harness.topology import Role, plan
@@ -90,6 +90,11 @@ class Provisioner:
         with ExitStack() as held:
             site = replace(self.site, config=config.model_copy(update={"initiator": initiator}))
             yield Provisioner(site, held)
+
+    @property
+    def someone_waits(self) -> bool:
+        """Whether somebody waits for the place of the testbed that is there."""
+        return someone_waits(self.site.config)
 
     @property
     def lacking(self) -> tuple[Lacking, ...]:
@@ -192,7 +197,7 @@ class Provisioner:
         warn(f"testbeds are booted, not forked: {reason}\n  cure: {what_helps}")
 
     def _take_place(self, stack: ExitStack) -> None:
-        stack.enter_context(slot(limit_for(self.site.config)))
+        stack.enter_context(turn(self.site.config, self.site.folder.name))
 
     @property
     def _store(self) -> Store:
