@@ -60,6 +60,7 @@ def boot(site: Site, power: ExitStack, links: ExitStack, disks: Path) -> Testbed
         claim(initiator, Asked.of(site.config))
     environment = site.describe(kernel, target)
     testbed = site.assembled(guests, target, initiator, paths, environment)
+    testbed.prove_target()
     fill(testbed)
     testbed.prove_paths()
     return testbed

@@ -26,9 +26,10 @@ from harness.initiator.initiator import Path
 from harness.machine import Machine
 from harness.measurements import PlannedSession, SessionSettings
 from harness.observe import Observer, Sample, Watch
-from harness.preflight import require_fit
+from harness.preflight import prove_leads_to, require_fit
 from harness.steps import Spent, step
 from harness.target import Target
+from harness.target.base import storage_path
 from harness.testbed.domains import disk_names
 from harness.testbed.io import IoSession
 from harness.testbed.layout import Layout
@@ -302,6 +303,21 @@ class Testbed:
         every = [kind(fabric) for kind in KINDS for fabric in self.fabrics()]
         faults = [fault for fault in every if not lacking(self.config, fault.needs)]
         side_by_side(*((lambda f=fault: f.heal(self)) for fault in faults))
+
+    def prove_target(self) -> None:
+        """See over each path what the target's machine has just written to the LUN's first block.
+
+        Raises PreflightFailed for a path that leads to another LUN, whatever its name and WWID.
+        An external target has no machine that could write; there `claim` marks the LUN.
+        """
+        if Role.TARGET in self.roles:
+            prove_leads_to(
+                self.machine(Role.TARGET),
+                storage_path(self.config.target),
+                self.initiator,
+                size=self.topology.lun.size,
+                paths=[path.name for path in self.map.paths],
+            )
 
     def prove_paths(self) -> None:
         """Read the same stretch of the LUN over each path separately: all must agree.

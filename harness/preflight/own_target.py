@@ -1,0 +1,46 @@
+"""Whether paths lead to the target that was made for this testbed, and not to one just like it.
+
+Another testbed's target may have the same name, address and WWID. So the target's own machine,
+which is reached by other means, marks its LUN, another mark every time; whatever path does not
+show that mark leads elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import uuid4
+
+from harness.concurrency import side_by_side
+from harness.errors import PreflightFailed, Problem
+from harness.initiator import Initiator
+from harness.machine import Machine
+from harness.preflight import marker
+from harness.preflight.marker import Marker
+from harness.steps import Spent, step
+
+
+def prove_leads_to(
+    target: Machine, storage: str, initiator: Initiator, *, size: int, paths: Sequence[str]
+) -> None:
+    """Write a marker into `storage`, the LUN as `target` has it, and see it over each path.
+
+    Nothing is written over the paths. Raises PreflightFailed for those that show something else.
+    """
+    block = marker.pack(Marker(uuid4(), initiator.wwid, size))
+    with step("Does every path lead to the testbed's own target?", Spent.PROVISIONING):
+        target.run(marker.write_argv(storage), stdin=block)
+        reads = [marker.read_argv(f"/dev/{path}") for path in paths]
+        shown = side_by_side(*((lambda r=read: initiator.machine.run(r)) for read in reads))
+    astray = [p for p, said in zip(paths, shown, strict=True) if said.stdout_bytes != block]
+    if astray:
+        raise PreflightFailed(
+            [
+                Problem(
+                    f"{', '.join(astray)} with WWID {initiator.wwid} "
+                    f"{'lead' if len(astray) > 1 else 'leads'} to another target than the one "
+                    "that was made for this testbed",
+                    "see who else has the target's addresses on these networks; nothing was "
+                    "written there",
+                )
+            ]
+        )
