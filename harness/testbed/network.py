@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from harness.errors import MachineError
 from harness.machine import Machine
 from harness.steps import Spent, step
-from harness.topology import Role, Topology
+from harness.topology import Fabric, Role, Topology
 
 
 def configure_fabrics(machine: Machine, role: Role, topology: Topology) -> dict[str, str]:
@@ -14,26 +16,40 @@ def configure_fabrics(machine: Machine, role: Role, topology: Topology) -> dict[
     Raises MachineError if a NIC is missing.
     """
     with step(f"Configure the {role}'s data NICs", Spent.CONFIGURATION):
-        answer = machine.sh(render_script(role, topology)).stdout
+        return _run(machine, role, topology.fabrics, addressed=True)
+
+
+def bring_up_shared(machine: Machine, role: Role, topology: Topology) -> dict[str, str]:
+    """Bring up a role's NICs on shared fabrics without addresses; returns as `configure_fabrics`.
+
+    Raises MachineError if a NIC is missing.
+    """
+    return _run(machine, role, topology.shared, addressed=False)
+
+
+def _run(
+    machine: Machine, role: Role, fabrics: Sequence[Fabric], *, addressed: bool
+) -> dict[str, str]:
+    answer = machine.sh(render_script(role, fabrics, addressed=addressed)).stdout
     nics = dict(line.split() for line in answer.splitlines())
-    if missing := [f.name for f in topology.fabrics if f.name not in nics]:
+    if missing := [f.name for f in fabrics if f.name not in nics]:
         raise MachineError(f"{machine.name}: no NIC for fabric {', '.join(missing)}")
     return nics
 
 
-def render_script(role: Role, topology: Topology) -> str:
-    """Shell that configures every NIC it finds and prints `FABRIC NIC` for each."""
+def render_script(role: Role, fabrics: Sequence[Fabric], *, addressed: bool) -> str:
+    """Shell that brings up every NIC it finds and prints `FABRIC NIC` for each."""
     lines = []
-    for fabric in topology.fabrics:
+    for fabric in fabrics:
         address = f"{fabric.address(role)}/{fabric.subnet.prefixlen}"
         lines.append(
             f"for nic in /sys/class/net/*; do\n"
             f'  [ "$(cat "$nic/address")" = {fabric.mac(role)} ] || continue\n'
             f"  nic=$(basename $nic)\n"
-            f"  ip address replace {address} dev $nic\n"
+            + (f"  ip address replace {address} dev $nic\n" if addressed else "")
             # Else QEMU drops multicast frames that the guest did not ask for, and neither end can
             # tell them from frames that the cable lost.
-            f"  ip link set $nic up allmulticast on\n"
+            + f"  ip link set $nic up allmulticast on\n"
             f"  echo {fabric.name} $nic\n"
             f"done"
         )
