@@ -30,6 +30,7 @@ from harness.steps import Spent, progress, step
 from harness.units import format_seconds
 
 _PATIENCE_S = 24 * 3600.0
+_YOUNG_S = 1.0  # a ticket's process may not have had the time to lock it
 _LONGEST = 4096  # of what a file says
 _NOT_SHOWN = re.compile(r"[^\x20-\x7e]")  # a terminal would obey control characters
 
@@ -141,15 +142,13 @@ class Queue:
         return self.folder / f"{self.name}.{number}"
 
     def _ticket(self, waiting: ExitStack) -> Path:
-        """A new one, the last of all, flock'd from the moment that others see it."""
+        """A new one, the last of all."""
         order = f"{time.monotonic_ns():020}-{os.getpid()}-{next(_numbers)}"
         path = self.folder / f"{self.name}.waits-{order}"
-        draft = self.folder / f"draft-{order}"
-        descriptor = _opened(draft)
+        descriptor = _opened(path)
         waiting.callback(os.close, descriptor)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        draft.rename(path)
         waiting.callback(path.unlink, missing_ok=True)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
         return path
 
     def _ahead(self, ticket: Path) -> list[Path]:
@@ -189,7 +188,9 @@ def _is_held(ticket: Path) -> bool:
     except OSError:
         return True
     try:
-        return not _flocked(descriptor, fcntl.LOCK_SH)
+        if not _flocked(descriptor, fcntl.LOCK_SH):
+            return True
+        return time.time() - os.fstat(descriptor).st_mtime < _YOUNG_S
     finally:
         os.close(descriptor)
 
