@@ -53,11 +53,15 @@ class Host(LocalMachine):
     def __init__(self, name: str, pid: int) -> None:
         super().__init__(name)
         self.pid = pid
+        self.weak = False  # yields to all that begin at the same time
 
     def start(
         self, argv: Sequence[str], *, on_line: Callable[[bytes], None] | None = None
     ) -> Process:
-        inside = [hurried(word) if word == SOURCE else word for word in argv]
+        source = hurried(SOURCE)
+        if self.weak:
+            source = source.replace("os.urandom(8).hex()", "'z'")
+        inside = [source if word == SOURCE else word for word in argv]
         return super().start(
             ["nsenter", f"--net=/proc/{self.pid}/ns/net", *inside], on_line=on_line
         )
@@ -94,6 +98,7 @@ def network() -> Iterator[list[Host]]:
 def hosts(network: list[Host]) -> Iterator[list[Host]]:
     yield network
     for host in network:
+        host.weak = False
         host.sh("ip address flush dev nic0; ip neigh flush dev nic0")
 
 
@@ -141,6 +146,7 @@ def soon(condition: Callable[[], object]) -> None:
 def test_the_second_waits_and_says_for_whom(hosts: list[Host]) -> None:
     """Though each is on a host of its own; it goes on when the first has ended."""
     first, second = Run(hosts[0], "lab-1"), Run(hosts[1], "lab-2")
+    hosts[0].weak = True  # which does not count any more once it has the addresses
     said = Said()
     first.thread.start()
     assert first.has.wait(20)

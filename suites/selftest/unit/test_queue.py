@@ -224,6 +224,7 @@ def test_two_users_take_turns(public: Path) -> None:
         with listening(said), waiting(one):
             soon(lambda: f"; pid {process.pid} of nobody; since" in said.last)
             process.kill()
+    (public / "place.0").unlink()  # it was theirs
     holder = one.turn("ours")
     holder.__enter__()
     with another(public, NOBODY) as process:
