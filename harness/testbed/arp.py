@@ -27,6 +27,7 @@ import socket
 import struct
 import sys
 import time
+from contextlib import suppress
 from typing import Any, Iterator
 
 ARP = 0x0806
@@ -127,10 +128,13 @@ class Claim:
             sockets = [s.fileno() for nic in self.nics for s in (nic.socket, nic.kin)]
             readable = select.select([0, *sockets], [], [], left)[0]
             for nic in self.nics:
+                # A NIC that is taken down says so once by an error; when it is up, it goes on.
                 if nic.kin.fileno() in readable:  # first, since it says who the others are
-                    self.hear_kin(nic, nic.kin.recv(65536))
+                    with suppress(OSError):
+                        self.hear_kin(nic, nic.kin.recv(65536))
                 if nic.socket.fileno() in readable:
-                    self.hear_arp(nic, nic.socket.recv(65536))
+                    with suppress(OSError):
+                        self.hear_arp(nic, nic.socket.recv(65536))
             if 0 in readable and not os.read(0, 65536):
                 self.over = True
 

@@ -288,7 +288,7 @@ class Testbed:
             self.map.wait_for_paths(active=everything)
 
     def make_ready(self) -> None:
-        """Heal whatever may be broken and wait until every path is active.
+        """Heal whatever may be broken, and wait until every path is active and leads to the target.
 
         Raises BrokenTestbed with the first cause if that is beyond repair.
         """
@@ -297,6 +297,7 @@ class Testbed:
         with step("Make sure that all is whole", Spent.PROVISIONING):
             self.heal()
             self.map.wait_for_paths(active=len(self.topology.fabrics), spent_on=Spent.PROVISIONING)
+            self.prove_target()
 
     def heal(self) -> None:
         """Heal every kind of fault that is possible here, on every fabric, be it there or not."""

@@ -163,6 +163,21 @@ def test_the_second_waits_and_says_for_whom(hosts: list[Host]) -> None:
     second.end()
 
 
+def test_whose_they_are_is_known_after_the_nic_was_down(hosts: list[Host]) -> None:
+    """As a fault leaves it."""
+    first, second = Run(hosts[0], "lab-1"), Run(hosts[1], "lab-2")
+    first.thread.start()
+    assert first.has.wait(20)
+    hosts[0].sh("ip link set nic0 down; ip link set nic0 up")
+    said = Said()
+    with listening(said):
+        second.thread.start()
+        soon(lambda: any(" in use by lab-1 " in text for text in said.texts))
+    first.end()
+    assert second.has.wait(20)
+    second.end()
+
+
 @pytest.mark.parametrize("attempt", range(3))
 def test_of_two_that_begin_at_once_one_goes_on(hosts: list[Host], attempt: int) -> None:
     """By lot, and never both."""
