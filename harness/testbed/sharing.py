@@ -7,8 +7,10 @@ addresses are told apart on the network itself (`harness.testbed.addresses`).
 from __future__ import annotations
 
 import hashlib
+import os
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,13 +93,12 @@ def _of_array(config: Config) -> Iterator[Shared]:
 
 def _folder() -> Path:
     """Made if missing. Raises ConfigError if it is not for all users."""
-    try:
-        _FOLDER.mkdir(mode=0o700)
-        _FOLDER.chmod(_FOR_ALL)  # the umask does not count
-    except FileExistsError:
-        pass
+    with suppress(FileExistsError):
+        _FOLDER.mkdir()
     status = _FOLDER.lstat()
-    if not stat.S_ISDIR(status.st_mode) or stat.S_IMODE(status.st_mode) != _FOR_ALL:
+    if stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid():
+        _FOLDER.chmod(_FOR_ALL)  # whatever the umask
+    if stat.S_ISLNK(status.st_mode) or stat.S_IMODE(_FOLDER.stat().st_mode) != _FOR_ALL:
         raise ConfigError(
             f"{_FOLDER} is not open to all users of this host, who take turns by it",
             hint=f"`chmod 1777 {_FOLDER}`, if it is a folder",

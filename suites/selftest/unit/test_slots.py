@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,12 @@ from typing import Any
 import pytest
 
 from harness.config import Config
+from harness.errors import ConfigError
 from harness.testbed import sharing
 from harness.testbed.folder import all_folders
 from harness.testbed.sharing import shared_by, why_alone
 from harness.testbed.slots import Limit, limit_for, someone_waits, turn
+from suites.selftest import needs
 
 WWID = "360014057043dfe0435de773ca03bbf04"
 
@@ -132,12 +135,24 @@ def test_on_a_standing_machine_nothing_is_started_and_no_place_is_taken(tmp_path
         assert not (tmp_path / "state").exists()
 
 
-def test_a_shared_folder_that_is_not_for_all_is_refused(folders: Path) -> None:
-    """Another user could not take turns; a link could lead anywhere."""
+def test_the_shared_folder_is_for_all_users(folders: Path) -> None:
+    """Whatever the umask of the first of them; also if it was killed halfway."""
     folders.mkdir(mode=0o700)
-    with pytest.raises(Exception, match="is not open to all users"), turn(on_bridges(), "lab"):
-        pytest.fail("it was used")
-    folders.rmdir()
+    with turn(on_bridges(), "lab"):
+        assert folders.stat().st_mode & 0o7777 == 0o1777
+
+
+def test_a_link_in_the_place_of_the_shared_folder_is_refused(folders: Path) -> None:
+    """In /var/tmp anybody could have put it there."""
     folders.symlink_to("/var/tmp")
-    with pytest.raises(Exception, match="is not open to all users"), turn(on_bridges(), "lab"):
+    with pytest.raises(ConfigError, match="is not open to all users"), turn(on_bridges(), "lab"):
+        pytest.fail("it was used")
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason=needs.ROOT)
+def test_a_shared_folder_that_its_owner_keeps_to_himself_is_refused(folders: Path) -> None:
+    """Another user could not take turns."""
+    folders.mkdir(mode=0o700)
+    os.chown(folders, 65534, 65534)
+    with pytest.raises(ConfigError, match="is not open to all users"), turn(on_bridges(), "lab"):
         pytest.fail("it was used")
