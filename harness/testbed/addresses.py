@@ -12,7 +12,7 @@ import socket
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
@@ -26,6 +26,7 @@ from harness.topology import Topology
 _PATIENCE_S = 24 * 3600.0
 # A testbed whose messages were lost says more at the next look, 5 s later.
 _STRANGER_S = 20.0
+_ASKS_AGAIN_S = 30.0  # it does every 7 s
 _LOOK_EVERY_S = 0.1
 _LONGEST_WHO = 300
 _NOT_SHOWN = re.compile(r"[^\x20-\x7e]")  # a terminal would obey control characters
@@ -44,16 +45,21 @@ class _Use:
 
 
 @dataclass
-class _Heard:
-    """What the program on the initiator says."""
+class Held:
+    """What the program on the initiator says of the addresses."""
 
     free: bool = False
     use: _Use | None = None
-    strange_since: float | None = field(default=None)
+    strange_since: float | None = None
+    wanted_at: float | None = None
 
     def hear(self, line: bytes) -> None:
+        """Take in one line that it printed."""
         said: dict[str, Any] = json.loads(line)
-        if said.get("free"):
+        if "wanted" in said:
+            self.wanted_at = time.monotonic()
+            return
+        if "free" in said:
             self.free = True
             return
         who = _NOT_SHOWN.sub("?", str(said["who"]))[:_LONGEST_WHO]
@@ -62,6 +68,11 @@ class _Heard:
             self.strange_since = None
         elif self.strange_since is None:
             self.strange_since = time.monotonic()
+
+    @property
+    def wanted(self) -> bool:
+        """Whether a testbed of another host waits for them."""
+        return self.wanted_at is not None and time.monotonic() - self.wanted_at < _ASKS_AGAIN_S
 
     @property
     def stranger(self) -> _Use | None:
@@ -73,7 +84,7 @@ class _Heard:
 @contextmanager
 def held_addresses(
     initiator: Machine, topology: Topology, nics: Mapping[str, str], what: str
-) -> Iterator[None]:
+) -> Iterator[Held]:
     """Have the addresses of the shared fabrics for the length of the block; wait for them first.
 
     `nics`: fabric -> the initiator's NIC, which is up and has no address yet. `what` is told to
@@ -82,7 +93,7 @@ def held_addresses(
     source = files("harness.testbed").joinpath("arp.py").read_text()
     who = f"{this_process(what)} on {socket.gethostname()}"
     argv = ["python3", "-I", "-S", "-c", source, json.dumps(_claim(topology, nics, who))]
-    heard = _Heard()
+    heard = Held()
     with initiator.background(argv, on_line=heard.hear) as process:
         with step("Ask who has the addresses", Spent.PROVISIONING):
             poll(
@@ -98,7 +109,7 @@ def held_addresses(
                 deadline=Deadline.after(_PATIENCE_S),
                 every_s=_LOOK_EVERY_S,
             )
-        yield
+        yield heard
 
 
 def _claim(topology: Topology, nics: Mapping[str, str], who: str) -> dict[str, Any]:
@@ -114,7 +125,7 @@ def _claim(topology: Topology, nics: Mapping[str, str], who: str) -> dict[str, A
     }
 
 
-def _still_used(heard: _Heard) -> bool:
+def _still_used(heard: Held) -> bool:
     """False, once it was said by whom. Raises PreflightFailed if it will not end."""
     if (use := heard.stranger) is not None:
         raise PreflightFailed(

@@ -10,6 +10,7 @@ one JSON object a line:
 
     {"used": ADDRESS, "by": MAC, "who": TEXT}   somebody has it, or is about to; testbeds say who
     {"free": true}                              nobody has any of them, and now they are had
+    {"wanted": TEXT}                            another testbed waits for them, which is TEXT
 
 Addresses are probed and announced as RFC 5227 says. Testbeds also tell each other who they are, in
 frames of their own (IEEE 802's local experimental EtherType), to which others pay no attention. Of
@@ -74,6 +75,11 @@ def subject(frame: bytes, ours: set[bytes]) -> tuple[bytes, bytes] | None:
     if sender != NOBODY:
         return sender, mac
     return (asked, mac) if kind[4] == REQUEST else None
+
+
+def say(message: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(message) + "\n")
+    sys.stdout.flush()
 
 
 class Nic:
@@ -157,6 +163,8 @@ class Claim:
             return
         if token == self.token or not about:
             return
+        if self.held and asks:
+            say({"wanted": str(who)})
         if self.held or not stronger:
             self.yielding.update(macs)
         else:
@@ -198,8 +206,7 @@ class Claim:
 def main() -> None:
     claim = Claim(**json.loads(sys.argv[1]))
     for message in claim.have():
-        sys.stdout.write(json.dumps(message) + "\n")
-        sys.stdout.flush()
+        say(message)
     while not claim.over:
         claim.listen(3600.0)
 

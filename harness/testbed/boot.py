@@ -43,7 +43,9 @@ def boot(site: Site, power: ExitStack, links: ExitStack, disks: Path) -> Testbed
     if site.topology.shared:
         nics = bring_up_shared(machines[Role.INITIATOR], Role.INITIATOR, site.topology)
         what = site.folder.name
-        links.enter_context(held_addresses(machines[Role.INITIATOR], site.topology, nics, what))
+        site.addresses = links.enter_context(
+            held_addresses(machines[Role.INITIATOR], site.topology, nics, what)
+        )
     target = site.target(machines)
     initiator = site.initiator(machines, target)
     configure = {Role.TARGET: target.configure, Role.INITIATOR: initiator.configure}

@@ -93,8 +93,9 @@ class Provisioner:
 
     @property
     def someone_waits(self) -> bool:
-        """Whether somebody waits for the place of the testbed that is there."""
-        return someone_waits(self.site.config)
+        """Whether somebody waits, here or on another host, for what the testbed has."""
+        addresses = self.site.addresses
+        return someone_waits(self.site.config) or (addresses is not None and addresses.wanted)
 
     @property
     def lacking(self) -> tuple[Lacking, ...]:

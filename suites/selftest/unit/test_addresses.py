@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -20,7 +19,7 @@ from harness.errors import MachineError, PreflightFailed
 from harness.machine import LocalMachine, Process
 from harness.steps import Listener, Step, listening
 from harness.testbed import addresses, arp
-from harness.testbed.addresses import held_addresses
+from harness.testbed.addresses import Held, held_addresses
 from harness.topology import Topology, plan
 from suites.selftest import needs
 
@@ -124,12 +123,11 @@ class Run:
         self.topology = topology(name)
         self.enough = threading.Event()
         self.has = threading.Event()
-        self.had_at = 0.0
+        self.held = Held()
         self.thread = threading.Thread(target=self._hold, daemon=True)
 
     def _hold(self) -> None:
-        with held_addresses(self.host, self.topology, {"b": "nic0"}, self.name):
-            self.had_at = time.monotonic()
+        with held_addresses(self.host, self.topology, {"b": "nic0"}, self.name) as self.held:
             self.has.set()
             self.enough.wait(20)
 
@@ -150,6 +148,7 @@ def test_the_second_waits_and_says_for_whom(hosts: list[Host]) -> None:
     said = Said()
     first.thread.start()
     assert first.has.wait(20)
+    assert first.held.wanted_at is None
     with listening(said):
         second.thread.start()
         soon(lambda: said.texts)
@@ -158,6 +157,7 @@ def test_the_second_waits_and_says_for_whom(hosts: list[Host]) -> None:
             rf"({TARGET}|{INITIATOR}) is in use by lab-1 \(.*; pid \d+ of \w+; since .*\) on ",
             said.texts[-1],
         )
+        assert first.held.wanted
         first.end()
         assert second.has.wait(20)
     second.end()
