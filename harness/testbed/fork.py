@@ -78,7 +78,12 @@ def fork(site: Site, golden: Golden, stack: ExitStack) -> Testbed:
     environment = dict(golden.environment) | {"Testbeds": f"forked from {golden.folder.name}"}
     initiator = site.initiator(machines, target)
     testbed = site.assembled(guests, target, initiator, golden.paths, environment)
-    side_by_side(testbed.preflight, testbed.prove_target, testbed.prove_paths)
+
+    def prove() -> None:
+        testbed.prove_target()
+        testbed.prove_paths()  # afterwards: it reads what the target has just written
+
+    side_by_side(testbed.preflight, prove)
     testbed.map.wait_for_paths(active=len(site.topology.fabrics), spent_on=Spent.PROVISIONING)
     return testbed
 
