@@ -19,16 +19,23 @@ from harness.preflight.marker import Marker
 from harness.steps import Spent, step
 
 
-def prove_leads_to(
-    target: Machine, storage: str, initiator: Initiator, *, size: int, paths: Sequence[str]
-) -> None:
-    """Write a marker into `storage`, the LUN as `target` has it, and see it over each path.
+def mark_own(target: Machine, storage: str, wwid: str, size: int) -> bytes:
+    """Have `target` write a new marker into `storage`, its LUN; returns the block.
 
-    Nothing is written over the paths. Raises PreflightFailed for those that show something else.
+    `size` is the LUN's, in bytes.
     """
-    block = marker.pack(Marker(uuid4(), initiator.wwid, size))
-    with step("Does every path lead to the testbed's own target?", Spent.PROVISIONING):
+    block = marker.pack(Marker(uuid4(), wwid, size))
+    with step("Mark the target's own LUN", Spent.PROVISIONING):
         target.run(marker.write_argv(storage), stdin=block)
+    return block
+
+
+def require_mark(block: bytes, initiator: Initiator, paths: Sequence[str]) -> None:
+    """Raise PreflightFailed for paths that do not show the block that `mark_own` wrote.
+
+    Nothing is written over them.
+    """
+    with step("Does every path lead to the testbed's own target?", Spent.PROVISIONING):
         reads = [marker.read_argv(f"/dev/{path}") for path in paths]
         shown = side_by_side(*((lambda r=read: initiator.machine.run(r)) for read in reads))
     astray = [p for p, said in zip(paths, shown, strict=True) if said.stdout_bytes != block]

@@ -26,7 +26,7 @@ from harness.initiator.initiator import Path
 from harness.machine import Machine
 from harness.measurements import PlannedSession, SessionSettings
 from harness.observe import Observer, Sample, Watch
-from harness.preflight import prove_leads_to, require_fit
+from harness.preflight import mark_own, require_fit, require_mark
 from harness.steps import Spent, step
 from harness.target import Target
 from harness.target.base import storage_path
@@ -58,6 +58,12 @@ class Guest:
     observer: Observer
     domain: Domain | None
     nics: Mapping[str, str]
+
+
+def mark_target(machine: Machine, target: Target) -> bytes:
+    """Have the target's own machine mark the LUN, past the target; for `Testbed.prove_target`."""
+    storage = storage_path(target.config)
+    return mark_own(machine, storage, target.wwid, target.topology.lun.size)
 
 
 class MapView:
@@ -305,20 +311,16 @@ class Testbed:
         faults = [fault for fault in every if not lacking(self.config, fault.needs)]
         side_by_side(*((lambda f=fault: f.heal(self)) for fault in faults))
 
-    def prove_target(self) -> None:
+    def prove_target(self, mark: bytes | None = None) -> None:
         """See over each path what the target's machine has just written to the LUN's first block.
 
-        Raises PreflightFailed for a path that leads to another LUN, whatever its name and WWID.
-        An external target has no machine that could write; there `claim` marks the LUN.
+        That is `mark`, if it was written already. Raises PreflightFailed for a path that leads to
+        another LUN, whatever its name and WWID. An external target has no machine that could
+        write; there `claim` marks the LUN.
         """
         if Role.TARGET in self.roles:
-            prove_leads_to(
-                self.machine(Role.TARGET),
-                storage_path(self.config.target),
-                self.initiator,
-                size=self.topology.lun.size,
-                paths=[path.name for path in self.map.paths],
-            )
+            mark = mark or mark_target(self.machine(Role.TARGET), self.target)
+            require_mark(mark, self.initiator, [path.name for path in self.map.paths])
 
     def prove_paths(self) -> None:
         """Read the same stretch of the LUN over each path separately: all must agree.

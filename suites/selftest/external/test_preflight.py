@@ -185,7 +185,9 @@ def test_another_target_with_this_ones_names_is_found(testbed: Testbed) -> None:
     testbed.machine(Role.TARGET).sh(f"cp --sparse=always {unit.path} {other.path}")
     assert isinstance(testbed.target, LioTarget)
     testbed.target.serve(replace(wanted, groups=(here, replace(there, units=(other,)))))
-    testbed.machine(Role.INITIATOR).run(iscsiadm.discovery_argv(second))
+    forget = iscsiadm.forget_argv(testbed.topology.target_iqn)
+    for argv in ([*forget, "--portal", str(second)], iscsiadm.discovery_argv(second)):
+        testbed.machine(Role.INITIATOR).run(argv)
     log_in(testbed, testbed.topology.target_iqn, second)
     testbed.map.wait_for_paths(active=len(testbed.fabrics()))
     assert testbed.initiator.paths() == tuple(testbed.map.paths)

@@ -12,7 +12,7 @@ from harness.config.model import FAST
 from harness.errors import CommandFailed, PreflightFailed
 from harness.initiator import Initiator
 from harness.machine import LocalMachine, Process
-from harness.preflight import marker, prove_leads_to
+from harness.preflight import mark_own, marker, require_mark
 from harness.topology import plan
 from harness.units import MIB
 from suites.selftest.unit.fio_on_this_host import folder_for_direct_io
@@ -54,8 +54,8 @@ def lead(folder: Path, path: str, lun: str) -> None:
 
 def proven(folder: Path) -> None:
     initiator = Initiator(Machine(folder), plan(Config()), FAST, WWID)
-    storage = str(folder / "own")
-    prove_leads_to(LocalMachine("target"), storage, initiator, size=SIZE, paths=["sda", "sdb"])
+    block = mark_own(LocalMachine("target"), str(folder / "own"), WWID, SIZE)
+    require_mark(block, initiator, ["sda", "sdb"])
 
 
 def test_a_mark_of_the_target_is_seen_over_every_path(folder: Path) -> None:
