@@ -132,8 +132,8 @@ def _still_used(heard: Held) -> bool:
             [
                 Problem(
                     f"{use.address} is in use by {use.mac}, which is no testbed of a run",
-                    "give free addresses in [[fabrics]]; `pathproof ps` lists testbeds that were "
-                    "kept, which keep their addresses",
+                    "give free addresses in [[fabrics]]; a testbed that was kept (`pathproof ps`) "
+                    "or left by a killed run (`pathproof reap`) has its own until it is removed",
                 )
             ]
         )
