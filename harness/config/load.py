@@ -152,11 +152,13 @@ def config_error(
         else:
             reason = _reason(problem)
             if not key:  # what is wrong with several values together names one of them
-                where = origins.get(reason.partition(": ")[0], source)
-            got = (
-                "" if isinstance(problem["input"], dict | list) else f" (got {problem['input']!r})"
-            )
-            lines.append(f"{where}: {key + ': ' if key else ''}{reason}{got}")
+                key, _, rest = reason.partition(": ")
+                where = origins.get(key, source)
+                key, reason = (key, rest) if rest else ("", reason)
+            given = problem["input"]
+            told = isinstance(given, dict | list) or repr(given) in reason
+            named = "" if key in {"", where.removeprefix("--")} else f"{key}: "
+            lines.append(f"{where}: {named}{reason}{'' if told else f' (got {given!r})'}")
     return ConfigError("\n".join(lines), hint="`pathproof config` shows every key and its value")
 
 

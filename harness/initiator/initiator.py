@@ -11,7 +11,7 @@ from harness.concurrency import side_by_side
 from harness.config.credentials import ChapConfig
 from harness.config.model import PathGrouping, Profile
 from harness.deadline import Deadline, poll
-from harness.errors import CommandTimedOut, HarnessError, InitiatorError
+from harness.errors import CommandTimedOut, HarnessError, InitiatorError, as_one
 from harness.initiator import chap, iscsiadm, multipath
 from harness.initiator.devices import SURVEY_SCRIPT, Survey, parse_survey
 from harness.initiator.multipath import Map
@@ -321,4 +321,4 @@ class Initiator:
             except HarnessError as error:
                 failures.append(error)
         if failures:
-            raise ExceptionGroup("logging out left something behind", failures)
+            raise as_one(failures)

@@ -195,5 +195,5 @@ def parse_maps(text: str) -> list[Map]:
             )
             for entry in json.loads(text)["maps"]
         ]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:  # JSON of another shape
         raise InitiatorError(f"multipathd's answer is not a list of maps: {error!r}") from None

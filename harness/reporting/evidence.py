@@ -28,6 +28,8 @@ class Finding(Protocol):
     def message(self) -> str: ...
     @property
     def figures(self) -> Mapping[str, str]: ...
+    @property
+    def crash(self) -> str: ...
 
 
 def attach_evidence(measurements: Measurements, findings: Iterable[Finding] = ()) -> None:
@@ -39,6 +41,9 @@ def attach_evidence(measurements: Measurements, findings: Iterable[Finding] = ()
     found = tuple(findings)
     if found:
         steps.attach("findings", findings_markdown(found), "text/markdown")
+    for finding in found:
+        if finding.crash:
+            steps.attach(f"traceback of {finding.check}", finding.crash)
     steps.attach("failover timeline", render_timeline(measurements), "image/svg+xml")
     steps.attach("events", timeline_csv(measurements), "text/csv")
     steps.attach("throughput over time", throughput_csv(measurements), "text/csv")

@@ -78,7 +78,7 @@ class Site:
             )
             try:
                 return self._start(self._specs(disks, ports), begin, stack)
-            except* PortTaken:
+            except PortTaken:
                 if attempt == _PORT_TRIES - 1:
                     raise
         raise AssertionError("unreachable")
@@ -234,7 +234,7 @@ class Site:
         return {
             "Pathproof": __version__,
             **self.connection.versions,
-            "Acceleration": f"{self.accel.accel} ({self.accel.reason})",
+            "Acceleration": self.accel.accel,
             "Guest image": self.config.machines.image,
             "Guest kernel": kernel,
             "Target": target.describe(),

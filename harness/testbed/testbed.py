@@ -19,6 +19,7 @@ from harness.errors import (
     LabCannot,
     MachineError,
     TimedOut,
+    summary,
 )
 from harness.faults import KINDS, Fault, InitiatorDrop, Injection, SilentDrop, injected
 from harness.initiator import Initiator
@@ -250,7 +251,7 @@ class Testbed:
             if session.cut_short:
                 self.broken = session.cut_short
         except Exception as error:
-            self.broken = str(error)
+            self.broken = summary(error)
             raise
         finally:
             self._io = None

@@ -401,12 +401,15 @@ def test_requirements_are_a_list_or_words_with_commas(said: str, required: tuple
 
 def test_an_unknown_requirement_is_refused_with_those_that_are_known() -> None:
     """Whether it came from a file or from an option."""
-    known = "allowed: forks, kvm, report, several with a comma between them, or 'nothing'"
+    known = (
+        "what can: forks, kvm, report, several with a comma between them, such as "
+        "'forks,report', or 'nothing'"
+    )
     assert complaint('require = ["forks", "speed"]') == (
         f"own.toml: require: 'speed' cannot be required; {known}"
     )
     assert complaint("", require=("fork", "--require")).startswith(
-        "--require: require: 'fork' cannot be required"
+        "--require: 'fork' cannot be required; what can: forks, kvm, report, "
     )
     assert complaint("require = 3").startswith("own.toml: require: ")
 

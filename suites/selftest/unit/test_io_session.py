@@ -355,3 +355,33 @@ def test_a_listing_that_hangs_is_given_up(bench: Bench) -> None:
     witness.list_paths("after", within_s=0.1)
     listing.set()
     assert witness.path_listings == {"after": "multipath -ll: not within 0 s"}
+
+
+@pytest.mark.parametrize("failure", [TimedOut("nft hangs"), TypeError("x")])
+def test_queueing_stops_even_if_healing_fails(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, failure: Exception
+) -> None:
+    """Else fio could not be ended; a failure to heal does not hide what led there."""
+
+    def heal() -> None:
+        raise failure
+
+    monkeypatch.setattr(bench, "heal", heal)
+    with (
+        pytest.raises(WorkloadError if isinstance(failure, TimedOut) else TypeError),
+        session_of(bench, 100).running(),
+    ):
+        raise WorkloadError("fio died")
+    assert "no queueing" in bench.told
+
+
+def test_evidence_that_cannot_be_collected_stops_no_clean_up(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gather(*_: object) -> dict[str, str]:
+        raise TypeError("x")
+
+    monkeypatch.setattr(io, "gather", gather)
+    with pytest.raises(TypeError), session_of(bench, 100).running():
+        raise WorkloadError("fio died")
+    assert bench.told[-2:] == ["heal", "no queueing"]

@@ -328,7 +328,7 @@ def test_nics_are_found_by_their_addresses() -> None:
 
 
 def test_only_what_has_means_is_injected() -> None:
-    assert lacking(config(), LinkDown("a").needs).endswith("since the initiator is not ours")
+    assert lacking(config(), LinkDown("a").needs).endswith("was there already")
     assert lacking(config(), InitiatorDrop("a").needs) == ""
     assert plan(config()).guests == ()
     assert limit_for(config()).testbeds == 1
