@@ -159,7 +159,7 @@ class Claim:
             about = set(said["about"]) & {socket.inet_ntoa(one) for one in nic.addresses}
             macs = [*said["macs"], shown_mac(frame[6:12])]
             stronger = bool(held) or str(token) < self.token
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError):  # others send what they like
             return
         if token == self.token or not about:
             return

@@ -175,7 +175,7 @@ def _holder(place: Path) -> Holder | None:
             said = json.loads(file.read(_LONGEST))
         texts = {key: _NOT_SHOWN.sub("?", str(said[key])) for key in ("what", "doing", "user")}
         return Holder(pid=int(said["pid"]), since=float(said["since"]), **texts)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError):  # other users may write it
         return None
 
 
