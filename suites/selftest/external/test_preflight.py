@@ -185,10 +185,14 @@ def test_another_target_with_this_ones_names_is_found(testbed: Testbed) -> None:
     testbed.machine(Role.TARGET).sh(f"cp --sparse=always {unit.path} {other.path}")
     assert isinstance(testbed.target, LioTarget)
     testbed.target.serve(replace(wanted, groups=(here, replace(there, units=(other,)))))
-    forget = iscsiadm.forget_argv(testbed.topology.target_iqn)
-    for argv in ([*forget, "--portal", str(second)], iscsiadm.discovery_argv(second)):
+    iqn = testbed.topology.target_iqn
+    for argv in (
+        [*iscsiadm.forget_argv(iqn), "--portal", str(second)],
+        iscsiadm.discovery_argv(second),
+        iscsiadm.update_argv(iqn, iscsiadm.node_settings(testbed.config.profile)),
+    ):
         testbed.machine(Role.INITIATOR).run(argv)
-    log_in(testbed, testbed.topology.target_iqn, second)
+    log_in(testbed, iqn, second)
     testbed.map.wait_for_paths(active=len(testbed.fabrics()))
     assert testbed.initiator.paths() == tuple(testbed.map.paths)
     testbed.preflight()
