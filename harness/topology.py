@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network
 
-from harness.config.model import AccessState, Config
+from harness.config.model import AccessState, Config, FabricConfig
 
 
 class Role(StrEnum):
@@ -46,6 +46,11 @@ class Fabric:
     bridge: str | None = None
     access_state: AccessState = "optimized"
 
+    @property
+    def shared(self) -> bool:
+        """Whether others may be on it; else it is a cable of the hypervisor's own."""
+        return bool(self.network or self.bridge)
+
     def mac(self, role: Role) -> str:
         """The MAC address of this role's NIC on this fabric."""
         return self.target_mac if role is Role.TARGET else self.initiator_mac
@@ -83,11 +88,16 @@ class Topology:
         return tuple(dict.fromkeys(fabric.iqn for fabric in self.fabrics))
 
     @property
+    def shared(self) -> tuple[Fabric, ...]:
+        """The fabrics on networks where there may be others, other testbeds among them."""
+        return tuple(fabric for fabric in self.fabrics if fabric.shared)
+
+    @property
     def cables(self) -> tuple[Fabric, ...]:
         """The fabrics that the hypervisor makes itself, from one guest to the other."""
         if len(self.guests) < len(Role):
             return ()
-        return tuple(fabric for fabric in self.fabrics if not (fabric.network or fabric.bridge))
+        return tuple(fabric for fabric in self.fabrics if not fabric.shared)
 
     def fabric(self, name: str) -> Fabric:
         """The fabric of that name. Raises KeyError with the known names."""
@@ -107,28 +117,22 @@ def management_mac(role: Role) -> str:
     return "52:54:00:70:70:01" if role is Role.TARGET else "52:54:00:70:70:02"
 
 
-def plan(config: Config) -> Topology:
-    """The topology that `config` describes; the same configuration gives the same addresses."""
+def plan(config: Config, run: str = "") -> Topology:
+    """The topology that `config` describes; the same configuration gives the same addresses.
+
+    MAC addresses on shared networks differ between runs, of which `run` is to be unique: a run
+    on another host that finds the IP addresses in use must not be taken for the one that has them.
+    """
+    fabrics = tuple(_fabric(config, fabric, run) for fabric in config.fabrics)
+    # Testbeds on one network differ at least in their addresses.
+    places = [str(fabric.portal.address) for fabric in fabrics if fabric.shared]
+    serial = _digest(config.name, config.target.iqn, "lun 0", *places)[:32]
     return Topology(
         name=config.name,
-        fabrics=tuple(
-            Fabric(
-                name=fabric.name,
-                subnet=fabric.subnet,
-                portal=Portal(fabric.target, config.target.port),
-                initiator=fabric.initiator,
-                target_mac=_mac(config.name, fabric.name, Role.TARGET),
-                initiator_mac=_mac(config.name, fabric.name, Role.INITIATOR),
-                iqn=fabric.iqn or config.target.iqn,
-                network=fabric.network,
-                bridge=fabric.bridge,
-                access_state=fabric.access_state,
-            )
-            for fabric in config.fabrics
-        ),
+        fabrics=fabrics,
         target_iqn=config.target.iqn,
         initiator_iqn=config.initiator.iqn,
-        lun=Lun(config.target.lun_size, _digest(config.name, config.target.iqn, "lun 0")[:32]),
+        lun=Lun(config.target.lun_size, serial),
         guests=tuple(
             role
             for role, made in (
@@ -137,6 +141,23 @@ def plan(config: Config) -> Topology:
             )
             if made
         ),
+    )
+
+
+def _fabric(config: Config, fabric: FabricConfig, run: str) -> Fabric:
+    is_cable = not (fabric.network or fabric.bridge)
+    unique = (config.name, fabric.name) if is_cable else (config.name, fabric.name, run)
+    return Fabric(
+        name=fabric.name,
+        subnet=fabric.subnet,
+        portal=Portal(fabric.target, config.target.port),
+        initiator=fabric.initiator,
+        target_mac=_mac(*unique, Role.TARGET),
+        initiator_mac=_mac(*unique, Role.INITIATOR),
+        iqn=fabric.iqn or config.target.iqn,
+        network=fabric.network,
+        bridge=fabric.bridge,
+        access_state=fabric.access_state,
     )
 
 

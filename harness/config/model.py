@@ -303,6 +303,7 @@ class Config(Model):
             fork=self.hypervisor.fork,
             has_secrets=self.target.chap is not None,
             is_external=not self.target.is_ours,
+            is_shared=any(fabric.network or fabric.bridge for fabric in self.fabrics),
             uri=self.hypervisor.uri,
         )
 

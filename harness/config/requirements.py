@@ -32,7 +32,9 @@ def _requirements(value: Any) -> Any:
 Requirements = Annotated[tuple[Requirement, ...], BeforeValidator(_requirements)]
 
 
-def why_no_forks(*, fork: bool, has_secrets: bool, is_external: bool, uri: str) -> str:
+def why_no_forks(
+    *, fork: bool, has_secrets: bool, is_external: bool, is_shared: bool, uri: str
+) -> str:
     """Why testbeds are never forked; empty if they may be."""
     if not fork:
         return "hypervisor.fork is false"
@@ -40,6 +42,8 @@ def why_no_forks(*, fork: bool, has_secrets: bool, is_external: bool, uri: str) 
         return "a snapshot would keep the CHAP secrets"
     if is_external:
         return "the target is external, and its LUN cannot be forked"
+    if is_shared:
+        return "a snapshot would have addresses of a network that others use (bridge, network)"
     if not is_embedded(uri):
         return f"{uri} is shared, and forks of one machine have one name and one UUID"
     return ""

@@ -58,10 +58,7 @@ class Controller:
         if warning := timeouts_beyond_max_stall(self._run.config):
             lines.append(f"warning: {warning}")
         if (workers := self._config.getoption("numprocesses", None) or 0) > limit.testbeds:
-            lines.append(
-                f"{workers} workers take turns: `--testbeds` allows more at once, which then wait "
-                "for processors, so that less can be told of the storage"
-            )
+            lines.append(f"{workers} workers take turns: {limit.more}")
         return lines
 
     @pytest.hookimpl(tryfirst=True)

@@ -6,6 +6,7 @@ Imports `initiator`, `machine` and the data layers.
 
 from harness.preflight.claim import claim
 from harness.preflight.consent import Answer, Asked
+from harness.preflight.own_target import mark_own, require_mark
 from harness.preflight.run import require_fit
 
-__all__ = ["Answer", "Asked", "claim", "require_fit"]
+__all__ = ["Answer", "Asked", "claim", "mark_own", "require_fit", "require_mark"]

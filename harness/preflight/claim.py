@@ -216,13 +216,7 @@ def mark(machine: Machine, new: Marker, paths: Sequence[str]) -> None:
     """
     block = marker.pack(new)
     first, *others = paths
-    machine.run(
-        [
-            *("dd", f"of={_disk(first)}", f"bs={marker.SIZE}", "count=1"),
-            *("iflag=fullblock", "oflag=direct", "conv=nocreat,notrunc,fsync", "status=none"),
-        ],
-        stdin=block,
-    )
+    machine.run(marker.write_argv(_disk(first)), stdin=block)
     astray = [path for path in (first, *others) if _head(machine, path) != block]
     if astray:
         raise PreflightFailed(
@@ -238,8 +232,7 @@ def mark(machine: Machine, new: Marker, paths: Sequence[str]) -> None:
 
 
 def _head(machine: Machine, path: str) -> bytes:
-    argv = ["dd", f"if={_disk(path)}", f"bs={marker.SIZE}", "count=1", "iflag=direct"]
-    return machine.run([*argv, "status=none"]).stdout_bytes
+    return machine.run(marker.read_argv(_disk(path))).stdout_bytes
 
 
 def _described(found: Contents, answer: Answer) -> str:

@@ -62,3 +62,16 @@ def unpack(block: bytes) -> Marker:
     if version != VERSION:
         raise NoMarker(f"a marker of version {version}, where {VERSION} is known")
     return Marker(UUID(bytes=mark), wwid.rstrip(b"\0").decode(errors="replace"), size)
+
+
+def write_argv(file: str) -> list[str]:
+    """Writes standard input to the beginning of a file or disk that exists, past every cache."""
+    return [
+        *("dd", f"of={file}", f"bs={SIZE}", "count=1"),
+        *("iflag=fullblock", "oflag=direct", "conv=nocreat,notrunc,fsync", "status=none"),
+    ]
+
+
+def read_argv(file: str) -> list[str]:
+    """Prints what `write_argv` wrote."""
+    return ["dd", f"if={file}", f"bs={SIZE}", "count=1", "iflag=direct", "status=none"]

@@ -114,7 +114,7 @@ class Progress(Listener):
                     continue
                 if running.told_at is None:
                     if now - running.step.started_at >= self._slow_s:
-                        self._line(running)
+                        self._line(running, running.message)
                 elif now - running.told_at >= self._still_s:
                     took = f"still at it after {now - running.step.started_at:.0f} s"
                     self._line(running, f"{took}: {running.message}" if running.message else took)

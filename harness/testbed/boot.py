@@ -11,10 +11,11 @@ from harness.observe import observing
 from harness.preflight import Asked, claim, require_fit
 from harness.steps import Spent, step
 from harness.target.base import DATA_DISK_SERIAL
+from harness.testbed.addresses import held_addresses
 from harness.testbed.domains import SYSTEM_DISK_SERIAL
 from harness.testbed.first_io import fill
 from harness.testbed.golden import disk_file
-from harness.testbed.network import configure_fabrics
+from harness.testbed.network import bring_up_shared, configure_fabrics
 from harness.testbed.site import Disks, Site, by_role
 from harness.testbed.stage import Stage
 from harness.testbed.testbed import Guest, Testbed
@@ -39,6 +40,12 @@ def boot(site: Site, power: ExitStack, links: ExitStack, disks: Path) -> Testbed
 
     with step(Stage.BOOT, Spent.PROVISIONING):
         machines = by_role(site.topology.guests, log_in)
+    if site.topology.shared:
+        nics = bring_up_shared(machines[Role.INITIATOR], Role.INITIATOR, site.topology)
+        what = site.folder.name
+        site.addresses = links.enter_context(
+            held_addresses(machines[Role.INITIATOR], site.topology, nics, what)
+        )
     target = site.target(machines)
     initiator = site.initiator(machines, target)
     configure = {Role.TARGET: target.configure, Role.INITIATOR: initiator.configure}
@@ -61,6 +68,7 @@ def boot(site: Site, power: ExitStack, links: ExitStack, disks: Path) -> Testbed
         claim(initiator, Asked.of(site.config))
     environment = site.describe(kernel, target)
     testbed = site.assembled(guests, target, initiator, paths, environment)
+    testbed.prove_target()
     fill(testbed)
     testbed.prove_paths()
     return testbed

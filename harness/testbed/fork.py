@@ -17,7 +17,7 @@ from harness.testbed.domains import serials
 from harness.testbed.golden import Golden, disk_file, memory_file, seal
 from harness.testbed.site import Disks, Site, by_role
 from harness.testbed.stage import Stage
-from harness.testbed.testbed import Guest, Testbed
+from harness.testbed.testbed import Guest, Testbed, mark_target
 from harness.topology import Role
 
 
@@ -64,11 +64,15 @@ def fork(site: Site, golden: Golden, stack: ExitStack) -> Testbed:
         for role in site.topology.guests:
             domains[role].resume()
 
+    marks: list[bytes] = []
+
     def reach(role: Role) -> Guest:
         machine = site.log_in(role, domains[role])
         stack.callback(machine.close)
         observer = stack.enter_context(observing(machine, resident=True))
         observer.wake()
+        if role is Role.TARGET:  # at once, as it has less to do than the initiator
+            marks.append(mark_target(machine, site.target({role: machine})))
         return Guest(machine, observer, domains[role], golden.nics[role])
 
     with step(Stage.WAKE, Spent.PROVISIONING):
@@ -78,7 +82,7 @@ def fork(site: Site, golden: Golden, stack: ExitStack) -> Testbed:
     environment = dict(golden.environment) | {"Testbeds": f"forked from {golden.folder.name}"}
     initiator = site.initiator(machines, target)
     testbed = site.assembled(guests, target, initiator, golden.paths, environment)
-    side_by_side(testbed.preflight, testbed.prove_paths)
+    side_by_side(testbed.preflight, testbed.prove_paths, lambda: testbed.prove_target(*marks))
     testbed.map.wait_for_paths(active=len(site.topology.fabrics), spent_on=Spent.PROVISIONING)
     return testbed
 

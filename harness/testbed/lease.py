@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from enum import StrEnum
@@ -15,6 +16,10 @@ from harness.testbed.testbed import Testbed
 
 if TYPE_CHECKING:
     from harness.testbed.provision import Provisioner
+
+# Whoever waits for the place of a testbed that tests share gets it at the end of a test after this
+# time: so long that a testbed that has to be booted is worth it.
+_TURN_S = 300.0
 
 
 class Scope(StrEnum):
@@ -40,6 +45,7 @@ class Testbeds:
         self._provisioner: Provisioner | Standing | None = None
         self._testbed: Testbed | None = None
         self._owner: object = None
+        self._made_at = 0.0
         self._cause: str | None = None
 
     def __enter__(self) -> Testbeds:
@@ -53,9 +59,9 @@ class Testbeds:
     def lent(self, owner: object = None) -> Iterator[Testbed]:
         """A whole testbed with every path active, for the length of the block.
 
-        The same `owner` gets the same testbed again, while it is whole; None stands for one
-        block, after which the testbed is removed. Raises BrokenTestbed, with the first cause,
-        once making one has failed.
+        The same `owner` gets the same testbed again, while it is whole and its turn lasts; None
+        stands for one block, after which the testbed is removed. Raises BrokenTestbed, with the
+        first cause, once making one has failed.
         """
         testbed = self._ready(owner)
         try:
@@ -79,7 +85,7 @@ class Testbeds:
         if self._cause is not None:
             raise BrokenTestbed(f"no testbed: {self._cause}")
         try:
-            if owner is None or owner != self._owner or self._testbed is None:
+            if owner is None or owner != self._owner or self._testbed is None or self._gives_way():
                 return self._new(owner)
             try:
                 self._testbed.make_ready()
@@ -99,7 +105,13 @@ class Testbeds:
             self._provisioner = self._stack.enter_context(_maker(self._config))
         testbed = self._current.enter_context(self._provisioner.testbed())
         self._testbed, self._owner = testbed, owner
+        self._made_at = time.monotonic()
         return testbed
+
+    def _gives_way(self) -> bool:
+        """Whether it is time to let somebody else have a testbed."""
+        had_s = time.monotonic() - self._made_at
+        return self._provisioner is not None and had_s > _TURN_S and self._provisioner.someone_waits
 
     def _return(self) -> None:
         self._testbed = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -27,7 +28,7 @@ from harness.testbed.fork import CannotSave, fork, make_golden
 from harness.testbed.golden import Damaged, Golden, determinants, is_whole, key_of, opened
 from harness.testbed.place import place_for, reached
 from harness.testbed.site import Site, by_role
-from harness.testbed.slots import limit_for, slot
+from harness.testbed.slots import someone_waits, turn
 from harness.testbed.stage import Stage
 from harness.testbed.testbed import Testbed
 from harness.topology import Role, plan
@@ -89,6 +90,12 @@ class Provisioner:
         with ExitStack() as held:
             site = replace(self.site, config=config.model_copy(update={"initiator": initiator}))
             yield Provisioner(site, held)
+
+    @property
+    def someone_waits(self) -> bool:
+        """Whether somebody waits, here or on another host, for what the testbed has."""
+        addresses = self.site.addresses
+        return someone_waits(self.site.config) or (addresses is not None and addresses.wanted)
 
     @property
     def lacking(self) -> tuple[Lacking, ...]:
@@ -194,7 +201,7 @@ class Provisioner:
         warn(f"testbeds are booted, not forked: {reason}\n  cure: {what_helps}")
 
     def _take_place(self, stack: ExitStack) -> None:
-        stack.enter_context(slot(limit_for(self.site.config)))
+        stack.enter_context(turn(self.site.config, self.site.folder.name))
 
     @property
     def _store(self) -> Store:
@@ -228,7 +235,7 @@ def provisioner(config: Config) -> Iterator[Provisioner]:
         warn(str(error))
     remove_unfinished(cache_folder())
     definition = load_image(config.machines.image)
-    topology = plan(config)
+    topology = plan(config, secrets.token_hex(8))
     host = other_host(config.hypervisor.uri)
     there = accel_of(host, config.hypervisor.accel) if host is not None else None
     capabilities = cache_folder() / "libvirt-capabilities"

@@ -24,6 +24,7 @@ from harness.initiator import Initiator
 from harness.initiator.initiator import Path as LunPath
 from harness.machine import Machine, SshEndpoint, SshMachine
 from harness.target import NoMachine, Target, target_for
+from harness.testbed.addresses import Held
 from harness.testbed.domains import domain_name, domain_spec, listens, ports_needed, wire
 from harness.testbed.folder import Address, Folder, Manifest
 from harness.testbed.place import Place
@@ -44,7 +45,7 @@ class Site:
 
     The embedded libvirt gives a process one root for life, so the connection outlives a
     testbed; its machines have the same names in every testbed, so there is one at a time.
-    The files of `images` are at `place`.
+    The files of `images` are at `place`. `addresses` are those of the testbed that was made last.
     """
 
     config: Config
@@ -56,6 +57,7 @@ class Site:
     client_key: Path
     accel: Choice
     kept: bool = False
+    addresses: Held | None = None
 
     def keep(self) -> None:
         """Leave the machines running when this process ends; `pathproof down` removes them."""

@@ -1,54 +1,59 @@
-"""How many testbeds this machine runs at once, whoever asks for them.
+"""How many testbeds run at once, and whose turn it is to have one.
 
-    PATHPROOF_STATE/.slots/N      flock'd by the process whose testbed takes this place
-    PATHPROOF_STATE/.slots/next   flock'd by the one whose turn it is when a place is free
-
-The kernel frees a place when its process dies. Those that wait come first come, first served:
-a worker that goes from one test to the next does not overtake them.
+The queue for the places of a user's testbeds on this machine is in PATHPROOF_STATE/.slots.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from harness.config import Config
-from harness.deadline import Deadline, poll
 from harness.hypervisor.domain_xml import TRANSLATIONS
-from harness.steps import Spent, progress, step
 from harness.testbed.folder import SLOTS, base
+from harness.testbed.queue import Queue
+from harness.testbed.sharing import queues, why_alone
 from harness.topology import plan
 from harness.units import MIB, format_size
 
 # QEMU's own beside the guest's memory: 60 to 90 MiB were seen, without what emulation keeps.
 _OVERHEAD = 128 * MIB + TRANSLATIONS
 _SHARE = 0.8  # of the memory; the rest is for the host
-_PATIENCE_S = 24 * 3600.0
-_NEXT = "next"
+
+
+_MORE = (
+    "`--testbeds` allows more at once, which then wait for processors, so that less can be told of "
+    "the storage"
+)
+_ALONE = "a run with addresses (and a LUN, if that is external) of its own can be made beside it"
 
 
 @dataclass(frozen=True)
 class Limit:
-    """At most so many testbeds at once, and why."""
+    """At most so many testbeds at once, why, and how there can be more."""
 
     testbeds: int
     reason: str
+    more: str = _MORE
 
     def __str__(self) -> str:
         return f"{self.testbeds} at once ({self.reason})"
 
 
 def limit_for(config: Config) -> Limit:
+    """How many testbeds of this configuration are possible at once."""
+    if reason := why_alone(config):
+        return Limit(1, reason, _ALONE)
+    return _room(config)
+
+
+def _room(config: Config) -> Limit:
     """The limit of this machine: as configured, or as many as it has cores and memory for.
 
     A core for each processor of the guests: one that has to wait stalls I/O by itself.
     """
-    if not config.target.is_ours:
-        return Limit(1, "two runs on one LUN would spoil each other's data")
     if config.hypervisor.testbeds != "auto":
         return Limit(config.hypervisor.testbeds, "hypervisor.testbeds")
     cores = len(os.sched_getaffinity(0))
@@ -64,42 +69,27 @@ def limit_for(config: Config) -> Limit:
 
 
 @contextmanager
-def slot(limit: Limit) -> Iterator[None]:
-    """Wait until one of the places is free, and hold it for the length of the block."""
-    folder = base() / SLOTS
-    folder.mkdir(mode=0o700, exist_ok=True)
+def turn(config: Config, what: str) -> Iterator[None]:
+    """Wait until there may be one more testbed, which others know as `what` meanwhile.
+
+    What is shared comes first: nobody waits for that while he holds a place of this machine.
+    """
     with ExitStack() as held:
-        with ExitStack() as turn:
-            if not (_flocked(folder / _NEXT, turn) and _taken(folder, limit, held)):
-                _wait(folder, limit, turn, held)
+        for queue in _queues(config):
+            held.enter_context(queue.turn(what))
         yield
 
 
-def _wait(folder: Path, limit: Limit, turn: ExitStack, held: ExitStack) -> None:
-    with step("Wait for a place for one more testbed", Spent.TURN):
-        progress(f"{limit}")
-        turn.close()
-        _flocked(folder / _NEXT, turn, wait=True)
-        poll(
-            lambda: _taken(folder, limit, held),
-            what="a place for one more testbed",
-            deadline=Deadline.after(_PATIENCE_S),
-            every_s=0.1,
-        )
+def someone_waits(config: Config) -> bool:
+    """Whether somebody waits for what a testbed of this configuration has."""
+    return any(queue.someone_waits for queue in _queues(config))
 
 
-def _taken(folder: Path, limit: Limit, held: ExitStack) -> bool:
-    """Whether one of the places is ours now."""
-    return any(_flocked(folder / str(number), held) for number in range(limit.testbeds))
-
-
-def _flocked(path: Path, held: ExitStack, *, wait: bool = False) -> bool:
-    """Whether the lock is ours now, until `held` ends. The kernel lets in who waits longest."""
-    with ExitStack() as attempt:
-        lock = attempt.enter_context(path.open("ab"))
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            return False
-        held.enter_context(attempt.pop_all())
-    return True
+def _queues(config: Config) -> list[Queue]:
+    if not config.initiator.is_ours:
+        return queues(config)  # no machine is started
+    limit = _room(config)
+    folder = base() / SLOTS
+    folder.mkdir(mode=0o700, exist_ok=True)
+    title = "a place for one more testbed"
+    return [*queues(config), Queue(folder, "testbed", limit.testbeds, title, f"{limit}")]

@@ -20,6 +20,7 @@ from harness.preflight import Asked, claim, require_fit
 from harness.steps import Spent, step, warn
 from harness.target import NoMachine, target_for
 from harness.testbed.first_io import fill
+from harness.testbed.slots import someone_waits, turn
 from harness.testbed.stage import Stage
 from harness.testbed.testbed import Guest, Testbed
 from harness.topology import Role, Topology, plan
@@ -47,6 +48,11 @@ class Standing:
         return "the initiator is not ours, and cannot be forked"
 
     @property
+    def someone_waits(self) -> bool:
+        """Whether somebody waits for the LUN."""
+        return someone_waits(self.config)
+
+    @property
     def lacking(self) -> tuple[Lacking, ...]:
         """Nothing that the configuration wants."""
         return ()
@@ -58,6 +64,7 @@ class Standing:
 
     def _made(self, stack: ExitStack) -> Testbed:
         config, topology = self.config, self.topology
+        stack.enter_context(turn(config, config.name))
         machine = self._machine()
         stack.callback(machine.close)
         target = target_for(config.target, NoMachine("the external target"), topology)

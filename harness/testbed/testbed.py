@@ -27,9 +27,10 @@ from harness.initiator.initiator import Path
 from harness.machine import Machine
 from harness.measurements import PlannedSession, SessionSettings
 from harness.observe import Observer, Sample, Watch
-from harness.preflight import require_fit
+from harness.preflight import mark_own, require_fit, require_mark
 from harness.steps import Spent, step
 from harness.target import Target
+from harness.target.base import storage_path
 from harness.testbed.domains import disk_names
 from harness.testbed.io import IoSession
 from harness.testbed.layout import Layout
@@ -58,6 +59,12 @@ class Guest:
     observer: Observer
     domain: Domain | None
     nics: Mapping[str, str]
+
+
+def mark_target(machine: Machine, target: Target) -> bytes:
+    """Have the target's own machine mark the LUN, past the target; for `Testbed.prove_target`."""
+    storage = storage_path(target.config)
+    return mark_own(machine, storage, target.wwid, target.topology.lun.size)
 
 
 class MapView:
@@ -291,7 +298,7 @@ class Testbed:
             self.map.wait_for_paths(active=everything)
 
     def make_ready(self) -> None:
-        """Heal whatever may be broken and wait until every path is active.
+        """Heal whatever may be broken, and wait until every path is active and leads to the target.
 
         Raises BrokenTestbed with the first cause if that is beyond repair.
         """
@@ -301,12 +308,24 @@ class Testbed:
             self.heal()
             self.map.wait_for_paths(active=len(self.topology.fabrics), spent_on=Spent.PROVISIONING)
             self.preflight()  # a path that came back has logged in anew
+            self.prove_target()
 
     def heal(self) -> None:
         """Heal every kind of fault that is possible here, on every fabric, be it there or not."""
         every = [kind(fabric) for kind in KINDS for fabric in self.fabrics()]
         faults = [fault for fault in every if not lacking(self.config, fault.needs)]
         side_by_side(*((lambda f=fault: f.heal(self)) for fault in faults))
+
+    def prove_target(self, mark: bytes | None = None) -> None:
+        """See over each path what the target's machine has just written to the LUN's first block.
+
+        That is `mark`, if it was written already. Raises PreflightFailed for a path that leads to
+        another LUN, whatever its name and WWID. An external target has no machine that could
+        write; there `claim` marks the LUN.
+        """
+        if Role.TARGET in self.roles:
+            mark = mark or mark_target(self.machine(Role.TARGET), self.target)
+            require_mark(mark, self.initiator, [path.name for path in self.map.paths])
 
     def prove_paths(self) -> None:
         """Read the same stretch of the LUN over each path separately: all must agree.

@@ -234,7 +234,8 @@ def _serve(testbed: Testbed, configuration: dict[str, Any]) -> None:
 
 def _come_back_after_a_reset(testbed: Testbed) -> None:
     """Have the target configure its NICs and LIO by itself when it boots."""
-    start = f"{render_script(Role.TARGET, testbed.topology)}\ntargetctl restore {SAVED}\n"
+    nics = render_script(Role.TARGET, testbed.topology.fabrics, addressed=True)
+    start = f"{nics}\ntargetctl restore {SAVED}\n"
     unit = (
         "[Unit]\nAfter=local-fs.target systemd-udev-settle.service pathproof-network.service\n"
         f"[Service]\nType=oneshot\nExecStart=/bin/sh {_START}\n"

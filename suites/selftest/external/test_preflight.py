@@ -16,7 +16,7 @@ from harness.initiator import iscsiadm
 from harness.initiator.multipath import CONF
 from harness.preflight import run
 from harness.target import LioTarget
-from harness.target.lio import SAVED, Serving, render, serving
+from harness.target.lio import SAVED, AccessState, Serving, one_group_each, render, serving
 from harness.testbed import Testbed
 from harness.topology import Portal, Role
 
@@ -170,6 +170,38 @@ def test_what_makes_a_testbed_unfit_is_found(testbed: Testbed, plant: str) -> No
     found = [problem for problem in caught.value.problems if says in problem.cause]
     assert found
     assert all(problem.cure for problem in found)
+
+
+def test_another_target_with_this_ones_names_is_found(testbed: Testbed) -> None:
+    """Portal b leads to a copy of the LUN: name, portal, WWID, size and content are the same."""
+    testbed.prove_target()
+    testbed.broken = "a second target, on purpose"
+    second = testbed.topology.fabric("b").portal
+    log_out(testbed, second)
+    wanted = serving(testbed.config.target, testbed.topology)
+    here, there = one_group_each(wanted, [AccessState.OPTIMIZED] * 2).groups
+    (unit,) = there.units
+    other = replace(unit, name="lun1", path=f"{unit.path}.copy")
+    testbed.machine(Role.TARGET).sh(f"cp --sparse=always {unit.path} {other.path}")
+    assert isinstance(testbed.target, LioTarget)
+    testbed.target.serve(replace(wanted, groups=(here, replace(there, units=(other,)))))
+    iqn = testbed.topology.target_iqn
+    for argv in (
+        [*iscsiadm.forget_argv(iqn), "--portal", str(second)],
+        iscsiadm.discovery_argv(second),
+        iscsiadm.update_argv(
+            iqn,
+            iscsiadm.node_settings(testbed.config.profile, testbed.initiator.negotiation.offers),
+        ),
+    ):
+        testbed.machine(Role.INITIATOR).run(argv)
+    log_in(testbed, iqn, second)
+    testbed.map.wait_for_paths(active=len(testbed.fabrics()))
+    assert testbed.initiator.paths() == tuple(testbed.map.paths)
+    testbed.preflight()
+    path = testbed.map.paths[1].name
+    with pytest.raises(PreflightFailed, match=f"{path} with WWID .* leads to another target"):
+        testbed.prove_target()
 
 
 def initiator(testbed: Testbed, script: str) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from harness.config import Config
 from harness.errors import BrokenTestbed, HypervisorError, TimedOut, as_one
+from harness.testbed import lease
 from harness.testbed.lease import Testbeds
 
 
@@ -34,6 +35,7 @@ class Supply:
     alive: list[int] = field(default_factory=list)
     made: int = 0
     failure: BaseException | None = None
+    someone_waits: bool = False
 
     @contextmanager
     def testbed(self) -> Iterator[StandIn]:
@@ -109,6 +111,23 @@ def test_a_failure_to_make_one_is_told_at_once_from_then_on(
     with pytest.raises(BrokenTestbed, match="no testbed: no KVM, no QEMU"), testbeds.lent():
         pass
     assert supply.made == 0
+
+
+def test_others_get_their_turn_between_two_tests(
+    testbeds: Testbeds, supply: Supply, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not at once, since a testbed that tests share may take a minute to make."""
+    supply.someone_waits = True
+    with testbeds.lent("session"):
+        pass
+    with testbeds.lent("session"):
+        assert supply.alive == [1]
+    monkeypatch.setattr(lease, "_TURN_S", 0.0)
+    with testbeds.lent("session"):
+        assert supply.alive == [2]
+    supply.someone_waits = False
+    with testbeds.lent("session"):
+        assert supply.alive == [2]
 
 
 def test_a_programming_error_is_not_remembered_as_a_broken_lab(

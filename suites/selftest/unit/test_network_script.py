@@ -19,9 +19,10 @@ TOPOLOGY = plan(Config())
 
 
 @pytest.mark.parametrize("role", list(Role))
-def test_the_script_is_valid_shell(role: Role) -> None:
+@pytest.mark.parametrize("addressed", [True, False])
+def test_the_script_is_valid_shell(role: Role, addressed: bool) -> None:
     """As dash reads it."""
-    script = render_script(role, TOPOLOGY)
+    script = render_script(role, TOPOLOGY.fabrics, addressed=addressed)
     done = subprocess.run(["sh", "-n", "-c", script], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
 
@@ -40,9 +41,13 @@ def machine(folder: Path, nics: dict[str, str]) -> dict[str, str]:
     return os.environ | {"PATH": f"{folder}/bin:{os.environ['PATH']}"}
 
 
-def run(folder: Path, role: Role, nics: dict[str, str]) -> tuple[list[str], list[str]]:
+def run(
+    folder: Path, role: Role, nics: dict[str, str], *, addressed: bool = True
+) -> tuple[list[str], list[str]]:
     environment = machine(folder, nics)
-    script = render_script(role, TOPOLOGY).replace("/sys/class/net", f"{folder}/net")
+    script = render_script(role, TOPOLOGY.fabrics, addressed=addressed).replace(
+        "/sys/class/net", f"{folder}/net"
+    )
     done = subprocess.run(
         ["sh", "-euc", script], env=environment, capture_output=True, text=True, check=True
     )
@@ -99,3 +104,11 @@ def test_what_stays_missing_is_told(
     monkeypatch.setattr(network, "_PATIENCE_S", 0.01)
     with pytest.raises(MachineError, match=says):
         configure_fabrics(scripted(answer), Role.INITIATOR, TOPOLOGY)
+
+
+def test_nics_come_up_without_addresses_while_others_may_have_them(tmp_path: Path) -> None:
+    """Until it is known that nobody does."""
+    nic = {"ens9": TOPOLOGY.fabrics[0].initiator_mac}
+    said, calls = run(tmp_path, Role.INITIATOR, nic, addressed=False)
+    assert said == ["a ens9"]
+    assert calls == ["link set ens9 up allmulticast on"]

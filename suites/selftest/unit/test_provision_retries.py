@@ -92,7 +92,7 @@ class Script(Listener):
         return "booted"
 
     @contextmanager
-    def slot(self, _limit: object) -> Iterator[None]:
+    def turn(self, _config: object, _what: str) -> Iterator[None]:
         self.told.append("place taken")
         yield
         self.told.append("place given back")
@@ -112,8 +112,7 @@ def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Script]:
     script = Script(tmp_path)
     monkeypatch.setattr(Provisioner, "_determinants", DETERMINED_BY)
     monkeypatch.setattr(provision, "cache_folder", lambda: tmp_path)
-    monkeypatch.setattr(provision, "limit_for", lambda _: None)
-    for name in ("make_golden", "fork", "boot", "slot"):
+    for name in ("make_golden", "fork", "boot", "turn"):
         monkeypatch.setattr(provision, name, getattr(script, name))
     with listening(script):
         yield script
@@ -125,7 +124,8 @@ def provisioner(**config: Any) -> Iterator[Provisioner]:
     made = Config.model_validate(config)
     accel = Choice("tcg", "emulation")
     place: Any = type("Place", (), {"folder": Path("/nowhere")})
-    site = Site(made, plan(made), unused, place, unused, {}, unused, accel)
+    folder: Any = type("Folder", (), {"name": "lab-1"})
+    site = Site(made, plan(made), folder, place, unused, {}, unused, accel)
     with ExitStack() as held:
         yield Provisioner(site, held)
 

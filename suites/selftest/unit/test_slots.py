@@ -1,88 +1,59 @@
-"""How many testbeds run at once."""
+"""How many testbeds run at once, and whose turn it is."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import threading
-import time
+import os
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from harness.config import Config
+from harness.errors import ConfigError
+from harness.testbed import sharing
 from harness.testbed.folder import all_folders
-from harness.testbed.slots import Limit, limit_for, slot
+from harness.testbed.sharing import shared_by, why_alone
+from harness.testbed.slots import Limit, limit_for, someone_waits, turn
+from suites.selftest import needs
 
-TWO = Limit(2, "for a test")
+WWID = "360014057043dfe0435de773ca03bbf04"
 
 
 @pytest.fixture(autouse=True)
-def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATHPROOF_STATE", str(tmp_path))
+def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Those of this test's own; returns the one that all users share."""
+    monkeypatch.setenv("PATHPROOF_STATE", str(tmp_path / "state"))
+    monkeypatch.setattr(sharing, "_FOLDER", tmp_path / "shared")
+    return tmp_path / "shared"
 
 
-def test_there_is_no_more_room_than_allowed() -> None:
-    """The third waits until one of the others is done."""
-    entered = threading.Event()
-
-    def third() -> None:
-        with slot(TWO):
-            entered.set()
-
-    waiting = threading.Thread(target=third)
-    with slot(TWO):
-        with slot(TWO):
-            waiting.start()
-            assert not entered.wait(0.4)
-        assert entered.wait(5)
-        waiting.join()
+def on_bridges(host: int = 1, **more: Any) -> Config:
+    """With a target whose addresses end in `host`."""
+    fabrics = [
+        {
+            "name": name,
+            "subnet": f"172.16.{number}.0/24",
+            "target": f"172.16.{number}.{host}",
+            "initiator": f"172.16.{number}.{100 + host}",
+            "bridge": f"br-{name}",
+        }
+        for number, name in enumerate("ab")
+    ]
+    return Config.model_validate({"fabrics": fabrics} | more)
 
 
-def test_who_waits_is_not_overtaken() -> None:
-    """A worker that is done with one test and goes on to the next has to queue."""
-    one = Limit(1, "for a test")
-    order: list[str] = []
-    waits = threading.Event()
-
-    def second() -> None:
-        waits.set()
-        with slot(one):
-            order.append("second")
-
-    waiting = threading.Thread(target=second)
-    with slot(one):
-        waiting.start()
-        waits.wait()
-        time.sleep(0.3)  # now it does wait
-    with slot(one):
-        order.append("first again")
-    waiting.join()
-    assert order == ["second", "first again"]
+def array(**initiator: Any) -> Config:
+    external = {"kind": "external", "wwid": WWID}
+    return on_bridges(target=external, initiator=initiator)
 
 
-def test_a_killed_process_frees_its_place() -> None:
-    """The kernel does: nobody else could."""
-    program = (
-        "import sys, time\n"
-        "from harness.testbed.slots import Limit, slot\n"
-        "with slot(Limit(1, 'test')):\n"
-        "    print('held', flush=True); time.sleep(60)"
-    )
-    with subprocess.Popen(
-        [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True
-    ) as holder:
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == "held\n"
-        holder.kill()
-    began = time.monotonic()
-    with slot(Limit(1, "for a test")):
-        assert time.monotonic() - began < 5
+def titles(config: Config) -> set[str]:
+    return {one.title for one in shared_by(config)}
 
 
 def test_places_are_not_taken_for_testbeds() -> None:
-    with slot(TWO):
+    with turn(Config(), "lab-1"):
         assert all_folders() == []
 
 
@@ -107,3 +78,81 @@ def test_the_limit_can_be_given() -> None:
     config = Config.model_validate({"hypervisor": {"testbeds": 8}})
     assert limit_for(config) == Limit(8, "hypervisor.testbeds")
     assert str(limit_for(config)) == "8 at once (hypervisor.testbeds)"
+
+
+def test_what_can_be_had_once_is_had_by_one_testbed() -> None:
+    """However many the machine has room for; a testbed on cables shares nothing."""
+    room: dict[str, Any] = {"hypervisor": {"testbeds": 8}}
+    assert str(limit_for(on_bridges(**room))) == (
+        "1 at once (its addresses on fabrics a, b can be had once)"
+    )
+    assert "spoil" in why_alone(array())
+    assert why_alone(Config()) == ""
+    assert shared_by(Config()) == ()
+
+
+def test_on_a_network_each_address_of_a_machine_of_ours_is_shared() -> None:
+    """That of an array is its own, and so are those of a standing initiator."""
+    assert titles(on_bridges()) == {
+        "172.16.0.1 on bridge br-a",
+        "172.16.0.101 on bridge br-a",
+        "172.16.1.1 on bridge br-b",
+        "172.16.1.101 on bridge br-b",
+    }
+    assert titles(array()) == {
+        "172.16.0.101 on bridge br-a",
+        "172.16.1.101 on bridge br-b",
+        f"LUN {WWID}",
+        "iqn.2026-01.io.pathproof:initiator at iqn.2026-01.io.pathproof:storage",
+    }
+    assert titles(array(machine="local")) == {f"LUN {WWID}"}
+
+
+def test_a_bridge_of_another_host_or_namespace_is_another_bridge() -> None:
+    here = {one.key for one in shared_by(on_bridges())}
+    uri = {"uri": "qemu+ssh://lab/system", "accel": "tcg"}
+    there = {one.key for one in shared_by(on_bridges(hypervisor=uri))}
+    assert here.isdisjoint(there)
+    assert all(key.startswith("net:[") for key in here)
+
+
+def test_a_testbed_waits_for_what_another_has(folders: Path) -> None:
+    """The one with other addresses does not, and neither does the one on cables."""
+    room: dict[str, Any] = {"hypervisor": {"testbeds": 8}}
+    with turn(on_bridges(**room), "lab-1"):
+        assert len(list(folders.iterdir())) == 4
+        with turn(on_bridges(2, **room), "lab-2"), turn(Config.model_validate(room), "lab-3"):
+            assert not someone_waits(on_bridges(**room))
+            queue = sharing.queues(on_bridges(**room))[0]
+            with ExitStack() as waiting:
+                queue._ticket(waiting)
+                assert someone_waits(on_bridges(**room))
+                assert not someone_waits(on_bridges(2, **room))
+
+
+def test_on_a_standing_machine_nothing_is_started_and_no_place_is_taken(tmp_path: Path) -> None:
+    with turn(array(machine="local"), "lab"):
+        assert not (tmp_path / "state").exists()
+
+
+def test_the_shared_folder_is_for_all_users(folders: Path) -> None:
+    """Whatever the umask of the first of them; also if it was killed halfway."""
+    folders.mkdir(mode=0o700)
+    with turn(on_bridges(), "lab"):
+        assert folders.stat().st_mode & 0o7777 == 0o1777
+
+
+def test_a_link_in_the_place_of_the_shared_folder_is_refused(folders: Path) -> None:
+    """In /var/tmp anybody could have put it there."""
+    folders.symlink_to("/var/tmp")
+    with pytest.raises(ConfigError, match="is not open to all users"), turn(on_bridges(), "lab"):
+        pytest.fail("it was used")
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason=needs.ROOT)
+def test_a_shared_folder_that_its_owner_keeps_to_himself_is_refused(folders: Path) -> None:
+    """Another user could not take turns."""
+    folders.mkdir(mode=0o700)
+    os.chown(folders, 65534, 65534)
+    with pytest.raises(ConfigError, match="is not open to all users"), turn(on_bridges(), "lab"):
+        pytest.fail("it was used")

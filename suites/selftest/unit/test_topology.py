@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Address
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -68,3 +69,29 @@ def test_the_target_name_is_part_of_a_luns_identity() -> None:
     """Two targets of one testbed do not serve the same disk."""
     other = Config(target=TargetConfig(iqn="iqn.2026-01.io.pathproof:other"))
     assert plan(other).lun.serial != plan(Config()).lun.serial
+
+
+def on_bridge(host: int, **more: Any) -> Config:
+    """With one cable, and one bridge where the target's address ends in `host`."""
+    cable, other = Config().fabrics
+    target = other.subnet.network_address + host
+    bridged = other.model_copy(update={"bridge": "br-san", "target": target})
+    return Config(fabrics=(cable, bridged), **more)
+
+
+def test_runs_on_one_network_differ_in_their_macs() -> None:
+    """Else one that asks on the wire who has its addresses would look like who has them.
+
+    Not so on a cable: forks have the MAC addresses of the snapshot.
+    """
+    one, two = plan(on_bridge(1), "run 1"), plan(on_bridge(1), "run 2")
+    for role in Role:
+        assert one.fabric("a").mac(role) == two.fabric("a").mac(role)
+        assert one.fabric("b").mac(role) != two.fabric("b").mac(role)
+    assert one.lun == two.lun
+    assert [fabric.name for fabric in one.shared] == ["b"]
+
+
+def test_luns_on_one_network_differ_by_the_addresses_of_their_targets() -> None:
+    """Two testbeds of one name can be there at once if their addresses differ."""
+    assert plan(on_bridge(1)).lun.serial != plan(on_bridge(2)).lun.serial

@@ -1,0 +1,215 @@
+"""Has addresses on networks that others use, once nobody else has them; runs on a guest by itself.
+
+Python 3.7, no imports but the standard library; it takes root.
+
+    python3 arp.py CLAIM
+
+CLAIM is JSON: {"who": TEXT, "nics": {NIC: {ADDRESS: MAC, …}, …}}, all addresses of a testbed with
+the MAC address that each will have. The NICs are up, and have none of the addresses yet. It prints
+one JSON object a line:
+
+    {"used": ADDRESS, "by": MAC, "who": TEXT}   somebody has it, or is about to; testbeds say who
+    {"free": true}                              nobody has any of them, and now they are had
+    {"wanted": TEXT}                            another testbed waits for them, which is TEXT
+
+Addresses are probed and announced as RFC 5227 says. Testbeds also tell each other who they are, in
+frames of their own (IEEE 802's local experimental EtherType), to which others pay no attention. Of
+two that probe at once the one with the smaller token goes on. After `free` it answers to other
+testbeds until its standard input ends.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import select
+import socket
+import struct
+import sys
+import time
+from contextlib import suppress
+from typing import Any, Iterator
+
+ARP = 0x0806
+KIN = 0x88B5
+BROADCAST = b"\xff" * 6
+NOBODY = bytes(4)
+REQUEST = 1
+HEADER = struct.Struct("!6s6sH")
+PACKET = struct.Struct("!HHBBH6s4s6s4s")  # RFC 826, for IPv4 over Ethernet
+LARGEST = 1400
+
+# RFC 5227 section 1.1: PROBE_WAIT, PROBE_NUM, PROBE_MIN, ANNOUNCE_WAIT, ANNOUNCE_NUM and _INTERVAL.
+LONGEST_START_S = 1.0
+PROBES = 3
+PROBE_EVERY_S = 1.0
+SILENCE_S = 2.0
+ANNOUNCEMENTS = 2
+ANNOUNCE_EVERY_S = 2.0
+AGAIN_S = 2.0
+
+
+def packed_mac(text: str) -> bytes:
+    return bytes.fromhex(text.replace(":", ""))
+
+
+def shown_mac(mac: bytes) -> str:
+    return ":".join("%02x" % byte for byte in mac)
+
+
+def arp(mac: bytes, sender: bytes, asked: bytes) -> bytes:
+    """A request for `asked`: a probe if the sender is NOBODY, an announcement if it is `asked`."""
+    packet = PACKET.pack(1, 0x0800, 6, 4, REQUEST, mac, sender, bytes(6), asked)
+    return HEADER.pack(BROADCAST, mac, ARP) + packet
+
+
+def subject(frame: bytes, ours: set[bytes]) -> tuple[bytes, bytes] | None:
+    """The address that a frame of ARP claims or probes, and by which MAC; None if neither."""
+    if len(frame) < HEADER.size + PACKET.size:
+        return None
+    fields = PACKET.unpack_from(frame, HEADER.size)
+    kind, mac, sender, asked = fields[:5], fields[5], fields[6], fields[8]
+    if kind[:4] != (1, 0x0800, 6, 4) or mac in ours:
+        return None
+    if sender != NOBODY:
+        return sender, mac
+    return (asked, mac) if kind[4] == REQUEST else None
+
+
+def say(message: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(message) + "\n")
+    sys.stdout.flush()
+
+
+class Nic:
+    """One NIC: `addresses` are those to have there, with the MAC address of each."""
+
+    def __init__(self, name: str, addresses: dict[str, str]) -> None:
+        self.addresses = {socket.inet_aton(a): packed_mac(mac) for a, mac in addresses.items()}
+        self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ARP))
+        self.socket.bind((name, ARP))
+        self.kin = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(KIN))
+        self.kin.bind((name, KIN))
+        self.mac = self.socket.getsockname()[4]
+
+    def probe(self) -> None:
+        for address in self.addresses:
+            self.socket.send(arp(self.mac, NOBODY, address))
+
+    def announce(self) -> None:
+        for address, mac in self.addresses.items():
+            self.socket.send(arp(mac, address, address))
+
+    def tell(self, message: dict[str, Any]) -> None:
+        about = [socket.inet_ntoa(address) for address in self.addresses]
+        macs = [shown_mac(mac) for mac in self.addresses.values()]
+        text = json.dumps(dict(message, about=about, macs=macs)).encode()[:LARGEST]
+        self.kin.send(HEADER.pack(BROADCAST, self.mac, KIN) + text)
+
+
+class Claim:
+    """All NICs, and what was heard in this round: address -> (MAC, who)."""
+
+    def __init__(self, who: str, nics: dict[str, dict[str, str]]) -> None:
+        self.who = who
+        self.token = os.urandom(8).hex()
+        self.nics = [Nic(name, addresses) for name, addresses in nics.items()]
+        self.ours = {mac for nic in self.nics for mac in (nic.mac, *nic.addresses.values())}
+        self.held = False
+        self.over = False
+        self.used: dict[str, tuple[str, str]] = {}
+        self.yielding: set[str] = set()  # MAC addresses of testbeds that yield to this one
+
+    def tell(self, nic: Nic, asks: bool) -> None:
+        nic.tell({"who": self.who, "token": self.token, "held": self.held, "asks": asks})
+
+    def listen(self, seconds: float) -> None:
+        """Hear what comes within that time; until standard input ends, if that is earlier."""
+        until = time.monotonic() + seconds
+        while not self.over:
+            left = until - time.monotonic()
+            if left <= 0:
+                return
+            sockets = [s.fileno() for nic in self.nics for s in (nic.socket, nic.kin)]
+            readable = select.select([0, *sockets], [], [], left)[0]
+            for nic in self.nics:
+                # A NIC that is taken down says so once by an error; when it is up, it goes on.
+                if nic.kin.fileno() in readable:  # first, since it says who the others are
+                    with suppress(OSError):
+                        self.hear_kin(nic, nic.kin.recv(65536))
+                if nic.socket.fileno() in readable:
+                    with suppress(OSError):
+                        self.hear_arp(nic, nic.socket.recv(65536))
+            if 0 in readable and not os.read(0, 65536):
+                self.over = True
+
+    def hear_arp(self, nic: Nic, frame: bytes) -> None:
+        found = subject(frame, self.ours)
+        if found is None or found[0] not in nic.addresses:
+            return
+        address, mac = socket.inet_ntoa(found[0]), shown_mac(found[1])
+        if mac not in self.yielding:
+            self.used.setdefault(address, (mac, ""))
+
+    def hear_kin(self, nic: Nic, frame: bytes) -> None:
+        try:
+            said = json.loads(frame[HEADER.size :].rstrip(b"\0").decode())
+            token, who, held, asks = said["token"], said["who"], said["held"], said["asks"]
+            about = set(said["about"]) & {socket.inet_ntoa(one) for one in nic.addresses}
+            macs = [*said["macs"], shown_mac(frame[6:12])]
+            stronger = bool(held) or str(token) < self.token
+        except (ValueError, KeyError, TypeError):  # others send what they like
+            return
+        if token == self.token or not about:
+            return
+        if self.held and asks:
+            say({"wanted": str(who)})
+        if self.held or not stronger:
+            self.yielding.update(macs)
+        else:
+            for address in about:
+                self.used[address] = (macs[0], str(who))
+        if asks:
+            self.tell(nic, asks=False)
+
+    def have(self) -> Iterator[dict[str, Any]]:
+        """Probe until nobody has any of the addresses, then announce them; what is to be said."""
+        while not self.over:
+            self.used.clear()
+            self.yielding.clear()
+            self.listen(random.uniform(0, LONGEST_START_S))
+            for _ in range(PROBES):
+                for nic in self.nics:
+                    self.tell(nic, asks=True)
+                    nic.probe()
+                self.listen(PROBE_EVERY_S)
+                if self.used:
+                    break
+            else:
+                self.listen(SILENCE_S)
+            if not self.used:
+                break
+            for address, (mac, who) in self.used.items():
+                yield {"used": address, "by": mac, "who": who}
+            self.listen(AGAIN_S)
+        if self.over:
+            return
+        self.held = True
+        yield {"free": True}
+        for _ in range(ANNOUNCEMENTS):
+            for nic in self.nics:
+                nic.announce()
+            self.listen(ANNOUNCE_EVERY_S)
+
+
+def main() -> None:
+    claim = Claim(**json.loads(sys.argv[1]))
+    for message in claim.have():
+        say(message)
+    while not claim.over:
+        claim.listen(3600.0)
+
+
+if __name__ == "__main__":
+    main()
