@@ -66,6 +66,11 @@ class Stream:
     reported: int | None = None
     pace: float | None = None
 
+    @property
+    def whole(self) -> bool:
+        """Whether fio's log has as many I/Os as fio's report."""
+        return len(self.completions) == self.reported
+
 
 @dataclass(frozen=True, eq=False)
 class PathCounters:

@@ -50,11 +50,13 @@ class Check:
     """A named judge of measurements.
 
     `through_the_lab`: cables and disks of the lab's own can make it fail, however good the storage.
+    `by_completions`: it reads fio's log of every I/O, and fails where entries are missing.
     """
 
     name: str
     judge: Callable[[Measurements], Finding]
     through_the_lab: bool = False
+    by_completions: bool = False
 
 
 @dataclass(frozen=True)
@@ -87,13 +89,27 @@ def judge(measurements: Measurements, *checks: Check) -> Judgement:
 def _run(check: Check, measurements: Measurements) -> Finding:
     try:
         finding = check.judge(measurements)
+        if check.by_completions:
+            finding = unless_ios_are_missing(finding, measurements)
         if check.through_the_lab:
-            return unless_the_lab_did_it(finding, measurements)
+            finding = unless_the_lab_did_it(finding, measurements)
         return finding
     except Exception as error:  # whatever it is, the storage must not be given a pass for it
         begun = bool(measurements.phases)
         why = f"the check itself crashed: {error!r}" if begun else "I/O did not get under way"
         return Finding(check.name, Verdict.UNKNOWN, why)
+
+
+def unless_ios_are_missing(finding: Finding, measurements: Measurements) -> Finding:
+    """A failure proves nothing where fio's log lacks I/Os: each may be what seems not to be there.
+
+    One that was forced is sure all the same: the I/O hung beyond its end.
+    """
+    lacking = [repr(stream.name) for stream in measurements.streams if not stream.whole]
+    if finding.verdict is not Verdict.FAIL or not lacking or measurements.errors_forced:
+        return finding
+    text = f"{finding.message}; but fio's log and report of job {' and '.join(lacking)} differ"
+    return replace(finding, verdict=Verdict.UNKNOWN, message=text)
 
 
 def unless_the_lab_did_it(finding: Finding, measurements: Measurements) -> Finding:

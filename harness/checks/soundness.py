@@ -124,8 +124,8 @@ def _stream_problems(measurements: Measurements) -> Iterator[str]:
     if measurements.cut_short:
         yield f"the I/O was cut short: {measurements.cut_short}"
     for stream in measurements.streams:
-        logged = len(stream.completions)
-        if logged != stream.reported:
+        if not stream.whole:
+            logged = len(stream.completions)
             reported = "none" if stream.reported is None else stream.reported
             yield f"job {stream.name!r}: {logged} I/Os in fio's log, {reported} in its report"
         if early_s := _ended_early_s(stream, measurements):

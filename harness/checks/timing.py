@@ -85,7 +85,7 @@ def stall_within_budget() -> Check:
                     return finding
         return max(findings[1:], key=lambda f: f.numbers["stall_s"])
 
-    return Check(name, run, through_the_lab=True)
+    return Check(name, run, through_the_lab=True, by_completions=True)
 
 
 def no_stall_beyond(seconds: float) -> Check:
@@ -100,7 +100,7 @@ def no_stall_beyond(seconds: float) -> Check:
             name, measurements, stall, _Limit("limit", seconds, f"limit {seconds:g} s")
         )
 
-    return Check(name, run, through_the_lab=True)
+    return Check(name, run, through_the_lab=True, by_completions=True)
 
 
 def _never_went_on(name: str, measurements: Measurements) -> Finding:
@@ -258,7 +258,7 @@ def latency_recovered(at_most: float) -> Check:
         verdict = Verdict.PASS if recovered else Verdict.FAIL
         return Finding(name, verdict, text, figures, numbers)
 
-    return Check(name, run, through_the_lab=True)
+    return Check(name, run, through_the_lab=True, by_completions=True)
 
 
 def _starved(
@@ -329,4 +329,4 @@ def throughput_recovered(at_least: float) -> Check:
         verdict = Verdict.PASS if recovered else Verdict.FAIL
         return Finding(name, verdict, text, figures, numbers)
 
-    return Check(name, run, through_the_lab=True)
+    return Check(name, run, through_the_lab=True, by_completions=True)

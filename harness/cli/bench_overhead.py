@@ -192,7 +192,7 @@ def _with(testbed: Testbed, jobs: Compared, leg_s: float, seed: int) -> float:
         io.wait_until_over()
     if io.cut_short:
         raise WorkloadError(io.cut_short)
-    return mib_per_s(parse_report(io.measurements.notes["fio report"]), len(jobs.load))
+    return mib_per_s(parse_report(io.measurements.notes["fio report"]).report, len(jobs.load))
 
 
 def _without(testbed: Testbed, jobs: Compared, leg_s: float, seed: int) -> float:

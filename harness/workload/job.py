@@ -74,6 +74,9 @@ class Job:
 # md5: the one of fio's checksums that Python has too, so that the read-back can check it.
 # clock_gettime and epoch 1: times on CLOCK_MONOTONIC, in the log and in every written block.
 # log_avg_msec=0 keeps every I/O; an average would hide a stall.
+# log_entries (its highest value): where a log grows, fio keeps up to iodepth entries aside until
+# the next submission, and loses them if none comes (get_cur_log() in fio's stat.c). The room is
+# zero pages until it is used.
 # disable_clat, disable_slat: their logs would be written too, at the cost of the I/O.
 # verify_backlog checks soon after writing, while both are still close to the fault (do_verify=0
 # would switch that off). write_iolog keeps the order of the writes, which is what fio numbers them
@@ -90,6 +93,7 @@ disable_clat=1
 disable_slat=1
 lat_percentiles=1
 log_avg_msec=0
+log_entries=1048576
 log_offset=1
 log_alternate_epoch=1
 log_alternate_epoch_clock_id=1

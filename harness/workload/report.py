@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from harness.measurements import CompletionLog, Ints
 from harness.units import NS_PER_MS, NS_PER_US
 
 _LOG_COLUMNS = 6
+_LOG_LINE = re.compile(r"\d+(, \d+){5}")
 _IO_LOG_HEADER = "fio version 3 iolog\n"
 _MS_PER_S = 1000
 
@@ -44,16 +46,30 @@ class FioReport:
     version: str
     jobs: tuple[FioJobReport, ...]
 
+    def of(self, name: str) -> FioJobReport | None:
+        """The totals of one job; None if the report lacks it."""
+        return next((job for job in self.jobs if job.name == name), None)
 
-def parse_report(text: str) -> FioReport:
-    """The report from fio's JSON, which error lines may precede.
 
+class ParsedReport(NamedTuple):
+    """fio's report, its JSON text, and the words that fio printed before and after it."""
+
+    report: FioReport
+    json: str
+    words: str
+
+
+def parse_report(text: str) -> ParsedReport:
+    """The report in what fio printed: JSON, with lines of complaint before and after it.
+
+    Real lines: `fio: pid=4711, got signal=9` before, `fio: file hash not empty on exit` after.
     Raises WorkloadError, with the start of the text, for anything else.
     """
-    start = text.find("{")
+    begin = re.search(r"^\{", text, re.MULTILINE)
+    start = begin.start() if begin else 0
     try:
-        raw = json.loads(text[max(start, 0) :])
-        return FioReport(
+        raw, end = json.JSONDecoder().raw_decode(text, start)
+        report = FioReport(
             version=raw["fio version"],
             jobs=tuple(
                 FioJobReport(
@@ -69,6 +85,7 @@ def parse_report(text: str) -> FioReport:
                 for job in raw["jobs"]
             ),
         )
+        return ParsedReport(report, text[start:end], text[:start] + text[end:].lstrip("\n"))
     except (ValueError, KeyError, TypeError) as error:
         raise WorkloadError(f"fio's report cannot be read ({error!r}): {text[:500]!r}") from None
 
@@ -88,13 +105,17 @@ def parse_latency_log(text: str) -> CompletionLog:
 
         4711042, 1830210, 1, 16384, 98304, 0
 
-    Raises WorkloadError if a line has another form.
+    Raises WorkloadError, which names the line, if one has another form.
     """
+    lines = text.splitlines()
+    for number, line in enumerate(lines, start=1):
+        if not _LOG_LINE.fullmatch(line):
+            raise WorkloadError(
+                f"not a per-I/O log of fio: line {number} does not have "
+                f"{_LOG_COLUMNS} numbers: {line[:200]!r}"
+            )
     fields = text.replace(",", " ").split()
-    try:
-        numbers = np.array(fields, dtype=np.int64).reshape(-1, _LOG_COLUMNS)
-    except ValueError:
-        raise WorkloadError(f"not a per-I/O log of fio: {text[:200]!r}") from None
+    numbers = np.array(fields, dtype=np.int64).reshape(-1, _LOG_COLUMNS)
     numbers = numbers[np.argsort(numbers[:, 0], kind="stable")]
     return CompletionLog(
         at_ns=numbers[:, 0] * NS_PER_MS,

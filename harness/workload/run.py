@@ -15,7 +15,6 @@ from harness.observe import Clock
 from harness.workload.job import Job, render_job_file
 from harness.workload.ledger import Ledger, parse_looks
 from harness.workload.report import (
-    FioJobReport,
     FioReport,
     IssuedWrites,
     count_verify_errors,
@@ -50,10 +49,15 @@ class RunResult:
         """The streams with their times on the host's clock, in the order of the jobs."""
         verify_errors = count_verify_errors(self.complaints)
         result = []
-        for job, log, said in zip(self.jobs, self.logs, self.report.jobs, strict=True):
+        for job, log in zip(self.jobs, self.logs, strict=True):
             shifted = replace(log, at_ns=clock.array_to_host(log.at_ns))
-            errors = FioErrors(said.error, said.total_errors, verify_errors if job.verified else 0)
-            done = said.read_ios + said.write_ios
+            said = self.report.of(job.name)
+            errors = FioErrors(
+                said.error if said else 0,
+                said.total_errors if said else 0,
+                verify_errors if job.verified else 0,
+            )
+            done = said.read_ios + said.write_ios if said else None
             result.append(
                 Stream(job.name, job.depth, job.verified, shifted, errors, done, job.pace)
             )
@@ -65,9 +69,10 @@ class RunResult:
         Raises WorkloadError if fio's report and logs contradict each other.
         """
         found = []
-        for job, log, said in zip(self.jobs, self.logs, self.report.jobs, strict=True):
+        for job, log in zip(self.jobs, self.logs, strict=True):
             if issued := self.issued.get(job.name):
-                if len(issued.offset) != said.write_ios:
+                said = self.report.of(job.name)
+                if said and len(issued.offset) != said.write_ios:
                     raise WorkloadError(
                         f"fio reports {said.write_ios} writes of job {job.name!r}, "
                         f"but logged {len(issued.offset)}"
@@ -79,12 +84,15 @@ class RunResult:
         """Raise WorkloadError if any job saw an error, or did nothing that is known of."""
         if self.broken:
             raise WorkloadError(self.broken)
-        for job in self.report.jobs:
-            if job.error or job.total_errors:
+        for job in self.jobs:
+            said = self.report.of(job.name)
+            if said is None:
+                raise WorkloadError(f"fio's report lacks job {job.name!r}")
+            if said.error or said.total_errors:
                 raise WorkloadError(
-                    f"fio job {job.name!r} failed (errno {job.error}): {self.complaints.strip()}"
+                    f"fio job {job.name!r} failed (errno {said.error}): {self.complaints.strip()}"
                 )
-            if job.read_ios + job.write_ios == 0:
+            if said.read_ios + said.write_ios == 0:
                 raise WorkloadError(f"fio job {job.name!r} did no I/O")
 
 
@@ -155,26 +163,25 @@ class FioRun:
             )
         text = content[f"{FOLDER}/report.json"].decode(errors="replace")
         try:
-            report = parse_report(text)
+            report, report_text, words = parse_report(text)
         except WorkloadError as error:  # it was killed while it wrote that
             return self.nothing_left(error.message)
         return RunResult(
             jobs=self._jobs,
             job_file=self.job_file,
             report=report,
-            report_text=text[text.find("{") :],
-            complaints=done.stderr + text[: text.find("{")],
+            report_text=report_text,
+            complaints=done.stderr + words,
             logs=tuple(parse_latency_log(content.get(name, b"").decode()) for name in names),
             issued={job: parse_io_log(content[name].decode()) for job, name in io_logs.items()},
         )
 
     def nothing_left(self, broken: str) -> RunResult:
         """The result of a run of which nothing is known but why."""
-        jobs = tuple(FioJobReport(job.name, 0, 0, 0, 0, 0, 0, 0.0) for job in self._jobs)
         return RunResult(
             jobs=self._jobs,
             job_file=self.job_file,
-            report=FioReport("", jobs),
+            report=FioReport("", ()),
             report_text="",
             complaints="",
             logs=tuple(parse_latency_log("") for _ in self._jobs),

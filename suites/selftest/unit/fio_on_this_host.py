@@ -65,14 +65,14 @@ def run_fio(device: Path, *jobs: Job) -> Outcome:
         file.unlink(missing_ok=True)  # fio appends
     argv = [FIO, "--output-format=json", f"--output={report}", str(folder / "job.fio")]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
-    text = report.read_text()
+    parsed = parse_report(report.read_text())
     files = [folder / f"{job.name}_lat.{n}.log" for n, job in enumerate(jobs, start=1)]
     log_texts = tuple(file.read_text() for file in files)
     return Outcome(
         status=done.returncode,
-        report_text=text,
-        report=parse_report(text),
-        complaints=done.stderr + text[: text.find("{")],
+        report_text=parsed.json,
+        report=parsed.report,
+        complaints=done.stderr + parsed.words,
         log_texts=log_texts,
         logs=tuple(map(parse_latency_log, log_texts)),
         issued={name: parse_io_log(file.read_text()) for name, file in io_logs.items()},

@@ -62,7 +62,8 @@ def without_io(stream: Stream, start_ns: int, end_ns: int) -> Stream:
         name: getattr(log, name)[kept]
         for name in ("at_ns", "latency_ns", "offset", "size", "is_write")
     }
-    return replace(stream, completions=CompletionLog(**columns, resolution_ns=log.resolution_ns))
+    rest = CompletionLog(**columns, resolution_ns=log.resolution_ns)
+    return replace(stream, completions=rest, reported=len(rest))
 
 
 def with_counters(

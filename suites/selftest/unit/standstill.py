@@ -70,7 +70,7 @@ def stream(*pauses: tuple[float, float]) -> Stream:
     latency = np.diff(times, prepend=times[0] - NS_PER_MS)
     nothing = np.zeros_like(times)
     log = CompletionLog(times, latency, nothing, nothing, nothing.astype(np.bool_), 1)
-    return Stream("probe", 1, verified=False, completions=log, errors=FioErrors(0, 0, 0))
+    return Stream("probe", 1, False, log, FioErrors(0, 0, 0), reported=len(log))
 
 
 def counters(path: str, fabric: str, carries_from: float) -> PathCounters:

@@ -184,6 +184,32 @@ def test_half_of_the_reads_being_slow_after_healing_fails(factor: int, verdict: 
     assert found(latency_recovered(at_most=3), busy).verdict is Verdict.UNKNOWN
 
 
+@pytest.mark.parametrize(
+    "check", [throughput_recovered(0.9), stall_within_budget(), no_stall_beyond(1)]
+)
+def test_a_failure_by_ios_that_fios_log_lacks_leaves_it_open(check: Check) -> None:
+    """Without the entries after healing; the report has their number."""
+
+    def lacking(stream: Stream) -> Stream:
+        rest = without_io(stream, HEALED + NS_PER_S, END)
+        log = rest.completions
+        later = without_io(stream, START, HEALED + 6 * NS_PER_S).completions
+        both = {
+            name: np.concatenate([getattr(log, name), getattr(later, name)])
+            for name in ("at_ns", "latency_ns", "offset", "size", "is_write")
+        }
+        both["latency_ns"][len(log)] = 5 * NS_PER_S
+        whole = CompletionLog(**both, resolution_ns=log.resolution_ns)
+        return replace(stream, completions=whole, reported=len(whole))
+
+    measured = with_stream(good(), "random writes", lacking)
+    assert found(check, measured).verdict is Verdict.FAIL
+    measured = with_stream(measured, "random writes", lambda s: replace(s, reported=43500))
+    finding = found(check, measured)
+    assert finding.verdict is Verdict.UNKNOWN
+    assert finding.message.endswith("but fio's log and report of job 'random writes' differ")
+
+
 def test_throughput_of_a_short_phase_or_of_nothing_leaves_it_open() -> None:
     """A median of two bins is none."""
     measured = good()

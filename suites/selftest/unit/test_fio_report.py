@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -39,7 +41,8 @@ READ = Job("read", JobKind.READ, Area(0, 256 * KIB), 16 * KIB, 4, verified=True)
 
 def test_a_recorded_report_is_understood() -> None:
     """fio 3.33, three jobs side by side."""
-    report = parse_report((RECORDED / "fio-3.33-report.json").read_text())
+    report, text, words = parse_report((RECORDED / "fio-3.33-report.json").read_text())
+    assert (json.loads(text)["fio version"], words) == ("fio-3.33", "")
     assert report.version == "fio-3.33"
     assert report.jobs == (
         FioJobReport("write", 0, 0, 0, 0, 1459, 23904256, 18.243),
@@ -50,17 +53,29 @@ def test_a_recorded_report_is_understood() -> None:
 
 def test_a_job_has_a_rate() -> None:
     """Of what it read and wrote; fio says the same of the recorded read job."""
-    read = parse_report((RECORDED / "fio-3.33-report.json").read_text()).jobs[1]
+    read = parse_report((RECORDED / "fio-3.33-report.json").read_text()).report.jobs[1]
     assert read.bytes_per_s == pytest.approx(204777, abs=1)
     assert FioJobReport("mixed", 0, 0, 1, 4096, 2, 8192, 2.0).bytes_per_s == 6144
     assert FioJobReport("idle", 0, 0, 0, 0, 0, 0, 0.0).bytes_per_s == 0
 
 
-def test_complaints_before_the_report_do_no_harm() -> None:
+@pytest.mark.parametrize(
+    "before",
+    [
+        "",
+        "fio: pid=4711, got signal=9\n",
+        "fio: pid=0, err=5/file:io_u.c:1787, func=io_u error, error=Input/output error\n",
+        "fio: odd name {a}\n",
+    ],
+)
+@pytest.mark.parametrize("after", ["", "fio: file hash not empty on exit\n"])
+def test_complaints_around_the_report_are_kept(before: str, after: str) -> None:
     """fio writes both into one file."""
-    text = "fio: pid=0, err=5/file:io_u.c:1787, func=io_u error, error=Input/output error\n"
     recorded = (RECORDED / "fio-3.33-report.json").read_text()
-    assert parse_report(text + recorded) == parse_report(recorded)
+    parsed = parse_report(before + recorded + after)
+    assert parsed.report == parse_report(recorded).report
+    assert parsed.words == before + after
+    assert json.loads(parsed.json) == json.loads(recorded)
 
 
 @pytest.mark.parametrize("text", ["", "{}", "fio: no such file\n", '{"fio version": "x"}', "{,"])
@@ -93,12 +108,31 @@ def test_every_line_of_a_log_is_an_io(rows: list[tuple[int, ...]]) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["1, 2, 3\n", "1, 2, 1, 4096, 0, 0\n5, 6,", "1, 2, w, 4096, 0, 0\n", "killed\n"]
+    ("text", "line"),
+    [
+        ("1, 2, 3\n", 1),
+        ("1, 2, 1, 4096, 0, 0\n5, 6,", 2),
+        ("1, 2, w, 4096, 0, 0\n", 1),
+        ("killed\n", 1),
+        ("1, 2, 1, 4096, 0, 0\n" + "1, 2, 1, 4096, 0\n" * 6, 2),
+    ],
 )
-def test_a_log_of_another_form_is_refused(text: str) -> None:
-    """An average, a truncated line, another version's columns."""
-    with pytest.raises(WorkloadError, match="not a per-I/O log"):
+def test_a_log_of_another_form_is_refused(text: str, line: int) -> None:
+    """An average, a truncated line, another version's columns, though their total divides."""
+    with pytest.raises(WorkloadError, match=f"not a per-I/O log of fio: line {line} "):
         parse_latency_log(text)
+
+
+def test_a_job_that_the_report_lacks_has_no_count() -> None:
+    """Its stream says so, for the verdict to be unknown; a first I/O is refused, with its name."""
+    recorded = parse_report((RECORDED / "fio-3.33-report.json").read_text()).report
+    jobs = tuple(replace(FILL, name=name) for name in ("write", "gone"))
+    logs = (parse_latency_log("1, 2, 1, 4096, 0, 0\n"),) * 2
+    result = RunResult(jobs, "", recorded, "", "", logs, {})
+    streams = result.streams(Clock((ClockReading("here", 0, 0, 0),)))
+    assert [(s.name, s.reported) for s in streams] == [("write", 1459), ("gone", None)]
+    with pytest.raises(WorkloadError, match="fio's report lacks job 'gone'"):
+        result.require_clean()
 
 
 def test_complaints_of_verification_are_counted() -> None:
@@ -126,6 +160,15 @@ def test_the_real_fio_logs_every_io_that_it_reports() -> None:
     (stream,) = result.streams(Clock((ClockReading("here", 0, 0, 0),)))
     assert stream.reported == len(stream.completions) > 256
     assert (~stream.completions.is_write).any()
+
+
+@pytest.mark.parametrize(("blocks", "depth"), [(1025, 1), (1027, 4)])
+def test_no_io_is_lost_where_the_log_of_the_real_fio_grows(blocks: int, depth: int) -> None:
+    """The job ends just behind the 1024 entries for which fio has room at first."""
+    area = Area(0, blocks * 4 * KIB)
+    with folder_for_direct_io() as folder:
+        done = run_fio(folder / "disk", Job("edge", JobKind.WRITE, area, 4 * KIB, depth))
+    assert [len(log) for log in done.logs] == [done.report.jobs[0].write_ios] == [blocks]
 
 
 @pytest.mark.parametrize("damage", [b"\0", b"\xff" * 16384])
