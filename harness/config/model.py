@@ -17,7 +17,8 @@ from harness.config.iqn import iqn_problem
 from harness.config.requirements import Requirements, why_no_forks, why_no_kvm
 from harness.units import KIB, MIB, format_size, parse_size
 
-_WWID = re.compile(r"(?!naa\.|eui\.|t10\.)[0-9A-Za-z][\w.:-]{7,}", re.ASCII)
+# Of a T10 identifier udev leaves "#+-.:=@_" as they are, and multipathd itself all but blanks.
+_WWID = re.compile(r"(?!naa\.|eui\.|t10\.)[0-9A-Za-z][\w.:#+=@,-]{7,}", re.ASCII)
 
 
 def _wwid(text: str) -> str:
@@ -188,13 +189,6 @@ class InitiatorConfig(Model):
             raise ValueError('[initiator.ssh] belongs to machine = "ssh", and to nothing else')
         return self
 
-    @field_validator("iqn")
-    @classmethod
-    def _iqn_is_standard(cls, iqn: str) -> str:
-        if problem := iqn_problem(iqn, "lio"):
-            raise ValueError(f"{iqn!r} {problem}")
-        return iqn
-
 
 class Profile(Model):
     """Timeouts of sessions and paths; None leaves the distribution's value alone.
@@ -330,6 +324,10 @@ class Config(Model):
 
     @model_validator(mode="after")
     def _target_accepts_its_names(self) -> Self:
+        # LIO takes names of initiators only as it takes its own; tgt and IET admit any of these.
+        mine = "lio" if self.target.is_ours else "external"
+        if problem := iqn_problem(self.initiator.iqn, mine):
+            raise ValueError(f"initiator.iqn: {self.initiator.iqn!r} {problem}")
         named = {"target.iqn": self.target.iqn}
         for number, fabric in enumerate(self.fabrics):
             if fabric.iqn is not None:

@@ -56,10 +56,11 @@ fi
 for table in $(nft list tables | sed -n 's/^table inet \(pathproof_drop_.*\)/\1/p'); do
   nft delete table inet "$table" || failed=1
 done
-if [ -e "/dev/mapper/$wwid" ]; then
+name=$(echo "$wwid" | sed 's/,/\\x2c/g')  # as libdm calls it
+if [ -e "/dev/mapper/$name" ]; then
   multipathd disablequeueing map "$wwid" >/dev/null
   dmsetup message "$wwid" 0 fail_if_no_path
-  pkill -f '^fio .* FIO/job.fio$' && sleep 1
+  pkill -f '^[^ ]*fio[^ ]* --output-format=json .* FIO/job.fio$' && sleep 1
   multipath -f "$wwid" || failed=1
 fi
 for iqn in $iqns; do

@@ -14,6 +14,7 @@ from uuid import uuid4
 
 from harness.errors import CommandTimedOut, InitiatorError, PreflightFailed, Problem, TimedOut
 from harness.initiator import Initiator
+from harness.initiator.wwid import map_name
 from harness.machine import Completed, Machine, Process
 from harness.preflight import marker
 from harness.preflight.consent import Answer, Asked, Contents, Scan, Signature, decide
@@ -262,4 +263,4 @@ def _disk(path: str) -> str:
 
 
 def _map(wwid: str) -> str:
-    return f"/dev/mapper/{wwid}"
+    return f"/dev/mapper/{map_name(wwid)}"
