@@ -177,6 +177,11 @@ class InitiatorConfig(Model):
         "multibus",
         description="of the map: all paths in one group, or groups by what ALUA tells they are",
     )
+    fio: str = Field(
+        "fio",
+        pattern=r"^(fio|/[\w./+-]+)$",
+        description="the fio to run there, by its path if the one in PATH is older than 3.31",
+    )
 
     @property
     def is_ours(self) -> bool:

@@ -12,6 +12,7 @@ from harness.topology import Portal
 # Exit statuses: include/iscsi_err.h of open-iscsi. Connections are tried again before these.
 AUTHORIZATION_FAILED = 24
 FATAL_LOGIN = 19
+_NEEDED = {"node.session.nr_sessions": "1", "node.session.scan": "auto"}
 _REASONS = {
     4: "does not answer",
     5: "does not answer, or not like a target",
@@ -82,6 +83,24 @@ def node_settings(profile: Profile) -> dict[str, str]:
         "node.conn[0].timeo.login_timeout": profile.login_timeout_s,
     }
     return {name: str(value) for name, value in wanted.items() if value is not None}
+
+
+def settings_to_mend(records: str) -> dict[str, str]:
+    """What of a target's records would not make one session that finds its disks by itself.
+
+    New records have it from the machine's iscsid.conf. Old versions lack some of these, and then
+    do what is wanted: `nr_sessions` came with open-iscsi 2.0-873, `scan` with 2.0.875. Real lines
+    of `iscsiadm --mode node --targetname IQN`:
+
+        node.session.nr_sessions = 1
+        node.session.scan = auto
+    """
+    said = set(re.findall(r"^(node\.\S+) = (.*?) *$", records, re.MULTILINE))
+    return {
+        name: wanted
+        for name, wanted in _NEEDED.items()
+        if any(name == key and value != wanted for key, value in said)
+    }
 
 
 def parse_discovery(text: str) -> list[DiscoveredNode]:

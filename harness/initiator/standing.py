@@ -22,23 +22,13 @@ from harness.initiator.found import (
 )
 from harness.initiator.initiator import Initiator
 from harness.initiator.multipath import DROP_IN, WWIDS, render_drop_in
+from harness.initiator.tools import multipathd_problem, tool_problem, tools_argv
 from harness.measurements import PlannedSession
 from harness.steps import Spent, attach, step, warn
 from harness.topology import Fabric
 
 _TIMEOUT_S = 90.0
 _SETTLING_S = 15.0
-_TOOLS = {
-    "iscsiadm": "open-iscsi",
-    "multipath": "multipath-tools",
-    "multipathd": "multipath-tools",
-    "fio": "fio",
-    "python3": "python3",
-    "nft": "nftables",
-    "wipefs": "util-linux",
-    "flock": "util-linux",
-    "pkill": "procps",
-}
 # Goes on after a failure, and ends with its status. The drop-in is the first thing that is made,
 # and the only one who knows what: a run that was killed may have been for another LUN. So it goes
 # last, and stays if something else does.
@@ -99,12 +89,13 @@ class StandingInitiator(Initiator):
     """
 
     @contextmanager
-    def borrowed(self) -> Iterator[None]:
+    def borrowed(self, fio: str = "fio") -> Iterator[None]:
         """Undo at the end of the block what was done in it, and say what is not as it was found.
 
-        Raises InitiatorError, with nothing changed, if the machine is unfit or already in use.
+        `fio` is the one that will run there. Raises InitiatorError, with nothing changed, if the
+        machine is unfit or already in use.
         """
-        self._require_tools()
+        self._require_tools(fio)
         with self._alone():
             self._undo()  # what a run that was killed has left
             found = look(self.machine)
@@ -183,6 +174,14 @@ class StandingInitiator(Initiator):
         """Make the one record, asking nobody: a discovery would leave those of other targets."""
         self._ask(fabric, iscsiadm.new_record_argv(fabric.iqn, fabric.portal))
 
+    def _prepare_records(self, iqn: str) -> None:
+        """Also put right what the machine's own defaults for new records say otherwise."""
+        argv = ["iscsiadm", "--mode", "node", "--targetname", iqn]
+        records = self.machine.run(argv, timeout_s=_TIMEOUT_S).stdout
+        if settings := iscsiadm.settings_to_mend(records):
+            self.machine.run(iscsiadm.update_argv(iqn, settings), timeout_s=_TIMEOUT_S)
+        super()._prepare_records(iqn)
+
     def planned_sessions(self) -> tuple[PlannedSession, ...]:
         """One session a fabric; recovery is as multipathd of the machine has it."""
         recovery_tmo_s = self._fast_io_fail_in_force
@@ -190,20 +189,11 @@ class StandingInitiator(Initiator):
             replace(plan, recovery_tmo_s=recovery_tmo_s) for plan in super().planned_sessions()
         )
 
-    def _require_tools(self) -> None:
-        script = 'id -u; for tool; do command -v "$tool" >/dev/null || echo "$tool"; done'
-        said = self.machine.run(["sh", "-c", script, "sh", *_TOOLS], timeout_s=_TIMEOUT_S)
-        user, *missing = said.stdout.split()
-        if user != "0":
-            raise InitiatorError(
-                f"{self.machine.name}: we are user {user} there; iSCSI and multipath take root"
-            )
-        if missing:
-            packages = " ".join(dict.fromkeys(_TOOLS[tool] for tool in missing))
-            raise InitiatorError(
-                f"{self.machine.name}: {', '.join(missing)} not found",
-                hint=f"on Debian: `apt install {packages}`",
-            )
+    def _require_tools(self, fio: str) -> None:
+        said = self.machine.run(tools_argv(fio), timeout_s=_TIMEOUT_S)
+        if problem := tool_problem(said.stdout, fio):
+            cause, cure = problem
+            raise InitiatorError(f"{self.machine.name}: {cause}", hint=cure)
 
     def _require_multipathd(self, found: Found) -> None:
         """Started for us it would make maps of other disks, too."""
@@ -212,6 +202,12 @@ class StandingInitiator(Initiator):
                 f"multipathd does not run on {self.machine.name}",
                 hint="`systemctl start multipathd`, once it is sure which maps it will make",
             )
+        said = self.machine.run(
+            ["multipathd", "show", "config", "local"], timeout_s=_TIMEOUT_S, check=False
+        )
+        if problem := multipathd_problem(said.stdout):
+            cause, cure = problem
+            raise InitiatorError(f"{self.machine.name}: {cause}", hint=cure)
 
     def _require_unused(self) -> None:
         """Nobody else may have a session with a target of ours: its disks could be anybody's.

@@ -67,7 +67,7 @@ class Standing:
             config.target.chap,
             config.initiator.path_grouping_policy,
         )
-        stack.enter_context(initiator.borrowed())
+        stack.enter_context(initiator.borrowed(config.initiator.fio))
         nics = nics_of(machine, topology)
         with step(Stage.CONFIGURE, Spent.CONFIGURATION):
             initiator.configure()
