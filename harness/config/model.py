@@ -179,7 +179,7 @@ class InitiatorConfig(Model):
     )
     fio: str = Field(
         "fio",
-        pattern=r"^(fio|/[\w./+-]+)$",
+        pattern=r"^(fio|/([\w.+-]+/)*fio[\w.+-]*)$",
         description="the fio to run there, by its path if the one in PATH is older than 3.31",
     )
 
