@@ -157,5 +157,5 @@ def _device(line: str, uses: list[tuple[str, str]], swaps: set[str]) -> BlockDev
         identity,
         serial,
         wwid,
-        tuple(places + ["swap"] * (name in swaps)),
+        tuple(places + ["swap"] * (name in swaps or dm_name in swaps)),
     )

@@ -97,6 +97,14 @@ def test_the_script_tells_who_lies_on_what(tmp_path: Path) -> None:
     )
 
 
+def test_swap_on_a_map_is_told_by_either_of_its_names() -> None:
+    """/proc/swaps has /dev/mapper/NAME where udev makes no link of it."""
+    line = f"device|dm-0|253:0|2048|sda|{WWID}|mpath-{WWID}|||\n"
+    for name in ("dm-0", f"mapper/{WWID}"):
+        (device,) = parse_survey(f"--\n{line}swap|/dev/{name}\n").devices
+        assert device.places == ("swap",)
+
+
 def test_the_script_runs_here() -> None:
     """On a real kernel, whatever it has."""
     done = subprocess.run(["sh", "-euc", SURVEY_SCRIPT], capture_output=True, text=True, check=True)
