@@ -42,10 +42,14 @@ def surveyed(top: Path, mountinfo: str, *members: str) -> str:
     return done.stdout
 
 
+def devices(said: str) -> tuple[BlockDevice, ...]:
+    return parse_survey(said).devices
+
+
 def test_each_mount_is_that_of_the_device_whatever_its_number(tmp_path: Path) -> None:
     """mountinfo says 0:33, and the map is 253:0."""
     said = surveyed(tmp_path, MOUNTINFO, "dm-0")
-    device, _ = parse_survey(said).devices
+    device, _ = devices(said)
     assert device == BlockDevice(
         *("dm-0", "253:0", 2048 * 512, (), WWID, f"mpath-{WWID}"),
         places=(r"/mnt/with\040blank", "/mnt/a"),
@@ -60,7 +64,7 @@ def test_each_mount_is_that_of_the_device_whatever_its_number(tmp_path: Path) ->
 def test_every_device_of_a_file_system_is_in_use(tmp_path: Path) -> None:
     """mountinfo names one of them."""
     said = surveyed(tmp_path, MOUNTINFO, "dm-0", "sdc")
-    assert {d.name: d.places for d in parse_survey(said).devices} == dict.fromkeys(
+    assert {d.name: d.places for d in devices(said)} == dict.fromkeys(
         ("dm-0", "sdc"), (r"/mnt/with\040blank", "/mnt/a")
     )
 
@@ -70,10 +74,10 @@ def test_what_is_mounted_out_of_sight_is_told(tmp_path: Path) -> None:
     elsewhere = "".join(line for line in MOUNTINFO.splitlines(True) if "btrfs" not in line)
     said = surveyed(tmp_path, elsewhere, "dm-0")
     assert btrfs.places_by_device(said, NAMES) == {"dm-0": (f"btrfs {UUID}",)}
-    (problem,) = holder_problems(WWID, Facts((), {}, parse_survey(said).devices))
+    (problem,) = holder_problems(WWID, Facts((), {}, devices(said)))
     assert f"belongs to the btrfs {UUID}, which is mounted in another" in problem.cause
 
 
 def test_what_others_have_mounted_is_theirs(tmp_path: Path) -> None:
     said = surveyed(tmp_path, MOUNTINFO.replace(f"mapper/{WWID}", "sdc"), "sdc")
-    assert [d.places for d in parse_survey(said).devices if d.name == "dm-0"] == [()]
+    assert [d.places for d in devices(said) if d.name == "dm-0"] == [()]
