@@ -146,7 +146,7 @@ def _forget_cached(machine: Machine, device: str) -> None:
 
 
 def parse_signatures(text: str) -> tuple[Signature, ...]:
-    """Signatures from `wipefs --json`, util-linux 2.33 or later. Raises InitiatorError.
+    """Signatures from `wipefs --json`, util-linux 2.31 or later. Raises InitiatorError.
 
     Real output, abridged: `{"signatures": [{"device": "sda", "offset": "0x438", "type": "ext4",
     "uuid": "dc9a5788-…", "label": "data"}]}`
