@@ -6,6 +6,7 @@ Pathproof had configured there. The array wants CHAP, both ways.
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -13,10 +14,12 @@ import sysconfig
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from harness.testbed.folder import Folder, base
+from suites.selftest.external import neighbours
 
 FABRICS = "".join(
     f'[[fabrics]]\nname = "{name}"\nsubnet = "172.16.{n}.0/24"\ntarget = "172.16.{n}.1"\n'
@@ -74,16 +77,20 @@ class Lab:
     def on_machine(self, command: str) -> str:
         return pathproof("ssh", self.name, "initiator", "--", command)
 
+    def on_array(self, command: str) -> str:
+        return pathproof("ssh", self.name, "target", "--", command)
+
     def argv(self, *options: str) -> list[str]:
-        argv = [sys.executable, "-m", "pytest", "suites/failover", "--no-report"]
-        return [*argv, "--testbed", str(self.file), *options]
+        argv = [sys.executable, "-m", "pytest", "suites/failover", "--testbed", str(self.file)]
+        return [*argv, *(options if "--reports" in options else ("--no-report", *options))]
 
     def described(self, initiator: str) -> str:
         target = f'kind = "external"\nwwid = "{self.wwid}"\ncredentials = "chap.toml"'
         return f"[target]\n{target}\n[initiator]\n{initiator}\n{FABRICS}"
 
-    def over_ssh(self) -> None:
-        initiator = f'machine = "ssh"\n[initiator.ssh]\nhost = "127.0.0.1"\n{_address(self.name)}'
+    def over_ssh(self, settings: str = "") -> None:
+        address = f'host = "127.0.0.1"\n{_address(self.name)}'
+        initiator = f'machine = "ssh"\n{settings}\n[initiator.ssh]\n{address}'
         self.file.write_text(self.described(initiator))
 
     def tested(self, *options: str) -> str:
@@ -151,6 +158,40 @@ def test_what_ended_early_is_undone(lab: Lab) -> None:
     after = lab.on_machine(state)
     assert [trace for trace in traces if trace in after] == []
     assert lab.on_machine(SERVICES) == services
+
+
+def test_what_happens_to_others_there_is_none_of_this_runs_business(lab: Lab) -> None:
+    """Sessions, disks and settings of others stay, and their trouble changes no verdict."""
+    lab.on_array(neighbours.ON_ARRAY)
+    lab.on_machine(neighbours.ON_MACHINE)
+    lab.over_ssh()
+    before = lab.on_machine(STATE)
+    assert "fio is fio-3.28, and 3.31 is needed" in lab.tested("-k", "clean")
+    assert lab.on_machine(STATE) == before
+    lab.over_ssh(f'fio = "{neighbours.FIO}"')
+    lab.on_machine(neighbours.TROUBLE)
+    reports = str(lab.file.with_name("reports"))
+    said = lab.tested("-k", "a-InitiatorDrop", "--erase", lab.wwid, "--reports", reports)
+    happened = lab.on_machine(neighbours.HAPPENED)
+    sys.stdout.write(happened)
+    assert "Failing path" in happened
+    assert "EXT4-fs error" in happened
+    assert "1 passed" in said
+    assert "not as it was found" not in said
+    assert lab.on_machine(STATE) == before
+    (verdict,) = Path(reports).glob("[0-9]*/verdicts/*.json")
+    fault, sources = allowed(json.loads(verdict.read_text()))
+    sys.stdout.write(f"{fault}\n{sources}\n")
+    # NOP-Outs of the profile; multipathd's default for this array, and not what the other has.
+    assert fault["budget_s"] == 1 + 1 + 5 + 1
+    assert any(seconds >= neighbours.POLLING_S for name, seconds in sources if "multipathd" in name)
+
+
+def allowed(verdict: dict[str, Any]) -> tuple[dict[str, Any], list[tuple[str, float]]]:
+    """The one fault of a test, and each limit of its way back: its source and seconds."""
+    (judgement,) = verdict["judgements"]
+    (fault,) = judgement["faults"]
+    return fault, [(part["source"], part["allowed_s"] or 0.0) for part in fault["recovery"]]
 
 
 def interrupted(lab: Lab, number: signal.Signals) -> str:
