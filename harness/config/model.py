@@ -168,6 +168,11 @@ class InitiatorConfig(Model):
 
     iqn: str = "iqn.2026-01.io.pathproof:initiator"
     profile: str = Field("fast", description="which of [profiles] sets the timeouts")
+    fio: str = Field(
+        "fio",
+        pattern=r"^(fio|/([\w.+-]+/)*fio[\w.+-]*)$",
+        description="the fio to run there, by its path if the one in PATH is older than 3.31",
+    )
     machine: Literal["vm", "ssh", "local"] = Field(
         "vm",
         description="a VM that is made for the run, a machine that is there, or this very host",
@@ -176,11 +181,6 @@ class InitiatorConfig(Model):
     path_grouping_policy: PathGrouping = Field(
         "multibus",
         description="of the map: all paths in one group, or groups by what ALUA tells they are",
-    )
-    fio: str = Field(
-        "fio",
-        pattern=r"^(fio|/([\w.+-]+/)*fio[\w.+-]*)$",
-        description="the fio to run there, by its path if the one in PATH is older than 3.31",
     )
 
     @property

@@ -12,7 +12,6 @@ from harness.topology import Portal
 # Exit statuses: include/iscsi_err.h of open-iscsi. Connections are tried again before these.
 AUTHORIZATION_FAILED = 24
 FATAL_LOGIN = 19
-_NEEDED = {"node.session.nr_sessions": "1", "node.session.scan": "auto"}
 _REASONS = {
     4: "does not answer",
     5: "does not answer, or not like a target",
@@ -95,10 +94,11 @@ def settings_to_mend(records: str) -> dict[str, str]:
         node.session.nr_sessions = 1
         node.session.scan = auto
     """
+    needed = {"node.session.nr_sessions": "1", "node.session.scan": "auto"}
     said = set(re.findall(r"^(node\.\S+) = (.*?) *$", records, re.MULTILINE))
     return {
         name: wanted
-        for name, wanted in _NEEDED.items()
+        for name, wanted in needed.items()
         if any(name == key and value != wanted for key, value in said)
     }
 

@@ -154,6 +154,26 @@ def test_an_initiator_name_must_follow_the_standard_too() -> None:
 
 
 @pytest.mark.parametrize(
+    ("fio", "accepted"),
+    [
+        ("/opt/fio-3.41/bin/fio", True),
+        ("/opt/fio-3.41", True),
+        ("fio", True),
+        ("bin/fio", False),
+        ("/opt/fio/bin/other", False),
+        ("/opt/fio; reboot", False),
+    ],
+)
+def test_another_fio_is_named_by_its_path(fio: str, *, accepted: bool) -> None:
+    """Its name begins with fio, by which it is found again where it hangs."""
+    text = f"[initiator]\nfio = '{fio}'\n"
+    if accepted:
+        assert loaded(text).config.initiator.fio == fio
+    else:
+        assert "initiator.fio" in complaint(text)
+
+
+@pytest.mark.parametrize(
     ("iqn", "kind", "accepted"),
     [
         ("iqn.2026-01.io.pathproof:storage", "lio", True),
@@ -489,23 +509,3 @@ def test_kvm_of_another_host_may_be_required_if_its_owner_vouches_for_it() -> No
     """`accel = "kvm"` says so."""
     text = 'require = "kvm"\n[hypervisor]\nuri = "qemu+ssh://lab-7/system"\naccel = "kvm"'
     assert loaded(text).config.require == ("kvm",)
-
-
-@pytest.mark.parametrize(
-    ("fio", "accepted"),
-    [
-        ("/opt/fio-3.41/bin/fio", True),
-        ("/opt/fio-3.41", True),
-        ("fio", True),
-        ("bin/fio", False),
-        ("/opt/fio/bin/other", False),
-        ("/opt/fio; reboot", False),
-    ],
-)
-def test_another_fio_is_named_by_its_path(fio: str, *, accepted: bool) -> None:
-    """Its name begins with fio, by which it is found again where it hangs."""
-    text = f"[initiator]\nfio = '{fio}'\n"
-    if accepted:
-        assert loaded(text).config.initiator.fio == fio
-    else:
-        assert "initiator.fio" in complaint(text)
