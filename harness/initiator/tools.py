@@ -1,4 +1,4 @@
-"""What a machine that is not ours must have installed, found out before anything is written there.
+"""What an existing machine must have installed, looked at before anything is written there.
 
 Versions: RHEL 8 and SLE 15 have Python 3.6. fio 3.31 is the first whose log of issued I/O has
 times (version 3, iolog.c); `log_entries` came with 3.29, and with 3.30 `log_alternate_epoch`, which

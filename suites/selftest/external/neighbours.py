@@ -1,4 +1,4 @@
-"""What else there is on a machine that serves others, too: sessions, disks and settings.
+"""Other sessions, maps, disks and settings of a machine that a run shares.
 
 Scripts for the array and for the machine of the lab in test_standing.py; each runs once, as root.
 """
@@ -94,7 +94,7 @@ until [ "$(dmsetup status --target multipath | grep -oE ':[0-9]+ A ' | wc -l)" =
 done
 """
 
-# Waits for the fault, and then breaks what is somebody else's.
+# Waits for the fault, and then lets another map lose a path and another disk show an error.
 TROUBLE = """
 cat >/srv/trouble <<'END'
 until nft list tables | grep -q pathproof_drop; do sleep 0.3; done

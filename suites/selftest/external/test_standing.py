@@ -160,8 +160,8 @@ def test_what_ended_early_is_undone(lab: Lab) -> None:
     assert lab.on_machine(SERVICES) == services
 
 
-def test_what_happens_to_others_there_is_none_of_this_runs_business(lab: Lab) -> None:
-    """Sessions, disks and settings of others stay, and their trouble changes no verdict."""
+def test_other_sessions_maps_and_disks_change_no_verdict_and_stay(lab: Lab) -> None:
+    """Nor do settings of the machine; the budget is what they allow."""
     lab.on_array(neighbours.ON_ARRAY)
     lab.on_machine(neighbours.ON_MACHINE)
     lab.over_ssh()
