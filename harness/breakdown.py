@@ -7,7 +7,6 @@ for healing, a login, and a path reinstated.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -23,8 +22,6 @@ from harness.stall import Stall
 from harness.timeline import Event, Happened
 from harness.units import NS_PER_S, format_seconds
 
-# The kernel names what failed by session: "session2: …", "connection2:0: …".
-_SESSION = re.compile(r"\b(?:session|connection)(\d+)\b")
 _NOTHING = BudgetTerm("the budget", 0.0, "", layers=(Layer.BEFORE_FAULT,))
 
 # A layer, what ends its part, and when that was seen, if it was.
@@ -193,30 +190,29 @@ def listed(names: Sequence[str]) -> str:
 def _outage(
     measurements: Measurements, fault: FaultRecord, begins: Event, ends: Event
 ) -> list[_Step]:
-    """What ended each part of the stall until the path was given up."""
+    """What ended each part of the stall until the path was given up.
+
+    By what was seen of the paths that the fault hit: others are lost for a reason of their own.
+    """
+    paths = {counters.path for counters in paths_hit(measurements, fault)}
     happened = [
-        e for e in measurements.timeline if e.at_ns >= fault.injected_ns and not _before(ends, e)
+        e
+        for e in measurements.timeline
+        if e.at_ns >= fault.injected_ns and not _before(ends, e) and e.path in paths
     ]
     timed_out = _last_given_up(happened, Happened.RECOVERY_TIMED_OUT)
-    if timed_out is not None:  # the same session's
-        happened = [
-            e
-            for e in happened
-            if e.what is not Happened.CONNECTION_ERROR or _subject(e) == _subject(timed_out)
-        ]
-    paths = {counters.path for counters in paths_hit(measurements, fault)}
-    failures = [e for e in happened if not paths or e.detail in paths]
+    found_dead = [e for e in happened if timed_out is None or e.path == timed_out.path]
     steps: list[_Step] = [
         (
             Layer.DETECTION,
             Happened.CONNECTION_ERROR,
-            _last_given_up(happened, Happened.CONNECTION_ERROR),
+            _last_given_up(found_dead, Happened.CONNECTION_ERROR),
         ),
         (Layer.SESSION_RECOVERY, Happened.RECOVERY_TIMED_OUT, timed_out),
         (
             Layer.DEVICE_MAPPER,
             Happened.PATH_FAILED,
-            _last_given_up(failures, Happened.PATH_FAILED),
+            _last_given_up(happened, Happened.PATH_FAILED),
         ),
     ]
     if begins.at_ns < fault.injected_ns:
@@ -243,18 +239,12 @@ def _before(one: Event, other: Event) -> bool:
 
 
 def _last_given_up(happened: Iterable[Event], what: Happened) -> Event | None:
-    """Of every session or path the first event of a kind, and of these the last."""
+    """Of every path the first event of a kind, and of these the last."""
     firsts: dict[str, Event] = {}
     for event in happened:
         if event.what is what:
-            firsts.setdefault(_subject(event), event)
+            firsts.setdefault(event.path, event)
     return max(firsts.values(), default=None)
-
-
-def _subject(event: Event) -> str:
-    """The session that a message of the kernel names, or the path."""
-    match = _SESSION.search(event.detail)
-    return match[1] if match else event.detail
 
 
 def _recovery(measurements: Measurements, fault: FaultRecord) -> tuple[Event, list[_Step]]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from contextvars import copy_context
 from typing import TypeVar
 
-from harness.errors import TimedOut
+from harness.errors import TimedOut, as_one
 
 T = TypeVar("T")
 
@@ -17,8 +18,8 @@ def side_by_side(*actions: Callable[[], T]) -> list[T]:
     """Run every action in a thread of its own and return their results in order.
 
     Steps begun inside belong to the step around the call. All actions are waited for; one
-    failure is raised as it is, several as an `ExceptionGroup`. An interrupt does not wait: it
-    is raised at once, and the threads end when what they use is taken from them.
+    failure is raised as it is, several as `as_one` has them. An interrupt does not wait: it is
+    raised at once, and the threads end when what they use is taken from them.
     """
     pool = ThreadPoolExecutor(max_workers=len(actions) or 1)
     futures = [pool.submit(copy_context().run, action) for action in actions]
@@ -27,10 +28,8 @@ def side_by_side(*actions: Callable[[], T]) -> list[T]:
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
     failures = [error for future in futures if (error := future.exception()) is not None]
-    if len(failures) == 1:
-        raise failures[0]
     if failures:
-        raise BaseExceptionGroup("several things failed at once", failures)
+        raise as_one(failures)
     return [future.result() for future in futures]
 
 
@@ -42,13 +41,42 @@ def within(seconds: float, action: Callable[[], T], *, what: str) -> T:
     """
     future: Future[T] = Future()
 
-    def run() -> None:
-        try:
-            future.set_result(action())
-        except BaseException as error:  # it is raised where somebody waits for it
-            future.set_exception(error)
-
-    threading.Thread(target=copy_context().run, args=(run,), name=what, daemon=True).start()
+    _start(action, future, name=what)
     if not wait([future], seconds).done:
         raise TimedOut(f"{what}: not within {seconds:.0f} s")
     return future.result()
+
+
+@contextmanager
+def beside(action: Callable[[threading.Event], None], *, name: str) -> Iterator[None]:
+    """Run `action` in a thread of its own for the length of the block, whose end it is told.
+
+    The end of the block waits for it, and raises what it raised; with what the block raised, if
+    both did. An interrupt stays what it is.
+    """
+    over = threading.Event()
+    future: Future[None] = Future()
+    _start(lambda: action(over), future, name=name)
+    try:
+        yield
+    except Exception as error:
+        over.set()
+        if (failure := future.exception()) is not None:
+            raise as_one([error, failure]) from None
+        raise
+    finally:
+        over.set()
+        wait([future])
+    future.result()
+
+
+def _start(action: Callable[[], T], future: Future[T], *, name: str) -> None:
+    """Have `action` run in a thread that nothing waits for; what becomes of it is in `future`."""
+
+    def run() -> None:
+        try:
+            future.set_result(action())
+        except BaseException as error:  # noqa: BLE001  # it is raised where the result is asked for
+            future.set_exception(error)
+
+    threading.Thread(target=copy_context().run, args=(run,), name=name, daemon=True).start()

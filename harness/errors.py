@@ -3,13 +3,17 @@
 `HarnessError`: the lab broke, or could not see. Nothing is said about the storage.
 `VerdictFailed`: the storage broke its promise. It is an `AssertionError`, so pytest
 reports a failure, not an error.
+
+All else, except an `OSError`, is a programming error: it is never retried and never taken for a
+broken lab, also where it is in a group or was hidden by a clean-up that failed after it.
 """
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 
 class HarnessError(Exception):
@@ -24,11 +28,73 @@ class HarnessError(Exception):
         return f"{self.message}\nhint: {self.hint}" if self.hint else self.message
 
 
+class SeveralFailed(HarnessError, ExceptionGroup[HarnessError]):
+    """Several things of the lab broke at once.
+
+    A HarnessError itself, so that `except HarnessError` needs no mention of groups. A group with
+    a programming error in it is another type, which nothing catches.
+    """
+
+    def __new__(cls, failures: Sequence[HarnessError]) -> Self:
+        return super().__new__(cls, "\n".join(one.message for one in failures), failures)
+
+    def __init__(self, failures: Sequence[HarnessError]) -> None:
+        self.hint = "; ".join(dict.fromkeys(one.hint for one in failures if one.hint))
+
+    def derive(self, failures: Sequence[HarnessError]) -> SeveralFailed:  # type: ignore[override]  # all in it are of the lab
+        return SeveralFailed(failures)
+
+
+def as_one(failures: Sequence[BaseException]) -> BaseException:
+    """One failure as it is; several as a group, which is a HarnessError if all of them are."""
+    if len(failures) == 1:
+        return failures[0]
+    of_the_lab = [one for one in failures if isinstance(one, HarnessError)]
+    if len(of_the_lab) == len(failures):
+        return SeveralFailed(of_the_lab)
+    return BaseExceptionGroup("several things failed at once", failures)
+
+
+def leaves(error: BaseException) -> Iterator[BaseException]:
+    """The error itself; of a group each error in it, at any depth."""
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from leaves(inner)
+    else:
+        yield error
+
+
+def defects(error: BaseException) -> list[Exception]:
+    """The programming errors in an error, and those that it hides.
+
+    An error hides what it came after in a clean-up. It does not hide what it was raised from:
+    `raise … from error` translates.
+    """
+    found: list[Exception] = []
+    seen: set[int] = set()
+    waiting = [error]
+    while waiting:
+        for one in leaves(waiting.pop()):
+            if id(one) in seen:
+                continue
+            seen.add(id(one))
+            if isinstance(one, Exception) and not isinstance(
+                one, HarnessError | VerdictFailed | OSError
+            ):
+                found.append(one)
+            if one.__context__ is not None and not one.__suppress_context__:
+                waiting.append(one.__context__)
+    return found
+
+
 def summary(error: BaseException) -> str:
     """What an error says, in one line; of a group what each of them says."""
     if isinstance(error, BaseExceptionGroup):
         return "; ".join(summary(one) for one in error.exceptions)
-    return next(iter(str(error).splitlines()), type(error).__name__)
+    said = next(iter(str(error).splitlines()), "")
+    if said and isinstance(error, HarnessError | VerdictFailed | OSError):
+        return said
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__
 
 
 def cure(error: BaseException) -> str:

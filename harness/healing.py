@@ -33,7 +33,7 @@ def path_returns(measurements: Measurements, fault: FaultRecord) -> list[PathRet
     clock_ns = clock_uncertainty_ns(measurements)
     returns = []
     for counters in paths_hit(measurements, fault):
-        about = [e for e in window if e.detail == counters.path]
+        about = [e for e in window if e.path == counters.path]
         failed = [
             e.at_ns
             for e in about
@@ -117,7 +117,8 @@ def _carries_io(
         return None
     before, after = (int(at_ns[grown[0] + n]) for n in (0, 1))
     uncertainty_ns = clock_ns + after - before
-    return Event(after, Happened.PATH_CARRIES_IO, "sysfs", counters.path, uncertainty_ns)
+    name = counters.path
+    return Event(after, Happened.PATH_CARRIES_IO, "sysfs", name, uncertainty_ns, path=name)
 
 
 def paths_hit(measurements: Measurements, fault: FaultRecord) -> list[PathCounters]:

@@ -38,6 +38,10 @@ def no_kvm_as_required(reason: str) -> Lacking:
     return Lacking("kvm", reason, f"{_USE_KVM}, or leave `kvm` out of what is required")
 
 
+_REQUIRED = {"forks": "forks are", "kvm": "KVM is", "report": "a report is"}
+
+
 def as_error(required: Lacking) -> HarnessError:
     """The error for something that was required and is lacking."""
-    return HarnessError(f"--require {required.name}: {required.reason}", hint=required.cure)
+    what = f"{_REQUIRED[required.name]} required and lacking"
+    return HarnessError(f"{what}: {required.reason}", hint=required.cure)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from harness.errors import Problem
 from harness.measurements import PlannedSession, SessionSettings
+from harness.negotiation import negotiation_problems, redirections
 
 _CURES = {
     "noop_out_interval_s": "node.conn[0].timeo.noop_out_interval in the node record, then log in",
@@ -20,9 +21,15 @@ _CURES = {
 def login_problems(
     planned: Sequence[PlannedSession], sessions: Sequence[SessionSettings]
 ) -> Iterator[Problem]:
-    """What differs from the plan: the number of sessions, their ways, their timeouts."""
+    """What differs from the plan: the number of sessions, their ways, logins and timeouts."""
     for plan in planned:
         yield from _problems(plan, [one for one in sessions if one.fabric == plan.fabric])
+
+
+def shown(setting: str, seconds: int) -> str:
+    """A timeout for people: NOP-Outs are off at 0, recovery is only where it never ends."""
+    off = seconds < 0 or (seconds == 0 and setting != "recovery_tmo")
+    return "off" if off else f"{seconds} s"
 
 
 def _problems(planned: PlannedSession, found: Sequence[SessionSettings]) -> Iterator[Problem]:
@@ -41,11 +48,14 @@ def _problems(planned: PlannedSession, found: Sequence[SessionSettings]) -> Iter
                 "`ip route get` to the portal must name the NIC of its own fabric, with the "
                 "address that fabrics.N.initiator has",
             )
+        yield from redirections(planned, session)
+        yield from negotiation_problems(planned, session)
         for setting, cure in _CURES.items():
             wanted, is_now = getattr(planned, setting), getattr(session, setting)
             if wanted is not None and is_now != wanted:
+                name = setting.removesuffix("_s")
                 yield Problem(
-                    f"{setting.removesuffix('_s')} of the session on fabric {planned.fabric} is "
-                    f"{is_now} s instead of {wanted} s",
+                    f"{name} of the session on fabric {planned.fabric} is "
+                    f"{shown(name, is_now)} instead of {wanted} s",
                     cure,
                 )

@@ -135,12 +135,14 @@ class LabDisk:
 class PathStates:
     """State of every path of the map at one moment: path name -> "active" or "failed".
 
-    Paths in `reserve` are in a group of the map that was not in use.
+    Paths in `reserve` are in a group of the map that was not in use. Those in `joined` have a disk
+    that was not in the map the moment before.
     """
 
     at_ns: int
     states: Mapping[str, str]
     reserve: frozenset[str] = frozenset()
+    joined: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -265,7 +267,8 @@ class SessionSettings:
     """The effective timeouts of one session, from /sys/class/iscsi_session and _connection.
 
     `fabric` is that of the portal, `through` the one that the initiator's end of the connection
-    is on: "" if on none.
+    is on: "" if on none. `connected_to` is the portal at its other end, "" if there is none, and
+    `negotiated` what the login came to, by the names of RFC 7143.
     """
 
     fabric: str
@@ -273,16 +276,23 @@ class SessionSettings:
     noop_out_timeout_s: int
     recovery_tmo_s: int
     through: str = ""
+    connected_to: str = ""
+    negotiated: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class PlannedSession:
-    """What a session was meant to be; a timeout of None was left to the distribution."""
+    """What a session was meant to be; a timeout of None was left to the distribution.
+
+    `portal` is where its connection must be, `negotiated` holds the values that were asked for.
+    """
 
     fabric: str
     noop_out_interval_s: int | None = None
     noop_out_timeout_s: int | None = None
     recovery_tmo_s: int | None = None
+    portal: str = ""
+    negotiated: Mapping[str, str] = field(default_factory=dict)
 
 
 class Layer(StrEnum):
@@ -396,7 +406,9 @@ class Measurements:
 
     `processors` is None where the guests run elsewhere; `cut_short` says why the test ended
     before its time, if it did; `max_stall_s` is the longest stall accepted whatever the budget.
-    `machines` were meant to be watched. `errors_forced` tells that I/O which hung was made to fail.
+    `settings` are those before the first fault, `settings_after` those once I/O was over; empty if
+    that was not looked at. `machines` were meant to be watched. `errors_forced` tells that I/O
+    which hung was made to fail.
     `cable_ends` has two for each cable that the lab made itself, and none for other networks;
     `lab_disks` has those of a target that the lab made.
     """
@@ -410,6 +422,7 @@ class Measurements:
     clocks: tuple[ClockReading, ...]
     settings: tuple[SessionSettings, ...]
     planned: tuple[PlannedSession, ...] = ()
+    settings_after: tuple[SessionSettings, ...] = ()
     faults: tuple[FaultRecord, ...] = ()
     read_back: ReadBack | None = None
     processors: ProcessorTime | None = None

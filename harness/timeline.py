@@ -30,13 +30,17 @@ class Happened(StrEnum):
 
 @dataclass(frozen=True, order=True)
 class Event:
-    """Something that happened at `at_ns` (host monotonic), known to within `uncertainty_ns`."""
+    """Something that happened at `at_ns` (host monotonic), known to within `uncertainty_ns`.
+
+    `path` is the name of the path that it concerns, "" if that is none or not known.
+    """
 
     at_ns: int
     what: Happened
     source: str
     detail: str = ""
     uncertainty_ns: int = 0
+    path: str = ""
 
 
 @dataclass(frozen=True)

@@ -96,10 +96,10 @@ class Topology:
                 return fabric
         raise KeyError(f"no fabric {name!r}; there are {[f.name for f in self.fabrics]}")
 
-    def fabric_of(self, address: IPv4Address) -> Fabric | None:
-        """The fabric whose portal or whose initiator has that address."""
+    def fabric_of(self, address: IPv4Address | str) -> Fabric | None:
+        """The fabric whose portal or whose initiator has that address; none has a text for it."""
         ends = (Role.TARGET, Role.INITIATOR)
-        return next((f for f in self.fabrics if address in map(f.address, ends)), None)
+        return next((f for f in self.fabrics if address in [*map(f.address, ends)]), None)
 
 
 def management_mac(role: Role) -> str:

@@ -37,6 +37,7 @@ export default {
         expand: true,
       },
       { id: "lab", name: "The lab broke", matchers: verdict("lab"), expand: true },
+      { id: "defect", name: "A program is wrong", matchers: verdict("defect"), expand: true },
       { id: "unknown", name: "Could not tell", matchers: verdict("unknown"), expand: true },
     ],
   },

@@ -8,10 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from harness.checks.judgement import Check, Finding, Verdict
-from harness.checks.kernel import unread_kernel_logs
-from harness.kernel_events import is_map_error
-from harness.measurements import MAP, Damage, KernelLog, Measurements, ReadBack, Stream
-from harness.timeline import Phase
+from harness.checks.kernel import MAP_UNSEEN, unread_kernel_logs
+from harness.measurements import MAP, Damage, Measurements, ReadBack, Stream
+from harness.timeline import Happened, Phase, Timeline
 
 _SHOWN = 5
 
@@ -22,7 +21,7 @@ def no_io_errors() -> Check:
 
     def run(measurements: Measurements) -> Finding:
         mismatches = _verify_errors(measurements.streams)
-        errors = [*_fio_errors(measurements.streams), *_map_errors(measurements.kernel_logs)]
+        errors = [*_fio_errors(measurements.streams), *_map_errors(measurements.timeline)]
         if measurements.errors_forced:
             what = (
                 "failed once queueing was ended" if errors else "did not even fail without queueing"
@@ -58,13 +57,8 @@ def _fio_errors(streams: tuple[Stream, ...]) -> list[str]:
     ]
 
 
-def _map_errors(logs: tuple[KernelLog, ...]) -> list[str]:
-    return [
-        f"{log.machine} kernel: {message.text}"
-        for log in logs
-        for message in log.messages
-        if is_map_error(message)
-    ]
+def _map_errors(timeline: Timeline) -> list[str]:
+    return [f"{e.source}: {e.detail}" for e in timeline if e.what is Happened.MAP_ERROR]
 
 
 def _blind_spots(measurements: Measurements) -> list[str]:
@@ -73,6 +67,8 @@ def _blind_spots(measurements: Measurements) -> list[str]:
         blind.append("no I/O was measured")
     if measurements.cut_short:
         blind.append(f"the I/O was cut short: {measurements.cut_short}")
+    if not measurements.path_states:
+        blind.append(MAP_UNSEEN)
     blind += unread_kernel_logs(measurements)
     blind += [
         f"job {stream.name!r} did no I/O in phase {phase.name!r}"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import chain
+from pathlib import Path
 
 from harness.cables import cable_faults
 from harness.errors import CouldNotTell, VerdictFailed
@@ -35,6 +37,7 @@ class Finding:
 
     `numbers` are for programs: the same and more, the unit in the name, such as `stall_s`.
     `span_ns` is from when to when something can have caused it; None is the whole test.
+    `crash` is the traceback of a check that crashed.
     """
 
     check: str
@@ -43,6 +46,7 @@ class Finding:
     figures: Mapping[str, str] = field(default_factory=dict)
     numbers: Mapping[str, float] = field(default_factory=dict)
     span_ns: tuple[int, int] | None = None
+    crash: str = ""
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,7 @@ class Judgement:
 
 
 def judge(measurements: Measurements, *checks: Check) -> Judgement:
-    """Run every check. One that crashes could not tell; the others are still run."""
+    """Run every check. One that crashes could not tell, and why is kept; the others are run."""
     return Judgement(tuple(_run(check, measurements) for check in checks))
 
 
@@ -94,10 +98,16 @@ def _run(check: Check, measurements: Measurements) -> Finding:
         if check.through_the_lab:
             finding = unless_the_lab_did_it(finding, measurements)
         return finding
-    except Exception as error:  # whatever it is, the storage must not be given a pass for it
-        begun = bool(measurements.phases)
-        why = f"the check itself crashed: {error!r}" if begun else "I/O did not get under way"
-        return Finding(check.name, Verdict.UNKNOWN, why)
+    except Exception as error:  # noqa: BLE001  # the other checks still have something to say
+        why = _crashed(error) if measurements.phases else "I/O did not get under way"
+        crash = "".join(traceback.format_exception(error))
+        return Finding(check.name, Verdict.UNKNOWN, why, crash=crash)
+
+
+def _crashed(error: Exception) -> str:
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    where = f"{Path(place.filename).name}, line {place.lineno}"
+    return f"the check itself crashed: {error!r} ({where})"
 
 
 def unless_ios_are_missing(finding: Finding, measurements: Measurements) -> Finding:

@@ -6,13 +6,15 @@ from harness.checks.judgement import Check, Finding, Verdict
 from harness.kernel_events import is_trouble
 from harness.measurements import Measurements
 
+MAP_UNSEEN = "it is not known which map and which disks are the LUN's"
 _SHOWN = 5
 
 
 def kernel_sound() -> Check:
     """Neither kernel showed a defect during the test: BUG, WARNING, Oops, hung task, lockup.
 
-    Lockdep's complaints and RCU stalls, too; whatever the storage did, such a run is not good.
+    Lockdep's complaints and RCU stalls, too, and processes killed for want of memory; whatever the
+    storage did, such a run is not good. All of it is about the machine, and not about a device.
     """
     name = "kernel sound"
 

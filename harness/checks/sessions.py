@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from harness.checks.judgement import Check, Finding, Verdict
-from harness.logins import login_problems
-from harness.measurements import Measurements
+from harness.logins import login_problems, shown
+from harness.measurements import Measurements, PlannedSession, SessionSettings
+from harness.negotiation import negotiation_problems, redirections
 
 
 def sessions_as_planned() -> Check:
@@ -12,6 +15,8 @@ def sessions_as_planned() -> Check:
 
     Read from sysfs before the first fault. Two sessions over one cable look like two paths until
     that cable is cut; a timeout that was not taken over makes the budget long, and every stall fit.
+    What was negotiated is read again at the end: a path that comes back has logged in anew. If a
+    login was redirected, it is unknown whether a fault has hit that session.
     """
     name = "sessions as planned"
 
@@ -22,15 +27,37 @@ def sessions_as_planned() -> Check:
             f"session to fabric {one.fabric}": (
                 f"through {one.through or 'none of the fabrics'}, "
                 f"NOP-Out {one.noop_out_interval_s} + {one.noop_out_timeout_s} s, "
-                f"recovery_tmo {one.recovery_tmo_s} s"
+                f"recovery_tmo {shown('recovery_tmo', one.recovery_tmo_s)}"
             )
             for one in measurements.settings
         }
+        if elsewhere := [p.cause for each in _each(measurements) for p in redirections(*each)]:
+            text = "; ".join(dict.fromkeys(elsewhere))
+            return Finding(name, Verdict.UNKNOWN, text, figures)
         if wrong := [p.cause for p in login_problems(measurements.planned, measurements.settings)]:
             return Finding(name, Verdict.FAIL, "; ".join(wrong), figures)
+        came_back = _pairs(measurements.planned, measurements.settings_after)
+        if other := [p.cause for each in came_back for p in negotiation_problems(*each)]:
+            text = f"once I/O was over, {'; '.join(other)}"
+            return Finding(name, Verdict.FAIL, text, figures)
         count = len(measurements.planned)
         return Finding(
             name, Verdict.PASS, f"{count} sessions, each through its own fabric", figures
         )
 
     return Check(name, run)
+
+
+def _each(measurements: Measurements) -> Iterator[tuple[PlannedSession, SessionSettings]]:
+    yield from _pairs(measurements.planned, measurements.settings)
+    yield from _pairs(measurements.planned, measurements.settings_after)
+
+
+def _pairs(
+    planned: tuple[PlannedSession, ...], sessions: tuple[SessionSettings, ...]
+) -> Iterator[tuple[PlannedSession, SessionSettings]]:
+    """Each plan with each session of its fabric that has a connection."""
+    for plan in planned:
+        for session in sessions:
+            if session.fabric == plan.fabric and session.connected_to:
+                yield plan, session

@@ -10,6 +10,7 @@ from harness.checks.judgement import Check, Finding, Verdict
 from harness.checks.kernel import unread_kernel_logs
 from harness.clocks import clock_moves
 from harness.measurements import ClockReading, Measurements, ProcessorTime, Stream, Watching
+from harness.path_accounts import disagreements
 from harness.units import NS_PER_MS, NS_PER_S, format_seconds
 
 # multipathd looks at a path once a second at most (polling_interval in multipath.conf(5)): in
@@ -24,7 +25,7 @@ _EARLIEST_END_NS = NS_PER_S
 
 
 def evidence_sound() -> Check:
-    """Logs and samples are whole, clocks were steady, fio's two accounts agree.
+    """Logs and samples are whole, clocks were steady; fio's two accounts agree, and the paths'.
 
     Never fails: what is wrong here is wrong with the harness, its machines or their host.
     """
@@ -37,6 +38,7 @@ def evidence_sound() -> Check:
             *_watching_problems(measurements),
             *_clock_problems(measurements.clocks),
             *_stream_problems(measurements),
+            *(each.text for each in disagreements(measurements)),
         ]
         numbers = _numbers(measurements)
         if problems:

@@ -12,7 +12,7 @@ from typer.core import TyperGroup
 from harness import __version__
 from harness.cli import bench, cache, config, doctor, images, ssh, testbeds
 from harness.cli.ending import Ended, ending_politely
-from harness.errors import HarnessError
+from harness.errors import HarnessError, defects
 
 STATUS_BROKEN = 2
 
@@ -27,7 +27,7 @@ class Commands(TyperGroup):
         except Ended as ended:
             sys.stderr.write(f"pathproof: {ended}\n")
             raise typer.Exit(ended.status) from None
-        except (HarnessError, OSError, BaseExceptionGroup) as error:
+        except (HarnessError, OSError, BaseExceptionGroup) as error:  # raised, if unforeseen
             messages = explain(error)
             if isinstance(error, BrokenPipeError) or messages is None:
                 raise
@@ -40,6 +40,8 @@ class Commands(TyperGroup):
 
 def explain(error: BaseException) -> list[str] | None:
     """What to tell people; None for what nobody foresaw, which is a defect of this program."""
+    if defects(error):
+        return None
     if isinstance(error, BaseExceptionGroup):
         found: list[str] = []
         for inner in error.exceptions:

@@ -78,7 +78,11 @@ def clean(
     runs: Annotated[int, typer.Option("--runs", min=1, help="How many, a fork each.")] = 30,
     as_json: Json = False,
 ) -> None:
-    """Run I/O without a fault, again and again: every check must pass, or the exit status is 1."""
+    """Run I/O without a fault, again and again: every check must pass, or the exit status is 1.
+
+    A run is 9 s of I/O on a new testbed, and its read-back: 30 runs take at least 5 minutes,
+    under emulation twice that or more.
+    """
     from harness.testbed.provision import provisioner
 
     seen = []

@@ -12,7 +12,7 @@ import typer
 
 from harness.cli.options import Json, configured, telling
 from harness.cli.text import columns
-from harness.config import Loaded
+from harness.config import Config, Loaded
 from harness.steps import Spent, step
 from harness.units import NS_PER_S, format_seconds
 
@@ -77,7 +77,7 @@ def stall(
     """
     from harness.testbed.provision import provisioner
 
-    faults = chosen_faults(fault or (), [fabric.name for fabric in loaded.config.fabrics])
+    faults, left_out = chosen_faults(fault or (), loaded.config)
     cases: list[Case] = []
     with telling(ctx), provisioner(loaded.config) as site:
         for profile in _profiles(loaded):
@@ -87,22 +87,37 @@ def stall(
                     with step(title, Spent.IO), lab.testbed() as testbed:
                         measured = _failover(testbed, one, seed=len(cases))
                         cases.append(case(profile, one.name, measured))
-    typer.echo(json.dumps(as_told(cases), indent=2) if as_json else table(cases))
+    told = as_told(cases) | {"left_out": left_out}
+    text = "\n".join([table(cases), *(f"{one}: {why}" for one, why in left_out.items())])
+    typer.echo(json.dumps(told, indent=2) if as_json else text)
     if not (_all_passed(cases) and _all_add_up(cases)):
         raise typer.Exit(1)
 
 
-def chosen_faults(kinds: Sequence[str], fabrics: Sequence[str]) -> list[Fault]:
-    """A fault of each kind on the first fabric, and the loss of all at once; or only `kinds`."""
-    from harness.faults import KINDS, SilentDrop, Together
+def chosen_faults(kinds: Sequence[str], config: Config) -> tuple[list[Fault], dict[str, str]]:
+    """A fault of each kind on the first fabric, and the loss of all at once; or only `kinds`.
 
+    Also, by its name, why a fault is left out: the testbed has no means for it. One that was
+    asked for is refused with that.
+    """
+    from harness.faults import KINDS, InitiatorDrop, SilentDrop, Together
+    from harness.testbed.means import lacking
+
+    fabrics = [fabric.name for fabric in config.fabrics]
+    silent = InitiatorDrop if lacking(config, SilentDrop(fabrics[0]).needs) else SilentDrop
     every: dict[str, Fault] = {kind.__name__: kind(fabrics[0]) for kind in KINDS}
-    every[Together.__name__] = Together(tuple(SilentDrop(fabric) for fabric in fabrics))
+    every[Together.__name__] = Together(tuple(silent(fabric) for fabric in fabrics))
     if unknown := [kind for kind in kinds if kind not in every]:
         raise typer.BadParameter(
             f"{unknown[0]!r} is none of {', '.join(every)}", param_hint="--fault"
         )
-    return [every[kind] for kind in kinds or every]
+    chosen = [every[kind] for kind in kinds or every]
+    reasons = {fault.name: lacking(config, fault.needs) for fault in chosen}
+    left_out = {name: f"not possible here: {why}" for name, why in reasons.items() if why}
+    if kinds and left_out:
+        name, why = next(iter(left_out.items()))
+        raise typer.BadParameter(f"{name} is {why}", param_hint="--fault")
+    return [fault for fault in chosen if fault.name not in left_out], left_out
 
 
 def _profiles(loaded: Loaded) -> tuple[str, ...]:

@@ -33,7 +33,7 @@ def mark(level: Level, encoding: str | None) -> str:
     """A character that tells the level, also where only ASCII can be shown."""
     try:
         level.value.encode(encoding or "ascii")
-    except (UnicodeEncodeError, LookupError):
+    except (UnicodeEncodeError, LookupError):  # LookupError: Python does not know the encoding
         return _ASCII[level]
     return level.value
 

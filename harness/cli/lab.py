@@ -9,7 +9,7 @@ from harness.cli.finding import Finding, Level
 from harness.config import Config
 from harness.errors import HarnessError, summary
 from harness.hypervisor.image import BuiltImage
-from harness.lacking import no_kvm_as_required
+from harness.lacking import no_kvm, no_kvm_as_required
 from harness.topology import Role
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def acceleration(
         fix = "configure hypervisor.accel = 'auto' or 'tcg'"
         return Finding(Level.PROBLEM, subject, f"{kvm.reason}, and it is what was asked for", fix)
     text = f"{kvm.reason}; TCG (emulation) is the choice, slower and without other effect"
-    return Finding(Level.WARNING, subject, text)
+    return Finding(Level.WARNING, subject, text, no_kvm(kvm.reason).cure)
 
 
 def machines(config: Config, cache: Path, image: BuiltImage | None) -> list[Finding]:
@@ -133,6 +133,9 @@ def earlier_testbeds() -> list[Finding]:
             case State.LEFT:
                 fix = "the next run removes it, and so does `pathproof down`"
                 findings.append(Finding(Level.WARNING, subject, f"{name}: left behind", fix))
+            case State.UNREADABLE:
+                fix = f"`pathproof down {name}` says why; no run touches it"
+                findings.append(Finding(Level.WARNING, subject, f"{name}: {state}", fix))
             case State.KEPT | State.ENDED:
                 fix = f"`pathproof down {name}` when you are done with it"
                 findings.append(Finding(Level.WARNING, subject, f"{name}: {state}", fix))

@@ -78,8 +78,7 @@ def _testbed() -> inspect.Parameter:
 
 
 def _option(override: Override) -> inspect.Parameter:
-    text = f"{override.help} (overrides {override.key})."
-    option = typer.Option(override.option, metavar="VALUE", help=text)
+    option = typer.Option(override.option, metavar="VALUE", help=f"{override.help}.")
     return inspect.Parameter(
         _parameter(override),
         inspect.Parameter.KEYWORD_ONLY,

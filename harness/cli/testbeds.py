@@ -14,7 +14,7 @@ from harness.cli.options import NAME, configured, is_quiet, telling
 from harness.cli.text import age, columns
 from harness.config import Loaded
 from harness.errors import ConfigError
-from harness.testbed.folder import Folder, Manifest, all_folders
+from harness.testbed.folder import Folder, Manifest, UnreadableManifest, all_folders
 from harness.units import format_seconds, format_size
 
 _ANSWERS_S = 0.5
@@ -27,6 +27,7 @@ class State(StrEnum):
     KEPT = "kept"
     ENDED = "kept, ended"
     LEFT = "left behind"
+    UNREADABLE = "cannot be read"
 
 
 def state_of(folder: Folder) -> State:
@@ -36,7 +37,10 @@ def state_of(folder: Folder) -> State:
     """
     if folder.owned():
         return State.IN_USE
-    manifest = folder.manifest()
+    try:
+        manifest = folder.manifest()
+    except UnreadableManifest:
+        return State.UNREADABLE
     if manifest is None or not manifest.kept:
         return State.LEFT
     return State.KEPT if all(map(_listens, _ports(manifest))) else State.ENDED
@@ -161,14 +165,15 @@ def _to_end(name: str | None) -> str | None:
 
 
 def _row(folder: Folder) -> tuple[str, ...]:
-    manifest = folder.manifest()
     since = age(time.time() - folder.claimed_at)
+    state = state_of(folder)
+    manifest = None if state is State.UNREADABLE else folder.manifest()
     if manifest is None:
-        return (folder.name, state_of(folder), since, "-", "-", "-")
+        return (folder.name, state, since, "-", "-", "-")
     fabrics = ", ".join(f"{name} {ends}" for name, ends in manifest.fabrics.items())
     ports = ", ".join(f"{role} {address.port}" for role, address in manifest.machines.items())
     memory = format_size(manifest.memory) if manifest.memory else "-"
-    return (folder.name, state_of(folder), since, memory, fabrics or "-", ports or "-")
+    return (folder.name, state, since, memory, fabrics or "-", ports or "-")
 
 
 def _ports(manifest: Manifest) -> list[int]:

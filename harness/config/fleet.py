@@ -11,6 +11,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from harness.config.base import Model
+from harness.config.kinds import require_kind
 from harness.config.load import config_error
 from harness.errors import ConfigError
 
@@ -116,6 +117,7 @@ def load_fleet(file: Path) -> FleetConfig:
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file}: not valid TOML: {error}") from None
+    require_kind(raw, "fleet", file)
     try:
         fleet = FleetConfig.model_validate(raw)
     except ValidationError as error:

@@ -18,6 +18,7 @@ from pydantic import (
 )
 
 from harness.config.base import Model
+from harness.config.kinds import require_kind
 from harness.config.load import config_error
 from harness.config.model import Size
 from harness.errors import ConfigError
@@ -147,6 +148,7 @@ def _load(name: str, folder: Path, extending: tuple[Path, ...]) -> ImageDefiniti
     if file.resolve() in extending:
         raise ConfigError(f"{file}: extends itself, by way of {extending[-1]}")
     raw = _read(file, name)
+    require_kind(raw, "image", file)
     if isinstance(base := raw.pop("extends", None), str):
         extended = _load(base, file.parent, (*extending, file.resolve()))
         raw = _merged(extended.model_dump(mode="json", exclude_unset=True), raw)

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from harness.config.credentials import ENVIRONMENT, ChapConfig, from_environment, from_file
+from harness.config.kinds import require_kind
 from harness.config.model import Config
 from harness.errors import ConfigError
 
@@ -59,6 +60,8 @@ def load(
     if file is None and DEFAULT_FILE.exists():
         file = DEFAULT_FILE
     raw = _read(file) if file else {}
+    if file:
+        require_kind(raw, "testbed", file)
     _refuse_lasting_consent(raw)
     origins = {key: str(file) for key, _ in _leaves(raw, "")}
     for key, (value, option) in (options or {}).items():
@@ -152,11 +155,13 @@ def config_error(
         else:
             reason = _reason(problem)
             if not key:  # what is wrong with several values together names one of them
-                where = origins.get(reason.partition(": ")[0], source)
-            got = (
-                "" if isinstance(problem["input"], dict | list) else f" (got {problem['input']!r})"
-            )
-            lines.append(f"{where}: {key + ': ' if key else ''}{reason}{got}")
+                key, _, rest = reason.partition(": ")
+                where = origins.get(key, source)
+                key, reason = (key, rest) if rest else ("", reason)
+            given = problem["input"]
+            told = isinstance(given, dict | list) or repr(given) in reason
+            named = "" if key in {"", where.removeprefix("--")} else f"{key}: "
+            lines.append(f"{where}: {named}{reason}{'' if told else f' (got {given!r})'}")
     return ConfigError("\n".join(lines), hint="`pathproof config` shows every key and its value")
 
 

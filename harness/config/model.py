@@ -12,8 +12,10 @@ from pydantic import AfterValidator, BeforeValidator, Field, field_validator, mo
 
 from harness.config.base import Model
 from harness.config.credentials import ChapConfig
+from harness.config.effects import require_effects
 from harness.config.iet import IetOptions
 from harness.config.iqn import iqn_problem
+from harness.config.negotiation import LoginOptions
 from harness.config.requirements import Requirements, why_no_forks, why_no_kvm
 from harness.units import KIB, MIB, format_size, parse_size
 
@@ -134,7 +136,7 @@ class TargetConfig(Model):
         for key in ("wwid", "serial", "erase"):
             if self.is_ours and getattr(self, key) is not None:
                 raise ValueError(f"{key} is that of an external LUN; kind {self.kind!r} makes one")
-        for key in ("backstore", "write_cache", "lun_size", "iet"):
+        for key in ("backstore", "write_cache", "lun_size"):
             if not self.is_ours and getattr(self, key) != type(self).model_fields[key].default:
                 raise ValueError(
                     f"{key}: nothing is configured on an external target; leave it out"
@@ -182,6 +184,7 @@ class InitiatorConfig(Model):
         "multibus",
         description="of the map: all paths in one group, or groups by what ALUA tells they are",
     )
+    iscsi: LoginOptions = LoginOptions()
 
     @property
     def is_ours(self) -> bool:
@@ -288,6 +291,11 @@ class Config(Model):
         return self.profiles[self.initiator.profile]
 
     @property
+    def has_builtin_profile(self) -> bool:
+        """Whether the timeouts are as they come, and not described by the user."""
+        return self.profile in (FAST, STOCK)
+
+    @property
     def cannot_fork(self) -> str:
         """Why testbeds of this configuration are never forked; empty if they may be."""
         return why_no_forks(
@@ -337,24 +345,9 @@ class Config(Model):
         for number, fabric in enumerate(self.fabrics):
             if fabric.iqn is not None:
                 named[f"fabrics.{number}.iqn"] = fabric.iqn
-        if len(named) > 1 and self.target.is_ours:
-            raise ValueError(
-                f"fabrics: iqn is that of an external target; kind {self.target.kind!r} has one "
-                "name, target.iqn"
-            )
         for key, iqn in named.items():
             if problem := iqn_problem(iqn, self.target.kind):
                 raise ValueError(f"{key}: {iqn!r} {problem}")
-        return self
-
-    @model_validator(mode="after")
-    def _target_has_access_states(self) -> Self:
-        preferred = {fabric.access_state for fabric in self.fabrics} == {"optimized"}
-        if not preferred and self.target.kind != "lio":
-            raise ValueError(
-                f"fabrics: access_state is for a target of kind 'lio'; {self.target.kind!r} "
-                "has none, or is not ours to configure"
-            )
         return self
 
     @model_validator(mode="after")
@@ -398,4 +391,9 @@ class Config(Model):
                 f"{format_size(self.target.lun_size)}; make target.lun_size larger or the "
                 "region smaller"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _every_key_has_its_effect(self) -> Self:
+        require_effects(self)
         return self

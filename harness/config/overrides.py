@@ -6,24 +6,43 @@ from typing import NamedTuple
 
 
 class Override(NamedTuple):
-    """An option, the dotted key whose value it replaces, and what it says of itself."""
+    """An option, the dotted key whose value it replaces, and what it says of itself.
+
+    `in_files` is False for a key that only the option can set.
+    """
 
     option: str
     key: str
-    help: str
+    text: str
+    in_files: bool = True
+
+    @property
+    def help(self) -> str:
+        """What `--help` says, without a full stop."""
+        return f"{self.text} (overrides {self.key})" if self.in_files else self.text
 
 
 OVERRIDES = (
     Override("--hypervisor-uri", "hypervisor.uri", "'embedded' or any libvirt URI"),
     Override("--accel", "hypervisor.accel", "auto, kvm or tcg"),
     Override("--fork", "hypervisor.fork", "true, or false to boot each testbed cold"),
-    Override("--require", "require", "forks, kvm, report: an error if the run must do without"),
+    Override(
+        "--require",
+        "require",
+        "what the run may not do without, such as forks,kvm,report: tried before the first test, "
+        "and an error if it is not to be had",
+    ),
     Override("--testbeds", "hypervisor.testbeds", "how many run at once: a number, or auto"),
     Override("--image", "machines.image", "image definition: a name in images/ or a path"),
     Override("--mirror", "machines.mirror", "package mirror for image builds"),
     Override("--target", "target.kind", "lio, tgt, iet or external"),
     Override("--credentials", "target.credentials", "file with CHAP secrets, readable by you only"),
-    Override("--erase", "target.erase", "WWID of an external LUN whose data may be lost"),
+    Override(
+        "--erase",
+        "target.erase",
+        "WWID of an external LUN whose data may be lost, this once",
+        in_files=False,
+    ),
     Override("--backstore", "target.backstore", "fileio or block"),
     Override("--profile", "initiator.profile", "timeouts: fast, stock, or one of your own"),
     Override("--max-stall", "budget.max_stall_s", "longest stall accepted at all, in seconds"),

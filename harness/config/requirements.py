@@ -23,8 +23,8 @@ def _requirements(value: Any) -> Any:
     allowed = get_args(Requirement)
     if unknown := [word for word in words if word not in allowed]:
         raise ValueError(
-            f"{', '.join(map(repr, unknown))} cannot be required; allowed: {', '.join(allowed)}, "
-            "several with a comma between them, or 'nothing'"
+            f"{', '.join(map(repr, unknown))} cannot be required; what can: {', '.join(allowed)}, "
+            "several with a comma between them, such as 'forks,report', or 'nothing'"
         )
     return list(dict.fromkeys(words))
 

@@ -15,7 +15,7 @@ from harness.errors import FaultError, HarnessError
 from harness.machine import Machine
 from harness.measurements import Budget, BudgetTerm, FaultRecord, Layer, SessionSettings
 from harness.observe import Observer
-from harness.steps import Spent, step
+from harness.steps import Spent, step, warn
 from harness.topology import Role, Topology
 
 CONFIRM_TIMEOUT_S = 20.0
@@ -228,8 +228,8 @@ def injected(
             on_change(injection)
             fault.confirm(lab)
             injection.confirmed_ns = time.monotonic_ns()
-        except BaseException:
-            _heal_after_failure(fault, lab)
+        except BaseException as failure:
+            _heal_after_failure(fault, lab, failure)
             raise
     try:
         yield injection
@@ -243,9 +243,13 @@ def injected(
             injection.healing_confirmed_ns = time.monotonic_ns()
 
 
-def _heal_after_failure(fault: Fault, lab: Lab) -> None:
-    """Undo what may have been done; the failure that led here is the one to be told."""
+def _heal_after_failure(fault: Fault, lab: Lab, failure: BaseException) -> None:
+    """Undo what may have been done. An interrupt and a programming error stay what they are."""
     try:
         fault.heal(lab)
-    except (HarnessError, ExceptionGroup) as error:
-        raise FaultError(f"{fault.name} could not be confirmed, nor healed: {error}") from error
+    except HarnessError as error:
+        text = f"{fault.name} could not be confirmed, nor healed: {error}"
+        if not isinstance(failure, HarnessError):
+            warn(text)
+            return
+        raise FaultError(text) from error

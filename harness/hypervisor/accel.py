@@ -164,7 +164,7 @@ def _cpu() -> list[str]:
 def _remembered(cache: Path, key: str, probe: Callable[[], str | None]) -> str | None:
     """The problem that `probe` finds, from `cache` if it was found there before."""
     file = cache / f"kvm-{key}.json"
-    with suppress(OSError, ValueError, KeyError, TypeError):
+    with suppress(OSError, ValueError, KeyError, TypeError):  # JSON of another shape
         problem: str | None = json.loads(file.read_text(encoding="utf-8"))["problem"]
         if problem is None or time.time() - file.stat().st_mtime < _REFUSAL_LASTS_S:
             return problem

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.config.image import ImageDefinition
+from harness.errors import as_one
 from harness.hypervisor.cache import Store, private_folder, prune, size_limit
 from harness.hypervisor.image_build import DISK, INITRD, KERNEL, build, remove_scratch
 from harness.hypervisor.image_process import BuildStopped
@@ -80,10 +81,6 @@ class ImageStore:
                     return
             # Somebody removed one before it was ours to use.
 
-    def ensure(self, definition: ImageDefinition, role: Role) -> BuiltImage:
-        """The image of `definition` for `role`, from the cache or built now. Raises as `using`."""
-        return self._ensure(self._recipe(definition, role), threading.Event())
-
     def find(self, definition: ImageDefinition, role: Role) -> BuiltImage | None:
         """The image of `definition` for `role` if it was built before. Raises as `using`."""
         return _whole_image(self._store.path(self._recipe(definition, role).fingerprint()))
@@ -106,8 +103,8 @@ class ImageStore:
                 if not all(future.done() and not future.exception() for future in futures):
                     stop.set()
         failures = [error for future in futures if (error := future.exception())]
-        for error in sorted(failures, key=lambda error: isinstance(error, BuildStopped)):
-            raise error
+        if failures:
+            raise as_one([e for e in failures if not isinstance(e, BuildStopped)] or failures)
         return {
             recipe.role: future.result() for recipe, future in zip(recipes, futures, strict=True)
         }

@@ -50,7 +50,7 @@ def ensure_key(path: Path) -> KeyPair:
     private = path.read_bytes()
     try:
         key = load_ssh_private_key(private, password=None)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError) as error:  # TypeError: it has a password
         raise ImageError(f"{path}: not an SSH key: {error}", hint=f"remove {path}") from None
     if not isinstance(key, Ed25519PrivateKey):
         raise ImageError(f"{path}: not an ed25519 key", hint=f"remove {path}")

@@ -33,7 +33,7 @@ def places_by_device(text: str, names: Mapping[str, str]) -> dict[str, tuple[str
     """
     systems: dict[str, list[str]] = {}
     mounted: dict[str, list[str]] = {}
-    for line in text.splitlines():
+    for line in text.split("\n"):
         kind, *parts = line.split("|", 2)
         if kind == "member" and len(parts) == 2:
             systems.setdefault(parts[0], []).append(parts[1])

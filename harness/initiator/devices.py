@@ -6,7 +6,7 @@ mountinfo and swaps, /run/udev/data for what udev found, which is what multipath
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from harness.errors import InitiatorError
@@ -115,22 +115,26 @@ class BlockDevice:
 
 @dataclass(frozen=True)
 class Survey:
-    """What an initiator has: all of its iSCSI sessions and block devices."""
+    """What an initiator has: its sessions with the target, and all of its block devices."""
 
     sessions: tuple[Session, ...]
     devices: tuple[BlockDevice, ...]
 
 
-def parse_survey(text: str) -> Survey:
-    """What SURVEY_SCRIPT printed. Raises InitiatorError for a line it can't read."""
-    sessions, separator, rest = text.partition(f"{_SEPARATOR}\n")
+def parse_survey(text: str, targets: Collection[str]) -> Survey:
+    """What SURVEY_SCRIPT printed, of sessions only those with these targets.
+
+    A device that went away meanwhile is left out. Raises InitiatorError for a line it can't read.
+    """
+    sessions, separator, rest = f"\n{text}".partition(f"\n{_SEPARATOR}\n")
     if not separator:
         raise InitiatorError(f"not a survey of block devices: {text[:200]!r}")
-    lines = [line.partition("|")[::2] for line in rest.splitlines()]
+    lines = [line.partition("|")[::2] for line in rest.split("\n")]
     uses = [line.partition("|")[::2] for kind, line in lines if kind == "use"]
     swaps = {line.rpartition("/")[2] for kind, line in lines if kind == "swap"}
     devices = [_device(line, uses, swaps) for kind, line in lines if kind == "device"]
-    return Survey(tuple(parse_sessions(sessions)), tuple(_with_btrfs(devices, rest)))
+    there = (device for device in devices if device is not None)
+    return Survey(tuple(parse_sessions(sessions[1:], targets)), tuple(_with_btrfs(there, rest)))
 
 
 def _with_btrfs(devices: Iterable[BlockDevice], text: str) -> Iterator[BlockDevice]:
@@ -141,8 +145,10 @@ def _with_btrfs(devices: Iterable[BlockDevice], text: str) -> Iterator[BlockDevi
     return (replace(d, places=(*d.places, *places.get(d.name, ()))) for d in devices)
 
 
-def _device(line: str, uses: list[tuple[str, str]], swaps: set[str]) -> BlockDevice:
+def _device(line: str, uses: list[tuple[str, str]], swaps: set[str]) -> BlockDevice | None:
     parts = line.split("|", _COLUMNS - 1)
+    if len(parts) == _COLUMNS and parts[0] and not parts[2]:
+        return None  # its files in sysfs went away while they were read
     if len(parts) != _COLUMNS or not parts[2].isdecimal():
         raise InitiatorError(f"not a line about a block device: {line!r}")
     name, number, sectors, below, dm_name, dm_uuid, identity, serial, wwid = parts

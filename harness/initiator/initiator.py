@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from harness.concurrency import side_by_side
 from harness.config.credentials import ChapConfig
 from harness.config.model import PathGrouping, Profile
+from harness.config.negotiation import Negotiation
 from harness.deadline import Deadline, poll
 from harness.errors import CommandTimedOut, HarnessError, InitiatorError
 from harness.initiator import chap, iscsiadm, multipath
 from harness.initiator.devices import SURVEY_SCRIPT, Survey, parse_survey
 from harness.initiator.multipath import Map
+from harness.initiator.negotiated import LOGINS_SCRIPT, Login, parse_logins
 from harness.initiator.sysfs import SESSIONS_SCRIPT, Session, parse_sessions
 from harness.initiator.wwid import map_name
 from harness.machine import Machine
@@ -25,15 +28,21 @@ from harness.topology import Fabric, Portal, Role, Topology
 # Every one of these ends by itself on a healthy machine; under TCG the slowest took 4 s.
 _TOOL_TIMEOUT_S = 90.0
 _MAP_TIMEOUT_S = 90.0
+_LOGINS = "== logins"
+_LOGINS_TOO = f"\necho '{_LOGINS}'\n{LOGINS_SCRIPT}"
 
 
 @dataclass(frozen=True)
 class Path:
-    """A path of the map: its disk and the fabric it runs over."""
+    """A path of the map: its disk, the fabric it runs over, and the portal that it is reached by.
+
+    The portal stays when the disk gets another name and number; it is "" if it is not known.
+    """
 
     name: str
     device: str
     fabric: str
+    portal: str = ""
 
 
 class Initiator:
@@ -47,6 +56,8 @@ class Initiator:
         wwid: str,
         credentials: ChapConfig | None = None,
         grouping: PathGrouping = "multibus",
+        *,
+        negotiation: Negotiation | None = None,
     ) -> None:
         self.machine = machine
         self.topology = topology
@@ -54,6 +65,7 @@ class Initiator:
         self.wwid = wwid
         self.credentials = credentials
         self.grouping = grouping
+        self.negotiation = negotiation or Negotiation()
 
     @property
     def device(self) -> str:
@@ -91,7 +103,7 @@ class Initiator:
 
     def _prepare_records(self, iqn: str) -> None:
         """What the profile and the credentials say, for the next login."""
-        if settings := iscsiadm.node_settings(self.profile):
+        if settings := iscsiadm.node_settings(self.profile, self.negotiation.offers):
             self.machine.run(iscsiadm.update_argv(iqn, settings), timeout_s=_TOOL_TIMEOUT_S)
         if self.credentials:
             lines = chap.node_lines(self.credentials)
@@ -146,6 +158,8 @@ class Initiator:
     def _cure(self, status: int) -> str:
         """What may help, for people."""
         credentials = self.credentials
+        if status == iscsiadm.FATAL_LOGIN and iscsiadm.insists(self.negotiation.offers):
+            return "the target may not do the digests that [initiator.iscsi] insists on"
         if status == iscsiadm.FATAL_LOGIN and credentials and credentials.outgoing:
             return "the target may have proven itself by another user or secret than `outgoing`"
         if status != iscsiadm.AUTHORIZATION_FAILED:
@@ -178,15 +192,32 @@ class Initiator:
                 every_s=0.2,
                 last_seen=lambda: seen,
             )
+            self._wait_for_device()
+
+    def _wait_for_device(self) -> None:
+        """Until udev has made the map's file: what writes before then makes a plain file there."""
+        argv = ["test", "-b", self.device]
+        poll(
+            lambda: self.machine.run(argv, timeout_s=_TOOL_TIMEOUT_S, check=False).status == 0,
+            what=f"the block device {self.device}",
+            deadline=Deadline.after(_MAP_TIMEOUT_S),
+            every_s=0.2,
+        )
 
     def sessions(self) -> list[Session]:
         """This target's sessions, with their effective timeouts."""
-        text = self.machine.sh(SESSIONS_SCRIPT, timeout_s=_TOOL_TIMEOUT_S).stdout
-        return [s for s in parse_sessions(text) if s.target in self.topology.target_iqns]
+        script = SESSIONS_SCRIPT + _LOGINS_TOO
+        text = self.machine.sh(script, timeout_s=_TOOL_TIMEOUT_S).stdout
+        sessions, _, logins = text.partition(f"{_LOGINS}\n")
+        return with_logins(parse_sessions(sessions, self.topology.target_iqns), logins)
 
     def survey(self) -> Survey:
-        """All sessions and all block devices of the machine, at one look."""
-        return parse_survey(self.machine.sh(SURVEY_SCRIPT, timeout_s=_TOOL_TIMEOUT_S).stdout)
+        """This target's sessions and all block devices of the machine, at one look."""
+        script = SURVEY_SCRIPT + _LOGINS_TOO
+        text = self.machine.sh(script, timeout_s=_TOOL_TIMEOUT_S).stdout
+        survey, _, logins = text.partition(f"{_LOGINS}\n")
+        seen = parse_survey(survey, self.topology.target_iqns)
+        return replace(seen, sessions=tuple(with_logins(seen.sessions, logins)))
 
     def fabric_of(self, session: Session) -> str:
         """The fabric that a session runs over. Raises InitiatorError for an unknown address."""
@@ -208,6 +239,8 @@ class Initiator:
                 profile.noop_out_interval_s,
                 profile.noop_out_timeout_s,
                 profile.fast_io_fail_s or self._fast_io_fail_in_force,
+                portal=str(fabric.portal),
+                negotiated=self.negotiation.demanded,
             )
             for fabric in self.topology.fabrics
         )
@@ -228,6 +261,8 @@ class Initiator:
                 noop_out_timeout_s=s.noop_out_timeout_s,
                 recovery_tmo_s=s.recovery_tmo_s,
                 through=self._own_fabric(s),
+                connected_to=s.login.connected_to,
+                negotiated=s.login.negotiated,
             )
             for s in sessions
         )
@@ -242,21 +277,29 @@ class Initiator:
 
         Raises InitiatorError if a fabric has none or several; other LUNs are none of ours.
         """
-        survey = self.survey()
-        luns = {device.name for device in survey.devices if device.is_lun(self.wwid)}
-        found: dict[str, list[Path]] = {f.name: [] for f in self.topology.fabrics}
-        for session in survey.sessions:
-            if session.target not in self.topology.target_iqns:
-                continue
-            fabric = self.fabric_of(session)
-            found[fabric] += [
-                Path(disk.name, disk.device, fabric) for disk in session.disks if disk.name in luns
-            ]
+        found = self.paths_by_fabric()
         if wrong := {name: paths for name, paths in found.items() if len(paths) != 1}:
             raise InitiatorError(
                 f"each fabric must carry exactly one path to {self.wwid}; instead: {wrong}"
             )
         return tuple(paths[0] for paths in found.values())
+
+    def paths_by_fabric(self) -> dict[str, list[Path]]:
+        """The paths to the LUN that there are now over each fabric, by the name of the fabric.
+
+        Sessions with the target that are on no fabric are for the preflight to tell of.
+        """
+        survey = self.survey()
+        luns = {device.name for device in survey.devices if device.is_lun(self.wwid)}
+        found: dict[str, list[Path]] = {f.name: [] for f in self.topology.fabrics}
+        for session in survey.sessions:
+            if fabric := self.topology.fabric_of(session.address):
+                found[fabric.name] += [
+                    Path(disk.name, disk.device, fabric.name, str(fabric.portal))
+                    for disk in session.disks
+                    if disk.name in luns
+                ]
+        return found
 
     def map_or_none(self) -> Map | None:
         """The map as multipathd has it, or None."""
@@ -307,11 +350,13 @@ class Initiator:
         )
 
     def log_out(self) -> None:
-        """Flush the map, end the sessions and forget the node records; tries everything."""
+        """Flush the map, end the sessions, forget the records; what is not there is no failure.
+
+        Tries everything. Raises InitiatorError with all that was left behind.
+        """
         iqns = self.topology.target_iqns
-        failures: list[HarnessError] = []
-        commands: Sequence[list[str]] = (
-            ["multipath", "-f", self.wwid],
+        commands: Sequence[Sequence[str]] = (
+            multipath.flush_argv(self.device),
             *map(iscsiadm.logout_argv, iqns),
             *map(iscsiadm.forget_argv, iqns),
             *(
@@ -319,10 +364,23 @@ class Initiator:
                 for fabric in self.topology.fabrics
             ),
         )
+        failures: list[str] = []
         for argv in commands:
             try:
-                self.machine.run(argv, timeout_s=_TOOL_TIMEOUT_S)
+                done = self.machine.run(argv, timeout_s=_TOOL_TIMEOUT_S, check=False)
             except HarnessError as error:
-                failures.append(error)
+                failures.append(error.message)
+                continue
+            if done.status != 0 and not iscsiadm.found_nothing(done.status, done.stderr):
+                said = (done.stderr or done.stdout).strip()
+                failures.append(f"{shlex.join(argv)}: exit status {done.status}: {said}")
         if failures:
-            raise ExceptionGroup("logging out left something behind", failures)
+            raise InitiatorError(
+                f"{self.machine.name}: logging out left something behind:\n" + "\n".join(failures)
+            )
+
+
+def with_logins(sessions: Sequence[Session], text: str) -> list[Session]:
+    """Sessions with what LOGINS_SCRIPT printed of each."""
+    logins = parse_logins(text, {session.name for session in sessions})
+    return [replace(s, login=logins.get(s.name, Login())) for s in sessions]

@@ -7,11 +7,21 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 
 from harness.config.model import Profile
+from harness.config.negotiation import KEYS, LoginOptions, as_text
 from harness.topology import Portal
 
 # Exit statuses: include/iscsi_err.h of open-iscsi. Connections are tried again before these.
 AUTHORIZATION_FAILED = 24
 FATAL_LOGIN = 19
+_NO_OBJECTS_FOUND = 21
+_DATABASE = 6
+_OF_CONNECTION, _OF_SESSION = "node.conn[0].iscsi", "node.session.iscsi"
+_CONNECTION = {
+    "header_digest",
+    "data_digest",
+    "max_recv_data_segment_length",
+    "max_xmit_data_segment_length",
+}
 _REASONS = {
     4: "does not answer",
     5: "does not answer, or not like a target",
@@ -71,8 +81,8 @@ def forget_argv(iqn: str) -> list[str]:
     return ["iscsiadm", "--mode", "node", "--targetname", iqn, "--op", "delete"]
 
 
-def node_settings(profile: Profile) -> dict[str, str]:
-    """The node record's settings for a profile; empty where it leaves all alone.
+def node_settings(profile: Profile, offers: LoginOptions) -> dict[str, str]:
+    """The node record's settings for a profile and offers; empty where they leave all alone.
 
     `replacement_timeout` is not among them: multipathd overwrites what it sets.
     """
@@ -81,7 +91,17 @@ def node_settings(profile: Profile) -> dict[str, str]:
         "node.conn[0].timeo.noop_out_timeout": profile.noop_out_timeout_s,
         "node.conn[0].timeo.login_timeout": profile.login_timeout_s,
     }
-    return {name: str(value) for name, value in wanted.items() if value is not None}
+    settings = {name: str(value) for name, value in wanted.items() if value is not None}
+    for name, value in offers.model_dump(exclude_none=True).items():
+        settings[f"{_OF_CONNECTION if name in _CONNECTION else _OF_SESSION}.{KEYS[name]}"] = (
+            as_text(value)
+        )
+    return settings
+
+
+def insists(offers: LoginOptions) -> bool:
+    """Whether a login fails, by open-iscsi itself, unless the target does digests."""
+    return "CRC32C" in {offers.header_digest, offers.data_digest}
 
 
 def settings_to_mend(records: str) -> dict[str, str]:
@@ -114,6 +134,15 @@ def parse_discovery(text: str) -> list[DiscoveredNode]:
             portal = Portal(IPv4Address(match[1]), int(match[2]))
             nodes.append(DiscoveredNode(portal, int(match[3]), match[4]))
     return nodes
+
+
+def found_nothing(status: int, said: str) -> bool:
+    """Whether a logout or a deletion failed for want of a session or a record.
+
+    Seen with open-iscsi 2.1.8: 21 for sessions and nodes, and for the record of a discovery 6, as
+    for any trouble with the records, and `Discovery record [172.16.0.1,3260] not found.`
+    """
+    return status == _NO_OBJECTS_FOUND or (status == _DATABASE and "not found" in said)
 
 
 def reason(status: int) -> str:

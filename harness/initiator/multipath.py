@@ -83,6 +83,15 @@ overrides {
 """
 
 
+def flush_argv(device: str) -> list[str]:
+    """Take a map apart by its device file, if it is there.
+
+    udev may have a look at it once more after the last write: it is tried again for 10 s.
+    """
+    flush = 'exec multipath -f -R 10 "${1##*/}"'
+    return ["sh", "-c", f'[ ! -e "$1" ] || {flush}', "sh", device]
+
+
 def render_conf(
     wwid: str, profile: Profile, grouping: PathGrouping = "multibus", *, ours: bool = True
 ) -> str:
@@ -198,5 +207,5 @@ def parse_maps(text: str) -> list[Map]:
             )
             for entry in json.loads(text)["maps"]
         ]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:  # JSON of another shape
         raise InitiatorError(f"multipathd's answer is not a list of maps: {error!r}") from None

@@ -1,15 +1,19 @@
 """Sessions as the kernel has them; the only truth about timeouts in force.
 
 Sources: drivers/scsi/scsi_transport_iscsi.c for the attributes. `recv_tmo` is the interval
-between NOP-Outs and `ping_tmo` the time allowed for their answer.
+between NOP-Outs and `ping_tmo` the time allowed for their answer. `recovery_tmo` is "off" for a
+session that never gives up (iscsi_priv_session_attr_show). A session without a connection, and
+those of some HBAs, lack attributes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, ip_address
 
 from harness.errors import InitiatorError
+from harness.initiator.negotiated import Login
 
 # One line per session and disk: session|target|state|address|recovery_tmo|recv_tmo|ping_tmo|
 # own address|disk|device number|wwid. A session without a disk has one line with the last three
@@ -45,6 +49,10 @@ done
 """
 
 
+_COLUMNS = 11
+NEVER = -1  # the kernel's own value for "off"
+
+
 @dataclass(frozen=True)
 class Disk:
     """A SCSI disk: `device` is its number "8:16", `wwid` as sysfs has it ("naa.6001405…")."""
@@ -58,44 +66,68 @@ class Disk:
 class Session:
     """One iSCSI session, its effective timeouts in seconds, and the disks it reaches.
 
-    `own_address` is the initiator's end of its connection, None while there is none.
+    `address` is the portal's, as text if it is not IPv4 (IPv6, or a host name); `own_address` is
+    the IPv4 address of the initiator's end, None if there is none. `recovery_tmo_s` is -1 for a
+    session that never gives up. `login` is read apart.
     """
 
     name: str
     target: str
     state: str
-    address: IPv4Address
+    address: IPv4Address | str
     recovery_tmo_s: int
     noop_out_interval_s: int
     noop_out_timeout_s: int
     own_address: IPv4Address | None
     disks: tuple[Disk, ...]
+    login: Login = Login()  # noqa: RUF009  # frozen, and never changed
 
 
-def parse_sessions(text: str) -> list[Session]:
-    """Sessions from SESSIONS_SCRIPT's output. Raises InitiatorError for a line it can't read."""
+def parse_sessions(text: str, targets: Collection[str]) -> list[Session]:
+    """The sessions with these targets, from SESSIONS_SCRIPT's output.
+
+    Others are passed over, whatever is odd about them. Raises InitiatorError for a line of one of
+    these that it can't read, and for one without a connection.
+    """
     heads: dict[str, tuple[list[str], list[Disk]]] = {}
-    for line in text.splitlines():
-        parts = line.split("|")
-        if len(parts) != 11:
+    for line in filter(None, text.split("\n")):
+        parts = line.split("|", _COLUMNS - 1)  # a WWID may have a "|" itself
+        if len(parts) > 1 and parts[1] not in targets:
+            continue
+        if len(parts) != _COLUMNS:
             raise InitiatorError(f"not a session line: {line!r}")
         _, disks = heads.setdefault(parts[0], (parts, []))
         if parts[8]:
             disks.append(Disk(*parts[8:11]))
+    return [_session(parts, disks) for parts, disks in heads.values()]
+
+
+def _session(parts: list[str], disks: list[Disk]) -> Session:
+    name, target, state, address, recovery, interval, timeout, own_address = parts[:8]
+    if not address:
+        raise InitiatorError(f"{name} to {target} has no connection; its state is {state}")
     try:
-        return [
-            Session(
-                name=parts[0],
-                target=parts[1],
-                state=parts[2],
-                address=IPv4Address(parts[3]),
-                recovery_tmo_s=int(parts[4]),
-                noop_out_interval_s=int(parts[5]),
-                noop_out_timeout_s=int(parts[6]),
-                own_address=IPv4Address(parts[7]) if parts[7] else None,
-                disks=tuple(disks),
-            )
-            for parts, disks in heads.values()
-        ]
+        own = ip_address(own_address) if own_address else None
+        return Session(
+            name=name,
+            target=target,
+            state=state,
+            address=_portal_address(address),
+            recovery_tmo_s=NEVER if recovery == "off" else int(recovery),
+            noop_out_interval_s=int(interval),
+            noop_out_timeout_s=int(timeout),
+            own_address=own if isinstance(own, IPv4Address) else None,
+            disks=tuple(disks),
+        )
     except ValueError as error:
-        raise InitiatorError(f"a session's attributes in sysfs are unreadable: {error}") from None
+        raise InitiatorError(
+            f"the attributes of {name} to {target} in sysfs are unreadable: {error}"
+        ) from None
+
+
+def _portal_address(text: str) -> IPv4Address | str:
+    """What the node record names, which iscsid need not have resolved."""
+    try:
+        return IPv4Address(text)
+    except ValueError:
+        return text

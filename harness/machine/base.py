@@ -56,11 +56,18 @@ class _Collector(threading.Thread):
                     self._chunks.append(chunk)
             else:
                 for line in self._stream:
-                    self._on_line(line)
-        except (OSError, EOFError, ValueError) as error:
-            self.failure = error
+                    self._tell(self._on_line, line)
+        except (OSError, EOFError, ValueError):
+            pass  # the connection is gone, or the stream was closed: the exit status tells
         finally:
             self._stream.close()  # here, since closing waits for a read in another thread
+
+    def _tell(self, on_line: Callable[[bytes], None], line: bytes) -> None:
+        """`failure` takes the first error of who listens; the stream is drained all the same."""
+        try:
+            on_line(line)
+        except Exception as error:  # noqa: BLE001  # raised where the command is waited for
+            self.failure = self.failure or error
 
     @property
     def collected(self) -> bytes:
@@ -71,7 +78,7 @@ class Process(ABC):
     """A command that runs on a machine, its output drained concurrently.
 
     With `on_line`, standard output goes there line by line (in a thread of its own, newline
-    included) and is not kept.
+    included) and is not kept. What `on_line` raises, `wait` and `end` raise.
     """
 
     def __init__(
@@ -129,6 +136,8 @@ class Process(ABC):
         for collector in (self._out, self._err):
             collector.join(ENDING_TIMEOUT_S)
         self._release()
+        if self._out.failure is not None:
+            raise self._out.failure
         return Completed(self.argv, status, self._out.collected, self._err.collected, elapsed_s)
 
     def abandon(self) -> None:
@@ -146,6 +155,8 @@ class Process(ABC):
                     break
         finally:
             self._release()
+        if self._out.failure is not None:
+            raise self._out.failure
 
 
 class Machine(ABC):
@@ -236,10 +247,6 @@ class Machine(ABC):
         if any(isinstance(content, Confidential) for content in files.values()):
             packed = Confidential(packed)
         self.run(["tar", "--extract", "--no-same-owner", "--directory=/", "--file=-"], stdin=packed)
-
-    def read_file(self, path: str) -> bytes:
-        """The content of a file. Raises CommandFailed if it cannot be read."""
-        return self.run(["cat", "--", path]).stdout_bytes
 
     def download(
         self, paths: Sequence[str], *, timeout_s: float = COMMAND_TIMEOUT_S

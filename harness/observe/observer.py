@@ -279,7 +279,7 @@ class Observer:
         with self._changed:
             try:
                 self._take_in(json.loads(line), heard_ns)
-            except (ValueError, KeyError, TypeError, IndexError):
+            except (ValueError, KeyError, TypeError, IndexError):  # a garbled line: counted
                 self._seen.lost += 1  # nobody knows what it told of
             self._changed.notify_all()
 

@@ -13,7 +13,13 @@ processor whose I/O is measured. Times are CLOCK_MONOTONIC of the machine, in na
                                                                      `error` bounds the time's
     {"lost": 3}                                                      records overwritten unseen
     {"sample": time, "disks": {"sdb": ["  100  0  800 ...", "running"]},    its stat and state
-     "dm": "2 0 0 0 1 1 A 0 2 2 8:16 A 0 ...", "carriers": {"eth1": "1"},
+     "dm": "2 0 0 0 1 1 A 0 2 2 8:16 A 0 ...", "map": "253:0",   the map's status and number
+     "where": {"8:16": ["sdb", "1", "172.16.0.1:3260"]},         its disks: name, number of the
+                                                                     iSCSI session and its portal,
+                                                                     both "" if there is none; only
+                                                                     with the first sample of those
+                                                                     printed together
+     "carriers": {"eth1": "1"},
      "nics": {"eth1": "9216 64 0 0 ..."},                        its line of /proc/net/dev
      "changes": {"eth1": "2"},                                   how often its carrier changed
      "beats": {"eth1": 17},                                      frames this program sent there
@@ -26,8 +32,9 @@ processor whose I/O is measured. Times are CLOCK_MONOTONIC of the machine, in na
 
 Commands, one JSON object a line on standard input: `{"ping": N}`, `{"mark": TEXT}` (written
 into the kernel log), `{"watch": {"disks": [...], "map": NAME, "nics": [...], "cables": [...],
-"every": TIME}}` (no samples before it; into each of the cables, by the names of their NICs, a small
-frame is sent before each sample), `{"rest": true}` (no samples until it is false),
+"every": TIME}}` (no samples before it; the map's disks are watched, too; into each of the cables,
+by the names of their NICs, a small frame is sent before each sample), `{"rest": true}` (no samples
+until it is false),
 `{"hold": false}` (each sample at once until it is true), and `{"wake": [TIME, SEED]}`, for a
 machine that was saved and is one of many copies now: sets the wall clock to TIME in nanoseconds and
 stirs the hexadecimal SEED into the pool of randomness; answered by `{"awake": 1}`. And
@@ -43,6 +50,7 @@ import fcntl
 import json
 import mmap
 import os
+import re
 import select
 import socket
 import struct
@@ -50,7 +58,7 @@ import sys
 import time
 from contextlib import suppress
 from functools import partial
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple, Union
+from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Tuple, Union
 
 HELD_NS = 1_000_000_000
 RTMGRP_LINK = 1
@@ -65,6 +73,10 @@ RNDADDENTROPY = (1 << 30) | (8 << 16) | (ord("R") << 8) | 3
 RNDRESEEDCRNG = (ord("R") << 8) | 7
 DM_HEADER = struct.Struct("=3I3IiIIIQ128s129s7s")
 DM_SPEC = struct.Struct("=QQiI16s")
+
+SYSFS = "/sys"
+DEVICE_NUMBER = re.compile(r"\b\d+:\d+\b")
+SESSION = re.compile(r"/session(\d+)/")
 
 
 class Voice:
@@ -161,11 +173,12 @@ class KernelLog:
 
 
 class MapStatus:
-    """Asks the device mapper for a map's status line, by ioctl."""
+    """Asks the device mapper for a map's status line and number, by ioctl."""
 
     def __init__(self, name: str) -> None:
         self.fd = os.open("/dev/mapper/control", os.O_RDWR)
         self.name = name.encode()
+        self.number = 0
         self.make_room(2048)
 
     def make_room(self, size: int) -> None:
@@ -181,10 +194,13 @@ class MapStatus:
         try:
             fcntl.ioctl(self.fd, DM_TABLE_STATUS, buffer)
         except OSError:
+            self.number = 0
             return b""  # no such map (any more)
-        if DM_HEADER.unpack_from(buffer)[7] & DM_BUFFER_FULL:
+        header = DM_HEADER.unpack_from(buffer)
+        if header[7] & DM_BUFFER_FULL:
             self.make_room(2 * len(buffer))
             return self.read()
+        self.number = header[10]
         start = struct.unpack_from("=I", buffer, 16)[0] + DM_SPEC.size
         return bytes(buffer[start : buffer.index(0, start)])
 
@@ -288,19 +304,23 @@ class Sampler:
 
     def watch(self, what: Dict[str, Any]) -> None:
         self.close()
-        self.disks = {
-            name: (
-                Attribute("/sys/block/%s/stat" % name),
-                Attribute("/sys/block/%s/device/state" % name),
-            )
-            for name in what["disks"]
-        }
+        self.disks = {}
+        self.follow(what["disks"])
         self.map = MapStatus(what["map"]) if what["map"] else None
         self.links.watch(what["nics"])
         self.hearts = {nic: Heartbeat(nic) for nic in what["cables"]}
         self.interval_ns = what["every"]
         self.due_ns = now_ns()
         self.resting = False
+
+    def follow(self, disks: Iterable[str]) -> None:
+        """Watch these disks from the next sample on, as well."""
+        for name in disks:
+            if name not in self.disks:
+                self.disks[name] = (
+                    Attribute("/sys/block/%s/stat" % name),
+                    Attribute("/sys/block/%s/device/state" % name),
+                )
 
     def close(self) -> None:
         for stat, state in self.disks.values():
@@ -330,12 +350,19 @@ class Sampler:
             self.held_since_ns = now
             self.ahead_ns = wall_clock_ahead()
             self.cpu_ns = int(time.process_time() * 1e9)
+        names = tuple(self.disks)
         stats = [stat.read() for stat, _ in self.disks.values()]
         states = [state.read() for _, state in self.disks.values()]
         dm = self.map.read() if self.map else b""
+        number = self.map.number if self.map else 0
+        places = {} if held else where(decoded(dm))
+        self.follow(place[0] for place in places.values())
         beats = {nic: heart.sent for nic, heart in self.hearts.items()}
-        taken = Taken(now, stats, states, dm, links, nics, beats, self.ahead_ns, self.cpu_ns)
-        held.append(partial(told, tuple(self.disks), tuple(self.links.nics), taken))
+        taken = Taken(
+            *(now, stats, states, dm, number, places, links, nics, beats),
+            *(self.ahead_ns, self.cpu_ns),
+        )
+        held.append(partial(told, names, tuple(self.links.nics), taken))
         if now >= self.held_since_ns + HELD_NS or not self.holding:
             self.voice.flush()
 
@@ -347,6 +374,8 @@ class Taken(NamedTuple):
     stats: List[bytes]
     states: List[bytes]
     dm: bytes
+    map: int
+    where: Dict[str, List[str]]
     links: List[bytes]
     nics: bytes
     beats: Dict[str, int]
@@ -362,6 +391,8 @@ def told(names: Tuple[str, ...], nics: Tuple[str, ...], taken: Taken) -> Dict[st
         "sample": taken.at_ns,
         "disks": dict(zip(names, texts)),
         "dm": decoded(taken.dm),
+        "map": "%d:%d" % (os.major(taken.map), os.minor(taken.map)) if taken.map else "",
+        "where": taken.where,
         "carriers": dict(zip(nics, links)),
         "changes": dict(zip(nics, links[len(nics) :])),
         "nics": counted(taken.nics, nics),
@@ -369,6 +400,29 @@ def told(names: Tuple[str, ...], nics: Tuple[str, ...], taken: Taken) -> Dict[st
         "ahead": taken.ahead_ns,
         "cpu": taken.cpu_ns,
     }
+
+
+def where(status: str) -> Dict[str, List[str]]:
+    """Of each disk in a map's status: its name, the number of its iSCSI session, and the portal."""
+    found = {}
+    for number in DEVICE_NUMBER.findall(status):
+        with suppress(OSError):  # it is going away
+            path = os.readlink("%s/dev/block/%s" % (SYSFS, number))
+            match = SESSION.search(path)
+            session = match.group(1) if match else ""
+            found[number] = [path.rpartition("/")[2], session, portal(session)]
+    return found
+
+
+def portal(session: str) -> str:
+    """Address and port of the portal that a session was made for, whatever it was sent on to."""
+    found = []
+    for name in ("address", "port"):
+        path = "%s/class/iscsi_connection/connection%s:0/persistent_%s" % (SYSFS, session, name)
+        file = Attribute(path)
+        found.append(decoded(file.read()))
+        file.close()
+    return ":".join(found) if all(found) else ""
 
 
 def counted(table: bytes, nics: Tuple[str, ...]) -> Dict[str, str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from harness.measurements import KernelLog
@@ -16,8 +17,8 @@ _SECTOR = 512
 class Watch:
     """What a machine's samples shall hold: disks by name, a map's name, NICs by name.
 
-    Into `cables`, by the names of their NICs, a frame is sent before each sample.
-    `at_least_per_s` samples a second are promised.
+    The map's disks are watched even if they are not named. Into `cables`, by the names of their
+    NICs, a frame is sent before each sample. `at_least_per_s` samples a second are promised.
     """
 
     disks: tuple[str, ...] = ()
@@ -56,11 +57,24 @@ class NicSample:
 
 
 @dataclass(frozen=True)
+class MapDisk:
+    """A disk of the map. `session` ("session1") and `portal` are "" if it is no iSCSI disk.
+
+    `portal` is that of the node record, "172.16.0.1:3260".
+    """
+
+    name: str
+    session: str
+    portal: str
+
+
+@dataclass(frozen=True)
 class Sample:
     """One look at a machine, at `machine_ns` of its own clock.
 
     `paths` are the states of the map's paths by device number; those in `reserve` are in
-    groups that are not in use.
+    groups that are not in use. `map_number` is the map's own number ("253:0"), "" if there is no
+    map; `map_disks` says what its disks are by number, in some of the samples.
     `wall_ahead_ns` is its wall clock minus that, `cpu_ns` the processor time that looking has
     taken since the resident program began.
     """
@@ -73,6 +87,8 @@ class Sample:
     nics: dict[str, NicSample]
     wall_ahead_ns: int
     cpu_ns: int
+    map_number: str = ""
+    map_disks: Mapping[str, MapDisk] = field(default_factory=dict)
 
     def carried(self, disk: str) -> int:
         """Bytes that a disk has carried so far; 0 if it is not there."""
@@ -115,6 +131,11 @@ def parse_sample(message: dict[str, Any]) -> Sample:
         },
         wall_ahead_ns=message["ahead"],
         cpu_ns=message["cpu"],
+        map_number=message["map"],
+        map_disks={
+            number: MapDisk(name, f"session{session}" if session else "", portal)
+            for number, (name, session, portal) in message["where"].items()
+        },
     )
 
 

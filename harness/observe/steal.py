@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from harness.concurrency import beside
 from harness.measurements import ProcessorTime
 
 _INTERVAL_S = 0.2
@@ -72,20 +73,14 @@ def watching_steal(
 ) -> Iterator[StealWatch]:
     """Watch those processes of QEMU, by machine, for the length of the block."""
     watch = StealWatch(pids, proc)
-    over = threading.Event()
 
-    def run() -> None:
+    def run(over: threading.Event) -> None:
         watch.look()
         while not over.wait(_INTERVAL_S):
             watch.look()
 
-    thread = threading.Thread(target=run, name="steal", daemon=True)
-    thread.start()
-    try:
+    with beside(run, name="steal"):
         yield watch
-    finally:
-        over.set()
-        thread.join()
 
 
 def _schedstats(process: Path) -> Iterator[Path]:

@@ -73,8 +73,7 @@ class Controller:
             self._terminal.showfspath = False  # an outcome's line has it
         if xdist is not None and self._run.line_by_line:
             # On a terminal it writes one line again and again, in which a worker's would begin.
-            # It has no option for that.
-            xdist._isatty = False  # noqa: SLF001
+            xdist._isatty = False  # noqa: SLF001  # it has no option for that
         if not (self._config.option.collectonly or only_unit_tests(self._config)):
             refuse_unmet(
                 self._run.config,
@@ -94,7 +93,7 @@ class Controller:
         verdict = dict(report.user_properties).get(LABEL) if report.when == "call" else None
         if report.outcome == RERUN:
             category, letter, word = RERUN, "R", ("RERUN", {"yellow": True})
-        elif report.failed and verdict in {Verdict.LAB, Verdict.UNKNOWN}:
+        elif report.failed and verdict not in {None, Verdict.STORAGE}:
             category, letter, word = "error", "E", "ERROR"
         if letter and self._run.line_by_line:
             said = word if isinstance(word, str) else word[0]

@@ -13,7 +13,7 @@ from _pytest._code.code import (
     ReprTraceback,
 )
 
-from harness.errors import HarnessError, LabCannot, VerdictFailed
+from harness.errors import HarnessError, LabCannot, VerdictFailed, defects
 from harness.plugin.controller import Controller
 from harness.plugin.fleet import labels_of
 from harness.plugin.options import add_options, load_config
@@ -93,7 +93,7 @@ def pytest_runtest_makereport(
         if item.config.getoption("keep_on_failure"):
             item.session.shouldstop = "a test failed, and its machines are kept"
         error = call.excinfo.value if call.excinfo else None
-        known = error is not None and _is_ours(error)
+        known = error is not None and _is_ours(error) and not defects(error)
         if known and error is not None and item.config.getoption("verbose") < 1:
             report.longrepr = _told(describe(error), item)
         _hide_secrets(report, run, item)

@@ -41,8 +41,9 @@ def ignore_interrupts() -> None:
 
     def say(_number: int, _frame: FrameType | None) -> None:
         with suppress(OSError):
-            # None only without a console, as in pythonw.exe; pytest may have replaced sys.stderr.
-            sys.__stderr__.write("\ncleaning up; this takes a few seconds\n")  # type: ignore[union-attr]
+            stderr = sys.__stderr__  # pytest may have replaced sys.stderr
+            if stderr is not None:
+                stderr.write("\ncleaning up; this takes a few seconds\n")
 
     for number in _ALL:
         signal.signal(number, say)

@@ -20,9 +20,9 @@ def add_options(parser: pytest.Parser) -> None:
         metavar="FILE.toml",
         help="description of the testbed (default: pathproof.toml in this folder, else built-in)",
     )
-    for option, key, text in OVERRIDES:
+    for override in OVERRIDES:
         group.addoption(
-            option, dest=key, default=None, metavar="VALUE", help=f"{text} (overrides {key})"
+            override.option, dest=override.key, default=None, metavar="VALUE", help=override.help
         )
     group.addoption(
         "--testbed-scope",
@@ -55,13 +55,19 @@ def add_options(parser: pytest.Parser) -> None:
         help="where a run puts its results and its report (default: %(default)s)",
     )
     group.addoption("--no-report", action="store_true", help="write no results and no report")
+    group.addoption(
+        "--update-docs",
+        action="store_true",
+        help="write what suites/conformance and suites/selftest/defects see into docs/ "
+        "(targets.md, detection.md)",
+    )
 
 
 def load_config(config: pytest.Config) -> Loaded:
     """The configuration of this run. Raises ConfigError."""
     given = {
-        key: (value, option)
-        for option, key, _ in OVERRIDES
-        if (value := config.getoption(key)) is not None
+        override.key: (value, override.option)
+        for override in OVERRIDES
+        if (value := config.getoption(override.key)) is not None
     }
     return load(config.getoption("testbed"), given)

@@ -133,9 +133,10 @@ class Run:
                 raise type(error)(f"judged, but not required (`.require()`):\n{error}") from None
 
     def tell_verdict(self, test: str, blamed: Verdict | None) -> None:
-        """Leave what a test has judged for machines to read; nothing if the lab broke it."""
+        """Leave what a test has judged for machines to read; nothing if it was cut off."""
         judged, self.judged = self.judged, []
-        if judged and blamed is not Verdict.LAB and self.results is not None:
+        cut_off = blamed in {Verdict.LAB, Verdict.DEFECT}
+        if judged and not cut_off and self.results is not None:
             document = verdict_document(
                 test,
                 judged,

@@ -101,8 +101,8 @@ class Workers:
             self._died[worker] = f"worker {worker} died after {test} {known.status}; that stands"
         elif test not in self._crashed:
             self._crashed.add(test)
-            # pytest knows three outcomes; plugins that run a test again report a fourth.
-            report.outcome = RERUN  # type: ignore[assignment]
+            # Plugins that run a test again report it.
+            report.outcome = RERUN  # type: ignore[assignment]  # a fourth, where pytest has three
             self._died[worker] = f"worker {worker} died while running {test}, which is run again"
             scheduler.mark_test_pending(test)
         else:
@@ -152,8 +152,8 @@ class Workers:
         for worker in running:
             if worker.gateway.spec.popen:
                 with suppress(ProcessLookupError):
-                    # execnet tells the number of its process nowhere else.
-                    os.kill(worker.gateway._rinfo().pid, signal.SIGTERM)  # noqa: SLF001
+                    pid = worker.gateway._rinfo().pid  # noqa: SLF001  # execnet has it nowhere else
+                    os.kill(pid, signal.SIGTERM)
             else:
                 worker.gateway.exit()  # execnet interrupts it over there
         deadline = Deadline.after(CLEAN_UP_S)

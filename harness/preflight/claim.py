@@ -36,7 +36,8 @@ class _Reading:
         self.heard_at = time.monotonic()
 
     def hear(self, line: bytes) -> None:
-        self.said |= json.loads(line)
+        if line.endswith(b"\n"):  # else it was cut off, and why is told by the end of the reader
+            self.said |= json.loads(line)
         self.heard_at = time.monotonic()
 
     def __getitem__(self, name: str) -> Any:
@@ -158,7 +159,7 @@ def parse_signatures(text: str) -> tuple[Signature, ...]:
             Signature(one["type"], int(one["offset"], 16), one.get("label") or "")
             for one in json.loads(text)["signatures"]
         )
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:  # JSON of another shape
         raise InitiatorError(f"wipefs lists no signatures ({error!r}): {text[:200]!r}") from None
 
 

@@ -47,11 +47,10 @@ def require_fit(initiator: Initiator, *, serial: str | None = None) -> Facts:
 def facts_now(initiator: Initiator) -> Facts:
     """What the initiator has at this moment."""
     survey = initiator.survey()
-    ours = [s for s in survey.sessions if s.target in initiator.topology.target_iqns]
     reached: dict[str, tuple[str, ...]] = {}
     elsewhere = []
     on_fabrics = []
-    for session in ours:
+    for session in survey.sessions:
         fabric = initiator.topology.fabric_of(session.address)
         if fabric is None:
             elsewhere.append(f"{session.name} to {session.address}")

@@ -44,7 +44,7 @@ class Degraded:
         return lines
 
     def environment(self) -> dict[str, str]:
-        """For the front page of the report, which cuts long lines: first what, then why."""
+        """For the front page of the report: first what, then of each why."""
         if not self._tests:
             return {}
         rows: dict[str, list[str]] = {}

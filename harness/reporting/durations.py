@@ -31,7 +31,7 @@ def recorded_durations(history: Path) -> dict[str, float]:
             for result in results:
                 if result["status"] in _RAN_THROUGH and (node_id := _node_id(result)):
                     took[node_id].append(result["duration"] / 1000)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:  # any content
             raise ReportError(
                 f"{history}: line {number} is no run of Allure 3's history: {error!r}",
                 hint="move it away; the graphs and the order of tests then start anew",

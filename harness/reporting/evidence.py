@@ -28,6 +28,8 @@ class Finding(Protocol):
     def message(self) -> str: ...
     @property
     def figures(self) -> Mapping[str, str]: ...
+    @property
+    def crash(self) -> str: ...
 
 
 def attach_evidence(measurements: Measurements, findings: Iterable[Finding] = ()) -> None:
@@ -39,6 +41,9 @@ def attach_evidence(measurements: Measurements, findings: Iterable[Finding] = ()
     found = tuple(findings)
     if found:
         steps.attach("findings", findings_markdown(found), "text/markdown")
+    for finding in found:
+        if finding.crash:
+            steps.attach(f"traceback of {finding.check}", finding.crash)
     steps.attach("failover timeline", render_timeline(measurements), "image/svg+xml")
     steps.attach("events", timeline_csv(measurements), "text/csv")
     steps.attach("throughput over time", throughput_csv(measurements), "text/csv")
@@ -158,7 +163,7 @@ def _part_row(part: Part) -> tuple[str, ...]:
 
 
 def settings_markdown(measurements: Measurements) -> str:
-    """Effective session settings, and how well the clocks are known."""
+    """Effective session settings, what was negotiated, and how well the clocks are known."""
     parts = []
     if measurements.settings:
         names = ("noop_out_interval_s", "noop_out_timeout_s", "recovery_tmo_s")
@@ -168,6 +173,13 @@ def settings_markdown(measurements: Measurements) -> str:
         ]
         header = ("fabric", *(name.removesuffix("_s") + ", s" for name in names))
         parts.append("#### Effective session settings\n\n" + _markdown(header, rows))
+    if keys := list(dict.fromkeys(key for one in measurements.settings for key in one.negotiated)):
+        rows = [
+            (one.fabric, one.connected_to, *(one.negotiated.get(key, "") for key in keys))
+            for one in measurements.settings
+        ]
+        header = ("fabric", "connected to", *keys)
+        parts.append("#### What each session negotiated\n\n" + _markdown(header, rows))
     if measurements.clocks:
         axis = Axis.of(measurements)
         rows = [

@@ -26,6 +26,14 @@ _ANALYTICS = re.compile(
     r"(?:<script>(?:(?!</script>).)*?gtag\((?:(?!</script>).)*?</script>)?",
     re.DOTALL,
 )
+# Allure shows the first 35 characters of what a run ran on, and so of what it had to do without.
+_WHOLE_LINES = """<style>
+[data-testid="metadata-item-value"] * {
+  white-space: normal !important; width: auto !important; height: auto !important;
+  overflow-wrap: anywhere;
+}
+</style>
+</head>"""
 _EXTERNAL = re.compile(
     r"""<(?:script|link|img|iframe|source)\b[^>]{0,500}?\s(?:src|href)\s*=\s*["']?((?:https?:)?//[^"'\s>]+)"""
 )
@@ -118,6 +126,11 @@ def strip_analytics(page: str) -> str:
     return _ANALYTICS.sub("", page)
 
 
+def with_whole_lines(page: str) -> str:
+    """The page with all that there is to read of what the run ran on."""
+    return page.replace("</head>", _WHOLE_LINES, 1)
+
+
 def external_requests(page: str) -> list[str]:
     """Addresses that a browser would fetch from elsewhere when it opens the page."""
     return sorted(set(_EXTERNAL.findall(page)))
@@ -128,7 +141,7 @@ def _make_self_contained(path: Path) -> None:
         page = path.read_text(encoding="utf-8")
     except OSError as error:
         raise ReportError(f"Allure made no {path.parent.name} report: {error.strerror}") from error
-    page = strip_analytics(page)
+    page = with_whole_lines(strip_analytics(page))
     left = external_requests(page)
     if left:
         raise ReportError(f"the report would fetch from elsewhere: {', '.join(left[:5])}")

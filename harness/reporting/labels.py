@@ -59,8 +59,8 @@ def _suite(item: pytest.Item) -> str:
 
 
 def _fault(item: pytest.Item) -> str:
-    # Only pytest.Function has a callspec, and only if it is parametrised.
-    kind = getattr(item, "callspec", None) and item.callspec.params.get("kind")  # type: ignore[attr-defined]
+    callspec = getattr(item, "callspec", None)  # of a pytest.Function that is parametrised
+    kind = callspec.params.get("kind") if callspec is not None else None
     name = getattr(kind, "__name__", kind)
     return str(name) if name else ""
 

@@ -16,6 +16,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from harness.concurrency import beside
 from harness.steps import Attachment, Listener, Step, listening
 
 REFRESH_S = 0.125
@@ -67,7 +68,6 @@ class Progress(Listener):
         self._worker = worker
         self._began = time.time() if began is None else began
         self._drawn = 0
-        self._over = threading.Event()
 
     def started(self, step: Step) -> None:
         with self._lock:
@@ -122,18 +122,15 @@ class Progress(Listener):
     @contextmanager
     def showing(self) -> Iterator[Progress]:
         """Keep the display alive until the block ends; then nothing of it is left."""
-        ticker = threading.Thread(target=self._keep_ticking, name="progress", daemon=True)
-        ticker.start()
         try:
-            yield self
+            with beside(self._keep_ticking, name="progress"):
+                yield self
         finally:
-            self._over.set()
-            ticker.join()
             with self._lock:
                 self._clear()
 
-    def _keep_ticking(self) -> None:
-        while not self._over.wait(REFRESH_S):
+    def _keep_ticking(self, over: threading.Event) -> None:
+        while not over.wait(REFRESH_S):
             self.tick()
 
     def _depth(self, step: Step) -> int:

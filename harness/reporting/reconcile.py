@@ -88,7 +88,7 @@ def _from_outcome(outcome: Outcome) -> dict[str, Any]:
 def _md5(*parts: str) -> str:
     """As allure has its identifiers."""
     # allure_commons has no type hints.
-    return str(untyped_md5(*parts))  # type: ignore[no-untyped-call]
+    return str(untyped_md5(*parts))  # type: ignore[no-untyped-call]  # allure's
 
 
 def _keep_children(path: Path, results: set[str]) -> None:

@@ -67,7 +67,7 @@ def fresh_run(base: Path) -> RunFolder:
     except OSError as error:
         raise ReportError(
             f"cannot make a folder for this run's results in {base}: {error.strerror}",
-            hint="name a folder that can be written with --alluredir",
+            hint="name a folder that can be written to: `--reports FOLDER`",
         ) from error
     raise ReportError(f"too many runs began in {base} in the same second")
 

@@ -36,7 +36,7 @@ def gather_verdicts(results: Path, folder: Path, without: Sequence[Lacking] = ()
             (folder / file_name(document["test"])).write_text(content, encoding="utf-8")
     except OSError as error:
         raise ReportError(f"cannot gather verdicts in {folder}: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:  # JSON of another shape
         raise ReportError(f"{results} holds a verdict that cannot be read: {error!r}") from error
 
 

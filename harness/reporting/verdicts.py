@@ -1,4 +1,4 @@
-"""Who is to blame for a test that did not pass: the storage, the lab, or nobody could tell.
+"""Who is to blame for a test that did not pass: the storage, the lab, a program, or no one knows.
 
 Every such test gets the label `verdict`, by which reports/allurerc.mjs sorts into categories.
 """
@@ -17,7 +17,7 @@ import pytest
 from allure_commons.model2 import ExecutableItem, Label, Status, StatusDetails, TestResult
 from allure_commons.types import LabelType
 
-from harness.errors import CouldNotTell, HarnessError, VerdictFailed
+from harness.errors import CouldNotTell, HarnessError, VerdictFailed, defects, leaves
 from harness.reporting.labels import title_of
 from harness.reporting.reporter import innermost
 
@@ -30,12 +30,14 @@ class Verdict(StrEnum):
 
     STORAGE = "storage"
     LAB = "lab"
+    DEFECT = "defect"
     UNKNOWN = "unknown"
 
 
 _STATUS = {
     Verdict.STORAGE: Status.FAILED,
     Verdict.LAB: Status.BROKEN,
+    Verdict.DEFECT: Status.BROKEN,
     Verdict.UNKNOWN: Status.BROKEN,
 }
 
@@ -44,16 +46,19 @@ def verdict_of(error: BaseException, *, during_call: bool) -> Verdict:
     """The verdict that an exception carries.
 
     A `VerdictFailed` anywhere in a group, or behind an error of the clean-up that followed it,
-    was proven and stands. Otherwise every error of the lab outweighs `CouldNotTell`. A plain
-    failed assertion blames the storage only in the test itself, never in a fixture.
+    was proven and stands. Otherwise a programming error, of Pathproof or of the test, outweighs
+    every error of the lab, and that `CouldNotTell`. A plain failed assertion blames the storage
+    only in the test itself, never in a fixture.
     """
     if any(isinstance(one, VerdictFailed) for one in _chain(error)):
         return Verdict.STORAGE
-    leaves = list(_leaves(error))
-    asserted = [isinstance(one, AssertionError | pytest.fail.Exception) for one in leaves]
+    raised = list(leaves(error))
+    asserted = [isinstance(one, AssertionError | pytest.fail.Exception) for one in raised]
     if during_call and any(asserted):
         return Verdict.STORAGE
-    if leaves and all(isinstance(one, CouldNotTell) for one in leaves):
+    if any(not isinstance(one, AssertionError) for one in defects(error)):
+        return Verdict.DEFECT
+    if raised and all(isinstance(one, CouldNotTell) for one in raised):
         return Verdict.UNKNOWN
     return Verdict.LAB
 
@@ -157,18 +162,10 @@ def _keep_first_host(result: TestResult) -> None:
 
 def describe(error: BaseException) -> str:
     """What to show of an error: our own in their words, others with their type."""
-    if isinstance(error, BaseExceptionGroup):
-        return "\n".join([error.message, *(f"- {describe(one)}" for one in error.exceptions)])
     known = isinstance(error, HarnessError | VerdictFailed)
+    if isinstance(error, BaseExceptionGroup) and not known:
+        return "\n".join([error.message, *(f"- {describe(one)}" for one in error.exceptions)])
     return str(error) if known else f"{type(error).__name__}: {error}"
-
-
-def _leaves(error: BaseException) -> Iterator[BaseException]:
-    if isinstance(error, BaseExceptionGroup):
-        for inner in error.exceptions:
-            yield from _leaves(inner)
-    else:
-        yield error
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -55,6 +55,12 @@ class Target(ABC):
         Raises TargetError if what runs is not what was asked for.
         """
 
+    def require_logins(self) -> None:  # noqa: B027  # most kinds know nothing more
+        """Compare what sessions have negotiated and only the target can tell.
+
+        Raises TargetError if it is not what was asked for.
+        """
+
     def describe(self) -> str:
         """One line for the report."""
         parts: list[str] = [self.kind, self.config.backstore, self.config.write_cache]

@@ -10,14 +10,13 @@ import numpy as np
 
 from harness import kernel_events
 from harness.initiator.initiator import Path
+from harness.lun_devices import LunDevices
 from harness.measurements import (
     CableEnd,
     FaultRecord,
     Ints,
     LabDisk,
     Measurements,
-    PathCounters,
-    PathStates,
     PlannedSession,
     ProcessorTime,
     ReadBack,
@@ -27,11 +26,11 @@ from harness.measurements import (
 )
 from harness.observe import NicSample, Observation
 from harness.stall import longest_stall
+from harness.testbed.path_disks import PathDisks
 from harness.timeline import Event, Happened, Phase, Timeline
 from harness.topology import Role
 from harness.workload import RunResult
 
-_RUNNING = "running"  # SCSI device state, drivers/scsi/scsi_sysfs.c
 _SHORTEST_STALL_S = 0.5  # shorter pauses are no event of their own
 
 
@@ -56,6 +55,7 @@ class Raw:
     cut_short: str = ""
     max_stall_s: float | None = None
     errors_forced: bool = False
+    settings_after: tuple[SessionSettings, ...] = ()
     cables: Mapping[str, Mapping[Role, str]] = field(default_factory=dict)
     lab_disks: tuple[str, ...] = ()
 
@@ -64,18 +64,20 @@ def assemble(raw: Raw) -> Measurements:
     """Put everything on the host's clock and into the form that checks and reports expect."""
     initiator = raw.observations[Role.INITIATOR]
     streams = raw.result.streams(initiator.clock)
+    disks = PathDisks.of(initiator, raw.paths)
     notes = {f"multipath -ll {when}": text for when, text in raw.path_listings.items()}
     notes |= {"fio job": raw.result.job_file, "fio report": raw.result.report_text}
     return Measurements(
-        timeline=Timeline.of(_events(raw, streams)),
+        timeline=Timeline.of(_events(raw, streams, disks)),
         phases=raw.phases,
         streams=streams,
-        counters=tuple(_counters(initiator, path) for path in raw.paths),
-        path_states=tuple(_path_states(initiator, raw.paths)),
+        counters=tuple(disks.counters(path) for path in raw.paths),
+        path_states=tuple(disks.states(raw.paths)),
         kernel_logs=tuple(o.kernel_log for o in raw.observations.values()),
         clocks=tuple(r for o in raw.observations.values() for r in o.clock.readings),
         settings=raw.settings,
         planned=raw.planned,
+        settings_after=raw.settings_after,
         faults=raw.faults,
         read_back=raw.read_back,
         processors=raw.processors,
@@ -91,18 +93,6 @@ def assemble(raw: Raw) -> Measurements:
             for role, nic in ends.items()
         ),
         lab_disks=tuple(_lab_disk(raw.observations[Role.TARGET], disk) for disk in raw.lab_disks),
-    )
-
-
-def _counters(seen: Observation, path: Path) -> PathCounters:
-    samples = [s for s in seen.samples if path.name in s.disks]
-    machine_ns = np.array([s.machine_ns for s in samples], dtype=np.int64)
-    return PathCounters(
-        path=path.name,
-        fabric=path.fabric,
-        at_ns=seen.clock.array_to_host(machine_ns),
-        bytes_read=np.array([s.disks[path.name].bytes_read for s in samples], dtype=np.int64),
-        bytes_written=np.array([s.disks[path.name].bytes_written for s in samples], dtype=np.int64),
     )
 
 
@@ -141,13 +131,6 @@ def _lab_disk(seen: Observation, disk: str) -> LabDisk:
     )
 
 
-def _path_states(seen: Observation, paths: Sequence[Path]) -> Iterator[PathStates]:
-    for sample in seen.samples:
-        states = {p.name: sample.paths.get(p.device, "missing") for p in paths}
-        reserve = frozenset(p.name for p in paths if p.device in sample.reserve)
-        yield PathStates(seen.clock.to_host(sample.machine_ns), states, reserve)
-
-
 def _watching(seen: Observation) -> Watching:
     texts = {message.text for message in seen.kernel_log.messages}
     samples = np.array(
@@ -166,21 +149,21 @@ def _watching(seen: Observation) -> Watching:
     )
 
 
-def _recoveries(seen: Observation, disk: str) -> Iterator[Event]:
-    """A session is back when its disk runs again; a sample's interval is the uncertainty."""
-    samples = [s for s in seen.samples if disk in s.disks]
-    for before, after in pairwise(samples):
-        if before.disks[disk].state != _RUNNING and after.disks[disk].state == _RUNNING:
+def _recoveries(seen: Observation, disks: PathDisks, path: Path) -> Iterator[Event]:
+    """A session is back when a disk of it runs again; a sample's interval is the uncertainty."""
+    for (before, ran), (after, runs) in pairwise(disks.runs(path)):
+        if runs and not ran:
             uncertainty_ns = seen.clock.uncertainty_ns + after.machine_ns - before.machine_ns
             at_ns = seen.clock.to_host(after.machine_ns)
-            yield Event(at_ns, Happened.SESSION_RECOVERED, "sysfs", disk, uncertainty_ns)
+            what = Happened.SESSION_RECOVERED
+            yield Event(at_ns, what, "sysfs", path.name, uncertainty_ns, path.name)
 
 
-def _events(raw: Raw, streams: Sequence[Stream]) -> Iterator[Event]:
-    names = {path.device: path.name for path in raw.paths}
-    for seen in raw.observations.values():
+def _events(raw: Raw, streams: Sequence[Stream], disks: PathDisks) -> Iterator[Event]:
+    for role, seen in raw.observations.items():
         error_ns = seen.clock.uncertainty_ns + seen.kernel_log.error_ns
-        yield from kernel_events.events(seen.kernel_log, names, error_ns)
+        lun = disks.lun_devices() if role is Role.INITIATOR else LunDevices()
+        yield from kernel_events.events(seen.kernel_log, lun, error_ns)
     for record in raw.faults:
         yield Event(record.injected_ns, Happened.FAULT_INJECTED, "harness", record.name)
         yield Event(record.confirmed_ns, Happened.FAULT_CONFIRMED, "harness", record.name)
@@ -189,7 +172,7 @@ def _events(raw: Raw, streams: Sequence[Stream]) -> Iterator[Event]:
     initiator = raw.observations[Role.INITIATOR]
     uncertainty_ns = initiator.clock.uncertainty_ns
     for path in raw.paths:
-        yield from _recoveries(initiator, path.name)
+        yield from _recoveries(initiator, disks, path)
     for stream in streams:
         log = stream.completions
         if len(log) == 0:

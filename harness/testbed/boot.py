@@ -52,6 +52,7 @@ def boot(site: Site, power: ExitStack, links: ExitStack, disks: Path) -> Testbed
     with step(Stage.CONFIGURE, Spent.CONFIGURATION):
         guests = by_role(site.topology.guests, prepare)
     initiator.log_in()
+    target.require_logins()
     require_fit(initiator, serial=site.config.target.serial)
     initiator.wait_for_map()
     kernel = machines[Role.INITIATOR].run(["uname", "-r"]).stdout.strip()

@@ -67,6 +67,10 @@ class Manifest:
     memory: int = 0
 
 
+class UnreadableManifest(HarnessError):
+    """Nothing tells what a testbed consists of: it may be on another host, so it is left alone."""
+
+
 @dataclass(frozen=True)
 class Folder:
     """The folder of one testbed."""
@@ -89,13 +93,22 @@ class Folder:
         draft.rename(self.path / _MANIFEST)
 
     def manifest(self) -> Manifest | None:
-        """The manifest, or None if the owner died before it wrote one."""
+        """The manifest, or None if the owner died before it wrote one. Raises UnreadableManifest.
+
+        It is replaced at once, so one that cannot be read is another version's, or damaged.
+        """
+        file = self.path / _MANIFEST
         try:
-            raw = json.loads((self.path / _MANIFEST).read_text())
+            raw = json.loads(file.read_text())
             machines = {name: _address(**address) for name, address in raw.pop("machines").items()}
             return Manifest(**raw | {"machines": machines, "domains": tuple(raw["domains"])})
-        except (OSError, ValueError, KeyError, TypeError):
+        except FileNotFoundError:
             return None
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:  # any content
+            raise UnreadableManifest(
+                f"{file} cannot be read, so nothing tells where its machines run: {error!r}",
+                hint=f"make sure that none of them runs any more, then remove {self.path}",
+            ) from None
 
     def note_ended(self) -> None:
         """Note that none of its machines runs any more."""
@@ -225,19 +238,22 @@ def reap(
 ) -> list[str]:
     """End and remove every testbed whose owner is dead; returns their names.
 
-    Kept testbeds are spared unless `kept_too`; `name` restricts it to one. `end_domains` must
-    end all domains of a folder. Raises HarnessError, after trying all, for those that failed.
+    Kept testbeds are spared unless `kept_too`, and those whose manifest cannot be read in any
+    case; `name` restricts it to one. `end_domains` must end all domains of a folder. Raises
+    HarnessError, after trying all, for those that failed.
     """
     reaped, failures = [], []
     for folder in all_folders():
         if name and folder.name != name:
             continue
         with folder.taken() as ours:
-            manifest = folder.manifest()
-            kept = manifest is not None and manifest.kept
-            if not ours or (kept and not kept_too) or not folder.path.exists():
+            if not ours or not folder.path.exists():
                 continue
             try:
+                manifest = folder.manifest()
+                kept = manifest is not None and manifest.kept
+                if kept and not kept_too:
+                    continue
                 if manifest is not None and kept:  # so that the next one ends it if we are killed
                     folder.write(replace(manifest, kept=False))
                 end_domains(folder)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.concurrency import side_by_side
-from harness.errors import HypervisorError, cure, summary
+from harness.errors import HarnessError, HypervisorError, cure, leaves, summary
 from harness.hypervisor.disk import create_overlay
 from harness.hypervisor.domain import restore
 from harness.observe import leave_resident, observing
@@ -37,9 +37,9 @@ def make_golden(site: Site, folder: Path, determined_by: dict[str, Any]) -> None
                 for role in roles:
                     testbed.domain(role).pause()
                 by_role(roles, lambda role: testbed.domain(role).save(memory_file(folder, role)))
-            except (HypervisorError, ExceptionGroup) as error:
+            except HarnessError as error:
                 # Both machines fail for one cause, and it is enough to tell it of one of them.
-                one = error.exceptions[0] if isinstance(error, ExceptionGroup) else error
+                one = next(leaves(error))
                 raise CannotSave(summary(one), hint=cure(one)) from error
         nics = {
             role: {fabric: testbed.nic(role, fabric) for fabric in testbed.fabrics()}

@@ -137,7 +137,7 @@ def opened(folder: Path, determined_by: Mapping[str, Any]) -> Golden:
         nics = {Role(role): dict(names) for role, names in record["nics"].items()}
         paths = tuple(LunPath(**path) for path in record["paths"])
         environment = dict(record["environment"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:  # any content
         raise Damaged(f"snapshot {folder.name}: {RECORD} cannot be used: {error!r}") from None
     if differing := _differing(recorded_by, determined_by):
         raise Damaged(f"snapshot {folder.name} is of another {', another '.join(differing)}")

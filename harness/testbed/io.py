@@ -86,6 +86,8 @@ class IoSession:
                 back = None if witness.target_is_dead else self._read_back_in_time(result)
             witness.list_paths("after", self.watchdog.left_to_measure())
             with step("Collect what was measured", Spent.MEASURING):
+                if not self.cut_short:
+                    witness.look_again()
                 self._measurements = self._assemble(result, back)
 
     @contextmanager
@@ -202,18 +204,26 @@ class IoSession:
         except BaseException as error:
             self.watchdog.expire()
             with step("Clear up after a failure", Spent.WAITING):
-                if isinstance(error, Exception):  # whoever interrupts does not wait for evidence
-                    self.watchdog.collect_evidence()
-                self._clear_up()
+                try:
+                    if isinstance(error, Exception):  # an interrupt does not wait for evidence
+                        self.watchdog.collect_evidence()
+                finally:
+                    self._clear_up()
             raise
 
     def _clear_up(self) -> None:
+        """Heal, and stop queueing even if that fails."""
         if self.watchdog.powered_off:
             return
         try:
-            self._testbed.heal()
-            self._testbed.initiator.stop_queueing()
-        except (HarnessError, ExceptionGroup) as error:
+            self._cleared_up(self._testbed.heal)
+        finally:
+            self._cleared_up(self._testbed.initiator.stop_queueing)
+
+    def _cleared_up(self, action: Callable[[], object]) -> None:
+        try:
+            action()
+        except HarnessError as error:
             attach("clearing up failed", str(error))
 
     def _read_back_in_time(self, result: RunResult) -> ReadBack | None:
@@ -256,6 +266,7 @@ class IoSession:
             phases=self._phases.over,
             settings=witness.settings,
             planned=testbed.planned_sessions(),
+            settings_after=witness.settings_after,
             faults=records,
             read_back=back,
             path_listings=witness.path_listings,

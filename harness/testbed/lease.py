@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from harness.config import Config
-from harness.errors import BrokenTestbed, HarnessError, summary
+from harness.errors import BrokenTestbed, HarnessError, defects, summary
 from harness.lacking import Lacking
 from harness.testbed.standing import Standing, standing
 from harness.testbed.testbed import Testbed
@@ -83,10 +83,13 @@ class Testbeds:
                 return self._new(owner)
             try:
                 self._testbed.make_ready()
-            except (HarnessError, ExceptionGroup):  # what the last test left cannot be mended
+            except HarnessError as error:  # what the last test left cannot be mended
+                if defects(error):
+                    raise
                 return self._new(owner)
-        except (HarnessError, ExceptionGroup) as error:
-            self._cause = summary(error)
+        except HarnessError as error:
+            if not defects(error):
+                self._cause = summary(error)
             raise
         return self._testbed
 

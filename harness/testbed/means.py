@@ -6,18 +6,29 @@ from collections.abc import Collection
 
 from harness.config import Config
 from harness.faults import Means
+from harness.topology import Role
+
+_BECAUSE = {
+    Role.TARGET: "the target is external",
+    Role.INITIATOR: "the initiator is a machine that was there already",
+}
+_AT = {
+    Means.TARGET_CABLE: Role.TARGET,
+    Means.TARGET_GUEST: Role.TARGET,
+    Means.INITIATOR_CABLE: Role.INITIATOR,
+}
 
 
 def lacking(config: Config, needs: Collection[Means]) -> str:
     """What of `needs` a testbed of that configuration has not, and why; empty if it has all."""
-    of_others = {
-        Means.TARGET_CABLE: "" if config.target.is_ours else "target",
-        Means.TARGET_GUEST: "" if config.target.is_ours else "target",
-        Means.INITIATOR_CABLE: "" if config.initiator.is_ours else "initiator",
+    made = {Role.TARGET: config.target.is_ours, Role.INITIATOR: config.initiator.is_ours}
+    missing = {
+        role: [means for means, at in _AT.items() if at is role and means in needs]
+        for role in Role
+        if not made[role]
     }
-    missing = [
-        f"no {need}, since the {of_others[need]} is not ours"
-        for need in of_others
-        if need in needs and of_others[need]
-    ]
-    return "; ".join(missing)
+    return "; ".join(
+        f"it needs {' and '.join(means)}, and {_BECAUSE[role]}"
+        for role, means in missing.items()
+        if means
+    )

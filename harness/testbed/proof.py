@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from harness.concurrency import within
 from harness.deadline import Deadline
+from harness.initiator.initiator import Path
 from harness.measurements import MAP, ReadBack
 from harness.steps import Spent, step
 from harness.testbed.bed import Bed
@@ -18,10 +19,21 @@ def read_everything_back(testbed: Bed, result: RunResult) -> ReadBack | None:
     ledgers = result.ledgers()
     if not ledgers:
         return None
-    places = {MAP: testbed.initiator.device}
-    places |= {path.name: f"/dev/{path.name}" for path in testbed.map.paths}
+    initiator = testbed.initiator
+    places = places_of(initiator.device, testbed.map.paths, initiator.paths_by_fabric())
     machine = testbed.machine(Role.INITIATOR)
     return together([read_back(machine, places, job.block_size, ledger) for job, ledger in ledgers])
+
+
+def places_of(
+    device: str, paths: Sequence[Path], now: Mapping[str, Sequence[Path]]
+) -> dict[str, str]:
+    """The device file of the map and of every path: of the disk that the path is `now`, by fabric.
+
+    A path without a disk has none: its old name may be that of somebody else's disk.
+    """
+    disks = {path.name: each.name for path in paths for each in now[path.fabric]}
+    return {MAP: device} | {path: f"/dev/{disk}" for path, disk in disks.items()}
 
 
 def together(backs: Sequence[ReadBack]) -> ReadBack:

@@ -11,7 +11,7 @@ from typing import Any
 from harness.config import Config
 from harness.config.image import load_image
 from harness.config.uri import EMBEDDED
-from harness.errors import HarnessError, HypervisorError, cure, summary
+from harness.errors import HarnessError, HypervisorError, cure, defects, summary
 from harness.hypervisor.accel import choose
 from harness.hypervisor.cache import Store, prune, size_limit
 from harness.hypervisor.connection import connect
@@ -109,7 +109,7 @@ class Provisioner:
 
         The first failure may be that of a busy machine; after the second the snapshot is replaced.
         """
-        failure: BaseException | None = None
+        failure: HarnessError | None = None
         for attempts_left in reversed(range(_FORK_TRIES)):
             golden = self._find_golden()
             if golden is None:
@@ -118,7 +118,9 @@ class Provisioner:
                 self._take_place(attempt)
                 try:
                     testbed = fork(self.site, golden, attempt)
-                except (HarnessError, ExceptionGroup) as error:
+                except HarnessError as error:
+                    if defects(error):
+                        raise
                     failure = error
                     warn(f"a fork failed: {summary(error)}")
                     damaged = isinstance(error, Damaged)
@@ -187,7 +189,8 @@ class Provisioner:
         lacking = Lacking("forks", reason, what_helps)
         if lacking.name in self.site.config.require:
             raise as_error(lacking)
-        self._no_forks, self._forks_failed = reason, lacking
+        self._no_forks, self._forks_failed, self._golden = reason, lacking, None
+        self.held.close()
         warn(f"testbeds are booted, not forked: {reason}\n  cure: {what_helps}")
 
     def _take_place(self, stack: ExitStack) -> None:
@@ -216,7 +219,7 @@ def provisioner(config: Config) -> Iterator[Provisioner]:
     """
     if not config.initiator.is_ours:
         raise HypervisorError(
-            "the initiator is not ours (initiator.machine): there is nothing to make here",
+            "nothing is made here: the initiator was there already (initiator.machine)",
             hint="the suites run on it: `pytest suites/failover`",
         )
     try:

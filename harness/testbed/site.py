@@ -11,6 +11,7 @@ from typing import TypeVar
 from harness import __version__
 from harness.concurrency import side_by_side
 from harness.config import Config
+from harness.config.negotiation import Negotiation
 from harness.deadline import Deadline
 from harness.errors import HypervisorError, TimedOut
 from harness.hypervisor.accel import Choice
@@ -76,7 +77,7 @@ class Site:
             )
             try:
                 return self._start(self._specs(disks, ports), begin, stack)
-            except* PortTaken:
+            except PortTaken:
                 if attempt == _PORT_TRIES - 1:
                     raise
         raise AssertionError("unreachable")
@@ -201,6 +202,7 @@ class Site:
             target.wwid,
             self.config.target.chap,
             self.config.initiator.path_grouping_policy,
+            negotiation=Negotiation.of(self.config.target.iet, self.config.initiator.iscsi),
         )
 
     def assembled(
@@ -232,7 +234,7 @@ class Site:
         return {
             "Pathproof": __version__,
             **self.connection.versions,
-            "Acceleration": f"{self.accel.accel} ({self.accel.reason})",
+            "Acceleration": self.accel.accel,
             "Guest image": self.config.machines.image,
             "Guest kernel": kernel,
             "Target": target.describe(),

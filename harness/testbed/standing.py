@@ -9,6 +9,7 @@ from pathlib import Path
 
 from harness import __version__
 from harness.config import Config
+from harness.config.negotiation import Negotiation
 from harness.deadline import Deadline
 from harness.errors import InitiatorError
 from harness.initiator.standing import StandingInitiator
@@ -16,7 +17,7 @@ from harness.lacking import Lacking
 from harness.machine import LocalMachine, Machine, SshEndpoint, SshMachine
 from harness.observe import observing
 from harness.preflight import Asked, claim, require_fit
-from harness.steps import Spent, step
+from harness.steps import Spent, step, warn
 from harness.target import NoMachine, target_for
 from harness.testbed.first_io import fill
 from harness.testbed.stage import Stage
@@ -51,7 +52,8 @@ class Standing:
         return ()
 
     def keep(self) -> str | None:
-        """A machine that is not ours is never kept as it is."""
+        """An existing machine is never kept as it is; a warning says so."""
+        warn("nothing is kept: the initiator is an existing machine, and is left as it was found")
         return None
 
     def _made(self, stack: ExitStack) -> Testbed:
@@ -66,6 +68,7 @@ class Standing:
             target.wwid,
             config.target.chap,
             config.initiator.path_grouping_policy,
+            negotiation=Negotiation.of(config.target.iet, config.initiator.iscsi),
         )
         stack.enter_context(initiator.borrowed(config.initiator.fio))
         nics = nics_of(machine, topology)

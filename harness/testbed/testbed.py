@@ -19,6 +19,7 @@ from harness.errors import (
     LabCannot,
     MachineError,
     TimedOut,
+    summary,
 )
 from harness.faults import KINDS, Fault, InitiatorDrop, Injection, SilentDrop, injected
 from harness.initiator import Initiator
@@ -244,7 +245,7 @@ class Testbed:
             if session.cut_short:
                 self.broken = session.cut_short
         except Exception as error:
-            self.broken = str(error)
+            self.broken = summary(error)
             raise
         finally:
             self._io = None
@@ -297,6 +298,7 @@ class Testbed:
         with step("Make sure that all is whole", Spent.PROVISIONING):
             self.heal()
             self.map.wait_for_paths(active=len(self.topology.fabrics), spent_on=Spent.PROVISIONING)
+            self.preflight()  # a path that came back has logged in anew
 
     def heal(self) -> None:
         """Heal every kind of fault that is possible here, on every fabric, be it there or not."""

@@ -22,9 +22,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from contextvars import copy_context
 
-from harness.errors import CutShort, HarnessError, MachineError, summary
+from harness.concurrency import beside
+from harness.errors import CutShort, HarnessError, MachineError, defects, summary
 from harness.steps import Spent, attach, step
 
 EVIDENCE_S = 10.0
@@ -57,7 +57,6 @@ class Watchdog:
         self._alive = alive
         self._power_off = power_off
         self._ends_at = time.monotonic() + within_s
-        self._over = threading.Event()
         self._gathering = threading.Lock()
         self._evidence: Mapping[str, str] | None = None
         self.powered_off = ""
@@ -101,45 +100,45 @@ class Watchdog:
     def watching(self) -> Iterator[None]:
         """Watch the block.
 
-        Raises MachineError if the machines were powered off, whatever else that led to.
+        Raises MachineError if the machines were powered off, whatever that led to in the lab.
         """
-        watch = copy_context().run
-        thread = threading.Thread(target=watch, args=(self._watch,), name="watchdog", daemon=True)
-        thread.start()
         try:
             try:
-                yield
+                with beside(self._watch, name="watchdog"):
+                    yield
             finally:
-                self._over.set()
-                thread.join()
                 self._attach_evidence()
-        except Exception as error:
-            if self.powered_off:
+        except HarnessError as error:
+            if self.powered_off and not defects(error):
                 raise MachineError(self.powered_off) from error
             raise
         if self.powered_off:
             raise MachineError(self.powered_off)
 
-    def _watch(self) -> None:
-        while not self._over.wait(_LOOK_INTERVAL_S):
+    def _watch(self, over: threading.Event) -> None:
+        while not over.wait(_LOOK_INTERVAL_S):
             if not self.left(LAST_S):
-                self._end("the I/O did not end by any other means")
+                self._end("the I/O did not end by any other means", over)
                 return
             # Once the deadline has passed nothing is asked: an answer may take too long.
             if not self.expired and not self._alive():
-                self._end("the initiator does not answer")
+                self._end("the initiator does not answer", over)
                 return
 
-    def _end(self, why: str) -> None:
-        if self._over.is_set():
+    def _end(self, why: str, over: threading.Event) -> None:
+        if over.is_set():
             return
-        self.collect_evidence()
-        if self._over.is_set():  # it did end meanwhile
-            return
+        try:
+            self.collect_evidence()
+        finally:
+            if not over.is_set():  # else it did end meanwhile
+                self._power_off_since(why)
+
+    def _power_off_since(self, why: str) -> None:
         self.powered_off = f"{why}; every machine of ours was powered off"
         try:
             self._power_off()
-        except (HarnessError, ExceptionGroup) as error:
+        except HarnessError as error:
             self.powered_off = f"{why}; powering off failed: {summary(error)}"
 
     def _attach_evidence(self) -> None:

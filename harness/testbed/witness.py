@@ -24,6 +24,7 @@ class Witness:
         self._testbed = testbed
         self._steal: StealWatch | None = None
         self.settings: tuple[SessionSettings, ...] = ()
+        self.settings_after: tuple[SessionSettings, ...] = ()
         self.path_listings: dict[str, str] = {}
         self.target_is_dead = False
 
@@ -49,6 +50,10 @@ class Witness:
                 )
             )
             self.list_paths("before")
+
+    def look_again(self) -> None:
+        """Note settings as they are once I/O is over: sessions that came back logged in anew."""
+        self.settings_after = self._testbed.session_settings()
 
     def list_paths(self, when: str, within_s: float = _LISTING_S) -> None:
         """Keep `multipath -ll`, or why it is not to be had."""

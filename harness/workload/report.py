@@ -86,7 +86,7 @@ def parse_report(text: str) -> ParsedReport:
             ),
         )
         return ParsedReport(report, text[start:end], text[:start] + text[end:].lstrip("\n"))
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:  # JSON of another shape
         raise WorkloadError(f"fio's report cannot be read ({error!r}): {text[:500]!r}") from None
 
 

@@ -5,6 +5,11 @@ from __future__ import annotations
 import pytest
 
 from harness.testbed import Testbed
+from suites import pages
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    pages.heed(config)
 
 
 @pytest.fixture

@@ -1,12 +1,13 @@
-"""The tables of docs/targets.md, which runs write: a row for each kind of target."""
+"""The tables of docs/targets.md, which runs may write: a row for each kind of target."""
 
 from __future__ import annotations
 
-import fcntl
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from suites import pages
 
 PAGE = Path(__file__).parents[2] / "docs/targets.md"
 NOTHING = "-"
@@ -37,14 +38,8 @@ class Table:
         return head + found + "".join(lines) + below.removeprefix(old)
 
     def note(self, kind: str, cells: Mapping[str, str]) -> None:
-        """Put what was seen into the page."""
-        with PAGE.open("r+") as page:
-            fcntl.flock(page, fcntl.LOCK_EX)
-            text = page.read()
-            if (updated := self.updated(text, kind, cells)) != text:
-                page.seek(0)
-                page.truncate()
-                page.write(updated)
+        """Put what was seen into the page, if the run was asked to."""
+        pages.change(PAGE, lambda text: self.updated(text, kind, cells))
 
 
 def _is_row(line: str) -> bool:

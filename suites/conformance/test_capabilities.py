@@ -15,7 +15,7 @@ from suites.conformance.tables import CAPABILITIES
 
 
 def test_every_path_tells_of_what_the_kind_is_known_for(testbed: Testbed) -> None:
-    """Tests are skipped by what is known, so it must be true."""
+    """Every path tells of the capabilities that the kind of target is known for."""
     features = list(probe(testbed).values())
     assert len(set(features)) == 1
     if testbed.target.kind == "external":
@@ -39,7 +39,7 @@ def test_every_path_tells_of_what_the_kind_is_known_for(testbed: Testbed) -> Non
 
 @pytest.mark.requires("alua")
 def test_access_states_of_several_groups_are_told(testbed: Testbed) -> None:
-    """A group for each portal, one of them not optimized; both lead to one LUN."""
+    """Paths through two groups, one not optimized, tell their access states and lead to one LUN."""
     target = testbed.target
     if not isinstance(target, LioTarget):
         pytest.skip(f"groups of a target of kind {target.kind} cannot be set")
@@ -56,7 +56,10 @@ def test_access_states_of_several_groups_are_told(testbed: Testbed) -> None:
 
 @pytest.mark.parametrize("cache", ["write-through", "write-back"])
 def test_every_path_tells_of_the_cache_that_was_asked_for(ours: Testbed, cache: str) -> None:
-    """Or the initiator's kernel would flush too little, and a crash of the target cost data."""
+    """Every path tells of the write cache that was asked for.
+
+    Or the initiator's kernel would flush too little, and a crash of the target cost data.
+    """
     config = ours.config.target.model_copy(update={"write_cache": cache})
     target_for(config, ours.machine(Role.TARGET), ours.topology).configure()
     ours.initiator.log_in()

@@ -57,7 +57,7 @@ def initiator(testbed: Testbed, chap: ChapConfig | None) -> Initiator:
 
 @pytest.mark.requires("chap")
 def test_the_right_secret_logs_in(ours: Testbed) -> None:
-    """On every path, and the map is whole."""
+    """The right secret logs in on every path, and the map is whole."""
     serve(ours, ONE_WAY)
     knowing = initiator(ours, ONE_WAY)
     knowing.log_in()
@@ -82,7 +82,7 @@ def test_the_right_secret_logs_in(ours: Testbed) -> None:
     ],
 )
 def test_who_does_not_know_the_secret_is_refused(ours: Testbed, chap: ChapConfig | None) -> None:
-    """With one clear error, and no session."""
+    """Who does not know the secret is refused with one clear error, and has no session."""
     serve(ours, ONE_WAY)
     stranger = initiator(ours, chap)
     with pytest.raises(InitiatorError, match="login rejected: authorization failure"):
@@ -92,7 +92,7 @@ def test_who_does_not_know_the_secret_is_refused(ours: Testbed, chap: ChapConfig
 
 @pytest.mark.requires("chap")
 def test_a_discovery_that_wants_the_secret_gets_it(ours: Testbed) -> None:
-    """And who has none learns nothing of the target."""
+    """A discovery gets the secret that it wants; who has none learns nothing of the target."""
     if ours.target.kind != "lio":
         pytest.skip(f"a target of kind {ours.target.kind} is not made to guard its discovery")
     serve(ours, ONE_WAY)
@@ -110,7 +110,7 @@ def test_a_discovery_that_wants_the_secret_gets_it(ours: Testbed) -> None:
 
 @pytest.mark.requires("mutual_chap")
 def test_a_target_that_knows_its_secret_is_trusted(ours: Testbed) -> None:
-    """It proves itself in return."""
+    """A target that proves to know its own secret is trusted."""
     serve(ours, BOTH_WAYS)
     knowing = initiator(ours, BOTH_WAYS)
     knowing.log_in()
@@ -120,7 +120,7 @@ def test_a_target_that_knows_its_secret_is_trusted(ours: Testbed) -> None:
 
 @pytest.mark.requires("mutual_chap")
 def test_a_target_with_another_secret_is_refused(ours: Testbed) -> None:
-    """By the initiator, however well it is known itself."""
+    """The initiator refuses a target with another secret, however well it is known itself."""
     serve(ours, BOTH_WAYS)
     suspicious = initiator(ours, BOTH_WAYS.model_copy(update={"outgoing": _fresh("target-1")}))
     with pytest.raises(InitiatorError, match=r"^portal .*: login re"):
@@ -130,7 +130,7 @@ def test_a_target_with_another_secret_is_refused(ours: Testbed) -> None:
 
 @pytest.mark.requires("mutual_chap")
 def test_no_process_and_no_log_of_a_machine_has_a_secret(ours: Testbed) -> None:
-    """Arguments, environments, the journal and the kernel's log, from set-up to login."""
+    """No process and no log of either machine shows a secret, from set-up to login."""
     machines = [ours.machine(role) for role in Role]
     with watching(machines[0]) as on_target, watching(machines[1]) as on_initiator:
         serve(ours, BOTH_WAYS)

@@ -20,7 +20,7 @@ from suites.conformance.tables import FIGURES
 def test_the_stall_when_a_path_is_lost(
     testbed: Testbed, judge: Judge, seed: int, kind: Callable[[str], Fault]
 ) -> None:
-    """The longest time without a completed I/O, within its budget."""
+    """I/O stalls within its budget when a path is lost; the stall is noted."""
     everything = testbed.fabrics()
     with testbed.io(testbed.layout.mixed(seed)) as io:
         io.wait_until_running()
@@ -55,7 +55,7 @@ def test_what_all_paths_deliver(
     size: int,
     request: pytest.FixtureRequest,
 ) -> None:
-    """One stream as fast as it goes, for five seconds."""
+    """One stream goes as fast as all paths carry it for five seconds, without an error."""
     with testbed.io([testbed.layout.unpaced(kind, size, seed)]) as io:
         io.wait_until_running()
         io.run_for(seconds=1)

@@ -38,7 +38,7 @@ def test_throughput_whole_and_degraded(
     kind: JobKind,
     block_size: int,
 ) -> None:
-    """Figures on all paths, on one path less, and with one path dead; all without an error."""
+    """I/O goes without an error on all paths, on one path less, and with one path dead."""
     spare = testbed.fabrics()[-1]
     conditions: dict[str, AbstractContextManager[None]] = {
         "all paths": nullcontext(),

@@ -24,6 +24,7 @@ _START_TIMEOUT_S = 30.0
 # IET answers at once or not at all, and a connection is gone within a second.
 _IETADM_TIMEOUT_S = 20.0
 _GONE_TIMEOUT_S = 20.0
+_WAIT = conf.KEYWORDS["default_time2wait_s"]
 
 
 class IetTarget(Target):
@@ -128,6 +129,22 @@ class IetTarget(Target):
     def redirect(self, destination: str) -> None:
         """Send logins to another portal, `address[:port]`; nowhere else if it is empty."""
         self._ietadm(ietadm.redirect(self._tid(), destination))
+
+    def require_logins(self) -> None:
+        """The initiator's kernel does not know DefaultTime2Wait, and iscsid does not show it."""
+        wanted = conf.named(self.config.iet).get(_WAIT)
+        if wanted is None:
+            return
+        for session in self.sessions():
+            shown = self._ietadm(ietadm.show_session(session.tid, session.sid)).stdout
+            has = ietadm.parse_options(shown).get(_WAIT, "not shown")
+            if has != wanted:
+                addresses = ", ".join(one.address for one in session.connections)
+                raise TargetError(
+                    f"{_WAIT} of the session from {addresses} is {has}, not {wanted}",
+                    hint="the larger one of both ends' counts; open-iscsi's is 2, "
+                    "node.session.iscsi.DefaultTime2Wait in its records",
+                )
 
     def _require_iet(self) -> None:
         done = self.machine.sh(daemon.REQUIRE_SCRIPT, timeout_s=_TIMEOUT_S, check=False)

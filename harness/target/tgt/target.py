@@ -34,6 +34,8 @@ systemd-run --quiet --unit={UNIT} --property=Type=notify --property=KillSignal=S
 # each write is synced before it is acknowledged (bs_rdwr.c). The rest is as tgtd has it.
 _CACHING = "mode_page=8:0:18:{byte}:0:0xff:0xff:0:0:0xff:0xff:0xff:0xff:0x80:0x14:0:0:0:0:0:0"
 _CACHING_BYTE = {"write-through": "0x10", "write-back": "0x14"}
+# As it comes, tgt refuses digests; what the initiator does not offer is not used.
+_DIGESTS = [["--name", f"{part}Digest", "--value", "None,CRC32C"] for part in ("Header", "Data")]
 
 
 class TgtTarget(Target):
@@ -128,6 +130,7 @@ def serving(config: TargetConfig, topology: Topology) -> list[list[str]]:
         _tgtadm("logicalunit", "new", *lun, *backing),
         _tgtadm("logicalunit", "update", *lun, "--params", identity),
         _tgtadm("logicalunit", "update", *lun, "--params", caching),
+        *(_tgtadm("target", "update", "--tid", str(_TID), *digest) for digest in _DIGESTS),
         _tgtadm("target", "bind", "--tid", str(_TID), "--initiator-name", topology.initiator_iqn),
     ]
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import shorten
@@ -18,6 +16,7 @@ from harness.faults import Fault, Lab, LinkDown, SilentLoss
 from harness.measurements import Measurements
 from harness.testbed import Testbed
 from harness.workload import Job
+from suites import pages
 
 PAGE = Path(__file__).parents[3] / "docs/detection.md"
 _ROW = re.compile(r"^\| (?P<plant>[^|]+) \| [^|]+ \| [^|]+ \| [^|]+ \|$", re.MULTILINE)
@@ -125,8 +124,8 @@ def assert_detected(
     """Check `by` fails with that text, or could not tell with that one, and so the whole does.
 
     By default the checks are those of the suites, with or without a fault. Every finding is
-    printed; a detection is noted in docs/detection.md, and what was noted of the plant before is
-    gone without one.
+    printed; with `--update-docs` a detection is noted in docs/detection.md, and what was noted of
+    the plant before is gone without one.
     """
     forget_detection(plant)
     verdict, says = (Verdict.FAIL, fails) if fails else (Verdict.UNKNOWN, unknown)
@@ -143,8 +142,11 @@ def assert_detected(
 
 def forget_detection(plant: str) -> None:
     """Take the plant's row out of the table of docs/detection.md, until it is earned again."""
-    with _table() as rows:
+
+    def forget(rows: dict[str, str]) -> None:
         _EARNED[plant] = rows.pop(plant, _EARNED.get(plant, ""))
+
+    pages.change(PAGE, lambda text: _with_rows(text, forget))
 
 
 def note_detection(plant: str, *, by: str, verdict: str, says: str, message: str) -> None:
@@ -153,21 +155,16 @@ def note_detection(plant: str, *, by: str, verdict: str, says: str, message: str
     older = _EARNED.get(plant, "")
     same = older.startswith(about) and says in older
     row = f"{about}{shorten(message.replace('|', '/'), _LONGEST_MESSAGE)} |"
-    with _table() as rows:
+
+    def note(rows: dict[str, str]) -> None:
         rows[plant] = older if same else row
 
+    pages.change(PAGE, lambda text: _with_rows(text, note))
 
-@contextmanager
-def _table() -> Iterator[dict[str, str]]:
-    """The rows of the table by plant, to be changed; workers take turns."""
-    with PAGE.open("r+") as page:
-        fcntl.flock(page, fcntl.LOCK_EX)
-        text = page.read()
-        head, header, table = text.partition(_HEADER)
-        rows = {match["plant"]: match[0] for match in _ROW.finditer(table)}
-        yield rows
-        updated = head + header + "".join(f"{rows[name]}\n" for name in sorted(rows))
-        if updated != text:
-            page.seek(0)
-            page.truncate()
-            page.write(updated)
+
+def _with_rows(text: str, change: Callable[[dict[str, str]], None]) -> str:
+    """The page with the rows of its table, by plant, as `change` leaves them."""
+    head, header, table = text.partition(_HEADER)
+    rows = {match["plant"]: match[0] for match in _ROW.finditer(table)}
+    change(rows)
+    return head + header + "".join(f"{rows[name]}\n" for name in sorted(rows))

@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from harness.config.negotiation import Negotiation
 from harness.faults import LinkDown, SilentDrop
 from harness.initiator import iscsiadm
 from harness.testbed import Testbed
@@ -81,6 +82,26 @@ def test_a_timeout_raised_after_it_was_read(testbed: Testbed, seed: int) -> None
         measured,
         by="stall within budget",
         fails="session recovery took",
+    )
+
+
+def test_a_path_that_comes_back_with_other_values(testbed: Testbed, seed: int) -> None:
+    """The target agrees to less at the second login, as a controller with other settings would."""
+    testbed.broken = "the target's MaxBurstLength was changed on purpose"
+    testbed.initiator.negotiation = Negotiation(demanded={"MaxBurstLength": "262144"})
+    target = testbed.machine(Role.TARGET)
+    file = f"/sys/kernel/config/target/iscsi/{testbed.topology.target_iqn}/tpgt_1/param"
+    measured = lose_a_path(
+        testbed,
+        seed,
+        LinkDown("a"),
+        during=lambda: target.sh(f"echo 65536 >{file}/MaxBurstLength"),
+    )
+    assert_detected(
+        "a path that negotiates less when it comes back",
+        measured,
+        by="sessions as planned",
+        fails="once I/O was over, MaxBurstLength of the session on fabric a is 65536 instead of",
     )
 
 

@@ -217,8 +217,12 @@ def test_a_host_that_lacks_what_is_required_ends_the_run(make_rig: MakeRig, chec
     """Before any test; here the path of its testbeds is too long for libvirt's sockets."""
     run = Run(checkout, make_rig("one", "two"), PLAIN, "--require", "forks", "suites/failover")
     said = run.end(status=pytest.ExitCode.USAGE_ERROR)
-    assert re.search(r"^ERROR: one: --require forks: libvirt's root /\S+ is \d+ bytes", said, re.M)
-    assert re.search(r"^two: --require forks: libvirt's root /\S+ is \d+ bytes", said, re.M)
+    assert re.search(
+        r"^ERROR: one: forks are required and lacking: libvirt's root /\S+ is \d+ bytes", said, re.M
+    )
+    assert re.search(
+        r"^two: forks are required and lacking: libvirt's root /\S+ is \d+ bytes", said, re.M
+    )
     assert said.count("hint: keep testbeds in a directory with a shorter path") == 2
     assert "Traceback" not in said
     assert "passed" not in said

@@ -12,6 +12,7 @@ from harness.checks import (
     Finding,
     judge,
 )
+from harness.kernel_events import events
 from harness.measurements import (
     MAP,
     CompletionLog,
@@ -22,9 +23,11 @@ from harness.measurements import (
     ReadBack,
     Stream,
 )
+from harness.timeline import Timeline
 from suites.selftest.unit.synthetic_failover import (
     END,
     INJECTED,
+    LUN,
     START,
     failover,
 )
@@ -84,9 +87,16 @@ def carrying(counters: PathCounters, start_ns: int, end_ns: int, total: int) -> 
 
 
 def with_kernel_line(measured: Measurements, text: str) -> Measurements:
+    """As the initiator says it when the fault is injected; it is in the timeline as what it is."""
     log = measured.kernel_logs[0]
-    log = replace(log, messages=(*log.messages, KernelMessage(INJECTED, 3, text)))
-    return replace(measured, kernel_logs=(log, *measured.kernel_logs[1:]))
+    said = KernelMessage(INJECTED, 3, text)
+    told = events(replace(log, messages=(said,)), LUN, uncertainty_ns=0)
+    log = replace(log, messages=(*log.messages, said))
+    return replace(
+        measured,
+        kernel_logs=(log, *measured.kernel_logs[1:]),
+        timeline=Timeline.of([*measured.timeline, *told]),
+    )
 
 
 def busy_host(steal: float, *, start_ns: int = START, end_ns: int = END) -> ProcessorTime:

@@ -46,7 +46,7 @@ TEXTS = {
     ERROR: "connection{}:0: detected conn error (1022)",
     TIMED_OUT: "session{}: session recovery timed out after 1 secs",
 }
-PATHS = {"1": "sda", "2": "sdb"}
+PATHS = {"1": "sda", "2": "sdb"}  # each by its session
 Seen = tuple[float, Happened, str]
 LOSS: tuple[Seen, ...] = ((2.0, ERROR, "1"), (3.0, TIMED_OUT, "1"), (3.01, FAILED, "1"))
 RETURN: tuple[Seen, ...] = ((16.0, RECOVERED, "1"), (17.0, REINSTATED, "1"))
@@ -57,8 +57,9 @@ def at(seconds: float) -> int:
 
 
 def event(seconds: float, what: Happened, session: str) -> Event:
-    text = TEXTS.get(what)
-    return Event(at(seconds), what, "test", text.format(session) if text else PATHS[session])
+    path = PATHS[session]
+    text = TEXTS[what].format(session) if what in TEXTS else path
+    return Event(at(seconds), what, "test", text, path=path)
 
 
 def stream(*pauses: tuple[float, float]) -> Stream:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from harness.lun_devices import Look, LunDevices
 from harness.measurements import (
     Budget,
     BudgetTerm,
@@ -46,6 +47,7 @@ _EVENTS = (
     (HEALED, 2.20, Happened.SESSION_RECOVERED),
     (HEALED, 3.10, Happened.PATH_REINSTATED),
 )
+LUN = LunDevices((Look(START, "253:0", {"8:0": "sda", "8:16": "sdb"}),), {"session1": "sda"})
 _ABOUT = {
     Happened.CONNECTION_ERROR: "connection1:0: detected conn error (1022)",
     Happened.RECOVERY_TIMED_OUT: "session1: session recovery timed out after 1 secs",
@@ -59,6 +61,7 @@ def failover() -> Measurements:
     """A silent loss of fabric a, the same at every call."""
     ticks = np.arange(START, END, 80 * NS_PER_MS, dtype=np.int64)
     dead = (ticks > INJECTED) & (ticks < HEALED + 3 * NS_PER_S)
+    failed = (ticks > INJECTED + 2.91 * NS_PER_S) & (ticks < HEALED + 3.1 * NS_PER_S)
     stalled = (ticks > INJECTED) & (ticks < INJECTED + STALL_S * NS_PER_S)
     budget = Budget(
         (
@@ -73,7 +76,13 @@ def failover() -> Measurements:
             [
                 Event(START, Happened.IO_STARTED, "initiator"),
                 *(
-                    Event(at + int(s * NS_PER_S), what, "initiator", _ABOUT.get(what, ""))
+                    Event(
+                        at + int(s * NS_PER_S),
+                        what,
+                        "initiator",
+                        _ABOUT.get(what, ""),
+                        path="sda" if what in _ABOUT else "",
+                    )
                     for at, s, what in _EVENTS
                 ),
                 Event(END, Happened.IO_ENDED, "initiator"),
@@ -91,7 +100,7 @@ def failover() -> Measurements:
         ),
         path_states=tuple(
             PathStates(int(t), {"sda": "failed" if lost else "active", "sdb": "active"})
-            for t, lost in zip(ticks, dead, strict=True)
+            for t, lost in zip(ticks, failed, strict=True)
         ),
         kernel_logs=(
             KernelLog(

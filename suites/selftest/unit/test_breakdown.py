@@ -87,6 +87,15 @@ def test_a_path_that_the_fault_did_not_hit_has_no_part_in_it() -> None:
     assert layers(parts)["device mapper"] == 0.01
 
 
+def test_a_session_that_the_fault_did_not_hit_has_no_part_in_it() -> None:
+    """It was found dead before, and given up after, the one that I/O waited for."""
+    seen = ((0.5, ERROR, "2"), *LOSS, (3.04, TIMED_OUT, "2"), *RETURN)
+    parts = taken_apart(measured((0.03, 3.05), seen=seen))
+    assert (layers(parts)["detection"], layers(parts)["session recovery"]) == (1.97, 1.0)
+    assert layers(parts)["device mapper"] == 0.01
+    assert (parts.missing, parts.culprit) == ((), "")
+
+
 def test_what_was_seen_too_late_by_no_more_than_its_uncertainty_was_in_time() -> None:
     """The kernel's clock and fio's are told apart no better than that."""
     exact = measured((0, 3.005))

@@ -43,7 +43,7 @@ def surveyed(top: Path, mountinfo: str, *members: str) -> str:
 
 
 def devices(said: str) -> tuple[BlockDevice, ...]:
-    return parse_survey(said).devices
+    return parse_survey(said, ()).devices
 
 
 def test_each_mount_is_that_of_the_device_whatever_its_number(tmp_path: Path) -> None:

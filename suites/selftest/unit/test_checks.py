@@ -99,8 +99,12 @@ def test_a_check_that_crashes_could_not_tell() -> None:
     judgement = judge(good(), Check("crashes", crash), saying(Verdict.PASS))
     crashed, passed = judgement.findings
     assert crashed.verdict is Verdict.UNKNOWN
-    assert "ZeroDivisionError('on purpose')" in crashed.message
+    assert crashed.message.startswith(
+        "the check itself crashed: ZeroDivisionError('on purpose') (test_checks.py, line "
+    )
+    assert 'raise ZeroDivisionError("on purpose")' in crashed.crash
     assert passed.verdict is Verdict.PASS
+    assert passed.crash == ""
     assert judgement.verdict is Verdict.UNKNOWN
 
 
@@ -109,6 +113,7 @@ def test_io_that_never_got_under_way_is_told_in_words() -> None:
     judgement = judge(replace(good(), phases=()), paths_restored(), load_shared_again(0.5))
     assert {f.verdict for f in judgement.findings} == {Verdict.UNKNOWN}
     assert {f.message for f in judgement.findings} == {"I/O did not get under way"}
+    assert all("Traceback" in f.crash for f in judgement.findings)
 
 
 @given(VERDICTS)

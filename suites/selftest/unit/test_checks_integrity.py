@@ -76,6 +76,13 @@ def test_lost_records_of_a_kernel_log_leave_it_open() -> None:
     assert found(no_io_errors(), measured).verdict is Verdict.FAIL
 
 
+def test_errors_are_open_where_the_map_was_not_seen() -> None:
+    """Then nobody can tell whose map an error in the log is on."""
+    finding = found(no_io_errors(), replace(good(), path_states=()))
+    assert finding.verdict is Verdict.UNKNOWN
+    assert "which map" in finding.message
+
+
 def test_a_stream_that_did_nothing_in_a_phase_leaves_it_open() -> None:
     """No error and no I/O is no good run; unless every path was meant to be dead."""
     measured = with_stream(good(), "probe", lambda s: without_io(s, HEALED, END))

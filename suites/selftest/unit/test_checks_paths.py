@@ -68,7 +68,7 @@ def test_bytes_of_the_moment_of_giving_up_do_not_count() -> None:
         lambda c: carrying(c, failed_ns - 100 * NS_PER_MS, failed_ns + 100 * NS_PER_MS, 65536),
     )
     events = [e for e in measured.timeline if e.what is not Happened.PATH_FAILED]
-    told = Event(failed_ns, Happened.PATH_FAILED, "initiator kernel", "sda")
+    told = Event(failed_ns, Happened.PATH_FAILED, "initiator kernel", "sda", path="sda")
     with_event = replace(measured, timeline=Timeline.of([*events, told]))
     without_event = replace(measured, timeline=Timeline.of(events))
     assert found(fault_took_effect(), with_event).verdict is Verdict.PASS
@@ -229,6 +229,9 @@ def test_a_share_that_is_not_known_is_open() -> None:
         ([("a", 1, 1, 1, "a"), ("b", 1, 1, 1, "a")], "fabric b runs through fabric a"),
         ([("a", 1, 1, 1, "a"), ("b", 1, 1, 1, "")], "runs through none of the fabrics"),
         ([("a", 1, 1, 120, "a"), ("b", 1, 1, 1, "b")], "recovery_tmo of the session on fabric a"),
+        ([("a", 1, 1, -1, "a"), ("b", 1, 1, 1, "b")], "on fabric a is off instead of 1 s"),
+        ([("a", 1, 1, 0, "a"), ("b", 1, 1, 1, "b")], "on fabric a is 0 s instead of 1 s"),
+        ([("a", 0, 1, 1, "a"), ("b", 1, 1, 1, "b")], "on fabric a is off instead of 1 s"),
     ],
 )
 def test_sessions_that_were_not_planned_fail(
@@ -278,20 +281,24 @@ def test_a_path_given_up_without_a_fault_there_fails() -> None:
     healthy = next(c.path for c in measured.counters if c.fabric not in fault.fabrics)
     hit = next(c.path for c in measured.counters if c.fabric in fault.fabrics)
     for path, at_ns in ((healthy, fault.confirmed_ns), (hit, fault.injected_ns - NS_PER_S)):
-        event = Event(at_ns, Happened.PATH_FAILED, "initiator kernel", path)
-        spoilt = replace(measured, timeline=Timeline.of([*measured.timeline, event]))
+        event = Event(at_ns, Happened.PATH_FAILED, "initiator kernel", path, path=path)
+        back_ns = at_ns + NS_PER_S // 100
+        back = Event(back_ns, Happened.PATH_REINSTATED, "initiator kernel", path, path=path)
+        spoilt = replace(measured, timeline=Timeline.of([*measured.timeline, event, back]))
         assert found(no_unexpected_path_loss(), spoilt).verdict is Verdict.FAIL
 
 
-def test_without_a_kernel_log_path_loss_is_open() -> None:
-    """Nothing seen is not nothing there."""
-    blind = replace(good(), kernel_logs=())
+@pytest.mark.parametrize("missing", ["kernel_logs", "path_states"])
+def test_without_a_kernel_log_or_samples_path_loss_is_open(missing: str) -> None:
+    """Nothing seen is not nothing there; and without samples a line may be about any disk."""
+    blind = replace(good(), **{missing: ()})  # type: ignore[arg-type]  # both are tuples
     assert found(no_unexpected_path_loss(), blind).verdict is Verdict.UNKNOWN
 
 
 def given_up_twice(measured: Measurements) -> Measurements:
     """The path is given up a second time, 8 s after the first."""
-    again = Event(INJECTED + 11 * NS_PER_S, Happened.PATH_FAILED, "initiator", "sda")
+    at_ns = INJECTED + 11 * NS_PER_S
+    again = Event(at_ns, Happened.PATH_FAILED, "initiator", "sda", path="sda")
     return replace(measured, timeline=Timeline.of([*measured.timeline, again]))
 
 
@@ -318,8 +325,10 @@ def test_a_fault_that_hits_another_path_says_nothing_of_the_storage() -> None:
 
 def test_io_that_was_cut_short_soon_after_healing_says_nothing_of_paths_coming_back() -> None:
     """They had no time to; after two minutes they had."""
+    events = (e for e in good().timeline if e.what is not Happened.PATH_REINSTATED)
     measured = replace(
         good(),
+        timeline=Timeline.of(events),
         cut_short="fio ended early",
         path_states=tuple(
             replace(seen, states={"sda": "failed", "sdb": "active"}) for seen in good().path_states

@@ -20,7 +20,7 @@ from harness.initiator import Initiator
 from harness.initiator.initiator import Path as LunPath
 from harness.machine import LocalMachine, Process
 from harness.preflight import Answer, Asked, claim, marker
-from harness.preflight.claim import parse_keys, parse_signatures, read_in_full
+from harness.preflight.claim import _Reading, parse_keys, parse_signatures, read_in_full
 from harness.preflight.consent import Scan, Signature
 from harness.preflight.unmapped import Extent
 from harness.topology import plan
@@ -118,6 +118,16 @@ def refused(lab: Lab) -> str:
     assert lun(lab).read_bytes() == before
     assert not {"dd"}.intersection(lab.ran)
     return str(caught.value)
+
+
+def test_a_line_that_was_cut_off_says_nothing() -> None:
+    """The connection was lost; that is told, and not what JSON makes of half a line."""
+    reading = _Reading()
+    reading.hear(b'{"read": 1, "size": 2}\n')
+    reading.hear(b'{"read": 2, "da')
+    assert (reading["read"], reading["data"]) == (1, None)
+    with pytest.raises(ValueError, match="Expecting"):
+        reading.hear(b"garbled\n")
 
 
 def test_a_blank_lun_is_read_in_full_and_marked(lab: Lab) -> None:

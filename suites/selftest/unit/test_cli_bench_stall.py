@@ -18,6 +18,7 @@ from harness.breakdown import Breakdown
 from harness.cli import bench_stall
 from harness.cli.app import app
 from harness.cli.bench_stall import Case, as_told, case, chosen_faults, table
+from harness.config import Config
 from harness.faults import KINDS, SilentDrop, Together
 from harness.measurements import FaultRecord, Measurements
 from harness.stall import worst_stall
@@ -171,12 +172,62 @@ def test_i_o_that_was_cut_short_before_its_fault_is_told(parts: list[Part]) -> N
 
 def test_every_fault_is_measured_unless_some_are_chosen() -> None:
     """On the first fabric, and the loss of all."""
-    every = chosen_faults((), ("x", "y"))
+    every, left_out = chosen_faults((), Config())
     assert every == [
-        *(kind("x") for kind in KINDS),
-        Together((SilentDrop("x"), SilentDrop("y"))),
+        *(kind("a") for kind in KINDS),
+        Together((SilentDrop("a"), SilentDrop("b"))),
     ]
-    assert chosen_faults(("Together", "LinkDown"), ("x", "y")) == [every[-1], every[0]]
+    assert left_out == {}
+    assert chosen_faults(("Together", "LinkDown"), Config()) == ([every[-1], every[0]], {})
+
+
+@pytest.fixture
+def external(tmp_path: Path) -> Path:
+    """The description of a testbed with an external target."""
+    fabrics = "".join(
+        f"""
+[[fabrics]]
+name = "{name}"
+subnet = "10.0.{number}.0/24"
+target = "10.0.{number}.1"
+initiator = "10.0.{number}.2"
+bridge = "br{number}"
+"""
+        for number, name in enumerate("ab")
+    )
+    file = tmp_path / "array.toml"
+    wwid = "360014057043dfe0435de773ca03bbf04"
+    file.write_text(f'[target]\nkind = "external"\nwwid = "{wwid}"\n{fabrics}')
+    return file
+
+
+def test_what_the_testbed_has_no_means_for_is_left_out_and_told(
+    measured: list[tuple[str, str]], parts: Sequence[Part], external: Path
+) -> None:
+    """An array's cables cannot be pulled; all its paths are lost at the initiator's end."""
+    status, output = run("--profile", "fast", "--json", "--testbed", str(external))
+    told = json.loads(output)
+    assert status == 0
+    assert [fault for _, fault in measured] == [
+        *("LinkDown(a)", "InitiatorDrop(a)", "InitiatorDrop(a) + InitiatorDrop(b)"),
+    ]
+    assert sorted(told["left_out"]) == ["PeerLinkDown(a)", "SilentDrop(a)"]
+    _, output = run("--profile", "fast", "--testbed", str(external))
+    assert output.splitlines()[-1] == (
+        "SilentDrop(a): not possible here: it needs commands on the target, and the target is "
+        "external"
+    )
+
+
+def test_a_fault_that_was_asked_for_and_is_impossible_is_refused(
+    measured: list[tuple[str, str]], external: Path
+) -> None:
+    """Before a testbed is made."""
+    status, output = run("--fault", "PeerLinkDown", "--testbed", str(external))
+    assert status == 2
+    words = " ".join(output.replace("│", " ").split())
+    assert "PeerLinkDown(a) is not possible here: it needs the hypervisor's end" in words
+    assert measured == []
 
 
 class Lab:

@@ -104,6 +104,9 @@ def test_several_errors_at_once_are_all_told() -> None:
     group = ExceptionGroup("both", [ImageError("one", hint="do this"), HypervisorError("two")])
     assert explain(group) == ["one\nhint: do this", "two"]
     assert explain(ExceptionGroup("both", [ImageError("one"), TypeError("a defect")])) is None
+    hiding = ImageError("it could not be cleaned up")
+    hiding.__context__ = TypeError("a defect")
+    assert explain(hiding) is None
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -141,6 +141,7 @@ def test_unusable_kvm_is_named_and_tcg_is_the_choice(
     finding = lab.acceleration("auto", tmp_path, None)
     assert finding.level is Level.WARNING
     assert finding.text.startswith("/dev/kvm is present but unusable: it hangs; TCG")
+    assert "use a host where KVM works; `--accel tcg` says" in finding.fix
     assert lab.acceleration("kvm", tmp_path, None).level is Level.PROBLEM
     assert lab.acceleration("tcg", tmp_path, None).level is Level.OK
 

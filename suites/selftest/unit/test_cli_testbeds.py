@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from harness.cli import ssh
 from harness.cli.app import app
+from harness.cli.lab import earlier_testbeds
 from harness.cli.testbeds import State, choose, state_of
 from harness.errors import ConfigError
 from harness.testbed.folder import Address, Folder, Manifest, claimed
@@ -248,3 +249,22 @@ def test_without_the_client_ssh_names_the_package(
     monkeypatch.setattr(shutil, "which", lambda _: None)
     status, text = run("ssh", "initiator")
     assert (status, "openssh-client" in text) == (2, True)
+
+
+def test_a_testbed_that_cannot_be_read_is_listed_and_left_alone(
+    make: Callable[..., Folder],
+) -> None:
+    """Nothing tells whether its machines are on this host."""
+    folder = make("one-1", kept=True)
+    (folder.path / "testbed.json").write_text("{")
+    assert state_of(folder) is State.UNREADABLE
+    status, output = run("ps")
+    assert status == 0
+    assert "cannot be read" in output
+    for command in (["down", "one-1"], ["reap"], ["down", "--all"]):
+        status, output = run(*command)
+        assert status == 2
+        assert "nothing tells where its machines run" in output
+    assert folder.path.exists()
+    (finding,) = earlier_testbeds()
+    assert finding.text == "one-1: cannot be read"

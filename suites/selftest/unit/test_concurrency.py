@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.concurrency import side_by_side, within
-from harness.errors import TimedOut
+from harness.concurrency import beside, side_by_side, within
+from harness.errors import HarnessError, TimedOut
 from harness.steps import Spent, Step, step
 
 
@@ -114,3 +114,49 @@ def test_what_does_not_end_in_time_is_left_behind() -> None:
     assert thread.daemon
     ending.set()
     thread.join(10)
+
+
+def test_several_failures_of_the_lab_are_caught_as_one() -> None:
+    """But none that has a programming error among them."""
+    broken = TimedOut("a")
+    with pytest.raises(HarnessError) as caught:
+        side_by_side(raising(broken), raising(TimedOut("b")))
+    assert str(caught.value) == "a\nb"
+    with pytest.raises(ExceptionGroup) as mixed:
+        side_by_side(raising(broken), raising(TypeError("b")))
+    assert not isinstance(mixed.value, HarnessError)
+
+
+def test_what_runs_beside_a_block_ends_with_it() -> None:
+    """And has begun by then."""
+    ran = threading.Event()
+
+    def action(over: threading.Event) -> None:
+        ran.set()
+        assert over.wait(10)
+
+    with beside(action, name="beside"):
+        assert ran.wait(10)
+    assert "beside" not in {thread.name for thread in threading.enumerate() if thread.is_alive()}
+
+
+def test_what_breaks_beside_a_block_breaks_the_block() -> None:
+    """A thread that dies in silence has watched nothing."""
+    with pytest.raises(TypeError, match="on purpose"), beside(failing, name="beside"):
+        pass
+
+
+def test_what_breaks_beside_a_block_that_breaks_is_told_as_well() -> None:
+    with pytest.raises(ExceptionGroup) as caught, beside(failing, name="beside"):
+        raise TimedOut("no answer")
+    assert [type(one) for one in caught.value.exceptions] == [TimedOut, TypeError]
+
+
+def test_an_interrupt_stays_an_interrupt() -> None:
+    """Whatever breaks beside it."""
+    with pytest.raises(KeyboardInterrupt), beside(failing, name="beside"):
+        raise KeyboardInterrupt
+
+
+def failing(_over: threading.Event) -> None:
+    raise TypeError("on purpose")

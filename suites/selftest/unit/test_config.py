@@ -144,12 +144,8 @@ def test_an_initiator_name_must_follow_the_standard_too() -> None:
     assert "initiator.iqn" in complaint("[initiator]\niqn = 'iqn.2026-13.io.pathproof:i'\n")
     assert "initiator.iqn" in complaint("[initiator]\niqn = 'eui.02004567A425678D'\n")
     for name in ("IQN.1994-05.com.RedHat:5C2A", "eui.02004567A425678D", "naa.52004567BA64678D"):
-        config = Config.model_validate(
-            {
-                "target": {"kind": "external", "iqn": name},
-                "initiator": {"machine": "local", "iqn": name},
-            }
-        )
+        named = f"[target]\nkind = 'external'\niqn = '{name}'\n[initiator]\niqn = '{name}'\n"
+        config = loaded(named + two_fabrics("")).config
         assert config.initiator.iqn == config.target.iqn == name
 
 
@@ -255,7 +251,7 @@ def test_an_array_may_have_a_name_for_each_portal() -> None:
     fabrics = two_fabrics('iqn = "iqn.1992-04.com.vendor:port"')
     topology = plan(loaded(external + fabrics).config)
     assert topology.target_iqns == ("iqn.1992-04.com.vendor:port",)
-    assert "iqn is that of an external target; kind 'lio' has one" in complaint(fabrics)
+    assert "fabrics.0.iqn: it is that of an external target; kind 'lio'" in complaint(fabrics)
     assert "fabrics.0.iqn: 'port' does not begin" in complaint(
         external + two_fabrics('iqn = "port"')
     )
@@ -286,7 +282,9 @@ def test_only_lio_has_access_states() -> None:
     """Other kinds would ignore them."""
     text = two_fabrics('access_state = "non-optimized"')
     assert loaded(text).config.fabrics[1].access_state == "non-optimized"
-    assert "access_state is for a target of kind 'lio'" in complaint(f'target.kind = "tgt"\n{text}')
+    assert "access_state: it is for a target of kind 'lio'" in complaint(
+        f'target.kind = "tgt"\n{text}'
+    )
 
 
 def test_what_an_external_target_is_not_told_is_refused() -> None:
@@ -433,12 +431,15 @@ def test_requirements_are_a_list_or_words_with_commas(said: str, required: tuple
 
 def test_an_unknown_requirement_is_refused_with_those_that_are_known() -> None:
     """Whether it came from a file or from an option."""
-    known = "allowed: forks, kvm, report, several with a comma between them, or 'nothing'"
+    known = (
+        "what can: forks, kvm, report, several with a comma between them, such as "
+        "'forks,report', or 'nothing'"
+    )
     assert complaint('require = ["forks", "speed"]') == (
         f"own.toml: require: 'speed' cannot be required; {known}"
     )
     assert complaint("", require=("fork", "--require")).startswith(
-        "--require: require: 'fork' cannot be required"
+        "--require: 'fork' cannot be required; what can: forks, kvm, report, "
     )
     assert complaint("require = 3").startswith("own.toml: require: ")
 

@@ -233,7 +233,7 @@ def test_a_required_report_that_cannot_be_made_is_one_error_before_any_test(
     done = run(tmp_path, "--require", "report", *workers, more=EARLY)
     assert done.returncode == pytest.ExitCode.USAGE_ERROR
     assert done.stderr.strip().splitlines() == [
-        "ERROR: --require report: Allure ended with status 1",
+        "ERROR: a report is required and lacking: Allure ended with status 1",
         "hint: buy some",
     ]
     assert "passed" not in done.stdout
@@ -242,12 +242,10 @@ def test_a_required_report_that_cannot_be_made_is_one_error_before_any_test(
 
 
 UNKNOWN = (
-    "ERROR: --require: require: 'knives' cannot be required; allowed: forks, kvm, report, several "
-    "with a comma between them, or 'nothing' (got 'forks,knives')"
+    "ERROR: --require: 'knives' cannot be required; what can: forks, kvm, report, several with a "
+    "comma between them, such as 'forks,report', or 'nothing' (got 'forks,knives')"
 )
-CONTRADICTION = (
-    "ERROR: --require: require: there are no forks with this testbed: hypervisor.fork is false"
-)
+CONTRADICTION = "ERROR: --require: there are no forks with this testbed: hypervisor.fork is false"
 
 
 @pytest.mark.parametrize(

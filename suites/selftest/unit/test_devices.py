@@ -49,7 +49,7 @@ def printed(device: BlockDevice) -> str:
 @given(DEVICES)
 def test_what_the_script_prints_is_read_back(devices: list[BlockDevice]) -> None:
     """Whatever lies on whatever, and even if an identity has the separator in it."""
-    survey = parse_survey("--\n" + "".join(map(printed, devices)))
+    survey = parse_survey("--\n" + "".join(map(printed, devices)), [])
     assert survey == Survey((), tuple(devices))
 
 
@@ -57,7 +57,28 @@ def test_what_the_script_prints_is_read_back(devices: list[BlockDevice]) -> None
 def test_anything_else_is_refused(text: str) -> None:
     """A disk that is overlooked must not count as unused."""
     with pytest.raises(InitiatorError):
-        parse_survey(text)
+        parse_survey(text, [])
+
+
+def test_a_device_that_goes_away_meanwhile_is_left_out() -> None:
+    """Its name was read, and its files no more; others on the machine come and go."""
+    there = BlockDevice("sda", "8:0", 512)
+    text = "--\ndevice|sdx|65:112|||||||\ndevice|sdy||||||||\n" + printed(there)
+    assert parse_survey(text, []).devices == (there,)
+
+
+def test_odd_names_of_other_disks_and_maps_do_not_matter() -> None:
+    """One ends like the mark between the parts, and the name of a map has a form feed in it."""
+    there = BlockDevice("sda", "8:0", 512)
+    other = "session9|iqn.other|LOGGED_IN|10.9.9.1|5|5|5|10.9.9.9|sdr|65:16|t10.x--\n"
+    own = "session1|iqn.own|LOGGED_IN|172.16.0.1|1|1|1|172.16.0.101|sda|8:0|naa.6001405\n"
+    odd = "device|dm-3|253:3|1||data\f1|LVM-x|||\n"
+    survey = parse_survey(f"{other}{own}--\n{odd}{printed(there)}", ["iqn.own"])
+    assert [session.name for session in survey.sessions] == ["session1"]
+    assert [(device.name, device.dm_name) for device in survey.devices] == [
+        ("dm-3", "data\f1"),
+        ("sda", ""),
+    ]
 
 
 def put(folder: Path, **files: str) -> Path:
@@ -86,7 +107,7 @@ def test_the_script_tells_who_lies_on_what(tmp_path: Path) -> None:
         script = script.replace(top, f"{tmp_path}{top}")
     done = subprocess.run(["sh", "-euc", script], capture_output=True, text=True, check=True)
     assert done.stderr == ""
-    assert parse_survey(done.stdout).devices == (
+    assert parse_survey(done.stdout, []).devices == (
         BlockDevice(
             *("dm-0", "253:0", 2048 * 512, ("sda",), WWID, f"mpath-{WWID}"), places=("/mnt",)
         ),
@@ -101,14 +122,14 @@ def test_swap_on_a_map_is_told_by_either_of_its_names() -> None:
     """/proc/swaps has /dev/mapper/NAME where udev makes no link of it."""
     line = f"device|dm-0|253:0|2048|sda|{WWID}|mpath-{WWID}|||\n"
     for name in ("dm-0", f"mapper/{WWID}"):
-        (device,) = parse_survey(f"--\n{line}swap|/dev/{name}\n").devices
+        (device,) = parse_survey(f"--\n{line}swap|/dev/{name}\n", ()).devices
         assert device.places == ("swap",)
 
 
 def test_the_script_runs_here() -> None:
     """On a real kernel, whatever it has."""
     done = subprocess.run(["sh", "-euc", SURVEY_SCRIPT], capture_output=True, text=True, check=True)
-    names = [device.name for device in parse_survey(done.stdout).devices]
+    names = [device.name for device in parse_survey(done.stdout, []).devices]
     assert sorted(n for n in names if (Path("/sys/block") / n).exists()) == sorted(
         path.name for path in Path("/sys/block").iterdir()
     )

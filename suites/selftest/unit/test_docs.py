@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -109,6 +112,42 @@ def test_every_option_is_documented() -> None:
     assert [name for name in names if f"`{name}" not in text] == []
 
 
+def test_help_names_a_key_only_where_a_file_may_have_it() -> None:
+    """That data may be lost is said on the command line, each time."""
+    told = {override.option: override.help for override in OVERRIDES}
+    assert told["--accel"].endswith("(overrides hypervisor.accel)")
+    assert "overrides" not in told["--erase"]
+    keys = {key for key, _ in fields(Config)}
+    assert {override.key for override in OVERRIDES if override.in_files} <= keys
+    assert {override.key for override in OVERRIDES if not override.in_files} & keys == set()
+
+
+def test_the_readme_leads_to_every_page() -> None:
+    text = (TOP / "README.md").read_text().partition("## Read on")[2]
+    assert [page.name for page in DOCS.glob("*.md") if f"](docs/{page.name})" not in text] == []
+
+
+def test_a_report_can_be_rendered_again_as_the_page_says(tmp_path: Path) -> None:
+    """The very line, on the results of one test."""
+    text = (DOCS / "reports.md").read_text()
+    (program,) = re.findall(r'^\./bootstrap python -c "(.+)"$', text, re.MULTILINE)
+    results = tmp_path / "results"
+    results.mkdir()
+    result = {"uuid": "1", "name": "one", "fullName": "one", "status": "passed", "stop": 1}
+    (results / "1-result.json").write_text(json.dumps(result))
+    program = re.sub(r"'reports/out/[^']+'", repr(str(tmp_path)), program)
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=TOP,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert (done.stdout.strip(), done.stderr) == (str(tmp_path / "report.html"), "")
+    assert (tmp_path / "html/index.html").exists()
+
+
 def test_every_command_is_documented() -> None:
     """Of `pathproof`."""
     text = (DOCS / "command-line.md").read_text()
@@ -175,3 +214,12 @@ def test_pictures_load_nothing() -> None:
         assert not re.search(r"<(script|image|foreignObject)\b|@import", text)
         assert re.findall(r'(?:href|src)="([^#"][^"]*)"', text) == []
         assert re.findall(r"url\((?!#)", text) == []
+
+
+def test_an_example_has_one_name_on_every_page() -> None:
+    """A testbed's file that README names is described somewhere, and is no image definition."""
+    guide = "\n".join(page.read_text() for page in DOCS.glob("*.md"))
+    images = set(re.findall(r'^image = "(.+)"', guide, re.MULTILINE))
+    for file in re.findall(r"--testbed (\S+\.toml)", (TOP / "README.md").read_text()):
+        assert f"--testbed {file}" in guide
+        assert file not in images

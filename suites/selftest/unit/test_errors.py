@@ -2,6 +2,7 @@
 
 import inspect
 import shlex
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -14,10 +15,14 @@ from harness.errors import (
     CouldNotTell,
     HarnessError,
     MachineError,
+    SeveralFailed,
     TimedOut,
     VerdictFailed,
+    as_one,
     cure,
+    defects,
     describe_command,
+    summary,
 )
 
 ALL_ERRORS = [
@@ -125,3 +130,85 @@ def test_the_cure_of_several_failures_is_told_once() -> None:
     assert cure(ExceptionGroup("", [*same, HarnessError("z", hint="reboot")])) == (
         "./bootstrap; reboot"
     )
+
+
+def test_several_failures_of_the_lab_are_one_failure_of_the_lab() -> None:
+    """Caught as any other; each cause is told, a cure that they share once."""
+    both = as_one([TimedOut("no map", hint="look"), MachineError("no answer", hint="look")])
+    assert isinstance(both, HarnessError)
+    assert (both.message, both.hint) == ("no map\nno answer", "look")
+    assert str(both) == "no map\nno answer\nhint: look"
+    assert summary(both) == "no map; no answer"
+
+
+def test_what_is_left_of_several_failures_is_still_of_the_lab() -> None:
+    """As `except*` splits them."""
+    several: Any = SeveralFailed([TimedOut("a"), MachineError("b"), MachineError("c", hint="d")])
+    timeouts, others = several.split(TimedOut)
+    assert isinstance(timeouts, HarnessError)
+    assert isinstance(others, HarnessError)
+    assert (timeouts.message, others.message, others.hint) == ("a", "b\nc", "d")
+
+
+@pytest.mark.parametrize(
+    "other", [TypeError("x"), VerdictFailed("lost data"), OSError("full"), KeyboardInterrupt()]
+)
+def test_a_group_with_anything_else_in_it_is_no_failure_of_the_lab(other: BaseException) -> None:
+    """Also deep inside: nothing that catches HarnessError catches it."""
+    group = as_one([HarnessError("a"), as_one([HarnessError("b"), other])])
+    assert not isinstance(group, HarnessError)
+
+
+def test_one_failure_stays_what_it_is() -> None:
+    error = TypeError("x")
+    assert as_one([error]) is error
+
+
+def test_a_programming_error_is_known_at_any_depth() -> None:
+    error = TypeError("x")
+    assert defects(error) == [error]
+    assert defects(ExceptionGroup("", [TimedOut("a"), ExceptionGroup("", [error])])) == [error]
+    for known in (TimedOut("a"), VerdictFailed("b"), OSError("c"), KeyboardInterrupt()):
+        assert defects(known) == []
+
+
+def cleaning_up_after(error: Exception, failure: Exception) -> Exception:
+    """What comes out if `failure` comes up in the clean-up after `error`."""
+
+    def fail() -> None:
+        try:
+            raise error
+        finally:
+            raise failure
+
+    with pytest.raises(type(failure)) as raised:
+        fail()
+    return raised.value
+
+
+def test_a_programming_error_is_not_hidden_by_a_clean_up_that_fails() -> None:
+    error = TypeError("x")
+    assert defects(cleaning_up_after(error, TimedOut("no answer"))) == [error]
+    group = ExceptionGroup("", [cleaning_up_after(error, TimedOut("no answer"))])
+    assert defects(group) == [error]
+
+
+def test_what_an_error_was_made_from_is_no_programming_error() -> None:
+    """A parser catches ValueError and says what is wrong with the text."""
+
+    def parse() -> None:
+        try:
+            int("x")
+        except ValueError as error:
+            raise TimedOut("no number") from error
+
+    with pytest.raises(TimedOut) as raised:
+        parse()
+    assert defects(raised.value) == []
+
+
+def test_an_error_that_nobody_foresaw_is_told_with_its_type() -> None:
+    """`'wwid'` alone tells nothing."""
+    assert summary(KeyError("wwid")) == "KeyError: 'wwid'"
+    assert summary(ZeroDivisionError()) == "ZeroDivisionError"
+    assert summary(OSError("disk full")) == "disk full"

@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 
 from harness.config import Config, load
-from harness.config.model import FAST
+from harness.config.model import FAST, InitiatorConfig
 from harness.errors import ConfigError, FaultError, LabCannot, MachineError
 from harness.faults import (
     KINDS,
@@ -163,7 +163,9 @@ def test_several_faults_need_what_each_of_them_does() -> None:
     """One that is impossible makes all of them so."""
     both = Together((LinkDown("a"), SilentDrop("b")))
     assert both.needs == LinkDown("a").needs | SilentDrop("b").needs
-    assert lacking(config(), both.needs).startswith("no commands on the target, since")
+    assert lacking(config(), both.needs) == (
+        "it needs commands on the target, and the target is external"
+    )
     assert lacking(config(), Together((LinkDown("a"), InitiatorDrop("b"))).needs) == ""
 
 
@@ -179,6 +181,17 @@ def bed_of(configuration: Config) -> Testbed:
         paths=(),
         environment={},
         console=str,
+    )
+
+
+def test_an_initiator_that_was_there_already_has_no_cable_to_pull() -> None:
+    """Whoever reads of it reads a sentence."""
+    standing = config().model_copy(
+        update={"initiator": InitiatorConfig.model_validate({"machine": "local"})}
+    )
+    assert lacking(standing, LinkDown("a").needs) == (
+        "it needs the hypervisor's end of the initiator's cables, and the initiator is a machine "
+        "that was there already"
     )
 
 
@@ -210,6 +223,18 @@ def test_faults_that_overlap_are_refused(monkeypatch: pytest.MonkeyPatch) -> Non
     assert done[-1] == "confirm_healed b"
 
 
+def test_a_testbed_that_is_used_again_passes_the_preflight_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A path that came back in between has logged in anew, perhaps elsewhere."""
+    done: list[str] = []
+    testbed = bed_of(config())
+    for what, word in ((testbed, "heal"), (testbed.map, "wait_for_paths"), (testbed, "preflight")):
+        monkeypatch.setattr(what, word, lambda word=word, **_: done.append(word))
+    testbed.make_ready()
+    assert done == ["heal", "wait_for_paths", "preflight"]
+
+
 def test_a_portal_falls_silent_by_whoever_is_ours() -> None:
     """The suites lose all paths on any lab."""
     assert bed_of(config()).silent_drop("a") == InitiatorDrop("a")
@@ -235,5 +260,5 @@ def test_a_test_of_what_is_impossible_is_skipped(kind: type[LinkDown], skipped: 
     if not skipped:
         skip_without_means(request)
         return
-    with pytest.raises(pytest.skip.Exception, match="since the target is not ours"):
+    with pytest.raises(pytest.skip.Exception, match="SilentDrop is not possible here: it needs"):
         skip_without_means(request)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -13,9 +14,18 @@ import pytest
 
 import harness
 from harness.concurrency import side_by_side
-from harness.errors import ConfigError, HypervisorError
+from harness.errors import ConfigError, HarnessError, HypervisorError
 from harness.testbed import folder as folders
-from harness.testbed.folder import Address, Folder, Manifest, all_folders, base, claimed, reap
+from harness.testbed.folder import (
+    Address,
+    Folder,
+    Manifest,
+    UnreadableManifest,
+    all_folders,
+    base,
+    claimed,
+    reap,
+)
 from suites.selftest import needs
 
 CLAIM_UNTIL_TOLD = """
@@ -114,11 +124,37 @@ def test_a_manifest_is_read_back_as_it_was_written() -> None:
         assert folder.manifest() == manifest(kept=True)
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"machines": {"t": 1}}', "\0"])
-def test_a_damaged_manifest_is_none(content: str) -> None:
-    """Its testbed can be cleaned away all the same."""
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", "{}", "null", '{"machines": {"t": 1}}', "\0", '{"machines": []}']
+)
+def test_a_testbed_whose_manifest_cannot_be_read_is_left_alone(content: str) -> None:
+    """Its machines may run on another host. The others are removed, and it is told of."""
     folder = left_behind("mine-1")
     (folder.path / "testbed.json").write_text(content)
+    left_behind("mine-2")
+    with pytest.raises(UnreadableManifest, match="nothing tells where its machines run"):
+        folder.manifest()
+    with pytest.raises(HarnessError) as error:
+        reap(nothing_runs, kept_too=True)
+    assert "mine-1: " in str(error.value)
+    assert f"none of them runs any more, then remove {folder.path}" in str(error.value)
+    assert [one.name for one in all_folders()] == ["mine-1"]
+
+
+def test_one_of_a_newer_version_is_left_alone() -> None:
+    """It may say what this version does not know."""
+    folder = left_behind("mine-1", kept=True)
+    file = folder.path / "testbed.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"region": "eu"}))
+    with pytest.raises(HarnessError, match="region"):
+        reap(nothing_runs, kept_too=True)
+    assert folder.path.exists()
+
+
+def test_one_whose_owner_died_before_it_wrote_a_manifest_is_removed() -> None:
+    """No machine was started by then."""
+    folder = left_behind("mine-1")
+    (folder.path / "testbed.json").unlink()
     assert folder.manifest() is None
     assert reap(nothing_runs) == ["mine-1"]
 

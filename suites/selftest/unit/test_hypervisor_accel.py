@@ -124,7 +124,7 @@ def test_kvm_required_where_it_does_not_work_has_a_cure_that_keeps_the_requireme
     with pytest.raises(HarnessError) as refused:
         choose("auto", tmp_path / "cache", device=device, required=True)
     assert str(refused.value) == (
-        f"--require kvm: {device} is present but unusable: it does not run it\n"
+        f"KVM is required and lacking: {device} is present but unusable: it does not run it\n"
         "hint: use a host where KVM works, or leave `kvm` out of what is required"
     )
 

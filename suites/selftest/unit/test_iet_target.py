@@ -214,6 +214,23 @@ def test_backstore_and_cache(backstore: str, cache: str, served: tuple[str, str,
     assert (unit.io_type, unit.io_mode, unit.path) == served
 
 
+def test_what_only_the_target_knows_of_a_login_is_compared_there() -> None:
+    """Session by session: 0 would be what is offered. The larger value of both ends counts."""
+    guest = Guest(options=(RECORDED / "ietadm-1.4.20.3-show-session.txt").read_text())
+    iet(guest, iet=IetOptions(default_time2wait_s=2)).require_logins()
+    asked = [line.rpartition("=")[2] for line in guest.said if "--sid=" in line]
+    assert asked == ["565148980675072", "282574492336640"]
+    with pytest.raises(TargetError, match=r"DefaultTime2Wait of the session from .* is 2, not 1"):
+        iet(guest, iet=IetOptions(default_time2wait_s=1)).require_logins()
+
+
+def test_what_was_not_asked_for_is_not_looked_at() -> None:
+    """Nor are there more commands on IET than it takes."""
+    guest = Guest()
+    iet(guest).require_logins()
+    assert guest.said == []
+
+
 def test_sessions_of_other_targets_are_not_ours() -> None:
     """The listing has them all."""
     sessions = iet(Guest()).sessions()

@@ -51,10 +51,14 @@ def cache(tmp_path: Path) -> Path:
     return tmp_path / "cache"
 
 
+def target_image(store: ImageStore, image: ImageDefinition) -> BuiltImage:
+    return store.ensure_all(image, [Role.TARGET])[Role.TARGET]
+
+
 def test_an_image_is_built_once(cache: Path, image: ImageDefinition) -> None:
     builder = Builder()
-    first = ImageStore(cache, builder=builder).ensure(image, Role.TARGET)
-    again = ImageStore(cache, builder=builder).ensure(image, Role.TARGET)
+    first = target_image(ImageStore(cache, builder=builder), image)
+    again = target_image(ImageStore(cache, builder=builder), image)
     assert first == again
     assert builder.built == [Role.TARGET]
     assert first.host_key.startswith("ssh-ed25519 ")
@@ -128,9 +132,7 @@ def _take_a_while(stop: threading.Event) -> None:
 
 def test_those_who_come_at_once_share_one_build(cache: Path, image: ImageDefinition) -> None:
     builder = Builder(lambda _recipe, _folder, stop: _take_a_while(stop))
-    ensure = [
-        lambda: ImageStore(cache, builder=builder).ensure(image, Role.TARGET) for _ in range(3)
-    ]
+    ensure = [lambda: target_image(ImageStore(cache, builder=builder), image) for _ in range(3)]
     first, *others = side_by_side(*ensure)
     assert others == [first, first]
     assert builder.built == [Role.TARGET]
@@ -153,10 +155,10 @@ def test_waiting_for_another_build_is_told(cache: Path, image: ImageDefinition) 
 
     def second() -> None:
         assert building.wait(10)
-        store.ensure(image, Role.TARGET)
+        target_image(store, image)
 
     with listening(Told()):
-        side_by_side(lambda: store.ensure(image, Role.TARGET), second)
+        side_by_side(lambda: target_image(store, image), second)
     assert len(told) == 1
     assert re.fullmatch(r"another process makes or uses images/\w+; waiting for it", told[0])
 
@@ -170,7 +172,7 @@ def test_a_build_that_fails_leaves_nothing(
         raise error
 
     with pytest.raises(type(error)):
-        ImageStore(cache, builder=Builder(fail)).ensure(image, Role.TARGET)
+        target_image(ImageStore(cache, builder=Builder(fail)), image)
     assert not list((cache / "building/images").iterdir())
     assert not list(cache.glob("images/*"))
 
@@ -178,9 +180,9 @@ def test_a_build_that_fails_leaves_nothing(
 def test_an_image_that_was_cut_short_is_built_again(cache: Path, image: ImageDefinition) -> None:
     builder = Builder()
     store = ImageStore(cache, builder=builder)
-    disk = store.ensure(image, Role.TARGET).disk
+    disk = target_image(store, image).disk
     disk.write_bytes(disk.read_bytes()[:-1])
-    store.ensure(image, Role.TARGET)
+    target_image(store, image)
     assert builder.built == [Role.TARGET] * 2
 
 
@@ -192,7 +194,7 @@ def test_remains_of_a_killed_build_are_removed(
     remains = cache / "building/images/0123456789ab-x"
     remains.mkdir(parents=True)
     (remains / "scratch").write_text(str(scratch))
-    ImageStore(cache, builder=Builder()).ensure(image, Role.TARGET)
+    target_image(ImageStore(cache, builder=Builder()), image)
     assert not remains.exists()
     assert not (scratch / "root").exists()
 
@@ -205,7 +207,7 @@ def test_a_running_build_of_another_image_is_left_alone(
     (cache / "locks/images").mkdir(parents=True)
     with (cache / "locks/images/0123456789ab").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        ImageStore(cache, builder=Builder()).ensure(image, Role.TARGET)
+        target_image(ImageStore(cache, builder=Builder()), image)
     assert running.exists()
 
 

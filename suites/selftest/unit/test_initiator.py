@@ -10,9 +10,11 @@ import pytest
 
 from harness.config import Config
 from harness.config.credentials import ChapConfig
+from harness.config.iet import IetOptions
 from harness.config.model import FAST, STOCK
+from harness.config.negotiation import LoginOptions, Negotiation
 from harness.errors import CommandTimedOut, InitiatorError
-from harness.initiator import Initiator, chap
+from harness.initiator import Initiator, chap, multipath
 from harness.topology import plan
 from suites.selftest.unit.scripted_machine import Answer, Asked, ScriptedMachine
 
@@ -210,3 +212,86 @@ def test_what_a_profile_leaves_alone_is_planned_as_multipathd_has_it() -> None:
     assert [plan.recovery_tmo_s for plan in stock.planned_sessions()] == [5, 5]
     fast = Initiator(machine, TOPOLOGY, FAST, "3600")
     assert [plan.recovery_tmo_s for plan in fast.planned_sessions()] == [1, 1]
+
+
+def test_a_login_that_failed_leaves_nothing_to_log_out_of() -> None:
+    """That is no failure: statuses and words are those of open-iscsi 2.1.8."""
+
+    def answer(asked: Asked) -> Answer:
+        if asked.argv[:3] == ("iscsiadm", "--mode", "discoverydb"):
+            portal = TOPOLOGY.fabrics[0].portal
+            said = f"iscsiadm: Discovery record [{portal.address},{portal.port}] not found."
+            return Answer(stderr=said, status=6)
+        if asked.argv[0] == "iscsiadm":
+            word = "records" if "delete" in asked.argv else "matching sessions"
+            return Answer(stderr=f"iscsiadm: No {word} found", status=21)
+        return Answer()
+
+    one, machine = initiator(answer)
+    one.log_out()
+    assert len(machine.asked) == 5
+
+
+def test_a_map_that_is_not_there_is_not_flushed(tmp_path: Path) -> None:
+    """`multipath -f` fails for want of it; one that is there is flushed by its name."""
+    tool = tmp_path / "multipath"
+    tool.write_text("#!/bin/sh\necho flushed $*\nexit 1\n")
+    tool.chmod(0o755)
+    device = tmp_path / "3600"
+    for is_there, says in ((False, (0, "")), (True, (1, "flushed -f -R 10 3600\n"))):
+        if is_there:
+            device.touch()
+        argv = multipath.flush_argv(str(device))
+        environment = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+        done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout) == says
+
+
+def test_what_a_logout_leaves_behind_is_one_error() -> None:
+    """It names each thing, after everything was tried."""
+
+    def answer(asked: Asked) -> Answer:
+        if "--logout" in asked.argv:
+            return Answer(stderr="iscsiadm: initiator reported error (9)", status=9)
+        if asked.argv[0] == "sh":
+            raise CommandTimedOut(machine="i", argv=asked.argv, stdout="", stderr="", elapsed_s=90)
+        if "discoverydb" in asked.argv:
+            return Answer(stderr="iscsiadm: cannot lock the records", status=6)
+        return Answer()
+
+    one, machine = initiator(answer)
+    with pytest.raises(InitiatorError) as caught:
+        one.log_out()
+    text = str(caught.value)
+    assert text.startswith("scripted: logging out left something behind:\n")
+    for part in ("multipath -f", "--logout: exit status 9: iscsiadm: initiator", "cannot lock"):
+        assert part in text
+    assert len(machine.asked) == 5
+
+
+def test_a_target_that_does_no_digests_is_suspected() -> None:
+    """open-iscsi itself ends the login if it insists on them; so tgt as it comes was seen to do."""
+    offers = LoginOptions(header_digest="CRC32C")
+    machine = ScriptedMachine(refusing("--login", 19))
+    negotiation = Negotiation.of(IetOptions(), offers)
+    with pytest.raises(InitiatorError) as caught:
+        Initiator(machine, TOPOLOGY, FAST, "3600", negotiation=negotiation).log_in()
+    assert "digests that [initiator.iscsi] insists on" in caught.value.hint
+    assert "node.conn[0].iscsi.HeaderDigest" in str(machine.asked)
+
+
+def test_a_map_without_its_device_file_is_not_ready() -> None:
+    """Seen on a busy host: fio wrote into a plain file of that name."""
+    looks = iter([1, 1, 0])
+    maps = (RECORDED.parent / "composed" / "multipathd-0.8-maps.json").read_text()
+    maps = maps.replace('"failed"', '"active"').replace('"faulty"', '"ready"')
+
+    def answer(asked: Asked) -> Answer:
+        if asked.argv[:2] == ("test", "-b"):
+            return Answer(status=next(looks))
+        return Answer(maps)
+
+    machine = ScriptedMachine(answer)
+    wwid = "360014057043dfe0435de773ca03bbf04"
+    Initiator(machine, TOPOLOGY, FAST, wwid).wait_for_map()
+    assert next(looks, None) is None

@@ -88,6 +88,7 @@ class Bench:
 
     told: list[str] = field(default_factory=list)
     standstill: str = ""
+    looks: int = 0
 
     def __post_init__(self) -> None:
         self.config = Config()
@@ -109,8 +110,9 @@ class Bench:
         self.told.append("no queueing")
         self.fio.hangs = False
 
-    def session_settings(self) -> tuple[()]:
-        return ()
+    def session_settings(self) -> tuple[str]:
+        self.looks += 1
+        return (f"look {self.looks}",)
 
     def machine(self, role: Role) -> SimpleNamespace:
         return SimpleNamespace(close=lambda: self.told.append(f"close {role}"), name=role)
@@ -188,6 +190,18 @@ def test_io_that_ends_after_all_is_read_back_without_force(bench: Bench) -> None
         session.run_for(seconds=3600)
     assert bench.told == ["evidence", "stop fio", "wait 20 s", "read back"]
     assert "are over" in session.cut_short
+
+
+def test_sessions_are_looked_at_again_once_io_is_over(bench: Bench) -> None:
+    """A path that came back has logged in anew; where I/O was cut short that says nothing."""
+    bench.fio.hangs = False
+    for within_s, seconds, after in ((60.0, 0.01, ("look 2",)), (0.05, 3600, ())):
+        bench.looks = 0
+        session = session_of(bench, within_s)
+        with session.running():
+            session.run_for(seconds=seconds)
+        witness: Any = session._witness
+        assert (witness.settings, witness.settings_after) == (("look 1",), after)
 
 
 def test_a_wait_for_io_ends_with_the_block(bench: Bench) -> None:
@@ -357,3 +371,33 @@ def test_a_listing_that_hangs_is_given_up(bench: Bench) -> None:
     witness.list_paths("after", within_s=0.1)
     listing.set()
     assert witness.path_listings == {"after": "multipath -ll: not within 0 s"}
+
+
+@pytest.mark.parametrize("failure", [TimedOut("nft hangs"), TypeError("x")])
+def test_queueing_stops_even_if_healing_fails(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, failure: Exception
+) -> None:
+    """Else fio could not be ended; a failure to heal does not hide what led there."""
+
+    def heal() -> None:
+        raise failure
+
+    monkeypatch.setattr(bench, "heal", heal)
+    with (
+        pytest.raises(WorkloadError if isinstance(failure, TimedOut) else TypeError),
+        session_of(bench, 100).running(),
+    ):
+        raise WorkloadError("fio died")
+    assert "no queueing" in bench.told
+
+
+def test_evidence_that_cannot_be_collected_stops_no_clean_up(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gather(*_: object) -> dict[str, str]:
+        raise TypeError("x")
+
+    monkeypatch.setattr(io, "gather", gather)
+    with pytest.raises(TypeError), session_of(bench, 100).running():
+        raise WorkloadError("fio died")
+    assert bench.told[-2:] == ["heal", "no queueing"]

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.config.model import FAST, STOCK, Profile
+from harness.config.negotiation import LoginOptions
 from harness.initiator import iscsiadm
 from harness.initiator.iscsiadm import DiscoveredNode, node_settings, parse_discovery
 from harness.topology import Portal
@@ -47,7 +48,7 @@ def test_every_node_is_found_in_its_order(nodes: list[DiscoveredNode]) -> None:
 
 def test_settings_travel_as_pairs_of_name_and_value() -> None:
     """One command for all of them, for every portal of the target."""
-    assert iscsiadm.update_argv(IQN, node_settings(FAST)) == [
+    assert iscsiadm.update_argv(IQN, node_settings(FAST, LoginOptions())) == [
         *("iscsiadm", "--mode", "node", "--targetname", IQN, "--op", "update"),
         *("--name", "node.conn[0].timeo.noop_out_interval", "--value", "1"),
         *("--name", "node.conn[0].timeo.noop_out_timeout", "--value", "1"),
@@ -57,8 +58,8 @@ def test_settings_travel_as_pairs_of_name_and_value() -> None:
 
 def test_a_profile_sets_only_what_it_names() -> None:
     """The distribution's values are left alone; recovery is multipathd's business."""
-    assert node_settings(STOCK) == {}
-    only = node_settings(Profile(noop_out_timeout_s=7, fast_io_fail_s=5))
+    assert node_settings(STOCK, LoginOptions()) == {}
+    only = node_settings(Profile(noop_out_timeout_s=7, fast_io_fail_s=5), LoginOptions())
     assert only == {"node.conn[0].timeo.noop_out_timeout": "7"}
 
 

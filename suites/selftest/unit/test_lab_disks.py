@@ -119,6 +119,8 @@ def test_a_sample_tells_what_waits_and_what_is_done() -> None:
             "sample": 1,
             "disks": {name: [stat, ""] for name, stat in stats.items()},
             "dm": "",
+            "map": "",
+            "where": {},
             "carriers": {},
             "nics": {},
             "beats": {},

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from harness.config import Config
-from harness.errors import BrokenTestbed, HypervisorError, TimedOut
+from harness.errors import BrokenTestbed, HypervisorError, TimedOut, as_one
 from harness.testbed.lease import Testbeds
 
 
@@ -33,7 +33,7 @@ class Supply:
 
     alive: list[int] = field(default_factory=list)
     made: int = 0
-    failure: Exception | None = None
+    failure: BaseException | None = None
 
     @contextmanager
     def testbed(self) -> Iterator[StandIn]:
@@ -109,3 +109,40 @@ def test_a_failure_to_make_one_is_told_at_once_from_then_on(
     with pytest.raises(BrokenTestbed, match="no testbed: no KVM, no QEMU"), testbeds.lent():
         pass
     assert supply.made == 0
+
+
+def test_a_programming_error_is_not_remembered_as_a_broken_lab(
+    testbeds: Testbeds, supply: Supply
+) -> None:
+    """Nor is one that came with, or before, a failure of the lab."""
+    for failure in (TypeError("x"), as_one([TimedOut("a"), TypeError("x")]), hiding(TypeError())):
+        supply.failure = failure
+        with pytest.raises(type(failure)), testbeds.lent():
+            pass
+    supply.failure = None
+    with testbeds.lent():
+        assert supply.alive == [1]
+
+
+def test_a_testbed_on_which_a_program_erred_is_not_replaced(
+    testbeds: Testbeds, supply: Supply, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error would be lost, and come again."""
+
+    def make_ready(_: StandIn) -> None:
+        raise hiding(TypeError("x"))
+
+    with testbeds.lent("session"):
+        pass
+    monkeypatch.setattr(StandIn, "make_ready", make_ready)
+    with pytest.raises(TimedOut), testbeds.lent("session"):
+        pass
+    assert supply.made == 1
+    monkeypatch.undo()
+
+
+def hiding(error: Exception) -> TimedOut:
+    """A failure of the lab that came up in the clean-up after `error`."""
+    failure = TimedOut("the paths do not come back")
+    failure.__context__ = error
+    return failure

@@ -188,6 +188,38 @@ def test_lines_are_heard_while_the_command_runs() -> None:
     assert heard == [b"one\n", b"two\n"]
 
 
+def test_what_a_listener_raises_is_raised_where_the_command_is_waited_for() -> None:
+    """And the command is heard to its end: a full pipe would stop it."""
+    heard: list[bytes] = []
+
+    def hear(line: bytes) -> None:
+        heard.append(line)
+        if len(heard) == 1:
+            raise TypeError("on purpose")
+
+    process = MACHINE.start(["seq", "100000"], on_line=hear)
+    with pytest.raises(TypeError, match="on purpose"):
+        process.wait(20)
+    assert len(heard) == 100_000
+
+
+def test_what_a_listener_raises_is_raised_at_the_end_of_the_block() -> None:
+    """If nobody waited for the command."""
+    came = threading.Event()
+
+    def hear(_: bytes) -> None:
+        came.set()
+        raise TypeError("on purpose")
+
+    def block() -> None:
+        with MACHINE.background(["sh", "-c", "echo; exec sleep 60"], on_line=hear):
+            assert came.wait(10)
+            time.sleep(0.05)
+
+    with pytest.raises(TypeError, match="on purpose"):
+        block()
+
+
 def test_sending_to_a_command_that_is_gone_is_an_error() -> None:
     """With its name."""
     with MACHINE.background(["true"]) as process:
@@ -214,7 +246,6 @@ def test_files_arrive_as_they_are(
     for name, data in files.items():
         assert (folder / name).read_bytes() == data
         assert (folder / name).stat().st_mode & 0o777 == 0o640
-        assert MACHINE.read_file(f"{folder}/{name}") == data
     if files:
         assert MACHINE.download(list(content)) == content
 
@@ -229,13 +260,11 @@ def test_a_backslash_in_a_name_is_a_backslash(tmp_path: Path) -> None:
 def test_text_is_written_as_utf_8(tmp_path: Path) -> None:
     """Whatever the machine's locale."""
     MACHINE.write_files({f"{tmp_path}/text": "größer\n"})
-    assert MACHINE.read_file(f"{tmp_path}/text") == "größer\n".encode()
+    assert (tmp_path / "text").read_bytes() == "größer\n".encode()
 
 
 def test_a_file_that_is_not_there_cannot_be_read(tmp_path: Path) -> None:
-    """Neither alone nor among others."""
-    with pytest.raises(CommandFailed, match="No such file"):
-        MACHINE.read_file(f"{tmp_path}/missing")
+    """Not even among others."""
     (tmp_path / "there").touch()
     with pytest.raises(CommandFailed, match="missing"):
         MACHINE.download([f"{tmp_path}/there", f"{tmp_path}/missing"])

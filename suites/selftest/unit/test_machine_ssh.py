@@ -133,7 +133,6 @@ def test_files_go_there_and_come_back(machine: SshMachine, tmp_path: Path) -> No
     }
     machine.write_files(content, mode=0o600)
     assert machine.download(list(content)) == content
-    assert machine.read_file(f"{tmp_path}/new/a b") == content[f"{tmp_path}/new/a b"]
 
 
 def test_input_that_nobody_takes_is_given_up(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from pathlib import Path
 
@@ -45,6 +46,42 @@ def test_each_failure_is_told_once_with_its_reason(tmp_path: Path, options: tupl
     parts = "noticed 1.98, recovery_tmo 0.92, failover 0.04"
     assert f"\ntest_passes: 2.94 s of 4.00 s: {parts}\n" in details
     assert f"\ntest_stalls: 2.94 s of 2.50 s: {parts}\n" in details
+
+
+WRONG = '''
+"""Programs that are wrong."""
+from harness.checks import Check
+from harness.errors import TimedOut
+from suites.selftest.unit.synthetic_failover import failover
+
+def test_errs():
+    try:
+        raise TypeError("on purpose")
+    finally:
+        raise TimedOut("no answer of the target")
+
+def test_check_crashes(judge):
+    judge(failover(), Check("any", lambda _: 1 / 0)).require()
+'''
+
+
+def test_a_programming_error_keeps_its_traceback(tmp_path: Path) -> None:
+    """It is an error, also if a clean-up failed after it; a crashed check leaves evidence."""
+    said = run_suite(tmp_path, WRONG).stdout
+    details, _, short = said.partition("short test summary info")
+    assert "ERROR suites/failover/test_loss.py::test_errs" in short
+    assert 'raise TypeError("on purpose")' in details
+    assert "test_check_crashes - any: unknown: the check itself crashed: ZeroDivisionError" in short
+    (results,) = tmp_path.glob("reports/out/2*/results")
+    kept = [file.read_text() for file in results.glob("*-attachment.txt")]
+    assert any("Traceback" in text and "lambda _: 1 / 0" in text for text in kept)
+    labels = {one for file in results.glob("*-result.json") for one in blamed(file)}
+    assert labels == {"defect", "unknown"}
+
+
+def blamed(result: Path) -> list[str]:
+    labels = json.loads(result.read_text())["labels"]
+    return [label["value"] for label in labels if label["name"] == "verdict"]
 
 
 def test_a_run_that_selects_no_test_leaves_no_folder(tmp_path: Path) -> None:

@@ -257,7 +257,27 @@ def test_what_stays_wrong_is_told(fit: Callable[..., Facts]) -> None:
     ]
 
 
-def test_other_targets_do_not_matter(fit: Callable[..., Facts]) -> None:
-    """A machine that is not ours may be logged in elsewhere."""
-    other = replace(session(3, "10.0.0.1", "sdx"), target="iqn.2001-04.com.example:other")
-    assert fit(replace(WHOLE, sessions=(*WHOLE.sessions, other))).reached == GOOD.reached
+def test_other_targets_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that is not ours may be logged in elsewhere, over IPv6 and without a connection."""
+    other = "iqn.2001-04.com.example:other"
+    lines = [
+        f"session3|{other}|LOGGED_IN|2001:db8::2|off|5|5|2001:db8::50|sdx|65:112|naa.6001405aaaa",
+        f"session4|{other}|FREE||120||||||",
+        *(
+            f"session{number}|{TOPOLOGY.target_iqn}|LOGGED_IN|172.16.{fabric}.1|1|1|1"
+            f"|172.16.{fabric}.101|{name}|8:{16 * fabric}|{NAA}"
+            for number, fabric, name in ((1, 0, "sda"), (2, 1, "sdb"))
+        ),
+        *("--", f"device|sda|8:0|1||||{WWID}||", f"device|sdb|8:16|1||||{WWID}||"),
+        f"device|dm-0|253:0|1|sda sdb|{WWID}|mpath-{WWID}|||",
+    ]
+    said = SimpleNamespace(stdout="\n".join(lines) + "\n")
+    machine = SimpleNamespace(sh=lambda *_, **__: said)
+    monkeypatch.setattr(run, "_UNCHANGED_S", 0.2)
+    initiator = Initiator(cast(Any, machine), TOPOLOGY, FAST, WWID)
+    assert require_fit(initiator).reached == GOOD.reached
+    assert [path.name for path in initiator.paths()] == ["sda", "sdb"]
+    assert [path.portal for path in initiator.paths()] == ["172.16.0.1:3260", "172.16.1.1:3260"]
+    stray = f"session9|{TOPOLOGY.target_iqn}|LOGGED_IN|2001:db8::3|1|1|1||sdz|65:144|{NAA}\n"
+    said.stdout = stray + said.stdout
+    assert [path.name for path in initiator.paths()] == ["sda", "sdb"]

@@ -93,7 +93,9 @@ def test_forks_that_are_required_and_fail_are_an_error(
     lab = unsaving(monkeypatch, tmp_path, require="forks")
     with pytest.raises(HarnessError) as error, lab.testbed():
         pytest.fail("a testbed was booted")
-    assert str(error.value) == f"--require forks: {CANNOT.message}\nhint: {CANNOT.hint}"
+    assert (
+        str(error.value) == f"forks are required and lacking: {CANNOT.message}\nhint: {CANNOT.hint}"
+    )
 
 
 def test_what_was_asked_for_is_not_lacking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -100,6 +100,13 @@ def test_lab(testbed):
     """The lab goes down."""
     raise TimedOut("no answer", hint="look at the console")
 
+def test_defect(testbed):
+    """A program errs."""
+    try:
+        raise TypeError("on purpose")
+    finally:
+        raise TimedOut("no answer")
+
 def test_group(testbed):
     """Both at once."""
     raise ExceptionGroup("clean-up", [FaultError("cannot heal"), VerdictFailed("lost data")])
@@ -136,7 +143,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
          str(folder)],
         cwd=folder, capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
-    assert "4 failed, 1 passed, 1 error" in done.stdout, done.stdout + done.stderr
+    assert "5 failed, 1 passed, 1 error" in done.stdout, done.stdout + done.stderr
     (results,) = folder.glob("out/2*/results")
     written = [json.loads(p.read_text()) for p in results.glob("*-result.json")]
     return Run(results, results.parent / "report.html", {one["name"]: one for one in written})
@@ -153,6 +160,7 @@ def test_every_test_is_blamed_on_whom_it_should_be(run: Run) -> None:
     assert run.verdict("Storage breaks a promise") == ("failed", ["storage"])
     assert run.verdict("Nobody can see") == ("broken", ["unknown"])
     assert run.verdict("The lab goes down") == ("broken", ["lab"])
+    assert run.verdict("A program errs") == ("broken", ["defect"])
     assert run.verdict("Both at once") == ("failed", ["storage"])
     assert run.verdict("A fixture asserts") == ("broken", ["lab"])
 
@@ -216,7 +224,7 @@ def test_the_page_is_one_file_and_fetches_nothing(rendered: Path) -> None:
     for page in (rendered, site / "index.html"):
         assert html.external_requests(page.read_text()) == []
         assert "googletagmanager" not in page.read_text()
-    assert len(list((site / "data" / "test-results").glob("*.json"))) == 6
+    assert len(list((site / "data" / "test-results").glob("*.json"))) == 7
     assert sorted(p.name for p in rendered.parent.iterdir()) == ["html", "report.html", "results"]
 
 
@@ -237,10 +245,20 @@ def opened(page: Path, fragment: str, profile: Path) -> str:
 
 
 def test_a_browser_shows_the_categories(rendered: Path, tmp_path: Path) -> None:
-    """The three that people sort by."""
+    """The four that people sort by."""
     seen = opened(rendered, "categories", tmp_path)
-    for category in ("The storage broke", "The lab broke", "Could not tell"):
+    for category in ("The storage broke", "The lab broke", "A program is wrong", "Could not tell"):
         assert category in seen
+
+
+def test_lines_of_the_front_page_are_not_cut(rendered: Path) -> None:
+    """Both pages show all that a run had to do without; Allure still calls its cells so."""
+    for page in (rendered, rendered.parent / "html" / "index.html"):
+        head = page.read_text().partition("</head>")[0]
+        assert '[data-testid="metadata-item-value"]' in head
+        assert "white-space: normal" in head
+    app = next((rendered.parent / "html").glob("app-*.js")).read_text()
+    assert "metadata-item-value" in app
 
 
 def test_a_browser_shows_a_test_with_its_steps_and_evidence(rendered: Path, tmp_path: Path) -> None:

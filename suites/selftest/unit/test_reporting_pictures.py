@@ -10,10 +10,12 @@ from xml.etree import ElementTree
 
 import pytest
 
+from harness.checks import Finding, Verdict
 from harness.measurements import KernelLog, KernelMessage
 from harness.reporting.event_labels import Label, place
 from harness.reporting.evidence import (
     MOST_LOG_BYTES,
+    attach_evidence,
     findings_markdown,
     kernel_log_text,
     path_bytes_csv,
@@ -24,6 +26,7 @@ from harness.reporting.evidence import (
 from harness.reporting.throughput_plot import render_throughput
 from harness.reporting.timeline_csv import MOST_ROWS, throughput_csv, timeline_csv
 from harness.reporting.timeline_plot import render_timeline
+from harness.steps import Attachment, Listener, Step, listening
 from harness.timeline import Happened, Timeline
 from harness.units import NS_PER_MS
 from suites.selftest.unit.synthetic_failover import (
@@ -190,6 +193,17 @@ def test_settings_and_clocks_are_named() -> None:
     text = settings_markdown(failover())
     assert "± 1.90" in text
     assert "queue-length 0" in text
+    assert "negotiated" not in text
+
+
+def test_what_was_negotiated_is_told_session_by_session() -> None:
+    """With the portal at the other end of each connection."""
+    measured = failover()
+    one, other = measured.settings
+    portal, values = "172.16.0.1:3260", {"HeaderDigest": "CRC32C", "MaxBurstLength": "4096"}
+    told = replace(one, connected_to=portal, negotiated=values)
+    text = settings_markdown(replace(measured, settings=(told, other)))
+    assert f"| a | {portal} | CRC32C | 4096 |" in text
 
 
 def test_a_kernel_log_is_cut_at_its_beginning_and_says_so() -> None:
@@ -203,11 +217,23 @@ def test_a_kernel_log_is_cut_at_its_beginning_and_says_so() -> None:
 
 def test_findings_are_told_apart_without_colour() -> None:
     """Each verdict has its sign and its word."""
+    finding = Finding("a | b", Verdict.FAIL, "too\nlong", {"stall": "9 s"})
+    assert "| ✗ FAIL | a \\| b | too<br>long | stall 9 s |" in findings_markdown([finding])
 
-    class Finding:
-        check, verdict, message, figures = "a | b", "fail", "too\nlong", {"stall": "9 s"}
 
-    assert "| ✗ FAIL | a \\| b | too<br>long | stall 9 s |" in findings_markdown([Finding()])
+def test_the_traceback_of_a_check_that_crashed_is_attached() -> None:
+    """Of each, beside the findings."""
+    attached: dict[str, bytes] = {}
+
+    class Attached(Listener):
+        def attached(self, step: Step | None, attachment: Attachment) -> None:
+            attached[attachment.name] = attachment.content
+
+    crashed = Finding("data intact", Verdict.UNKNOWN, "crashed", crash="Traceback: …")
+    with listening(Attached()):
+        attach_evidence(failover(), [crashed, Finding("kernel sound", Verdict.PASS, "nothing")])
+    assert attached["traceback of data intact"].decode() == "Traceback: …"
+    assert "traceback of kernel sound" not in attached
 
 
 def test_throughput_of_phases_is_written_out() -> None:

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from harness.errors import CouldNotTell, FaultError, HarnessError, TimedOut, VerdictFailed
+from harness.errors import (
+    CouldNotTell,
+    FaultError,
+    HarnessError,
+    SeveralFailed,
+    TimedOut,
+    VerdictFailed,
+)
 from harness.reporting.verdicts import Verdict, describe, verdict_of
 
-STORAGE, LAB, UNKNOWN = Verdict.STORAGE, Verdict.LAB, Verdict.UNKNOWN
+STORAGE, LAB, DEFECT, UNKNOWN = Verdict
 
 
 @pytest.mark.parametrize(
@@ -20,7 +27,15 @@ STORAGE, LAB, UNKNOWN = Verdict.STORAGE, Verdict.LAB, Verdict.UNKNOWN
         (CouldNotTell("blind"), True, UNKNOWN),
         (HarnessError("broken"), True, LAB),
         (TimedOut("broken"), False, LAB),
-        (KeyError("a defect of ours"), True, LAB),
+        (OSError("disk full"), True, LAB),
+        (KeyError("a defect of ours"), True, DEFECT),
+        (KeyError("a defect of ours"), False, DEFECT),
+        (
+            ExceptionGroup("g", [FaultError("x"), ExceptionGroup("h", [TypeError("y")])]),
+            True,
+            DEFECT,
+        ),
+        (ExceptionGroup("g", [TypeError("x"), VerdictFailed("y")]), True, STORAGE),
         (ExceptionGroup("g", [FaultError("x"), VerdictFailed("y")]), False, STORAGE),
         (ExceptionGroup("g", [ExceptionGroup("h", [VerdictFailed("y")])]), True, STORAGE),
         (ExceptionGroup("g", [FaultError("x"), CouldNotTell("y")]), True, LAB),
@@ -46,6 +61,13 @@ def test_a_failed_clean_up_does_not_hide_what_was_proven() -> None:
     assert verdict_of(chained(suppressed=False), during_call=True) is STORAGE
 
 
+def test_a_failed_clean_up_does_not_hide_a_programming_error() -> None:
+    """It is no error of the lab, though the last thing that was raised is."""
+    error = FaultError("cannot heal")
+    error.__context__ = TypeError("on purpose")
+    assert verdict_of(error, during_call=True) is DEFECT
+
+
 def test_a_suppressed_context_is_not_looked_at() -> None:
     """`raise … from None` says that the earlier error does not matter."""
     assert verdict_of(chained(suppressed=True), during_call=True) is LAB
@@ -57,3 +79,4 @@ def test_errors_are_shown_in_their_own_words() -> None:
     assert describe(KeyError("x")) == "KeyError: 'x'"
     group = ExceptionGroup("two", [VerdictFailed("a"), ValueError("b")])
     assert describe(group) == "two\n- a\n- ValueError: b"
+    assert describe(SeveralFailed([TimedOut("a", hint="c"), TimedOut("b")])) == "a\nb\nhint: c"

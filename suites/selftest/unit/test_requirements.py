@@ -103,7 +103,9 @@ def test_a_missing_helper_of_libvirt_is_one_error_before_any_test(
     )  # fmt: skip
     assert done.returncode == pytest.ExitCode.USAGE_ERROR, done.stdout + done.stderr
     (error, hint) = [line for line in done.stderr.splitlines() if line][-2:]
-    assert error.startswith("ERROR: --require forks: pathproof-trial: libvirt could not save it: ")
+    assert error.startswith(
+        "ERROR: forks are required and lacking: pathproof-trial: libvirt could not save it: "
+    )
     assert f"cannot execute binary {file}" in error
     assert hint == (
         f"hint: {file} is missing or cannot be run; ./bootstrap installs it (Debian: "
@@ -143,7 +145,7 @@ def test_an_image_is_found_from_the_folder_that_the_run_is_in(
     """And a package of the same name in there is not taken for Pathproof."""
     (tmp_path / "harness").mkdir()
     (tmp_path / "harness" / "__init__.py").write_text("raise SystemExit('not this one')")
-    (tmp_path / "mine.toml").write_text('name = "mine"\nzzz = 1\n')
+    (tmp_path / "mine.toml").write_text('suite = "mine"\nzzz = 1\n')
     monkeypatch.chdir(tmp_path)
     config = Config.model_validate({"require": "kvm", "machines": {"image": "mine.toml"}})
     with pytest.raises(HarnessError, match=r"^mine\.toml: ") as refused:
@@ -177,9 +179,9 @@ def test_all_that_is_lacking_is_one_error(monkeypatch: pytest.MonkeyPatch) -> No
     with pytest.raises(pytest.UsageError) as error:
         refuse_unmet(config, makes_report=False, makes_testbeds=True)
     assert str(error.value) == (
-        "--require kvm: /dev/kvm is missing\n"
+        "KVM is required and lacking: /dev/kvm is missing\n"
         "hint: use a host where KVM works, or leave `kvm` out of what is required\n"
-        "--require forks: no helper\nhint: ./bootstrap"
+        "forks are required and lacking: no helper\nhint: ./bootstrap"
     )
     refuse_unmet(config, makes_report=True, makes_testbeds=False)  # a fleet's hosts are tried
 
@@ -276,7 +278,7 @@ def test_a_host_of_a_fleet_that_lacks_what_is_required_ends_the_run(
 ) -> None:
     """While one that cannot be reached merely takes no part."""
     hosts = [HostConfig.model_validate({"address": name}) for name in ("one", "two", "three")]
-    unmet = Unmet("two: --require forks: no helper\nhint: ./bootstrap")
+    unmet = Unmet("two: forks are required and lacking: no helper\nhint: ./bootstrap")
     ends: dict[str, HarnessError] = {"two": unmet, "three": MachineError("no route")}
 
     def prepared(host: HostConfig, *_: object) -> Ready:
@@ -289,7 +291,7 @@ def test_a_host_of_a_fleet_that_lacks_what_is_required_ends_the_run(
     travelling: Any = None
     with pytest.raises(Unmet) as error:
         prepare(hosts, travelling)
-    assert str(error.value) == "two: --require forks: no helper\nhint: ./bootstrap"
+    assert str(error.value) == "two: forks are required and lacking: no helper\nhint: ./bootstrap"
     del ends["two"]
     ready, refused = prepare(hosts, travelling)
     assert [len(ready), len(refused)] == [2, 1]

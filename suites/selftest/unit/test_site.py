@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,7 +11,9 @@ from typing import Any
 import pytest
 
 from harness.config import Config
+from harness.errors import HarnessError
 from harness.hypervisor.accel import Choice
+from harness.hypervisor.domain import PortTaken
 from harness.hypervisor.domain_xml import DomainSpec, Nic, TcpCable
 from harness.testbed import site as sites
 from harness.testbed.site import Site
@@ -62,3 +65,65 @@ def test_the_machine_that_listens_is_started_first(
         assert set(site._start(specs, begin, stack)) == set(Role)
     assert begun[0] is listener
     assert set(begun) == set(Role)
+
+
+@pytest.mark.parametrize(("taken", "works"), [(4, True), (5, False)])
+def test_other_ports_are_tried_if_somebody_was_faster(
+    taken: int, works: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Five times; then it is a failure of the lab like any other."""
+    tried: list[object] = []
+
+    @contextmanager
+    def lease_ports(*_: object) -> Iterator[tuple[int, ...]]:
+        yield (1, 2)
+
+    def start(_: Site, specs: object, _begin: object, _stack: object) -> dict[Role, Any]:
+        tried.append(specs)
+        if len(tried) <= taken:
+            raise PortTaken("port 1 is taken")
+        return {}
+
+    monkeypatch.setattr(sites, "lease_ports", lease_ports)
+    monkeypatch.setattr(Site, "_start", start)
+    monkeypatch.setattr(Site, "_specs", lambda *_: "specs")
+    config = Config()
+    unused: Any = object()
+    place: Any = SimpleNamespace(port_candidates=lambda: ())
+    site = Site(config, plan(config), unused, place, unused, {}, Path(), Choice("tcg", ""))
+    with ExitStack() as stack:
+        if works:
+            assert site.power_on(stack, {}, unused) == {}
+        else:
+            with pytest.raises(HarnessError, match="port 1 is taken"):
+                site.power_on(stack, {}, unused)
+    assert len(tried) == 5
+
+
+def test_the_environment_names_the_accelerator_alone() -> None:
+    """Why it is that one is told where it was not wanted: a line of the front page is short."""
+    config = Config()
+    unused: Any = object()
+    connection: Any = SimpleNamespace(versions={"QEMU": "7.2"})
+    target: Any = SimpleNamespace(describe=lambda: "LIO")
+    accel = Choice("tcg", "KVM: /dev/kvm is present but unusable: it hangs")
+    site = Site(config, plan(config), unused, unused, connection, {}, unused, accel)
+    assert site.describe("6.1", target)["Acceleration"] == "tcg"
+
+
+def test_the_initiator_learns_what_both_ends_are_told_to_offer() -> None:
+    """Its records get the offers, and its sessions are held to what must come of them."""
+    config = Config.model_validate(
+        {
+            "target": {"kind": "iet", "iet": {"header_digest": "CRC32C"}},
+            "initiator": {"iscsi": {"data_digest": "CRC32C"}},
+        }
+    )
+    site: Any = SimpleNamespace(config=config, topology=plan(config))
+    machines: Any = {Role.INITIATOR: None}
+    target: Any = SimpleNamespace(wwid="3600")
+    initiator = Site.initiator(site, machines, target)
+    assert initiator.negotiation.offers == config.initiator.iscsi
+    demanded = {"HeaderDigest": "CRC32C", "DataDigest": "CRC32C"}
+    assert initiator.negotiation.demanded == demanded
+    assert [one.negotiated for one in initiator.planned_sessions()] == [demanded] * 2

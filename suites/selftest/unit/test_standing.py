@@ -24,7 +24,7 @@ from harness.machine import Process
 from harness.steps import Listener, listening
 from harness.testbed.means import lacking
 from harness.testbed.slots import limit_for
-from harness.testbed.standing import nics_of
+from harness.testbed.standing import Standing, nics_of
 from harness.topology import plan
 from suites.selftest.unit.scripted_machine import Answer, Asked, ScriptedMachine
 
@@ -370,7 +370,7 @@ def test_nics_are_found_by_their_addresses() -> None:
 
 
 def test_only_what_has_means_is_injected() -> None:
-    assert lacking(config(), LinkDown("a").needs).endswith("since the initiator is not ours")
+    assert lacking(config(), LinkDown("a").needs).endswith("was there already")
     assert lacking(config(), InitiatorDrop("a").needs) == ""
     assert plan(config()).guests == ()
     assert limit_for(config()).testbeds == 1
@@ -393,3 +393,10 @@ def test_what_cannot_be_is_refused(
 ) -> None:
     with pytest.raises(ValidationError, match=says):
         Config.model_validate({"initiator": initiator, "target": target})
+
+
+def test_keeping_an_existing_machine_is_declined_with_a_warning() -> None:
+    """`--keep` would else be an option that does nothing."""
+    with listening(heard := Warnings()):
+        assert Standing(config(), plan(config())).keep() is None
+    assert "nothing is kept" in heard.texts[0]

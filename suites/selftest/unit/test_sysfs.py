@@ -11,23 +11,35 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import InitiatorError
-from harness.initiator.sysfs import SESSIONS_SCRIPT, Disk, Session, parse_sessions
+from harness.initiator.sysfs import NEVER, SESSIONS_SCRIPT, Disk, Session, parse_sessions
 
 RECORDED = Path(__file__).parent / "recorded"
 IQN = "iqn.2026-01.io.pathproof:storage"
 WORDS = st.text("abcdefgh0123456789:.-", min_size=1, max_size=12)
+# Composed: sessions with other targets over IPv6, by a host name, without a connection, without
+# timeouts, of an HBA without attributes for NOP-Outs, and one that ends while it is read.
+STRANGERS = """\
+session7|iqn.2026-01.net.lab:vm-disks|LOGGED_IN|2001:db8::2|120|5|5|2001:db8::50|sdx|65:112|naa.6001405aaaa
+session8|iqn.2026-01.net.lab:nas|LOGGED_IN|nas.lab.net|120|5|5|10.9.9.9|||
+session3|iqn.2026-01.net.lab:old|FREE||120||||||
+session9|iqn.2026-01.net.lab:x|LOGGED_IN|10.9.9.1|off|0|0|10.9.9.9|sdr|65:16|naa.6001405bbbb
+session4|iqn.2026-01.net.lab:hba|LOGGED_IN|10.9.9.2|-1||||sds|65:32|t10.LAB|CORP a|b
+session5||||||||||
+"""
 SESSIONS = st.lists(
     st.builds(
         Session,
         name=st.integers(1, 10**6).map(lambda n: f"session{n}"),
         target=WORDS,
         state=st.sampled_from(["LOGGED_IN", "FAILED", "FREE"]),
-        address=st.ip_addresses(v=4),
-        recovery_tmo_s=st.integers(0, 10**6),
+        address=st.ip_addresses(v=4) | st.sampled_from(["2001:db8::2", "nas.lab.net"]),
+        recovery_tmo_s=st.integers(-1, 10**6),
         noop_out_interval_s=st.integers(0, 600),
         noop_out_timeout_s=st.integers(0, 600),
         own_address=st.none() | st.ip_addresses(v=4),
-        disks=st.lists(st.builds(Disk, WORDS, WORDS, WORDS | st.just("")), max_size=3).map(tuple),
+        disks=st.lists(
+            st.builds(Disk, WORDS, WORDS, WORDS | st.sampled_from(["", "t10.A|b c"])), max_size=3
+        ).map(tuple),
     ),
     unique_by=lambda session: session.name,
     max_size=4,
@@ -36,7 +48,8 @@ SESSIONS = st.lists(
 
 def printed(session: Session) -> str:
     head = [session.name, session.target, session.state, str(session.address)]
-    head += [str(session.recovery_tmo_s), str(session.noop_out_interval_s)]
+    never = session.recovery_tmo_s == NEVER
+    head += ["off" if never else str(session.recovery_tmo_s), str(session.noop_out_interval_s)]
     head += [str(session.noop_out_timeout_s), str(session.own_address or "")]
     disks = [[d.name, d.device, d.wwid] for d in session.disks] or [["", "", ""]]
     return "".join("|".join([*head, *disk]) + "\n" for disk in disks)
@@ -47,14 +60,15 @@ def test_a_recorded_line_is_understood() -> None:
     text = (RECORDED / "pathproof-sessions-linux-6.1.txt").read_text()
     disk = Disk("sda", "8:0", "naa.60014057043dfe0435de773ca03bbf04")
     address, own = IPv4Address("172.16.0.1"), IPv4Address("172.16.0.101")
-    assert parse_sessions(text) == [
+    assert parse_sessions(text, [IQN]) == [
         Session("session1", IQN, "LOGGED_IN", address, 1, 1, 1, own, (disk,))
     ]
 
 
 def test_the_three_timeouts_are_not_confused() -> None:
     """recv_tmo is the interval of the NOP-Outs, ping_tmo the time for their answer."""
-    session = parse_sessions(f"session1|{IQN}|LOGGED_IN|172.16.0.1|120|5|7|172.16.0.101|||\n")[0]
+    line = f"session1|{IQN}|LOGGED_IN|172.16.0.1|120|5|7|172.16.0.101|||\n"
+    (session,) = parse_sessions(line, [IQN])
     assert session.recovery_tmo_s == 120
     assert session.noop_out_interval_s == 5
     assert session.noop_out_timeout_s == 7
@@ -64,7 +78,32 @@ def test_the_three_timeouts_are_not_confused() -> None:
 @given(SESSIONS)
 def test_what_the_script_prints_is_read_back(sessions: list[Session]) -> None:
     """Sessions with several disks, one or none, in their order."""
-    assert parse_sessions("".join(map(printed, sessions))) == sessions
+    targets = {session.target for session in sessions}
+    assert parse_sessions("".join(map(printed, sessions)), targets) == sessions
+
+
+def test_sessions_with_other_targets_are_passed_over() -> None:
+    """However odd they look, and wherever they stand; their disks may have odd names, too."""
+    text = (RECORDED / "pathproof-sessions-linux-6.1.txt").read_text()
+    (own,) = parse_sessions(text, [IQN])
+    lines = STRANGERS.splitlines(keepends=True)
+    assert parse_sessions("".join([*lines[:3], text, *lines[3:]]), [IQN]) == [own]
+    assert parse_sessions(STRANGERS, [IQN]) == []
+
+
+def test_a_session_with_the_target_may_run_where_no_fabric_is() -> None:
+    """Somebody else's, over IPv6 or by a host name: it is for preflight to say so."""
+    targets = ["iqn.2026-01.net.lab:vm-disks", "iqn.2026-01.net.lab:nas"]
+    first, second = parse_sessions(STRANGERS, targets)
+    assert (first.address, first.own_address) == ("2001:db8::2", None)
+    assert (second.address, second.own_address) == ("nas.lab.net", IPv4Address("10.9.9.9"))
+
+
+def test_a_session_that_never_gives_up_says_so() -> None:
+    """The kernel writes "off", and not -1 (iscsi_priv_session_attr_show)."""
+    (session,) = parse_sessions(STRANGERS, ["iqn.2026-01.net.lab:x"])
+    assert session.recovery_tmo_s == NEVER
+    assert (session.noop_out_interval_s, session.noop_out_timeout_s) == (0, 0)
 
 
 @pytest.mark.parametrize(
@@ -72,14 +111,21 @@ def test_what_the_script_prints_is_read_back(sessions: list[Session]) -> None:
     [
         "nonsense",
         f"session1|{IQN}|LOGGED_IN|172.16.0.1|x|5|5||||",
-        f"session1|{IQN}|FREE||1|5|5||||",
+        f"session1|{IQN}|FREE||120||||||",
+        f"session1|{IQN}|LOGGED_IN|172.16.0.1|1|||172.16.0.101|||",
         f"session1|{IQN}|LOGGED_IN|172.16.0.1|1|5|5|here|||",
     ],
 )
 def test_a_line_of_another_form_is_refused(line: str) -> None:
     """A timeout that cannot be read must not become a budget."""
     with pytest.raises(InitiatorError):
-        parse_sessions(line + "\n")
+        parse_sessions(line + "\n", [IQN])
+
+
+def test_a_session_without_a_connection_is_named() -> None:
+    """With its state."""
+    with pytest.raises(InitiatorError, match=r"session3 to .*:old has no connection; .* FREE"):
+        parse_sessions(STRANGERS, ["iqn.2026-01.net.lab:old"])
 
 
 def fake_session(root: Path, number: int, address: str, disk: str | None) -> None:
@@ -112,7 +158,7 @@ def test_the_script_finds_sessions_with_and_without_a_disk(tmp_path: Path) -> No
     script = SESSIONS_SCRIPT.replace("/sys/", f"{tmp_path}/")
     done = subprocess.run(["sh", "-euc", script], capture_output=True, text=True, check=True)
     assert done.stderr == ""
-    one, two = parse_sessions(done.stdout)
+    one, two = parse_sessions(done.stdout, [IQN])
     assert one.disks == (Disk("sda", "8:0", "naa.6001405"),)
     assert (two.address, two.disks) == (IPv4Address("172.16.1.1"), ())
     assert (one.own_address, two.own_address) == tuple(
@@ -129,7 +175,7 @@ def test_a_wwid_with_backslashes_passes_the_shell(tmp_path: Path) -> None:
     wwid.write_text(recorded)
     script = SESSIONS_SCRIPT.replace("/sys/", f"{tmp_path}/")
     done = subprocess.run(["sh", "-euc", script], capture_output=True, text=True, check=True)
-    (session,) = parse_sessions(done.stdout)
+    (session,) = parse_sessions(done.stdout, [IQN])
     assert session.disks[0].wwid == recorded.strip()
 
 
@@ -137,4 +183,4 @@ def test_no_session_is_an_empty_answer(tmp_path: Path) -> None:
     """Before the first login, and without the iSCSI modules."""
     script = SESSIONS_SCRIPT.replace("/sys/", f"{tmp_path}/")
     done = subprocess.run(["sh", "-euc", script], capture_output=True, text=True, check=True)
-    assert parse_sessions(done.stdout) == []
+    assert parse_sessions(done.stdout, [IQN]) == []

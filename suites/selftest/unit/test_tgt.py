@@ -114,6 +114,12 @@ def test_a_volatile_cache_is_there_only_if_it_was_asked_for() -> None:
     assert "mode_page=8:0:18:0x14:" in told(write_cache="write-back")
 
 
+def test_digests_are_the_initiators_choice() -> None:
+    """As it comes, tgt ends a login that insists on them."""
+    for part in ("Header", "Data"):
+        assert f"--name {part}Digest --value None,CRC32C" in told()
+
+
 def test_a_disk_may_be_served() -> None:
     """As a file is."""
     assert "--backing-store /dev/disk/by-id/virtio-lun0" in told(backstore="block")

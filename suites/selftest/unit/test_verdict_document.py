@@ -94,9 +94,7 @@ def test_a_failover_is_told_in_seconds_since_it_began() -> None:
         ("paths restored", "pass"),
         ("crashes", "unknown"),
     ]
-    assert one["checks"][2]["message"] == (
-        "the check itself crashed: ZeroDivisionError('on purpose')"
-    )
+    assert "crashed: ZeroDivisionError('on purpose')" in one["checks"][2]["message"]
     assert one["checks"][0]["figures"]["wrong"] == "1"
     assert one["checks"][0]["numbers"] == {"acknowledged_blocks": 9, "wrong_blocks": 1}
     assert one["read_back"] == {

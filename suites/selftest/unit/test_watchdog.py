@@ -210,3 +210,31 @@ def test_a_verdict_stays_a_verdict(lab: Lab) -> None:
     """Only a power-off makes an error the lab's."""
     with pytest.raises(VerdictFailed), lab.watchdog(0).watching():
         raise VerdictFailed("I/O errors")
+
+
+def test_a_programming_error_stays_one_though_the_machines_are_off(lab: Lab) -> None:
+    """It is no consequence of that."""
+    lab.is_alive = False
+
+    def block() -> None:
+        with lab.watchdog(100).watching():
+            assert lab.off.wait(10)
+            raise TypeError("x")
+
+    with pytest.raises(TypeError):
+        block()
+
+
+def test_what_goes_wrong_in_collecting_evidence_costs_no_power_off(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the I/O would hang for ever; and the watchdog's own error is told."""
+
+    def gather() -> Mapping[str, str]:
+        raise TypeError("x")
+
+    lab.is_alive = False
+    monkeypatch.setattr(lab, "gather", gather)
+    with pytest.raises(TypeError), lab.watchdog(100).watching():
+        assert lab.off.wait(10)
+    assert lab.told == ["power off"]

@@ -1,0 +1,54 @@
+"""Whether each session's login came to what was asked for; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from harness.errors import Problem
+from harness.measurements import PlannedSession, SessionSettings
+
+_CURE = (
+    "both ends decide it: [initiator.iscsi] is what open-iscsi offers (node.conn[0].iscsi and "
+    "node.session.iscsi in its records, read at login), and the target has to agree"
+)
+
+
+def negotiation_problems(planned: PlannedSession, session: SessionSettings) -> Iterator[Problem]:
+    """Values that were asked for and are not in force.
+
+    FirstBurstLength is passed over where nothing may be sent unasked: it is not negotiated then
+    (RFC 7143 section 13.14). The kernel keeps some values of a connection that is lost, and clears
+    others.
+    """
+    if planned.negotiated and not session.connected_to:
+        yield Problem(
+            f"the session on fabric {planned.fabric} has no connection, so what it negotiated "
+            "cannot be told",
+            "does the portal answer? `iscsiadm -m session -P 1` shows the connection's state",
+        )
+        return
+    found = session.negotiated
+    unasked_is_off = (found.get("InitialR2T"), found.get("ImmediateData")) == ("Yes", "No")
+    for key, wanted in planned.negotiated.items():
+        if key == "FirstBurstLength" and unasked_is_off:
+            continue
+        if (has := found.get(key, "unknown")) != wanted:
+            yield Problem(
+                f"{key} of the session on fabric {planned.fabric} is {has} instead of {wanted}",
+                _CURE,
+            )
+
+
+def redirections(planned: PlannedSession, session: SessionSettings) -> Iterator[Problem]:
+    """A connection that is elsewhere than the portal that was logged in to.
+
+    Faults act on the portal that the configuration names: they would miss it. Nothing is said of a
+    session that has no connection at the moment.
+    """
+    if planned.portal and session.connected_to not in {"", planned.portal}:
+        yield Problem(
+            f"the login to {planned.portal} on fabric {planned.fabric} was redirected to "
+            f"{session.connected_to}: what breaks the fabric would miss that connection",
+            "switch redirection (load balancing of logins) off on the target, or name that portal "
+            "in fabrics.N.target and target.port, on a fabric of its own",
+        )

@@ -1,0 +1,164 @@
+"""Which disk a path was at each time: a path that comes back may have another; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from harness.initiator.initiator import Path
+from harness.lun_devices import Look, LunDevices
+from harness.measurements import Ints, PathCounters, PathStates
+from harness.observe import DiskSample, MapDisk, Observation, Sample
+from harness.observe.clock import Clock
+
+_RUNNING = "running"  # SCSI device state, drivers/scsi/scsi_sysfs.c
+
+
+@dataclass(frozen=True)
+class PathDisks:
+    """The disks of every path over one observation.
+
+    `numbers` has an entry a sample: the path by the number of each disk that was in the map, which
+    is that number itself for a disk of no path that was planned. `names` are the disks' names by
+    their number: the kernel gives neither without the other.
+    """
+
+    samples: Sequence[Sample]
+    clock: Clock
+    numbers: Sequence[dict[str, str]]
+    names: dict[str, str]
+    sessions: dict[str, str]
+
+    @classmethod
+    def of(cls, seen: Observation, paths: Sequence[Path]) -> PathDisks:
+        """From what was seen, where `paths` were there once, perhaps before another test.
+
+        A path is where its session goes, so a disk over the same portal is the same path.
+        """
+        first = {path.device: path.name for path in paths}
+        portals = {path.portal: path.name for path in paths if path.portal}
+        sessions: dict[str, str] = {}
+        names = {path.device: path.name for path in paths}
+        told: list[dict[str, str]] = []  # a sample: the paths by number, as far as it tells
+        for sample in seen.samples:
+            now = {
+                number: _owner(number, disk, first, portals)
+                for number, disk in sample.map_disks.items()
+            }
+            told.append(now)
+            names |= {number: disk.name for number, disk in sample.map_disks.items()}
+            sessions |= {
+                disk.session: now[number]
+                for number, disk in sample.map_disks.items()
+                if disk.session
+            }
+        numbers = _filled(seen.samples, told, first)
+        return cls(seen.samples, seen.clock, numbers, names, sessions)
+
+    def lun_devices(self) -> LunDevices:
+        """What the kernel called all of it."""
+        looks = [
+            Look(self.clock.to_host(sample.machine_ns), sample.map_number, numbers)
+            for sample, numbers in zip(self.samples, self.numbers, strict=True)
+        ]
+        return LunDevices(looks, self.sessions)
+
+    def disks(self, path: Path) -> Iterator[tuple[Sample, dict[str, DiskSample]]]:
+        """The disks of a path by name, in each sample that has any.
+
+        One that died stays with its path while it is out of the map, until it is gone: then its
+        name may go to a disk of somebody else.
+        """
+        names: set[str] = set()
+        for sample, numbers in zip(self.samples, self.numbers, strict=True):
+            owners = {self.names[n]: path for n, path in numbers.items() if n in self.names}
+            names = {name for name in names if name in sample.disks and name not in owners}
+            names |= {name for name, owner in owners.items() if owner == path.name}
+            if disks := {name: sample.disks[name] for name in names if name in sample.disks}:
+                yield sample, disks
+
+    def counters(self, path: Path) -> PathCounters:
+        """Bytes that a path carried, over whichever disk: one that is made anew counts from 0."""
+        machine_ns, totals = [], []
+        gone = np.zeros(2, dtype=np.int64)  # what was carried by disks that are no more
+        last: dict[str, Ints] = {}
+        for sample, disks in self.disks(path):
+            now = {
+                name: np.array([disk.bytes_read, disk.bytes_written], dtype=np.int64)
+                for name, disk in disks.items()
+            }
+            for name, carried in last.items():
+                if name not in now or np.any(now[name] < carried):
+                    gone += carried
+            last = now
+            machine_ns.append(sample.machine_ns)
+            totals.append(gone + sum(now.values()))
+        columns = np.array(totals, dtype=np.int64).reshape(-1, 2)
+        return PathCounters(
+            path=path.name,
+            fabric=path.fabric,
+            at_ns=self.clock.array_to_host(np.array(machine_ns, dtype=np.int64)),
+            bytes_read=columns[:, 0],
+            bytes_written=columns[:, 1],
+        )
+
+    def runs(self, path: Path) -> Iterator[tuple[Sample, bool]]:
+        """Whether any disk of a path ran, in each sample that has any."""
+        for sample, disks in self.disks(path):
+            yield sample, any(disk.state == _RUNNING for disk in disks.values())
+
+    def states(self, paths: Sequence[Path]) -> list[PathStates]:
+        """The state of every path in each sample; "missing" while it is not in the map.
+
+        A path of which an old disk is in the map beside a new one is as good as the better one.
+        """
+        seen = []
+        before: dict[str, str] = {}
+        for sample, numbers in zip(self.samples, self.numbers, strict=True):
+            seen.append(
+                PathStates(
+                    self.clock.to_host(sample.machine_ns),
+                    {p.name: _state(sample, numbers, p.name) for p in paths},
+                    frozenset(p.name for p in paths if _in_reserve(sample, numbers, p.name)),
+                    frozenset(path for _, path in numbers.items() - before.items()),
+                )
+            )
+            before = numbers
+        return seen
+
+
+def _owner(number: str, disk: MapDisk, first: dict[str, str], portals: dict[str, str]) -> str:
+    """The path of a disk, or its number if it is over a portal that was not planned."""
+    if disk.portal and portals:
+        return portals.get(disk.portal, number)
+    return first.get(number, number)
+
+
+def _filled(
+    samples: Sequence[Sample], told: Sequence[dict[str, str]], first: dict[str, str]
+) -> list[dict[str, str]]:
+    """The path of every disk in the map, a sample: as told last, else next, else as planned."""
+    after: dict[str, str] = {}
+    coming = []
+    for now in reversed(told):
+        after = after | now
+        coming.append(after)
+    known: dict[str, str] = {}
+    filled = []
+    for sample, now, later in zip(samples, told, reversed(coming), strict=True):
+        known |= now
+        known = {number: path for number, path in known.items() if number in sample.paths}
+        filled.append({n: known.get(n) or later.get(n) or first.get(n) or n for n in sample.paths})
+    return filled
+
+
+def _state(sample: Sample, numbers: dict[str, str], path: str) -> str:
+    states = [sample.paths[number] for number, owner in numbers.items() if owner == path]
+    return min(states, default="missing")  # "active" comes before "failed"
+
+
+def _in_reserve(sample: Sample, numbers: dict[str, str], path: str) -> bool:
+    own = [number for number, owner in numbers.items() if owner == path]
+    return bool(own) and sample.reserve.issuperset(own)

@@ -1,0 +1,91 @@
+"""Logins: what either end asks for is in force on every path, or the run ends before it writes."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.config.iet import IetOptions
+from harness.config.negotiation import LoginOptions, Negotiation
+from harness.errors import PreflightFailed
+from harness.initiator import Initiator
+from harness.preflight import require_fit, run
+from harness.target import target_for
+from harness.testbed import Testbed
+from harness.topology import Role
+
+OFFERS = LoginOptions(
+    header_digest="CRC32C",
+    data_digest="CRC32C",
+    initial_r2t=True,
+    max_recv_data_segment_length=32768,
+    max_xmit_data_segment_length=4096,
+    max_burst_length=131072,
+    first_burst_length=32768,
+)
+_ELSEWHERE = "172.16.1.1:3261"
+# A second tgtd serves the same file there, and the first one sends every login to it.
+_REDIRECT = r"""
+systemd-run --quiet --unit=second-tgt --property=Type=notify --property=KillSignal=SIGKILL \
+  tgtd --foreground --control-port 1 --iscsi "portal=$2"
+second() { tgtadm --control-port 1 --lld iscsi --mode "$@"; }
+second target --op new --tid 1 --targetname "$1"
+second logicalunit --op new --tid 1 --lun 1 --bstype rdwr --backing-store /srv/pathproof/lun0.img
+second target --op bind --tid 1 --initiator-address ALL
+while read -r name value; do
+  tgtadm --lld iscsi --mode target --op update --tid 1 --name "$name" --value "$value"
+done <<END
+RedirectAddress ${2%:*}
+RedirectPort ${2#*:}
+RedirectReason Temporary
+END
+"""
+
+
+@pytest.fixture(autouse=True)
+def _settles_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was planted is there for good."""
+    monkeypatch.setattr(run, "_UNCHANGED_S", 5.0)
+
+
+def initiator(testbed: Testbed, negotiation: Negotiation) -> Initiator:
+    machine = testbed.machine(Role.INITIATOR)
+    profile, wwid = testbed.config.profile, testbed.initiator.wwid
+    return Initiator(machine, testbed.topology, profile, wwid, negotiation=negotiation)
+
+
+def test_what_the_initiator_asks_for_is_in_force(ours: Testbed) -> None:
+    """Every path has it; IET does digests only if its own options allow them."""
+    iet = IetOptions()
+    if ours.target.kind == "iet":
+        iet = IetOptions(header_digest="None,CRC32C", data_digest="None,CRC32C")
+        config = ours.config.target.model_copy(update={"iet": iet})
+        target_for(config, ours.machine(Role.TARGET), ours.topology).configure()
+    asking = initiator(ours, Negotiation.of(iet, OFFERS))
+    asking.log_in()
+    require_fit(asking)
+
+
+def test_what_was_asked_of_the_target_alone_is_found_lacking(ours: Testbed) -> None:
+    """As IET lets an initiator in without the digests that it was told to use."""
+    asked = Negotiation.of(IetOptions(header_digest="CRC32C"), LoginOptions())
+    unaware = initiator(ours, asked)
+    unaware.log_in()
+    with pytest.raises(PreflightFailed) as caught:
+        require_fit(unaware)
+    for fabric in ours.fabrics():
+        says = f"HeaderDigest of the session on fabric {fabric} is None instead of CRC32C"
+        assert says in caught.value.message
+
+
+def test_a_login_that_is_redirected_is_found(ours: Testbed) -> None:
+    """It ends at another portal, where no fault would hit it."""
+    if ours.target.kind != "tgt":
+        pytest.skip(f"a target of kind {ours.target.kind} is not made to redirect logins")
+    argv = ["sh", "-euc", _REDIRECT, "sh", ours.topology.target_iqn, _ELSEWHERE]
+    ours.machine(Role.TARGET).run(argv, timeout_s=60)
+    ours.initiator.log_in()
+    with pytest.raises(PreflightFailed) as caught:
+        require_fit(ours.initiator)
+    for fabric in ours.topology.fabrics:
+        says = f"login to {fabric.portal} on fabric {fabric.name} was redirected to {_ELSEWHERE}"
+        assert says in caught.value.message

@@ -1,0 +1,236 @@
+"""What logins came to: read from sysfs, and compared with what was asked for."""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness.checks import Verdict, sessions_as_planned
+from harness.config import Config
+from harness.config.model import FAST
+from harness.config.negotiation import Negotiation
+from harness.errors import InitiatorError, PreflightFailed
+from harness.initiator import Initiator
+from harness.initiator.devices import SURVEY_SCRIPT
+from harness.initiator.negotiated import LOGINS_SCRIPT, Login, parse_logins
+from harness.initiator.sysfs import SESSIONS_SCRIPT
+from harness.logins import login_problems
+from harness.measurements import PlannedSession, SessionSettings
+from harness.preflight import require_fit, run
+from harness.topology import plan
+from suites.selftest.unit.judged import found, good
+from suites.selftest.unit.scripted_machine import Answer, Asked, ScriptedMachine
+
+RECORDED = Path(__file__).parent / "recorded"
+SESSION = (RECORDED / "pathproof-sessions-linux-6.1.txt").read_text()
+WITH_DIGESTS = (RECORDED / "pathproof-logins-linux-6.1.txt").read_text()
+REDIRECTED = (RECORDED / "pathproof-logins-linux-6.1-redirected.txt").read_text()
+DOWN = (RECORDED / "pathproof-logins-linux-6.1-down.txt").read_text()
+NEGOTIATED = {
+    "HeaderDigest": "CRC32C",
+    "DataDigest": "CRC32C",
+    "MaxRecvDataSegmentLength": "32768",
+    "MaxXmitDataSegmentLength": "4096",
+    "InitialR2T": "Yes",
+    "ImmediateData": "Yes",
+    "MaxOutstandingR2T": "1",
+    "FirstBurstLength": "32768",
+    "MaxBurstLength": "131072",
+}
+PORTAL = "172.16.0.1:3260"
+NAMES = {"session1", "session2", "session3", "session4"}
+PLAN = PlannedSession("a", portal=PORTAL, negotiated=NEGOTIATED)
+AS_PLANNED = SessionSettings("a", 1, 1, 1, "a", connected_to=PORTAL, negotiated=NEGOTIATED)
+
+
+def test_a_recorded_login_is_understood() -> None:
+    """Under the names that the values have in a login."""
+    assert parse_logins(WITH_DIGESTS, NAMES) == {
+        "session1": Login(PORTAL, PORTAL, NEGOTIATED),
+        "session2": Login("172.16.1.1:3260", "172.16.1.1:3260", NEGOTIATED),
+    }
+
+
+def test_a_redirected_connection_is_where_its_socket_is() -> None:
+    """The record's portal is the one that sent it away."""
+    (login,) = parse_logins(REDIRECTED, NAMES).values()
+    assert (login.portal, login.connected_to) == (PORTAL, "172.16.1.1:3261")
+
+
+def test_a_lost_connection_is_nowhere() -> None:
+    """The kernel clears its digests, which says nothing of the login."""
+    (login,) = parse_logins(DOWN, NAMES).values()
+    assert (login.portal, login.connected_to) == (PORTAL, "")
+
+
+def test_sessions_that_tell_nothing_are_passed_over() -> None:
+    """Those of an HBA have no such attributes, perhaps no connection, or one over IPv6."""
+    attributes = [part.partition("=")[0] for part in WITH_DIGESTS.splitlines()[0].split("|")[3:]]
+    empty = "|".join(f"{name}=" for name in attributes)
+    text = f"session3|:|:|{empty}\nsession4|2001:db8::2:3260|2001:db8::2:3260|{empty}\n"
+    logins = parse_logins(text, NAMES)
+    assert logins["session3"] == Login()
+    assert logins["session4"].connected_to == "2001:db8::2:3260"
+
+
+def test_a_line_of_another_form_is_refused() -> None:
+    """Rather than read in the wrong order; unless it is about a session of somebody else."""
+    odd = "session1|172.16.0.1:3260|172.16.0.1:3260\n"
+    with pytest.raises(InitiatorError, match="not a line about a login"):
+        parse_logins(odd, NAMES)
+    assert parse_logins(odd, {"session2"}) == {}
+
+
+def test_the_script_runs_behind_both_others() -> None:
+    """It needs no session and no file to be there."""
+    for script in (SESSIONS_SCRIPT, SURVEY_SCRIPT):
+        done = subprocess.run(
+            ["sh", "-euc", f"{script}\necho MARK\n{LOGINS_SCRIPT}"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        parse_logins(done.stdout.partition("MARK\n")[2], NAMES)
+
+
+def test_the_script_reads_each_session_with_and_without_a_connection(tmp_path: Path) -> None:
+    """The folders are as sysfs has them; the second session never got a connection."""
+    for name in ("session1", "session3"):
+        (tmp_path / name / "device").mkdir(parents=True)
+        (tmp_path / name / "max_burst_len").write_text("131072\n")
+    connection = tmp_path / "session1/device/connection1:0/iscsi_connection/connection1:0"
+    connection.mkdir(parents=True)
+    for end, address in (("persistent_", "172.16.0.1"), ("", "172.16.1.1")):
+        (connection / f"{end}address").write_text(f"{address}\n")
+        (connection / f"{end}port").write_text("3260\n")
+    (connection / "header_digest").write_text("1\n")
+    script = f"{SESSIONS_SCRIPT}\necho MARK\n{LOGINS_SCRIPT}".replace(
+        "/sys/class/iscsi_session", str(tmp_path)
+    )
+    done = subprocess.run(["sh", "-euc", script], capture_output=True, text=True, check=True)
+    logins = parse_logins(done.stdout.partition("MARK\n")[2], NAMES)
+    values = {"HeaderDigest": "CRC32C", "MaxBurstLength": "131072"}
+    assert logins["session1"] == Login(PORTAL, "172.16.1.1:3260", values)
+    assert logins["session3"] == Login(negotiated={"MaxBurstLength": "131072"})
+
+
+def test_a_login_as_asked_for_is_no_problem() -> None:
+    """Nor are values that were not asked for."""
+    assert list(login_problems([PLAN], [AS_PLANNED])) == []
+    assert list(login_problems([PlannedSession("a")], [AS_PLANNED])) == []
+
+
+@pytest.mark.parametrize("key", NEGOTIATED)
+def test_each_value_that_was_asked_for_is_compared(key: str) -> None:
+    """With the key, the fabric and both values; an unknown one is none that was asked for."""
+    for has in ("another", None):
+        values = {k: v for k, v in {**NEGOTIATED, key: has}.items() if v is not None}
+        (problem,) = login_problems([PLAN], [replace(AS_PLANNED, negotiated=values)])
+        assert problem.cause == (
+            f"{key} of the session on fabric a is {has or 'unknown'} instead of {NEGOTIATED[key]}"
+        )
+        assert "[initiator.iscsi]" in problem.cure
+
+
+def test_a_first_burst_that_is_not_allowed_is_not_compared() -> None:
+    """Both ends leave FirstBurstLength as it is then."""
+    off = NEGOTIATED | {"ImmediateData": "No"}
+    asked = replace(PLAN, negotiated=off)
+    session = replace(AS_PLANNED, negotiated=off | {"FirstBurstLength": "262144"})
+    assert list(login_problems([asked], [session])) == []
+
+
+def test_a_session_without_connection_is_not_as_asked_for() -> None:
+    """What the kernel still has of it is not in force."""
+    (problem,) = login_problems([PLAN], [replace(AS_PLANNED, connected_to="")])
+    assert "no connection" in problem.cause
+
+
+def test_a_login_that_was_redirected_is_a_problem_with_both_portals() -> None:
+    """Also where it stays on the fabric, and nothing was asked for."""
+    session = replace(AS_PLANNED, connected_to="172.16.0.1:3261")
+    (problem,) = login_problems([PlannedSession("a", portal=PORTAL)], [session])
+    assert f"login to {PORTAL} on fabric a was redirected to 172.16.0.1:3261" in problem.cause
+
+
+def of(*changed: SessionSettings, after: bool) -> tuple[Verdict, str]:
+    sessions = (*changed, replace(AS_PLANNED, fabric="b", through="b", connected_to="172.16.1.1:1"))
+    measured = replace(
+        good(),
+        planned=(PLAN, replace(PLAN, fabric="b", portal="172.16.1.1:1")),
+        settings=sessions if not after else (AS_PLANNED, *sessions[1:]),
+        settings_after=sessions if after else (),
+    )
+    finding = found(sessions_as_planned(), measured)
+    return finding.verdict, finding.message
+
+
+def test_a_path_that_came_back_has_to_be_as_before() -> None:
+    """It has logged in anew. A session that is down then is for other checks."""
+    assert of(AS_PLANNED, after=True)[0] is Verdict.PASS
+    down = replace(AS_PLANNED, connected_to="", negotiated=NEGOTIATED | {"HeaderDigest": "None"})
+    assert of(down, after=True)[0] is Verdict.PASS
+    without = replace(down, connected_to=PORTAL)
+    verdict, text = of(without, after=True)
+    assert verdict is Verdict.FAIL
+    assert text == (
+        "once I/O was over, HeaderDigest of the session on fabric a is None instead of CRC32C"
+    )
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_what_a_redirected_login_shows_proves_nothing(after: bool) -> None:
+    """Before the fault or after it: which connection was broken cannot be told."""
+    verdict, text = of(replace(AS_PLANNED, connected_to="172.16.1.1:3261"), after=after)
+    assert verdict is Verdict.UNKNOWN
+    assert "redirected to 172.16.1.1:3261" in text
+
+
+def initiator(logins: str, config: str = "{}") -> Initiator:
+    """One whose machine has one session, over fabric a."""
+
+    def answer(asked: Asked) -> Answer:
+        script = asked.argv[-1]
+        if LOGINS_SCRIPT not in script:
+            return Answer()
+        listing = f"{SESSION}--\n" if SURVEY_SCRIPT in script else SESSION
+        return Answer(f"{listing}== logins\n{logins}")
+
+    described = Config.model_validate_json(config)
+    negotiation = Negotiation.of(described.target.iet, described.initiator.iscsi)
+    machine = ScriptedMachine(answer)
+    return Initiator(machine, plan(described), FAST, "3600", negotiation=negotiation)
+
+
+def test_sessions_have_their_logins() -> None:
+    """Whichever way they are asked for."""
+    one = initiator(WITH_DIGESTS)
+    (asked,), (seen,) = one.sessions(), one.survey().sessions
+    assert asked.login == seen.login == Login(PORTAL, PORTAL, NEGOTIATED)
+    (settings,) = one.settings_of([asked])
+    assert (settings.connected_to, settings.negotiated) == (PORTAL, NEGOTIATED)
+
+
+def preflight(monkeypatch: pytest.MonkeyPatch, logins: str, config: str) -> str:
+    monkeypatch.setattr(run, "_UNCHANGED_S", 0.0)
+    with pytest.raises(PreflightFailed) as caught:
+        require_fit(initiator(logins, config))
+    return str(caught.value)
+
+
+def test_iet_that_lets_an_initiator_in_without_digests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It did, and every run was content."""
+    config = '{"target": {"kind": "iet", "iet": {"header_digest": "CRC32C"}}}'
+    says = "HeaderDigest of the session on fabric a is None instead of CRC32C"
+    without = WITH_DIGESTS.replace("header_digest=1", "header_digest=0")
+    assert says in preflight(monkeypatch, without, config)
+    assert says not in preflight(monkeypatch, WITH_DIGESTS, config)
+
+
+def test_a_redirected_login_ends_at_the_preflight(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which is before the first write."""
+    redirected = REDIRECTED.replace("session3", "session1")
+    assert "redirected to 172.16.1.1:3261" in preflight(monkeypatch, redirected, "{}")

@@ -1,0 +1,67 @@
+"""What runs write into the repository, and how the report calls the tests of its suites."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from suites import pages
+from suites.conformance import tables
+from suites.selftest.defects import plants
+
+SUITES = Path(__file__).parents[2]
+TOLD_OF = [path for path in sorted(SUITES.glob("*/test_*.py")) if path.parent.name != "selftest"]
+# Words that begin what only goes on from the name of the test.
+HALF = re.compile(r"(And|At|Before|By|From|Figures|In|It|Of|On|Or|Then|To|Which|Whichever|With)\b")
+
+
+@pytest.fixture
+def unasked() -> Iterator[None]:
+    yield
+    asked(False)
+
+
+def asked(update_docs: bool) -> None:
+    config: Any = SimpleNamespace(getoption={"update_docs": update_docs}.__getitem__)
+    pages.heed(config)
+
+
+@pytest.mark.usefixtures("unasked")
+def test_a_run_writes_into_the_docs_only_if_it_is_asked_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever only runs the tests has a clean checkout afterwards."""
+    targets, detection = tmp_path / "targets.md", tmp_path / "detection.md"
+    monkeypatch.setattr(tables, "PAGE", targets)
+    monkeypatch.setattr(plants, "PAGE", detection)
+    before = f"{tables.CAPABILITIES.header}", f"{plants._HEADER}| a plant | x | fail | y |\n"
+    for update_docs in (False, True):
+        targets.write_text(before[0])
+        detection.write_text(before[1])
+        asked(update_docs)
+        tables.CAPABILITIES.note("lio", {"CHAP": "yes"})
+        plants.forget_detection("a plant")
+        plants.note_detection("another", by="x", verdict="fail", says="z", message="so z")
+        changed = (targets.read_text(), detection.read_text()) != before
+        assert changed is update_docs
+    assert "| lio | - | - | - | - | yes | - |" in targets.read_text()
+    assert detection.read_text() == f"{plants._HEADER}| another | x | fail | so z |\n"
+
+
+@pytest.mark.parametrize("path", TOLD_OF, ids=lambda path: path.name)
+def test_titles_in_the_report_are_sentences_of_their_own(path: Path) -> None:
+    """The first line of a test's docstring is all that a reader of the report sees."""
+    tests = [
+        node
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
+    ]
+    titles = {test.name: (ast.get_docstring(test) or "").partition("\n")[0] for test in tests}
+    assert titles
+    assert {n: t for n, t in titles.items() if not t.endswith(".") or HALF.match(t)} == {}

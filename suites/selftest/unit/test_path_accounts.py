@@ -1,0 +1,165 @@
+"""What samples and kernel log say of a path: together, one alone, and one against the other."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from harness.checks import (
+    Verdict,
+    evidence_sound,
+    no_unexpected_path_loss,
+    paths_restored,
+)
+from harness.measurements import Measurements, PathStates
+from harness.path_accounts import disagreements
+from harness.timeline import Event, Happened, Timeline
+from harness.units import NS_PER_MS, NS_PER_S
+from suites.selftest.unit.judged import found, good
+from suites.selftest.unit.synthetic_failover import END, HEALED, INJECTED, START
+
+FAILED, REINSTATED = Happened.PATH_FAILED, Happened.PATH_REINSTATED
+Stretch = tuple[float, float]  # seconds since the beginning
+
+
+def logged(measured: Measurements, *events: tuple[float, Happened, str]) -> Measurements:
+    """With these in the kernel's log, by seconds since the beginning."""
+    told = [
+        Event(START + round(at_s * NS_PER_S), what, "initiator kernel", path, path=path)
+        for at_s, what, path in events
+    ]
+    return replace(measured, timeline=Timeline.of([*measured.timeline, *told]))
+
+
+def sampled(measured: Measurements, path: str, state: str, *stretches: Stretch) -> Measurements:
+    """With a path in that state in stretches of time."""
+
+    def states(seen: PathStates) -> PathStates:
+        at_s = (seen.at_ns - START) / NS_PER_S
+        inside = any(start_s <= at_s < end_s for start_s, end_s in stretches)
+        return replace(seen, states={**seen.states, path: state}) if inside else seen
+
+    return replace(measured, path_states=tuple(map(states, measured.path_states)))
+
+
+def lost(measured: Measurements) -> Measurements:
+    """The path over the healthy fabric, for two seconds of the second phase, by both accounts."""
+    measured = logged(measured, (10, FAILED, "sdb"), (12, REINSTATED, "sdb"))
+    return sampled(measured, "sdb", "failed", (10, 12))
+
+
+def test_two_accounts_of_a_failover_agree() -> None:
+    """As long as both have the same loss and the same return."""
+    assert disagreements(good()) == []
+    assert disagreements(lost(good())) == []
+    assert found(no_unexpected_path_loss(), lost(good())).verdict is Verdict.FAIL
+
+
+def test_a_loss_that_only_the_samples_show_is_not_known_to_be() -> None:
+    """Such as on a kernel whose words for it are not known."""
+    measured = sampled(good(), "sdb", "failed", (10, 12))
+    (one,) = disagreements(measured)
+    assert one.text == (
+        "by the samples sdb was failed for 2.0 s from 10.00 s on, by the kernel log active"
+    )
+    for check in (no_unexpected_path_loss(), evidence_sound()):
+        finding = found(check, measured)
+        assert (finding.verdict, finding.message) == (Verdict.UNKNOWN, one.text)
+
+
+def test_a_loss_that_only_the_log_shows_is_not_known_to_be() -> None:
+    """Of two seconds, in which there were two dozen samples."""
+    measured = logged(good(), (10, FAILED, "sdb"), (12, REINSTATED, "sdb"))
+    finding = found(no_unexpected_path_loss(), measured)
+    assert finding.verdict is Verdict.UNKNOWN
+    assert finding.message.startswith("given up without a fault there: sdb; by the samples sdb was")
+    assert finding.message.endswith("on, by the kernel log failed")
+    assert found(evidence_sound(), measured).verdict is Verdict.UNKNOWN
+
+
+def test_a_loss_that_sampling_can_miss_is_one_by_the_log_alone() -> None:
+    """Given up and reinstated between two samples."""
+    measured = logged(good(), (10.01, FAILED, "sdb"), (10.02, REINSTATED, "sdb"))
+    assert disagreements(measured) == []
+    assert found(no_unexpected_path_loss(), measured).verdict is Verdict.FAIL
+
+
+def test_a_single_sample_of_a_loss_wants_a_line_of_the_log() -> None:
+    """The kernel gives no path up in silence."""
+    measured = sampled(good(), "sdb", "failed", (10, 10.08))
+    assert [one.path for one in disagreements(measured)] == ["sdb"]
+
+
+def test_a_loss_that_both_show_is_one_whatever_is_unclear_elsewhere() -> None:
+    """One path is lost for certain, of the other nobody can tell."""
+    measured = sampled(lost(good()), "sda", "failed", (1, 2))
+    assert [one.path for one in disagreements(measured)] == ["sda"]
+    assert found(no_unexpected_path_loss(), measured).verdict is Verdict.FAIL
+
+
+@pytest.mark.parametrize("late_ms", [-200, 200])
+def test_clocks_may_run_apart_a_little(late_ms: int) -> None:
+    """The log's own, and that of the samples."""
+    moved = [
+        replace(event, at_ns=event.at_ns + late_ms * NS_PER_MS)
+        if event.what in {FAILED, REINSTATED}
+        else event
+        for event in lost(good()).timeline
+    ]
+    assert disagreements(replace(lost(good()), timeline=Timeline.of(moved))) == []
+
+
+def test_a_return_that_only_one_of_them_shows_leaves_it_open() -> None:
+    """Reinstated by the log, and failed to the end by the samples; and the other way round."""
+    last_s = (END - START) / NS_PER_S
+    by_log = sampled(good(), "sda", "failed", ((HEALED - START) / NS_PER_S, last_s))
+    finding = found(paths_restored(), by_log)
+    assert finding.verdict is Verdict.UNKNOWN
+    assert finding.message.startswith(
+        "not active at the end: sda; but by the samples sda was failed"
+    )
+    events = [event for event in good().timeline if event.what is not REINSTATED]
+    by_samples = replace(good(), timeline=Timeline.of(events))
+    (one,) = disagreements(by_samples)
+    assert "by the samples sda was active" in one.text
+    assert found(evidence_sound(), by_samples).verdict is Verdict.UNKNOWN
+
+
+def test_a_path_that_both_show_as_failed_at_the_end_is() -> None:
+    """Whatever was unclear before."""
+    events = [event for event in good().timeline if event.what is not REINSTATED]
+    measured = replace(good(), timeline=Timeline.of(events))
+    measured = sampled(measured, "sda", "failed", (8.91, 99), (1, 2))
+    assert [one.path for one in disagreements(measured)] == ["sda"]
+    assert found(paths_restored(), measured).verdict is Verdict.FAIL
+
+
+def test_how_a_path_joins_the_map_is_not_in_the_log() -> None:
+    """With another disk, at once or after a while, in whatever state."""
+    gone = sampled(good(), "sdb", "missing", (2, 4))
+    assert disagreements(gone) == []
+    events = [event for event in good().timeline if event.what is not REINSTATED]
+    back_ns = HEALED + 3_100 * NS_PER_MS
+    at = next(n for n, seen in enumerate(good().path_states) if seen.at_ns >= back_ns)
+    states = [*good().path_states]
+    states[at] = replace(states[at], joined=frozenset({"sda"}))
+    measured = replace(good(), timeline=Timeline.of(events), path_states=tuple(states))
+    assert disagreements(measured) == []
+
+
+def test_a_map_that_is_loaded_anew_has_its_dead_paths_active_for_a_moment() -> None:
+    """Until multipathd fails them again."""
+    again_s = (INJECTED - START) / NS_PER_S + 8
+    measured = logged(good(), (again_s, FAILED, "sda"))
+    measured = sampled(measured, "sda", "active", (again_s - 0.2, again_s))
+    assert disagreements(measured) == []
+
+
+def test_without_a_log_or_samples_there_are_no_two_accounts() -> None:
+    """That they are missing is for others to say."""
+    measured = sampled(good(), "sdb", "failed", (10, 12))
+    assert disagreements(replace(measured, kernel_logs=())) == []
+    gaps = tuple(replace(log, lost=1) for log in measured.kernel_logs)
+    assert disagreements(replace(measured, kernel_logs=gaps)) == []
+    assert disagreements(replace(measured, path_states=())) == []

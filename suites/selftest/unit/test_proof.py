@@ -1,0 +1,25 @@
+"""Where blocks are read back: through the map, and over the disk that each path has by then."""
+
+from __future__ import annotations
+
+from harness.initiator.initiator import Path
+from harness.measurements import MAP
+from harness.testbed.proof import places_of
+
+PATHS = (Path("sda", "8:0", "a"), Path("sdb", "8:16", "b"))
+
+
+def test_a_path_is_read_over_the_disk_that_it_has_by_now() -> None:
+    """It came back under another name; what was its name is somebody else's."""
+    now = {"a": [PATHS[0]], "b": [Path("sdx", "65:112", "b")]}
+    assert places_of("/dev/mapper/x", PATHS, now) == {
+        MAP: "/dev/mapper/x",
+        "sda": "/dev/sda",
+        "sdb": "/dev/sdx",
+    }
+
+
+def test_a_path_without_a_disk_is_not_read_at_all() -> None:
+    """That it was not is for the check to say."""
+    now = {"a": [PATHS[0]], "b": []}
+    assert places_of("/dev/mapper/x", PATHS, now) == {MAP: "/dev/mapper/x", "sda": "/dev/sda"}
