@@ -205,7 +205,8 @@ def _without(testbed: Testbed, jobs: Compared, leg_s: float, seed: int) -> float
     with step("Without measurement", Spent.IO), ExitStack() as resting:
         for role in testbed.roles:
             resting.enter_context(testbed.observer(role).resting())
-        with FioRun.started(machine, device, jobs.unmeasured(leg_s, seed)) as run:
+        load, program = jobs.unmeasured(leg_s, seed), testbed.config.initiator.fio
+        with FioRun.started(machine, device, load, program=program) as run:
             result = run.finish(leg_s + _ENDING_S)
     result.require_clean()
     return mib_per_s(result.report, len(jobs.load))

@@ -1,9 +1,10 @@
-"""iSCSI names, and which target kind accepts which.
+"""iSCSI names of targets and initiators, and which target kind accepts which.
 
 RFC 7143 section 4.2.7 and RFC 3722 give the grammar. The kernel's LIO goes by the
 standard's date form (rtslib's `normalize_wwn`), tgt by its characters (seen with tgt 1.0.85); IET
-accepts any text, and an array that exists already has the name that it has. open-iscsi makes a
-folder of it.
+accepts any text, and an array that exists already has the name that it has, and knows initiators
+by whatever name they were registered with: capitals mean the same as small letters there, also in
+the type. open-iscsi makes a folder of it.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ def iqn_problem(iqn: str, kind: str) -> str | None:
     if len(iqn.encode()) > _MAX_LENGTH:
         return f"is longer than {_MAX_LENGTH} bytes"
     types = _TYPES.get(kind, ("iqn.",))
-    if not iqn.startswith(types):
+    if not (iqn.lower() if kind == "external" else iqn).startswith(types):
         return f"does not begin with {' or '.join(map(repr, types))}"
     signs = _SIGNS.get(kind, _STANDARD_SIGNS)
     if not all(c in signs or (c.isascii() and c.isalnum()) for c in iqn):

@@ -19,7 +19,8 @@ from harness.config.negotiation import LoginOptions
 from harness.config.requirements import Requirements, why_no_forks, why_no_kvm
 from harness.units import KIB, MIB, format_size, parse_size
 
-_WWID = re.compile(r"(?!naa\.|eui\.|t10\.)[0-9A-Za-z][\w.:-]{7,}", re.ASCII)
+# Of a T10 identifier udev leaves "#+-.:=@_" as they are, and multipathd itself all but blanks.
+_WWID = re.compile(r"(?!naa\.|eui\.|t10\.)[0-9A-Za-z][\w.:#+=@,-]{7,}", re.ASCII)
 
 
 def _wwid(text: str) -> str:
@@ -169,6 +170,11 @@ class InitiatorConfig(Model):
 
     iqn: str = "iqn.2026-01.io.pathproof:initiator"
     profile: str = Field("fast", description="which of [profiles] sets the timeouts")
+    fio: str = Field(
+        "fio",
+        pattern=r"^(fio|/([\w.+-]+/)*fio[\w.+-]*)$",
+        description="the fio to run there, by its path if the one in PATH is older than 3.31",
+    )
     machine: Literal["vm", "ssh", "local"] = Field(
         "vm",
         description="a VM that is made for the run, a machine that is there, or this very host",
@@ -190,13 +196,6 @@ class InitiatorConfig(Model):
         if (self.machine == "ssh") != (self.ssh is not None):
             raise ValueError('[initiator.ssh] belongs to machine = "ssh", and to nothing else')
         return self
-
-    @field_validator("iqn")
-    @classmethod
-    def _iqn_is_standard(cls, iqn: str) -> str:
-        if problem := iqn_problem(iqn, "lio"):
-            raise ValueError(f"{iqn!r} {problem}")
-        return iqn
 
 
 class Profile(Model):
@@ -339,6 +338,10 @@ class Config(Model):
 
     @model_validator(mode="after")
     def _target_accepts_its_names(self) -> Self:
+        # LIO takes names of initiators only as it takes its own; tgt and IET admit any of these.
+        mine = "lio" if self.target.is_ours else "external"
+        if problem := iqn_problem(self.initiator.iqn, mine):
+            raise ValueError(f"initiator.iqn: {self.initiator.iqn!r} {problem}")
         named = {"target.iqn": self.target.iqn}
         for number, fabric in enumerate(self.fabrics):
             if fabric.iqn is not None:

@@ -6,18 +6,17 @@ mountinfo and swaps, /run/udev/data for what udev found, which is what multipath
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, replace
 
 from harness.errors import InitiatorError
+from harness.initiator import btrfs
 from harness.initiator.sysfs import SESSIONS_SCRIPT, Session, parse_sessions
+from harness.initiator.wwid import has_wwid
 
 _SECTOR = 512  # the unit of /sys/block/*/size, whatever the device's block size
 _SEPARATOR = "--"
 _COLUMNS = 9
-# What the kernel's %pE makes of bytes that cannot be printed; of others three octal digits.
-_ESCAPES = dict(zip(b"\0\a\x1b\f\n\r\t\v", "0aefnrtv", strict=True))
-_PRINTABLE = range(0x20, 0x7F)
 
 # device|NAME|number|size|devices below|dm name|dm uuid|udev's ID_SERIAL|its ID_SCSI_SERIAL|wwid,
 # where the last is the only one that may have a "|" itself; `use|NUMBER|PLACE` for what is mounted
@@ -63,7 +62,7 @@ while read -r file _; do
 done </proc/swaps
 """
 
-SURVEY_SCRIPT = f"{SESSIONS_SCRIPT}\necho {_SEPARATOR}\n{_DEVICES_SCRIPT}"
+SURVEY_SCRIPT = f"{SESSIONS_SCRIPT}\necho {_SEPARATOR}\n{_DEVICES_SCRIPT}{btrfs.SCRIPT}"
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,8 @@ class BlockDevice:
 
     `wwid` is the kernel's form of its identity ("naa.6001405…"), `identity` udev's and so
     multipathd's ("36001405…"); `serial` is its unit serial number. `dm_name` and `dm_uuid` are
-    those of a device-mapper device, `places` where it is mounted, or "swap".
+    those of a device-mapper device, `places` where it is mounted, "swap", or "btrfs UUID" of a
+    file system that is mounted out of sight.
     """
 
     name: str
@@ -121,37 +121,6 @@ class Survey:
     devices: tuple[BlockDevice, ...]
 
 
-def has_wwid(wwid: str, multipath: str) -> bool:
-    """Whether the kernel's form of a WWID and multipath-tools' form mean the same.
-
-    Sources: scsi_vpd_lun_id() in drivers/scsi/scsi_lib.c, scsi_id(8). Of a T10 identifier the
-    kernel escapes what cannot be printed, and scsi_id shows a binary one in hexadecimal. Of a
-    SCSI name string the kernel shows all, an array's own name perhaps among it, in capitals.
-    """
-    kind, _, text = wwid.partition(".")
-    match kind:
-        case "naa":
-            return multipath == f"3{text.lower()}"
-        case "eui":
-            return multipath == f"2{text.lower()}"
-        case "t10":
-            said = multipath.removeprefix("1")
-            return said in {text, "_".join(text.split())} or _escaped(said) == text
-    return False
-
-
-def _escaped(hexadecimal: str) -> str | None:
-    """Bytes as %pE prints them, or None if it isn't bytes."""
-    try:
-        raw = bytes.fromhex(hexadecimal)
-    except ValueError:
-        return None
-    return "".join(
-        chr(byte) if byte in _PRINTABLE else "\\" + _ESCAPES.get(byte, f"{byte:03o}")
-        for byte in raw
-    )
-
-
 def parse_survey(text: str, targets: Collection[str]) -> Survey:
     """What SURVEY_SCRIPT printed, of sessions only those with these targets.
 
@@ -164,8 +133,16 @@ def parse_survey(text: str, targets: Collection[str]) -> Survey:
     uses = [line.partition("|")[::2] for kind, line in lines if kind == "use"]
     swaps = {line.rpartition("/")[2] for kind, line in lines if kind == "swap"}
     devices = [_device(line, uses, swaps) for kind, line in lines if kind == "device"]
-    there = tuple(device for device in devices if device is not None)
-    return Survey(tuple(parse_sessions(sessions[1:], targets)), there)
+    there = (device for device in devices if device is not None)
+    return Survey(tuple(parse_sessions(sessions[1:], targets)), tuple(_with_btrfs(there, rest)))
+
+
+def _with_btrfs(devices: Iterable[BlockDevice], text: str) -> Iterator[BlockDevice]:
+    devices = tuple(devices)
+    names = {f"/dev/{d.name}": d.name for d in devices}
+    names |= {f"/dev/mapper/{d.dm_name}": d.name for d in devices if d.dm_name}
+    places = btrfs.places_by_device(text, names)
+    return (replace(d, places=(*d.places, *places.get(d.name, ()))) for d in devices)
 
 
 def _device(line: str, uses: list[tuple[str, str]], swaps: set[str]) -> BlockDevice | None:
@@ -186,5 +163,5 @@ def _device(line: str, uses: list[tuple[str, str]], swaps: set[str]) -> BlockDev
         identity,
         serial,
         wwid,
-        tuple(places + ["swap"] * (name in swaps)),
+        tuple(places + ["swap"] * (name in swaps or dm_name in swaps)),
     )

@@ -21,6 +21,7 @@ from harness.initiator.multipath import Map
 from harness.initiator.multipathd_config import polling, recovery_demanded
 from harness.initiator.negotiated import LOGINS_SCRIPT, Login, parse_logins
 from harness.initiator.sysfs import SESSIONS_SCRIPT, Session, parse_sessions
+from harness.initiator.wwid import map_name
 from harness.machine import Machine
 from harness.measurements import PlannedSession, SessionSettings
 from harness.steps import Spent, attach, step
@@ -73,7 +74,7 @@ class Initiator:
     @property
     def device(self) -> str:
         """The map's device file."""
-        return f"/dev/mapper/{self.wwid}"
+        return f"/dev/mapper/{map_name(self.wwid)}"
 
     def configure(self) -> None:
         """Write the configuration and start the daemons."""
@@ -116,9 +117,12 @@ class Initiator:
         offers = self._ask(fabric, iscsiadm.discovery_argv(fabric.portal), by_chap=True)
         found = iscsiadm.parse_discovery(offers)
         if not any(n.portal == fabric.portal and n.iqn == fabric.iqn for n in found):
+            names = {n.iqn for n in found} - {fabric.iqn}
+            alike = [name for name in names if name.lower() == fabric.iqn.lower()]
             raise InitiatorError(
                 f"portal {fabric.portal} (fabric {fabric.name}) does not offer {fabric.iqn}; "
-                f"it said: {offers.strip() or 'nothing'}"
+                f"it said: {offers.strip() or 'nothing'}",
+                hint=f"write its name as it does: {alike[0]}" if alike else "",
             )
         portals = [each.portal for each in self.topology.fabrics]
         more = [str(n.portal) for n in found if n.iqn == fabric.iqn and n.portal not in portals]

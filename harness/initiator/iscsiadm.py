@@ -119,6 +119,25 @@ def insists(offers: LoginOptions) -> bool:
     return "CRC32C" in {offers.header_digest, offers.data_digest}
 
 
+def settings_to_mend(records: str) -> dict[str, str]:
+    """What of a target's records would not make one session that finds its disks by itself.
+
+    New records have it from the machine's iscsid.conf. Old versions lack some of these, and then
+    do what is wanted: `nr_sessions` came with open-iscsi 2.0-873, `scan` with 2.0.875. Real lines
+    of `iscsiadm --mode node --targetname IQN`:
+
+        node.session.nr_sessions = 1
+        node.session.scan = auto
+    """
+    needed = {"node.session.nr_sessions": "1", "node.session.scan": "auto"}
+    said = set(re.findall(r"^(node\.\S+) = (.*?) *$", records, re.MULTILINE))
+    return {
+        name: wanted
+        for name, wanted in needed.items()
+        if any(name == key and value != wanted for key, value in said)
+    }
+
+
 def parse_discovery(text: str) -> list[DiscoveredNode]:
     """Nodes from SendTargets output, in its order; lines of another form are passed over.
 

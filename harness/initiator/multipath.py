@@ -13,6 +13,7 @@ from jinja2 import Environment, StrictUndefined
 
 from harness.config.model import PathGrouping, Profile
 from harness.errors import InitiatorError
+from harness.initiator.wwid import as_pattern
 
 CONF = "/etc/multipath.conf"
 CONF_FOLDER = "/etc/multipath/conf.d"
@@ -50,7 +51,7 @@ blacklist {
     wwid ".*"
 }
 blacklist_exceptions {
-    wwid "^{{ wwid }}$"
+    wwid "{{ pattern }}"
 }
 {%- if stanzas %}
 devices {
@@ -101,7 +102,9 @@ def render_conf(
     """
     stanzas = list(dict.fromkeys(STANZAS.values())) if ours else []
     template = Environment(undefined=StrictUndefined, autoescape=False).from_string(_TEMPLATE)  # noqa: S701  # not HTML
-    return template.render(wwid=wwid, profile=profile, grouping=grouping, stanzas=stanzas)
+    return template.render(
+        pattern=as_pattern(wwid), profile=profile, grouping=grouping, stanzas=stanzas
+    )
 
 
 def render_drop_in(
@@ -124,7 +127,7 @@ def render_drop_in(
 # lun {wwid} {"known" if known else "new"}
 # active {" ".join(active)}
 blacklist_exceptions {{
-    wwid "^{wwid}$"
+    wwid "{as_pattern(wwid)}"
 }}
 multipaths {{
     multipath {{

@@ -21,22 +21,12 @@ from harness.initiator.found import (
 )
 from harness.initiator.initiator import Initiator
 from harness.initiator.multipath import DROP_IN, WWIDS, render_drop_in
+from harness.initiator.tools import multipathd_problem, tool_problem, tools_argv
 from harness.steps import Spent, attach, step, warn
 from harness.topology import Fabric
 
 _TIMEOUT_S = 90.0
 _SETTLING_S = 15.0
-_TOOLS = {
-    "iscsiadm": "open-iscsi",
-    "multipath": "multipath-tools",
-    "multipathd": "multipath-tools",
-    "fio": "fio",
-    "python3": "python3",
-    "nft": "nftables",
-    "wipefs": "util-linux",
-    "flock": "util-linux",
-    "pkill": "procps",
-}
 # Goes on after a failure, and ends with its status. The drop-in is the first thing that is made,
 # and the only one who knows what: a run that was killed may have been for another LUN. So it goes
 # last, and stays if something else does.
@@ -54,10 +44,11 @@ fi
 for table in $(nft list tables | sed -n 's/^table inet \(pathproof_drop_.*\)/\1/p'); do
   nft delete table inet "$table" || failed=1
 done
-if [ -e "/dev/mapper/$wwid" ]; then
+name=$(echo "$wwid" | sed 's/,/\\x2c/g')  # as libdm calls it
+if [ -e "/dev/mapper/$name" ]; then
   multipathd disablequeueing map "$wwid" >/dev/null
   dmsetup message "$wwid" 0 fail_if_no_path
-  pkill -f '^fio .* FIO/job.fio$' && sleep 1
+  pkill -f '^[^ ]*fio[^ ]* --output-format=json .* FIO/job.fio$' && sleep 1
   multipath -f "$wwid" || failed=1
 fi
 for iqn in $iqns; do
@@ -96,12 +87,13 @@ class StandingInitiator(Initiator):
     """
 
     @contextmanager
-    def borrowed(self) -> Iterator[None]:
+    def borrowed(self, fio: str = "fio") -> Iterator[None]:
         """Undo at the end of the block what was done in it, and say what is not as it was found.
 
-        Raises InitiatorError, with nothing changed, if the machine is unfit or already in use.
+        `fio` is the one that will run there. Raises InitiatorError, with nothing changed, if the
+        machine is unfit or already in use.
         """
-        self._require_tools()
+        self._require_tools(fio)
         with self._alone():
             self._undo()  # what a run that was killed has left
             found = look(self.machine)
@@ -184,20 +176,19 @@ class StandingInitiator(Initiator):
         """As multipathd of the machine has it, whatever the profile says."""
         return self._recovery_by_multipathd()
 
-    def _require_tools(self) -> None:
-        script = 'id -u; for tool; do command -v "$tool" >/dev/null || echo "$tool"; done'
-        said = self.machine.run(["sh", "-c", script, "sh", *_TOOLS], timeout_s=_TIMEOUT_S)
-        user, *missing = said.stdout.split()
-        if user != "0":
-            raise InitiatorError(
-                f"{self.machine.name}: we are user {user} there; iSCSI and multipath take root"
-            )
-        if missing:
-            packages = " ".join(dict.fromkeys(_TOOLS[tool] for tool in missing))
-            raise InitiatorError(
-                f"{self.machine.name}: {', '.join(missing)} not found",
-                hint=f"on Debian: `apt install {packages}`",
-            )
+    def _prepare_records(self, iqn: str) -> None:
+        """Also put right what the machine's own defaults for new records say otherwise."""
+        argv = ["iscsiadm", "--mode", "node", "--targetname", iqn]
+        records = self.machine.run(argv, timeout_s=_TIMEOUT_S).stdout
+        if settings := iscsiadm.settings_to_mend(records):
+            self.machine.run(iscsiadm.update_argv(iqn, settings), timeout_s=_TIMEOUT_S)
+        super()._prepare_records(iqn)
+
+    def _require_tools(self, fio: str) -> None:
+        said = self.machine.run(tools_argv(fio), timeout_s=_TIMEOUT_S)
+        if problem := tool_problem(said.stdout, fio):
+            cause, cure = problem
+            raise InitiatorError(f"{self.machine.name}: {cause}", hint=cure)
 
     def _require_multipathd(self, found: Found) -> None:
         """Started for us it would make maps of other disks, too."""
@@ -206,6 +197,12 @@ class StandingInitiator(Initiator):
                 f"multipathd does not run on {self.machine.name}",
                 hint="`systemctl start multipathd`, once it is sure which maps it will make",
             )
+        said = self.machine.run(
+            ["multipathd", "show", "config", "local"], timeout_s=_TIMEOUT_S, check=False
+        )
+        if problem := multipathd_problem(said.stdout):
+            cause, cure = problem
+            raise InitiatorError(f"{self.machine.name}: {cause}", hint=cure)
 
     def _require_unused(self) -> None:
         """Nobody else may have a session with a target of ours: its disks could be anybody's.

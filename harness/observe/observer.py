@@ -324,7 +324,7 @@ def leave_resident(machine: Machine) -> None:
 
 @contextmanager
 def observing(machine: Machine, *, resident: bool = False) -> Iterator[Observer]:
-    """Watch a machine until the block ends. Needs Python 3.7 or later there.
+    """Watch a machine until the block ends. Needs Python 3.6 or later there.
 
     `resident`: by the program that `leave_resident` left there. Needs socat(1).
     """

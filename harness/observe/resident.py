@@ -1,6 +1,6 @@
 """The program that watches from inside a machine.
 
-It runs there by itself: Python 3.7, no imports but the standard library, nothing written to
+It runs there by itself: Python 3.6, no imports but the standard library, nothing written to
 disk; it ends when its standard input does. Given the path of a UNIX socket it stays instead,
 and serves whoever connects, one after another: so it can be saved together with its machine.
 
@@ -45,8 +45,6 @@ Sources: Documentation/ABI/testing/dev-kmsg, random(4), rtnetlink(7), include/ua
 in the kernel.
 """
 
-from __future__ import annotations
-
 import errno
 import fcntl
 import json
@@ -60,7 +58,7 @@ import sys
 import time
 from contextlib import suppress
 from functools import partial
-from typing import Any, Callable, Iterable, NamedTuple
+from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Tuple, Union
 
 HELD_NS = 1_000_000_000
 RTMGRP_LINK = 1
@@ -85,10 +83,10 @@ class Voice:
     """Prints messages, at once or together with the next that is."""
 
     def __init__(self) -> None:
-        self.held: list[Callable[[], dict[str, Any]]] = []
+        self.held: List[Callable[[], Dict[str, Any]]] = []
         self.encode = json.JSONEncoder(separators=(",", ":")).encode
 
-    def say(self, message: dict[str, Any]) -> None:
+    def say(self, message: Dict[str, Any]) -> None:
         self.held.append(lambda: message)
         self.flush()
 
@@ -127,16 +125,16 @@ class KernelLog:
         self.voice = voice
         self.fd = os.open("/dev/kmsg", os.O_RDWR | os.O_NONBLOCK)
         os.lseek(self.fd, 0, os.SEEK_END)
-        self.expected: int | None = None
+        self.expected: Optional[int] = None
         self.offset_ns = 0
         self.error_ns = 0
-        self.pending: tuple[str, int, int] | None = None
+        self.pending: Optional[Tuple[str, int, int]] = None
         self.mark("pathproof: watching")
 
     def mark(self, text: str) -> None:
-        before = time.monotonic_ns()
+        before = now_ns()
         os.write(self.fd, text.encode() + b"\n")  # without it the record stays open, unread
-        self.pending = (text, before, time.monotonic_ns())
+        self.pending = (text, before, now_ns())
 
     def close(self) -> None:
         os.close(self.fd)
@@ -210,10 +208,14 @@ class MapStatus:
         os.close(self.fd)
 
 
+def now_ns() -> int:
+    return int(time.monotonic() * 1e9)  # time.monotonic_ns() came with Python 3.7
+
+
 def wall_clock_ahead() -> int:
-    before = time.monotonic_ns()
-    wall = time.time_ns()
-    return wall - (before + time.monotonic_ns()) // 2
+    before = now_ns()
+    wall = int(time.time() * 1e9)
+    return wall - (before + now_ns()) // 2
 
 
 class Links:
@@ -228,10 +230,10 @@ class Links:
         self.socket.setblocking(False)
         self.socket.bind((0, RTMGRP_LINK))
         self.fd = self.socket.fileno()
-        self.nics: list[str] = []
-        self.files: list[Attribute] = []
+        self.nics: List[str] = []
+        self.files: List[Attribute] = []
 
-    def watch(self, nics: list[str]) -> None:
+    def watch(self, nics: List[str]) -> None:
         self.forget()
         self.nics = nics
         names = ("carrier", "carrier_changes")
@@ -242,7 +244,7 @@ class Links:
             while True:
                 self.socket.recv(65536)
 
-    def read(self) -> list[bytes]:
+    def read(self) -> List[bytes]:
         """The carrier of each NIC, then how often each has changed."""
         return [file.read() for file in self.files]
 
@@ -288,10 +290,10 @@ class Sampler:
     def __init__(self, voice: Voice, links: Links) -> None:
         self.voice = voice
         self.links = links
-        self.disks: dict[str, tuple[Attribute, Attribute]] = {}
+        self.disks: Dict[str, Tuple[Attribute, Attribute]] = {}
         self.counters = Attribute("/proc/net/dev")
-        self.hearts: dict[str, Heartbeat] = {}
-        self.map: MapStatus | None = None
+        self.hearts: Dict[str, Heartbeat] = {}
+        self.map: Optional[MapStatus] = None
         self.interval_ns = 0
         self.due_ns = 0
         self.resting = True
@@ -300,7 +302,7 @@ class Sampler:
         self.ahead_ns = 0
         self.cpu_ns = 0
 
-    def watch(self, what: dict[str, Any]) -> None:
+    def watch(self, what: Dict[str, Any]) -> None:
         self.close()
         self.disks = {}
         self.follow(what["disks"])
@@ -308,7 +310,7 @@ class Sampler:
         self.links.watch(what["nics"])
         self.hearts = {nic: Heartbeat(nic) for nic in what["cables"]}
         self.interval_ns = what["every"]
-        self.due_ns = time.monotonic_ns()
+        self.due_ns = now_ns()
         self.resting = False
 
     def follow(self, disks: Iterable[str]) -> None:
@@ -330,16 +332,16 @@ class Sampler:
         if self.map:
             self.map.close()
 
-    def pause_s(self) -> float | None:
+    def pause_s(self) -> Optional[float]:
         """Until the next sample is due."""
-        return None if self.resting else max(0, self.due_ns - time.monotonic_ns()) / 1e9
+        return None if self.resting else max(0, self.due_ns - now_ns()) / 1e9
 
     def sample(self) -> None:
-        if self.resting or time.monotonic_ns() < self.due_ns:
+        if self.resting or now_ns() < self.due_ns:
             return
         for heart in self.hearts.values():
             heart.beat()
-        now = time.monotonic_ns()
+        now = now_ns()
         nics = self.counters.read() if self.links.nics else b""  # first: the rest may take long
         links = self.links.read()
         self.due_ns = max(self.due_ns + self.interval_ns, now - self.interval_ns)
@@ -347,7 +349,7 @@ class Sampler:
         if not held:
             self.held_since_ns = now
             self.ahead_ns = wall_clock_ahead()
-            self.cpu_ns = time.process_time_ns()
+            self.cpu_ns = int(time.process_time() * 1e9)
         names = tuple(self.disks)
         stats = [stat.read() for stat, _ in self.disks.values()]
         states = [state.read() for _, state in self.disks.values()]
@@ -369,19 +371,19 @@ class Taken(NamedTuple):
     """A sample as it was read. What can be done later is: much is cheaper done at once."""
 
     at_ns: int
-    stats: list[bytes]
-    states: list[bytes]
+    stats: List[bytes]
+    states: List[bytes]
     dm: bytes
     map: int
-    where: dict[str, list[str]]
-    links: list[bytes]
+    where: Dict[str, List[str]]
+    links: List[bytes]
     nics: bytes
-    beats: dict[str, int]
+    beats: Dict[str, int]
     ahead_ns: int
     cpu_ns: int
 
 
-def told(names: tuple[str, ...], nics: tuple[str, ...], taken: Taken) -> dict[str, Any]:
+def told(names: Tuple[str, ...], nics: Tuple[str, ...], taken: Taken) -> Dict[str, Any]:
     """The message of a sample of those disks and NICs."""
     links = list(map(decoded, taken.links))
     texts = zip(map(decoded, taken.stats), map(decoded, taken.states))
@@ -400,7 +402,7 @@ def told(names: tuple[str, ...], nics: tuple[str, ...], taken: Taken) -> dict[st
     }
 
 
-def where(status: str) -> dict[str, list[str]]:
+def where(status: str) -> Dict[str, List[str]]:
     """Of each disk in a map's status: its name, the number of its iSCSI session, and the portal."""
     found = {}
     for number in DEVICE_NUMBER.findall(status):
@@ -423,7 +425,7 @@ def portal(session: str) -> str:
     return ":".join(found) if all(found) else ""
 
 
-def counted(table: bytes, nics: tuple[str, ...]) -> dict[str, str]:
+def counted(table: bytes, nics: Tuple[str, ...]) -> Dict[str, str]:
     """The counters of those NICs, from the text of /proc/net/dev."""
     lines = (line.partition(":") for line in decoded(table).splitlines())
     return {name.strip(): counts for name, _, counts in lines if name.strip() in nics}
@@ -433,20 +435,20 @@ def decoded(read: bytes) -> str:
     return read.decode(errors="replace").strip()
 
 
-def wake(now_ns: int, seed: bytes) -> None:
-    time.clock_settime_ns(time.CLOCK_REALTIME, now_ns)
+def wake(wall_ns: int, seed: bytes) -> None:
+    time.clock_settime(time.CLOCK_REALTIME, wall_ns / 1e9)
     with open("/dev/urandom", "wb") as pool:
         counts = struct.pack("=ii", 8 * len(seed), len(seed))
         fcntl.ioctl(pool, RNDADDENTROPY, counts + seed)
         fcntl.ioctl(pool, RNDRESEEDCRNG)
 
 
-def read_directly(disk: str, size: int) -> int | str:
+def read_directly(disk: str, size: int) -> Union[int, str]:
     try:
         descriptor = os.open("/dev/" + disk, os.O_RDONLY | os.O_DIRECT)
         try:
             with mmap.mmap(-1, size) as aligned:
-                if os.preadv(descriptor, [aligned], 0) != size:
+                if os.readv(descriptor, [aligned]) != size:
                     return "shorter than %d bytes" % size
                 return hash(aligned[:])
         finally:
@@ -455,9 +457,9 @@ def read_directly(disk: str, size: int) -> int | str:
         return error.strerror or repr(error)
 
 
-def obey(command: dict[str, Any], voice: Voice, log: KernelLog, sampler: Sampler) -> None:
+def obey(command: Dict[str, Any], voice: Voice, log: KernelLog, sampler: Sampler) -> None:
     if "ping" in command:
-        voice.say({"pong": command["ping"], "time": time.monotonic_ns()})
+        voice.say({"pong": command["ping"], "time": now_ns()})
     elif "mark" in command:
         log.mark(command["mark"])
     elif "watch" in command:
@@ -468,8 +470,8 @@ def obey(command: dict[str, Any], voice: Voice, log: KernelLog, sampler: Sampler
     elif "hold" in command:
         sampler.holding = command["hold"]
     elif "wake" in command:
-        now_ns, seed = command["wake"]
-        wake(now_ns, bytes.fromhex(seed))
+        wall_ns, seed = command["wake"]
+        wake(wall_ns, bytes.fromhex(seed))
         voice.say({"awake": 1})
     elif "read" in command:
         disks, size = command["read"]
@@ -506,7 +508,7 @@ def listen(voice: Voice, log: KernelLog, sampler: Sampler) -> None:
             log.drain()
         if links.fd in ready:
             links.drain()
-            sampler.due_ns = time.monotonic_ns()
+            sampler.due_ns = now_ns()
         sampler.sample()
 
 

@@ -14,6 +14,7 @@ from uuid import uuid4
 
 from harness.errors import CommandTimedOut, InitiatorError, PreflightFailed, Problem, TimedOut
 from harness.initiator import Initiator
+from harness.initiator.wwid import map_name
 from harness.machine import Completed, Machine, Process
 from harness.preflight import marker
 from harness.preflight.consent import Answer, Asked, Contents, Scan, Signature, decide
@@ -146,7 +147,7 @@ def _forget_cached(machine: Machine, device: str) -> None:
 
 
 def parse_signatures(text: str) -> tuple[Signature, ...]:
-    """Signatures from `wipefs --json`, util-linux 2.33 or later. Raises InitiatorError.
+    """Signatures from `wipefs --json`, util-linux 2.31 or later. Raises InitiatorError.
 
     Real output, abridged: `{"signatures": [{"device": "sda", "offset": "0x438", "type": "ext4",
     "uuid": "dc9a5788-…", "label": "data"}]}`
@@ -256,4 +257,4 @@ def _disk(path: str) -> str:
 
 
 def _map(wwid: str) -> str:
-    return f"/dev/mapper/{wwid}"
+    return f"/dev/mapper/{map_name(wwid)}"

@@ -172,10 +172,14 @@ def holder_problems(wwid: str, facts: Facts) -> Iterator[Problem]:
     held = _stack(facts.devices, below)
     for device in held:
         for place in device.places:
-            what = "is swapped to" if place == "swap" else f"is mounted on {place}"
+            what, cure = f"is mounted on {place}", "`umount` it"
+            if place == "swap":
+                what, cure = "is swapped to", "`swapoff` it"
+            elif place.startswith("btrfs "):
+                what = f"belongs to the {place}, which is mounted in another mount namespace"
+                cure = "`umount` it there (`lsns --type mnt` has them all)"
             yield Problem(
-                f"{_title(device)}, of the LUN {wwid}, {what}",
-                f"`{'swapoff' if place == 'swap' else 'umount'}` it, if nobody needs it",
+                f"{_title(device)}, of the LUN {wwid}, {what}", f"{cure}, if nobody needs it"
             )
         if device.name not in below and not device.is_partition:
             yield Problem(

@@ -1,6 +1,6 @@
 """Looks for any byte that is not zero, past the page cache (O_DIRECT), until there is one.
 
-It runs on the initiator by itself: Python 3.7, no imports but the standard library.
+It runs on the initiator by itself: Python 3.6, no imports but the standard library.
 
     python3 reader.py DISK HELD < EXTENTS
 
@@ -16,15 +16,13 @@ opened exclusively meanwhile, so that nobody begins to use it. It prints one JSO
 Source: open(2) for O_DIRECT, and for O_EXCL without O_CREAT.
 """
 
-from __future__ import annotations
-
 import json
 import mmap
 import os
 import sys
 import threading
 import time
-from typing import Any, Iterator, Tuple
+from typing import Any, Iterator, Optional, Tuple
 
 HEAD = 4096
 PIECE = 4 << 20
@@ -49,15 +47,15 @@ def pieces() -> Iterator[Extent]:
 class Search:
     """Threads that share the pieces; `lock` guards all that is not a thread's own."""
 
-    def __init__(self, descriptor: int) -> None:
-        self.descriptor = descriptor
+    def __init__(self, disk: str) -> None:
+        self.disk = disk
         self.pieces = pieces()
         self.lock = threading.Lock()
         self.read = 0
         self.data = -1
         self.failed = ""
 
-    def next(self) -> Extent | None:
+    def next(self) -> Optional[Extent]:
         with self.lock:
             over = self.failed or self.data >= 0
             return None if over else next(self.pieces, None)
@@ -70,18 +68,20 @@ class Search:
                 self.data = data if self.data < 0 else min(self.data, data)
 
     def run(self) -> None:
+        descriptor = os.open(self.disk, os.O_RDONLY | os.O_DIRECT)  # with a position of its own
         with mmap.mmap(-1, PIECE) as buffer:  # O_DIRECT wants page-aligned memory
             piece = self.next()
             while piece is not None:
-                self.note(*look(self.descriptor, buffer, *piece))
+                self.note(*look(descriptor, buffer, *piece))
                 piece = self.next()
 
 
-def look(descriptor: int, buffer: mmap.mmap, offset: int, size: int) -> tuple[int, int, str]:
+def look(descriptor: int, buffer: mmap.mmap, offset: int, size: int) -> Tuple[int, int, str]:
     """Read one piece: bytes read, where a byte is not zero (-1: nowhere), why it failed."""
     with memoryview(buffer) as whole, whole[:size] as view:
         try:
-            got = os.preadv(descriptor, [view], offset)
+            os.lseek(descriptor, offset, os.SEEK_SET)  # os.preadv() came with Python 3.7
+            got = os.readv(descriptor, [view])
         except OSError as error:
             return 0, -1, "offset %d: %s" % (offset, error.strerror)
     if got != size:
@@ -105,10 +105,10 @@ def main() -> None:
     disk, held = sys.argv[1:]
     descriptor = os.open(disk, os.O_RDONLY | os.O_DIRECT)
     with mmap.mmap(-1, HEAD) as buffer:
-        os.preadv(descriptor, [buffer], 0)
+        os.readv(descriptor, [buffer])
         size = os.lseek(descriptor, 0, os.SEEK_END)
         say(size=size, head=buffer[:].hex(), held=hold(held))
-    search = Search(descriptor)
+    search = Search(disk)
     threads = [threading.Thread(target=search.run, daemon=True) for _ in range(THREADS)]
     for thread in threads:
         thread.start()

@@ -14,8 +14,13 @@ _TIMEOUT_S = 300.0
 def fill(testbed: Testbed) -> None:
     """Write the area that read jobs verify. Raises WorkloadError if there was any error."""
     with step(Stage.FIRST_IO, Spent.PROVISIONING):
-        machine = testbed.machine(Role.INITIATOR)
-        with FioRun.started(machine, testbed.initiator.device, [testbed.layout.fill()]) as run:
+        fio = FioRun.started(
+            testbed.machine(Role.INITIATOR),
+            testbed.initiator.device,
+            [testbed.layout.fill()],
+            program=testbed.config.initiator.fio,
+        )
+        with fio as run:
             result = run.finish(_TIMEOUT_S)
     attach("fio report of the first I/O", result.report_text, "application/json")
     result.require_clean()

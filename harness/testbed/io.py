@@ -64,7 +64,10 @@ class IoSession:
         with self.watchdog.watching():
             witness.begin()
             fio = FioRun.started(
-                testbed.machine(Role.INITIATOR), testbed.initiator.device, self._jobs
+                testbed.machine(Role.INITIATOR),
+                testbed.initiator.device,
+                self._jobs,
+                program=testbed.config.initiator.fio,
             )
             with fio as run, self._guarded(), witness.watching_host():
                 self._run = run

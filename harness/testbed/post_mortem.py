@@ -30,7 +30,7 @@ for task in /proc/[0-9]*/task/[0-9]*; do
   { IFS= read -r line <"$task/stat"; } 2>/dev/null || continue
   after=${line##*) }
   case $line in
-    *") D "* | *"(fio)"*)
+    *") D "* | *"(fio"*)
       echo "${line%") $after"}) ${after%% *}"
       cat "$task/stack" 2>/dev/null || : ;;
   esac

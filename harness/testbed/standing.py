@@ -77,7 +77,7 @@ class Standing:
             config.initiator.path_grouping_policy,
             negotiation=Negotiation.of(config.target.iet, config.initiator.iscsi),
         )
-        stack.enter_context(initiator.borrowed())
+        stack.enter_context(initiator.borrowed(config.initiator.fio))
         nics = nics_of(machine, topology)
         with step(Stage.CONFIGURE, Spent.CONFIGURATION):
             initiator.configure()

@@ -24,6 +24,7 @@ from harness.errors import (
 from harness.faults import KINDS, Fault, InitiatorDrop, Injection, SilentDrop, injected
 from harness.initiator import Initiator
 from harness.initiator.initiator import Path
+from harness.initiator.wwid import map_name
 from harness.machine import Machine
 from harness.measurements import PlannedSession, SessionSettings
 from harness.observe import Observer, Sample, Watch
@@ -225,7 +226,7 @@ class Testbed:
             cables = tuple(self.nic(role, cable.name) for cable in self.topology.cables)
             if role is Role.INITIATOR:
                 disks = tuple(path.name for path in self.map.paths)
-                what = Watch(disks, self.initiator.wwid, nics, cables)
+                what = Watch(disks, map_name(self.initiator.wwid), nics, cables)
             else:
                 what = Watch(self.lab_disks, nics=nics, cables=cables)
             self.observer(role).watch(what)

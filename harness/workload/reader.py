@@ -1,6 +1,6 @@
 """Reads back what fio wrote, from several devices, bypassing the page cache (O_DIRECT).
 
-It runs on the initiator by itself: Python 3.7, no imports but the standard library.
+It runs on the initiator by itself: Python 3.6, no imports but the standard library.
 
     python3 reader.py BLOCK_SIZE PLACE=DEVICE... < OFFSETS
 
@@ -21,15 +21,13 @@ that did not reach the disk.
 Source: struct verify_header and struct vhdr_md5 in fio's verify.h, __fill_hdr() in verify.c.
 """
 
-from __future__ import annotations
-
 import errno
 import hashlib
 import mmap
 import os
 import struct
 import sys
-from typing import Iterable, Iterator, Tuple, Union
+from typing import Iterable, Iterator, List, Tuple, Union
 
 # magic, two bytes of version or type, len, seed, offset, sec, nsec, ..., crc
 HEADER = struct.Struct("<HBBIQQIIHHI")  # ... is thread, numberio
@@ -89,7 +87,7 @@ def inspect(block: bytes, offset: int) -> Look:
     return problem, seconds * 1000000000 + nanoseconds, number, belongs
 
 
-def stretches(offsets: Iterable[int], block_size: int) -> Iterator[tuple[int, int]]:
+def stretches(offsets: Iterable[int], block_size: int) -> Iterator[Tuple[int, int]]:
     """Runs of adjacent blocks, each as (offset, size) and no longer than CHUNK."""
     start = end = -1
     for offset in offsets:
@@ -120,12 +118,13 @@ class Place:
 
     def read(self, start: int, size: int) -> Content:
         try:
-            got = os.preadv(self.fd, [memoryview(self.buffer)[:size]], start)
+            os.lseek(self.fd, start, os.SEEK_SET)  # os.preadv() came with Python 3.7
+            got = os.readv(self.fd, [memoryview(self.buffer)[:size]])
         except OSError as error:
             return error.errno or errno.EIO
         return self.buffer[:size] if got == size else ENDED
 
-    def blocks(self, start: int, size: int) -> list[Content]:
+    def blocks(self, start: int, size: int) -> List[Content]:
         """All blocks of a stretch; one by one if it cannot be read at once."""
         inside = range(0, size, self.block_size)
         whole = self.read(start, size)
@@ -153,7 +152,7 @@ def not_running(device: str) -> str:
     return "" if state == "running" else "the disk is " + state
 
 
-def read_path(path: Place, first: Place, start: int, ours: list[Content]) -> None:
+def read_path(path: Place, first: Place, start: int, ours: List[Content]) -> None:
     """Compare a stretch of a path with what the first place has."""
     theirs = path.blocks(start, len(ours) * path.block_size)
     for error in theirs:

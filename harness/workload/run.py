@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import signal
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,6 +26,7 @@ from harness.workload.report import (
 )
 
 FOLDER = "/run/pathproof/fio"
+_LINK = f"{FOLDER}/device"
 ENDING_TIMEOUT_S = 60.0  # after its last I/O fio only writes logs; under TCG 2 s
 _READ_BACK_TIMEOUT_S = 300.0
 
@@ -102,17 +105,27 @@ class FioRun:
     def __init__(self, machine: Machine, device: str, jobs: Sequence[Job]) -> None:
         self._machine = machine
         self._jobs = tuple(jobs)
-        self.job_file = render_job_file(device, jobs, FOLDER)
+        # fio takes ":" for the end of a name, "#" and ";" for a comment and "\\" for an escape. A
+        # plain name stays: fio writes to nothing that is mounted by the very name that it has.
+        named = _LINK if re.search(r"[:#;\\]", device) else device
+        self.job_file = render_job_file(named, jobs, FOLDER)
         self._process: Process | None = None
 
     @classmethod
     @contextmanager
-    def started(cls, machine: Machine, device: str, jobs: Sequence[Job]) -> Iterator[FioRun]:
-        """Start fio, and make sure that it is gone at the end of the block."""
+    def started(
+        cls, machine: Machine, device: str, jobs: Sequence[Job], *, program: str = "fio"
+    ) -> Iterator[FioRun]:
+        """Start fio, and make sure that it is gone at the end of the block.
+
+        `program` is its path on the machine, or its name there.
+        """
         run = cls(machine, device, jobs)
         script = (
-            f"rm -rf {FOLDER}; mkdir -p {FOLDER}; cat >{FOLDER}/job.fio\n"
-            f"exec fio --output-format=json --output={FOLDER}/report.json {FOLDER}/job.fio"
+            f"rm -rf {FOLDER}; mkdir -p {FOLDER}; ln -s {shlex.quote(device)} {_LINK}\n"
+            f"cat >{FOLDER}/job.fio\n"
+            f"exec {shlex.quote(program)} --output-format=json --output={FOLDER}/report.json "
+            f"{FOLDER}/job.fio"
         )
         with machine.background(["sh", "-euc", script]) as process:
             process.send(run.job_file.encode())

@@ -1,4 +1,4 @@
-"""Gives tgtd its accounts, over its own socket; runs on the target by itself, Python 3.7.
+"""Gives tgtd its accounts, over its own socket; runs on the target by itself, Python 3.6.
 
 `tgtadm` takes a password as an argument, where everybody on the machine can see it. Standard
 input has an account a line, its name, a blank and its secret. tgtd's refusal ends it with a
@@ -6,8 +6,6 @@ reason that has the name only.
 
 Source: struct tgtadm_req and tgtadm_rsp in usr/tgtadm.h, account_mgmt() in usr/mgmt.c of tgt.
 """
-
-from __future__ import annotations
 
 import os
 import socket

@@ -6,6 +6,7 @@ Pathproof had configured there. The array wants CHAP, both ways.
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from harness.testbed.folder import Folder, base
+from suites.selftest.external import neighbours
 
 FABRICS = "".join(
     f'[[fabrics]]\nname = "{name}"\nsubnet = "172.16.{n}.0/24"\ntarget = "172.16.{n}.1"\n'
@@ -74,16 +76,20 @@ class Lab:
     def on_machine(self, command: str) -> str:
         return pathproof("ssh", self.name, "initiator", "--", command)
 
+    def on_array(self, command: str) -> str:
+        return pathproof("ssh", self.name, "target", "--", command)
+
     def argv(self, *options: str) -> list[str]:
-        argv = [sys.executable, "-m", "pytest", "suites/failover", "--no-report"]
-        return [*argv, "--testbed", str(self.file), *options]
+        argv = [sys.executable, "-m", "pytest", "suites/failover", "--testbed", str(self.file)]
+        return [*argv, *(options if "--reports" in options else ("--no-report", *options))]
 
     def described(self, initiator: str) -> str:
         target = f'kind = "external"\nwwid = "{self.wwid}"\ncredentials = "chap.toml"'
         return f"[target]\n{target}\n[initiator]\n{initiator}\n{FABRICS}"
 
-    def over_ssh(self) -> None:
-        initiator = f'machine = "ssh"\n[initiator.ssh]\nhost = "127.0.0.1"\n{_address(self.name)}'
+    def over_ssh(self, settings: str = "") -> None:
+        address = f'host = "127.0.0.1"\n{_address(self.name)}'
+        initiator = f'machine = "ssh"\n{settings}\n[initiator.ssh]\n{address}'
         self.file.write_text(self.described(initiator))
 
     def tested(self, *options: str) -> str:
@@ -151,6 +157,39 @@ def test_what_ended_early_is_undone(lab: Lab) -> None:
     after = lab.on_machine(state)
     assert [trace for trace in traces if trace in after] == []
     assert lab.on_machine(SERVICES) == services
+
+
+def test_other_sessions_maps_and_disks_change_no_verdict_and_stay(lab: Lab) -> None:
+    """Nor do settings of the machine; the budget is what they allow."""
+    lab.on_array(neighbours.ON_ARRAY)
+    lab.on_machine(neighbours.ON_MACHINE)
+    lab.over_ssh()
+    before = lab.on_machine(STATE)
+    assert "fio is fio-3.28, and 3.31 is needed" in lab.tested("-k", "clean")
+    assert lab.on_machine(STATE) == before
+    lab.over_ssh(f'fio = "{neighbours.FIO}"')
+    lab.on_machine(neighbours.TROUBLE)
+    reports = str(lab.file.with_name("reports"))
+    kinds = "a-InitiatorDrop or all_paths_are_lost"
+    said = lab.tested("-k", kinds, "--erase", lab.wwid, "--reports", reports)
+    happened = lab.on_machine(neighbours.HAPPENED)
+    sys.stdout.write(happened)
+    assert "Failing path" in happened
+    assert "EXT4-fs error" in happened
+    assert "2 passed" in said
+    assert "not as it was found" not in said
+    assert lab.on_machine(STATE) == before
+    # NOP-Outs of the profile; multipathd's default for this array, and not what the other has.
+    limits = {"noop_out_interval": 1, "noop_out_timeout": 1, "recovery_tmo": 5, "slack": 1}
+    assert budget(Path(reports), "losing_one_path") == limits
+    assert budget(Path(reports), "all_paths")["polling_interval"] == neighbours.POLLING_S
+
+
+def budget(reports: Path, test: str) -> dict[str, float]:
+    """What the verdict of a test allows its first fault, in seconds by the name of the term."""
+    (verdict,) = reports.glob(f"[0-9]*/verdicts/*{test}*.json")
+    (judgement,) = json.loads(verdict.read_text())["judgements"]
+    return {term["name"]: term["seconds"] for term in judgement["faults"][0]["budget"]}
 
 
 def interrupted(lab: Lab, number: signal.Signals) -> str:

@@ -140,8 +140,33 @@ def test_an_iqn_that_lio_rejects_is_refused_before_anything_starts() -> None:
 
 
 def test_an_initiator_name_must_follow_the_standard_too() -> None:
-    """Whatever the target."""
+    """Where the target is made; an array knows it by whatever name it was registered with."""
     assert "initiator.iqn" in complaint("[initiator]\niqn = 'iqn.2026-13.io.pathproof:i'\n")
+    assert "initiator.iqn" in complaint("[initiator]\niqn = 'eui.02004567A425678D'\n")
+    for name in ("IQN.1994-05.com.RedHat:5C2A", "eui.02004567A425678D", "naa.52004567BA64678D"):
+        named = f"[target]\nkind = 'external'\niqn = '{name}'\n[initiator]\niqn = '{name}'\n"
+        config = loaded(named + two_fabrics("")).config
+        assert config.initiator.iqn == config.target.iqn == name
+
+
+@pytest.mark.parametrize(
+    ("fio", "accepted"),
+    [
+        ("/opt/fio-3.41/bin/fio", True),
+        ("/opt/fio-3.41", True),
+        ("fio", True),
+        ("bin/fio", False),
+        ("/opt/fio/bin/other", False),
+        ("/opt/fio; reboot", False),
+    ],
+)
+def test_another_fio_is_named_by_its_path(fio: str, *, accepted: bool) -> None:
+    """Its name begins with fio, by which it is found again where it hangs."""
+    text = f"[initiator]\nfio = '{fio}'\n"
+    if accepted:
+        assert loaded(text).config.initiator.fio == fio
+    else:
+        assert "initiator.fio" in complaint(text)
 
 
 @pytest.mark.parametrize(
@@ -162,6 +187,9 @@ def test_an_initiator_name_must_follow_the_standard_too() -> None:
         ("eui.02004567A425678D", "iet", False),
         ("eui.02004567A425678D", "external", True),
         ("naa.52004567BA64678D", "external", True),
+        ("IQN.1992-04.com.Vendor:ARRAY-1", "external", True),
+        ("IQN.1992-04.com.vendor:array-1", "tgt", False),
+        ("iqs.1992-04.com.vendor:array-1", "external", False),
         ("iqn.1992-04.com.vendor:array/1", "external", False),
         ("iqn.1992-04.com.vendor:array_1", "external", True),
         ("iqn.2009-11-11.widodh.storage:iscsi-001", "tgt", True),

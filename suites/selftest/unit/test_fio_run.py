@@ -7,10 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from harness.config.model import WorkloadConfig
-from harness.machine import Completed
+from harness.machine import Completed, LocalMachine
 from harness.testbed.layout import Layout
-from harness.workload import FioRun
+from harness.units import KIB
+from harness.workload import Area, FioRun, Job, JobKind, run
+from suites.selftest.unit.fio_on_this_host import FIO, folder_for_direct_io
 
 REPORT = Path(__file__).parent / "recorded/fio-3.33-report.json"
 
@@ -53,3 +57,25 @@ def test_a_report_that_fio_could_not_finish_leaves_a_result_that_says_so() -> No
     assert result.broken.startswith("fio's report cannot be read")
     assert [len(log) for log in result.logs] == [0, 0, 0]
     assert result.ledgers() == []
+
+
+@pytest.mark.parametrize("name", ["plain", "1ACME#1+2=3@4:5", r"1ACME\x2c5"])
+def test_the_fio_that_is_named_writes_to_the_device_whatever_its_name(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """A real one, by its path."""
+    if FIO is None:
+        pytest.skip("needs fio")
+    with folder_for_direct_io() as folder:
+        monkeypatch.setattr(run, "FOLDER", str(folder / "fio"))
+        monkeypatch.setattr(run, "_LINK", str(folder / "fio/device"))
+        device, program = folder / name, folder / "my-fio"
+        device.write_bytes(bytes(64 * KIB))
+        program.write_text(f'#!/bin/sh\n: >{folder}/called\nexec {FIO} "$@"\n')
+        program.chmod(0o755)
+        job = Job("fill", JobKind.WRITE, Area(0, 64 * KIB), 16 * KIB, 1, verified=True)
+        with FioRun.started(LocalMachine(), str(device), [job], program=str(program)) as fio:
+            fio.finish().require_clean()
+        assert device.stat().st_size == 64 * KIB
+        assert device.read_bytes().strip(b"\0")
+        assert (folder / "called").exists()

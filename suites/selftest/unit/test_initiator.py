@@ -125,6 +125,13 @@ def test_a_portal_that_offers_something_else_says_what() -> None:
     text = complaint(lambda _: Answer("172.16.0.1:3260,1 iqn.2026-01.io.pathproof:other\n"))
     assert "does not offer iqn.2026-01.io.pathproof:storage" in text
     assert "iqn.2026-01.io.pathproof:other" in text
+    assert "hint" not in text
+
+
+def test_a_name_in_other_capitals_is_told_as_the_portal_has_it() -> None:
+    """RFC 3722 makes them one name, and not every target does."""
+    text = complaint(lambda _: Answer("172.16.0.1:3260,1 iqn.2026-01.io.PathProof:storage\n"))
+    assert "hint: write its name as it does: iqn.2026-01.io.PathProof:storage" in text
 
 
 def test_a_target_of_ours_that_listens_elsewhere_is_found() -> None:

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, cast
 import pytest
 
 from harness.budget import Reconnecting, Setting
+from harness.config import Config
 from harness.errors import (
     CutShort,
     FioHangs,
@@ -98,6 +99,7 @@ class Bench:
     looks: int = 0
 
     def __post_init__(self) -> None:
+        self.config = Config()
         self.fio = Fio(self.told)
         self.map = SimpleNamespace(paths=("sda", "sdb"))
         self.topology = SimpleNamespace(fabrics=("a", "b"))
@@ -161,7 +163,7 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
         return session._witness.observations(), back
 
     monkeypatch.setattr(io, "gather", gather)
-    monkeypatch.setattr(FioRun, "started", lambda *_: bench.fio)
+    monkeypatch.setattr(FioRun, "started", lambda *_, **__: bench.fio)
     monkeypatch.setattr(io, "read_everything_back", read_back)
     monkeypatch.setattr(IoSession, "_assemble", assemble)
     return bench

@@ -95,12 +95,13 @@ def test_a_silent_machine_that_ignores_its_keyboard_holds_nothing_up(
     assert "its console ends" in gather(cast(Bed, testbed), 1)["initiator kernel stacks"]
 
 
-def test_the_tasks_of_fio_are_listed_with_their_state(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["fio", "fio-3.41"])
+def test_the_tasks_of_fio_are_listed_with_their_state(tmp_path: Path, name: str) -> None:
     """By a shell on this very host; `sleep` under the name of fio."""
     sleep = shutil.which("sleep")
     assert sleep is not None
-    shutil.copy2(sleep, tmp_path / "fio")
-    with subprocess.Popen([tmp_path / "fio", "60"]) as stand_in:
+    shutil.copy2(sleep, tmp_path / name)
+    with subprocess.Popen([tmp_path / name, "60"]) as stand_in:
         said = LocalMachine().sh(TASKS_SCRIPT).stdout
         stand_in.kill()
-    assert f"{stand_in.pid} (fio) S" in said.splitlines()
+    assert f"{stand_in.pid} ({name}) S" in said.splitlines()

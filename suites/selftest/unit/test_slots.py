@@ -29,15 +29,16 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def on_bridges(host: int = 1, **more: Any) -> Config:
-    """With a target whose addresses end in `host`."""
-    fabrics = [
+    """With a target whose addresses end in `host`; a standing initiator has NICs of its own."""
+    standing = "machine" in more.get("initiator", {})
+    fabrics: list[dict[str, str]] = [
         {
             "name": name,
             "subnet": f"172.16.{number}.0/24",
             "target": f"172.16.{number}.{host}",
             "initiator": f"172.16.{number}.{100 + host}",
-            "bridge": f"br-{name}",
         }
+        | ({} if standing else {"bridge": f"br-{name}"})
         for number, name in enumerate("ab")
     ]
     return Config.model_validate({"fabrics": fabrics} | more)

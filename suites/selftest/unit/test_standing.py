@@ -29,7 +29,12 @@ from harness.topology import plan
 from suites.selftest.unit.scripted_machine import Answer, Asked, ScriptedMachine
 
 WWID = "360014057043dfe0435de773ca03bbf04"
-TOOLS = "iscsiadm"
+TOOLS = """\
+user 0
+version python3 Python 3.6.8
+version wipefs wipefs from util-linux 2.32.1
+version fio fio-3.36
+"""
 LOOK = """\
 ## files of open-iscsi
 ## files of multipath-tools
@@ -90,17 +95,18 @@ class Host:
     def __init__(
         self,
         *,
-        user: str = "0",
-        missing: str = "",
+        tools: str = TOOLS,
+        multipathd: str = "defaults {\n}\n",
         looks: tuple[str, ...] = (),
         locked: bool = False,
         records: bool = False,
         devices: str = "",
     ) -> None:
-        self.user = user
-        self.missing = missing
+        self.tools = tools
+        self.multipathd = multipathd
         self.looks = list(looks)
         self.records = records
+        self.record_text = ""
         self.devices = devices
         self.undoing: Answer | MachineError = Answer()
         self.machine = Lockable(self.answer, locked=locked)
@@ -108,13 +114,13 @@ class Host:
     def answer(self, asked: Asked) -> Answer:
         script = asked.argv[2] if asked.argv[0] == "sh" else ""
         if asked.argv[:3] == ("iscsiadm", "--mode", "node"):
-            return Answer(status=0 if self.records else 21)
+            return Answer(self.record_text, status=0 if self.records else 21)
         if "drop_in=$1" in script:
             if isinstance(self.undoing, MachineError):
                 raise self.undoing
             return self.undoing
-        if script.startswith("id -u"):
-            return Answer(f"{self.user}\n{self.missing}\n")
+        if asked.argv[:3] == ("multipathd", "show", "config") or "--enghelp" in script:
+            return Answer(self.tools if script else self.multipathd)
         if SURVEY_SCRIPT in script:
             return Answer(f"--\n{self.devices}")
         if "part()" in script:
@@ -131,8 +137,11 @@ class Host:
 @pytest.mark.parametrize(
     ("host", "says"),
     [
-        (Host(user="1000"), "we are user 1000 there"),
-        (Host(missing="fio\nnft"), "fio, nft not found"),
+        (Host(tools=TOOLS.replace("user 0", "user 1000")), "we are user 1000 there"),
+        (Host(tools=f"{TOOLS}missing fio\nmissing nft\n"), "fio, nft not found"),
+        (Host(tools=TOOLS.replace("3.6.8", "3.5.3")), "python3 is Python 3.5.3, and 3.6 is"),
+        (Host(tools=TOOLS.replace("fio-3.36", "fio-3.28")), "fio is fio-3.28, and 3.31 is needed"),
+        (Host(tools=f"{TOOLS}engine\n"), "fio has no engine libaio"),
     ],
 )
 def test_a_machine_that_is_unfit_is_not_touched(host: Host, says: str) -> None:
@@ -149,6 +158,11 @@ def test_a_machine_that_is_unfit_is_not_touched(host: Host, says: str) -> None:
         (
             Host(looks=(LOOK.replace("service active", "service failed"),)),
             "multipathd does not run",
+        ),
+        (Host(multipathd="ok\n"), r"does not know `show config local`; it says: 'ok'"),
+        (
+            Host(multipathd='defaults {\n\tconfig_dir "/etc/mp.d"\n}\n'),
+            "multipathd goes by /etc/mp.d, since `config_dir` says so",
         ),
         (Host(records=True), "has records of iqn.2026-01.io.pathproof:storage already"),
         (
@@ -247,10 +261,38 @@ def test_without_a_file_of_ours_nothing_is_undone(tmp_path: Path) -> None:
     assert "does not say what it is for" in done.stderr
 
 
+RECORDS = (Path(__file__).parent / "recorded/iscsiadm-2.1.8-records.txt").read_text()
+MENDED = "--name node.session.nr_sessions --value 1 --name node.session.scan --value auto"
+
+
+@pytest.mark.parametrize(
+    ("records", "mended"),
+    [
+        (RECORDS, MENDED),
+        (RECORDS.replace("nr_sessions = 2", "nr_sessions = 1", 1), MENDED),  # of one portal alone
+        (RECORDS.replace("nr_sessions = 2", "nr_sessions = 1"), MENDED.partition("1 ")[2]),
+        (RECORDS.replace("nr_sessions = 2", "nr_sessions = 1").replace("manual", "auto"), ""),
+        ("node.name = iqn.2026-01.net.lab:array\n", ""),  # of a version that has neither
+    ],
+)
+def test_records_make_one_session_that_finds_its_disks(records: str, mended: str) -> None:
+    """Whatever the machine's own iscsid.conf makes of new ones."""
+    host = Host()
+    host.records = True
+    host.record_text = records
+    host.initiator()._prepare_records(OTHERS[0])
+    mending = [line.partition("--op update ")[2] for line in host.asked() if "session." in line]
+    assert mending == ([mended] if mended else [])
+
+
 def test_what_is_missing_is_named_by_its_packages() -> None:
-    with pytest.raises(InitiatorError) as error, Host(missing="fio").initiator().borrowed():
+    host = Host(tools=f"{TOOLS}missing multipath\nmissing multipathd\nmissing fio\n")
+    with pytest.raises(InitiatorError) as error, host.initiator().borrowed():
         pass
-    assert error.value.hint == "on Debian: `apt install fio`"
+    assert error.value.hint == (
+        "on Debian: `apt install multipath-tools fio`; "
+        "on RHEL: `dnf install device-mapper-multipath fio`"
+    )
 
 
 def test_what_differs_afterwards_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
