@@ -1,4 +1,4 @@
-"""A host reached by the command `ssh`: the user's keys, agent and aliases count."""
+"""The host of the hypervisor: this one, or one reached by the command `ssh` as its user does."""
 
 from __future__ import annotations
 
@@ -26,7 +26,40 @@ SSH_FAILED = 255  # ssh(1), EXIT STATUS: or the command's own
 _PIECE = 1 << 20
 
 
-class RemoteHost(LocalMachine):
+class HypervisorHost(LocalMachine):
+    """The host where QEMU runs: this one."""
+
+    def reach(self, argv: Sequence[str], *, timeout_s: float = REACH_TIMEOUT_S) -> Completed:
+        """Run the first command there."""
+        return self.run(argv, timeout_s=timeout_s)
+
+    def pipe(self, source: Sequence[str], argv: Sequence[str]) -> Completed:
+        """Run a command there that reads what the command `source` writes here, of any length.
+
+        Returns when both have ended, whatever `argv` says of it. Raises MachineError if
+        `source` failed.
+        """
+        with (
+            subprocess.Popen(source, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as made,
+            self.background(argv) as process,
+        ):
+            output = cast(IO[bytes], made.stdout)
+            with suppress(MachineError):  # its exit status will explain
+                while piece := output.read(_PIECE):
+                    process.send(piece)
+            output.close()
+            process.close_input()
+            done = process.wait(COMMAND_TIMEOUT_S)
+        if done.status == 0 and made.returncode != 0:
+            raise MachineError(f"{source[0]} failed with exit status {made.returncode}")
+        return done
+
+    def tunnel(self, port: int) -> tuple[str, ...]:  # another host has one
+        """The command that connects to `port` of its 127.0.0.1; empty if none is needed."""
+        return ()
+
+
+class RemoteHost(HypervisorHost):
     """Runs commands on a host, in its login shell, each over a connection of its own.
 
     `ssh` is the command with all that names the host, but for the host itself: `destination`.
@@ -61,27 +94,6 @@ class RemoteHost(LocalMachine):
             hint=f"`{shlex.join([*self._ssh, self._destination, 'true'])}` must work "
             "without a question",
         )
-
-    def pipe(self, source: Sequence[str], argv: Sequence[str]) -> Completed:
-        """Run a command there that reads what the command `source` writes here, of any length.
-
-        Returns when both have ended, whatever `argv` says of it. Raises MachineError if
-        `source` failed.
-        """
-        with (
-            subprocess.Popen(source, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as made,
-            self.background(argv) as process,
-        ):
-            output = cast(IO[bytes], made.stdout)
-            with suppress(MachineError):  # its exit status will explain
-                while piece := output.read(_PIECE):
-                    process.send(piece)
-            output.close()
-            process.close_input()
-            done = process.wait(COMMAND_TIMEOUT_S)
-        if done.status == 0 and made.returncode != 0:
-            raise MachineError(f"{source[0]} failed with exit status {made.returncode}")
-        return done
 
     def tunnel(self, port: int) -> tuple[str, ...]:
         """The command whose input and output are a connection to `port` of its 127.0.0.1."""

@@ -39,6 +39,11 @@ def disk_names(role: Role) -> tuple[str, ...]:
     return tuple(f"vd{letter}" for letter, _ in zip("abc", serials(role), strict=False))
 
 
+def console_name(role: Role) -> str:
+    """The file of a role's serial console."""
+    return f"{role}-console.log"
+
+
 def domain_name(testbed: str, role: Role, *, alone: bool) -> str:
     """A role's domain; the same in every testbed if each is `alone` with its libvirt.
 

@@ -25,7 +25,7 @@ from harness.testbed.boot import boot
 from harness.testbed.folder import Folder, cache_folder, claimed, reap
 from harness.testbed.fork import CannotSave, fork, make_golden
 from harness.testbed.golden import Damaged, Golden, determinants, is_whole, key_of, opened
-from harness.testbed.place import place_for, reached
+from harness.testbed.place import end_guests, has_place_of_its_own, place_for, reached
 from harness.testbed.site import Site, by_role
 from harness.testbed.slots import limit_for, slot
 from harness.testbed.stage import Stage
@@ -255,16 +255,18 @@ def provisioner(config: Config) -> Iterator[Provisioner]:
 
 
 def end_domains(folder: Folder) -> None:
-    """End all domains of a testbed whose owner is gone, and remove its files on another host."""
+    """End all domains of a testbed whose owner is gone; remove its files outside its folder."""
     manifest = folder.manifest()
     if manifest is None or manifest.uri == EMBEDDED:
         sweep(folder.root)
         return
-    with connect(manifest.uri, folder.root) as connection:
-        destroy_named(connection, manifest.domains)
-    if (host := other_host(manifest.uri)) is not None:
-        with reached(host, folder.name) as place:
-            place.remove_folder()
+    with ExitStack() as stack:
+        connection = stack.enter_context(connect(manifest.uri, folder.root))
+        if has_place_of_its_own(manifest.uri):
+            place = stack.enter_context(reached(other_host(manifest.uri), folder.name))
+            end_guests(connection, manifest.domains, place)
+        else:
+            destroy_named(connection, manifest.domains)
 
 
 def _about(config: Config) -> str:

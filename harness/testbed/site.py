@@ -23,7 +23,14 @@ from harness.initiator import Initiator
 from harness.initiator.initiator import Path as LunPath
 from harness.machine import Machine, SshEndpoint, SshMachine
 from harness.target import NoMachine, Target, target_for
-from harness.testbed.domains import domain_name, domain_spec, listens, ports_needed, wire
+from harness.testbed.domains import (
+    console_name,
+    domain_name,
+    domain_spec,
+    listens,
+    ports_needed,
+    wire,
+)
 from harness.testbed.folder import Address, Folder, Manifest
 from harness.testbed.place import Place
 from harness.testbed.testbed import Guest, Testbed
@@ -145,7 +152,7 @@ class Site:
                 image=self.images[role],
                 disks=disks[role],
                 wiring=wiring,
-                console_log=self.place.folder / f"{role}-console.log",
+                console_log=self.place.folder / console_name(role),
             )
             for role in self.topology.guests
         }
