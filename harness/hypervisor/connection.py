@@ -35,6 +35,8 @@ from harness.steps import Spent, step
 # libvirt cuts SHORTNAME at 20; NUMBER grows by one with every guest of the process.
 LONGEST_ROOT = 107 - len("/lib/qemu/domain-9999-" + 20 * "x" + "/monitor.sock")
 
+# Where every libvirt of root keeps what is not below its root (`virIdentityEnsureSystemToken`).
+_RUN_FOLDER = Path("/run/libvirt")
 _CAPABILITIES = Path("cache/qemu/capabilities")
 _KEEPALIVE_INTERVAL_S = 5
 _KEEPALIVE_COUNT = 3
@@ -152,6 +154,8 @@ def _open_embedded(root: Path, capabilities_cache: Path | None) -> Any:
     (root / "etc/qemu.conf").write_text(_qemu_conf(privileged=os.geteuid() == 0))
     if capabilities_cache is not None:
         _copy_newer(capabilities_cache, root / _CAPABILITIES)
+    if os.geteuid() == 0:
+        _make_run_folder(_RUN_FOLDER)
     _embedded_root = root
     try:
         return libvirt.open(_embedded_uri(root))
@@ -159,6 +163,17 @@ def _open_embedded(root: Path, capabilities_cache: Path | None) -> Any:
         raise HypervisorError(
             f"libvirt's embedded driver at {root}: {error}", hint=_embedded_hint(error, root)
         ) from error
+
+
+def _make_run_folder(folder: Path) -> None:
+    """Have it as libvirtd makes it, for a libvirtd that comes later.
+
+    The embedded driver would make it with mode 0700, and libvirtd takes one as it is: then
+    nobody but root reaches its socket. One that is there belongs to its owner.
+    """
+    with suppress(OSError):  # there already, or no folder to make it in: then libvirt says so
+        folder.mkdir()
+        folder.chmod(0o755)
 
 
 def _embedded_uri(root: Path) -> str:

@@ -9,11 +9,12 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from harness.errors import HypervisorError
-from harness.hypervisor import helper, orphans
+from harness.hypervisor import helper, orphans, qemu_process
 from harness.hypervisor.connection import Connection
 from harness.hypervisor.domain_xml import DomainSpec, render
 from harness.steps import Spent, step
@@ -62,9 +63,11 @@ class Domain:
 
     @property
     def pid(self) -> int | None:
-        """QEMU's process, or None if it has ended or runs on another machine."""
+        """QEMU's process, or None if it has ended, runs on another machine or cannot be seen."""
         if not self.connection.is_embedded:
-            return None
+            pid = self._found_pid
+            alive = pid is not None and qemu_process.runs(self.spec.uuid, pid)
+            return pid if alive else None
         try:
             pid = int(_pid_file(self.connection, self.spec).read_text())
             # The number may belong to somebody else by now.
@@ -72,6 +75,11 @@ class Domain:
         except (OSError, ValueError):
             return None
         return pid if ours else None
+
+    @cached_property
+    def _found_pid(self) -> int | None:
+        """Of a guest of a libvirt that is shared, where one UUID is one guest."""
+        return qemu_process.find(self.spec.uuid)
 
     @property
     def is_running(self) -> bool:
