@@ -15,8 +15,10 @@ from typing import Any
 
 from harness.errors import HypervisorError
 from harness.hypervisor import helper, orphans, qemu_process
+from harness.hypervisor.accel import DEVICE
 from harness.hypervisor.connection import Connection
 from harness.hypervisor.domain_xml import DomainSpec, render
+from harness.hypervisor.qemu_user import explaining, qemu_user, slow_start
 from harness.steps import Spent, step
 
 # libvirt sends SIGKILL after 10 s and waits for 5 s more; QEMU dies at once unless the host's
@@ -230,7 +232,7 @@ def start(connection: Connection, spec: DomainSpec, *, paused: bool = False) -> 
     with step(f"Start {spec.name}", Spent.PROVISIONING):
         flags = libvirt.VIR_DOMAIN_START_PAUSED if paused else libvirt.VIR_DOMAIN_NONE
         try:
-            with orphans.adopted(_pid_file(connection, spec)):
+            with _starting(connection, spec):
                 handle = connection.libvirt.createXML(render(spec), flags)
         except libvirt.libvirtError as error:
             raise _failure(connection, spec, "start it", error) from error
@@ -248,7 +250,7 @@ def restore(connection: Connection, spec: DomainSpec, file: Path) -> Domain:
 
     with step(f"Restore {spec.name}", Spent.PROVISIONING):
         try:
-            with orphans.adopted(_pid_file(connection, spec)):
+            with _starting(connection, spec):
                 connection.libvirt.restoreFlags(
                     str(file), render(spec), libvirt.VIR_DOMAIN_SAVE_PAUSED
                 )
@@ -294,6 +296,17 @@ def destroy_named(connection: Connection, names: Iterable[str]) -> None:
         except libvirt.libvirtError as error:
             if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN:
                 raise HypervisorError(f"{name}: libvirt could not stop it: {error}") from error
+
+
+@contextmanager
+def _starting(connection: Connection, spec: DomainSpec) -> Iterator[None]:
+    """Wait for QEMUs that nobody else waits for, or say why libvirt takes so long."""
+    if connection.is_embedded:
+        with orphans.adopted(_pid_file(connection, spec)):
+            yield
+    else:
+        with explaining(slow_start(qemu_user(connection.uri), DEVICE)):
+            yield
 
 
 def _pid_file(connection: Connection, spec: DomainSpec) -> Path:

@@ -18,6 +18,7 @@ from harness.hypervisor.connection import connect
 from harness.hypervisor.domain import destroy_named
 from harness.hypervisor.elsewhere import accel_of, other_host
 from harness.hypervisor.image import ImageStore, remove_unfinished
+from harness.hypervisor.qemu_user import qemu_user
 from harness.hypervisor.sweep import sweep
 from harness.lacking import Lacking, as_error
 from harness.steps import Spent, step, warn
@@ -247,6 +248,7 @@ def provisioner(config: Config) -> Iterator[Provisioner]:
                 cache=cache_folder(),
                 kernel=kernel,
                 required="kvm" in config.require,
+                user=qemu_user(config.hypervisor.uri),
             )
         if accel.warning:
             warn(accel.warning)
