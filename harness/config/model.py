@@ -10,6 +10,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
+from harness.config import sizes
 from harness.config.base import Model
 from harness.config.credentials import ChapConfig
 from harness.config.iet import IetOptions
@@ -287,6 +288,31 @@ class Config(Model):
     def profile(self) -> Profile:
         """The timeouts in force."""
         return self.profiles[self.initiator.profile]
+
+    def sized_for(self, accel: Literal["kvm", "tcg"]) -> Self:
+        """The same, with what that accelerator carries where nothing was stated.
+
+        The load is changed as a whole or, if a part of it was stated or the LUN is too small,
+        not at all.
+        """
+        if accel == "tcg":
+            return self
+        workload = dict(sizes.WORKLOAD)
+        if workload.keys() & self.workload.model_fields_set or (
+            self.target.is_ours and workload["region"] > self.target.lun_size
+        ):
+            workload = {}
+        machines = {
+            name: value
+            for name, value in sizes.MACHINES.items()
+            if name not in self.machines.model_fields_set
+        }
+        return self.model_copy(
+            update={
+                "machines": self.machines.model_copy(update=machines),
+                "workload": self.workload.model_copy(update=workload),
+            }
+        )
 
     @property
     def cannot_fork(self) -> str:

@@ -21,7 +21,7 @@ from harness.measurements import ProcessorTime
 _INTERVAL_S = 0.2
 # How QEMU's `debug-threads=on`, which libvirt asks for, names those that run guest code and those
 # that do its I/O; the kernel's vhost threads belong to QEMU's process since 6.4.
-_NAMES = ("CPU ", "IO ", "vhost-")
+_NAMES = ("CPU ", "IO iothread", "vhost-")
 
 
 class StealWatch:

@@ -77,6 +77,13 @@ shift
 touch -- "$@"
 """
 
+# tmpfs refuses it before Linux 6.6, and so do some file systems that lie on others.
+_TRY_DIRECT_IO = """
+file=$(mktemp -p "$1" direct-io-XXXXXX)
+trap 'rm -f "$file"' EXIT
+dd if=/dev/zero "of=$file" bs=4096 count=1 oflag=direct
+"""
+
 # If the folder is there, it lacks a file: somebody tidied up.
 _UNPACK = """
 umask 022
@@ -105,6 +112,9 @@ class Place(Protocol):
     def make_disk(self, path: Path, size_bytes: int) -> None:
         """Make `path` an empty qcow2 disk."""
 
+    def takes_direct_io(self, folder: Path) -> bool:
+        """Whether files there can be opened with O_DIRECT, which is tried."""
+
     def port_candidates(self) -> Sequence[int]:
         """Ports of its 127.0.0.1 that may be free."""
 
@@ -129,6 +139,9 @@ class Here:
 
     def make_disk(self, path: Path, size_bytes: int) -> None:
         create_disk(path, size_bytes)
+
+    def takes_direct_io(self, folder: Path) -> bool:
+        return _takes_direct_io(HypervisorHost(), folder)
 
     def port_candidates(self) -> Sequence[int]:
         return CANDIDATES
@@ -164,6 +177,9 @@ class There:
 
     def make_disk(self, path: Path, size_bytes: int) -> None:
         self.machine.run(disk_argv(path, size_bytes))
+
+    def takes_direct_io(self, folder: Path) -> bool:
+        return _takes_direct_io(self.machine, folder)
 
     def port_candidates(self) -> Sequence[int]:
         return free_candidates(self.machine.run(PORTS_IN_USE).stdout)
@@ -202,6 +218,11 @@ class There:
                 f"{done.stderr.strip() or 'files are missing or cut short'}",
                 hint="is there space left?",
             )
+
+
+def _takes_direct_io(machine: HypervisorHost, folder: Path) -> bool:
+    argv = ["sh", "-euc", _TRY_DIRECT_IO, "sh", str(folder)]
+    return machine.run(argv, check=False).status == 0
 
 
 @contextmanager

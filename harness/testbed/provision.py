@@ -192,7 +192,7 @@ class Provisioner:
         warn(f"testbeds are booted, not forked: {reason}\n  cure: {what_helps}")
 
     def _take_place(self, stack: ExitStack) -> None:
-        stack.enter_context(slot(limit_for(self.site.config)))
+        stack.enter_context(slot(limit_for(self.site.config, self.site.accel.accel)))
 
     @property
     def _store(self) -> Store:
@@ -252,6 +252,7 @@ def provisioner(config: Config) -> Iterator[Provisioner]:
             )
         if accel.warning:
             warn(accel.warning)
+        config = config.sized_for(accel.accel)
         site = Site(config, topology, folder, place, connection, images, store.client_key, accel)
         yield Provisioner(site, held)
 

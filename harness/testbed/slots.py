@@ -15,17 +15,19 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from harness.config import Config
 from harness.deadline import Deadline, poll
+from harness.hypervisor.accel import expected
 from harness.hypervisor.domain_xml import TRANSLATIONS
 from harness.steps import Spent, progress, step
-from harness.testbed.folder import SLOTS, base
+from harness.testbed.folder import SLOTS, base, cache_folder
 from harness.topology import plan
 from harness.units import MIB, format_size
 
 # QEMU's own beside the guest's memory: 60 to 90 MiB were seen, without what emulation keeps.
-_OVERHEAD = 128 * MIB + TRANSLATIONS
+_OVERHEAD = {"kvm": 128 * MIB, "tcg": 128 * MIB + TRANSLATIONS}
 _SHARE = 0.8  # of the memory; the rest is for the host
 _PATIENCE_S = 24 * 3600.0
 _NEXT = "next"
@@ -42,20 +44,23 @@ class Limit:
         return f"{self.testbeds} at once ({self.reason})"
 
 
-def limit_for(config: Config) -> Limit:
+def limit_for(config: Config, accel: Literal["kvm", "tcg"] | None = None) -> Limit:
     """The limit of this machine: as configured, or as many as it has cores and memory for.
 
-    A core for each processor of the guests: one that has to wait stalls I/O by itself.
+    A core for each processor of the guests: one that has to wait stalls I/O by itself. Without
+    `accel`, guests run as is to be expected here.
     """
     if not config.target.is_ours:
         return Limit(1, "two runs on one LUN would spoil each other's data")
     if config.hypervisor.testbeds != "auto":
         return Limit(config.hypervisor.testbeds, "hypervisor.testbeds")
+    accel = accel or expected(config.hypervisor.accel, cache_folder())
+    machines = config.sized_for(accel).machines
     cores = len(os.sched_getaffinity(0))
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     guests = len(plan(config).guests)
-    processors = guests * config.machines.cpus
-    fit = int(_SHARE * memory / (guests * (config.machines.memory + _OVERHEAD)))
+    processors = guests * machines.cpus
+    fit = int(_SHARE * memory / (guests * (machines.memory + _OVERHEAD[accel])))
     reason = (
         f"{cores} cores, {processors} for each; "
         f"{format_size(memory)} of memory are enough for {fit}"

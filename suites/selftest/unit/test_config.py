@@ -477,3 +477,35 @@ def test_kvm_of_another_host_may_be_required_if_its_owner_vouches_for_it() -> No
     """`accel = "kvm"` says so."""
     text = 'require = "kvm"\n[hypervisor]\nuri = "qemu+ssh://lab-7/system"\naccel = "kvm"'
     assert loaded(text).config.require == ("kvm",)
+
+
+def test_kvm_gets_what_it_carries_and_what_was_stated_stays() -> None:
+    """Emulation has the defaults."""
+    config = Config.model_validate({"machines": {"memory": "1GiB"}})
+    assert config.sized_for("tcg") == config
+    kvm = config.sized_for("kvm")
+    assert (kvm.machines.cpus, kvm.machines.memory) == (2, GIB)
+    load = kvm.workload
+    assert (load.region, load.write_iops, load.read_iops) == (256 * MIB, 320, 200)
+    assert load.probe_iops == 500
+    reads = config.workload.region / config.workload.read_iops
+    assert load.region / load.read_iops == reads  # verified reads last as long
+    assert (
+        Config.model_validate_json(config.model_dump_json(exclude_unset=True)).sized_for("kvm")
+        == kvm
+    )
+
+
+@pytest.mark.parametrize(
+    "stated",
+    [
+        {"workload": {"read_iops": 50}},
+        {"workload": {"region": "64MiB"}},
+        {"target": {"lun_size": "100MiB"}},
+    ],
+)
+def test_a_load_is_sized_as_a_whole(stated: dict[str, dict[str, object]]) -> None:
+    """Reads at four times the pace would end before the test does, in an area that stays small."""
+    config = Config.model_validate(stated)
+    assert config.sized_for("kvm").workload == config.workload
+    assert config.sized_for("kvm").machines.cpus == 2

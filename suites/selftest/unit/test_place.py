@@ -224,6 +224,22 @@ def test_consoles_are_there_before_libvirts_log_daemon_makes_them_unreadable(own
     assert modes == {console_name(role): 0o644 for role in Role}
 
 
+def test_direct_io_is_tried(own: There) -> None:
+    """As the kernel has it, and without a trace; where nothing can be made there is none."""
+    own.make_folder()
+    try:
+        os.close(os.open(own.folder / "x", os.O_CREAT | os.O_WRONLY | os.O_DIRECT))
+    except OSError:
+        works = False
+    else:
+        works = True
+    before = sorted(own.folder.iterdir())
+    assert own.takes_direct_io(own.folder) is works
+    assert Here(own.folder).takes_direct_io(own.folder) is works
+    assert sorted(own.folder.iterdir()) == before
+    assert not own.takes_direct_io(own.folder / "none")
+
+
 def test_what_a_killed_run_left_on_this_host_is_removed_outside_its_folder_too(
     own: There, monkeypatch: pytest.MonkeyPatch
 ) -> None:
