@@ -84,6 +84,16 @@ trap 'rm -f "$file"' EXIT
 dd if=/dev/zero "of=$file" bs=4096 count=1 oflag=direct
 """
 
+# IFF_UP is 1 (linux/if.h); a bridge of Open vSwitch has no folder `bridge`, and libvirt would need
+# to be told of it.
+_LOOK_AT_BRIDGE = """
+cd /sys/class/net
+test -e "$1" || { echo "is not there: \\`ip link add $1 type bridge\\` makes it"; exit; }
+test -d "$1/bridge" || { echo "is no bridge of the kernel, but another kind of interface"; exit; }
+flags=$(cat "$1/flags")
+test $((flags & 1)) = 1 || echo "is down: \\`ip link set $1 up\\`"
+"""
+
 # If the folder is there, it lacks a file: somebody tidied up.
 _UNPACK = """
 umask 022
@@ -115,6 +125,9 @@ class Place(Protocol):
     def takes_direct_io(self, folder: Path) -> bool:
         """Whether files there can be opened with O_DIRECT, which is tried."""
 
+    def bridge_problem(self, name: str) -> str:
+        """What keeps machines from a bridge of that name there; empty if nothing does."""
+
     def port_candidates(self) -> Sequence[int]:
         """Ports of its 127.0.0.1 that may be free."""
 
@@ -142,6 +155,9 @@ class Here:
 
     def takes_direct_io(self, folder: Path) -> bool:
         return _takes_direct_io(HypervisorHost(), folder)
+
+    def bridge_problem(self, name: str) -> str:
+        return _bridge_problem(HypervisorHost(), name)
 
     def port_candidates(self) -> Sequence[int]:
         return CANDIDATES
@@ -180,6 +196,9 @@ class There:
 
     def takes_direct_io(self, folder: Path) -> bool:
         return _takes_direct_io(self.machine, folder)
+
+    def bridge_problem(self, name: str) -> str:
+        return _bridge_problem(self.machine, name)
 
     def port_candidates(self) -> Sequence[int]:
         return free_candidates(self.machine.run(PORTS_IN_USE).stdout)
@@ -223,6 +242,10 @@ class There:
 def _takes_direct_io(machine: HypervisorHost, folder: Path) -> bool:
     argv = ["sh", "-euc", _TRY_DIRECT_IO, "sh", str(folder)]
     return machine.run(argv, check=False).status == 0
+
+
+def _bridge_problem(machine: HypervisorHost, name: str) -> str:
+    return machine.run(["sh", "-euc", _LOOK_AT_BRIDGE, "sh", name]).stdout.strip()
 
 
 @contextmanager

@@ -12,13 +12,13 @@ from harness.config import Config
 from harness.config.image import load_image
 from harness.config.uri import EMBEDDED
 from harness.errors import HarnessError, HypervisorError, cure, summary
-from harness.hypervisor.accel import choose
+from harness.hypervisor.accel import DEVICE, choose
 from harness.hypervisor.cache import Store, prune, size_limit
 from harness.hypervisor.connection import connect
 from harness.hypervisor.domain import destroy_named
 from harness.hypervisor.elsewhere import accel_of, other_host
 from harness.hypervisor.image import ImageStore, remove_unfinished
-from harness.hypervisor.qemu_user import qemu_user
+from harness.hypervisor.qemu_user import qemu_user, slow_start
 from harness.hypervisor.sweep import sweep
 from harness.lacking import Lacking, as_error
 from harness.steps import Spent, step, warn
@@ -243,15 +243,18 @@ def provisioner(config: Config) -> Iterator[Provisioner]:
             images = by_role(topology.guests, lambda role: place.put(built[role]))
         with step("Choose the acceleration", Spent.PROVISIONING):
             kernel = built[Role.INITIATOR].kernel
+            user = qemu_user(config.hypervisor.uri)
             accel = there or choose(
                 config.hypervisor.accel,
                 cache=cache_folder(),
                 kernel=kernel,
                 required="kvm" in config.require,
-                user=qemu_user(config.hypervisor.uri),
+                user=user,
             )
         if accel.warning:
             warn(accel.warning)
+        if reason := slow_start(user, DEVICE):
+            warn(f"machines may start slowly: {reason}")
         config = config.sized_for(accel.accel)
         site = Site(config, topology, folder, place, connection, images, store.client_key, accel)
         yield Provisioner(site, held)
