@@ -1,16 +1,13 @@
-"""The host of the hypervisor: this one, or one reached by the command `ssh` as its user does."""
+"""A host reached by the command `ssh`: the user's keys, agent and aliases count."""
 
 from __future__ import annotations
 
 import shlex
-import subprocess
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from typing import IO, cast
 
 from harness.errors import CommandFailed, CommandTimedOut, MachineError
-from harness.machine.base import COMMAND_TIMEOUT_S, Completed, Process
-from harness.machine.local import LocalMachine
+from harness.machine.base import Completed, Process
+from harness.machine.hypervisor_host import REACH_TIMEOUT_S, HypervisorHost
 
 # A connection on which nothing comes is given up within 12 to 16 s. Each
 # connection is one of its own: a shared one would answer for a host that is gone.
@@ -21,42 +18,7 @@ OPTIONS = (
     "-oServerAliveCountMax=3",
     "-oControlPath=none",
 )
-REACH_TIMEOUT_S = 30.0
 SSH_FAILED = 255  # ssh(1), EXIT STATUS: or the command's own
-_PIECE = 1 << 20
-
-
-class HypervisorHost(LocalMachine):
-    """The host where QEMU runs: this one."""
-
-    def reach(self, argv: Sequence[str], *, timeout_s: float = REACH_TIMEOUT_S) -> Completed:
-        """Run the first command there."""
-        return self.run(argv, timeout_s=timeout_s)
-
-    def pipe(self, source: Sequence[str], argv: Sequence[str]) -> Completed:
-        """Run a command there that reads what the command `source` writes here, of any length.
-
-        Returns when both have ended, whatever `argv` says of it. Raises MachineError if
-        `source` failed.
-        """
-        with (
-            subprocess.Popen(source, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as made,
-            self.background(argv) as process,
-        ):
-            output = cast(IO[bytes], made.stdout)
-            with suppress(MachineError):  # its exit status will explain
-                while piece := output.read(_PIECE):
-                    process.send(piece)
-            output.close()
-            process.close_input()
-            done = process.wait(COMMAND_TIMEOUT_S)
-        if done.status == 0 and made.returncode != 0:
-            raise MachineError(f"{source[0]} failed with exit status {made.returncode}")
-        return done
-
-    def tunnel(self, port: int) -> tuple[str, ...]:  # another host has one
-        """The command that connects to `port` of its 127.0.0.1; empty if none is needed."""
-        return ()
 
 
 class RemoteHost(HypervisorHost):

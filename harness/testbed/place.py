@@ -33,7 +33,8 @@ from harness.hypervisor.domain import destroy_named, last_lines
 from harness.hypervisor.elsewhere import OtherHost
 from harness.hypervisor.image import BuiltImage
 from harness.hypervisor.ports import CANDIDATES, PORTS_IN_USE, free_candidates
-from harness.machine.remote import OPTIONS, HypervisorHost, RemoteHost
+from harness.machine.hypervisor_host import HypervisorHost
+from harness.machine.remote import OPTIONS, RemoteHost
 from harness.steps import Spent, step
 from harness.testbed.domains import console_name
 from harness.testbed.folder import Folder, Manifest
@@ -75,23 +76,6 @@ mkdir --mode=755 -- "$1"
 cd "$1"
 shift
 touch -- "$@"
-"""
-
-# tmpfs refuses it before Linux 6.6, and so do some file systems that lie on others.
-_TRY_DIRECT_IO = """
-file=$(mktemp -p "$1" direct-io-XXXXXX)
-trap 'rm -f "$file"' EXIT
-dd if=/dev/zero "of=$file" bs=4096 count=1 oflag=direct
-"""
-
-# IFF_UP is 1 (linux/if.h); a bridge of Open vSwitch has no folder `bridge`, and libvirt would need
-# to be told of it.
-_LOOK_AT_BRIDGE = """
-cd /sys/class/net
-test -e "$1" || { echo "is not there: \\`ip link add $1 type bridge\\` makes it"; exit; }
-test -d "$1/bridge" || { echo "is no bridge of the kernel, but another kind of interface"; exit; }
-flags=$(cat "$1/flags")
-test $((flags & 1)) = 1 || echo "is down: \\`ip link set $1 up\\`"
 """
 
 # If the folder is there, it lacks a file: somebody tidied up.
@@ -154,10 +138,10 @@ class Here:
         create_disk(path, size_bytes)
 
     def takes_direct_io(self, folder: Path) -> bool:
-        return _takes_direct_io(HypervisorHost(), folder)
+        return HypervisorHost().takes_direct_io(folder)
 
     def bridge_problem(self, name: str) -> str:
-        return _bridge_problem(HypervisorHost(), name)
+        return HypervisorHost().bridge_problem(name)
 
     def port_candidates(self) -> Sequence[int]:
         return CANDIDATES
@@ -195,10 +179,10 @@ class There:
         self.machine.run(disk_argv(path, size_bytes))
 
     def takes_direct_io(self, folder: Path) -> bool:
-        return _takes_direct_io(self.machine, folder)
+        return self.machine.takes_direct_io(folder)
 
     def bridge_problem(self, name: str) -> str:
-        return _bridge_problem(self.machine, name)
+        return self.machine.bridge_problem(name)
 
     def port_candidates(self) -> Sequence[int]:
         return free_candidates(self.machine.run(PORTS_IN_USE).stdout)
@@ -237,15 +221,6 @@ class There:
                 f"{done.stderr.strip() or 'files are missing or cut short'}",
                 hint="is there space left?",
             )
-
-
-def _takes_direct_io(machine: HypervisorHost, folder: Path) -> bool:
-    argv = ["sh", "-euc", _TRY_DIRECT_IO, "sh", str(folder)]
-    return machine.run(argv, check=False).status == 0
-
-
-def _bridge_problem(machine: HypervisorHost, name: str) -> str:
-    return machine.run(["sh", "-euc", _LOOK_AT_BRIDGE, "sh", name]).stdout.strip()
 
 
 @contextmanager
