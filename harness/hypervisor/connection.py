@@ -26,7 +26,7 @@ from typing import Any
 from urllib.parse import quote
 
 from harness.concurrency import within
-from harness.config.uri import EMBEDDED, is_embedded
+from harness.config.uri import EMBEDDED, is_embedded, is_of_this_host, is_system
 from harness.errors import HypervisorError, TimedOut
 from harness.steps import Spent, step
 
@@ -220,6 +220,8 @@ def _open_bounded(uri: str, timeout_s: float) -> Any:
         return connection
 
     hint = f"try `virsh --connect {uri} version`; the URI 'embedded' needs no libvirt daemon"
+    if is_system(uri) and is_of_this_host(uri):
+        hint = closed_folder(_RUN_FOLDER) or hint
     try:
         return within(timeout_s, attempt, what=f"open {uri}")
     except TimedOut:
@@ -228,6 +230,18 @@ def _open_bounded(uri: str, timeout_s: float) -> Any:
         ) from None
     except libvirt.libvirtError as error:
         raise HypervisorError(f"{uri}: {error}", hint=hint) from error
+
+
+def closed_folder(folder: Path) -> str:
+    """What to do if this user cannot come to libvirt's socket in `folder`; empty if it can.
+
+    Seen after libvirt's embedded driver of root had made the folder before libvirtd did.
+    """
+    if not folder.is_dir() or os.access(folder, os.X_OK):
+        return ""
+    return (
+        f"{folder} is closed to this user, which libvirtd never does: as root `chmod 755 {folder}`"
+    )
 
 
 def _close(opened: Any) -> None:

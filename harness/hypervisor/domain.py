@@ -314,10 +314,16 @@ def _pid_file(connection: Connection, spec: DomainSpec) -> Path:
     return connection.root / f"run/qemu/{spec.name}.pid"
 
 
+def _log_file(connection: Connection, spec: DomainSpec) -> Path:
+    """What QEMU said; that of a system libvirt can be read by root, and only on this host."""
+    folder = connection.root / "log" if connection.is_embedded else Path("/var/log/libvirt")
+    return folder / f"qemu/{spec.name}.log"
+
+
 def _failure(
     connection: Connection, spec: DomainSpec, what: str, error: Exception
 ) -> HypervisorError:
-    log = connection.root / f"log/qemu/{spec.name}.log"
+    log = _log_file(connection, spec)
     message = f"{spec.name}: libvirt could not {what}: {error}"
     # QEMU's command line is in the log too, an argument a line, each but the last with "\".
     said = [line for line in last_lines(log, _LOG_LINES).splitlines() if not line.endswith("\\")]

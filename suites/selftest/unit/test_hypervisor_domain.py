@@ -388,6 +388,16 @@ def test_the_folder_of_all_libvirts_is_made_for_everybody(tmp_path: Path) -> Non
     assert folder.stat().st_mode & 0o777 == 0o711
 
 
+def test_a_folder_that_was_left_closed_is_named_with_its_cure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By an earlier version of this harness, which ran as root."""
+    assert connection.closed_folder(tmp_path) == ""
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may enter any
+    assert f"as root `chmod 755 {tmp_path}`" in connection.closed_folder(tmp_path)
+    assert connection.closed_folder(tmp_path / "none") == ""
+
+
 @pytest.mark.skipif(bool(needs.no_namespaces()), reason=needs.no_namespaces())
 def test_the_embedded_driver_does_not_lock_others_out_of_a_libvirtd_that_comes_later(
     root: Path,
