@@ -46,9 +46,10 @@ class QemuUser:
 
     @property
     def groups(self) -> frozenset[int]:
-        """Its own group, and those that it was added to."""
+        """All that libvirt gives to its processes: also the one of /etc/passwd, kvm on Debian."""
         with suppress(KeyError):
-            return frozenset(os.getgrouplist(pwd.getpwuid(self.uid).pw_name, self.gid))
+            entry = pwd.getpwuid(self.uid)
+            return frozenset({self.gid, *os.getgrouplist(entry.pw_name, entry.pw_gid)})
         return frozenset({self.gid})
 
     def may_use(self, status: os.stat_result) -> bool:

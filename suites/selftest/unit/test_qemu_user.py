@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import time
 from pathlib import Path
 
@@ -35,6 +36,14 @@ def test_a_file_is_used_by_the_class_that_a_user_belongs_to(
     """Only by the first that fits, as path_resolution(7) has it."""
     assert [user for user in (OWNER, GROUP, OTHER) if user.may_use(status(mode))] == those
     assert QemuUser(0, 0).may_use(status(0))
+
+
+def test_the_group_of_etc_passwd_counts_beside_the_one_that_libvirt_runs_qemu_as() -> None:
+    """On Debian it is the only one in which libvirt-qemu is let to /dev/kvm."""
+    entry = next(entry for entry in pwd.getpwall() if entry.pw_uid != 0)
+    user = QemuUser(entry.pw_uid, entry.pw_gid + 1)
+    assert user.groups >= {entry.pw_gid, entry.pw_gid + 1}
+    assert user.may_use(os.stat_result((0o060, 0, 0, 1, 0, entry.pw_gid, 0, 0, 0, 0)))
 
 
 def test_libvirts_user_is_the_owner_of_its_state_unless_it_is_this_one(tmp_path: Path) -> None:
