@@ -26,7 +26,8 @@ FABRICS = ("a", "b")
 _PROGRAMS = {"libvirtd": "libvirt-daemon", "virtlogd": "libvirt-daemon", "iptables": "iptables"}
 
 # /sys shows the network devices of the namespace it was mounted in; libvirt wants cgroups below it.
-# The last process waits for all orphans, as process 1 does on a machine.
+# /dev/kvm is as udev's rules have it, whatever this host made of it. The last process waits for all
+# orphans, as process 1 does on a machine.
 _INIT = """
 mount --make-rprivate /
 ip link set lo up
@@ -39,6 +40,11 @@ mount --rbind /sys/fs/cgroup /run/cgroup
 mount -t sysfs sysfs /sys
 mount --rbind /run/cgroup /sys/fs/cgroup
 umount --lazy /run/cgroup
+if test -e /dev/kvm; then
+    mknod -m 660 /run/kvm c 10 232
+    chgrp kvm /run/kvm
+    mount --bind /run/kvm /dev/kvm
+fi
 virtlogd --daemon
 libvirtd --daemon
 exec "$@"

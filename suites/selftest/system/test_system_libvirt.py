@@ -18,6 +18,7 @@ import pytest
 
 from harness.deadline import Deadline, poll
 from harness.testbed.folder import SLOTS, cache_folder
+from suites.selftest import needs
 from suites.selftest.system import stock
 from suites.selftest.system.stock import FABRICS, URI, StockLibvirt
 
@@ -98,6 +99,22 @@ def test_the_doctor_starts_a_machine_as_qemus_user_on_every_fabric(
     fabrics = [line for line in done.stdout.splitlines() if "fabric " in line]
     expected = {"network": "is active", "bridge": "is up"}.get(testbed_file.stem)
     assert [expected in line for line in fabrics if expected] == [True] * (2 if expected else 0)
+
+
+@pytest.mark.skipif(not Path("/dev/kvm").exists(), reason=needs.KVM_DEVICE)
+@pytest.mark.parametrize("testbed_file", ["cable"], indirect=True)
+def test_a_libvirt_that_asks_qemu_anew_for_each_machine_is_named_with_its_cure(
+    libvirt: StockLibvirt, testbed_file: Path
+) -> None:
+    """As where /dev/kvm is for root alone: the cure is what makes it stop."""
+    doctor = ("pathproof", "doctor", "--testbed", str(testbed_file))
+    said = "libvirt asks QEMU anew before each machine what it can do, since libvirt-qemu cannot"
+    libvirt.run("chmod", "600", "/dev/kvm")
+    slow = libvirt.run(*doctor).stdout
+    libvirt.run("sh", "-c", "chgrp kvm /dev/kvm && chmod 660 /dev/kvm")
+    assert said in slow, slow
+    assert "fix: as root: `chgrp kvm /dev/kvm && chmod 660 /dev/kvm`" in slow, slow
+    assert said not in libvirt.run(*doctor).stdout
 
 
 @pytest.mark.parametrize(
