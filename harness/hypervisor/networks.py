@@ -24,7 +24,7 @@ def network_problem(connection: Connection, name: str) -> HypervisorError | None
             )
         if error.get_error_code() == libvirt.VIR_ERR_NO_SUPPORT:
             return HypervisorError(
-                f"network {name}: this libvirt has no networks ({connection.uri})",
+                f"network {name}: the libvirt of hypervisor.uri has no networks",
                 hint="use hypervisor.uri = 'qemu:///system', or a bridge",
             )
         return HypervisorError(f"network {name}: {error}")
