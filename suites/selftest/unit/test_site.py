@@ -12,7 +12,11 @@ import pytest
 from harness.config import Config
 from harness.hypervisor.accel import Choice
 from harness.hypervisor.domain_xml import DomainSpec, Nic, TcpCable
+from harness.hypervisor.image import BuiltImage
+from harness.steps import Listener, listening
 from harness.testbed import site as sites
+from harness.testbed.folder import Folder
+from harness.testbed.place import Here
 from harness.testbed.site import Site
 from harness.topology import Role, plan
 
@@ -62,3 +66,58 @@ def test_the_machine_that_listens_is_started_first(
         assert set(site._start(specs, begin, stack)) == set(Role)
     assert begun[0] is listener
     assert set(begun) == set(Role)
+
+
+@pytest.mark.parametrize(
+    ("refusing", "cache", "warnings"), [("", "none", 0), ("images", "writeback", 1)]
+)
+def test_the_targets_disks_go_past_the_page_cache_where_all_that_they_read_can(
+    refusing: str, cache: str, warnings: int, tmp_path: Path
+) -> None:
+    """An overlay opens the image below it likewise. It is tried once, and a refusal is told once."""
+    config = Config().sized_for("kvm")
+    tried: list[str] = []
+
+    class Place(Here):
+        def takes_direct_io(self, folder: Path) -> bool:
+            tried.append(folder.name)
+            return folder.name != refusing
+
+    (tmp_path / "images").mkdir()
+    files = [tmp_path / "images" / name for name in ("disk", "kernel", "initrd")]
+    images = dict.fromkeys(Role, BuiltImage("f", *files, "root=/dev/vda", "ssh-ed25519 AAAA"))
+    place = Place(tmp_path / "bed")
+    connection: Any = SimpleNamespace(is_embedded=True)
+    folder = Folder(tmp_path / "bed")
+    site = Site(
+        config,
+        plan(config),
+        folder,
+        place,
+        connection,
+        images,
+        tmp_path / "key",
+        Choice("kvm", "it works"),
+    )
+    disks = {
+        Role.TARGET: [tmp_path / "bed/system", tmp_path / "bed/lun"],
+        Role.INITIATOR: [tmp_path / "bed/own"],
+    }
+    heard = Heard()
+    with listening(heard):
+        for _ in range(2):
+            specs = site._specs(disks, range(20000, 20010))
+    assert [disk.cache for disk in specs[Role.TARGET].disks] == [cache, cache]
+    assert [disk.cache for disk in specs[Role.INITIATOR].disks] == ["unsafe"]
+    assert sorted(tried) == ["bed", "images"]
+    assert [f"{tmp_path}/images: no direct I/O" in one for one in heard.warnings] == [
+        True
+    ] * warnings
+
+
+class Heard(Listener):
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+
+    def warned(self, message: str) -> None:
+        self.warnings.append(message)
