@@ -195,7 +195,7 @@ def test_a_run_that_was_stopped_leaves_nothing_that_reap_does_not_take(
 
 
 def pytest_argv(testbed_file: Path, *what: str) -> list[str]:
-    return ["pytest", *what, "--testbed", str(testbed_file), "-p", "no:cacheprovider"]
+    return ["pytest", *what, "--testbed", str(testbed_file)]
 
 
 def test_another_user_cannot_list_what_is_there_for_qemu(folder: Path) -> None:
