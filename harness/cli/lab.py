@@ -158,6 +158,7 @@ def _tried(
 ) -> Iterator[Finding]:
     """Start a machine as a testbed's would be, on all networks and bridges at once."""
     from harness.hypervisor.accel import DEVICE
+    from harness.hypervisor.domain import destroy_named
     from harness.hypervisor.domain_xml import Bridge, Network
     from harness.hypervisor.qemu_user import qemu_user, slow_start
     from harness.hypervisor.trial import try_machine
@@ -173,8 +174,13 @@ def _tried(
     # For whoever cleans up after us, before there is a machine.
     folder.write(Manifest(config.name, uri, kept=False, machines={}, domains=(name,)))
     began = time.monotonic()
-    tried = try_machine(connection, place.folder, accel, name=name, attached=[*attached, *bridges])
-    folder.note_ended()
+    try:
+        tried = try_machine(
+            connection, place.folder, accel, name=name, attached=[*attached, *bridges]
+        )
+    finally:
+        destroy_named(connection, [name])
+        folder.note_ended()
     took_s = time.monotonic() - began
     as_whom = f" as {user.name}" if user is not None else ""
     yield Finding(Level.OK, "a machine", f"starts{as_whom} and is tried within {took_s:.1f} s")

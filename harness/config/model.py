@@ -292,15 +292,14 @@ class Config(Model):
     def sized_for(self, accel: Literal["kvm", "tcg"]) -> Self:
         """The same, with what that accelerator carries where nothing was stated.
 
-        The load is changed as a whole or, if a part of it was stated or the LUN is too small,
-        not at all.
+        The load is changed as a whole or, if a part of it was stated or the LUN is too small or not
+        ours, not at all.
         """
         if accel == "tcg":
             return self
         workload = dict(sizes.WORKLOAD)
-        if workload.keys() & self.workload.model_fields_set or (
-            self.target.is_ours and workload["region"] > self.target.lun_size
-        ):
+        fits = self.target.is_ours and workload["region"] <= self.target.lun_size
+        if not fits or workload.keys() & self.workload.model_fields_set:
             workload = {}
         machines = {
             name: value
