@@ -290,22 +290,12 @@ class Config(Model):
         return self.profiles[self.initiator.profile]
 
     def sized_for(self, accel: Literal["kvm", "tcg"]) -> Self:
-        """The same, with what that accelerator carries where nothing was stated.
-
-        The load is changed as a whole or, if a part of it was stated or the LUN is too small or not
-        ours, not at all.
-        """
+        """The same, with what that accelerator carries where nothing was stated (`sizes`)."""
         if accel == "tcg":
             return self
-        workload = dict(sizes.WORKLOAD)
-        fits = self.target.is_ours and workload["region"] <= self.target.lun_size
-        if not fits or workload.keys() & self.workload.model_fields_set:
-            workload = {}
-        machines = {
-            name: value
-            for name, value in sizes.MACHINES.items()
-            if name not in self.machines.model_fields_set
-        }
+        room = self.target.lun_size if self.target.is_ours else 0
+        machines = sizes.machines(self.machines.model_fields_set)
+        workload = sizes.workload(self.workload.model_fields_set, room)
         return self.model_copy(
             update={
                 "machines": self.machines.model_copy(update=machines),

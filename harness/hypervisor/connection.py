@@ -169,7 +169,7 @@ def _make_run_folder(folder: Path) -> None:
     """Have it as libvirtd makes it, for a libvirtd that comes later.
 
     The embedded driver would make it with mode 0700, and libvirtd takes one as it is: then
-    nobody but root reaches its socket. One that is there belongs to its owner.
+    only root reaches its socket. A folder that is there already stays as it is.
     """
     with suppress(OSError):  # there already, or no folder to make it in: then libvirt says so
         folder.mkdir()

@@ -300,7 +300,7 @@ def destroy_named(connection: Connection, names: Iterable[str]) -> None:
 
 @contextmanager
 def _starting(connection: Connection, spec: DomainSpec) -> Iterator[None]:
-    """Wait for QEMUs that nobody else waits for, or say why libvirt takes so long."""
+    """Be the parent of orphaned QEMUs, or say why a libvirt that is shared takes so long."""
     if connection.is_embedded:
         with orphans.adopted(_pid_file(connection, spec)):
             yield

@@ -1,7 +1,7 @@
 """Where the hypervisor reads images and writes disks: on this host, or on the one of its URI.
 
 QEMUs that run as this user on this host read the cache and write into the testbed's folder. For
-others, and on another host, which runs nothing of ours but what `ssh` starts there:
+others, and on another host, where only what `ssh` starts is run:
 
     ~/.cache/pathproof/libvirt/             for qemu+ssh://…/session, or below XDG_CACHE_HOME there
     /var/tmp/pathproof-libvirt-UID/         for …/system, whose QEMUs may enter it; on this host

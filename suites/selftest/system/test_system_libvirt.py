@@ -169,7 +169,7 @@ def test_io_survives_on_every_kind_of_fabric(
 def test_a_run_that_was_stopped_leaves_nothing_that_reap_does_not_take(
     libvirt: StockLibvirt, folder: Path, testbed_file: Path, number: signal.Signals
 ) -> None:
-    """While both machines run; Ctrl-C needs nobody to clean up."""
+    """While both machines run; after Ctrl-C there is nothing left for it to take."""
     with subprocess.Popen(
         libvirt.argv(pytest_argv(testbed_file, ONE_TEST, "--no-report")),
         env=libvirt.environment,

@@ -152,7 +152,7 @@ def test_unusable_kvm_is_named_and_tcg_is_the_choice(
 def test_kvm_that_only_qemus_user_may_use_is_believed_with_a_warning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who demands it may know; nobody else can try it."""
+    """Who demands it may know, and it cannot be tried."""
     untried = Kvm(usable=False, proven=False, reason="/dev/kvm is accessible by x, and not by us")
     asked: list[bool] = []
 

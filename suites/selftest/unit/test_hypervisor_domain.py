@@ -345,7 +345,7 @@ def test_a_program_that_libvirt_misses_is_named_with_its_package(why: str) -> No
 
 @pytest.fixture
 def qemu() -> Iterator[tuple[int, str]]:
-    """A QEMU that nobody's libvirt knows, and the UUID of its guest."""
+    """A QEMU that no libvirt started, and the UUID of its guest."""
     number = str(uuid.uuid4())
     argv = ["qemu-system-x86_64", "-uuid", number, "-machine", "none", "-S", "-display", "none"]
     with subprocess.Popen([*argv, "-nodefaults", "-monitor", "none"]) as process:

@@ -74,7 +74,7 @@ def test_the_machine_that_listens_is_started_first(
 def test_the_targets_disks_go_past_the_page_cache_where_all_that_they_read_can(
     refusing: str, cache: str, warnings: int, tmp_path: Path
 ) -> None:
-    """An overlay opens the image below it likewise. Tried once; a refusal is told once."""
+    """An overlay opens the image below it likewise. Tried once, and one warning."""
     config = Config().sized_for("kvm")
     tried: list[str] = []
 

@@ -49,7 +49,7 @@ def test_two_guests_on_one_core_lack_half_of_it() -> None:
 
 
 def test_threads_that_do_a_guests_io_count_as_those_that_run_it(tmp_path: Path) -> None:
-    """QEMU's own names for them: other threads of it wait for nobody's sake."""
+    """By QEMU's own names for them; its other threads do not count."""
     names = {"8": "qemu-system-x86", "9": "CPU 0/KVM", "10": "IO iothread1", "11": "vhost-8"}
     for number, name in {**names, "12": "worker", "13": "IO mon_iothread"}.items():
         thread = tmp_path / "8/task" / number
