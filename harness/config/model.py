@@ -10,7 +10,6 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
-from harness.config import sizes
 from harness.config.base import Model
 from harness.config.credentials import ChapConfig
 from harness.config.iet import IetOptions
@@ -288,20 +287,6 @@ class Config(Model):
     def profile(self) -> Profile:
         """The timeouts in force."""
         return self.profiles[self.initiator.profile]
-
-    def sized_for(self, accel: Literal["kvm", "tcg"]) -> Self:
-        """The same, with what that accelerator carries where nothing was stated (`sizes`)."""
-        if accel == "tcg":
-            return self
-        room = self.target.lun_size if self.target.is_ours else 0
-        machines = sizes.machines(self.machines.model_fields_set)
-        workload = sizes.workload(self.workload.model_fields_set, room)
-        return self.model_copy(
-            update={
-                "machines": self.machines.model_copy(update=machines),
-                "workload": self.workload.model_copy(update=workload),
-            }
-        )
 
     @property
     def cannot_fork(self) -> str:

@@ -7,8 +7,9 @@ less of a machine that can do more: rarer probes, rarer writes to any one place.
 
 from __future__ import annotations
 
-from collections.abc import Set as AbstractSet
+from typing import Literal
 
+from harness.config.model import Config
 from harness.units import GIB, MIB
 
 # Two processors: the initiator's interrupts and multipathd run beside fio, as on a real machine.
@@ -18,16 +19,24 @@ _MACHINES = {"cpus": 2, "memory": 2 * GIB}
 _WORKLOAD = {"region": 256 * MIB, "write_iops": 320, "read_iops": 200, "probe_iops": 500}
 
 
-def machines(stated: AbstractSet[str]) -> dict[str, int]:
-    """The values of each key of [machines] that was not `stated`."""
-    return {key: value for key, value in _MACHINES.items() if key not in stated}
+def sized_for(config: Config, accel: Literal["kvm", "tcg"]) -> Config:
+    """The same, with what that accelerator carries where nothing was stated.
 
-
-def workload(stated: AbstractSet[str], room: int) -> dict[str, int]:
-    """The values of [workload], all or none: none if one was `stated`.
-
-    None also on a LUN of less than the region; `room` is its size in bytes, 0 if not known.
+    The load changes as a whole, or not at all: if a part of it was stated, if the LUN is smaller
+    than the region, or if its size is not known since the target is external.
     """
-    if stated & _WORKLOAD.keys() or room < _WORKLOAD["region"]:
-        return {}
-    return dict(_WORKLOAD)
+    if accel == "tcg":
+        return config
+    room = config.target.lun_size if config.target.is_ours else 0
+    machines, workload = config.machines, config.workload
+    larger = {
+        key: value for key, value in _MACHINES.items() if key not in machines.model_fields_set
+    }
+    fits = room >= _WORKLOAD["region"] and not _WORKLOAD.keys() & workload.model_fields_set
+    quicker = _WORKLOAD if fits else {}
+    return config.model_copy(
+        update={
+            "machines": machines.model_copy(update=larger),
+            "workload": workload.model_copy(update=quicker),
+        }
+    )

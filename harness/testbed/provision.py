@@ -10,6 +10,7 @@ from typing import Any
 
 from harness.config import Config
 from harness.config.image import load_image
+from harness.config.sizes import sized_for
 from harness.config.uri import EMBEDDED
 from harness.errors import HarnessError, HypervisorError, cure, summary
 from harness.hypervisor.accel import DEVICE, choose
@@ -255,7 +256,7 @@ def provisioner(config: Config) -> Iterator[Provisioner]:
             warn(accel.warning)
         if reason := slow_start(user, DEVICE):
             warn(f"machines may start slowly: {reason}")
-        config = config.sized_for(accel.accel)
+        config = sized_for(config, accel.accel)
         site = Site(config, topology, folder, place, connection, images, store.client_key, accel)
         yield Provisioner(site, held)
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Literal
 
 from harness.config import Config
+from harness.config.sizes import sized_for
 from harness.deadline import Deadline, poll
 from harness.hypervisor.accel import expected
 from harness.hypervisor.domain_xml import TRANSLATIONS
@@ -55,7 +56,7 @@ def limit_for(config: Config, accel: Literal["kvm", "tcg"] | None = None) -> Lim
     if config.hypervisor.testbeds != "auto":
         return Limit(config.hypervisor.testbeds, "hypervisor.testbeds")
     accel = accel or expected(config.hypervisor.accel, cache_folder())
-    machines = config.sized_for(accel).machines
+    machines = sized_for(config, accel).machines
     cores = len(os.sched_getaffinity(0))
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     guests = len(plan(config).guests)

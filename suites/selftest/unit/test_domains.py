@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from harness.config import Config
+from harness.config.sizes import sized_for
 from harness.hypervisor.domain_xml import DomainSpec, render
 from harness.hypervisor.image import BuiltImage
 from harness.testbed.domains import Wiring, disk_cache, domain_spec
@@ -27,7 +28,7 @@ SAME = "same"
 
 
 def spec(role: Role, accel: Accel, *, direct_io: bool = True) -> DomainSpec:
-    config = Config().sized_for(accel)
+    config = sized_for(Config(), accel)
     topology = plan(config)
     disks = [Path("/t/system.qcow2"), Path("/t/lun.qcow2")][: 2 if role is Role.TARGET else 1]
     wiring = Wiring({Role.TARGET: 20001, Role.INITIATOR: 20002}, {"a": 20003, "b": 20004})

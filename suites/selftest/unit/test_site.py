@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from harness.config import Config
+from harness.config.sizes import sized_for
 from harness.hypervisor.accel import Choice
 from harness.hypervisor.domain_xml import DomainSpec, Nic, TcpCable
 from harness.hypervisor.image import BuiltImage
@@ -75,7 +76,7 @@ def test_the_targets_disks_go_past_the_page_cache_where_all_that_they_read_can(
     refusing: str, cache: str, warnings: int, tmp_path: Path
 ) -> None:
     """An overlay opens the image below it likewise. Tried once, and one warning."""
-    config = Config().sized_for("kvm")
+    config = sized_for(Config(), "kvm")
     tried: list[str] = []
 
     class Place(Here):
