@@ -265,9 +265,18 @@ def place_for(host: OtherHost | None, config: Config, folder: Folder) -> Iterato
         finally:
             manifest = folder.manifest()
             if manifest is None or not manifest.kept:
-                # Not by the run's own connection: Ctrl-C ends the ssh that libvirt started for it.
-                with connect(config.hypervisor.uri, folder.root) as connection:
-                    end_guests(connection, manifest.domains if manifest else (), place)
+                names = manifest.domains if manifest is not None else ()
+                _remove(config.hypervisor.uri, names, folder, place)
+
+
+def _remove(uri: str, names: Sequence[str], folder: Folder, place: There) -> None:
+    """End a testbed's guests, if it has any, and remove its files."""
+    if not names:  # perhaps libvirt never answered
+        place.remove_folder()
+        return
+    # Not by the run's own connection: Ctrl-C ends the ssh that libvirt started for it.
+    with connect(uri, folder.root) as connection:
+        end_guests(connection, names, place)
 
 
 def has_place_of_its_own(uri: str) -> bool:

@@ -240,6 +240,19 @@ def test_direct_io_is_tried(own: There) -> None:
     assert not own.takes_direct_io(own.folder / "none")
 
 
+def test_where_libvirt_does_not_answer_no_folder_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What `reap` goes by, the testbed's own folder, is removed then: there are no machines."""
+    monkeypatch.setenv("PATHPROOF_STATE", str(tmp_path / "state"))
+    uri = f"qemu+unix:///system?socket={tmp_path}/none"
+    config = Config.model_validate({"hypervisor": {"uri": uri}})
+    with claimed("bed") as folder, place_for(None, config, folder) as place:
+        assert place.folder.is_dir()
+    assert not place.folder.exists()
+    assert not folder.path.exists()
+
+
 def test_what_a_killed_run_left_on_this_host_is_removed_outside_its_folder_too(
     own: There, monkeypatch: pytest.MonkeyPatch
 ) -> None:
