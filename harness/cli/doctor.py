@@ -32,6 +32,8 @@ def examine(config: Config) -> Iterator[Finding]:
     """Everything, what takes longest last."""
     from harness.cli import host, lab
     from harness.concurrency import side_by_side
+    from harness.config.sizes import sized_for
+    from harness.hypervisor.accel import expected
     from harness.testbed.folder import base, cache_folder
     from harness.topology import Role
 
@@ -41,7 +43,7 @@ def examine(config: Config) -> Iterator[Finding]:
     yield from host.programs(images_built=complete)
     yield host.rootless_builds(images_built=complete)
     yield host.cores()
-    yield host.memory(config.machines.memory)
+    yield host.memory(sized_for(config, expected(config.hypervisor.accel, cache)).machines.memory)
     yield from host.disk(cache, base(), images_built=complete)
     yield images
     yield from lab.earlier_testbeds()

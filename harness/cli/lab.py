@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -13,7 +15,11 @@ from harness.lacking import no_kvm, no_kvm_as_required
 from harness.topology import Role
 
 if TYPE_CHECKING:
+    from harness.hypervisor.connection import Connection
+    from harness.hypervisor.qemu_user import QemuUser
     from harness.hypervisor.trial import Trial
+    from harness.testbed.folder import Folder
+    from harness.testbed.place import Place
 
 Accel = Literal["auto", "kvm", "tcg"]
 
@@ -39,16 +45,26 @@ def images(config: Config, cache: Path) -> tuple[Finding, dict[Role, BuiltImage]
 
 
 def acceleration(
-    wanted: Accel, cache: Path, image: BuiltImage | None, *, required: bool = False
+    wanted: Accel,
+    cache: Path,
+    image: BuiltImage | None,
+    *,
+    required: bool = False,
+    user: QemuUser | None = None,
 ) -> Finding:
-    """KVM or emulation, found out by running a guest; remembered. KVM may be `required`."""
+    """KVM or emulation, found out by running a guest; remembered. KVM may be `required`.
+
+    `user` is the one who runs QEMU, if it is not this one.
+    """
     from harness.hypervisor.accel import examine_kvm
 
     subject = "acceleration"
     if wanted == "tcg":
         return Finding(Level.OK, subject, "TCG (emulation), as configured")
+    again = required or wanted == "kvm"
+    kernel = image.kernel if image else None
     try:
-        kvm = examine_kvm(cache, kernel=image.kernel if image else None)
+        kvm = examine_kvm(cache, kernel=kernel, user=user, again=again)
     except HarnessError as error:
         return Finding(Level.PROBLEM, subject, error.message, error.hint)
     if kvm.usable:
@@ -56,45 +72,124 @@ def acceleration(
     if required:
         lacking = no_kvm_as_required(kvm.reason)
         return Finding(Level.PROBLEM, subject, f"{lacking.reason}; KVM is required", lacking.cure)
-    if wanted == "kvm":
-        fix = "configure hypervisor.accel = 'auto' or 'tcg'"
-        return Finding(Level.PROBLEM, subject, f"{kvm.reason}, and it is what was asked for", fix)
-    text = f"{kvm.reason}; TCG (emulation) is the choice, slower and without other effect"
-    return Finding(Level.WARNING, subject, text, no_kvm(kvm.reason).cure)
+    level, fix = Level.WARNING, ""
+    if wanted == "auto":
+        text = f"{kvm.reason}; TCG (emulation) is the choice, slower and without other effect"
+        fix = no_kvm(kvm.reason).cure
+    elif kvm.proven:
+        level, fix = Level.PROBLEM, "configure hypervisor.accel = 'auto' or 'tcg'"
+        text = f"{kvm.reason}, and it is what was asked for"
+    else:
+        text = f"KVM, as configured: {kvm.reason}"
+    return Finding(level, subject, text, fix)
 
 
 def machines(config: Config, cache: Path, image: BuiltImage | None) -> list[Finding]:
-    """Acceleration, libvirt, forks and cables, each found out by running a small machine."""
-    required = "kvm" in config.require
-    found = acceleration(config.hypervisor.accel, cache, image, required=required)
-    works = found.level is Level.OK and config.hypervisor.accel != "tcg"
+    """Acceleration, libvirt, forks, cables and networks, found out by running a small machine."""
+    from harness.hypervisor.qemu_user import qemu_user
+
+    wanted, required = config.hypervisor.accel, "kvm" in config.require
+    user = qemu_user(config.hypervisor.uri)
+    found = acceleration(wanted, cache, image, required=required, user=user)
+    works = found.level is Level.OK and wanted != "tcg"
     return [found, *libvirt(config, cache, "kvm" if works else "tcg")]
 
 
 def libvirt(config: Config, cache: Path, accel: Literal["kvm", "tcg"] = "tcg") -> list[Finding]:
-    """Whether libvirt opens, forks and makes cables, at a root of its own that is removed again."""
+    """Whether libvirt opens, starts a machine as a testbed's, forks it and makes cables.
+
+    All is made in a folder of its own, where a testbed's would be, that is removed again.
+    """
+    from harness.hypervisor.elsewhere import other_host
     from harness.testbed.folder import claimed
+    from harness.testbed.place import place_for
 
     subject, uri = "libvirt", config.hypervisor.uri
+    found: list[Finding] = []
     try:
         from harness.hypervisor.connection import connect
-        from harness.hypervisor.trial import try_machine
 
+        host = other_host(uri)
         with (
             claimed("doctor") as folder,
+            place_for(host, config, folder) as place,
             connect(uri, folder.root, capabilities_cache=cache / "libvirt-capabilities") as opened,
         ):
             versions = ", ".join(f"{name} {number}" for name, number in opened.versions.items())
-            opens = Finding(Level.OK, subject, f"{uri} opens: {versions}")
-            if not opened.is_embedded:
-                return [opens, Finding(Level.OK, "forks", f"none: {config.cannot_fork}")]
-            tried = try_machine(opened, folder.path, accel)
+            found.append(Finding(Level.OK, subject, f"{uri} opens: {versions}"))
+            found += _fabrics(config, place, opened)
+            if host is not None:
+                return [*found, Finding(Level.OK, "forks", f"none: {config.cannot_fork}")]
+            subject = "a machine"
+            if all(one.level is Level.OK for one in found):
+                found += _tried(config, folder, place, opened, accel)
     except HarnessError as error:
-        return [Finding(Level.PROBLEM, subject, error.message, error.hint)]
+        return [*found, Finding(Level.PROBLEM, subject, error.message, error.hint)]
     except ImportError as error:
         text = f"libvirt-python: {error}"
         return [Finding(Level.PROBLEM, subject, text, "./bootstrap installs it")]
-    return [opens, _forks(config, tried.fork), _cables(tried)]
+    return found
+
+
+def _fabrics(config: Config, place: Place, connection: Connection) -> Iterator[Finding]:
+    """Each network and bridge that the configuration names."""
+    from harness.hypervisor.networks import network_problem
+
+    for fabric in config.fabrics:
+        subject = f"fabric {fabric.name}"
+        if fabric.network:
+            problem = network_problem(connection, fabric.network)
+            if problem is not None:
+                yield Finding(Level.PROBLEM, subject, problem.message, problem.hint)
+            else:
+                yield Finding(Level.OK, subject, f"network {fabric.network} is active")
+        elif fabric.bridge:
+            text = place.bridge_problem(fabric.bridge)
+            text, _, fix = text.partition(": ")
+            level = Level.PROBLEM if text else Level.OK
+            yield Finding(level, subject, f"bridge {fabric.bridge} {text or 'is up'}", fix)
+
+
+def _tried(
+    config: Config,
+    folder: Folder,
+    place: Place,
+    connection: Connection,
+    accel: Literal["kvm", "tcg"],
+) -> Iterator[Finding]:
+    """Start a machine as a testbed's would be, on all networks and bridges at once."""
+    from harness.hypervisor.accel import DEVICE
+    from harness.hypervisor.domain import destroy_named
+    from harness.hypervisor.domain_xml import Bridge, Network
+    from harness.hypervisor.qemu_user import qemu_user, slow_start
+    from harness.hypervisor.trial import try_machine
+    from harness.testbed.folder import Manifest
+
+    uri, name = config.hypervisor.uri, f"{folder.name}-trial"
+    attached = [Network(f.network) for f in config.fabrics if f.network]
+    bridges = [Bridge(f.bridge) for f in config.fabrics if f.bridge]
+    user = qemu_user(uri)
+    if reason := slow_start(user, DEVICE):
+        text, _, fix = reason.partition("; ")
+        yield Finding(Level.WARNING, "starts", text, fix)
+    # For whoever cleans up after us, before there is a machine.
+    folder.write(Manifest(config.name, uri, kept=False, machines={}, domains=(name,)))
+    began = time.monotonic()
+    try:
+        tried = try_machine(
+            connection, place.folder, accel, name=name, attached=[*attached, *bridges]
+        )
+    finally:
+        destroy_named(connection, [name])
+        folder.note_ended()
+    took_s = time.monotonic() - began
+    as_whom = f" as {user.name}" if user is not None else ""
+    yield Finding(Level.OK, "a machine", f"starts{as_whom} and is tried within {took_s:.1f} s")
+    if connection.is_embedded:
+        yield _forks(config, tried.fork)
+    else:
+        yield Finding(Level.OK, "forks", f"none: {config.cannot_fork}")
+    yield _cables(tried)
 
 
 def _forks(config: Config, problem: HarnessError | None) -> Finding:

@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 EMBEDDED = "embedded"
 
 
 def is_embedded(uri: str) -> bool:
     """Whether `uri` is libvirt's embedded driver, as it is configured or as libvirt writes it."""
     return uri == EMBEDDED or uri.startswith("qemu:///embed")
+
+
+def is_system(uri: str) -> bool:
+    """Whether `uri` is a libvirt of a whole host, whose QEMUs run as a user of their own."""
+    parts = urlsplit(uri)
+    return parts.scheme.partition("+")[0] == "qemu" and parts.path == "/system"
+
+
+def is_of_this_host(uri: str) -> bool:
+    """Whether libvirt at `uri` runs here, as far as the URI says so."""
+    return not urlsplit(uri).hostname

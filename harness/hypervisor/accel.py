@@ -19,6 +19,7 @@ from typing import Literal
 
 from harness.errors import HypervisorError
 from harness.hypervisor import kvm_probe
+from harness.hypervisor.qemu_user import QemuUser, cure, described
 from harness.lacking import Lacking, as_error, no_kvm, no_kvm_as_required
 from harness.steps import Spent, step
 
@@ -32,8 +33,9 @@ _REFUSAL_LASTS_S = 24 * 3600
 class Kvm:
     """What is known of KVM here.
 
-    `proven` means that the guest's kernel was tried, or that there is no point in trying. `reason`
-    names the device where KVM is unusable.
+    `proven` means that the guest's kernel was tried, or that there is no point in trying. What is
+    neither usable nor proven cannot be tried by this user. `reason` names the device where KVM is
+    unusable.
     """
 
     usable: bool
@@ -61,17 +63,21 @@ def choose(
     kernel: Path | None = None,
     device: Path = DEVICE,
     required: bool = False,
+    user: QemuUser | None = None,
 ) -> Choice:
     """The accelerator to use where `wanted` was asked for, and KVM perhaps `required`.
 
-    Raises HarnessError if KVM was demanded or is required and does not work. `cache`, `kernel` and
-    `device` are as for `examine_kvm`.
+    Raises HarnessError if KVM was demanded or is required and does not work. `cache`, `kernel`,
+    `device` and `user` are as for `examine_kvm`.
     """
     if wanted == "tcg" and not required:
         return Choice("tcg", "emulation (TCG), as configured")
-    kvm = examine_kvm(cache, kernel=kernel, device=device)
+    again = wanted == "kvm" or required
+    kvm = examine_kvm(cache, kernel=kernel, device=device, user=user, again=again)
     if kvm.usable:
         return Choice("kvm", kvm.reason)
+    if wanted == "kvm" and not kvm.proven:
+        return Choice("kvm", "KVM, as configured; this user may not try it")
     if required:
         raise as_error(no_kvm_as_required(kvm.reason))
     if wanted == "kvm":
@@ -88,17 +94,35 @@ def choose(
     )
 
 
-def examine_kvm(cache: Path, *, kernel: Path | None = None, device: Path = DEVICE) -> Kvm:
+def examine_kvm(
+    cache: Path,
+    *,
+    kernel: Path | None = None,
+    device: Path = DEVICE,
+    user: QemuUser | None = None,
+    again: bool = False,
+) -> Kvm:
     """Whether KVM runs guests here, found out by running some; 13 s at most, then remembered.
 
     Without `kernel`, the guest's kernel, only a small test program is run. The answer is kept
-    in the directory `cache` for this host kernel, CPU, QEMU, guest kernel and device.
+    in the directory `cache` for this host kernel, CPU, QEMU, guest kernel and device. `again`
+    does not believe a refusal that was kept: who insists on KVM may just have repaired it.
+    `user` is the one who runs QEMU, if it is not this one.
     """
-    if problem := _device_problem(device):
+    if problem := _device_problem(device, user):
         return Kvm(usable=False, proven=True, reason=f"{device} {problem}")
-    problem = _remembered(cache, _key(device, None), kvm_probe.program_problem)
+    if user is not None and not os.access(device, os.R_OK | os.W_OK):
+        return Kvm(
+            usable=False,
+            proven=False,
+            reason=f"{device} is accessible by {user.name}, who runs QEMU, and not by this user, "
+            "who cannot try it (`--accel kvm` believes you)",
+        )
+    problem = _remembered(cache, _key(device, None), kvm_probe.program_problem, again=again)
     if problem is None and kernel is not None:
-        problem = _remembered(cache, _key(device, kernel), lambda: kvm_probe.kernel_problem(kernel))
+        problem = _remembered(
+            cache, _key(device, kernel), lambda: kvm_probe.kernel_problem(kernel), again=again
+        )
     if problem is not None:
         return Kvm(
             usable=False, proven=True, reason=f"{device} is present but unusable: it {problem}"
@@ -112,13 +136,35 @@ def examine_kvm(cache: Path, *, kernel: Path | None = None, device: Path = DEVIC
     return Kvm(usable=True, proven=True, reason="KVM runs the guest kernel")
 
 
-def _device_problem(device: Path) -> str | None:
+def expected(
+    wanted: Literal["auto", "kvm", "tcg"], cache: Path, *, device: Path = DEVICE
+) -> Literal["kvm", "tcg"]:
+    """What `choose` will most probably choose, without running anything.
+
+    For `auto`, KVM only if it was found to work here before.
+    """
+    if wanted != "auto":
+        return wanted
+    if _device_problem(device, None):
+        return "tcg"
+    known, problem = _known(cache / f"kvm-{_key(device, None)}.json")
+    return "kvm" if known and problem is None else "tcg"
+
+
+def _device_problem(device: Path, user: QemuUser | None) -> str | None:
     try:
         status = device.stat()
     except OSError:
         return (
             "is missing: the CPU's virtualisation is switched off in the firmware, this machine "
             "is a guest without nesting, or the module kvm_intel or kvm_amd is not loaded"
+        )
+    if user is not None:
+        if user.may_use(status):
+            return None
+        return (
+            f"is not accessible by {user.name}, as whom libvirt runs QEMU ({described(status)}); "
+            f"{cure(user, device)}"
         )
     if os.access(device, os.R_OK | os.W_OK):
         return None
@@ -161,13 +207,17 @@ def _cpu() -> list[str]:
     return [line for line in first.splitlines() if line.startswith(telling)]
 
 
-def _remembered(cache: Path, key: str, probe: Callable[[], str | None]) -> str | None:
-    """The problem that `probe` finds, from `cache` if it was found there before."""
+def _remembered(
+    cache: Path, key: str, probe: Callable[[], str | None], *, again: bool
+) -> str | None:
+    """The problem that `probe` finds, from `cache` if it was found there before.
+
+    With `again` only a good answer counts from there.
+    """
     file = cache / f"kvm-{key}.json"
-    with suppress(OSError, ValueError, KeyError, TypeError):  # JSON of another shape
-        problem: str | None = json.loads(file.read_text(encoding="utf-8"))["problem"]
-        if problem is None or time.time() - file.stat().st_mtime < _REFUSAL_LASTS_S:
-            return problem
+    known, problem = _known(file)
+    if known and not (problem and again):
+        return problem
     with step("Prove KVM by running a guest", Spent.PROVISIONING):
         problem = probe()
     with suppress(OSError):
@@ -176,3 +226,12 @@ def _remembered(cache: Path, key: str, probe: Callable[[], str | None]) -> str |
             json.dump({"problem": problem}, draft)
         Path(draft.name).replace(file)
     return problem
+
+
+def _known(file: Path) -> tuple[bool, str | None]:
+    """Whether an answer is kept there that still counts, and the problem that it names."""
+    with suppress(OSError, ValueError, KeyError, TypeError):  # JSON of another shape
+        problem: str | None = json.loads(file.read_text(encoding="utf-8"))["problem"]
+        if problem is None or time.time() - file.stat().st_mtime < _REFUSAL_LASTS_S:
+            return True, problem
+    return False, None

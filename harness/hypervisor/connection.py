@@ -26,7 +26,7 @@ from typing import Any
 from urllib.parse import quote
 
 from harness.concurrency import within
-from harness.config.uri import EMBEDDED, is_embedded
+from harness.config.uri import EMBEDDED, is_embedded, is_of_this_host, is_system
 from harness.errors import HypervisorError, TimedOut
 from harness.steps import Spent, step
 
@@ -35,6 +35,8 @@ from harness.steps import Spent, step
 # libvirt cuts SHORTNAME at 20; NUMBER grows by one with every guest of the process.
 LONGEST_ROOT = 107 - len("/lib/qemu/domain-9999-" + 20 * "x" + "/monitor.sock")
 
+# Where every libvirt of root keeps what is not below its root (`virIdentityEnsureSystemToken`).
+_RUN_FOLDER = Path("/run/libvirt")
 _CAPABILITIES = Path("cache/qemu/capabilities")
 _KEEPALIVE_INTERVAL_S = 5
 _KEEPALIVE_COUNT = 3
@@ -152,6 +154,8 @@ def _open_embedded(root: Path, capabilities_cache: Path | None) -> Any:
     (root / "etc/qemu.conf").write_text(_qemu_conf(privileged=os.geteuid() == 0))
     if capabilities_cache is not None:
         _copy_newer(capabilities_cache, root / _CAPABILITIES)
+    if os.geteuid() == 0:
+        _make_run_folder(_RUN_FOLDER)
     _embedded_root = root
     try:
         return libvirt.open(_embedded_uri(root))
@@ -159,6 +163,17 @@ def _open_embedded(root: Path, capabilities_cache: Path | None) -> Any:
         raise HypervisorError(
             f"libvirt's embedded driver at {root}: {error}", hint=_embedded_hint(error, root)
         ) from error
+
+
+def _make_run_folder(folder: Path) -> None:
+    """Have it as libvirtd makes it, for a libvirtd that comes later.
+
+    The embedded driver would make it with mode 0700, and libvirtd takes one as it is: then
+    only root reaches its socket. A folder that is there already stays as it is.
+    """
+    with suppress(OSError):  # there already, or no folder to make it in: then libvirt says so
+        folder.mkdir()
+        folder.chmod(0o755)
 
 
 def _embedded_uri(root: Path) -> str:
@@ -205,6 +220,8 @@ def _open_bounded(uri: str, timeout_s: float) -> Any:
         return connection
 
     hint = f"try `virsh --connect {uri} version`; the URI 'embedded' needs no libvirt daemon"
+    if is_system(uri) and is_of_this_host(uri):
+        hint = closed_folder(_RUN_FOLDER) or hint
     try:
         return within(timeout_s, attempt, what=f"open {uri}")
     except TimedOut:
@@ -213,6 +230,18 @@ def _open_bounded(uri: str, timeout_s: float) -> Any:
         ) from None
     except libvirt.libvirtError as error:
         raise HypervisorError(f"{uri}: {error}", hint=hint) from error
+
+
+def closed_folder(folder: Path) -> str:
+    """What to do if this user cannot come to libvirt's socket in `folder`; empty if it can.
+
+    Seen after libvirt's embedded driver of root had made the folder before libvirtd did.
+    """
+    if not folder.is_dir() or os.access(folder, os.X_OK):
+        return ""
+    return (
+        f"{folder} is closed to this user, which libvirtd never does: as root `chmod 755 {folder}`"
+    )
 
 
 def _close(opened: Any) -> None:

@@ -9,13 +9,16 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from harness.errors import HypervisorError
-from harness.hypervisor import helper, orphans
+from harness.hypervisor import helper, orphans, qemu_process
+from harness.hypervisor.accel import DEVICE
 from harness.hypervisor.connection import Connection
 from harness.hypervisor.domain_xml import DomainSpec, render
+from harness.hypervisor.qemu_user import explaining, qemu_user, slow_start
 from harness.steps import Spent, step
 
 # libvirt sends SIGKILL after 10 s and waits for 5 s more; QEMU dies at once unless the host's
@@ -62,9 +65,11 @@ class Domain:
 
     @property
     def pid(self) -> int | None:
-        """QEMU's process, or None if it has ended or runs on another machine."""
+        """QEMU's process, or None if it has ended, runs on another machine or cannot be seen."""
         if not self.connection.is_embedded:
-            return None
+            pid = self._found_pid
+            alive = pid is not None and qemu_process.runs(self.spec.uuid, pid)
+            return pid if alive else None
         try:
             pid = int(_pid_file(self.connection, self.spec).read_text())
             # The number may belong to somebody else by now.
@@ -72,6 +77,11 @@ class Domain:
         except (OSError, ValueError):
             return None
         return pid if ours else None
+
+    @cached_property
+    def _found_pid(self) -> int | None:
+        """Of a guest of a libvirt that is shared, where one UUID is one guest."""
+        return qemu_process.find(self.spec.uuid)
 
     @property
     def is_running(self) -> bool:
@@ -215,7 +225,7 @@ def start(connection: Connection, spec: DomainSpec, *, paused: bool = False) -> 
     with step(f"Start {spec.name}", Spent.PROVISIONING):
         flags = libvirt.VIR_DOMAIN_START_PAUSED if paused else libvirt.VIR_DOMAIN_NONE
         try:
-            with orphans.adopted(_pid_file(connection, spec)):
+            with _starting(connection, spec):
                 handle = connection.libvirt.createXML(render(spec), flags)
         except libvirt.libvirtError as error:
             raise _failure(connection, spec, "start it", error) from error
@@ -233,7 +243,7 @@ def restore(connection: Connection, spec: DomainSpec, file: Path) -> Domain:
 
     with step(f"Restore {spec.name}", Spent.PROVISIONING):
         try:
-            with orphans.adopted(_pid_file(connection, spec)):
+            with _starting(connection, spec):
                 connection.libvirt.restoreFlags(
                     str(file), render(spec), libvirt.VIR_DOMAIN_SAVE_PAUSED
                 )
@@ -281,15 +291,32 @@ def destroy_named(connection: Connection, names: Iterable[str]) -> None:
                 raise HypervisorError(f"{name}: libvirt could not stop it: {error}") from error
 
 
+@contextmanager
+def _starting(connection: Connection, spec: DomainSpec) -> Iterator[None]:
+    """Be the parent of orphaned QEMUs, or say why a libvirt that is shared takes so long."""
+    if connection.is_embedded:
+        with orphans.adopted(_pid_file(connection, spec)):
+            yield
+    else:
+        with explaining(slow_start(qemu_user(connection.uri), DEVICE)):
+            yield
+
+
 def _pid_file(connection: Connection, spec: DomainSpec) -> Path:
     """Where the embedded driver writes the number of QEMU's process."""
     return connection.root / f"run/qemu/{spec.name}.pid"
 
 
+def _log_file(connection: Connection, spec: DomainSpec) -> Path:
+    """What QEMU said; that of a system libvirt can be read by root, and only on this host."""
+    folder = connection.root / "log" if connection.is_embedded else Path("/var/log/libvirt")
+    return folder / f"qemu/{spec.name}.log"
+
+
 def _failure(
     connection: Connection, spec: DomainSpec, what: str, error: Exception
 ) -> HypervisorError:
-    log = connection.root / f"log/qemu/{spec.name}.log"
+    log = _log_file(connection, spec)
     message = f"{spec.name}: libvirt could not {what}: {error}"
     # QEMU's command line is in the log too, an argument a line, each but the last with "\".
     said = [line for line in last_lines(log, _LOG_LINES).splitlines() if not line.endswith("\\")]

@@ -30,6 +30,7 @@ LONGEST_SERIAL = 20
 # idle guest came near that within twenty minutes.
 TRANSLATIONS = 256 * MIB
 
+_IO_THREAD = "1"  # libvirt counts them from 1
 _LOOPBACK = "127.0.0.1"
 _QEMU = "http://libvirt.org/schemas/domain/qemu/1.0"
 # Control characters and lone surrogates cannot be written in XML 1.0 (section 2.2).
@@ -73,14 +74,21 @@ class Nic:
     mtu: int | None = None
 
 
+Cache = Literal["none", "writeback", "unsafe"]
+
+
 @dataclass(frozen=True)
 class Disk:
-    """One virtio disk; the guest sees `serial` under /dev/disk/by-id."""
+    """One virtio disk; the guest sees `serial` under /dev/disk/by-id.
+
+    `cache` is of the host: `none` goes past its page cache (O_DIRECT), `writeback` goes through it
+    and honours the guest's flushes, `unsafe` ignores them.
+    """
 
     path: Path
     format: Literal["qcow2", "raw"]
     serial: str
-    cache: str = "unsafe"
+    cache: Cache = "unsafe"
     read_only: bool = False
 
 
@@ -130,13 +138,13 @@ def render(spec: DomainSpec) -> str:
     # TCG runs one thread per virtual CPU without being told (QEMU's -accel thread=multi is
     # the default for an x86-64 guest on an x86-64 host), and libvirt has no word for it.
     _child(domain, "cpu", mode="host-passthrough" if spec.accel == "kvm" else "maximum")
-    _child(domain, "clock", offset="utc")
+    _add_clock(domain, spec)
     _text(domain, "on_poweroff", "destroy")
     _text(domain, "on_reboot", "restart")
     _text(domain, "on_crash", "destroy")
     devices = _child(domain, "devices")
     for index, disk in enumerate(spec.disks):
-        _add_disk(devices, index, disk)
+        _add_disk(devices, index, disk, spec)
     # Left out, libvirt would add a USB controller of its own.
     _child(devices, "controller", type="usb", index="0", model="none")
     for index, nic in enumerate(spec.nics):
@@ -167,6 +175,23 @@ def _add_processors(domain: ET.Element, spec: DomainSpec) -> None:
         _text(domain, "vcpu", "2", placement="static", current="1")
     else:
         _text(domain, "vcpu", str(spec.cpus), placement="static")
+    if spec.accel == "kvm":
+        # Else QEMU's main thread does the disks' I/O beside the packets of the cables.
+        _text(domain, "iothreads", _IO_THREAD)
+
+
+def _add_clock(domain: ET.Element, spec: DomainSpec) -> None:
+    """UTC; under KVM the policies that libvirt's documentation and its tools have for Linux.
+
+    Ticks of the RTC that came late are made up for, those of the PIT are sent late (its timer runs
+    in the kernel), and there is no HPET: reading it leaves the guest each time, and a guest that
+    distrusts its TSC takes it. An emulated guest has QEMU's defaults: its TSC counts host time.
+    """
+    clock = _child(domain, "clock", offset="utc")
+    if spec.accel == "kvm":
+        _child(clock, "timer", name="rtc", tickpolicy="catchup")
+        _child(clock, "timer", name="pit", tickpolicy="delay")
+        _child(clock, "timer", name="hpet", present="no")
 
 
 def nic_alias(index: int) -> str:
@@ -196,9 +221,15 @@ def _require_legal(spec: DomainSpec) -> None:
         raise ConfigError(f"domain {spec.name!r}: " + "; ".join(problems))
 
 
-def _add_disk(devices: ET.Element, index: int, disk: Disk) -> None:
+def _add_disk(devices: ET.Element, index: int, disk: Disk, spec: DomainSpec) -> None:
     element = _child(devices, "disk", type="file", device="disk")
-    _child(element, "driver", name="qemu", type=disk.format, cache=disk.cache)
+    driver = _child(element, "driver", name="qemu", type=disk.format, cache=disk.cache)
+    if spec.accel == "kvm":
+        # A queue for each processor, which is QEMU's own choice, too; but a saved guest must have
+        # the number that it had.
+        driver.attrib |= {"iothread": _IO_THREAD, "queues": str(spec.cpus)}
+        if disk.cache == "none":
+            driver.set("io", "native")  # the kernel's AIO, which needs O_DIRECT; else threads
     _child(element, "source", file=str(disk.path))
     _child(element, "target", dev=f"vd{'abcdefghijkl'[index]}", bus="virtio")
     if disk.read_only:

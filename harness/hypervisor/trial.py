@@ -1,4 +1,4 @@
-"""Try on a tiny machine what testbeds rely on: its cable carries, libvirt saves and restores it.
+"""Try on a tiny machine what testbeds rely on: it starts, its cable carries, libvirt forks it.
 
 The machine has no system. It halts as soon as it runs, and its memory is a megabyte when saved.
 One trial takes about a second under emulation.
@@ -9,21 +9,22 @@ from __future__ import annotations
 import json
 import socket
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from harness.errors import HypervisorError
 from harness.hypervisor.connection import Connection
 from harness.hypervisor.domain import Domain, restore, start
-from harness.hypervisor.domain_xml import DomainSpec, Nic, TcpCable
+from harness.hypervisor.domain_xml import Bridge, DomainSpec, Network, Nic, TcpCable
 from harness.hypervisor.ports import lease_ports
 from harness.steps import Spent, step
 from harness.units import MIB
 
 _MAC, _MANAGEMENT_MAC = "52:54:00:70:70:01", "52:54:00:70:70:02"
+_FIRST_OTHER = 0x10  # in the last byte of the MAC
 _FRAME_TIMEOUT_S = 3.0
 _LOOPBACK = "127.0.0.1"
 _HEADER = 14  # of an Ethernet frame: both addresses and the type
@@ -38,28 +39,39 @@ _KERNEL = (bytes(0x200) + _HALT).ljust(4096, b"\0")
 class Trial:
     """What a trial showed; None is well.
 
-    `fork`: why a machine cannot be saved and restored. `cable`: why it cannot send, which is tried
-    whether it can be restored or not.
+    `fork`: why a machine cannot be saved and restored; tried with the embedded driver, the only one
+    that forks. `cable`: why it cannot send, which is tried whether it can be restored or not.
     """
 
     fork: HypervisorError | None
     cable: HypervisorError | None
 
 
-def try_machine(connection: Connection, folder: Path, accel: Literal["kvm", "tcg"]) -> Trial:
+def try_machine(
+    connection: Connection,
+    folder: Path,
+    accel: Literal["kvm", "tcg"],
+    *,
+    name: str = "pathproof-trial",
+    attached: Sequence[Network | Bridge] = (),
+) -> Trial:
     """Start a machine with a cable that it sends through, save it, restore it and let it run.
 
-    Everything is made below `folder`, and the machine is gone afterwards. Raises HypervisorError
-    if it does not even start.
+    It is `attached` to networks and bridges, too, and sends nothing there. Everything is made below
+    `folder`, and the machine is gone afterwards. Raises HypervisorError if it does not even start.
     """
     with step("Try a machine", Spent.PROVISIONING), lease_ports(1) as (ssh,), _listening() as end:
         kernel, memory = folder / "trial-kernel", folder / "trial-memory"
         kernel.write_bytes(_KERNEL)
         cable = TcpCable(end.getsockname()[1], listens=False)
         spec = _spec(kernel, folder, accel, ssh, cable)
+        others = (Nic(f"{_MAC[:-2]}{n:02x}", to) for n, to in enumerate(attached, _FIRST_OTHER))
+        spec = replace(spec, name=name, nics=(*spec.nics, *others))
         first = start(connection, spec)
         try:
             cable_problem = _cable_problem(end, lambda: _announce(first))
+            if not connection.is_embedded:
+                return Trial(None, cable_problem)
             fork_problem = _save_problem(first, memory)
         finally:
             first.destroy()

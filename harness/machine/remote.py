@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import shlex
-import subprocess
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from typing import IO, cast
 
 from harness.errors import CommandFailed, CommandTimedOut, MachineError
-from harness.machine.base import COMMAND_TIMEOUT_S, Completed, Process
-from harness.machine.local import LocalMachine
+from harness.machine.base import Completed, Process
+from harness.machine.hypervisor_host import REACH_TIMEOUT_S, HypervisorHost
 
 # A connection on which nothing comes is given up within 12 to 16 s. Each
 # connection is one of its own: a shared one would answer for a host that is gone.
@@ -21,12 +18,10 @@ OPTIONS = (
     "-oServerAliveCountMax=3",
     "-oControlPath=none",
 )
-REACH_TIMEOUT_S = 30.0
 SSH_FAILED = 255  # ssh(1), EXIT STATUS: or the command's own
-_PIECE = 1 << 20
 
 
-class RemoteHost(LocalMachine):
+class RemoteHost(HypervisorHost):
     """Runs commands on a host, in its login shell, each over a connection of its own.
 
     `ssh` is the command with all that names the host, but for the host itself: `destination`.
@@ -61,27 +56,6 @@ class RemoteHost(LocalMachine):
             hint=f"`{shlex.join([*self._ssh, self._destination, 'true'])}` must work "
             "without a question",
         )
-
-    def pipe(self, source: Sequence[str], argv: Sequence[str]) -> Completed:
-        """Run a command there that reads what the command `source` writes here, of any length.
-
-        Returns when both have ended, whatever `argv` says of it. Raises MachineError if
-        `source` failed.
-        """
-        with (
-            subprocess.Popen(source, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as made,
-            self.background(argv) as process,
-        ):
-            output = cast(IO[bytes], made.stdout)
-            with suppress(MachineError):  # its exit status will explain
-                while piece := output.read(_PIECE):
-                    process.send(piece)
-            output.close()
-            process.close_input()
-            done = process.wait(COMMAND_TIMEOUT_S)
-        if done.status == 0 and made.returncode != 0:
-            raise MachineError(f"{source[0]} failed with exit status {made.returncode}")
-        return done
 
     def tunnel(self, port: int) -> tuple[str, ...]:
         """The command whose input and output are a connection to `port` of its 127.0.0.1."""

@@ -20,7 +20,9 @@ from harness.concurrency import beside
 from harness.measurements import ProcessorTime
 
 _INTERVAL_S = 0.2
-_VCPU = "CPU "  # how QEMU's `debug-threads=on` names them, as libvirt asks it to
+# How QEMU's `debug-threads=on`, which libvirt asks for, names those that run guest code and those
+# that do its I/O; the kernel's vhost threads belong to QEMU's process since 6.4.
+_NAMES = ("CPU ", "IO iothread", "vhost-")
 
 
 class StealWatch:
@@ -84,9 +86,9 @@ def watching_steal(
 
 
 def _schedstats(process: Path) -> Iterator[Path]:
-    """Of the threads that run guest code, and the main one, through which its packets go."""
+    """Of the threads that run guest code or do its I/O, and the main one, where cables end."""
     for thread in process.glob("task/*"):
         with suppress(OSError):  # it ended just now
             name = (thread / "comm").read_text()
-            if name.startswith(_VCPU) or thread.name == process.name:
+            if name.startswith(_NAMES) or thread.name == process.name:
                 yield thread / "schedstat"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from harness.config import Config
-from harness.hypervisor.domain_xml import Bridge, Disk, DomainSpec, Network, Nic, TcpCable
+from harness.hypervisor.domain_xml import Bridge, Cache, Disk, DomainSpec, Network, Nic, TcpCable
 from harness.hypervisor.image import BuiltImage
 from harness.target.base import DATA_DISK_SERIAL
 from harness.topology import Fabric, Role, Topology, management_mac
@@ -17,6 +17,9 @@ from harness.topology import Fabric, Role, Topology, management_mac
 SYSTEM_DISK_SERIAL = "system"
 
 _UUIDS = uuid.UUID("7f0c0a1e-5f0c-4b63-9a55-6a8f2c9b6d11")  # makes UUIDs of names (RFC 4122, 4.3)
+# What saves time under emulation and has no effect on storage: workarounds for flaws that an
+# emulated processor has not, and a check of timers that is slow there.
+_EMULATED = "mitigations=off no_timer_check"
 # Debian's kernels refuse the keyboard a list of blocked tasks, and that is the hypervisor's way in.
 _SYSRQ = "sysrq_always_enabled"
 
@@ -37,6 +40,11 @@ def serials(role: Role) -> tuple[str, ...]:
 def disk_names(role: Role) -> tuple[str, ...]:
     """What the guest calls these disks: virtio names them in the order of their PCI slots."""
     return tuple(f"vd{letter}" for letter, _ in zip("abc", serials(role), strict=False))
+
+
+def console_name(role: Role) -> str:
+    """The file of a role's serial console."""
+    return f"{role}-console.log"
 
 
 def domain_name(testbed: str, role: Role, *, alone: bool) -> str:
@@ -72,8 +80,14 @@ def domain_spec(
     disks: Sequence[Path],
     wiring: Wiring,
     console_log: Path,
+    direct_io: bool,
 ) -> DomainSpec:
-    """One machine's domain. `disks` are qcow2 files, one for each of its `serials`."""
+    """One machine's domain. `disks` are qcow2 files, one for each of its `serials`.
+
+    `direct_io`: whether O_DIRECT works where they are.
+    """
+    emulated = f" {_EMULATED}" if accel == "tcg" else ""
+    cache = disk_cache(role, accel, direct_io=direct_io)
     return DomainSpec(
         name=name,
         uuid=str(uuid.uuid5(_UUIDS, name)),
@@ -82,15 +96,29 @@ def domain_spec(
         memory_bytes=config.machines.memory,
         kernel=image.kernel,
         initrd=image.initrd,
-        cmdline=f"{image.cmdline} {_SYSRQ} pathproof.mgmt={management_mac(role)}",
+        cmdline=f"{image.cmdline}{emulated} {_SYSRQ} pathproof.mgmt={management_mac(role)}",
         disks=tuple(
-            Disk(path, "qcow2", serial) for path, serial in zip(disks, serials(role), strict=True)
+            Disk(path, "qcow2", serial, cache)
+            for path, serial in zip(disks, serials(role), strict=True)
         ),
         nics=tuple(Nic(f.mac(role), _attachment(f, role, wiring)) for f in topology.fabrics),
         ssh_port=wiring.ssh[role],
         management_mac=management_mac(role),
         console_log=console_log,
     )
+
+
+def disk_cache(role: Role, accel: Literal["kvm", "tcg"], *, direct_io: bool) -> Cache:
+    """What a machine's disks may leave in the host's memory.
+
+    With KVM the target's LUN, on a disk of its own or in a file on the system's, is as quick as the
+    host writes. The host's page cache would be quicker until the kernel writes it back; then it
+    makes writers wait, and that looks like a stall of the storage. Emulated guests never come near
+    to filling it, and the initiator's disk is judged by nothing.
+    """
+    if role is Role.INITIATOR or accel == "tcg":
+        return "unsafe"
+    return "none" if direct_io else "writeback"
 
 
 def listens(spec: DomainSpec) -> bool:

@@ -1,16 +1,23 @@
 """Where the hypervisor reads images and writes disks: on this host, or on the one of its URI.
 
-On another host, which runs nothing of ours but what `ssh` starts there:
+QEMUs that run as this user on this host read the cache and write into the testbed's folder. For
+others, and on another host, where only what `ssh` starts is run:
 
     ~/.cache/pathproof/libvirt/             for qemu+ssh://…/session, or below XDG_CACHE_HOME there
-    /var/tmp/pathproof-libvirt-UID/         for qemu+ssh://…/system, whose QEMUs may enter it
-        images/FINGERPRINT-BUILD/           sent once; unused for two weeks, they are removed
+    /var/tmp/pathproof-libvirt-UID/         for …/system, whose QEMUs may enter it; on this host
+                                            PATHPROOF_STATE-libvirt if that is set
+        images/FINGERPRINT-BUILD/           copied once; unused for two weeks, they are removed
         testbeds/NAME-abc123/               *.qcow2, *.log, removed with the testbed
+
+libvirt gives each file of a guest to QEMU's user (`dynamic_ownership` in qemu.conf) and gives
+back only the topmost disk (virSecurityDACSetImageLabel in libvirt's security_dac.c): an image
+that an overlay reads through to stays with QEMU's user. So the cache is never lent to it.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -18,16 +25,20 @@ from pathlib import Path
 from typing import Protocol
 
 from harness.config import Config
+from harness.config.uri import is_of_this_host, is_system
 from harness.errors import HypervisorError
-from harness.hypervisor.connection import connect
+from harness.hypervisor.connection import Connection, connect
 from harness.hypervisor.disk import create_disk, create_overlay, disk_argv, overlay_argv
 from harness.hypervisor.domain import destroy_named, last_lines
 from harness.hypervisor.elsewhere import OtherHost
 from harness.hypervisor.image import BuiltImage
 from harness.hypervisor.ports import CANDIDATES, PORTS_IN_USE, free_candidates
+from harness.machine.hypervisor_host import HypervisorHost
 from harness.machine.remote import OPTIONS, RemoteHost
 from harness.steps import Spent, step
+from harness.testbed.domains import console_name
 from harness.testbed.folder import Folder, Manifest
+from harness.topology import Role
 
 KEPT_DAYS = 14
 _CONSOLE_LINES = 20
@@ -35,7 +46,7 @@ _CONSOLE_LINES = 20
 _LOOK = """
 umask 022
 case $1 in
-    system) base=/var/tmp/pathproof-libvirt-$(id -u) mode=711 ;;
+    system) base=${3:-/var/tmp/pathproof-libvirt-$(id -u)} mode=711 ;;
     *) base=${XDG_CACHE_HOME:-$HOME/.cache}/pathproof/libvirt mode=700 ;;
 esac
 mkdir -p "$base"
@@ -55,6 +66,16 @@ touch -c "$1"
 cd "$1"
 shift
 stat --printf '%n %s\\n' -- "$@"
+"""
+
+# The consoles are there before libvirt's log daemon opens them: a file that it makes is for root
+# alone (mode 0600), and the end of a console is what tells why a machine did not boot.
+_MAKE_FOLDER = """
+umask 022
+mkdir --mode=755 -- "$1"
+cd "$1"
+shift
+touch -- "$@"
 """
 
 # If the folder is there, it lacks a file: somebody tidied up.
@@ -85,6 +106,12 @@ class Place(Protocol):
     def make_disk(self, path: Path, size_bytes: int) -> None:
         """Make `path` an empty qcow2 disk."""
 
+    def takes_direct_io(self, folder: Path) -> bool:
+        """Whether files there can be opened with O_DIRECT, which is tried."""
+
+    def bridge_problem(self, name: str) -> str:
+        """What keeps machines from a bridge of that name there; empty if nothing does."""
+
     def port_candidates(self) -> Sequence[int]:
         """Ports of its 127.0.0.1 that may be free."""
 
@@ -110,6 +137,12 @@ class Here:
     def make_disk(self, path: Path, size_bytes: int) -> None:
         create_disk(path, size_bytes)
 
+    def takes_direct_io(self, folder: Path) -> bool:
+        return HypervisorHost().takes_direct_io(folder)
+
+    def bridge_problem(self, name: str) -> str:
+        return HypervisorHost().bridge_problem(name)
+
     def port_candidates(self) -> Sequence[int]:
         return CANDIDATES
 
@@ -122,9 +155,9 @@ class Here:
 
 @dataclass(frozen=True)
 class There:
-    """Another host, reached over SSH. `base` has the images of all testbeds."""
+    """A place of its own on the hypervisor's host. `base` has the images of all testbeds."""
 
-    machine: RemoteHost
+    machine: HypervisorHost
     base: Path
     folder: Path
 
@@ -134,7 +167,7 @@ class There:
         build = hashlib.sha256(image.host_key.encode()).hexdigest()[:8]
         folder = self.base / "images" / f"{image.fingerprint}-{build}"
         if not self._has(folder, files):
-            with step(f"Send image {folder.name} to {self.machine.name}", Spent.PROVISIONING):
+            with step(f"Copy image {folder.name} to {self.machine.name}", Spent.PROVISIONING):
                 self._send(folder, files)
         disk, kernel, initrd = (folder / file.name for file in files)
         return replace(image, disk=disk, kernel=kernel, initrd=initrd)
@@ -144,6 +177,12 @@ class There:
 
     def make_disk(self, path: Path, size_bytes: int) -> None:
         self.machine.run(disk_argv(path, size_bytes))
+
+    def takes_direct_io(self, folder: Path) -> bool:
+        return self.machine.takes_direct_io(folder)
+
+    def bridge_problem(self, name: str) -> str:
+        return self.machine.bridge_problem(name)
 
     def port_candidates(self) -> Sequence[int]:
         return free_candidates(self.machine.run(PORTS_IN_USE).stdout)
@@ -156,7 +195,8 @@ class There:
         return done.stdout or done.stderr
 
     def make_folder(self) -> None:
-        self.machine.run(["mkdir", "--mode=755", "--", str(self.folder)])
+        consoles = [console_name(role) for role in Role]
+        self.machine.run(["sh", "-euc", _MAKE_FOLDER, "sh", str(self.folder), *consoles])
 
     def remove_folder(self) -> None:
         """Nothing happens if there is none."""
@@ -184,20 +224,27 @@ class There:
 
 
 @contextmanager
-def reached(host: OtherHost, testbed: str) -> Iterator[There]:
+def reached(host: OtherHost | None, testbed: str) -> Iterator[There]:
     """The host as a place for the testbed of that name, whose folder is left alone.
 
-    Raises MachineError if the host cannot be reached, CommandFailed if it has no place.
+    None is this host, for QEMUs that run as a user of their own. Raises MachineError if the host
+    cannot be reached, CommandFailed if it has no place.
     """
-    machine = RemoteHost(host.name, [*host.ssh, *OPTIONS], host.destination)
+    machine = HypervisorHost() if host is None else _remote(host)
+    kind = "system" if host is None or host.is_system else "session"
+    own = os.environ.get("PATHPROOF_STATE") if host is None else None
+    bases = [f"{Path(own).absolute()}-libvirt"] if own else []
     try:
-        with step(f"Reach {host.name}", Spent.PROVISIONING):
-            kind = "system" if host.is_system else "session"
-            looked = machine.reach(["sh", "-euc", _LOOK, "sh", kind, str(KEPT_DAYS)])
+        with step(f"Reach {machine.name}", Spent.PROVISIONING):
+            looked = machine.reach(["sh", "-euc", _LOOK, "sh", kind, str(KEPT_DAYS), *bases])
         base = Path(looked.stdout.strip())
         yield There(machine, base, base / "testbeds" / testbed)
     finally:
         machine.close()
+
+
+def _remote(host: OtherHost) -> RemoteHost:
+    return RemoteHost(host.name, [*host.ssh, *OPTIONS], host.destination)
 
 
 @contextmanager
@@ -206,7 +253,7 @@ def place_for(host: OtherHost | None, config: Config, folder: Folder) -> Iterato
 
     What is made there is removed with the block, unless the testbed is kept. Raises as `reached`.
     """
-    if host is None:
+    if host is None and not has_place_of_its_own(config.hypervisor.uri):
         yield Here(folder.path)
         return
     with reached(host, folder.name) as place:
@@ -218,7 +265,31 @@ def place_for(host: OtherHost | None, config: Config, folder: Folder) -> Iterato
         finally:
             manifest = folder.manifest()
             if manifest is None or not manifest.kept:
-                # Not by the run's own connection: Ctrl-C ends the ssh that libvirt started for it.
-                with connect(config.hypervisor.uri, folder.root) as connection:
-                    destroy_named(connection, manifest.domains if manifest else ())
-                place.remove_folder()
+                names = manifest.domains if manifest is not None else ()
+                _remove(config.hypervisor.uri, names, folder, place)
+
+
+def _remove(uri: str, names: Sequence[str], folder: Folder, place: There) -> None:
+    """End a testbed's guests, if it has any, and remove its files."""
+    if not names:  # perhaps libvirt never answered
+        place.remove_folder()
+        return
+    # Not by the run's own connection: Ctrl-C ends the ssh that libvirt started for it.
+    with connect(uri, folder.root) as connection:
+        end_guests(connection, names, place)
+
+
+def has_place_of_its_own(uri: str) -> bool:
+    """Whether the QEMUs of `uri` cannot use this user's cache and state folders."""
+    return is_system(uri) or not is_of_this_host(uri)
+
+
+def end_guests(connection: Connection, names: Sequence[str], place: There) -> None:
+    """Destroy the guests of those names, and remove their files.
+
+    Asked twice: a run that was killed may have left libvirt about to start one, which it does not
+    know by name yet. Without its files that fails.
+    """
+    destroy_named(connection, names)
+    place.remove_folder()
+    destroy_named(connection, names)

@@ -11,14 +11,16 @@ from typing import Any
 
 from harness.config import Config
 from harness.config.image import load_image
+from harness.config.sizes import sized_for
 from harness.config.uri import EMBEDDED
 from harness.errors import HarnessError, HypervisorError, cure, defects, summary
-from harness.hypervisor.accel import choose
+from harness.hypervisor.accel import DEVICE, choose
 from harness.hypervisor.cache import Store, prune, size_limit
 from harness.hypervisor.connection import connect
 from harness.hypervisor.domain import destroy_named
 from harness.hypervisor.elsewhere import accel_of, other_host
 from harness.hypervisor.image import ImageStore, remove_unfinished
+from harness.hypervisor.qemu_user import qemu_user, slow_start
 from harness.hypervisor.sweep import sweep
 from harness.lacking import Lacking, as_error
 from harness.steps import Spent, step, warn
@@ -26,7 +28,7 @@ from harness.testbed.boot import boot
 from harness.testbed.folder import Folder, cache_folder, claimed, reap
 from harness.testbed.fork import CannotSave, fork, make_golden
 from harness.testbed.golden import Damaged, Golden, determinants, is_whole, key_of, opened
-from harness.testbed.place import place_for, reached
+from harness.testbed.place import end_guests, has_place_of_its_own, place_for, reached
 from harness.testbed.site import Site, by_role
 from harness.testbed.slots import someone_waits, turn
 from harness.testbed.stage import Stage
@@ -201,7 +203,8 @@ class Provisioner:
         warn(f"testbeds are booted, not forked: {reason}\n  cure: {what_helps}")
 
     def _take_place(self, stack: ExitStack) -> None:
-        stack.enter_context(turn(self.site.config, self.site.folder.name))
+        site = self.site
+        stack.enter_context(turn(site.config, site.folder.name, site.accel.accel))
 
     @property
     def _store(self) -> Store:
@@ -252,29 +255,36 @@ def provisioner(config: Config) -> Iterator[Provisioner]:
             images = by_role(topology.guests, lambda role: place.put(built[role]))
         with step("Choose the acceleration", Spent.PROVISIONING):
             kernel = built[Role.INITIATOR].kernel
+            user = qemu_user(config.hypervisor.uri)
             accel = there or choose(
                 config.hypervisor.accel,
                 cache=cache_folder(),
                 kernel=kernel,
                 required="kvm" in config.require,
+                user=user,
             )
         if accel.warning:
             warn(accel.warning)
+        if reason := slow_start(user, DEVICE):
+            warn(f"machines may start slowly: {reason}")
+        config = sized_for(config, accel.accel)
         site = Site(config, topology, folder, place, connection, images, store.client_key, accel)
         yield Provisioner(site, held)
 
 
 def end_domains(folder: Folder) -> None:
-    """End all domains of a testbed whose owner is gone, and remove its files on another host."""
+    """End all domains of a testbed whose owner is gone; remove its files outside its folder."""
     manifest = folder.manifest()
     if manifest is None or manifest.uri == EMBEDDED:
         sweep(folder.root)
         return
-    with connect(manifest.uri, folder.root) as connection:
-        destroy_named(connection, manifest.domains)
-    if (host := other_host(manifest.uri)) is not None:
-        with reached(host, folder.name) as place:
-            place.remove_folder()
+    with ExitStack() as stack:
+        connection = stack.enter_context(connect(manifest.uri, folder.root))
+        if has_place_of_its_own(manifest.uri):
+            place = stack.enter_context(reached(other_host(manifest.uri), folder.name))
+            end_guests(connection, manifest.domains, place)
+        else:
+            destroy_named(connection, manifest.domains)
 
 
 def _about(config: Config) -> str:

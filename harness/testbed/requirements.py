@@ -24,6 +24,7 @@ from harness.hypervisor.accel import Kvm, examine_kvm
 from harness.hypervisor.connection import connect
 from harness.hypervisor.elsewhere import other_host
 from harness.hypervisor.image import ImageStore
+from harness.hypervisor.qemu_user import qemu_user
 from harness.hypervisor.trial import try_machine
 from harness.lacking import Lacking, no_kvm_as_required
 from harness.steps import warn
@@ -64,7 +65,7 @@ def ask(config: Config) -> list[Lacking]:
     try:
         done = subprocess.run(
             [sys.executable, *PROGRAM],
-            input=config.model_dump_json(),
+            input=config.model_dump_json(exclude_unset=True),
             capture_output=True,
             text=True,
             timeout=TIMEOUT_S,
@@ -128,7 +129,12 @@ def _kvm(config: Config) -> Kvm:
         store = ImageStore(cache_folder(), config.machines.mirror)
         image = store.find(load_image(config.machines.image), Role.INITIATOR)
         kernel = image.kernel if image else None
-    return examine_kvm(cache_folder(), kernel=kernel)
+    return examine_kvm(
+        cache_folder(),
+        kernel=kernel,
+        user=qemu_user(config.hypervisor.uri),
+        again="kvm" in config.require or config.hypervisor.accel == "kvm",
+    )
 
 
 def _fork_problem(config: Config, accel: Literal["kvm", "tcg"]) -> HarnessError | None:

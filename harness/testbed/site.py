@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -23,9 +23,17 @@ from harness.hypervisor.ports import lease_ports
 from harness.initiator import Initiator
 from harness.initiator.initiator import Path as LunPath
 from harness.machine import Machine, SshEndpoint, SshMachine
+from harness.steps import warn
 from harness.target import NoMachine, Target, target_for
 from harness.testbed.addresses import Held
-from harness.testbed.domains import domain_name, domain_spec, listens, ports_needed, wire
+from harness.testbed.domains import (
+    console_name,
+    domain_name,
+    domain_spec,
+    listens,
+    ports_needed,
+    wire,
+)
 from harness.testbed.folder import Address, Folder, Manifest
 from harness.testbed.place import Place
 from harness.testbed.testbed import Guest, Testbed
@@ -58,6 +66,7 @@ class Site:
     accel: Choice
     kept: bool = False
     addresses: Held | None = None
+    _direct_io: dict[Path, bool] = field(default_factory=dict, init=False)
 
     def keep(self) -> None:
         """Leave the machines running when this process ends; `pathproof down` removes them."""
@@ -138,6 +147,7 @@ class Site:
 
     def _specs(self, disks: Disks, ports: Sequence[int]) -> dict[Role, DomainSpec]:
         wiring = wire(self.topology, ports)
+        direct_io = self.accel.accel == "kvm" and self._takes_direct_io(disks)
         return {
             role: domain_spec(
                 self.config,
@@ -148,10 +158,26 @@ class Site:
                 image=self.images[role],
                 disks=disks[role],
                 wiring=wiring,
-                console_log=self.place.folder / f"{role}-console.log",
+                console_log=self.place.folder / console_name(role),
+                direct_io=direct_io,
             )
             for role in self.topology.guests
         }
+
+    def _takes_direct_io(self, disks: Disks) -> bool:
+        """Whether O_DIRECT works for the target's disks and what they read through to."""
+        if Role.TARGET not in disks:
+            return False
+        folders = {self.images[Role.TARGET].disk.parent, *(d.parent for d in disks[Role.TARGET])}
+        for folder in sorted(folders - self._direct_io.keys()):
+            self._direct_io[folder] = self.place.takes_direct_io(folder)
+            if not self._direct_io[folder]:
+                warn(
+                    f"{folder}: no direct I/O there (O_DIRECT): the target's disks go through the "
+                    "host's page cache, and a pause while that is written back looks like a stall "
+                    "of the storage"
+                )
+        return all(self._direct_io[folder] for folder in folders)
 
     def log_in(self, role: Role, domain: Domain) -> SshMachine:
         """Wait until a machine answers SSH. Raises TimedOut with the end of its console."""

@@ -9,17 +9,21 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import Literal
 
 from harness.config import Config
+from harness.config.sizes import sized_for
+from harness.hypervisor.accel import expected
 from harness.hypervisor.domain_xml import TRANSLATIONS
-from harness.testbed.folder import SLOTS, base
+from harness.testbed.folder import SLOTS, base, cache_folder
 from harness.testbed.queue import Queue
 from harness.testbed.sharing import queues, why_alone
 from harness.topology import plan
 from harness.units import MIB, format_size
 
 # QEMU's own beside the guest's memory: 60 to 90 MiB were seen, without what emulation keeps.
-_OVERHEAD = 128 * MIB + TRANSLATIONS
+_OVERHEAD = {"kvm": 128 * MIB, "tcg": 128 * MIB + TRANSLATIONS}
+Accel = Literal["kvm", "tcg"]
 _SHARE = 0.8  # of the memory; the rest is for the host
 
 
@@ -42,25 +46,30 @@ class Limit:
         return f"{self.testbeds} at once ({self.reason})"
 
 
-def limit_for(config: Config) -> Limit:
-    """How many testbeds of this configuration are possible at once."""
+def limit_for(config: Config, accel: Accel | None = None) -> Limit:
+    """How many testbeds of this configuration are possible at once.
+
+    Without `accel`, guests run as is to be expected here.
+    """
     if reason := why_alone(config):
         return Limit(1, reason, _ALONE)
-    return _room(config)
+    return _room(config, accel)
 
 
-def _room(config: Config) -> Limit:
+def _room(config: Config, accel: Accel | None) -> Limit:
     """The limit of this machine: as configured, or as many as it has cores and memory for.
 
     A core for each processor of the guests: one that has to wait stalls I/O by itself.
     """
     if config.hypervisor.testbeds != "auto":
         return Limit(config.hypervisor.testbeds, "hypervisor.testbeds")
+    accel = accel or expected(config.hypervisor.accel, cache_folder())
+    machines = sized_for(config, accel).machines
     cores = len(os.sched_getaffinity(0))
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     guests = len(plan(config).guests)
-    processors = guests * config.machines.cpus
-    fit = int(_SHARE * memory / (guests * (config.machines.memory + _OVERHEAD)))
+    processors = guests * machines.cpus
+    fit = int(_SHARE * memory / (guests * (machines.memory + _OVERHEAD[accel])))
     reason = (
         f"{cores} cores, {processors} for each; "
         f"{format_size(memory)} of memory are enough for {fit}"
@@ -69,13 +78,14 @@ def _room(config: Config) -> Limit:
 
 
 @contextmanager
-def turn(config: Config, what: str) -> Iterator[None]:
+def turn(config: Config, what: str, accel: Accel | None = None) -> Iterator[None]:
     """Wait until there may be one more testbed, which others know as `what` meanwhile.
 
-    What is shared comes first: nobody waits for that while he holds a place of this machine.
+    Its guests run by `accel`, or as is to be expected here. What is shared comes first: no run
+    waits for that while it holds a place of this machine.
     """
     with ExitStack() as held:
-        for queue in _queues(config):
+        for queue in _queues(config, accel):
             held.enter_context(queue.turn(what))
         yield
 
@@ -85,10 +95,10 @@ def someone_waits(config: Config) -> bool:
     return any(queue.someone_waits for queue in _queues(config))
 
 
-def _queues(config: Config) -> list[Queue]:
+def _queues(config: Config, accel: Accel | None = None) -> list[Queue]:
     if not config.initiator.is_ours:
         return queues(config)  # no machine is started
-    limit = _room(config)
+    limit = _room(config, accel)
     folder = base() / SLOTS
     folder.mkdir(mode=0o700, exist_ok=True)
     title = "a place for one more testbed"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -17,8 +18,11 @@ from harness.config import Config
 from harness.errors import HypervisorError, ReportError
 from harness.hypervisor import accel, helper
 from harness.hypervisor.accel import Kvm
+from harness.hypervisor.connection import connect
+from harness.hypervisor.networks import network_problem
 from harness.hypervisor.trial import Trial
 from harness.reporting import html
+from harness.testbed.place import Here
 from harness.units import GIB
 
 TOP = Path(__file__).parents[3]
@@ -144,6 +148,69 @@ def test_unusable_kvm_is_named_and_tcg_is_the_choice(
     assert "use a host where KVM works; `--accel tcg` says" in finding.fix
     assert lab.acceleration("kvm", tmp_path, None).level is Level.PROBLEM
     assert lab.acceleration("tcg", tmp_path, None).level is Level.OK
+
+
+def test_kvm_that_only_qemus_user_may_use_is_believed_with_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who demands it may know, and it cannot be tried."""
+    untried = Kvm(usable=False, proven=False, reason="/dev/kvm is accessible by x, and not by us")
+    asked: list[bool] = []
+
+    def examine(*_: object, again: bool, **__: object) -> Kvm:
+        asked.append(again)
+        return untried
+
+    monkeypatch.setattr(accel, "examine_kvm", examine)
+    demanded = lab.acceleration("kvm", tmp_path, None)
+    assert (demanded.level, demanded.text) == (
+        Level.WARNING,
+        "KVM, as configured: /dev/kvm is accessible by x, and not by us",
+    )
+    assert lab.acceleration("auto", tmp_path, None).text.endswith("without other effect")
+    assert lab.acceleration("auto", tmp_path, None, required=True).level is Level.PROBLEM
+    assert asked == [True, False, True]
+
+
+def test_every_bridge_that_is_named_is_looked_at(tmp_path: Path) -> None:
+    """`lo` is there, and no bridge; a libvirt without networks has no bridge problem to tell."""
+    fabrics = [
+        {"name": name, "subnet": f"172.16.{n}.0/24", "target": f"172.16.{n}.1"}
+        | {"initiator": f"172.16.{n}.101", "bridge": bridge}
+        for n, (name, bridge) in enumerate([("a", "lo"), ("b", "no-such-br")])
+    ]
+    unused: Any = None
+    found = list(lab._fabrics(Config.model_validate({"fabrics": fabrics}), Here(tmp_path), unused))
+    assert found == [
+        Finding(
+            Level.PROBLEM,
+            "fabric a",
+            "bridge lo is no bridge of the kernel, but another kind of interface",
+        ),
+        Finding(
+            Level.PROBLEM,
+            "fabric b",
+            "bridge no-such-br is not there",
+            "`ip link add no-such-br type bridge` makes it",
+        ),
+    ]
+    assert list(lab._fabrics(Config(), Here(tmp_path), unused)) == []
+
+
+def test_a_network_that_is_missing_or_not_active_is_named_with_its_cure(tmp_path: Path) -> None:
+    """As of libvirt's own test driver, which has one network, `default`."""
+    with connect("test:///default", tmp_path) as connection:
+        assert network_problem(connection, "default") is None
+        missing = network_problem(connection, "san-a")
+        assert missing is not None
+        assert missing.message == "there is no network san-a at test:///default; it has: default"
+        connection.libvirt.networkLookupByName("default").destroy()
+        asleep = network_problem(connection, "default")
+        assert asleep is not None
+        assert (asleep.message, "net-start default" in asleep.hint) == (
+            "network default is not active",
+            True,
+        )
 
 
 def test_an_unusable_cache_is_a_problem_and_names_it(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from harness.config import Config, Loaded, load
 from harness.config.iqn import iqn_problem
 from harness.config.model import FAST, STOCK
+from harness.config.sizes import sized_for
 from harness.errors import ConfigError
 from harness.topology import plan
 from harness.units import GIB, MIB
@@ -510,3 +511,33 @@ def test_kvm_of_another_host_may_be_required_if_its_owner_vouches_for_it() -> No
     """`accel = "kvm"` says so."""
     text = 'require = "kvm"\n[hypervisor]\nuri = "qemu+ssh://lab-7/system"\naccel = "kvm"'
     assert loaded(text).config.require == ("kvm",)
+
+
+def test_kvm_gets_what_it_carries_and_what_was_stated_stays() -> None:
+    """Emulation has the defaults."""
+    config = Config.model_validate({"machines": {"memory": "1GiB"}})
+    assert sized_for(config, "tcg") == config
+    kvm = sized_for(config, "kvm")
+    assert (kvm.machines.cpus, kvm.machines.memory) == (2, GIB)
+    load = kvm.workload
+    assert (load.region, load.write_iops, load.read_iops) == (256 * MIB, 320, 200)
+    assert load.probe_iops == 500
+    reads = config.workload.region / config.workload.read_iops
+    assert load.region / load.read_iops == reads  # verified reads last as long
+    copied = Config.model_validate_json(config.model_dump_json(exclude_unset=True))
+    assert sized_for(copied, "kvm") == kvm
+
+
+@pytest.mark.parametrize(
+    "stated",
+    [
+        {"workload": {"read_iops": 50}},
+        {"workload": {"region": "64MiB"}},
+        {"target": {"lun_size": "100MiB"}},
+    ],
+)
+def test_a_load_is_sized_as_a_whole(stated: dict[str, dict[str, object]]) -> None:
+    """Reads at four times the pace would end before the test does, in an area that stays small."""
+    config = Config.model_validate(stated)
+    assert sized_for(config, "kvm").workload == config.workload
+    assert sized_for(config, "kvm").machines.cpus == 2

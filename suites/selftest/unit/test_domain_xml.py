@@ -21,6 +21,7 @@ from harness.hypervisor.domain_xml import (
     MANAGEMENT_SLOT,
     NIC_SLOTS,
     Bridge,
+    Cache,
     Disk,
     DomainSpec,
     Network,
@@ -29,6 +30,7 @@ from harness.hypervisor.domain_xml import (
     render,
 )
 
+CACHES: dict[str, Cache] = {"none": "none", "writeback": "writeback", "unsafe": "unsafe"}
 QEMU = "{http://libvirt.org/schemas/domain/qemu/1.0}"
 
 SPEC = DomainSpec(
@@ -75,7 +77,7 @@ disks = st.builds(
     paths,
     st.sampled_from(["qcow2", "raw"]),
     st.from_regex(rf"[A-Za-z0-9_.+-]{{1,{LONGEST_SERIAL}}}", fullmatch=True),
-    st.sampled_from(["unsafe", "none", "writeback"]),
+    st.sampled_from(sorted(CACHES)),
     st.booleans(),
 )
 
@@ -117,6 +119,40 @@ def test_an_emulated_guest_has_room_for_a_second_processor() -> None:
         for cpus in (1, 2)
     }
     assert room == {("tcg", 1): "2", ("tcg", 2): "2", ("kvm", 1): "1", ("kvm", 2): "2"}
+
+
+def test_what_is_there_for_emulation_does_not_reach_kvm() -> None:
+    """And what KVM needs is not asked of emulation, where it would take processor time."""
+
+    def found(accel: Any) -> set[str]:
+        root = ET.fromstring(render(replace(SPEC, accel=accel, cpus=2)))
+        paths = ("iothreads", "features/tcg", "clock/timer", "vcpu[@current]")
+        special = {path for path in paths if root.find(path) is not None}
+        drivers = [item.attrib for item in root.iterfind("devices/disk/driver")]
+        return special | {key for driver in drivers for key in driver} - {"name", "type", "cache"}
+
+    assert found("tcg") == {"features/tcg"}
+    assert found("kvm") == {"iothreads", "clock/timer", "iothread", "queues", "io"}
+
+
+def test_kvms_timers_are_those_of_a_linux_guest() -> None:
+    clock = ET.fromstring(render(replace(SPEC, accel="kvm"))).find("clock")
+    assert clock is not None
+    assert [timer.attrib for timer in clock] == [
+        {"name": "rtc", "tickpolicy": "catchup"},
+        {"name": "pit", "tickpolicy": "delay"},
+        {"name": "hpet", "present": "no"},
+    ]
+
+
+def test_a_disk_past_the_page_cache_uses_the_kernels_aio_and_others_do_not() -> None:
+    """QEMU refuses aio=native without O_DIRECT."""
+    root = ET.fromstring(render(replace(SPEC, accel="kvm", cpus=3)))
+    drivers = [item.attrib for item in root.iterfind("devices/disk/driver")]
+    assert [(d["cache"], d.get("io"), d["queues"], d["iothread"]) for d in drivers] == [
+        ("unsafe", None, "3", "1"),
+        ("none", "native", "3", "1"),
+    ]
 
 
 @pytest.mark.parametrize("accel", ["kvm", "tcg"])
@@ -222,7 +258,7 @@ def read_disk(item: ET.Element) -> Disk:
         Path(attributes(item, "source")["file"]),
         "qcow2" if driver["type"] == "qcow2" else "raw",
         item.findtext("serial") or "",
-        driver["cache"],
+        CACHES[driver["cache"]],
         item.find("readonly") is not None,
     )
 

@@ -11,6 +11,7 @@ import pytest
 
 from harness.config import Config, load
 from harness.config.model import FAST, InitiatorConfig
+from harness.config.sizes import sized_for
 from harness.errors import ConfigError, FaultError, LabCannot, MachineError
 from harness.faults import (
     KINDS,
@@ -134,7 +135,8 @@ def test_a_guest_needs_a_way_to_the_target(tmp_path: Path) -> None:
 
 
 def test_the_size_of_a_lun_that_is_not_ours_is_not_known_yet() -> None:
-    """The preflight compares it with the region."""
+    """The preflight compares it with the region, which does not grow under KVM on such a LUN."""
+    assert sized_for(config(), "kvm").workload == config().workload
     described = {"fabrics": FABRICS, "target": {"kind": "external"}, "workload": {"region": "1TB"}}
     assert Config.model_validate(described).workload.region == 10**12
 

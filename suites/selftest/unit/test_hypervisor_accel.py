@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +10,8 @@ import pytest
 
 from harness.errors import HarnessError, HypervisorError
 from harness.hypervisor import kvm_probe
-from harness.hypervisor.accel import choose, examine_kvm
+from harness.hypervisor.accel import choose, examine_kvm, expected
+from harness.hypervisor.qemu_user import QemuUser
 from harness.lacking import Lacking
 
 
@@ -127,6 +129,76 @@ def test_kvm_required_where_it_does_not_work_has_a_cure_that_keeps_the_requireme
         f"KVM is required and lacking: {device} is present but unusable: it does not run it\n"
         "hint: use a host where KVM works, or leave `kvm` out of what is required"
     )
+
+
+@pytest.mark.parametrize("how", ["demanded", "required"])
+def test_who_insists_on_kvm_has_it_tried_again(
+    probes: Probes, device: Path, kernel: Path, tmp_path: Path, how: str
+) -> None:
+    """A refusal is remembered for a day, and what was wrong may have been repaired since."""
+
+    def insist() -> str:
+        return choose(
+            "kvm" if how == "demanded" else "auto",
+            tmp_path / "cache",
+            kernel=kernel,
+            device=device,
+            required=how == "required",
+        ).accel
+
+    probes.guest_kernel = "hung for 8 s"
+    with pytest.raises(HarnessError):
+        insist()
+    probes.guest_kernel = None
+    assert choose("auto", tmp_path / "cache", kernel=kernel, device=device).accel == "tcg"
+    assert probes.asked == ["program", "vmlinuz"]
+    assert insist() == "kvm"
+    assert insist() == "kvm"
+    assert probes.asked == ["program", "vmlinuz", "vmlinuz"]  # what works is not tried again
+
+
+def test_what_will_be_chosen_is_known_without_trying(
+    probes: Probes, device: Path, tmp_path: Path
+) -> None:
+    cache = tmp_path / "cache"
+    assert expected("auto", cache, device=device) == "tcg"
+    assert (expected("kvm", cache), expected("tcg", cache)) == ("kvm", "tcg")
+    choose("auto", cache, device=device)
+    assert probes.asked == ["program"]
+    assert expected("auto", cache, device=device) == "kvm"
+    assert expected("auto", cache, device=tmp_path / "none") == "tcg"
+    assert probes.asked == ["program"]
+
+
+def test_kvm_is_judged_by_the_rights_of_the_one_who_runs_qemu(
+    probes: Probes, device: Path, tmp_path: Path
+) -> None:
+    """Root can open any device, and libvirt's QEMU runs as somebody else."""
+    stranger = QemuUser(uid=device.stat().st_uid + 1, gid=device.stat().st_gid + 1)
+    choice = choose("auto", tmp_path / "cache", device=device, user=stranger)
+    assert choice.accel == "tcg"
+    assert (
+        f"{device} is not accessible by {stranger.name}, as whom libvirt runs QEMU" in choice.reason
+    )
+    assert "mode 0600" in choice.reason
+    assert f"chmod 660 {device}" in choice.reason
+    assert probes.asked == []
+    device.chmod(0o666)
+    assert choose("auto", tmp_path / "cache", device=device, user=stranger).accel == "kvm"
+
+
+def test_who_may_not_try_kvm_is_believed_and_only_if_he_says_so(
+    probes: Probes, device: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the group libvirt and not of kvm: QEMU's user may, and we may not."""
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    status = device.stat()
+    user = QemuUser(status.st_uid, status.st_gid)
+    choice = choose("auto", tmp_path / "cache", device=device, user=user)
+    assert choice.accel == "tcg"
+    assert "not by this user, who cannot try it" in choice.reason
+    assert choose("kvm", tmp_path / "cache", device=device, user=user).accel == "kvm"
+    assert probes.asked == []
 
 
 def test_a_missing_device_is_named_without_trying_anything(probes: Probes, tmp_path: Path) -> None:

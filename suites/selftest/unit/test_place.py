@@ -19,8 +19,12 @@ from harness.hypervisor.elsewhere import OtherHost
 from harness.hypervisor.image import BuiltImage
 from harness.hypervisor.ports import CANDIDATES
 from harness.machine.remote import RemoteHost
-from harness.testbed.folder import claimed
-from harness.testbed.place import Here, There, place_for, reached
+from harness.testbed import place as place_module
+from harness.testbed import provision
+from harness.testbed.domains import console_name
+from harness.testbed.folder import Manifest, claimed
+from harness.testbed.place import Here, There, has_place_of_its_own, place_for, reached
+from harness.topology import Role
 from harness.units import MIB
 from suites.selftest.fleet import rig
 
@@ -178,6 +182,90 @@ def test_a_host_of_a_system_daemon_has_a_place_that_others_may_enter(host: Other
         with suppress(OSError):  # it may be in use
             for folder in (place.base / "images", place.base / "testbeds", place.base):
                 folder.rmdir()
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[There]:
+    """This host, for a libvirt whose QEMUs run as somebody else."""
+    monkeypatch.setenv("PATHPROOF_STATE", str(tmp_path / "state"))
+    with reached(None, "bed-1") as found:
+        yield found
+
+
+def test_a_system_daemon_of_this_host_gets_copies_of_its_own(own: There, image: BuiltImage) -> None:
+    """libvirt gives files to QEMU's user; what an overlay reads through to it stays there."""
+    assert own.base == Path(f"{os.environ['PATHPROOF_STATE']}-libvirt")
+    assert own.base.stat().st_mode & 0o777 == 0o711
+    copied = own.put(image)
+    assert own.base in copied.disk.parents
+    assert content(copied) == content(image)
+    own.make_folder()
+    own.make_overlay(own.folder / "o.qcow2", copied)
+    assert facts(own.folder / "o.qcow2")["full-backing-filename"] == str(copied.disk)
+    assert own.proxy(20000) == ()
+
+
+def test_a_place_of_its_own_is_what_qemus_of_another_user_or_host_need() -> None:
+    needing = {
+        uri: has_place_of_its_own(uri)
+        for uri in (
+            *("embedded", "qemu:///session", "qemu:///system", "qemu+unix:///system"),
+            *("qemu+ssh://rack1/session", "qemu+ssh://rack1/system", "test:///default"),
+        )
+    }
+    assert [uri for uri, needs in needing.items() if not needs] == [
+        *("embedded", "qemu:///session", "test:///default")
+    ]
+
+
+def test_consoles_are_there_before_libvirts_log_daemon_makes_them_unreadable(own: There) -> None:
+    own.make_folder()
+    modes = {file.name: file.stat().st_mode & 0o777 for file in own.folder.iterdir()}
+    assert modes == {console_name(role): 0o644 for role in Role}
+
+
+def test_direct_io_is_tried(own: There) -> None:
+    """As the kernel has it, and without a trace; where nothing can be made there is none."""
+    own.make_folder()
+    try:
+        os.close(os.open(own.folder / "x", os.O_CREAT | os.O_WRONLY | os.O_DIRECT))
+    except OSError:
+        works = False
+    else:
+        works = True
+    before = sorted(own.folder.iterdir())
+    assert own.takes_direct_io(own.folder) is works
+    assert Here(own.folder).takes_direct_io(own.folder) is works
+    assert sorted(own.folder.iterdir()) == before
+    assert not own.takes_direct_io(own.folder / "none")
+
+
+def test_where_libvirt_does_not_answer_no_folder_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What `reap` goes by, the testbed's own folder, is removed then: there are no machines."""
+    monkeypatch.setenv("PATHPROOF_STATE", str(tmp_path / "state"))
+    uri = f"qemu+unix:///system?socket={tmp_path}/none"
+    config = Config.model_validate({"hypervisor": {"uri": uri}})
+    with claimed("bed") as folder, place_for(None, config, folder) as place:
+        assert place.folder.is_dir()
+    assert not place.folder.exists()
+    assert not folder.path.exists()
+
+
+def test_what_a_killed_run_left_on_this_host_is_removed_outside_its_folder_too(
+    own: There, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder of disks is where the manifest's libvirt has it."""
+    monkeypatch.setattr(place_module, "is_system", lambda _: True)
+    monkeypatch.setattr(provision, "other_host", lambda _: None)
+    with claimed("bed") as folder:
+        left = replace(own, folder=own.base / "testbeds" / folder.name)
+        left.make_folder()
+        folder.write(Manifest("bed", "test:///default", kept=False, machines={}, domains=("x",)))
+        provision.end_domains(folder)
+        folder.note_ended()
+    assert not left.folder.exists()
 
 
 def test_a_tunnel_leads_to_the_hosts_loopback() -> None:

@@ -250,8 +250,8 @@ def test_a_cable_is_tried_also_where_no_machine_can_be_saved(
     broken = HypervisorError("a cable carried nothing")
     monkeypatch.setattr(trial, "start", lambda *_: machine)
     monkeypatch.setattr(trial, "_cable_problem", lambda *_: broken)
-    unused: Any = None
-    tried = trial.try_machine(unused, tmp_path, "tcg")
+    connection: Any = SimpleNamespace(is_embedded=True)
+    tried = trial.try_machine(connection, tmp_path, "tcg")
     assert tried.fork is not None
     assert (tried.fork.message, tried.cable, gone) == ("no helper", broken, ["trial"])
 

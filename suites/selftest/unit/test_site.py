@@ -11,11 +11,16 @@ from typing import Any
 import pytest
 
 from harness.config import Config
+from harness.config.sizes import sized_for
 from harness.errors import HarnessError
 from harness.hypervisor.accel import Choice
 from harness.hypervisor.domain import PortTaken
 from harness.hypervisor.domain_xml import DomainSpec, Nic, TcpCable
+from harness.hypervisor.image import BuiltImage
+from harness.steps import Listener, listening
 from harness.testbed import site as sites
+from harness.testbed.folder import Folder
+from harness.testbed.place import Here
 from harness.testbed.site import Site
 from harness.topology import Role, plan
 
@@ -127,3 +132,59 @@ def test_the_initiator_learns_what_both_ends_are_told_to_offer() -> None:
     demanded = {"HeaderDigest": "CRC32C", "DataDigest": "CRC32C"}
     assert initiator.negotiation.demanded == demanded
     assert [one.negotiated for one in initiator.planned_sessions()] == [demanded] * 2
+
+
+@pytest.mark.parametrize(
+    ("refusing", "cache", "warnings"), [("", "none", 0), ("images", "writeback", 1)]
+)
+def test_the_targets_disks_go_past_the_page_cache_where_all_that_they_read_can(
+    refusing: str, cache: str, warnings: int, tmp_path: Path
+) -> None:
+    """An overlay opens the image below it likewise. Tried once, and one warning."""
+    config = sized_for(Config(), "kvm")
+    tried: list[str] = []
+
+    class Place(Here):
+        def takes_direct_io(self, folder: Path) -> bool:
+            tried.append(folder.name)
+            return folder.name != refusing
+
+    (tmp_path / "images").mkdir()
+    disk, kernel, initrd = (tmp_path / "images" / name for name in ("disk", "kernel", "initrd"))
+    image = BuiltImage("f", disk, kernel, initrd, "root=/dev/vda", "ssh-ed25519 AAAA")
+    images = dict.fromkeys(Role, image)
+    place = Place(tmp_path / "bed")
+    connection: Any = SimpleNamespace(is_embedded=True)
+    folder = Folder(tmp_path / "bed")
+    site = Site(
+        config,
+        plan(config),
+        folder,
+        place,
+        connection,
+        images,
+        tmp_path / "key",
+        Choice("kvm", "it works"),
+    )
+    disks = {
+        Role.TARGET: [tmp_path / "bed/system", tmp_path / "bed/lun"],
+        Role.INITIATOR: [tmp_path / "bed/own"],
+    }
+    heard = Heard()
+    with listening(heard):
+        site._specs(disks, range(20000, 20010))
+        specs = site._specs(disks, range(20000, 20010))
+    assert [disk.cache for disk in specs[Role.TARGET].disks] == [cache, cache]
+    assert [disk.cache for disk in specs[Role.INITIATOR].disks] == ["unsafe"]
+    assert sorted(tried) == ["bed", "images"]
+    assert [f"{tmp_path}/images: no direct I/O" in one for one in heard.warnings] == [
+        True
+    ] * warnings
+
+
+class Heard(Listener):
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+
+    def warned(self, message: str) -> None:
+        self.warnings.append(message)

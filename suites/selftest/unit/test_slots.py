@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -18,6 +18,7 @@ from harness.testbed.slots import Limit, limit_for, someone_waits, turn
 from suites.selftest import needs
 
 WWID = "360014057043dfe0435de773ca03bbf04"
+ACCELS: tuple[Literal["kvm", "tcg"], ...] = ("tcg", "kvm")
 
 
 @pytest.fixture(autouse=True)
@@ -60,7 +61,7 @@ def test_places_are_not_taken_for_testbeds() -> None:
 
 def test_the_limit_follows_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """The smaller of what cores (one for each guest) and memory allow, and never none."""
-    config = Config()
+    config = Config.model_validate({"hypervisor": {"accel": "tcg"}})
     pages = {"SC_PHYS_PAGES": 24 << 18, "SC_PAGE_SIZE": 4096}
     monkeypatch.setattr("os.sysconf", pages.__getitem__)
     with ExitStack() as cores:
@@ -69,10 +70,25 @@ def test_the_limit_follows_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
                 "os.sched_getaffinity", lambda _, n=count: set(range(n))
             )
             assert limit_for(config).testbeds == expected
-        four_each = Config.model_validate({"machines": {"cpus": 4}})
+        four_each = Config.model_validate({"machines": {"cpus": 4}, "hypervisor": {"accel": "tcg"}})
         assert limit_for(four_each).testbeds == 8
         pages["SC_PHYS_PAGES"] = 1 << 18
         assert limit_for(config).testbeds == 1
+
+
+def test_kvm_needs_no_room_for_translated_code_and_has_larger_machines(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Counted as they will be made: two processors and 2 GiB each, 128 MiB for QEMU itself."""
+    pages = {"SC_PHYS_PAGES": 24 << 18, "SC_PAGE_SIZE": 4096}
+    monkeypatch.setattr("os.sysconf", pages.__getitem__)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(64)))
+    as_stated = Config.model_validate({"machines": {"cpus": 1, "memory": "768MiB"}})
+    found = {
+        accel: (limit_for(Config(), accel).testbeds, limit_for(as_stated, accel).testbeds)
+        for accel in ACCELS
+    }
+    assert found == {"tcg": (8, 8), "kvm": (4, 10)}
 
 
 def test_the_limit_can_be_given() -> None:

@@ -48,6 +48,20 @@ def test_two_guests_on_one_core_lack_half_of_it() -> None:
     assert 0.35 < steal < 0.95  # more than a half if others want that core, too
 
 
+def test_threads_that_do_a_guests_io_count_as_those_that_run_it(tmp_path: Path) -> None:
+    """By QEMU's own names for them; its other threads do not count."""
+    names = {"8": "qemu-system-x86", "9": "CPU 0/KVM", "10": "IO iothread1", "11": "vhost-8"}
+    for number, name in {**names, "12": "worker", "13": "IO mon_iothread"}.items():
+        thread = tmp_path / "8/task" / number
+        thread.mkdir(parents=True)
+        (thread / "comm").write_text(f"{name}\n")
+        (thread / "schedstat").write_text("1 2 3\n")
+    with watching_steal(lambda: {"a": 8}, tmp_path) as watch:
+        pass
+    assert watch.seen is not None
+    assert len(watch.seen.machines) == len(names)
+
+
 def test_what_cannot_be_seen_is_not_made_up(tmp_path: Path) -> None:
     """A guest that runs elsewhere, one that has ended, a kernel that keeps no figures."""
     thread = tmp_path / "8/task/8"
