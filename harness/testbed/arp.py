@@ -1,6 +1,6 @@
 """Has addresses on networks that others use, once nobody else has them; runs on a guest by itself.
 
-Python 3.7, no imports but the standard library; it takes root.
+Python 3.6, no imports but the standard library; it takes root.
 
     python3 arp.py CLAIM
 
@@ -18,8 +18,6 @@ two that probe at once the one with the smaller token goes on. After `free` it a
 testbeds until its standard input ends.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import random
@@ -29,7 +27,7 @@ import struct
 import sys
 import time
 from contextlib import suppress
-from typing import Any, Iterator
+from typing import Any, Dict, Iterator, Optional, Set, Tuple
 
 ARP = 0x0806
 KIN = 0x88B5
@@ -64,7 +62,7 @@ def arp(mac: bytes, sender: bytes, asked: bytes) -> bytes:
     return HEADER.pack(BROADCAST, mac, ARP) + packet
 
 
-def subject(frame: bytes, ours: set[bytes]) -> tuple[bytes, bytes] | None:
+def subject(frame: bytes, ours: Set[bytes]) -> Optional[Tuple[bytes, bytes]]:
     """The address that a frame of ARP claims or probes, and by which MAC; None if neither."""
     if len(frame) < HEADER.size + PACKET.size:
         return None
@@ -77,7 +75,7 @@ def subject(frame: bytes, ours: set[bytes]) -> tuple[bytes, bytes] | None:
     return (asked, mac) if kind[4] == REQUEST else None
 
 
-def say(message: dict[str, Any]) -> None:
+def say(message: Dict[str, Any]) -> None:
     sys.stdout.write(json.dumps(message) + "\n")
     sys.stdout.flush()
 
@@ -85,7 +83,7 @@ def say(message: dict[str, Any]) -> None:
 class Nic:
     """One NIC: `addresses` are those to have there, with the MAC address of each."""
 
-    def __init__(self, name: str, addresses: dict[str, str]) -> None:
+    def __init__(self, name: str, addresses: Dict[str, str]) -> None:
         self.addresses = {socket.inet_aton(a): packed_mac(mac) for a, mac in addresses.items()}
         self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ARP))
         self.socket.bind((name, ARP))
@@ -101,7 +99,7 @@ class Nic:
         for address, mac in self.addresses.items():
             self.socket.send(arp(mac, address, address))
 
-    def tell(self, message: dict[str, Any]) -> None:
+    def tell(self, message: Dict[str, Any]) -> None:
         about = [socket.inet_ntoa(address) for address in self.addresses]
         macs = [shown_mac(mac) for mac in self.addresses.values()]
         text = json.dumps(dict(message, about=about, macs=macs)).encode()[:LARGEST]
@@ -111,15 +109,15 @@ class Nic:
 class Claim:
     """All NICs, and what was heard in this round: address -> (MAC, who)."""
 
-    def __init__(self, who: str, nics: dict[str, dict[str, str]]) -> None:
+    def __init__(self, who: str, nics: Dict[str, Dict[str, str]]) -> None:
         self.who = who
         self.token = os.urandom(8).hex()
         self.nics = [Nic(name, addresses) for name, addresses in nics.items()]
         self.ours = {mac for nic in self.nics for mac in (nic.mac, *nic.addresses.values())}
         self.held = False
         self.over = False
-        self.used: dict[str, tuple[str, str]] = {}
-        self.yielding: set[str] = set()  # MAC addresses of testbeds that yield to this one
+        self.used: Dict[str, Tuple[str, str]] = {}
+        self.yielding: Set[str] = set()  # MAC addresses of testbeds that yield to this one
 
     def tell(self, nic: Nic, asks: bool) -> None:
         nic.tell({"who": self.who, "token": self.token, "held": self.held, "asks": asks})
@@ -173,7 +171,7 @@ class Claim:
         if asks:
             self.tell(nic, asks=False)
 
-    def have(self) -> Iterator[dict[str, Any]]:
+    def have(self) -> Iterator[Dict[str, Any]]:
         """Probe until nobody has any of the addresses, then announce them; what is to be said."""
         while not self.over:
             self.used.clear()

@@ -21,9 +21,9 @@ OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
 TYPED = re.compile(r"(?<![\w./-])(pathproof|pytest)((?: +(?!-> )[^\s`|;&>]+)*)")
 # Options of other programs are in texts that name the program before.
 OTHERS = re.compile(
-    r"\b(apt-get|bootstrap|busybox|dmsetup|env|fio|journalctl|mdadm|sg_inq|sg_persist|ss|stat|systemctl"
+    r"\b(apt-get|bootstrap|busybox|dmsetup|env|fio|journalctl|lsns|mdadm|mkdir|sg_inq|sg_persist|ss|stat|systemctl"
     r"|systemd-run|systemd-tmpfiles|tar|udevadm|usermod|vgchange|virsh|find|iscsiadm|modprobe"
-    r"|rescan-scsi-bus.sh)\b"
+    r"|rescan-scsi-bus.sh|configure)\b"
 )
 OF_SCRIPTS = {"--with", "--workers"}  # of bootstrap, and of suites/selftest/crash/kill_trial.py
 OF_XDIST = {"--dist", "--tx"}

@@ -96,7 +96,7 @@ def test_what_is_too_old_or_silent_is_named(said: str, cause: str) -> None:
     assert problem[0].startswith(cause)
 
 
-@pytest.mark.parametrize("version", ["multipath-0.8.5-t", "multipathd-0.9.4-config-local"])
+@pytest.mark.parametrize("version", ["multipath-0.8.5-t", "multipath-0.9.4-t"])
 def test_a_multipathd_with_the_usual_places_is_fit(version: str) -> None:
     """Up to 0.8 its configuration lists both; `multipath -t` prints what the daemon does."""
     assert multipathd_problem((RECORDED / f"{version}.txt").read_text()) is None
