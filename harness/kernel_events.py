@@ -54,7 +54,7 @@ _MAP_ERRORS = tuple(
     )
 )
 _TROUBLE = re.compile(
-    r"(?:^BUG:|kernel BUG at|^WARNING:|^Oops\b|general protection fault|Kernel panic"
+    r"(?:^BUG:|kernel BUG at|^WARNING:|^Oops\b|^general protection fault|Kernel panic"
     r"|: [0-9a-f]{4,16} \[#\d+\]"  # die() in arch/*/kernel, whatever its reason
     r"|INFO: task .* blocked (?:in I/O wait )?for more than"
     r"|possible circular locking|possible recursive locking"

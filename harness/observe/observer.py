@@ -241,11 +241,17 @@ class Observer:
 
     def _mark(self, text: str) -> None:
         self._send({"mark": text})
-        self._wait(
-            lambda: any(seen == text for _, _, seen in self._seen.kernel),
-            f"the mark {text!r} in the kernel log",
-            Deadline.after(ANSWER_TIMEOUT_S),
-        )
+        try:
+            self._wait(
+                lambda: any(seen == text for _, _, seen in self._seen.kernel),
+                f"the mark {text!r} in the kernel log",
+                Deadline.after(ANSWER_TIMEOUT_S),
+            )
+        except TimedOut as error:
+            raise TimedOut(
+                error.message,
+                hint="`sysctl kernel.printk_devkmsg` must be `on` or `ratelimit` on that machine",
+            ) from None
 
     def _send(self, command: dict[str, Any]) -> None:
         if self._process is None:

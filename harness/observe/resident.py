@@ -61,6 +61,7 @@ from functools import partial
 from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Tuple, Union
 
 HELD_NS = 1_000_000_000
+LOG_USER = 1  # syslog(3): the facility of what is written into /dev/kmsg, as the marks are
 RTMGRP_LINK = 1
 EXPERIMENTAL_ETHERTYPE = 0x88B5  # IEEE 802, for local experiments
 BROADCAST = b"\xff" * 6
@@ -164,6 +165,8 @@ class KernelLog:
             self.offset_ns = (before + after) // 2 - stamp_ns
             self.error_ns = (after - before) // 2 + 1000
             self.pending = None
+        if int(level) >> 3 > LOG_USER:
+            return  # a program's words, which journald may forward; the kernel's own are 0
         self.voice.say(
             {
                 "kernel": [int(sequence), int(level) & 7, stamp_ns + self.offset_ns, text],

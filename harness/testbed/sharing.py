@@ -87,8 +87,9 @@ def _of_array(config: Config) -> Iterator[Shared]:
     if target.wwid is not None:
         yield Shared(f"LUN {target.wwid}", f"LUN {target.wwid}")
     if config.initiator.is_ours:
-        title = f"{config.initiator.iqn} at {target.iqn}"
-        yield Shared(title, title)
+        for iqn in sorted({name.lower() for name in plan(config).target_iqns}):
+            title = f"{config.initiator.iqn} at {iqn}"
+            yield Shared(title, title)
 
 
 def _folder() -> Path:

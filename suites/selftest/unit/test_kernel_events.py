@@ -249,6 +249,15 @@ def test_a_defect_of_the_kernel_is_trouble(text: str) -> None:
     assert told(text) == [(Happened.KERNEL_TROUBLE, "")]
 
 
+def test_a_program_that_crashes_is_no_trouble_of_the_kernel() -> None:
+    """The first is real, of 6.1; the second has the words of older kernels."""
+    for text in (
+        "traps: python3[315] general protection fault ip:7fa348da6000 sp:7ffc7a6dcee8 error:0",
+        "traps: mysqld[4711] general protection ip:7fa348da6000 sp:7ffc7a6dcee8 error:0",
+    ):
+        assert not is_trouble(message(text))
+
+
 @pytest.mark.parametrize(
     "text",
     [

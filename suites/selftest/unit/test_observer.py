@@ -57,6 +57,18 @@ def test_a_mark_appears_in_the_kernel_log_at_the_time_it_was_made(observer: Obse
     assert len(seen.clock.readings) == 2
 
 
+def test_what_a_daemon_said_is_not_the_kernels(observer: Observer) -> None:
+    """journald may forward it, with its facility (ForwardToKMsg=); syslog(3) numbers it 3."""
+    observer.begin("pathproof: selftest facilities")
+    KMSG.write_text("<30>monitor[812]: alert: 'watchdog: BUG: soft lockup - CPU#1'\n")
+    KMSG.write_text("<4>WARNING: planted\n")
+    seen = observer.collect().kernel_log
+    assert [m.text for m in seen.messages if m.text.startswith(("monitor", "WARNING"))] == [
+        "WARNING: planted"
+    ]
+    assert seen.lost == 0
+
+
 def test_what_was_before_the_beginning_is_forgotten(observer: Observer) -> None:
     """One observer serves many tests."""
     observer.begin("pathproof: selftest one")

@@ -125,6 +125,20 @@ def test_on_a_network_each_address_of_a_machine_of_ours_is_shared() -> None:
     assert titles(array(machine="local")) == {f"LUN {WWID}"}
 
 
+def test_each_name_of_an_array_is_shared() -> None:
+    """Two runs that name its ports the other way round log in to both."""
+    ports = ["iqn.2010-06.net.lab:p1", "iqn.2010-06.net.lab:p2"]
+
+    def keys(first: str, second: str) -> set[str]:
+        config = array().model_dump(exclude_unset=True)
+        config["target"]["iqn"] = first
+        config["fabrics"][1]["iqn"] = second
+        return {one.key for one in shared_by(Config.model_validate(config)) if "iqn" in one.key}
+
+    assert keys(*ports) == keys(ports[1].upper().replace("IQN", "iqn"), ports[0])
+    assert len(keys(*ports)) == 2
+
+
 def test_a_bridge_of_another_host_or_namespace_is_another_bridge() -> None:
     here = {one.key for one in shared_by(on_bridges())}
     uri = {"uri": "qemu+ssh://lab/system", "accel": "tcg"}
