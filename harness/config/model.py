@@ -86,6 +86,13 @@ class FabricConfig(Model):
         "optimized", description="what ALUA tells of the portal; only kind 'lio' can be told to"
     )
 
+    @property
+    def wire(self) -> str | None:
+        """The bridge or network that it is on; None for a cable of its own."""
+        if self.bridge:
+            return f"bridge {self.bridge}"
+        return f"network {self.network}" if self.network else None
+
     @model_validator(mode="after")
     def _addresses_fit(self) -> Self:
         for end in (self.target, self.initiator):
@@ -149,6 +156,11 @@ class TargetConfig(Model):
         return self
 
 
+def _without_comment(key: object) -> object:
+    """A public key as OpenSSH keeps it in a file, whose third word is a comment: sshd(8)."""
+    return " ".join(key.split()[:2]) if isinstance(key, str) else key
+
+
 class SshConfig(Model):
     """How to reach a machine that is there already."""
 
@@ -156,9 +168,10 @@ class SshConfig(Model):
     port: int = Field(22, ge=1, le=65535)
     user: str = "root"
     key: Path = Field(description="the private key to log in with")
-    host_key: str = Field(
+    host_key: Annotated[str, BeforeValidator(_without_comment)] = Field(
         pattern=r"^ssh-ed25519 \S+$",
-        description="the machine's own (ssh_host_ed25519_key.pub there); no other is accepted",
+        description="the machine's own: the line in ssh_host_ed25519_key.pub there; no other is "
+        "accepted",
     )
 
 
@@ -193,8 +206,10 @@ class InitiatorConfig(Model):
 
     @model_validator(mode="after")
     def _reached_as_it_says(self) -> Self:
-        if (self.machine == "ssh") != (self.ssh is not None):
-            raise ValueError('[initiator.ssh] belongs to machine = "ssh", and to nothing else')
+        if self.machine == "ssh" and self.ssh is None:
+            raise ValueError('machine = "ssh" needs [initiator.ssh] with host, key and host_key')
+        if self.machine != "ssh" and self.ssh is not None:
+            raise ValueError('[initiator.ssh] has an effect with machine = "ssh" only')
         return self
 
 
@@ -329,6 +344,11 @@ class Config(Model):
         for one, other in combinations(self.fabrics, 2):
             if one.name == other.name:
                 raise ValueError(f"fabrics: two are named {one.name!r}")
+            if one.wire is not None and one.wire == other.wire:
+                raise ValueError(
+                    f"fabrics: {one.name} and {other.name} are both on {one.wire}; one fault would "
+                    "take both paths, so each needs its own"
+                )
             if one.subnet.overlaps(other.subnet):
                 raise ValueError(
                     f"fabrics: {one.name} ({one.subnet}) and {other.name} ({other.subnet}) "

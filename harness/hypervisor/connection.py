@@ -219,7 +219,10 @@ def _open_bounded(uri: str, timeout_s: float) -> Any:
             connection.setKeepAlive(_KEEPALIVE_INTERVAL_S, _KEEPALIVE_COUNT)
         return connection
 
-    hint = f"try `virsh --connect {uri} version`; the URI 'embedded' needs no libvirt daemon"
+    hint = (
+        f"does `virsh --connect {uri} version` answer? Debian's packages libvirt-daemon-system and "
+        "libvirt-clients bring both; the URI 'embedded' needs no libvirt daemon"
+    )
     if is_system(uri) and is_of_this_host(uri):
         hint = closed_folder(_RUN_FOLDER) or hint
     try:

@@ -107,6 +107,16 @@ def render_conf(
     )
 
 
+# Where a machine has such settings, a path that is back may be kept out of use for minutes, and no
+# figure of the map tells. One setting of each family switches it off; source: multipath.conf(5).
+_USED_AT_ONCE = """\
+        san_path_err_threshold           no
+        marginal_path_double_failed_time no
+        delay_watch_checks               no
+        delay_wait_checks                no
+"""
+
+
 def render_drop_in(
     wwid: str,
     iqns: Iterable[str],
@@ -137,7 +147,7 @@ multipaths {{
         path_selector        "service-time 0"
         failback             immediate
         no_path_retry        queue
-    }}
+{_USED_AT_ONCE}    }}
 }}
 """
 

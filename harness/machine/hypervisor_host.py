@@ -26,7 +26,8 @@ dd if=/dev/zero "of=$file" bs=4096 count=1 oflag=direct
 # to be told of it.
 _LOOK_AT_BRIDGE = """
 cd /sys/class/net
-test -e "$1" || { echo "is not there: \\`ip link add $1 type bridge\\` makes it"; exit; }
+add="ip link add $1 type bridge && ip link set $1 up"
+test -e "$1" || { echo "is not there: \\`$add\\` makes it"; exit; }
 test -d "$1/bridge" || { echo "is no bridge of the kernel, but another kind of interface"; exit; }
 flags=$(cat "$1/flags")
 test $((flags & 1)) = 1 || echo "is down: \\`ip link set $1 up\\`"

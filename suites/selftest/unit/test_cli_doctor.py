@@ -191,7 +191,7 @@ def test_every_bridge_that_is_named_is_looked_at(tmp_path: Path) -> None:
             Level.PROBLEM,
             "fabric b",
             "bridge no-such-br is not there",
-            "`ip link add no-such-br type bridge` makes it",
+            "`ip link add no-such-br type bridge && ip link set no-such-br up` makes it",
         ),
     ]
     assert list(lab._fabrics(Config(), Here(tmp_path), unused)) == []

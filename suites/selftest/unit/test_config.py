@@ -210,6 +210,28 @@ def test_overlapping_subnets_are_refused(subnet: str) -> None:
     assert "overlap" in complaint(text)
 
 
+@pytest.mark.parametrize("kind", ["bridge", "network"])
+def test_two_fabrics_on_one_wire_are_refused(kind: str) -> None:
+    """One fault would take both paths."""
+    system = '[hypervisor]\nuri = "qemu:///system"\n'
+    text = system + fabrics().replace("subnet", f'{kind} = "san"\nsubnet')
+    assert f"are both on {kind} san" in complaint(text)
+    other = text.replace(f'{kind} = "san"', f'{kind} = "san-2"', 1)
+    assert len(loaded(other).config.fabrics) == 2
+
+
+def test_what_an_initiator_over_ssh_needs_is_named() -> None:
+    """And a host key may be the whole line of its file."""
+    wwid = "360014057043dfe0435de773ca03bbf04"
+    external = f'[target]\nkind = "external"\nwwid = "{wwid}"\n[initiator]\nmachine = '
+    assert 'machine = "ssh" needs [initiator.ssh]' in complaint(external + '"ssh"')
+    table = '[initiator.ssh]\nhost = "h"\nkey = "k"\nhost_key = "ssh-ed25519 AAAA root@array-1"\n'
+    assert 'has an effect with machine = "ssh" only' in complaint(f'{external}"local"\n{table}')
+    ssh = loaded(f'{external}"ssh"\n{table}').config.initiator.ssh
+    assert ssh is not None
+    assert ssh.host_key == "ssh-ed25519 AAAA"
+
+
 def test_one_fabric_is_not_multipath() -> None:
     """The message says what to add."""
     text = complaint(fabrics().split('[[fabrics]]\nname = "b"')[0])

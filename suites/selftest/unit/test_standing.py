@@ -360,6 +360,15 @@ def test_one_lun_is_named_and_no_other() -> None:
     assert DROP_IN.startswith("/etc/multipath/conf.d/")
 
 
+def test_no_setting_of_the_machine_keeps_a_path_out_of_use() -> None:
+    """Held back for minutes, a path that is back would be called lost; see multipath.conf(5)."""
+    conf = render_drop_in(WWID, [], "multibus", known=False, active=())
+    _, _, of_the_map = conf.partition("multipath {")
+    settings = dict(line.split(maxsplit=1) for line in of_the_map.splitlines() if " no" in line)
+    off = ("san_path_err_threshold", "marginal_path_double_failed_time", "delay_wait_checks")
+    assert [settings[name] for name in off] == ["no"] * 3
+
+
 def test_nics_are_found_by_their_addresses() -> None:
     topology = plan(config())
     machine = ScriptedMachine(lambda _: Answer(ADDRESSES))
