@@ -45,6 +45,7 @@ _EVIDENCE_LINES = 300  # of a console: the stacks of some twenty tasks
 Disks = Mapping[Role, Sequence[Path]]
 
 T = TypeVar("T")
+_PANIC = "Kernel panic - not syncing"  # panic() in the kernel's kernel/panic.c
 
 
 @dataclass
@@ -194,6 +195,10 @@ class Site:
             if not domain.is_running:
                 raise HypervisorError(
                     f"{role}: the VM ended while booting\n{self._console(domain)}"
+                )
+            if _PANIC in self.place.tail(domain.spec.console_log):
+                raise HypervisorError(
+                    f"{role}: the guest's kernel panicked while booting\n{self._console(domain)}"
                 )
 
         try:

@@ -12,7 +12,7 @@ import pytest
 
 from harness.config import Config
 from harness.config.sizes import sized_for
-from harness.errors import HarnessError
+from harness.errors import HarnessError, HypervisorError
 from harness.hypervisor.accel import Choice
 from harness.hypervisor.domain import PortTaken
 from harness.hypervisor.domain_xml import DomainSpec, Nic, TcpCable
@@ -180,6 +180,29 @@ def test_the_targets_disks_go_past_the_page_cache_where_all_that_they_read_can(
     assert [f"{tmp_path}/images: no direct I/O" in one for one in heard.warnings] == [
         True
     ] * warnings
+
+
+def test_a_guest_that_panics_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It runs on, and would never answer."""
+    console = tmp_path / "console.log"
+    monkeypatch.setattr(
+        sites.SshMachine, "connect", lambda _name, _endpoint, _deadline, still_there: still_there()
+    )
+    config = Config()
+    unused: Any = object()
+    spec = SimpleNamespace(ssh_port=2222, console_log=console)
+    domain: Any = SimpleNamespace(spec=spec, is_running=True)
+    images: Any = {Role.TARGET: SimpleNamespace(host_key="ssh-ed25519 AAAA")}
+    place = Here(tmp_path)
+    site = Site(config, plan(config), unused, place, unused, images, tmp_path, Choice("tcg", ""))
+    console.write_text("mount: mounting /dev/vda on /root failed\n")
+    site.log_in(Role.TARGET, domain)
+    with console.open("a") as file:
+        file.write("Kernel panic - not syncing: Attempted to kill init! exitcode=0x00000100\n")
+    with pytest.raises(HypervisorError, match="target: the guest's kernel panicked.*\n.*console"):
+        site.log_in(Role.TARGET, domain)
 
 
 class Heard(Listener):
