@@ -17,6 +17,7 @@ from harness.hypervisor.accel import Choice
 from harness.hypervisor.domain import PortTaken
 from harness.hypervisor.domain_xml import DomainSpec, Nic, TcpCable
 from harness.hypervisor.image import BuiltImage
+from harness.machine import SshMachine
 from harness.steps import Listener, listening
 from harness.testbed import site as sites
 from harness.testbed.folder import Folder
@@ -188,7 +189,7 @@ def test_a_guest_that_panics_is_not_waited_for(
     """It runs on, and would never answer."""
     console = tmp_path / "console.log"
     monkeypatch.setattr(
-        sites.SshMachine, "connect", lambda _name, _endpoint, _deadline, still_there: still_there()
+        SshMachine, "connect", lambda _name, _endpoint, _deadline, still_there: still_there()
     )
     config = Config()
     unused: Any = object()
@@ -201,7 +202,7 @@ def test_a_guest_that_panics_is_not_waited_for(
     site.log_in(Role.TARGET, domain)
     with console.open("a") as file:
         file.write("Kernel panic - not syncing: Attempted to kill init! exitcode=0x00000100\n")
-    with pytest.raises(HypervisorError, match="target: the guest's kernel panicked.*\n.*console"):
+    with pytest.raises(HypervisorError, match=r"target: the guest's kernel panicked.*\n.*console"):
         site.log_in(Role.TARGET, domain)
 
 
