@@ -9,7 +9,7 @@ from threading import Event
 
 from harness.deadline import Deadline, poll
 from harness.errors import HarnessError, InitiatorError, TimedOut
-from harness.initiator import iscsiadm
+from harness.initiator import in_force, iscsiadm
 from harness.initiator.found import (
     FILES,
     MULTIPATH_FILES,
@@ -21,6 +21,7 @@ from harness.initiator.found import (
 )
 from harness.initiator.initiator import Initiator
 from harness.initiator.multipath import DROP_IN, WWIDS, render_drop_in
+from harness.initiator.multipathd_config import UnknownCommand
 from harness.initiator.tools import multipathd_problem, tool_problem, tools_argv
 from harness.steps import Spent, attach, step, warn
 from harness.topology import Fabric
@@ -197,10 +198,14 @@ class StandingInitiator(Initiator):
                 f"multipathd does not run on {self.machine.name}",
                 hint="`systemctl start multipathd`, once it is sure which maps it will make",
             )
-        said = self.machine.run(
-            ["multipathd", "show", "config", "local"], timeout_s=_TIMEOUT_S, check=False
-        )
-        if problem := multipathd_problem(said.stdout):
+        try:
+            config = in_force.multipathd_config(self.machine, "local")
+        except UnknownCommand as error:
+            raise InitiatorError(
+                f"{self.machine.name}: {error.message}",
+                hint="multipath-tools 0.7.8 or newer, with `show config local`, is needed",
+            ) from None
+        if problem := multipathd_problem(config):
             cause, cure = problem
             raise InitiatorError(f"{self.machine.name}: {cause}", hint=cure)
 

@@ -50,6 +50,14 @@ SAYS = {
     "nft": 'echo "table inet filter"; echo "table inet pathproof_drop_a"',
     "iscsiadm": "\n".join(f'echo "tcp: [1] 10.1.0.1:3260,1 {iqn} (non-flash)"' for iqn in OTHERS),
 }
+LOCAL = (Path(__file__).parent / "recorded/multipath-0.8.5-t.txt").read_text()
+# To a command that it lacks; the layout is that of do_genhelp() in multipathd/cli.c of 0.7.7.
+HELP = """\
+show config local: Missing argument
+multipath-tools v0.7.7 (05/11, 2018)
+CLI commands reference:
+ list|show paths
+"""
 ADDRESSES = """\
 1: lo    inet 127.0.0.1/8 scope host lo\\       valid_lft forever preferred_lft forever
 3: eth1    inet 172.16.0.101/24 scope global eth1\\       valid_lft forever preferred_lft forever
@@ -96,14 +104,14 @@ class Host:
         self,
         *,
         tools: str = TOOLS,
-        multipathd: str = "defaults {\n}\n",
+        multipathd: tuple[str, ...] = (LOCAL,),
         looks: tuple[str, ...] = (),
         locked: bool = False,
         records: bool = False,
         devices: str = "",
     ) -> None:
         self.tools = tools
-        self.multipathd = multipathd
+        self.multipathd = list(multipathd)
         self.looks = list(looks)
         self.records = records
         self.record_text = ""
@@ -112,20 +120,28 @@ class Host:
         self.machine = Lockable(self.answer, locked=locked)
 
     def answer(self, asked: Asked) -> Answer:
-        script = asked.argv[2] if asked.argv[0] == "sh" else ""
+        if asked.argv[0] == "sh":
+            return self._answer_script(asked.argv[2])
         if asked.argv[:3] == ("iscsiadm", "--mode", "node"):
             return Answer(self.record_text, status=0 if self.records else 21)
+        if asked.argv == ("multipathd", "show", "config", "local"):
+            said, *later = self.multipathd
+            self.multipathd = later or [said]
+            return Answer(said)
+        return Answer("ok\n" if asked.argv == ("multipathd", "reconfigure") else "")
+
+    def _answer_script(self, script: str) -> Answer:
         if "drop_in=$1" in script:
             if isinstance(self.undoing, MachineError):
                 raise self.undoing
             return self.undoing
-        if asked.argv[:3] == ("multipathd", "show", "config") or "--enghelp" in script:
-            return Answer(self.tools if script else self.multipathd)
+        if "--enghelp" in script:
+            return Answer(self.tools)
         if SURVEY_SCRIPT in script:
             return Answer(f"--\n{self.devices}")
         if "part()" in script:
             return Answer(self.looks.pop(0) if self.looks else LOOK)
-        return Answer("ok\n" if asked.argv == ("multipathd", "reconfigure") else "")
+        return Answer()
 
     def initiator(self) -> StandingInitiator:
         return StandingInitiator(self.machine, plan(config()), FAST, WWID)
@@ -159,9 +175,9 @@ def test_a_machine_that_is_unfit_is_not_touched(host: Host, says: str) -> None:
             Host(looks=(LOOK.replace("service active", "service failed"),)),
             "multipathd does not run",
         ),
-        (Host(multipathd="ok\n"), r"does not know `show config local`; it says: 'ok'"),
+        (Host(multipathd=(HELP,)), r"lacks the command: .*\n.*0\.7\.8 or newer"),
         (
-            Host(multipathd='defaults {\n\tconfig_dir "/etc/mp.d"\n}\n'),
+            Host(multipathd=(LOCAL.replace("/etc/multipath/conf.d", "/etc/mp.d"),)),
             "multipathd goes by /etc/mp.d, since `config_dir` says so",
         ),
         (Host(records=True), "has records of iqn.2026-01.io.pathproof:storage already"),
@@ -182,6 +198,30 @@ def test_a_machine_that_is_in_use_is_not_touched(host: Host, says: str) -> None:
     assert [asked for asked in host.machine.asked if asked.stdin] == []
     iscsiadm = [line for line in host.asked() if line.startswith("iscsiadm")]
     assert not any(line.endswith(("delete", "--login")) for line in iscsiadm)
+
+
+@pytest.fixture
+def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.deadline.time.sleep", lambda _: None)
+    monkeypatch.setattr("harness.initiator.in_force._PATIENCE_S", 0.01)
+
+
+@pytest.mark.parametrize("said", ["timeout\n", LOCAL[:500], ""])
+@pytest.mark.usefixtures("_hurry")
+def test_a_multipathd_that_is_busy_is_not_called_old(
+    said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It exits with 0 all the same; the cure is another one."""
+    host = Host(multipathd=(said,))
+    with (
+        pytest.raises(InitiatorError, match="not its whole configuration") as error,
+        host.initiator().borrowed(),
+    ):
+        pass
+    assert "0.7.8" not in str(error.value)
+    monkeypatch.setattr("harness.initiator.in_force._PATIENCE_S", 30.0)
+    with Host(multipathd=(said, said, LOCAL)).initiator().borrowed():
+        pass
 
 
 @pytest.mark.parametrize(
