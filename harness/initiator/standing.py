@@ -50,7 +50,7 @@ if [ -e "/dev/mapper/$name" ]; then
   multipathd disablequeueing map "$wwid" >/dev/null
   dmsetup message "$wwid" 0 fail_if_no_path
   pkill -f '^[^ ]*fio[^ ]* --output-format=json .* FIO/job.fio$' && sleep 1
-  multipath -f "$wwid" || failed=1
+  multipath -f -R 10 "$wwid" || failed=1
 fi
 for iqn in $iqns; do
   if iscsiadm --mode session 2>/dev/null | grep -qF " $iqn "; then
@@ -71,7 +71,17 @@ if active=$(grep '^# active' "$drop_in"); then
     case "$active " in *" $unit "*) ;; *) systemctl stop "$unit" ;; esac
   done
 fi
-rm -f "$drop_in" && multipathd reconfigure
+# Its comments stay until multipathd has really begun: busy, it says "timeout" (up to 0.8 "fail"),
+# and exits with 0.
+grep '^#' "$drop_in" >"$drop_in.new" && mv "$drop_in.new" "$drop_in" || exit 1
+for attempt in 1 2 3 4 5; do
+  pgrep -x multipathd >/dev/null || break
+  said=$(multipathd reconfigure 2>&1)
+  [ "$said" = ok ] && break
+  [ $attempt = 5 ] && echo "multipathd reconfigure: $said" >&2 && exit 1
+  sleep 1
+done
+rm -f "$drop_in"
 """.replace("WWIDS", WWIDS)
     .replace("FIO", "/run/pathproof/fio")
     .replace("UNITS", " ".join(UNITS))

@@ -26,6 +26,7 @@ _TOOLS = {
     "wipefs": ("util-linux", "util-linux"),
     "blockdev": ("util-linux", "util-linux"),
     "flock": ("util-linux", "util-linux"),
+    "pgrep": ("procps", "procps-ng"),
     "pkill": ("procps", "procps-ng"),
     "find": ("findutils", "findutils"),
     "sed": ("sed", "sed"),

@@ -49,6 +49,10 @@ OTHERS = ("iqn.2026-01.io.other:array-a", "iqn.2026-01.io.other:array-b")
 SAYS = {
     "nft": 'echo "table inet filter"; echo "table inet pathproof_drop_a"',
     "iscsiadm": "\n".join(f'echo "tcp: [1] 10.1.0.1:3260,1 {iqn} (non-flash)"' for iqn in OTHERS),
+    # Its answers are files; the first that is there is the next.
+    "multipathd": 'for said in said-*; do cat "$said"; /bin/rm "$said"; break; done',
+    "pgrep": "ls said-* >/dev/null 2>&1",
+    **dict.fromkeys(("multipath", "systemctl", "rm", "dmsetup", "pkill", "sleep"), ""),
 }
 LOCAL = (Path(__file__).parent / "recorded/multipath-0.8.5-t.txt").read_text()
 # To a command that it lacks; the layout is that of do_genhelp() in multipathd/cli.c of 0.7.7.
@@ -241,22 +245,36 @@ def test_what_cannot_be_undone_does_not_stop_the_rest(
     assert host.asked()[-1].count("part()") == 1
 
 
-def undone(folder: Path, *, known: bool = False, failing: str = "") -> tuple[int, list[str]]:
-    """What the script calls on a machine that a killed run left, and its exit status."""
+def undone(
+    folder: Path,
+    *,
+    known: bool = False,
+    failing: str = "",
+    multipathd: Sequence[str] = ("ok",),
+    mapped: bool = False,
+) -> tuple[int, list[str]]:
+    """What the script calls on a machine that a killed run left, and its exit status.
+
+    `multipathd` are its answers to `reconfigure`; without any it does not run.
+    """
     drop_in = folder / "pathproof.conf"
+    if mapped:
+        (folder / WWID).touch()
+    for number, said in enumerate(multipathd):
+        (folder / f"said-{number}").write_text(f"{said}\n")
     active = ["multipathd.socket", "multipathd.service"]
     drop_in.write_text(render_drop_in(WWID, OTHERS, "multibus", known=known, active=active))
     wwids = folder / "wwids"
     wwids.write_text(f"# Multipath wwids\n/{WWID}/\n/{WWID}0/\n")
     tools = folder / "tools"
     tools.mkdir()
-    for name in ("nft", "iscsiadm", "multipathd", "multipath", "systemctl", "rm", "dmsetup"):
+    for name, script in SAYS.items():
         tool = tools / name
-        says = 'case "$*" in *logout) exit 1 ;; esac' if name == failing else ""
-        script = f'echo {name} "$@" >>{folder}/log\n{SAYS.get(name, "")}\n{says}'
-        tool.write_text(f"#!/bin/sh\n{script}\n")
+        ends = 'case "$*" in *logout) exit 1 ;; esac' if name == failing else ""
+        tool.write_text(f'#!/bin/sh\ncd {folder}; echo {name} "$@" >>log\n{script}\n{ends}\n')
         tool.chmod(0o755)
-    argv = ["/bin/sh", "-uc", _UNDO_SCRIPT.replace(WWIDS, str(wwids)), "sh", str(drop_in)]
+    undo = _UNDO_SCRIPT.replace(WWIDS, str(wwids)).replace("/dev/mapper", str(folder))
+    argv = ["/bin/sh", "-uc", undo, "sh", str(drop_in)]
     done = subprocess.run(argv, env={"PATH": f"{tools}:/usr/bin:/bin"}, check=False)
     return done.returncode, (folder / "log").read_text().splitlines()
 
@@ -276,8 +294,9 @@ def test_what_is_undone_is_what_the_file_names(tmp_path: Path, *, known: bool) -
         "rm -rf /run/pathproof",
         "systemctl stop iscsid.socket",
         "systemctl stop iscsid.service",
-        f"rm -f {tmp_path}/pathproof.conf",
+        "pgrep -x multipathd",
         "multipathd reconfigure",
+        f"rm -f {tmp_path}/pathproof.conf",
     ]
     ours = [f"/{WWID}/"] if known else []
     left = (tmp_path / "wwids").read_text().splitlines()
@@ -289,6 +308,37 @@ def test_what_could_not_be_undone_is_tried_again_by_the_next(tmp_path: Path) -> 
     status, log = undone(tmp_path, failing="iscsiadm")
     assert status == 1
     assert not any(line.startswith(("systemctl", "rm -f")) for line in log)
+
+
+@pytest.mark.parametrize(
+    ("multipathd", "asked"),
+    [((), 0), (("timeout", "fail", "ok"), 3), ((*["timeout"] * 4, "ok"), 5)],
+)
+def test_multipathd_is_told_until_it_has_begun(
+    tmp_path: Path, multipathd: Sequence[str], asked: int
+) -> None:
+    """Busy, it exits with 0 and keeps what it has read; stopped, it has nothing to forget."""
+    status, log = undone(tmp_path, multipathd=multipathd)
+    assert (status, log.count("multipathd reconfigure")) == (0, asked)
+    assert log[-1] == f"rm -f {tmp_path}/pathproof.conf"
+
+
+def test_the_next_run_tells_a_multipathd_that_stays_busy(tmp_path: Path) -> None:
+    """What is left of the file has no effect, and still says what is to be undone."""
+    status, log = undone(tmp_path, multipathd=["timeout"] * 9)
+    assert status == 1
+    assert log.count("multipathd reconfigure") == 5
+    assert "rm -f" not in " ".join(log)
+    left = (tmp_path / "pathproof.conf").read_text().splitlines()
+    assert all(line.startswith("#") for line in left)
+    assert [line for line in left if line.startswith("# lun")] == [f"# lun {WWID} new"]
+
+
+def test_a_map_that_udev_still_looks_at_is_flushed_again(tmp_path: Path) -> None:
+    """As at every other place: for 10 s."""
+    status, log = undone(tmp_path, mapped=True)
+    assert status == 0
+    assert f"multipath -f -R 10 {WWID}" in log
 
 
 def test_without_a_file_of_ours_nothing_is_undone(tmp_path: Path) -> None:
