@@ -172,7 +172,7 @@ class InitiatorConfig(Model):
     profile: str = Field("fast", description="which of [profiles] sets the timeouts")
     fio: str = Field(
         "fio",
-        pattern=r"^(fio|/([\w.+-]+/)*fio[\w.+-]*)$",
+        pattern=r"^(fio|(/[\w.+-]+)+)$",
         description="the fio to run there, by its path if the one in PATH is older than 3.31",
     )
     machine: Literal["vm", "ssh", "local"] = Field(

@@ -49,7 +49,7 @@ name=$(echo "$wwid" | sed 's/,/\\x2c/g')  # as libdm calls it
 if [ -e "/dev/mapper/$name" ]; then
   multipathd disablequeueing map "$wwid" >/dev/null
   dmsetup message "$wwid" 0 fail_if_no_path
-  pkill -f '^[^ ]*fio[^ ]* --output-format=json .* FIO/job.fio$' && sleep 1
+  pkill -f '^[^ ]+ --output-format=json --output=FIO/report.json FIO/job.fio$' && sleep 1
   multipath -f -R 10 "$wwid" || failed=1
 fi
 for iqn in $iqns; do

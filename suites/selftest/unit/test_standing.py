@@ -26,6 +26,7 @@ from harness.testbed.means import lacking
 from harness.testbed.slots import limit_for
 from harness.testbed.standing import Standing, nics_of
 from harness.topology import plan
+from suites.selftest.unit.fio_on_this_host import FIO
 from suites.selftest.unit.scripted_machine import Answer, Asked, ScriptedMachine
 
 WWID = "360014057043dfe0435de773ca03bbf04"
@@ -332,6 +333,29 @@ def test_the_next_run_tells_a_multipathd_that_stays_busy(tmp_path: Path) -> None
     left = (tmp_path / "pathproof.conf").read_text().splitlines()
     assert all(line.startswith("#") for line in left)
     assert [line for line in left if line.startswith("# lun")] == [f"# lun {WWID} new"]
+
+
+def test_the_load_is_ended_whatever_its_program_is_called(tmp_path: Path) -> None:
+    """As `FioRun` starts it; and no other fio of the machine."""
+    if FIO is None:
+        pytest.skip("needs fio")
+    (kill,) = [line for line in _UNDO_SCRIPT.splitlines() if "pkill" in line]
+    (tmp_path / "load").symlink_to(FIO)
+    job = tmp_path / "job.fio"
+    job.write_text("[idle]\nioengine=null\nsize=1M\nthinktime=60s\n")
+    argv = [str(tmp_path / "load"), "--output-format=json"]
+    with (
+        subprocess.Popen([*argv, f"--output={tmp_path}/report.json", str(job)]) as load,
+        subprocess.Popen([*argv, f"--output={tmp_path}/other.json", str(job)]) as other,
+    ):
+        try:
+            end = kill.partition("&&")[0].replace("/run/pathproof/fio", str(tmp_path))
+            subprocess.run(["sh", "-uc", end], check=True)
+            load.wait(timeout=10)
+            assert other.poll() is None
+        finally:
+            load.kill()
+            other.kill()
 
 
 def test_a_map_that_udev_still_looks_at_is_flushed_again(tmp_path: Path) -> None:
