@@ -150,7 +150,7 @@ class TargetConfig(Model):
 
 
 class SshConfig(Model):
-    """How to reach a machine that is there already."""
+    """How to reach an existing machine."""
 
     host: str
     port: int = Field(22, ge=1, le=65535)
@@ -165,7 +165,7 @@ class SshConfig(Model):
 class InitiatorConfig(Model):
     """open-iscsi and multipath-tools.
 
-    A machine that is not ours keeps its own initiator name.
+    An existing machine keeps its own initiator name.
     """
 
     iqn: str = "iqn.2026-01.io.pathproof:initiator"

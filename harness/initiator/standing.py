@@ -1,4 +1,4 @@
-"""An initiator on a machine that is not ours: as little as possible is changed, and undone."""
+"""An initiator on an existing machine: as little as possible is changed, and undone."""
 
 from __future__ import annotations
 
@@ -220,10 +220,10 @@ class StandingInitiator(Initiator):
             raise InitiatorError(f"{self.machine.name}: {cause}", hint=cure)
 
     def _require_unused(self) -> None:
-        """Nobody else may have a session with a target of ours: its disks could be anybody's.
+        """The machine may have no session with the target yet: another's disks could be on it.
 
         Nor a record of it, whose settings and secrets would be lost, nor the LUN by another way:
-        its map would become ours.
+        the run would take over its map.
         """
         devices = self.survey().devices
         if there := [d.name for d in devices if d.is_map_of(self.wwid) or d.is_lun(self.wwid)]:
@@ -246,7 +246,7 @@ class StandingInitiator(Initiator):
                 )
 
     def _undo(self, _: Found | None = None) -> None:
-        """Take everything of ours away; what cannot be is told."""
+        """Take away what runs have made; warn of what cannot be."""
         argv = ["sh", "-uc", _UNDO_SCRIPT, "sh", DROP_IN]
         done = self.machine.run(argv, timeout_s=_TIMEOUT_S, check=False)
         if done.status != 0:

@@ -79,7 +79,7 @@ def tool_problem(text: str, fio: str) -> tuple[str, str] | None:
     lines = [line.partition(" ")[::2] for line in text.splitlines()]
     users = [rest for kind, rest in lines if kind == "user"]
     if users != ["0"]:
-        return f"we are user {', '.join(users)} there; iSCSI and multipath take root", ""
+        return f"Pathproof is user {', '.join(users)} there; root is needed", ""
     if missing := [rest for kind, rest in lines if kind == "missing"]:
         return f"{', '.join(missing)} not found", _install(missing)
     versions = dict(rest.split(" ", 1) for kind, rest in lines if kind == "version")

@@ -496,7 +496,7 @@ machine = "local"
         ),
         (
             EXISTING_INITIATOR,
-            "initiator.machine is a machine that is there already, and no other is made",
+            "the initiator is an existing machine, and no VM is made",
         ),
     ],
     ids=["emulation", "another host", "existing initiator"],

@@ -1,4 +1,4 @@
-"""An initiator that is not ours: what is asked of it, what is refused, how it is compared."""
+"""An initiator on an existing machine: what is asked of it, what is refused, how it is compared."""
 
 from __future__ import annotations
 
@@ -158,7 +158,10 @@ class Host:
 @pytest.mark.parametrize(
     ("host", "says"),
     [
-        (Host(tools=TOOLS.replace("user 0", "user 1000")), "we are user 1000 there"),
+        (
+            Host(tools=TOOLS.replace("user 0", "user 1000")),
+            "Pathproof is user 1000 there; root is needed",
+        ),
         (Host(tools=f"{TOOLS}missing fio\nmissing nft\n"), "fio, nft not found"),
         (Host(tools=TOOLS.replace("3.6.8", "3.5.3")), "python3 is Python 3.5.3, and 3.6 is"),
         (Host(tools=TOOLS.replace("fio-3.36", "fio-3.28")), "fio is fio-3.28, and 3.31 is needed"),
@@ -197,7 +200,7 @@ def test_a_machine_that_is_unfit_is_not_touched(host: Host, says: str) -> None:
     ],
 )
 def test_a_machine_that_is_in_use_is_not_touched(host: Host, says: str) -> None:
-    """Neither another run's work nor anybody's records are undone, nor does a map become ours."""
+    """Neither another run's work nor anybody's records are undone, nor is a map taken over."""
     with pytest.raises(InitiatorError, match=says), host.initiator().borrowed():
         pass
     assert [asked for asked in host.machine.asked if asked.stdin] == []
@@ -299,9 +302,9 @@ def test_what_is_undone_is_what_the_file_names(tmp_path: Path, *, known: bool) -
         "multipathd reconfigure",
         f"rm -f {tmp_path}/pathproof.conf",
     ]
-    ours = [f"/{WWID}/"] if known else []
+    kept = [f"/{WWID}/"] if known else []
     left = (tmp_path / "wwids").read_text().splitlines()
-    assert left == ["# Multipath wwids", *ours, f"/{WWID}0/"]
+    assert left == ["# Multipath wwids", *kept, f"/{WWID}0/"]
 
 
 def test_what_could_not_be_undone_is_tried_again_by_the_next(tmp_path: Path) -> None:
@@ -365,7 +368,7 @@ def test_a_map_that_udev_still_looks_at_is_flushed_again(tmp_path: Path) -> None
     assert f"multipath -f -R 10 {WWID}" in log
 
 
-def test_without_a_file_of_ours_nothing_is_undone(tmp_path: Path) -> None:
+def test_without_the_file_nothing_is_undone(tmp_path: Path) -> None:
     """And one that does not say what it is for is left to people."""
     argv = ["/bin/sh", "-uc", _UNDO_SCRIPT, "sh", str(tmp_path / "pathproof.conf")]
     assert subprocess.run(argv, env={"PATH": ""}, check=False).returncode == 0
@@ -484,7 +487,7 @@ def test_nics_are_found_by_their_addresses() -> None:
 
 
 def test_only_what_has_means_is_injected() -> None:
-    assert lacking(config(), LinkDown("a").needs).endswith("was there already")
+    assert lacking(config(), LinkDown("a").needs).endswith("the initiator is an existing machine")
     assert lacking(config(), InitiatorDrop("a").needs) == ""
     assert plan(config()).guests == ()
     assert limit_for(config()).testbeds == 1
