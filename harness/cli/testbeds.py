@@ -80,10 +80,10 @@ def up(loaded: Loaded, ctx: typer.Context) -> None:
     took = format_seconds(time.monotonic() - began)
     portals = ", ".join(str(f.portal) for f in testbed.topology.fabrics)
     serves = f"{loaded.config.target.iqn} at {portals}"
-    ours = loaded.config.target.is_ours
+    has_target = loaded.config.target.is_ours
     rows = [
         (f"pathproof ssh {name} initiator", f"the map is {device}"),
-        (f"pathproof ssh {name} target" if ours else "the target is not ours:", serves),
+        (f"pathproof ssh {name} target" if has_target else "the target is external:", serves),
         (f"pathproof down {name}", "removes it"),
     ]
     typer.echo(f"{name} is up after {took} and stays until it is taken down:")

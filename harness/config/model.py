@@ -162,7 +162,7 @@ def _without_comment(key: object) -> object:
 
 
 class SshConfig(Model):
-    """How to reach a machine that is there already."""
+    """How to reach an existing machine."""
 
     host: str
     port: int = Field(22, ge=1, le=65535)
@@ -178,14 +178,14 @@ class SshConfig(Model):
 class InitiatorConfig(Model):
     """open-iscsi and multipath-tools.
 
-    A machine that is not ours keeps its own initiator name.
+    An existing machine keeps its own initiator name.
     """
 
     iqn: str = "iqn.2026-01.io.pathproof:initiator"
     profile: str = Field("fast", description="which of [profiles] sets the timeouts")
     fio: str = Field(
         "fio",
-        pattern=r"^(fio|/([\w.+-]+/)*fio[\w.+-]*)$",
+        pattern=r"^(fio|(/[\w.+-]+)+)$",
         description="the fio to run there, by its path if the one in PATH is older than 3.31",
     )
     machine: Literal["vm", "ssh", "local"] = Field(

@@ -38,6 +38,8 @@ class LoginOptions(Model):
     max_outstanding_r2t: int | None = Field(None, ge=1, le=65535)
 
 
+# The options by their names in a login (RFC 7143 section 13). Records of open-iscsi and ietd.conf
+# have the same names.
 KEYS: Mapping[str, str] = {
     "header_digest": "HeaderDigest",
     "data_digest": "DataDigest",

@@ -52,7 +52,7 @@ def why_no_forks(
 def why_no_kvm(*, accel: str, uri: str, makes_machines: bool) -> str:
     """Why KVM cannot be required; empty if it can be."""
     if not makes_machines:
-        return "initiator.machine is a machine that is there already, and no other is made"
+        return "the initiator is an existing machine, and no VM is made"
     if accel == "tcg":
         return "hypervisor.accel is 'tcg'"
     if accel == "auto" and (host := urlsplit(uri).hostname):

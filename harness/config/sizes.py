@@ -1,4 +1,6 @@
-"""What machines and load become under KVM, where the user states nothing; pure.
+"""What machines and load become under KVM, where the user changes nothing; pure.
+
+A value that is written out and equals the default is no change, as in `effects`.
 
 The defaults of the model are those of emulation, which carries some 11 MiB/s of multipath I/O and
 runs a virtual processor at a small part of a core's speed. A load that is paced for that shows
@@ -9,6 +11,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from harness.config.effects import changed
 from harness.config.model import Config
 from harness.units import GIB, MIB
 
@@ -20,19 +23,17 @@ _WORKLOAD = {"region": 256 * MIB, "write_iops": 320, "read_iops": 200, "probe_io
 
 
 def sized_for(config: Config, accel: Literal["kvm", "tcg"]) -> Config:
-    """The same, with what that accelerator carries where nothing was stated.
+    """The same, with what that accelerator carries in place of defaults.
 
-    The load changes as a whole, or not at all: if a part of it was stated, if the LUN is smaller
-    than the region, or if its size is not known since the target is external.
+    The load changes as a whole, or not at all: if a part of it is not the default, if the LUN is
+    smaller than the region, or if its size is not known since the target is external.
     """
     if accel == "tcg":
         return config
     room = config.target.lun_size if config.target.is_ours else 0
     machines, workload = config.machines, config.workload
-    larger = {
-        key: value for key, value in _MACHINES.items() if key not in machines.model_fields_set
-    }
-    fits = room >= _WORKLOAD["region"] and not _WORKLOAD.keys() & workload.model_fields_set
+    larger = {key: value for key, value in _MACHINES.items() if key not in changed(machines)}
+    fits = room >= _WORKLOAD["region"] and not _WORKLOAD.keys() & set(changed(workload))
     quicker = _WORKLOAD if fits else {}
     return config.model_copy(
         update={

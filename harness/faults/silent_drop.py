@@ -74,7 +74,7 @@ class SilentDrop(_Drop):
 
 @dataclass(frozen=True)
 class InitiatorDrop(_Drop):
-    """The initiator drops both directions of the portal on one fabric: for targets not ours."""
+    """The initiator drops both directions of the portal on one fabric: for external targets."""
 
     role: ClassVar[Role] = Role.INITIATOR
     means: ClassVar[Means] = Means.INITIATOR_GUEST

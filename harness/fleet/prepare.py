@@ -188,7 +188,7 @@ def _prepare(host: HostConfig, machine: RemoteHost, travelling: Travelling) -> R
     with step("Count its places for testbeds"):
         counted = machine.run(
             [*within, "python", "-c", _COUNT_PLACES],
-            stdin=travelling.config.model_dump_json(exclude_unset=True).encode(),
+            stdin=travelling.config.model_dump_json().encode(),
         )
     if TRIED.intersection(travelling.config.require):
         with step("Try what the run requires"):
@@ -218,7 +218,7 @@ def try_required(machine: RemoteHost, name: str, python: Sequence[str], config: 
     try:
         tried = machine.run(
             [*python, *PROGRAM],
-            stdin=config.model_dump_json(exclude_unset=True).encode(),
+            stdin=config.model_dump_json().encode(),
             timeout_s=TIMEOUT_S,
         )
         answer = parse_answer(tried.stdout)

@@ -1,4 +1,4 @@
-"""What a machine that is not ours is like, so that it can be left as it was found."""
+"""What an existing machine is like, so that it can be left as it was found."""
 
 from __future__ import annotations
 

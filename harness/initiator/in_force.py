@@ -12,7 +12,12 @@ from harness.budget import Setting
 from harness.deadline import Deadline, poll
 from harness.errors import CommandTimedOut, InitiatorError, TimedOut
 from harness.initiator.iscsiadm import LOGIN_TIMEOUT, parse_record, record_argv
-from harness.initiator.multipathd_config import ScsiIdentity, Section, parse_config
+from harness.initiator.multipathd_config import (
+    ScsiIdentity,
+    Section,
+    UnknownCommand,
+    parse_config,
+)
 from harness.machine import Machine
 from harness.topology import Portal
 
@@ -21,16 +26,21 @@ _LOOK_TIMEOUT_S = 15.0
 _PATIENCE_S = 30.0
 
 
-def multipathd_config(machine: Machine) -> Mapping[str, Section]:
-    """What multipathd goes by. Raises InitiatorError, with its last answer, if it doesn't tell."""
+def multipathd_config(machine: Machine, *which: str) -> Mapping[str, Section]:
+    """What multipathd goes by; `which` may be "local", for what concerns the disks that are there.
+
+    Raises InitiatorError, with its last answer, if it doesn't tell, and UnknownCommand at once.
+    """
     seen = ""
 
     def told() -> Mapping[str, Section] | None:
         nonlocal seen
-        argv = ["multipathd", "show", "config"]
+        argv = ["multipathd", "show", "config", *which]
         try:
             done = machine.run(argv, timeout_s=_LOOK_TIMEOUT_S, check=False)
             return parse_config(done.stdout or done.stderr)
+        except UnknownCommand:
+            raise
         except (CommandTimedOut, InitiatorError) as error:
             seen = error.message
             return None

@@ -349,8 +349,10 @@ class Initiator:
     def _multipathd(self, *command: str) -> None:
         """Give an order, again as long as multipathd is too busy to take it.
 
-        Then it says `timeout` and has not begun. It exits with 0 all the same.
+        Then it says `timeout` and has not begun. It exits with 0 all the same. Up to 0.8 it says
+        `fail` to `reconfigure` for that (cli_reconfigure() in multipathd/cli_handlers.c).
         """
+        busy = {"timeout", "fail"} if command == ("reconfigure",) else {"timeout"}
         said = ""
 
         def taken() -> bool:
@@ -359,7 +361,7 @@ class Initiator:
                 ["multipathd", *command], timeout_s=_TOOL_TIMEOUT_S, check=False
             )
             said = (answer.stdout or answer.stderr).strip()
-            return said != "timeout"
+            return said not in busy
 
         what = f"multipathd {' '.join(command)}"
         deadline = Deadline.after(_ORDER_TIMEOUT_S)

@@ -125,7 +125,7 @@ def render_drop_in(
     known: bool,
     active: Iterable[str],
 ) -> str:
-    """What is added to the configuration of a machine that is not ours: one LUN, and no other.
+    """What is added to the configuration of an existing machine: one LUN, and no other.
 
     It also says what is to be undone, whether the machine has `known` the WWID before, and which
     units were `active`.

@@ -18,6 +18,11 @@ from harness.initiator.posix_regex import found_in
 _ALWAYS_THERE = ("defaults", "devices", "overrides")  # and what may follow: multipaths
 _PROTOCOL = "scsi:iscsi"
 _MAX_POLLING_SINCE = (0, 10)
+_COMMANDS = "CLI commands reference:"  # do_genhelp() in multipathd/cli.c
+
+
+class UnknownCommand(InitiatorError):
+    """multipathd answers with the list of its commands, as it does to one that it lacks."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +47,10 @@ def parse_config(text: str) -> Mapping[str, Section]:
     """Sections by their names, from `multipathd show config` or `multipath -t`.
 
     Raises InitiatorError for anything else, such as `timeout` (which multipathd prints with exit
-    status 0) or an answer that was cut off.
+    status 0) or an answer that was cut off; UnknownCommand for the list of commands.
     """
+    if _COMMANDS in text:
+        raise UnknownCommand(f"multipathd lacks the command: {text.partition(_COMMANDS)[0]!r}")
     top = Section("")
     within = [top]
     for line in text.splitlines():

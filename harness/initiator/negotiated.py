@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
+from harness.config.negotiation import KEYS
 from harness.errors import InitiatorError
 
 # One line per session: session|portal by its record|portal of its socket|attribute=value|…
@@ -42,19 +43,21 @@ done
 
 _DIGEST = {"0": "None", "1": "CRC32C"}
 _FLAG = {"0": "No", "1": "Yes"}
-_NUMBER: Mapping[str, str] = {}
-# The name of each attribute in a login, and what its numbers mean there.
-_KEYS: Mapping[str, tuple[str, Mapping[str, str]]] = {
-    "header_digest": ("HeaderDigest", _DIGEST),
-    "data_digest": ("DataDigest", _DIGEST),
-    "max_recv_dlength": ("MaxRecvDataSegmentLength", _NUMBER),
-    "max_xmit_dlength": ("MaxXmitDataSegmentLength", _NUMBER),
-    "initial_r2t": ("InitialR2T", _FLAG),
-    "immediate_data": ("ImmediateData", _FLAG),
-    "max_outstanding_r2t": ("MaxOutstandingR2T", _NUMBER),
-    "first_burst_len": ("FirstBurstLength", _NUMBER),
-    "max_burst_len": ("MaxBurstLength", _NUMBER),
+# What the numbers of an attribute mean in a login, where they are no plain numbers.
+_WORDS: Mapping[str, Mapping[str, str]] = {
+    "header_digest": _DIGEST,
+    "data_digest": _DIGEST,
+    "initial_r2t": _FLAG,
+    "immediate_data": _FLAG,
 }
+# The attributes that are named otherwise than the options.
+_ATTRIBUTES = {
+    "max_recv_data_segment_length": "max_recv_dlength",
+    "max_xmit_data_segment_length": "max_xmit_dlength",
+    "first_burst_length": "first_burst_len",
+    "max_burst_length": "max_burst_len",
+}
+_KEYS = {_ATTRIBUTES.get(option, option): key for option, key in KEYS.items()}
 _NONE = ":"
 
 
@@ -89,7 +92,7 @@ def parse_logins(text: str, sessions: Collection[str]) -> dict[str, Login]:
         for part in parts[2:]:
             attribute, _, value = part.partition("=")
             if value:
-                key, words = _KEYS[attribute]
-                negotiated[key] = words.get(value, value)
+                words = _WORDS.get(attribute, {})
+                negotiated[_KEYS[attribute]] = words.get(value, value)
         logins[name] = Login(portal, connected_to, negotiated)
     return logins

@@ -1,4 +1,4 @@
-"""An initiator on a machine that is not ours: as little as possible is changed, and undone."""
+"""An initiator on an existing machine: as little as possible is changed, and undone."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from threading import Event
 
 from harness.deadline import Deadline, poll
 from harness.errors import HarnessError, InitiatorError, TimedOut
-from harness.initiator import iscsiadm
+from harness.initiator import in_force, iscsiadm
 from harness.initiator.found import (
     FILES,
     MULTIPATH_FILES,
@@ -21,6 +21,7 @@ from harness.initiator.found import (
 )
 from harness.initiator.initiator import Initiator
 from harness.initiator.multipath import DROP_IN, WWIDS, render_drop_in
+from harness.initiator.multipathd_config import UnknownCommand
 from harness.initiator.tools import multipathd_problem, tool_problem, tools_argv
 from harness.steps import Spent, attach, step, warn
 from harness.topology import Fabric
@@ -48,8 +49,8 @@ name=$(echo "$wwid" | sed 's/,/\\x2c/g')  # as libdm calls it
 if [ -e "/dev/mapper/$name" ]; then
   multipathd disablequeueing map "$wwid" >/dev/null
   dmsetup message "$wwid" 0 fail_if_no_path
-  pkill -f '^[^ ]*fio[^ ]* --output-format=json .* FIO/job.fio$' && sleep 1
-  multipath -f "$wwid" || failed=1
+  pkill -f '^[^ ]+ --output-format=json --output=FIO/report.json FIO/job.fio$' && sleep 1
+  multipath -f -R 10 "$wwid" || failed=1
 fi
 for iqn in $iqns; do
   if iscsiadm --mode session 2>/dev/null | grep -qF " $iqn "; then
@@ -70,7 +71,17 @@ if active=$(grep '^# active' "$drop_in"); then
     case "$active " in *" $unit "*) ;; *) systemctl stop "$unit" ;; esac
   done
 fi
-rm -f "$drop_in" && multipathd reconfigure
+# Its comments stay until multipathd has really begun: busy, it says "timeout" (up to 0.8 "fail"),
+# and exits with 0.
+grep '^#' "$drop_in" >"$drop_in.new" && mv "$drop_in.new" "$drop_in" || exit 1
+for attempt in 1 2 3 4 5; do
+  pgrep -x multipathd >/dev/null || break
+  said=$(multipathd reconfigure 2>&1)
+  [ "$said" = ok ] && break
+  [ $attempt = 5 ] && echo "multipathd reconfigure: $said" >&2 && exit 1
+  sleep 1
+done
+rm -f "$drop_in"
 """.replace("WWIDS", WWIDS)
     .replace("FIO", "/run/pathproof/fio")
     .replace("UNITS", " ".join(UNITS))
@@ -197,18 +208,22 @@ class StandingInitiator(Initiator):
                 f"multipathd does not run on {self.machine.name}",
                 hint="`systemctl start multipathd`, once it is sure which maps it will make",
             )
-        said = self.machine.run(
-            ["multipathd", "show", "config", "local"], timeout_s=_TIMEOUT_S, check=False
-        )
-        if problem := multipathd_problem(said.stdout):
+        try:
+            config = in_force.multipathd_config(self.machine, "local")
+        except UnknownCommand as error:
+            raise InitiatorError(
+                f"{self.machine.name}: {error.message}",
+                hint="multipath-tools 0.7.8 or newer, with `show config local`, is needed",
+            ) from None
+        if problem := multipathd_problem(config):
             cause, cure = problem
             raise InitiatorError(f"{self.machine.name}: {cause}", hint=cure)
 
     def _require_unused(self) -> None:
-        """Nobody else may have a session with a target of ours: its disks could be anybody's.
+        """The machine may have no session with the target yet: another's disks could be on it.
 
         Nor a record of it, whose settings and secrets would be lost, nor the LUN by another way:
-        its map would become ours.
+        the run would take over its map.
         """
         devices = self.survey().devices
         if there := [d.name for d in devices if d.is_map_of(self.wwid) or d.is_lun(self.wwid)]:
@@ -231,7 +246,7 @@ class StandingInitiator(Initiator):
                 )
 
     def _undo(self, _: Found | None = None) -> None:
-        """Take everything of ours away; what cannot be is told."""
+        """Take away what runs have made; warn of what cannot be."""
         argv = ["sh", "-uc", _UNDO_SCRIPT, "sh", DROP_IN]
         done = self.machine.run(argv, timeout_s=_TIMEOUT_S, check=False)
         if done.status != 0:

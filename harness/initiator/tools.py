@@ -8,9 +8,10 @@ puts the times of its other log on CLOCK_MONOTONIC. wipefs has `--json` since ut
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from harness.initiator.multipath import CONF_FOLDER, WWIDS
+from harness.initiator.multipathd_config import Section
 
 # Command: package of Debian, package of RHEL and its kin.
 _TOOLS = {
@@ -25,6 +26,7 @@ _TOOLS = {
     "wipefs": ("util-linux", "util-linux"),
     "blockdev": ("util-linux", "util-linux"),
     "flock": ("util-linux", "util-linux"),
+    "pgrep": ("procps", "procps-ng"),
     "pkill": ("procps", "procps-ng"),
     "find": ("findutils", "findutils"),
     "sed": ("sed", "sed"),
@@ -77,7 +79,7 @@ def tool_problem(text: str, fio: str) -> tuple[str, str] | None:
     lines = [line.partition(" ")[::2] for line in text.splitlines()]
     users = [rest for kind, rest in lines if kind == "user"]
     if users != ["0"]:
-        return f"we are user {', '.join(users)} there; iSCSI and multipath take root", ""
+        return f"Pathproof is user {', '.join(users)} there; root is needed", ""
     if missing := [rest for kind, rest in lines if kind == "missing"]:
         return f"{', '.join(missing)} not found", _install(missing)
     versions = dict(rest.split(" ", 1) for kind, rest in lines if kind == "version")
@@ -106,22 +108,16 @@ def _too_old(versions: dict[str, str]) -> Iterator[tuple[str, str]]:
             yield f"{tool} is {said or 'unknown'}, and {needed} is needed", _CURES[tool]
 
 
-def multipathd_problem(config: str) -> tuple[str, str] | None:
-    """Why multipathd would not heed the drop-in, by `multipathd show config local`, and a cure.
+def multipathd_problem(config: Mapping[str, Section]) -> tuple[str, str] | None:
+    """Why the drop-in would have no effect by multipathd's configuration, and a cure.
 
-    The command came with 0.7.8. Up to 0.8.9 folder and file can be set; later versions may list
-    them all the same.
+    Up to 0.8.9 folder and file can be set; later versions may list them all the same.
     """
-    if not re.search(r"^defaults \{", config, re.MULTILINE):
-        return (
-            f"multipathd does not know `show config local`; it says: {config.strip()[:200]!r}",
-            "multipath-tools 0.7.8 or newer is needed",
-        )
     for key, usual in {"config_dir": CONF_FOLDER, "wwids_file": WWIDS}.items():
-        found = re.search(rf'^\s*{key} "?(.*?)/?"?$', config, re.MULTILINE)
-        if found and found[1] != usual:
+        found = config["defaults"].settings.get(key, usual).removesuffix("/")
+        if found != usual:
             return (
-                f"multipathd goes by {found[1]}, since `{key}` says so, and not by {usual}",
+                f"multipathd goes by {found}, since `{key}` says so, and not by {usual}",
                 f"take `{key}` out of multipath.conf there, and `multipathd reconfigure`",
             )
     return None

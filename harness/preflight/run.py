@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from harness.deadline import Deadline, poll
-from harness.errors import InitiatorError, PreflightFailed, Problem, TimedOut
+from harness.errors import (
+    CommandFailed,
+    CommandTimedOut,
+    InitiatorError,
+    PreflightFailed,
+    Problem,
+    TimedOut,
+)
 from harness.initiator import Initiator
 from harness.preflight.paths import Facts, Wanted, path_problems
 from harness.steps import Spent, step
@@ -33,7 +40,8 @@ def require_fit(initiator: Initiator, *, serial: str | None = None) -> Facts:
             # What multipathd will set is known once it has taken up its configuration and the LUN.
             wanted = Wanted(initiator.planned_sessions(), wwid, serial)
             found = path_problems(wanted, facts)
-        except InitiatorError as error:  # such as a session of which not all is there yet
+        except (InitiatorError, CommandFailed, CommandTimedOut) as error:
+            # Such as a session of which not all is there yet, or one that goes while it is read.
             found = [Problem(error.message, error.hint or _LOOK_YOURSELF)]
         before, problems = problems, found
         if problems != before:
@@ -43,7 +51,7 @@ def require_fit(initiator: Initiator, *, serial: str | None = None) -> Facts:
     with step("Preflight: sessions, paths and map", Spent.PROVISIONING):
         try:
             poll(settled, what="preflight", deadline=Deadline.after(_PATIENCE_S), every_s=0.5)
-        except TimedOut:
+        except TimedOut:  # of the poll: what a look raises is among the problems
             raise PreflightFailed(problems) from None
     if problems:
         raise PreflightFailed(problems)

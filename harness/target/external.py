@@ -19,12 +19,12 @@ UNNAMED = "not-named"
 
 
 class NoMachine(Machine):
-    """A computer that is not ours: no command runs there."""
+    """The computer of an external target: no command runs there."""
 
     def start(
         self, argv: Sequence[str], *, on_line: Callable[[bytes], None] | None = None
     ) -> Process:
-        raise MachineError(f"{self.name} is not ours: `{argv[0]}` cannot run there")
+        raise MachineError(f"`{argv[0]}` cannot run on {self.name}: Pathproof has no access to it")
 
     def close(self) -> None:
         """Nothing to give up."""

@@ -10,7 +10,7 @@ from harness.topology import Role
 
 _BECAUSE = {
     Role.TARGET: "the target is external",
-    Role.INITIATOR: "the initiator is a machine that was there already",
+    Role.INITIATOR: "the initiator is an existing machine",
 }
 _AT = {
     Means.TARGET_CABLE: Role.TARGET,

@@ -229,7 +229,7 @@ def provisioner(config: Config) -> Iterator[Provisioner]:
     """
     if not config.initiator.is_ours:
         raise HypervisorError(
-            "nothing is made here: the initiator was there already (initiator.machine)",
+            "no VM is made here: the initiator is an existing machine (initiator.machine)",
             hint="the suites run on it: `pytest suites/failover`",
         )
     try:

@@ -65,7 +65,7 @@ def ask(config: Config) -> list[Lacking]:
     try:
         done = subprocess.run(
             [sys.executable, *PROGRAM],
-            input=config.model_dump_json(exclude_unset=True),
+            input=config.model_dump_json(),
             capture_output=True,
             text=True,
             timeout=TIMEOUT_S,

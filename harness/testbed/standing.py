@@ -1,4 +1,4 @@
-"""Testbeds on an initiator that is there already: reached over SSH, or this very host."""
+"""Testbeds on an existing machine: reached over SSH, or this very host."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Standing:
 
     def prepare(self) -> str:
         """Nothing is to be prepared; returns why there are no forks."""
-        return "the initiator is not ours, and cannot be forked"
+        return "the initiator is an existing machine, and cannot be forked"
 
     @property
     def someone_waits(self) -> bool:
@@ -102,7 +102,7 @@ class Standing:
                 "Path groups": config.initiator.path_grouping_policy,
                 "Fabrics": ", ".join(f"{f.name} {f.subnet}" for f in topology.fabrics),
             },
-            console=lambda role: f"the {role} is not ours: its console is not at hand",
+            console=lambda role: f"the {role} is an existing machine, whose console is not read",
         )
         testbed.watch()
         fill(testbed)
@@ -111,7 +111,7 @@ class Standing:
 
     def _where(self) -> str:
         ssh = self.config.initiator.ssh
-        return f"{ssh.user}@{ssh.host}:{ssh.port}, not ours" if ssh else "this very host"
+        return f"{ssh.user}@{ssh.host}:{ssh.port}, an existing machine" if ssh else "this very host"
 
     def _machine(self) -> Machine:
         ssh = self.config.initiator.ssh
@@ -146,5 +146,5 @@ def nics_of(machine: Machine, topology: Topology) -> dict[str, str]:
 
 @contextmanager
 def standing(config: Config) -> Iterator[Standing]:
-    """Ready to make testbeds of a machine that is there already."""
+    """Ready to make testbeds of an existing machine."""
     yield Standing(config, plan(config))

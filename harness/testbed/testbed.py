@@ -53,7 +53,7 @@ _PROOF_SIZE = 512 * KIB
 class Guest:
     """One machine of the testbed with all that belongs to it. `nics`: fabric -> NIC name.
 
-    A machine that was there already has no domain.
+    An existing machine has no domain.
     """
 
     machine: Machine
@@ -149,7 +149,7 @@ class Testbed:
 
     @property
     def roles(self) -> tuple[Role, ...]:
-        """The roles of the machines that we are on: not the target's, if it isn't ours."""
+        """The roles of the machines that commands run on: not that of an external target."""
         return tuple(self._guests)
 
     def machine(self, role: Role) -> Machine:
@@ -159,15 +159,15 @@ class Testbed:
         return self._guests[role].observer
 
     def domain(self, role: Role) -> Domain:
-        """The hypervisor's end of a machine. Raises HypervisorError if it was there already."""
+        """The hypervisor's end of a machine. Raises HypervisorError for an existing machine."""
         domain = self._guests[role].domain
         if domain is None:
-            raise HypervisorError(f"the {role} is not ours, and no VM of this hypervisor")
+            raise HypervisorError(f"the {role} is an existing machine, and no VM")
         return domain
 
     @property
     def domains(self) -> dict[str, Domain]:
-        """Of every machine that is ours, by the machine's name."""
+        """Of every machine that is a VM of the testbed, by its name."""
         guests = self._guests.values()
         return {guest.machine.name: guest.domain for guest in guests if guest.domain is not None}
 
@@ -189,12 +189,12 @@ class Testbed:
         return self._console(role)
 
     def power_off(self) -> None:
-        """Pull the plug of every machine of ours: whatever waits for them ends with an error.
+        """Pull the plug of every VM of the testbed: whatever waits for them ends with an error.
 
         Raises HypervisorError if there is none.
         """
         if not self.domains:
-            raise HypervisorError("none of the machines is ours")
+            raise HypervisorError("the testbed has no VM that could be powered off")
         side_by_side(*(domain.destroy for domain in self.domains.values()))
 
     def nic(self, role: Role, fabric: str) -> str:
@@ -281,7 +281,7 @@ class Testbed:
             self._fault = None
 
     def silent_drop(self, fabric: str) -> Fault:
-        """A portal that falls silent: by the target, or by the initiator if that is not ours."""
+        """A portal that falls silent: by the initiator if the target is external."""
         fault = SilentDrop(fabric)
         return InitiatorDrop(fabric) if lacking(self.config, fault.needs) else fault
 

@@ -8,7 +8,7 @@ In seconds from the block's deadline, or from the moment at which all was lost b
     30  the read-back is given up, and so is what evidence of it hanging has not come by now;
         what was measured is put together
     34  if that hangs, too, the last evidence is collected, unless there is some
-    44  every machine of ours loses its power, so that whatever still waits for them ends
+    44  every VM of the testbed loses its power, so that whatever still waits for them ends
     59  libvirt has ended a QEMU that hears no SIGTERM, or has given up
 
 An initiator that does not answer for 30 s loses its power at once. Nothing but the machines is
@@ -135,7 +135,7 @@ class Watchdog:
                 self._power_off_since(why)
 
     def _power_off_since(self, why: str) -> None:
-        self.powered_off = f"{why}; every machine of ours was powered off"
+        self.powered_off = f"{why}; every VM of the testbed was powered off"
         try:
             self._power_off()
         except HarnessError as error:

@@ -13,6 +13,7 @@ from typing import Literal
 
 from harness.config.credentials import ChapConfig
 from harness.config.iet import IetOptions
+from harness.config.negotiation import KEYS, as_text
 from harness.errors import ConfigError
 
 CONF = "/etc/iet/ietd.conf"
@@ -26,16 +27,8 @@ KEYWORDS: Mapping[str, str] = {
     "queued_commands": "QueuedCommands",
     "nop_interval_s": "NOPInterval",
     "nop_timeout_s": "NOPTimeout",
-    "initial_r2t": "InitialR2T",
-    "immediate_data": "ImmediateData",
-    "max_recv_data_segment_length": "MaxRecvDataSegmentLength",
-    "max_xmit_data_segment_length": "MaxXmitDataSegmentLength",
-    "max_burst_length": "MaxBurstLength",
-    "first_burst_length": "FirstBurstLength",
     "default_time2wait_s": "DefaultTime2Wait",
-    "max_outstanding_r2t": "MaxOutstandingR2T",
-    "header_digest": "HeaderDigest",
-    "data_digest": "DataDigest",
+    **KEYS,
 }
 
 _MAX_ID, _MAX_SERIAL = 16, 32  # SCSI_ID_LEN and SCSI_SN_LEN
@@ -117,7 +110,7 @@ def unit_parameters(unit: Unit) -> str:
 def named(options: IetOptions) -> dict[str, str]:
     """The options that are set, named and written as in ietd.conf."""
     return {
-        KEYWORDS[name]: _value(value)
+        KEYWORDS[name]: as_text(value)
         for name, value in options.model_dump(exclude_none=True).items()
     }
 
@@ -163,12 +156,6 @@ def _account_lines(chap: ChapConfig | None) -> list[str]:
         for direction, one in (("Incoming", chap.incoming), ("Outgoing", chap.outgoing))
         if one
     ]
-
-
-def _value(value: object) -> str:
-    if isinstance(value, bool):
-        return "Yes" if value else "No"
-    return str(value)
 
 
 def _word(what: str, text: str) -> str:

@@ -77,7 +77,7 @@ def test_an_initiator_that_stands_still_ends_the_test(testbed: Testbed, seed: in
     with ended_in_time(0) as evidence:
         with pytest.raises(MachineError, match="the initiator does not answer") as loss:
             _freeze(testbed, seed, Role.INITIATOR, within_s=3600)
-        assert "every machine of ours was powered off" in str(loss.value)
+        assert "every VM of the testbed was powered off" in str(loss.value)
     assert "libvirt: paused" in evidence.texts["initiator virtual machine"]
     assert "initiator console" in evidence.texts
     assert testbed.broken

@@ -1,4 +1,4 @@
-"""From nothing to a verdict on a target that is not ours, as its owner goes through it.
+"""From nothing to a verdict on an external target, as its owner goes through it.
 
 The array is a machine of another testbed, on bridges of this host, which somebody has made into a
 target by hand: a LUN with a file system, served by tgtd under an array's name. It takes root.

@@ -1,4 +1,4 @@
-"""An initiator that is not ours: a verdict, and the machine as it was before.
+"""An initiator on an existing machine: a verdict, and the machine as it was before.
 
 The array and the machine are those of another testbed, whose initiator was cleared of all that
 Pathproof had configured there. The array wants CHAP, both ways.

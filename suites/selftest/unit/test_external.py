@@ -1,4 +1,4 @@
-"""A target that is not ours: its configuration, and a testbed without a target's machine."""
+"""An external target: its configuration, and a testbed without a target's machine."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_nothing_runs_on_the_target() -> None:
     target.configure()
     assert target.wwid == WWID
     assert WWID in target.describe()
-    with pytest.raises(MachineError, match="the array is not ours: `nft` cannot run there"):
+    with pytest.raises(MachineError, match="`nft` cannot run on the array: Pathproof has no"):
         target.machine.run(["nft", "list", "tables"])
 
 
@@ -192,8 +192,8 @@ def test_an_initiator_that_was_there_already_has_no_cable_to_pull() -> None:
         update={"initiator": InitiatorConfig.model_validate({"machine": "local"})}
     )
     assert lacking(standing, LinkDown("a").needs) == (
-        "it needs the hypervisor's end of the initiator's cables, and the initiator is a machine "
-        "that was there already"
+        "it needs the hypervisor's end of the initiator's cables, and the initiator is an "
+        "existing machine"
     )
 
 

@@ -157,6 +157,13 @@ def test_an_order_is_given_again_while_multipathd_is_busy(monkeypatch: pytest.Mo
     initiator(answering("timeout\n", "ok\n")).give_path_back("sda")
 
 
+def test_an_old_multipathd_that_is_busy_fails_to_reconfigure(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(under_test, "_ORDER_TIMEOUT_S", 5.0)
+    initiator(answering("fail\n", "timeout\n", "ok\n"))._multipathd("reconfigure")
+
+
 @pytest.mark.parametrize(("said", "error"), [("timeout\n", TimedOut), ("fail\n", InitiatorError)])
 def test_an_order_that_is_not_taken_is_an_error(said: str, error: type[Exception]) -> None:
     with pytest.raises(error, match=said.strip()):

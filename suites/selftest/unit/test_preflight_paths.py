@@ -12,7 +12,14 @@ import pytest
 
 from harness.config import Config
 from harness.config.model import FAST
-from harness.errors import InitiatorError, PreflightFailed
+from harness.errors import (
+    CommandFailed,
+    CommandTimedOut,
+    HarnessError,
+    InitiatorError,
+    MachineError,
+    PreflightFailed,
+)
 from harness.initiator import Initiator
 from harness.initiator.devices import BlockDevice, Survey
 from harness.initiator.sysfs import Disk, Session
@@ -216,12 +223,12 @@ def session(number: int, address: str, *disks: str) -> Session:
 class Machine:
     """An initiator's machine that shows one survey after another, the last one for ever."""
 
-    def __init__(self, *surveys: Survey | InitiatorError) -> None:
+    def __init__(self, *surveys: Survey | HarnessError) -> None:
         self.surveys = list(surveys)
 
     def survey(self) -> Survey:
         seen = self.surveys.pop(0) if len(self.surveys) > 1 else self.surveys[0]
-        if isinstance(seen, InitiatorError):
+        if isinstance(seen, HarnessError):
             raise seen
         return seen
 
@@ -230,7 +237,7 @@ class Machine:
 def fit(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Facts]:
     monkeypatch.setattr(run, "_UNCHANGED_S", 0.2)
 
-    def on(*surveys: Survey | InitiatorError) -> Facts:
+    def on(*surveys: Survey | HarnessError) -> Facts:
         initiator = Initiator(cast(Any, SimpleNamespace()), TOPOLOGY, FAST, WWID)
         monkeypatch.setattr(initiator, "survey", Machine(*surveys).survey)
         return require_fit(initiator)
@@ -253,6 +260,31 @@ def test_what_cannot_be_read_yet_is_looked_at_again(fit: Callable[..., Facts]) -
     assert fit(half, WHOLE) == GOOD
     with pytest.raises(PreflightFailed, match=r"are unreadable\n  cure: `iscsiadm"):
         fit(half)
+
+
+ARGV = ("sh", "-euc", "survey")
+FAILED = CommandFailed(
+    machine="node", argv=ARGV, status=1, stdout="", stderr="cannot fork", elapsed_s=0.1
+)
+SLOW = CommandTimedOut(machine="node", argv=ARGV, stdout="", stderr="", elapsed_s=90.0)
+
+
+@pytest.mark.parametrize(
+    ("error", "says"), [(FAILED, "stderr: cannot fork"), (SLOW, r"no end in time after 90\.0 s")]
+)
+def test_a_command_that_fails_once_is_given_again(
+    fit: Callable[..., Facts], error: HarnessError, says: str
+) -> None:
+    """A machine may be busy while disks come up. One that stays so is told with its last words."""
+    assert fit(error, WHOLE) == GOOD
+    with pytest.raises(PreflightFailed, match=says):
+        fit(error)
+
+
+def test_a_machine_that_cannot_be_reached_ends_the_preflight(fit: Callable[..., Facts]) -> None:
+    """There is nothing to wait for, and the message is its own."""
+    with pytest.raises(MachineError, match="connection lost"):
+        fit(MachineError("connection lost"), WHOLE)
 
 
 def test_what_stays_wrong_is_told(fit: Callable[..., Facts]) -> None:

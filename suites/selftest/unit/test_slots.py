@@ -83,12 +83,12 @@ def test_kvm_needs_no_room_for_translated_code_and_has_larger_machines(
     pages = {"SC_PHYS_PAGES": 24 << 18, "SC_PAGE_SIZE": 4096}
     monkeypatch.setattr("os.sysconf", pages.__getitem__)
     monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(64)))
-    as_stated = Config.model_validate({"machines": {"cpus": 1, "memory": "768MiB"}})
+    changed = Config.model_validate({"machines": {"memory": "1GiB"}})
     found = {
-        accel: (limit_for(Config(), accel).testbeds, limit_for(as_stated, accel).testbeds)
+        accel: (limit_for(Config(), accel).testbeds, limit_for(changed, accel).testbeds)
         for accel in ACCELS
     }
-    assert found == {"tcg": (8, 8), "kvm": (4, 10)}
+    assert found == {"tcg": (8, 6), "kvm": (4, 8)}
 
 
 def test_the_limit_can_be_given() -> None:

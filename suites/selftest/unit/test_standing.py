@@ -1,8 +1,7 @@
-"""An initiator that is not ours: what is asked of it, what is refused, how it is compared."""
+"""An initiator on an existing machine: what is asked of it, what is refused, how it is compared."""
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,8 +17,8 @@ from harness.errors import InitiatorError, MachineError
 from harness.faults import InitiatorDrop, LinkDown
 from harness.initiator.devices import SURVEY_SCRIPT
 from harness.initiator.found import differences, parse_look
-from harness.initiator.multipath import DROP_IN, WWIDS, render_drop_in
-from harness.initiator.standing import _UNDO_SCRIPT, StandingInitiator
+from harness.initiator.multipath import DROP_IN, render_drop_in
+from harness.initiator.standing import StandingInitiator
 from harness.machine import Process
 from harness.steps import Listener, listening
 from harness.testbed.means import lacking
@@ -45,11 +44,14 @@ multipathd.service active
 ## disks
 vda
 """
-OTHERS = ("iqn.2026-01.io.other:array-a", "iqn.2026-01.io.other:array-b")
-SAYS = {
-    "nft": 'echo "table inet filter"; echo "table inet pathproof_drop_a"',
-    "iscsiadm": "\n".join(f'echo "tcp: [1] 10.1.0.1:3260,1 {iqn} (non-flash)"' for iqn in OTHERS),
-}
+LOCAL = (Path(__file__).parent / "recorded/multipath-0.8.5-t.txt").read_text()
+# To a command that it lacks; the layout is that of do_genhelp() in multipathd/cli.c of 0.7.7.
+HELP = """\
+show config local: Missing argument
+multipath-tools v0.7.7 (05/11, 2018)
+CLI commands reference:
+ list|show paths
+"""
 ADDRESSES = """\
 1: lo    inet 127.0.0.1/8 scope host lo\\       valid_lft forever preferred_lft forever
 3: eth1    inet 172.16.0.101/24 scope global eth1\\       valid_lft forever preferred_lft forever
@@ -96,14 +98,14 @@ class Host:
         self,
         *,
         tools: str = TOOLS,
-        multipathd: str = "defaults {\n}\n",
+        multipathd: tuple[str, ...] = (LOCAL,),
         looks: tuple[str, ...] = (),
         locked: bool = False,
         records: bool = False,
         devices: str = "",
     ) -> None:
         self.tools = tools
-        self.multipathd = multipathd
+        self.multipathd = list(multipathd)
         self.looks = list(looks)
         self.records = records
         self.record_text = ""
@@ -112,20 +114,28 @@ class Host:
         self.machine = Lockable(self.answer, locked=locked)
 
     def answer(self, asked: Asked) -> Answer:
-        script = asked.argv[2] if asked.argv[0] == "sh" else ""
+        if asked.argv[0] == "sh":
+            return self._answer_script(asked.argv[2])
         if asked.argv[:3] == ("iscsiadm", "--mode", "node"):
             return Answer(self.record_text, status=0 if self.records else 21)
+        if asked.argv == ("multipathd", "show", "config", "local"):
+            said, *later = self.multipathd
+            self.multipathd = later or [said]
+            return Answer(said)
+        return Answer("ok\n" if asked.argv == ("multipathd", "reconfigure") else "")
+
+    def _answer_script(self, script: str) -> Answer:
         if "drop_in=$1" in script:
             if isinstance(self.undoing, MachineError):
                 raise self.undoing
             return self.undoing
-        if asked.argv[:3] == ("multipathd", "show", "config") or "--enghelp" in script:
-            return Answer(self.tools if script else self.multipathd)
+        if "--enghelp" in script:
+            return Answer(self.tools)
         if SURVEY_SCRIPT in script:
             return Answer(f"--\n{self.devices}")
         if "part()" in script:
             return Answer(self.looks.pop(0) if self.looks else LOOK)
-        return Answer("ok\n" if asked.argv == ("multipathd", "reconfigure") else "")
+        return Answer()
 
     def initiator(self) -> StandingInitiator:
         return StandingInitiator(self.machine, plan(config()), FAST, WWID)
@@ -137,7 +147,10 @@ class Host:
 @pytest.mark.parametrize(
     ("host", "says"),
     [
-        (Host(tools=TOOLS.replace("user 0", "user 1000")), "we are user 1000 there"),
+        (
+            Host(tools=TOOLS.replace("user 0", "user 1000")),
+            "Pathproof is user 1000 there; root is needed",
+        ),
         (Host(tools=f"{TOOLS}missing fio\nmissing nft\n"), "fio, nft not found"),
         (Host(tools=TOOLS.replace("3.6.8", "3.5.3")), "python3 is Python 3.5.3, and 3.6 is"),
         (Host(tools=TOOLS.replace("fio-3.36", "fio-3.28")), "fio is fio-3.28, and 3.31 is needed"),
@@ -159,9 +172,9 @@ def test_a_machine_that_is_unfit_is_not_touched(host: Host, says: str) -> None:
             Host(looks=(LOOK.replace("service active", "service failed"),)),
             "multipathd does not run",
         ),
-        (Host(multipathd="ok\n"), r"does not know `show config local`; it says: 'ok'"),
+        (Host(multipathd=(HELP,)), r"lacks the command: .*\n.*0\.7\.8 or newer"),
         (
-            Host(multipathd='defaults {\n\tconfig_dir "/etc/mp.d"\n}\n'),
+            Host(multipathd=(LOCAL.replace("/etc/multipath/conf.d", "/etc/mp.d"),)),
             "multipathd goes by /etc/mp.d, since `config_dir` says so",
         ),
         (Host(records=True), "has records of iqn.2026-01.io.pathproof:storage already"),
@@ -176,12 +189,36 @@ def test_a_machine_that_is_unfit_is_not_touched(host: Host, says: str) -> None:
     ],
 )
 def test_a_machine_that_is_in_use_is_not_touched(host: Host, says: str) -> None:
-    """Neither another run's work nor anybody's records are undone, nor does a map become ours."""
+    """Neither another run's work nor anybody's records are undone, nor is a map taken over."""
     with pytest.raises(InitiatorError, match=says), host.initiator().borrowed():
         pass
     assert [asked for asked in host.machine.asked if asked.stdin] == []
     iscsiadm = [line for line in host.asked() if line.startswith("iscsiadm")]
     assert not any(line.endswith(("delete", "--login")) for line in iscsiadm)
+
+
+@pytest.fixture
+def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.deadline.time.sleep", lambda _: None)
+    monkeypatch.setattr("harness.initiator.in_force._PATIENCE_S", 0.01)
+
+
+@pytest.mark.parametrize("said", ["timeout\n", LOCAL[:500], ""])
+@pytest.mark.usefixtures("_hurry")
+def test_a_multipathd_that_is_busy_is_not_called_old(
+    said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It exits with 0 all the same; the cure is another one."""
+    host = Host(multipathd=(said,))
+    with (
+        pytest.raises(InitiatorError, match="not its whole configuration") as error,
+        host.initiator().borrowed(),
+    ):
+        pass
+    assert "0.7.8" not in str(error.value)
+    monkeypatch.setattr("harness.initiator.in_force._PATIENCE_S", 30.0)
+    with Host(multipathd=(said, said, LOCAL)).initiator().borrowed():
+        pass
 
 
 @pytest.mark.parametrize(
@@ -199,66 +236,6 @@ def test_what_cannot_be_undone_does_not_stop_the_rest(
         host.undoing = undoing
     assert [says in text for text in heard.texts] == [True]
     assert host.asked()[-1].count("part()") == 1
-
-
-def undone(folder: Path, *, known: bool = False, failing: str = "") -> tuple[int, list[str]]:
-    """What the script calls on a machine that a killed run left, and its exit status."""
-    drop_in = folder / "pathproof.conf"
-    active = ["multipathd.socket", "multipathd.service"]
-    drop_in.write_text(render_drop_in(WWID, OTHERS, "multibus", known=known, active=active))
-    wwids = folder / "wwids"
-    wwids.write_text(f"# Multipath wwids\n/{WWID}/\n/{WWID}0/\n")
-    tools = folder / "tools"
-    tools.mkdir()
-    for name in ("nft", "iscsiadm", "multipathd", "multipath", "systemctl", "rm", "dmsetup"):
-        tool = tools / name
-        says = 'case "$*" in *logout) exit 1 ;; esac' if name == failing else ""
-        script = f'echo {name} "$@" >>{folder}/log\n{SAYS.get(name, "")}\n{says}'
-        tool.write_text(f"#!/bin/sh\n{script}\n")
-        tool.chmod(0o755)
-    argv = ["/bin/sh", "-uc", _UNDO_SCRIPT.replace(WWIDS, str(wwids)), "sh", str(drop_in)]
-    done = subprocess.run(argv, env={"PATH": f"{tools}:/usr/bin:/bin"}, check=False)
-    return done.returncode, (folder / "log").read_text().splitlines()
-
-
-@pytest.mark.parametrize("known", [True, False])
-def test_what_is_undone_is_what_the_file_names(tmp_path: Path, *, known: bool) -> None:
-    """A run that was killed may have been for other targets than those of today."""
-    status, log = undone(tmp_path, known=known)
-    assert status == 0
-    first, second = (f"iscsiadm --mode node --targetname {iqn}" for iqn in OTHERS)
-    assert log == [
-        "nft list tables",
-        "nft delete table inet pathproof_drop_a",
-        *("iscsiadm --mode session", f"{first} --logout", first, f"{first} --op delete"),
-        *("iscsiadm --mode session", f"{second} --logout", second, f"{second} --op delete"),
-        *([] if known else [f"rm {tmp_path}/wwids.new"]),
-        "rm -rf /run/pathproof",
-        "systemctl stop iscsid.socket",
-        "systemctl stop iscsid.service",
-        f"rm -f {tmp_path}/pathproof.conf",
-        "multipathd reconfigure",
-    ]
-    ours = [f"/{WWID}/"] if known else []
-    left = (tmp_path / "wwids").read_text().splitlines()
-    assert left == ["# Multipath wwids", *ours, f"/{WWID}0/"]
-
-
-def test_what_could_not_be_undone_is_tried_again_by_the_next(tmp_path: Path) -> None:
-    """So the file that says what it was stays, and so do services that sessions may need."""
-    status, log = undone(tmp_path, failing="iscsiadm")
-    assert status == 1
-    assert not any(line.startswith(("systemctl", "rm -f")) for line in log)
-
-
-def test_without_a_file_of_ours_nothing_is_undone(tmp_path: Path) -> None:
-    """And one that does not say what it is for is left to people."""
-    argv = ["/bin/sh", "-uc", _UNDO_SCRIPT, "sh", str(tmp_path / "pathproof.conf")]
-    assert subprocess.run(argv, env={"PATH": ""}, check=False).returncode == 0
-    (tmp_path / "pathproof.conf").write_text("# mine\n")
-    done = subprocess.run(argv, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert "does not say what it is for" in done.stderr
 
 
 RECORDS = (Path(__file__).parent / "recorded/iscsiadm-2.1.8-records.txt").read_text()
@@ -280,7 +257,7 @@ def test_records_make_one_session_that_finds_its_disks(records: str, mended: str
     host = Host()
     host.records = True
     host.record_text = records
-    host.initiator()._prepare_records(OTHERS[0])
+    host.initiator()._prepare_records("iqn.2026-01.io.other:array")
     mending = [line.partition("--op update ")[2] for line in host.asked() if "session." in line]
     assert mending == ([mended] if mended else [])
 
@@ -379,7 +356,7 @@ def test_nics_are_found_by_their_addresses() -> None:
 
 
 def test_only_what_has_means_is_injected() -> None:
-    assert lacking(config(), LinkDown("a").needs).endswith("was there already")
+    assert lacking(config(), LinkDown("a").needs).endswith("the initiator is an existing machine")
     assert lacking(config(), InitiatorDrop("a").needs) == ""
     assert plan(config()).guests == ()
     assert limit_for(config()).testbeds == 1

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.initiator.multipathd_config import parse_config
 from harness.initiator.tools import multipathd_problem, tool_problem, tools_argv
 
 RECORDED = Path(__file__).parent / "recorded"
@@ -99,7 +100,7 @@ def test_what_is_too_old_or_silent_is_named(said: str, cause: str) -> None:
 @pytest.mark.parametrize("version", ["multipath-0.8.5-t", "multipath-0.9.4-t"])
 def test_a_multipathd_with_the_usual_places_is_fit(version: str) -> None:
     """Up to 0.8 its configuration lists both; `multipath -t` prints what the daemon does."""
-    assert multipathd_problem((RECORDED / f"{version}.txt").read_text()) is None
+    assert multipathd_problem(parse_config((RECORDED / f"{version}.txt").read_text())) is None
 
 
 @pytest.mark.parametrize(
@@ -107,7 +108,7 @@ def test_a_multipathd_with_the_usual_places_is_fit(version: str) -> None:
     [("/etc/multipath/conf.d", "/etc/mp.d"), ("/etc/multipath/wwids", "/var/lib/wwids")],
 )
 def test_a_multipathd_that_goes_by_other_files_is_named(usual: str, other: str) -> None:
-    """It would not heed what is written for the run."""
+    """What is written for the run would have no effect."""
     text = (RECORDED / "multipath-0.8.5-t.txt").read_text().replace(usual, other)
-    cause, _ = multipathd_problem(text) or ("", "")
+    cause, _ = multipathd_problem(parse_config(text)) or ("", "")
     assert cause.startswith(f"multipathd goes by {other}, since `")

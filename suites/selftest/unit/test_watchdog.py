@@ -167,7 +167,7 @@ def test_what_still_waits_long_after_the_deadline_loses_its_machines(
             assert lab.off.wait(10)
             raise HypervisorError("the domain is gone")
 
-    with pytest.raises(MachineError, match="every machine of ours was powered off") as loss:
+    with pytest.raises(MachineError, match="every VM of the testbed was powered off") as loss:
         block()
     assert isinstance(loss.value.__cause__, HypervisorError)
     assert lab.told == ["evidence", "power off"]
@@ -181,7 +181,7 @@ def test_an_initiator_that_is_silent_loses_its_power_at_once(lab: Lab) -> None:
         with lab.watchdog(100).watching():
             assert lab.off.wait(10)
 
-    with pytest.raises(MachineError, match="the initiator does not answer; every machine"):
+    with pytest.raises(MachineError, match="the initiator does not answer; every VM"):
         block()
     assert lab.told == ["evidence", "power off"]
 

@@ -1,0 +1,150 @@
+"""In which order testbeds are made, and with which settings; machines and libvirt are stand-ins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import MagicMock
+
+import pytest
+
+from harness.config import Config
+from harness.hypervisor.accel import Choice
+from harness.testbed import boot as booting
+from harness.testbed import first_io, io, provision
+from harness.testbed import standing as existing
+from harness.testbed.bed import Bed
+from harness.testbed.first_io import fill
+from harness.testbed.io import IoSession
+from harness.testbed.standing import Standing
+from harness.topology import plan
+from harness.workload import FioRun
+
+OWN_FIO = "/opt/fio/bin/fio"
+EXTERNAL: dict[str, Any] = {"kind": "external", "wwid": "360014057043dfe0435de773ca03bbf04"}
+
+
+@pytest.fixture
+def told() -> list[str]:
+    """What happened, in order."""
+    return []
+
+
+def telling(told: list[str], what: str) -> Callable[..., Any]:
+    def call(*_: object, **_more: object) -> Any:
+        told.append(what)
+        return MagicMock()
+
+    return call
+
+
+def stand_in(told: list[str]) -> MagicMock:
+    """A testbed that tells what proves it."""
+    testbed = MagicMock()
+    testbed.prove_target = telling(told, "prove target")
+    testbed.prove_paths = telling(told, "prove paths")
+    return testbed
+
+
+@pytest.mark.parametrize("accel", ["kvm", "tcg"])
+def test_guests_and_load_have_the_sizes_of_their_acceleration(
+    monkeypatch: pytest.MonkeyPatch, accel: Any
+) -> None:
+    """Once it is known which one that is."""
+    for name in ("claimed", "place_for", "connect", "ImageStore", "load_image", "by_role"):
+        monkeypatch.setattr(provision, name, MagicMock())
+    for name in ("reap", "remove_unfinished", "cache_folder"):
+        monkeypatch.setattr(provision, name, MagicMock())
+    monkeypatch.setattr(provision, "choose", lambda *_, **__: Choice(accel, "by the test"))
+    monkeypatch.setattr(provision, "slow_start", lambda *_: "")
+    with provision.provisioner(Config()) as lab:
+        found = lab.site.config
+    assert found.machines.cpus == {"kvm": 2, "tcg": 1}[accel]
+    assert found.workload.probe_iops == {"kvm": 500, "tcg": 150}[accel]
+
+
+def test_nothing_is_written_before_the_target_is_proven(
+    monkeypatch: pytest.MonkeyPatch, told: list[str]
+) -> None:
+    """Another testbed's target may have the same name and WWID."""
+    site = MagicMock(config=Config())
+    site.assembled.return_value = stand_in(told)
+    for name in ("configure_fabrics", "observing", "require_fit", "_make_disks", "by_role"):
+        monkeypatch.setattr(booting, name, MagicMock())
+    monkeypatch.setattr(booting, "held_addresses", MagicMock())
+    monkeypatch.setattr(booting, "bring_up_shared", MagicMock())
+    monkeypatch.setattr(booting, "fill", telling(told, "write"))
+    with ExitStack() as power, ExitStack() as links:
+        booting.boot(site, power, links, Path("unused"))
+    assert told == ["prove target", "write", "prove paths"]
+
+
+def test_an_existing_machine_is_used_in_turn_and_claimed_before_it_writes(
+    monkeypatch: pytest.MonkeyPatch, told: list[str]
+) -> None:
+    """The LUN is one: two runs on it, of whatever users and hosts, would spoil each other's."""
+
+    @contextmanager
+    def turn(config: Config, what: str) -> Iterator[None]:
+        told.append(f"turn of {what}")
+        yield
+        told.append("turn over")
+
+    for name in ("StandingInitiator", "nics_of", "observing", "require_fit", "LocalMachine"):
+        monkeypatch.setattr(existing, name, MagicMock())
+    monkeypatch.setattr(existing, "turn", turn)
+    monkeypatch.setattr(existing, "claim", telling(told, "claim"))
+    monkeypatch.setattr(existing, "Testbed", lambda *_, **__: stand_in(told))
+    monkeypatch.setattr(existing, "fill", telling(told, "write"))
+    made = Config.model_validate(
+        {"target": EXTERNAL, "initiator": {"machine": "local"}, "name": "lab-7"}
+    )
+    with Standing(made, plan(made)).testbed():
+        told.append("test")
+    assert told == ["turn of lab-7", "claim", "write", "prove paths", "test", "turn over"]
+
+
+@pytest.fixture
+def programs(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """What was started as fio."""
+    found: list[object] = []
+
+    @contextmanager
+    def started(*_: object, program: object = "fio") -> Iterator[Any]:
+        found.append(program)
+        yield MagicMock()
+
+    monkeypatch.setattr(FioRun, "started", started)
+    return found
+
+
+@pytest.fixture
+def with_own_fio() -> Any:
+    made = Config.model_validate(
+        {"target": EXTERNAL, "initiator": {"machine": "local", "fio": OWN_FIO}}
+    )
+    topology = SimpleNamespace(fabrics=("a", "b"))
+    return MagicMock(config=made, topology=topology)
+
+
+def test_the_first_io_is_that_of_the_users_fio(
+    programs: list[object], with_own_fio: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(first_io, "attach", lambda *_: None)
+    fill(with_own_fio)
+    assert programs == [OWN_FIO]
+
+
+def test_measured_io_is_that_of_the_users_fio(
+    programs: list[object], with_own_fio: Bed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(io, "Witness", MagicMock())
+    monkeypatch.setattr(IoSession, "_read_back_in_time", lambda *_: None)
+    monkeypatch.setattr(IoSession, "_assemble", lambda *_: None)
+    monkeypatch.setattr(IoSession, "_finish", lambda *_: None)
+    with IoSession(with_own_fio, (), 60).running():
+        pass
+    assert programs == [OWN_FIO]
