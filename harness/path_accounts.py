@@ -20,7 +20,7 @@ _OTHER = {"active": "failed", "failed": "active"}
 # The clock of the log runs apart from that of the samples by some milliseconds. And when multipathd
 # loads a map anew all its paths are active, until it fails the dead ones again (multipath_ctr() in
 # drivers/md/dm-mpath.c, sync_map_state() in multipathd).
-_APART_NS = 500 * NS_PER_MS
+APART_NS = 500 * NS_PER_MS
 
 _State = tuple[int, str]  # since when, in nanoseconds, and which
 
@@ -86,7 +86,7 @@ def _possible(
     The kernel logs changes only: before each the path was in the other state (fail_path() and
     reinstate_path() in drivers/md/dm-mpath.c).
     """
-    first_ns, last_ns = start_ns - _APART_NS, end_ns + _APART_NS
+    first_ns, last_ns = start_ns - APART_NS, end_ns + APART_NS
     if _between(logged, first_ns, last_ns):
         return {"missing", *_OTHER}
     at_first = bisect_left(told, first_ns, key=_when)
