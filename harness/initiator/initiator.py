@@ -291,6 +291,7 @@ class Initiator:
                 through=self._own_fabric(s),
                 connected_to=s.login.connected_to,
                 negotiated=s.login.negotiated,
+                state=s.state,
             )
             for s in sessions
         )

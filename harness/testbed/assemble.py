@@ -55,7 +55,7 @@ class Raw:
     cut_short: str = ""
     max_stall_s: float | None = None
     errors_forced: bool = False
-    settings_after: tuple[SessionSettings, ...] = ()
+    settings_after: tuple[SessionSettings, ...] | None = None
     cables: Mapping[str, Mapping[Role, str]] = field(default_factory=dict)
     lab_disks: tuple[str, ...] = ()
 

@@ -31,7 +31,7 @@ class Witness:
         self._testbed = testbed
         self._steal: StealWatch | None = None
         self.settings: tuple[SessionSettings, ...] = ()
-        self.settings_after: tuple[SessionSettings, ...] = ()
+        self.settings_after: tuple[SessionSettings, ...] | None = None
         self.path_listings: dict[str, str] = {}
         self.target_is_dead = False
 

@@ -207,7 +207,7 @@ def test_io_that_ends_after_all_is_read_back_without_force(bench: Bench) -> None
 def test_sessions_are_looked_at_again_once_io_is_over(bench: Bench) -> None:
     """A path that came back has logged in anew; where I/O was cut short that says nothing."""
     bench.fio.hangs = False
-    for within_s, seconds, after in ((60.0, 0.01, ("look 2",)), (0.05, 3600, ())):
+    for within_s, seconds, after in ((60.0, 0.01, ("look 2",)), (0.05, 3600, None)):
         bench.looks = 0
         session = session_of(bench, within_s)
         with session.running():
