@@ -20,7 +20,7 @@ from harness.testbed.phases import Phases
 from harness.testbed.post_mortem import gather
 from harness.testbed.proof import bring_paths_back, read_everything_back
 from harness.testbed.watchdog import EVIDENCE_S, QUEUEING_S, SILENCE_S, Watchdog
-from harness.testbed.witness import Witness
+from harness.testbed.witness import SETTINGS_S, Witness
 from harness.topology import Role
 from harness.workload import FioRun, Job, RunResult
 from harness.workload.run import ENDING_TIMEOUT_S
@@ -85,7 +85,7 @@ class IoSession:
             witness.list_paths("after", self.watchdog.left_to_measure())
             with step("Collect what was measured", Spent.MEASURING):
                 if not self.cut_short:
-                    witness.look_again()
+                    witness.look_again(min(SETTINGS_S, self.watchdog.left_to_measure()))
                 self._measurements = self._assemble(result, back)
 
     @contextmanager

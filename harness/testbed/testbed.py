@@ -208,8 +208,14 @@ class Testbed:
         return tuple(f.name for f in self.topology.fabrics)
 
     def session_settings(self) -> tuple[SessionSettings, ...]:
-        """The effective timeouts of every session, read from sysfs now."""
-        return self.initiator.settings_of(self.initiator.sessions())
+        """The effective timeouts of every session, read from sysfs now.
+
+        Sessions with the target that are on no fabric are for the preflight to tell of.
+        """
+        sessions = self.initiator.sessions()
+        return self.initiator.settings_of(
+            [one for one in sessions if self.topology.fabric_of(one.address)]
+        )
 
     def planned_sessions(self) -> tuple[PlannedSession, ...]:
         """One session a fabric, with what the profile demands of it."""

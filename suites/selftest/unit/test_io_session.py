@@ -16,13 +16,15 @@ from harness.errors import (
     CutShort,
     FioHangs,
     HypervisorError,
+    InitiatorError,
     MachineError,
     TimedOut,
     WorkloadError,
+    defects,
 )
 from harness.faults import Injection, SilentDrop
 from harness.measurements import SessionSettings
-from harness.testbed import io, watchdog
+from harness.testbed import io, watchdog, witness
 from harness.testbed.bed import Bed
 from harness.testbed.io import IoSession
 from harness.testbed.witness import Witness
@@ -212,8 +214,59 @@ def test_sessions_are_looked_at_again_once_io_is_over(bench: Bench) -> None:
         session = session_of(bench, within_s)
         with session.running():
             session.run_for(seconds=seconds)
-        witness: Any = session._witness
-        assert (witness.settings, witness.settings_after) == (("look 1",), after)
+        seen: Any = session._witness
+        assert (seen.settings, seen.settings_after) == (("look 1",), after)
+
+
+@pytest.mark.parametrize("failure", [MachineError("no answer"), InitiatorError("odd"), None])
+def test_sessions_that_cannot_be_looked_at_cost_no_measurement(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, failure: Exception | None
+) -> None:
+    """Nor do those that take too long to look at; what else was measured is judged."""
+    bench.fio.hangs = False
+    never = threading.Event()
+    attached: dict[str, str] = {}
+
+    def settings() -> tuple[str]:
+        bench.looks += 1
+        if bench.looks == 1:
+            return ("before",)
+        if failure is None:
+            never.wait()
+        raise failure or MachineError("too late")
+
+    monkeypatch.setattr(bench, "session_settings", settings)
+    monkeypatch.setattr(io, "SETTINGS_S", 0.05)
+    monkeypatch.setattr(witness, "attach", attached.__setitem__)
+    session = session_of(bench, 60.0)
+    with session.running():
+        pass
+    never.set()
+    assert session._witness.settings_after is None
+    assert measured(session) == (dict.fromkeys(Role, "seen"), "read back")
+    text = str(failure) if failure else "the sessions' settings: not within 0 s"
+    assert attached == {"sessions not looked at": text}
+
+
+def test_a_programming_error_while_looking_at_sessions_is_raised(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also if an error of the lab hides it."""
+    bench.fio.hangs = False
+
+    def settings() -> tuple[str]:
+        bench.looks += 1
+        if bench.looks == 1:
+            return ("before",)
+        try:
+            raise KeyError("x")
+        finally:
+            raise MachineError("no answer")
+
+    monkeypatch.setattr(bench, "session_settings", settings)
+    with pytest.raises(MachineError) as caught, session_of(bench, 60.0).running():
+        pass
+    assert defects(caught.value)
 
 
 def test_a_wait_for_io_ends_with_the_block(bench: Bench) -> None:
@@ -379,10 +432,10 @@ def test_a_listing_that_hangs_is_given_up(bench: Bench) -> None:
     """It is for people, and must not cost the verdict."""
     listing = threading.Event()
     bench.initiator.describe_paths = listing.wait
-    witness = Witness(cast(Bed, bench))
-    witness.list_paths("after", within_s=0.1)
+    seen = Witness(cast(Bed, bench))
+    seen.list_paths("after", within_s=0.1)
     listing.set()
-    assert witness.path_listings == {"after": "multipath -ll: not within 0 s"}
+    assert seen.path_listings == {"after": "multipath -ll: not within 0 s"}
 
 
 @pytest.mark.parametrize("failure", [TimedOut("nft hangs"), TypeError("x")])
