@@ -386,8 +386,9 @@ class Measurements:
     `processors` is None where the guests run elsewhere; `cut_short` says why the test ended
     before its time, if it did; `max_stall_s` is the longest stall accepted whatever the budget.
     `settings` are those before the first fault, `settings_after` those once I/O was over; None if
-    that was not looked at. `machines` were meant to be watched. `errors_forced` tells that I/O
-    which hung was made to fail.
+    that was not looked at. `machines` were meant to be watched; those in `existing` were not made
+    by the run, and others may run programs there. `errors_forced` tells that I/O which hung was
+    made to fail.
     `cable_ends` has two for each cable that the lab made itself, and none for other networks;
     `lab_disks` has those of a target that the lab made.
     """
@@ -410,6 +411,7 @@ class Measurements:
     cut_short: str = ""
     max_stall_s: float | None = None
     machines: tuple[str, ...] = ()
+    existing: tuple[str, ...] = ()
     errors_forced: bool = False
     cable_ends: tuple[CableEnd, ...] = ()
     lab_disks: tuple[LabDisk, ...] = ()

@@ -273,6 +273,7 @@ class IoSession:
             read_back=back,
             path_listings=witness.path_listings,
             machines=witness.machines,
+            existing=witness.existing,
             processors=witness.processors,
             cut_short=self.cut_short,
             max_stall_s=budget.max_stall_s,

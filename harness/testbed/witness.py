@@ -42,6 +42,11 @@ class Witness:
         return tuple(self._testbed.machine(role).name for role in self._testbed.roles)
 
     @property
+    def existing(self) -> tuple[str, ...]:
+        """Those of them that the run did not make."""
+        return tuple(name for name in self.machines if name not in self._testbed.domains)
+
+    @property
     def processors(self) -> ProcessorTime | None:
         """What the host gave to the guests; None where they run elsewhere."""
         return self._steal.seen if self._steal else None

@@ -269,6 +269,14 @@ def test_a_programming_error_while_looking_at_sessions_is_raised(
     assert defects(caught.value)
 
 
+def test_machines_that_the_run_did_not_make_are_those_without_a_domain(bench: Bench) -> None:
+    """Of the two, one is the hypervisor's."""
+    seen = Witness(cast(Bed, bench))
+    assert seen.existing == seen.machines == tuple(Role)
+    bench.domains = {Role.TARGET: object()}  # type: ignore[misc]  # for this bench alone
+    assert seen.existing == (Role.INITIATOR,)
+
+
 def test_a_wait_for_io_ends_with_the_block(bench: Bench) -> None:
     """Which is then judged."""
     bench.fio.hangs = False

@@ -90,6 +90,7 @@ def measured(
             read_back=None,
             path_listings={},
             machines=tuple(Role),
+            existing=(),
         )
     )
 
