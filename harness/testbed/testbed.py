@@ -294,7 +294,7 @@ class Testbed:
     @contextmanager
     def without_path(self, fabric: str) -> Iterator[None]:
         """Take the path over a healthy fabric out of the map for the length of the block."""
-        path = next(p for p in self.map.paths if p.fabric == fabric)
+        path = next(p for p in self.initiator.paths() if p.fabric == fabric)
         everything = len(self.map.paths)
         self.initiator.take_path_away(path.name)
         try:
@@ -315,7 +315,14 @@ class Testbed:
             self.heal()
             self.map.wait_for_paths(active=len(self.topology.fabrics), spent_on=Spent.PROVISIONING)
             self.preflight()  # a path that came back has logged in anew
+            self._look_at_the_paths()
             self.prove_target()
+
+    def _look_at_the_paths(self) -> None:
+        """Take note of the disks that paths have by now: those that came back may have others."""
+        if (paths := self.initiator.paths()) != self.map.paths:
+            self.map.paths = paths
+            self.watch()
 
     def heal(self) -> None:
         """Heal every kind of fault that is possible here, on every fabric, be it there or not."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any, ClassVar, cast
@@ -23,7 +24,9 @@ from harness.errors import (
     defects,
 )
 from harness.faults import Injection, SilentDrop
+from harness.initiator.initiator import Path
 from harness.measurements import SessionSettings
+from harness.observe import DiskSample, Sample
 from harness.testbed import io, watchdog, witness
 from harness.testbed.bed import Bed
 from harness.testbed.io import IoSession
@@ -275,6 +278,35 @@ def test_machines_that_the_run_did_not_make_are_those_without_a_domain(bench: Be
     assert seen.existing == seen.machines == tuple(Role)
     bench.domains = {Role.TARGET: object()}  # type: ignore[misc]  # for this bench alone
     assert seen.existing == (Role.INITIATOR,)
+
+
+def test_io_runs_when_paths_carry_it_and_not_when_none_is_known(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The map's disks may be others than those that the paths had."""
+    bench.fio.hangs = False
+    bench.map.paths = (Path("sda", "8:0", "a"), Path("sdb", "8:16", "b"))
+
+    def sample(number: str, carried: int) -> Sample:
+        disk = DiskSample(carried, 0, completed=0, in_flight=0, state="running")
+        paths = {number: "active", "8:16": "failed"}
+        return Sample(0, {"sda": disk}, paths, frozenset(), {}, {}, 0, 0)
+
+    strange, idle, busy = sample("8:32", 0), sample("8:0", 0), sample("8:0", 2**20)
+    coming = [strange, idle, idle, busy]
+
+    def wait_for(condition: Callable[[Sample], bool], *, what: str, **_: object) -> Sample:
+        bench.told.append(what)
+        while not condition(seen := coming.pop(0)):
+            pass
+        return seen
+
+    monkeypatch.setattr(bench.observers[Role.INITIATOR], "wait_for", wait_for)
+    session = session_of(bench, 60.0)
+    with session.running():
+        session.wait_until_running()
+        assert coming == []
+    assert bench.told[:2] == ["byte counters of the paths", "I/O on sda"]
 
 
 def test_a_wait_for_io_ends_with_the_block(bench: Bench) -> None:
