@@ -156,12 +156,21 @@ def test_a_map_that_is_loaded_anew_has_its_dead_paths_active_for_a_moment() -> N
     assert disagreements(measured) == []
 
 
+def test_gaps_in_the_targets_log_excuse_nothing() -> None:
+    """It says nothing of paths."""
+    measured = sampled(good(), "sdb", "failed", (10, 12))
+    log, target = measured.kernel_logs
+    gaps = replace(measured, kernel_logs=(log, replace(target, lost=1)))
+    assert [one.path for one in disagreements(gaps)] == ["sdb"]
+
+
 def test_without_a_log_or_samples_there_are_no_two_accounts() -> None:
     """That they are missing is for others to say."""
     measured = sampled(good(), "sdb", "failed", (10, 12))
     assert disagreements(replace(measured, kernel_logs=())) == []
-    gaps = tuple(replace(log, lost=1) for log in measured.kernel_logs)
-    assert disagreements(replace(measured, kernel_logs=gaps)) == []
+    log, target = measured.kernel_logs
+    assert disagreements(replace(measured, kernel_logs=(replace(log, lost=1), target))) == []
+    assert disagreements(replace(measured, kernel_logs=(target,))) == []
     assert disagreements(replace(measured, path_states=())) == []
 
 
