@@ -56,16 +56,27 @@ _MAP_ERRORS = tuple(
 _TROUBLE = re.compile(
     r"(?:^BUG:|kernel BUG at|^WARNING:|^Oops\b|^general protection fault|Kernel panic"
     r"|: [0-9a-f]{4,16} \[#\d+\]"  # die() in arch/*/kernel, whatever its reason
-    r"|INFO: task .* blocked (?:in I/O wait )?for more than"
     r"|possible circular locking|possible recursive locking"
-    r"|soft lockup|hard LOCKUP|rcu.*detected (?:expedited )?stall|Unable to handle kernel"
+    r"|soft lockup|hard LOCKUP|rcu.*detected (?:expedited )?stall|Unable to handle kernel)"
+)
+# Of a process, whosever it is.
+_DISTRESS = re.compile(
+    r"(?:INFO: task .* blocked (?:in I/O wait )?for more than"
     r"|^Out of memory\b)"  # of the machine, not of a control group
 )
 
 
 def is_trouble(message: KernelMessage) -> bool:
     """Whether the record shows a defect of the kernel itself, a hung task, or want of memory."""
-    return bool(_TROUBLE.search(message.text))
+    return bool(_TROUBLE.search(message.text)) or is_distress(message)
+
+
+def is_distress(message: KernelMessage) -> bool:
+    """Whether the record is about a process that hung, or was killed for want of memory.
+
+    On a machine where others run programs it may be one of theirs.
+    """
+    return bool(_DISTRESS.search(message.text))
 
 
 def is_map_error(message: KernelMessage, lun: LunDevices) -> bool:

@@ -22,6 +22,7 @@ Ints = NDArray[np.int64]
 
 PROBE = "probe"  # the name of the paced depth-1 stream that stalls are measured by
 MAP = "map"  # where a block was read, if not over one path
+LOGGED_IN = "LOGGED_IN"  # state of a session, drivers/scsi/scsi_transport_iscsi.c
 
 
 @dataclass(frozen=True, eq=False)
@@ -271,7 +272,8 @@ class SessionSettings:
     Without NOP-Outs their interval and timeout are 0; `recovery_tmo_s` is negative if the session
     never gives up. `fabric` is that of the portal, `through` the one that the initiator's end of
     the connection is on: "" if on none. `connected_to` is the portal at its other end, "" if there
-    is none, and `negotiated` what the login came to, by the names of RFC 7143.
+    is none, and `negotiated` what the login came to, by the names of RFC 7143, as far as the driver
+    tells. Of what is in force all that says something only if `state` is LOGGED_IN.
     """
 
     fabric: str
@@ -281,6 +283,7 @@ class SessionSettings:
     through: str = ""
     connected_to: str = ""
     negotiated: Mapping[str, str] = field(default_factory=dict)
+    state: str = LOGGED_IN
 
     @property
     def limits(self) -> tuple[float, float, float]:
@@ -382,9 +385,10 @@ class Measurements:
 
     `processors` is None where the guests run elsewhere; `cut_short` says why the test ended
     before its time, if it did; `max_stall_s` is the longest stall accepted whatever the budget.
-    `settings` are those before the first fault, `settings_after` those once I/O was over; empty if
-    that was not looked at. `machines` were meant to be watched. `errors_forced` tells that I/O
-    which hung was made to fail.
+    `settings` are those before the first fault, `settings_after` those once I/O was over; None if
+    that was not looked at. `machines` were meant to be watched; those in `existing` were not made
+    by the run, and others may run programs there. `errors_forced` tells that I/O which hung was
+    made to fail.
     `cable_ends` has two for each cable that the lab made itself, and none for other networks;
     `lab_disks` has those of a target that the lab made.
     """
@@ -398,7 +402,7 @@ class Measurements:
     clocks: tuple[ClockReading, ...]
     settings: tuple[SessionSettings, ...]
     planned: tuple[PlannedSession, ...] = ()
-    settings_after: tuple[SessionSettings, ...] = ()
+    settings_after: tuple[SessionSettings, ...] | None = None
     faults: tuple[FaultRecord, ...] = ()
     read_back: ReadBack | None = None
     processors: ProcessorTime | None = None
@@ -407,6 +411,7 @@ class Measurements:
     cut_short: str = ""
     max_stall_s: float | None = None
     machines: tuple[str, ...] = ()
+    existing: tuple[str, ...] = ()
     errors_forced: bool = False
     cable_ends: tuple[CableEnd, ...] = ()
     lab_disks: tuple[LabDisk, ...] = ()

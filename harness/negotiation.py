@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from harness.errors import Problem
-from harness.measurements import PlannedSession, SessionSettings
+from harness.measurements import LOGGED_IN, PlannedSession, SessionSettings
 
 _CURE = (
     "both ends decide it: [initiator.iscsi] is what open-iscsi offers (node.conn[0].iscsi and "
@@ -13,30 +13,52 @@ _CURE = (
 )
 
 
-def negotiation_problems(planned: PlannedSession, session: SessionSettings) -> Iterator[Problem]:
-    """Values that were asked for and are not in force.
+def differing_values(planned: PlannedSession, session: SessionSettings) -> Iterator[Problem]:
+    """Values that were asked for and are not in force, of a session that is logged in.
 
-    FirstBurstLength is passed over where nothing may be sent unasked: it is not negotiated then
-    (RFC 7143 section 13.14). The kernel keeps some values of a connection that is lost, and clears
-    others.
+    The kernel keeps some values of a connection that is lost, and clears others.
     """
-    if planned.negotiated and not session.connected_to:
-        yield Problem(
-            f"the session on fabric {planned.fabric} has no connection, so what it negotiated "
-            "cannot be told",
-            "does the portal answer? `iscsiadm -m session -P 1` shows the connection's state",
-        )
+    if session.state != LOGGED_IN or not session.connected_to:
         return
-    found = session.negotiated
-    unasked_is_off = (found.get("InitialR2T"), found.get("ImmediateData")) == ("Yes", "No")
-    for key, wanted in planned.negotiated.items():
-        if key == "FirstBurstLength" and unasked_is_off:
-            continue
-        if (has := found.get(key, "unknown")) != wanted:
+    for key, wanted in _comparable(planned, session):
+        if (has := session.negotiated.get(key, wanted)) != wanted:
             yield Problem(
                 f"{key} of the session on fabric {planned.fabric} is {has} instead of {wanted}",
                 _CURE,
             )
+
+
+def unknown_values(planned: PlannedSession, session: SessionSettings) -> Iterator[Problem]:
+    """Why it is not known whether values that were asked for are in force."""
+    if not planned.negotiated:
+        return
+    if session.state != LOGGED_IN or not session.connected_to:
+        yield Problem(
+            f"the session on fabric {planned.fabric} has no connection that is logged in (its "
+            f"state is {session.state}), so what it negotiated cannot be told",
+            "does the portal answer? `iscsiadm -m session -P 1` shows the connection's state",
+        )
+        return
+    for key, wanted in _comparable(planned, session):
+        if key not in session.negotiated:
+            yield Problem(
+                f"{key} of the session on fabric {planned.fabric} should be {wanted}, but its "
+                "driver does not show it",
+                "leave that key out of [initiator.iscsi] and [target.iet], or use iscsi_tcp",
+            )
+
+
+def _comparable(planned: PlannedSession, session: SessionSettings) -> Iterator[tuple[str, str]]:
+    """What was asked for and can be in force.
+
+    FirstBurstLength is passed over where nothing may be sent unasked: it is not negotiated then
+    (RFC 7143 section 13.14).
+    """
+    found = session.negotiated
+    unasked_is_off = (found.get("InitialR2T"), found.get("ImmediateData")) == ("Yes", "No")
+    for key, wanted in planned.negotiated.items():
+        if not (key == "FirstBurstLength" and unasked_is_off):
+            yield key, wanted
 
 
 def redirections(planned: PlannedSession, session: SessionSettings) -> Iterator[Problem]:

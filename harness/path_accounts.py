@@ -13,6 +13,7 @@ from itertools import groupby, pairwise
 
 from harness.measurements import Measurements
 from harness.timeline import Happened
+from harness.topology import Role
 from harness.units import NS_PER_MS, NS_PER_S
 
 _LOGGED = {Happened.PATH_FAILED: "failed", Happened.PATH_REINSTATED: "active"}
@@ -20,7 +21,7 @@ _OTHER = {"active": "failed", "failed": "active"}
 # The clock of the log runs apart from that of the samples by some milliseconds. And when multipathd
 # loads a map anew all its paths are active, until it fails the dead ones again (multipath_ctr() in
 # drivers/md/dm-mpath.c, sync_map_state() in multipathd).
-_APART_NS = 500 * NS_PER_MS
+APART_NS = 500 * NS_PER_MS
 
 _State = tuple[int, str]  # since when, in nanoseconds, and which
 
@@ -35,8 +36,12 @@ class Disagreement:
 
 
 def disagreements(measurements: Measurements) -> list[Disagreement]:
-    """Where the two accounts differ; nothing if one of them is not there, or the log has gaps."""
-    looks, logs = measurements.path_states, measurements.kernel_logs
+    """Where the two accounts differ; nothing if one of them is not there, or the log has gaps.
+
+    The log is that of the initiator, which has the paths.
+    """
+    looks = measurements.path_states
+    logs = [log for log in measurements.kernel_logs if log.machine == Role.INITIATOR]
     if not looks or not logs or any(log.lost for log in logs):
         return []
     begun_ns = measurements.phases[0].start_ns if measurements.phases else looks[0].at_ns
@@ -86,7 +91,7 @@ def _possible(
     The kernel logs changes only: before each the path was in the other state (fail_path() and
     reinstate_path() in drivers/md/dm-mpath.c).
     """
-    first_ns, last_ns = start_ns - _APART_NS, end_ns + _APART_NS
+    first_ns, last_ns = start_ns - APART_NS, end_ns + APART_NS
     if _between(logged, first_ns, last_ns):
         return {"missing", *_OTHER}
     at_first = bisect_left(told, first_ns, key=_when)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.checks.judgement import Check, Finding, Verdict
-from harness.kernel_events import is_trouble
+from harness.kernel_events import is_distress, is_trouble
 from harness.measurements import Measurements
 
 MAP_UNSEEN = "it is not known which map and which disks are the LUN's"
@@ -14,7 +14,9 @@ def kernel_sound() -> Check:
     """Neither kernel showed a defect during the test: BUG, WARNING, Oops, hung task, lockup.
 
     Lockdep's complaints and RCU stalls, too, and processes killed for want of memory; whatever the
-    storage did, such a run is not good. All of it is about the machine, and not about a device.
+    storage did, such a run is not good. All of it is about the machine, and not about a device. On
+    a machine that was there before the run, a hung task or want of memory may be another program's:
+    unknown.
     """
     name = "kernel sound"
 
@@ -22,16 +24,20 @@ def kernel_sound() -> Check:
         logs = measurements.kernel_logs
         figures = {f"records of the {log.machine}": str(len(log.messages)) for log in logs}
         numbers = {f"records_{log.machine}": len(log.messages) for log in logs}
-        trouble = [
-            f"{log.machine}: {message.text}"
-            for log in logs
-            for message in log.messages
-            if is_trouble(message)
-        ]
+        trouble: list[str] = []
+        perhaps: list[str] = []
+        for log in logs:
+            for message in filter(is_trouble, log.messages):
+                shared = log.machine in measurements.existing and is_distress(message)
+                (perhaps if shared else trouble).append(f"{log.machine}: {message.text}")
+        if signs := len(trouble) + len(perhaps):
+            figures["signs of trouble"] = str(signs)
+            numbers["signs_of_trouble"] = signs
         if trouble:
-            figures["signs of trouble"] = str(len(trouble))
-            numbers["signs_of_trouble"] = len(trouble)
             return Finding(name, Verdict.FAIL, "; ".join(trouble[:_SHOWN]), figures, numbers)
+        if perhaps:
+            text = f"perhaps of other programs: {'; '.join(perhaps[:_SHOWN])}"
+            return Finding(name, Verdict.UNKNOWN, text, figures, numbers)
         if unread := unread_kernel_logs(measurements):
             return Finding(name, Verdict.UNKNOWN, "; ".join(unread), figures, numbers)
         machines = " and ".join(log.machine for log in logs)

@@ -9,8 +9,9 @@ from harness.checks.judgement import Check, Finding, Verdict
 from harness.checks.kernel import MAP_UNSEEN, unread_kernel_logs
 from harness.healing import paths_hit
 from harness.measurements import FaultRecord, Measurements, PathCounters
+from harness.path_absences import felt_until_ns, unexplained_absences
 from harness.path_accounts import disagreements
-from harness.timeline import Happened, Phase
+from harness.timeline import Event, Happened, Phase
 from harness.units import NS_PER_MS, NS_PER_S, format_size
 
 # I/O that was already on the wire may still complete while the order to break is carried out.
@@ -300,47 +301,70 @@ def accounting_agrees(within: float) -> Check:
 
 
 def no_unexpected_path_loss() -> Check:
-    """The kernel gave up no path but those that a fault had hit, while it lasted.
+    """No path was given up, or left the map, but those that a fault had hit, while it lasted.
 
-    By its log and by the samples: a path that only one of them shows as lost is not known to be.
+    By the kernel's log and by the samples: a path that only one of them shows as given up is not
+    known to be. Of a path that leaves the map without being given up the samples alone tell.
     """
     name = "no unexpected path loss"
 
     def run(measurements: Measurements) -> Finding:
         if text := _losses_unseen(measurements):
             return Finding(name, Verdict.UNKNOWN, text)
-        fabrics = {counters.path: counters.fabric for counters in measurements.counters}
         lost = [e for e in measurements.timeline if e.what is Happened.PATH_FAILED]
-        unexpected = [
-            e
-            for e in lost
-            if not any(
-                fabrics.get(e.path) in f.fabrics and f.injected_ns <= e.at_ns <= _felt_until_ns(f)
-                for f in measurements.faults
-            )
-        ]
-        figures = {"paths given up": str(len(lost)), "unexpected": str(len(unexpected))}
-        numbers = {"paths_given_up": len(lost), "unexpected": len(unexpected)}
+        unexpected = _given_up_unexpectedly(measurements, lost)
+        absences = unexplained_absences(measurements)
         differs = disagreements(measurements)
-        sure = {e.path for e in unexpected} - {each.path for each in differs}
-        text = f"given up without a fault there: {', '.join(e.path for e in unexpected)}"
-        if differs and not sure:
-            said = "; ".join([*([text] if unexpected else []), *(each.text for each in differs)])
-            return Finding(name, Verdict.UNKNOWN, said, figures, numbers)
-        if unexpected:
+        figures = {
+            "paths given up": str(len(lost)),
+            "unexpected": str(len(unexpected)),
+            "out of the map unexpectedly": str(len(absences)),
+        }
+        numbers = {
+            "paths_given_up": len(lost),
+            "unexpected": len(unexpected),
+            "absent_unexpectedly": len(absences),
+        }
+        given_up = f"given up without a fault there: {', '.join(e.path for e in unexpected)}"
+        gone = f"not in use without a fault there: {'; '.join(each.text for each in absences)}"
+        said = [*([given_up] if unexpected else []), *([gone] if absences else [])]
+        doubts = [each.text for each in differs]
+        in_doubt = {each.path for each in differs}
+        spans = [(e.at_ns, e.at_ns) for e in unexpected if e.path not in in_doubt]
+        spans += [
+            (each.start_ns, each.end_ns)
+            for each in absences
+            if each.sure and each.path not in in_doubt
+        ]
+        if not spans and (said or doubts):
+            return Finding(name, Verdict.UNKNOWN, "; ".join([*said, *doubts]), figures, numbers)
+        if spans:
             missed = [m for f in measurements.faults if (m := _without_effect(measurements, f))]
             if missed:  # it may have hit these instead
-                return Finding(
-                    name, Verdict.UNKNOWN, f"{text}; but {'; '.join(missed)}", figures, numbers
-                )
-            span_ns = _caused(measurements, unexpected[0].at_ns, unexpected[-1].at_ns)
-            return Finding(name, Verdict.FAIL, text, figures, numbers, span_ns)
+                text = f"{'; '.join(said)}; but {'; '.join(missed)}"
+                return Finding(name, Verdict.UNKNOWN, text, figures, numbers)
+            first_ns, last_ns = min(start for start, _ in spans), max(end for _, end in spans)
+            span_ns = _caused(measurements, first_ns, last_ns)
+            return Finding(name, Verdict.FAIL, "; ".join(said), figures, numbers, span_ns)
         if unread := unread_kernel_logs(measurements):
             return Finding(name, Verdict.UNKNOWN, "; ".join(unread), figures, numbers)
         text = f"{len(lost)} given up, all by a fault" if lost else "none was given up"
         return Finding(name, Verdict.PASS, text, figures, numbers)
 
     return Check(name, run, through_the_lab=True)
+
+
+def _given_up_unexpectedly(measurements: Measurements, lost: Sequence[Event]) -> list[Event]:
+    """Those of the lost paths that no fault on their fabric explains."""
+    fabrics = {counters.path: counters.fabric for counters in measurements.counters}
+    return [
+        e
+        for e in lost
+        if not any(
+            fabrics.get(e.path) in f.fabrics and f.injected_ns <= e.at_ns <= felt_until_ns(f)
+            for f in measurements.faults
+        )
+    ]
 
 
 def _losses_unseen(measurements: Measurements) -> str:
@@ -359,8 +383,3 @@ def _caused(measurements: Measurements, first_ns: int, last_ns: int) -> tuple[in
     if not isfinite(noticed_s):
         return None
     return first_ns - 2 * int(noticed_s * NS_PER_S), last_ns
-
-
-def _felt_until_ns(fault: FaultRecord) -> float:
-    """Until when the kernel may give a path up for a fault: one healed early is noticed late."""
-    return max(fault.healing_confirmed_ns, fault.injected_ns + fault.budget.seconds * NS_PER_S)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from harness.checks.judgement import Check, Finding, Verdict
-from harness.logins import login_problems, shown
+from harness.logins import login_differences, shown, unknown_logins
 from harness.measurements import Measurements, PlannedSession, SessionSettings
-from harness.negotiation import negotiation_problems, redirections
+from harness.negotiation import differing_values, redirections, unknown_values
 
 
 def sessions_as_planned() -> Check:
@@ -16,7 +16,8 @@ def sessions_as_planned() -> Check:
     Read from sysfs before the first fault. Two sessions over one cable look like two paths until
     that cable is cut; a timeout that was not taken over makes the budget long, and every stall fit.
     What was negotiated is read again at the end: a path that comes back has logged in anew. If a
-    login was redirected, it is unknown whether a fault has hit that session.
+    login was redirected, it is unknown whether a fault has hit that session; so is what a session
+    negotiated that has no connection, or whose driver does not tell.
     """
     name = "sessions as planned"
 
@@ -34,12 +35,16 @@ def sessions_as_planned() -> Check:
         if elsewhere := [p.cause for each in _each(measurements) for p in redirections(*each)]:
             text = "; ".join(dict.fromkeys(elsewhere))
             return Finding(name, Verdict.UNKNOWN, text, figures)
-        if wrong := [p.cause for p in login_problems(measurements.planned, measurements.settings)]:
+        planned, before = measurements.planned, measurements.settings
+        if wrong := [p.cause for p in login_differences(planned, before)]:
             return Finding(name, Verdict.FAIL, "; ".join(wrong), figures)
-        came_back = _pairs(measurements.planned, measurements.settings_after)
-        if other := [p.cause for each in came_back for p in negotiation_problems(*each)]:
+        came_back = list(_pairs(planned, measurements.settings_after or ()))
+        if other := [p.cause for each in came_back for p in differing_values(*each)]:
             text = f"once I/O was over, {'; '.join(other)}"
             return Finding(name, Verdict.FAIL, text, figures)
+        unknown = [p.cause for p in unknown_logins(planned, before)]
+        if unknown := unknown or list(_unknown_after(measurements)):
+            return Finding(name, Verdict.UNKNOWN, "; ".join(unknown), figures)
         count = len(measurements.planned)
         return Finding(
             name, Verdict.PASS, f"{count} sessions, each through its own fabric", figures
@@ -48,16 +53,30 @@ def sessions_as_planned() -> Check:
     return Check(name, run)
 
 
+def _unknown_after(measurements: Measurements) -> Iterator[str]:
+    """Why it is not known what came back."""
+    if measurements.settings_after is None:
+        yield "the sessions were not looked at once I/O was over"
+        return
+    for plan in measurements.planned:
+        found = [one for one in measurements.settings_after if one.fabric == plan.fabric]
+        if not found:
+            yield f"once I/O was over, fabric {plan.fabric} had no session"
+        for session in found:
+            for problem in unknown_values(plan, session):
+                yield f"once I/O was over, {problem.cause}"
+
+
 def _each(measurements: Measurements) -> Iterator[tuple[PlannedSession, SessionSettings]]:
     yield from _pairs(measurements.planned, measurements.settings)
-    yield from _pairs(measurements.planned, measurements.settings_after)
+    yield from _pairs(measurements.planned, measurements.settings_after or ())
 
 
 def _pairs(
     planned: tuple[PlannedSession, ...], sessions: tuple[SessionSettings, ...]
 ) -> Iterator[tuple[PlannedSession, SessionSettings]]:
-    """Each plan with each session of its fabric that has a connection."""
+    """Each plan with each session of its fabric."""
     for plan in planned:
         for session in sessions:
-            if session.fabric == plan.fabric and session.connected_to:
+            if session.fabric == plan.fabric:
                 yield plan, session

@@ -291,6 +291,7 @@ class Initiator:
                 through=self._own_fabric(s),
                 connected_to=s.login.connected_to,
                 negotiated=s.login.negotiated,
+                state=s.state,
             )
             for s in sessions
         )
@@ -317,7 +318,24 @@ class Initiator:
 
         Sessions with the target that are on no fabric are for the preflight to tell of.
         """
+        return self._paths_of(self.survey())
+
+    def paths_in_use(self) -> dict[str, Path]:
+        """The path over each fabric by its name: the disk in the map, or else the only one.
+
+        A disk that died may stay beside the one that took its place. Where several are in the map,
+        or several and none of them, it is not known which one is the path.
+        """
         survey = self.survey()
+        below = {name for one in survey.devices if one.is_map_of(self.wwid) for name in one.below}
+        found = {}
+        for fabric, paths in self._paths_of(survey).items():
+            in_map = [path for path in paths if path.name in below]
+            if len(candidates := in_map or paths) == 1:
+                found[fabric] = candidates[0]
+        return found
+
+    def _paths_of(self, survey: Survey) -> dict[str, list[Path]]:
         luns = {device.name for device in survey.devices if device.is_lun(self.wwid)}
         found: dict[str, list[Path]] = {f.name: [] for f in self.topology.fabrics}
         for session in survey.sessions:

@@ -19,6 +19,7 @@ from harness.errors import CommandTimedOut, HarnessError, MachineError, TimedOut
 from harness.machine import Machine, Process
 from harness.measurements import ClockReading, KernelLog, KernelMessage
 from harness.observe.clock import Clock, Exchange, reading
+from harness.observe.message import parse_line
 from harness.observe.sample import Observation, Sample, Watch, parse_sample
 from harness.units import NS_PER_S
 
@@ -279,35 +280,39 @@ class Observer:
             return ""
 
     def hear(self, line: bytes) -> None:
-        """Take in one line that the resident program printed."""
+        """Take in one line that the resident program printed.
+
+        One that is garbled is counted as lost. What else goes wrong is wrong with the harness.
+        """
         heard_ns = time.monotonic_ns()
         self._heard_ns = heard_ns
         with self._changed:
             try:
-                self._take_in(json.loads(line), heard_ns)
-            except (ValueError, KeyError, TypeError, IndexError):  # a garbled line: counted
+                kind, message = parse_line(line)
+            except ValueError:
                 self._seen.lost += 1  # nobody knows what it told of
+            else:
+                self._take_in(kind, message, heard_ns)
             self._changed.notify_all()
 
-    def _take_in(self, message: dict[str, Any], heard_ns: int) -> None:
-        if "pong" in message:
-            self._pongs[message["pong"]] = (heard_ns, message["time"])
-        elif "kernel" in message:
-            _, level, at_ns, text = message["kernel"]
-            self._seen.kernel.append((at_ns, level, text))
-            self._seen.kernel_error_ns = max(self._seen.kernel_error_ns, message["error"])
-        elif "lost" in message:
-            self._seen.lost += message["lost"]
-        elif "sample" in message:
-            self._seen.samples.append(parse_sample(message))
-        elif "read" in message:
-            self._read = message["read"]
-        elif "awake" in message:
-            self._awake = True
-        elif "hello" in message:
-            self._ready = True
-        else:
-            raise ValueError("not a message of the resident program")
+    def _take_in(self, kind: str, message: dict[str, Any], heard_ns: int) -> None:
+        match kind:
+            case "pong":
+                self._pongs[message["pong"]] = (heard_ns, message["time"])
+            case "kernel":
+                _, level, at_ns, text = message["kernel"]
+                self._seen.kernel.append((at_ns, level, text))
+                self._seen.kernel_error_ns = max(self._seen.kernel_error_ns, message["error"])
+            case "lost":
+                self._seen.lost += message["lost"]
+            case "sample":
+                self._seen.samples.append(parse_sample(message))
+            case "read":
+                self._read = message["read"]
+            case "awake":
+                self._awake = True
+            case "hello":
+                self._ready = True
 
 
 def _resident_argv(*arguments: str) -> Sequence[str]:

@@ -118,7 +118,7 @@ class Observation:
 
 
 def parse_sample(message: dict[str, Any]) -> Sample:
-    """From a message of the resident program. Raises KeyError for anything else."""
+    """From a message of the resident program that has the shape of a sample."""
     return Sample(
         machine_ns=message["sample"],
         disks={name: _disk(*texts) for name, texts in message["disks"].items() if texts[0]},

@@ -51,11 +51,12 @@ class Raw:
     read_back: ReadBack | None
     path_listings: Mapping[str, str]
     machines: tuple[str, ...]
+    existing: tuple[str, ...]
     processors: ProcessorTime | None = None
     cut_short: str = ""
     max_stall_s: float | None = None
     errors_forced: bool = False
-    settings_after: tuple[SessionSettings, ...] = ()
+    settings_after: tuple[SessionSettings, ...] | None = None
     cables: Mapping[str, Mapping[Role, str]] = field(default_factory=dict)
     lab_disks: tuple[str, ...] = ()
 
@@ -86,6 +87,7 @@ def assemble(raw: Raw) -> Measurements:
         cut_short=raw.cut_short,
         max_stall_s=raw.max_stall_s,
         machines=raw.machines,
+        existing=raw.existing,
         errors_forced=raw.errors_forced,
         cable_ends=tuple(
             _cable_end(raw.observations[role], fabric, nic)

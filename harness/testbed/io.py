@@ -11,6 +11,7 @@ from harness.concurrency import within
 from harness.deadline import Deadline
 from harness.errors import CutShort, FioHangs, HarnessError, MachineError, TimedOut, WorkloadError
 from harness.faults import Injection
+from harness.initiator.initiator import Path
 from harness.measurements import Measurements, ReadBack
 from harness.observe import Sample
 from harness.steps import Spent, attach, progress, step
@@ -20,7 +21,7 @@ from harness.testbed.phases import Phases
 from harness.testbed.post_mortem import gather
 from harness.testbed.proof import bring_paths_back, read_everything_back
 from harness.testbed.watchdog import EVIDENCE_S, QUEUEING_S, SILENCE_S, Watchdog
-from harness.testbed.witness import Witness
+from harness.testbed.witness import SETTINGS_S, Witness
 from harness.topology import Role
 from harness.workload import FioRun, Job, RunResult
 from harness.workload.run import ENDING_TIMEOUT_S
@@ -28,6 +29,10 @@ from harness.workload.run import ENDING_TIMEOUT_S
 _START_TIMEOUT_S = 60.0
 _FIRST_BYTES = 64 * 1024  # on every path, before I/O counts as running
 _LOOK_INTERVAL_S = 0.25
+
+
+def _is_active(path: Path, sample: Sample) -> bool:
+    return sample.paths.get(path.device) == "active"
 
 
 class IoSession:
@@ -85,7 +90,7 @@ class IoSession:
             witness.list_paths("after", self.watchdog.left_to_measure())
             with step("Collect what was measured", Spent.MEASURING):
                 if not self.cut_short:
-                    witness.look_again()
+                    witness.look_again(min(SETTINGS_S, self.watchdog.left_to_measure()))
                 self._measurements = self._assemble(result, back)
 
     @contextmanager
@@ -122,8 +127,12 @@ class IoSession:
     def wait_until_running(self) -> None:
         """Wait until every path that is active and in use has carried I/O. Raises CutShort."""
         with step("Wait until I/O runs on every active path", Spent.IO):
-            first = self._wait_for(lambda s: bool(s.disks), what="byte counters of the paths")
-            active = [p for p in self._testbed.map.paths if first.paths.get(p.device) == "active"]
+            paths = self._testbed.map.paths
+            first = self._wait_for(
+                lambda s: bool(s.disks) and any(_is_active(p, s) for p in paths),
+                what="byte counters of the paths",
+            )
+            active = [p for p in paths if _is_active(p, first)]
             self._wait_for(
                 lambda s: all(
                     p.device in s.reserve
@@ -273,6 +282,7 @@ class IoSession:
             read_back=back,
             path_listings=witness.path_listings,
             machines=witness.machines,
+            existing=witness.existing,
             processors=witness.processors,
             cut_short=self.cut_short,
             max_stall_s=budget.max_stall_s,

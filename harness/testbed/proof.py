@@ -20,19 +20,17 @@ def read_everything_back(testbed: Bed, result: RunResult) -> ReadBack | None:
     if not ledgers:
         return None
     initiator = testbed.initiator
-    places = places_of(initiator.device, testbed.map.paths, initiator.paths_by_fabric())
+    places = places_of(initiator.device, testbed.map.paths, initiator.paths_in_use())
     machine = testbed.machine(Role.INITIATOR)
     return together([read_back(machine, places, job.block_size, ledger) for job, ledger in ledgers])
 
 
-def places_of(
-    device: str, paths: Sequence[Path], now: Mapping[str, Sequence[Path]]
-) -> dict[str, str]:
+def places_of(device: str, paths: Sequence[Path], now: Mapping[str, Path]) -> dict[str, str]:
     """The device file of the map and of every path: of the disk that the path is `now`, by fabric.
 
     A path without a disk has none: its old name may be that of somebody else's disk.
     """
-    disks = {path.name: each.name for path in paths for each in now[path.fabric]}
+    disks = {path.name: now[path.fabric].name for path in paths if path.fabric in now}
     return {MAP: device} | {path: f"/dev/{disk}" for path, disk in disks.items()}
 
 

@@ -208,8 +208,14 @@ class Testbed:
         return tuple(f.name for f in self.topology.fabrics)
 
     def session_settings(self) -> tuple[SessionSettings, ...]:
-        """The effective timeouts of every session, read from sysfs now."""
-        return self.initiator.settings_of(self.initiator.sessions())
+        """The effective timeouts of every session, read from sysfs now.
+
+        Sessions with the target that are on no fabric are for the preflight to tell of.
+        """
+        sessions = self.initiator.sessions()
+        return self.initiator.settings_of(
+            [one for one in sessions if self.topology.fabric_of(one.address)]
+        )
 
     def planned_sessions(self) -> tuple[PlannedSession, ...]:
         """One session a fabric, with what the profile demands of it."""
@@ -288,7 +294,7 @@ class Testbed:
     @contextmanager
     def without_path(self, fabric: str) -> Iterator[None]:
         """Take the path over a healthy fabric out of the map for the length of the block."""
-        path = next(p for p in self.map.paths if p.fabric == fabric)
+        path = next(p for p in self.initiator.paths() if p.fabric == fabric)
         everything = len(self.map.paths)
         self.initiator.take_path_away(path.name)
         try:
@@ -309,7 +315,14 @@ class Testbed:
             self.heal()
             self.map.wait_for_paths(active=len(self.topology.fabrics), spent_on=Spent.PROVISIONING)
             self.preflight()  # a path that came back has logged in anew
+            self._look_at_the_paths()
             self.prove_target()
+
+    def _look_at_the_paths(self) -> None:
+        """Take note of the disks that paths have by now: those that came back may have others."""
+        if (paths := self.initiator.paths()) != self.map.paths:
+            self.map.paths = paths
+            self.watch()
 
     def heal(self) -> None:
         """Heal every kind of fault that is possible here, on every fabric, be it there or not."""

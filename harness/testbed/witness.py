@@ -7,15 +7,16 @@ from contextlib import contextmanager
 
 from harness.budget import Reconnecting
 from harness.concurrency import side_by_side, within
-from harness.errors import HypervisorError, TimedOut
+from harness.errors import HarnessError, HypervisorError, TimedOut, defects
 from harness.measurements import PlannedSession, ProcessorTime, SessionSettings
 from harness.observe import Observation, StealWatch, watching_steal
-from harness.steps import Spent, step
+from harness.steps import Spent, attach, step
 from harness.testbed.bed import Bed
 from harness.topology import Role
 
 _ANSWER_S = 4.0  # a target that does not answer by then is taken for dead, once I/O was cut short
 _LISTING_S = 15.0
+SETTINGS_S = 15.0
 
 
 class Witness:
@@ -31,7 +32,7 @@ class Witness:
         self._testbed = testbed
         self._steal: StealWatch | None = None
         self.settings: tuple[SessionSettings, ...] = ()
-        self.settings_after: tuple[SessionSettings, ...] = ()
+        self.settings_after: tuple[SessionSettings, ...] | None = None
         self.path_listings: dict[str, str] = {}
         self.target_is_dead = False
 
@@ -39,6 +40,11 @@ class Witness:
     def machines(self) -> tuple[str, ...]:
         """Those that were meant to be watched."""
         return tuple(self._testbed.machine(role).name for role in self._testbed.roles)
+
+    @property
+    def existing(self) -> tuple[str, ...]:
+        """Those of them that the run did not make."""
+        return tuple(name for name in self.machines if name not in self._testbed.domains)
 
     @property
     def processors(self) -> ProcessorTime | None:
@@ -60,9 +66,18 @@ class Witness:
             )
             self.list_paths("before")
 
-    def look_again(self) -> None:
-        """Note settings as they are once I/O is over: sessions that came back logged in anew."""
-        self.settings_after = self._testbed.session_settings()
+    def look_again(self, within_s: float) -> None:
+        """Note settings as they are once I/O is over: sessions that came back logged in anew.
+
+        If that fails, or takes too long, the reason is attached, and the rest can be judged.
+        """
+        look = self._testbed.session_settings
+        try:
+            self.settings_after = within(within_s, look, what="the sessions' settings")
+        except HarnessError as error:
+            if defects(error):
+                raise
+            attach("sessions not looked at", str(error))
 
     def list_paths(self, when: str, within_s: float = _LISTING_S) -> None:
         """Keep `multipath -ll`, or why it is not to be had."""

@@ -110,6 +110,7 @@ def failover() -> Measurements:
         ),
         clocks=(ClockReading("initiator", START, NS_PER_S, 1_900_000),),
         settings=tuple(SessionSettings(fabric, 1, 1, 1, fabric) for fabric in ("a", "b")),
+        settings_after=tuple(SessionSettings(fabric, 1, 1, 1, fabric) for fabric in ("a", "b")),
         planned=tuple(PlannedSession(fabric, 1, 1, 1) for fabric in ("a", "b")),
         faults=(
             FaultRecord(

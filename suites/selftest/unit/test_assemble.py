@@ -52,6 +52,7 @@ def raw_of(*observations: Observation) -> Raw:
         read_back=None,
         path_listings={},
         machines=("i", "t"),
+        existing=("i",),
     )
 
 
@@ -70,6 +71,12 @@ def test_how_well_each_machine_was_watched_is_measured() -> None:
     assert (one.samples_per_s, one.cpu_share, one.wall_jump_ns) == (10, 0.02, 25 * NS_PER_MS)
     assert list(one.gaps())[-1] == (900 * NS_PER_MS, NS_PER_S)
     assert (watching["t"].missing_marks, watching["t"].died) == (("ends",), "killed")
+
+
+def test_machines_that_were_there_before_are_known_to_the_checks() -> None:
+    """Others may run programs on them."""
+    seen = assemble(raw_of(observation("i", *MARKS), observation("t", *MARKS)))
+    assert (seen.machines, seen.existing) == (("i", "t"), ("i",))
 
 
 def test_a_machine_without_samples_is_no_reason_to_crash() -> None:

@@ -241,6 +241,36 @@ def test_trouble_in_either_kernel_fails(machine: str) -> None:
     assert finding.figures["signs of trouble"] == "1"
 
 
+HUNG = KernelMessage(INJECTED, 3, "INFO: task backup:412 blocked for more than 120 seconds.")
+KILLED = KernelMessage(INJECTED, 3, "Out of memory: Killed process 4711 (java) total-vm:1024kB")
+
+
+@pytest.mark.parametrize("message", [HUNG, KILLED], ids=["hung", "killed"])
+def test_distress_of_a_process_may_be_another_programs(message: KernelMessage) -> None:
+    """On a machine that the run did not make, and only there."""
+    measured = good()
+    log, *others = measured.kernel_logs
+    spoilt = replace(measured, kernel_logs=(replace(log, messages=(message,)), *others))
+    for existing, verdict in (
+        ((), Verdict.FAIL),
+        (("target",), Verdict.FAIL),
+        (("initiator",), Verdict.UNKNOWN),
+    ):
+        finding = found(kernel_sound(), replace(spoilt, existing=existing))
+        assert finding.verdict is verdict
+        assert f"initiator: {message.text}" in finding.message
+        assert finding.figures["signs of trouble"] == "1"
+
+
+def test_a_defect_of_the_kernel_is_one_on_any_machine() -> None:
+    """Whatever else is in its log."""
+    measured = good()
+    log, *others = measured.kernel_logs
+    spoilt = replace(measured, kernel_logs=(replace(log, messages=(HUNG, OOPS)), *others))
+    finding = found(kernel_sound(), replace(spoilt, existing=("initiator",)))
+    assert (finding.verdict, finding.message) == (Verdict.FAIL, f"initiator: {OOPS.text}")
+
+
 def test_sound_kernels_are_told_with_how_much_was_read() -> None:
     finding = found(kernel_sound(), good())
     assert (finding.verdict, finding.message) == (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any, ClassVar, cast
@@ -16,13 +17,17 @@ from harness.errors import (
     CutShort,
     FioHangs,
     HypervisorError,
+    InitiatorError,
     MachineError,
     TimedOut,
     WorkloadError,
+    defects,
 )
 from harness.faults import Injection, SilentDrop
+from harness.initiator.initiator import Path
 from harness.measurements import SessionSettings
-from harness.testbed import io, watchdog
+from harness.observe import DiskSample, Sample
+from harness.testbed import io, watchdog, witness
 from harness.testbed.bed import Bed
 from harness.testbed.io import IoSession
 from harness.testbed.witness import Witness
@@ -207,13 +212,101 @@ def test_io_that_ends_after_all_is_read_back_without_force(bench: Bench) -> None
 def test_sessions_are_looked_at_again_once_io_is_over(bench: Bench) -> None:
     """A path that came back has logged in anew; where I/O was cut short that says nothing."""
     bench.fio.hangs = False
-    for within_s, seconds, after in ((60.0, 0.01, ("look 2",)), (0.05, 3600, ())):
+    for within_s, seconds, after in ((60.0, 0.01, ("look 2",)), (0.05, 3600, None)):
         bench.looks = 0
         session = session_of(bench, within_s)
         with session.running():
             session.run_for(seconds=seconds)
-        witness: Any = session._witness
-        assert (witness.settings, witness.settings_after) == (("look 1",), after)
+        seen: Any = session._witness
+        assert (seen.settings, seen.settings_after) == (("look 1",), after)
+
+
+@pytest.mark.parametrize("failure", [MachineError("no answer"), InitiatorError("odd"), None])
+def test_sessions_that_cannot_be_looked_at_cost_no_measurement(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, failure: Exception | None
+) -> None:
+    """Nor do those that take too long to look at; what else was measured is judged."""
+    bench.fio.hangs = False
+    never = threading.Event()
+    attached: dict[str, str] = {}
+
+    def settings() -> tuple[str]:
+        bench.looks += 1
+        if bench.looks == 1:
+            return ("before",)
+        if failure is None:
+            never.wait()
+        raise failure or MachineError("too late")
+
+    monkeypatch.setattr(bench, "session_settings", settings)
+    monkeypatch.setattr(io, "SETTINGS_S", 0.05)
+    monkeypatch.setattr(witness, "attach", attached.__setitem__)
+    session = session_of(bench, 60.0)
+    with session.running():
+        pass
+    never.set()
+    assert session._witness.settings_after is None
+    assert measured(session) == (dict.fromkeys(Role, "seen"), "read back")
+    text = str(failure) if failure else "the sessions' settings: not within 0 s"
+    assert attached == {"sessions not looked at": text}
+
+
+def test_a_programming_error_while_looking_at_sessions_is_raised(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also if an error of the lab hides it."""
+    bench.fio.hangs = False
+
+    def settings() -> tuple[str]:
+        bench.looks += 1
+        if bench.looks == 1:
+            return ("before",)
+        try:
+            raise KeyError("x")
+        finally:
+            raise MachineError("no answer")
+
+    monkeypatch.setattr(bench, "session_settings", settings)
+    with pytest.raises(MachineError) as caught, session_of(bench, 60.0).running():
+        pass
+    assert defects(caught.value)
+
+
+def test_machines_that_the_run_did_not_make_are_those_without_a_domain(bench: Bench) -> None:
+    """Of the two, one is the hypervisor's."""
+    seen = Witness(cast(Bed, bench))
+    assert seen.existing == seen.machines == tuple(Role)
+    bench.domains = {Role.TARGET: object()}  # type: ignore[misc]  # for this bench alone
+    assert seen.existing == (Role.INITIATOR,)
+
+
+def test_io_runs_when_paths_carry_it_and_not_when_none_is_known(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The map's disks may be others than those that the paths had."""
+    bench.fio.hangs = False
+    bench.map.paths = (Path("sda", "8:0", "a"), Path("sdb", "8:16", "b"))
+
+    def sample(number: str, carried: int) -> Sample:
+        disk = DiskSample(carried, 0, completed=0, in_flight=0, state="running")
+        paths = {number: "active", "8:16": "failed"}
+        return Sample(0, {"sda": disk}, paths, frozenset(), {}, {}, 0, 0)
+
+    strange, idle, busy = sample("8:32", 0), sample("8:0", 0), sample("8:0", 2**20)
+    coming = [strange, idle, idle, busy]
+
+    def wait_for(condition: Callable[[Sample], bool], *, what: str, **_: object) -> Sample:
+        bench.told.append(what)
+        while not condition(seen := coming.pop(0)):
+            pass
+        return seen
+
+    monkeypatch.setattr(bench.observers[Role.INITIATOR], "wait_for", wait_for)
+    session = session_of(bench, 60.0)
+    with session.running():
+        session.wait_until_running()
+        assert coming == []
+    assert bench.told[:2] == ["byte counters of the paths", "I/O on sda"]
 
 
 def test_a_wait_for_io_ends_with_the_block(bench: Bench) -> None:
@@ -379,10 +472,10 @@ def test_a_listing_that_hangs_is_given_up(bench: Bench) -> None:
     """It is for people, and must not cost the verdict."""
     listing = threading.Event()
     bench.initiator.describe_paths = listing.wait
-    witness = Witness(cast(Bed, bench))
-    witness.list_paths("after", within_s=0.1)
+    seen = Witness(cast(Bed, bench))
+    seen.list_paths("after", within_s=0.1)
     listing.set()
-    assert witness.path_listings == {"after": "multipath -ll: not within 0 s"}
+    assert seen.path_listings == {"after": "multipath -ll: not within 0 s"}
 
 
 @pytest.mark.parametrize("failure", [TimedOut("nft hangs"), TypeError("x")])

@@ -125,14 +125,23 @@ def test_a_login_as_asked_for_is_no_problem() -> None:
 
 @pytest.mark.parametrize("key", NEGOTIATED)
 def test_each_value_that_was_asked_for_is_compared(key: str) -> None:
-    """With the key, the fabric and both values; an unknown one is none that was asked for."""
-    for has in ("another", None):
-        values = {k: v for k, v in {**NEGOTIATED, key: has}.items() if v is not None}
-        (problem,) = login_problems([PLAN], [replace(AS_PLANNED, negotiated=values)])
-        assert problem.cause == (
-            f"{key} of the session on fabric a is {has or 'unknown'} instead of {NEGOTIATED[key]}"
-        )
-        assert "[initiator.iscsi]" in problem.cure
+    """With the key, the fabric and both values; an unknown one is neither right nor wrong."""
+    another = replace(AS_PLANNED, negotiated=NEGOTIATED | {key: "another"})
+    (problem,) = login_problems([PLAN], [another])
+    assert problem.cause == (
+        f"{key} of the session on fabric a is another instead of {NEGOTIATED[key]}"
+    )
+    assert "[initiator.iscsi]" in problem.cure
+    values = {other: value for other, value in NEGOTIATED.items() if other != key}
+    unknown = replace(AS_PLANNED, negotiated=values)
+    (problem,) = login_problems([PLAN], [unknown])
+    assert problem.cause == (
+        f"{key} of the session on fabric a should be {NEGOTIATED[key]}, but its driver does not "
+        "show it"
+    )
+    for after in (False, True):
+        assert of(another, after=after)[0] is Verdict.FAIL
+        assert of(unknown, after=after)[0] is Verdict.UNKNOWN
 
 
 def test_a_first_burst_that_is_not_allowed_is_not_compared() -> None:
@@ -144,9 +153,41 @@ def test_a_first_burst_that_is_not_allowed_is_not_compared() -> None:
 
 
 def test_a_session_without_connection_is_not_as_asked_for() -> None:
-    """What the kernel still has of it is not in force."""
-    (problem,) = login_problems([PLAN], [replace(AS_PLANNED, connected_to="")])
-    assert "no connection" in problem.cause
+    """What the kernel still has of it is not in force, and what it cleared was not negotiated."""
+    cleared = NEGOTIATED | {"HeaderDigest": "None"}
+    for session in (
+        replace(AS_PLANNED, connected_to="", negotiated=cleared),
+        replace(AS_PLANNED, connected_to="", negotiated=cleared, through="", state="FAILED"),
+        replace(AS_PLANNED, negotiated=cleared, state="FREE"),  # in the midst of a login
+    ):
+        (problem,) = login_problems([PLAN], [session])
+        assert f"no connection that is logged in (its state is {session.state})" in problem.cause
+        for after in (False, True):
+            verdict, text = of(session, after=after)
+            assert verdict is Verdict.UNKNOWN
+            assert problem.cause in text
+
+
+def test_the_way_of_a_session_without_connection_is_not_known() -> None:
+    """Nor is it wrong."""
+    (problem,) = login_problems([PlannedSession("a")], [replace(AS_PLANNED, through="", state="x")])
+    assert "not logged in (its state is x)" in problem.cause
+    lost = tuple(replace(one, through="", state="FAILED") for one in good().settings)
+    finding = found(sessions_as_planned(), replace(good(), settings=lost))
+    assert finding.verdict is Verdict.UNKNOWN
+    after = found(sessions_as_planned(), replace(good(), settings_after=lost))
+    assert after.verdict is Verdict.PASS  # whether they are back is for another check
+
+
+@pytest.mark.parametrize("after", [None, (), good().settings[:1]])
+def test_what_came_back_must_have_been_looked_at(
+    after: tuple[SessionSettings, ...] | None,
+) -> None:
+    """On every fabric."""
+    finding = found(sessions_as_planned(), replace(good(), settings_after=after))
+    assert finding.verdict is Verdict.UNKNOWN
+    said = "not looked at" if after is None else "fabric b had no session"
+    assert said in finding.message
 
 
 def test_a_login_that_was_redirected_is_a_problem_with_both_portals() -> None:
@@ -162,18 +203,16 @@ def of(*changed: SessionSettings, after: bool) -> tuple[Verdict, str]:
         good(),
         planned=(PLAN, replace(PLAN, fabric="b", portal="172.16.1.1:1")),
         settings=sessions if not after else (AS_PLANNED, *sessions[1:]),
-        settings_after=sessions if after else (),
+        settings_after=sessions if after else (AS_PLANNED, *sessions[1:]),
     )
     finding = found(sessions_as_planned(), measured)
     return finding.verdict, finding.message
 
 
 def test_a_path_that_came_back_has_to_be_as_before() -> None:
-    """It has logged in anew. A session that is down then is for other checks."""
+    """It has logged in anew."""
     assert of(AS_PLANNED, after=True)[0] is Verdict.PASS
-    down = replace(AS_PLANNED, connected_to="", negotiated=NEGOTIATED | {"HeaderDigest": "None"})
-    assert of(down, after=True)[0] is Verdict.PASS
-    without = replace(down, connected_to=PORTAL)
+    without = replace(AS_PLANNED, negotiated=NEGOTIATED | {"HeaderDigest": "None"})
     verdict, text = of(without, after=True)
     assert verdict is Verdict.FAIL
     assert text == (
@@ -212,6 +251,8 @@ def test_sessions_have_their_logins() -> None:
     assert asked.login == seen.login == Login(PORTAL, PORTAL, NEGOTIATED)
     (settings,) = one.settings_of([asked])
     assert (settings.connected_to, settings.negotiated) == (PORTAL, NEGOTIATED)
+    (lost,) = one.settings_of([replace(asked, state="FAILED")])
+    assert (settings.state, lost.state) == ("LOGGED_IN", "FAILED")
 
 
 def preflight(monkeypatch: pytest.MonkeyPatch, logins: str, config: str) -> str:

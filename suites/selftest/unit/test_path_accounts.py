@@ -156,10 +156,77 @@ def test_a_map_that_is_loaded_anew_has_its_dead_paths_active_for_a_moment() -> N
     assert disagreements(measured) == []
 
 
+def test_gaps_in_the_targets_log_excuse_nothing() -> None:
+    """It says nothing of paths."""
+    measured = sampled(good(), "sdb", "failed", (10, 12))
+    log, target = measured.kernel_logs
+    gaps = replace(measured, kernel_logs=(log, replace(target, lost=1)))
+    assert [one.path for one in disagreements(gaps)] == ["sdb"]
+
+
 def test_without_a_log_or_samples_there_are_no_two_accounts() -> None:
     """That they are missing is for others to say."""
     measured = sampled(good(), "sdb", "failed", (10, 12))
     assert disagreements(replace(measured, kernel_logs=())) == []
-    gaps = tuple(replace(log, lost=1) for log in measured.kernel_logs)
-    assert disagreements(replace(measured, kernel_logs=gaps)) == []
+    log, target = measured.kernel_logs
+    assert disagreements(replace(measured, kernel_logs=(replace(log, lost=1), target))) == []
+    assert disagreements(replace(measured, kernel_logs=(target,))) == []
     assert disagreements(replace(measured, path_states=())) == []
+
+
+@pytest.mark.parametrize(
+    ("stretch", "verdict"),
+    [((2, 4), Verdict.FAIL), ((10, 12), Verdict.FAIL), ((2, 2.4), Verdict.UNKNOWN)],
+)
+def test_a_path_that_leaves_the_map_without_a_fault_is_lost(
+    stretch: Stretch, verdict: Verdict
+) -> None:
+    """Before every fault, or while another fabric has one; for a moment it may only seem so."""
+    finding = found(no_unexpected_path_loss(), sampled(good(), "sdb", "missing", stretch))
+    assert finding.verdict is verdict
+    assert finding.message.startswith("not in use without a fault there: sdb was missing for")
+
+
+def test_a_path_may_leave_the_map_by_a_fault() -> None:
+    """And stay away until it is back, but it may not have left before, or leave later."""
+    injected_s, healed_s = ((ns - START) / NS_PER_S for ns in (INJECTED, HEALED))
+    for stretch, verdict in (
+        ((injected_s + 2, healed_s + 5), Verdict.PASS),
+        ((injected_s - 2, healed_s + 3), Verdict.FAIL),
+        ((healed_s + 5, 99), Verdict.FAIL),
+    ):
+        measured = sampled(good(), "sda", "missing", stretch)
+        assert found(no_unexpected_path_loss(), measured).verdict is verdict, stretch
+
+
+def test_what_was_out_of_the_map_before_the_fault_counts_until_then() -> None:
+    """What follows may be the fault's."""
+    injected_s = (INJECTED - START) / NS_PER_S
+    measured = sampled(good(), "sda", "missing", (injected_s - 0.3, injected_s + 9))
+    finding = found(no_unexpected_path_loss(), measured)
+    assert finding.verdict is Verdict.UNKNOWN
+    assert "sda was missing for 0.2 s from 5.76 s on" in finding.message
+
+
+@pytest.mark.parametrize("state", ["missing", "failed"])
+def test_a_path_that_was_never_in_use_is_not_known_to_be_lost(state: str) -> None:
+    """It may be there under another name, or was lost before; one that is back was lost."""
+    measured = sampled(good(), "sdb", state, (0, 99))
+    assert found(no_unexpected_path_loss(), measured).verdict is Verdict.UNKNOWN
+    back = sampled(logged(good(), (3, REINSTATED, "sdb")), "sdb", state, (0, 3))
+    assert found(no_unexpected_path_loss(), back).verdict is Verdict.FAIL
+
+
+def test_a_path_is_not_lost_between_samples_that_are_far_apart() -> None:
+    """Two of them, however long from one to the other."""
+    measured = sampled(good(), "sdb", "missing", (10, 12))
+    few = [s for s in measured.path_states if not 10.05 < (s.at_ns - START) / NS_PER_S < 11.9]
+    finding = found(no_unexpected_path_loss(), replace(measured, path_states=tuple(few)))
+    assert finding.verdict is Verdict.UNKNOWN
+
+
+def test_an_absence_of_a_path_whose_accounts_differ_is_not_sure() -> None:
+    """The samples have it failed from the beginning; of its return the log says nothing."""
+    finding = found(no_unexpected_path_loss(), sampled(good(), "sdb", "failed", (0, 3)))
+    assert finding.verdict is Verdict.UNKNOWN
+    assert "by the kernel log failed" in finding.message

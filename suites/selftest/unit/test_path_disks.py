@@ -8,6 +8,7 @@ import pytest
 
 from harness.checks import Verdict, kernel_sound, no_io_errors, no_unexpected_path_loss
 from harness.initiator.initiator import Path
+from harness.lun_devices import Look, LunDevices
 from harness.measurements import ClockReading, KernelLog, KernelMessage, Measurements
 from harness.observe import Clock, DiskSample, MapDisk, Observation, Sample
 from harness.testbed.assemble import Raw, assemble
@@ -90,6 +91,7 @@ def measured(
             read_back=None,
             path_listings={},
             machines=tuple(Role),
+            existing=(),
         )
     )
 
@@ -268,3 +270,22 @@ def test_what_is_not_told_of_the_disks_is_as_it_was_planned() -> None:
     samples = tuple(replace(one, map_disks={}) for one in moving())
     states = [seen.states["sdb"] for seen in measured(samples).path_states]
     assert states == ["active"] * 2 + ["failed"] * 2 + ["missing"] * 5
+
+
+@pytest.mark.parametrize(("at_s", "known"), [(1.05, True), (1.5, True), (2.3, False)])
+@pytest.mark.parametrize("later", [False, True])
+def test_a_number_means_what_it_meant_within_a_second(
+    at_s: float, known: bool, later: bool
+) -> None:
+    """The line may come some samples after the last that had it, or before the first."""
+    had, has_not = ("253:0", {"8:16": "sdb"}), ("253:1", {"8:32": "sdb"})
+    looks = [Look(n * NS_PER_S // 10, *(had if n <= 10 else has_not)) for n in range(40)]
+    at_ns = int(at_s * NS_PER_S)
+    if later:  # the same, backwards in time
+        end_ns = looks[-1].at_ns
+        looks = [replace(look, at_ns=end_ns - look.at_ns) for look in reversed(looks)]
+        at_ns = end_ns - at_ns
+    lun = LunDevices(looks)
+    assert lun.path("8:16", at_ns) == ("sdb" if known else None)
+    assert lun.has_map("253:0", at_ns) is known
+    assert lun.has_map_minor("0", at_ns) is known

@@ -320,7 +320,34 @@ def test_other_targets_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     initiator = Initiator(cast(Any, machine), TOPOLOGY, FAST, WWID)
     assert require_fit(initiator).reached == GOOD.reached
     assert [path.name for path in initiator.paths()] == ["sda", "sdb"]
+    assert [*initiator.paths_in_use().values()] == [*initiator.paths()]
     assert [path.portal for path in initiator.paths()] == ["172.16.0.1:3260", "172.16.1.1:3260"]
     stray = f"session9|{TOPOLOGY.target_iqn}|LOGGED_IN|2001:db8::3|1|1|1||sdz|65:144|{NAA}\n"
     said.stdout = stray + said.stdout
     assert [path.name for path in initiator.paths()] == ["sda", "sdb"]
+
+
+@pytest.mark.parametrize(
+    ("disks", "in_map", "path"),
+    [
+        (("sdb", "sdc"), ("sdb",), "sdb"),
+        (("sdb", "sdc"), ("sdc",), "sdc"),
+        (("sdb", "sdc"), ("sdb", "sdc"), None),
+        (("sdb", "sdc"), (), None),
+        (("sdb",), (), "sdb"),
+        ((), (), None),
+    ],
+)
+def test_of_two_disks_over_a_fabric_the_one_in_the_map_is_the_path(
+    disks: tuple[str, ...], in_map: tuple[str, ...], path: str | None
+) -> None:
+    """The other died, or is not taken in; where that does not decide, it is not known."""
+    session = f"session2|{TOPOLOGY.target_iqn}|LOGGED_IN|172.16.1.1|1|1|1|172.16.1.101|"
+    lines = [
+        *(f"{session}{name}|8:{n}|{NAA}" for n, name in enumerate(disks)),
+        *("--", *(f"device|{name}|8:{n}|1||||{WWID}||" for n, name in enumerate(disks))),
+        f"device|dm-0|253:0|1|{' '.join(in_map)}|{WWID}|mpath-{WWID}|||",
+    ]
+    machine = SimpleNamespace(sh=lambda *_, **__: SimpleNamespace(stdout="\n".join(lines) + "\n"))
+    found = Initiator(cast(Any, machine), TOPOLOGY, FAST, WWID).paths_in_use()
+    assert {fabric: one.name for fabric, one in found.items()} == ({"b": path} if path else {})

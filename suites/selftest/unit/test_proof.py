@@ -11,7 +11,7 @@ PATHS = (Path("sda", "8:0", "a"), Path("sdb", "8:16", "b"))
 
 def test_a_path_is_read_over_the_disk_that_it_has_by_now() -> None:
     """It came back under another name; what was its name is somebody else's."""
-    now = {"a": [PATHS[0]], "b": [Path("sdx", "65:112", "b")]}
+    now = {"a": PATHS[0], "b": Path("sdx", "65:112", "b")}
     assert places_of("/dev/mapper/x", PATHS, now) == {
         MAP: "/dev/mapper/x",
         "sda": "/dev/sda",
@@ -21,5 +21,5 @@ def test_a_path_is_read_over_the_disk_that_it_has_by_now() -> None:
 
 def test_a_path_without_a_disk_is_not_read_at_all() -> None:
     """That it was not is for the check to say."""
-    now = {"a": [PATHS[0]], "b": []}
+    now = {"a": PATHS[0]}
     assert places_of("/dev/mapper/x", PATHS, now) == {MAP: "/dev/mapper/x", "sda": "/dev/sda"}
