@@ -111,17 +111,17 @@ def examine_kvm(
     """
     if problem := _device_problem(device, user):
         return Kvm(usable=False, proven=True, reason=f"{device} {problem}")
-    if user is not None and not os.access(device, os.R_OK | os.W_OK):
+    if user is not None and _cannot_try(device, user):
         return Kvm(
             usable=False,
             proven=False,
             reason=f"{device} is accessible by {user.name}, who runs QEMU, and not by this user, "
             "who cannot try it (`--accel kvm` believes you)",
         )
-    problem = _remembered(cache, _key(device, None), kvm_probe.program_problem, again=again)
+    problem = _remembered(_record(cache, device, None), kvm_probe.program_problem, again=again)
     if problem is None and kernel is not None:
         problem = _remembered(
-            cache, _key(device, kernel), lambda: kvm_probe.kernel_problem(kernel), again=again
+            _record(cache, device, kernel), lambda: kvm_probe.kernel_problem(kernel), again=again
         )
     if problem is not None:
         return Kvm(
@@ -137,18 +137,31 @@ def examine_kvm(
 
 
 def expected(
-    wanted: Literal["auto", "kvm", "tcg"], cache: Path, *, device: Path = DEVICE
+    wanted: Literal["auto", "kvm", "tcg"],
+    cache: Path,
+    *,
+    kernel: Path | None = None,
+    device: Path = DEVICE,
+    user: QemuUser | None = None,
 ) -> Literal["kvm", "tcg"]:
     """What `choose` will most probably choose, without running anything.
 
-    For `auto`, KVM only if it was found to work here before.
+    For `auto`, KVM only if it was found to run the test program here before, and was not found to
+    fail with `kernel`.
     """
     if wanted != "auto":
         return wanted
-    if _device_problem(device, None):
+    if _device_problem(device, user) or _cannot_try(device, user):
         return "tcg"
-    known, problem = _known(cache / f"kvm-{_key(device, None)}.json")
+    known, problem = _known(_record(cache, device, None))
+    if known and problem is None and kernel is not None:
+        _, problem = _known(_record(cache, device, kernel))
     return "kvm" if known and problem is None else "tcg"
+
+
+def _cannot_try(device: Path, user: QemuUser | None) -> bool:
+    """Whether only the user who runs QEMU may use the device."""
+    return user is not None and not os.access(device, os.R_OK | os.W_OK)
 
 
 def _device_problem(device: Path, user: QemuUser | None) -> str | None:
@@ -180,8 +193,8 @@ def _group(gid: int) -> str:
         return str(gid)
 
 
-def _key(device: Path, kernel: Path | None) -> str:
-    """Names everything that the answer depends on."""
+def _record(cache: Path, device: Path, kernel: Path | None) -> Path:
+    """Where an answer is kept; its name stands for everything that it depends on."""
     qemu = shutil.which(kvm_probe.QEMU) or kvm_probe.QEMU
     status = device.stat()
     facts: list[object] = [
@@ -197,7 +210,7 @@ def _key(device: Path, kernel: Path | None) -> str:
         facts.append((Path(qemu).stat().st_size, Path(qemu).stat().st_mtime_ns))
     if kernel is not None:
         facts.append(hashlib.sha256(kernel.read_bytes()).hexdigest())
-    return hashlib.sha256(repr(facts).encode()).hexdigest()[:32]
+    return cache / f"kvm-{hashlib.sha256(repr(facts).encode()).hexdigest()[:32]}.json"
 
 
 def _cpu() -> list[str]:
@@ -207,22 +220,19 @@ def _cpu() -> list[str]:
     return [line for line in first.splitlines() if line.startswith(telling)]
 
 
-def _remembered(
-    cache: Path, key: str, probe: Callable[[], str | None], *, again: bool
-) -> str | None:
-    """The problem that `probe` finds, from `cache` if it was found there before.
+def _remembered(file: Path, probe: Callable[[], str | None], *, again: bool) -> str | None:
+    """The problem that `probe` finds, from `file` if it was found before.
 
     With `again` only a good answer counts from there.
     """
-    file = cache / f"kvm-{key}.json"
     known, problem = _known(file)
     if known and not (problem and again):
         return problem
     with step("Prove KVM by running a guest", Spent.PROVISIONING):
         problem = probe()
     with suppress(OSError):
-        cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=cache, delete=False) as draft:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=file.parent, delete=False) as draft:
             json.dump({"problem": problem}, draft)
         Path(draft.name).replace(file)
     return problem

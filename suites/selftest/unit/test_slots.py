@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Literal
 
 import pytest
 
 from harness.config import Config
 from harness.errors import ConfigError
-from harness.testbed import sharing
+from harness.hypervisor.image import ImageStore
+from harness.hypervisor.qemu_user import QemuUser
+from harness.testbed import sharing, slots
 from harness.testbed.folder import all_folders
 from harness.testbed.sharing import shared_by, why_alone
 from harness.testbed.slots import Limit, limit_for, someone_waits, turn
@@ -89,6 +92,28 @@ def test_kvm_needs_no_room_for_translated_code_and_has_larger_machines(
         for accel in ACCELS
     }
     assert found == {"tcg": (8, 8), "kvm": (4, 10)}
+
+
+def test_the_limit_depends_on_the_guests_kernel_and_the_user_of_qemu(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What decides later is asked before: else places are counted for other machines."""
+    asked: list[dict[str, object]] = []
+
+    def expected(*_: object, **how: object) -> str:
+        asked.append(how)
+        return "kvm" if how["kernel"] is None else "tcg"
+
+    image = SimpleNamespace(kernel=tmp_path / "vmlinuz")
+    user = QemuUser(uid=107, gid=107)
+    monkeypatch.setattr(slots, "expected", expected)
+    monkeypatch.setattr(slots, "qemu_user", {"qemu:///system": user}.get)
+    monkeypatch.setattr(ImageStore, "find", lambda *_: image)
+    config = Config.model_validate({"hypervisor": {"uri": "qemu:///system"}})
+    assert slots.expected_accel(config) == "tcg"
+    monkeypatch.setattr(ImageStore, "find", lambda *_: None)
+    assert slots.expected_accel(config) == "kvm"
+    assert asked == [{"kernel": image.kernel, "user": user}, {"kernel": None, "user": user}]
 
 
 def test_the_limit_can_be_given() -> None:
