@@ -11,7 +11,7 @@ from harness.cli.finding import Finding, Level
 from harness.config import Config
 from harness.errors import HarnessError, summary
 from harness.hypervisor.image import BuiltImage
-from harness.lacking import no_kvm, no_kvm_as_required
+from harness.lacking import no_kvm
 from harness.topology import Role
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def acceleration(
 
     `user` is the one who runs QEMU, if it is not this one.
     """
-    from harness.hypervisor.accel import examine_kvm
+    from harness.hypervisor.accel import examine_kvm, lacking_as_required
 
     subject = "acceleration"
     if wanted == "tcg":
@@ -67,15 +67,14 @@ def acceleration(
         kvm = examine_kvm(cache, kernel=kernel, user=user, again=again)
     except HarnessError as error:
         return Finding(Level.PROBLEM, subject, error.message, error.hint)
+    if required and (lacking := lacking_as_required(kvm)):
+        return Finding(Level.PROBLEM, subject, f"{lacking.reason}; KVM is required", lacking.cure)
     if kvm.usable:
         return Finding(Level.OK, subject, kvm.reason)
-    if required:
-        lacking = no_kvm_as_required(kvm.reason)
-        return Finding(Level.PROBLEM, subject, f"{lacking.reason}; KVM is required", lacking.cure)
     level, fix = Level.WARNING, ""
     if wanted == "auto":
         text = f"{kvm.reason}; TCG (emulation) is the choice, slower and without other effect"
-        fix = no_kvm(kvm.reason).cure
+        fix = no_kvm(kvm.reason, untried=not kvm.proven).cure
     elif kvm.proven:
         level, fix = Level.PROBLEM, "configure hypervisor.accel = 'auto' or 'tcg'"
         text = f"{kvm.reason}, and it is what was asked for"

@@ -67,19 +67,19 @@ def choose(
 ) -> Choice:
     """The accelerator to use where `wanted` was asked for, and KVM perhaps `required`.
 
-    Raises HarnessError if KVM was demanded or is required and does not work. `cache`, `kernel`,
-    `device` and `user` are as for `examine_kvm`.
+    Raises HarnessError if KVM was demanded and does not work, or is required and does not work or
+    cannot be tried. `cache`, `kernel`, `device` and `user` are as for `examine_kvm`.
     """
     if wanted == "tcg" and not required:
         return Choice("tcg", "emulation (TCG), as configured")
     again = wanted == "kvm" or required
     kvm = examine_kvm(cache, kernel=kernel, device=device, user=user, again=again)
+    if required and (lacking := lacking_as_required(kvm)):
+        raise as_error(lacking)
     if kvm.usable:
         return Choice("kvm", kvm.reason)
     if wanted == "kvm" and not kvm.proven:
         return Choice("kvm", "KVM, as configured; this user may not try it")
-    if required:
-        raise as_error(no_kvm_as_required(kvm.reason))
     if wanted == "kvm":
         raise HypervisorError(
             f"KVM is demanded (--accel kvm), but {kvm.reason}",
@@ -90,8 +90,13 @@ def choose(
         f"KVM: {kvm.reason}",
         warning=f"KVM: {kvm.reason}; guests are emulated (TCG), many times slower. "
         "Timing budgets hold all the same; throughput is that of the emulation",
-        lacking=no_kvm(kvm.reason),
+        lacking=no_kvm(kvm.reason, untried=not kvm.proven),
     )
+
+
+def lacking_as_required(kvm: Kvm) -> Lacking | None:
+    """What a run that requires KVM lacks: KVM must be seen to work."""
+    return None if kvm.usable else no_kvm_as_required(kvm.reason)
 
 
 def examine_kvm(
@@ -116,7 +121,7 @@ def examine_kvm(
             usable=False,
             proven=False,
             reason=f"{device} is accessible by {user.name}, who runs QEMU, and not by this user, "
-            "who cannot try it (`--accel kvm` believes you)",
+            "who cannot try it",
         )
     problem = _remembered(_record(cache, device, None), kvm_probe.program_problem, again=again)
     if problem is None and kernel is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -13,6 +14,8 @@ from harness.hypervisor import kvm_probe
 from harness.hypervisor.accel import choose, examine_kvm, expected
 from harness.hypervisor.qemu_user import QemuUser
 from harness.lacking import Lacking
+
+WANTED: tuple[Literal["auto", "kvm"], ...] = ("auto", "kvm")
 
 
 class Probes:
@@ -224,7 +227,12 @@ def test_who_may_not_try_kvm_is_believed_and_only_if_he_says_so(
     choice = choose("auto", tmp_path / "cache", device=device, user=user)
     assert choice.accel == "tcg"
     assert "not by this user, who cannot try it" in choice.reason
+    assert choice.lacking is not None
+    assert choice.lacking.cure.startswith("`--accel kvm` uses KVM untried; ")
     assert choose("kvm", tmp_path / "cache", device=device, user=user).accel == "kvm"
+    for wanted in WANTED:
+        with pytest.raises(HarnessError, match=r"KVM is required and lacking: .*cannot try it"):
+            choose(wanted, tmp_path / "cache", device=device, user=user, required=True)
     assert probes.asked == []
 
 
