@@ -82,12 +82,18 @@ def with_hidden(error: BaseException) -> Iterator[BaseException]:
                 waiting.append(one.__context__)
 
 
-def defects(error: BaseException) -> list[Exception]:
-    """The programming errors in an error, and those that it hides."""
+def defects(error: BaseException, *, beyond: BaseException | None = None) -> list[Exception]:
+    """The programming errors in an error, and those that it hides.
+
+    Those in `beyond` are left out: an error of a clean-up hides the one that led to the clean-up,
+    which is raised again when the clean-up is over.
+    """
+    known = set() if beyond is None else set(map(id, with_hidden(beyond)))
     return [
         one
         for one in with_hidden(error)
-        if isinstance(one, Exception)
+        if id(one) not in known
+        and isinstance(one, Exception)
         and not isinstance(one, HarnessError | VerdictFailed | OSError)
     ]
 

@@ -149,6 +149,8 @@ class Watchdog:
             self._power_off()
         except HarnessError as error:
             self.powered_off = f"{why}; powering off failed: {summary(error)}"
+            if defects(error):
+                raise
 
     def _attach_evidence(self) -> None:
         if self._evidence is not None:

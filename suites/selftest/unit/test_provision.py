@@ -12,15 +12,36 @@ import pytest
 
 from harness.config import Config
 from harness.config.model import FAST, STOCK
-from harness.errors import HarnessError
+from harness.errors import HarnessError, HypervisorError
 from harness.hypervisor.accel import Choice
 from harness.lacking import Lacking, no_kvm
 from harness.steps import Listener, listening
+from harness.testbed import fork as forks
 from harness.testbed import provision
 from harness.testbed.fork import CannotSave
 from harness.testbed.provision import Provisioner
 from harness.testbed.site import Site
-from harness.topology import plan
+from harness.topology import Role, plan
+
+
+@pytest.mark.parametrize("defect", [None, TypeError("x")])
+def test_a_programming_error_in_saving_is_not_taken_for_a_hypervisor_that_cannot_save(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, defect: TypeError | None
+) -> None:
+    """Else the run would go on without forks."""
+    refusal = HypervisorError("libvirt could not save it")
+    refusal.__context__ = defect
+
+    def pause() -> None:
+        raise refusal
+
+    testbed = SimpleNamespace(machine=lambda _: None, domain=lambda _: SimpleNamespace(pause=pause))
+    monkeypatch.setattr(forks, "boot", lambda *_: testbed)
+    monkeypatch.setattr(forks, "leave_resident", lambda _: None)
+    site: Any = SimpleNamespace(topology=SimpleNamespace(guests=tuple(Role)))
+    with pytest.raises(HypervisorError) as raised:
+        forks.make_golden(site, tmp_path, {})
+    assert isinstance(raised.value, CannotSave) == (defect is None)
 
 
 def test_one_site_serves_several_profiles() -> None:

@@ -206,6 +206,20 @@ def test_machines_that_cannot_be_powered_off_are_told_of(lab: Lab) -> None:
         block()
 
 
+def test_a_programming_error_in_powering_off_is_heard_of(lab: Lab) -> None:
+    """Also where an error of the lab hides it."""
+    lab.is_alive, lab.refusal = False, HypervisorError("QEMU is still there")
+    lab.refusal.__context__ = TypeError("x")
+
+    def block() -> None:
+        with lab.watchdog(100).watching():
+            assert lab.off.wait(10)
+
+    with pytest.raises(HypervisorError) as raised:
+        block()
+    assert raised.value is lab.refusal
+
+
 def test_a_verdict_stays_a_verdict(lab: Lab) -> None:
     """Only a power-off makes an error the lab's."""
     with pytest.raises(VerdictFailed), lab.watchdog(0).watching():
