@@ -98,8 +98,9 @@ def expected_accel(config: Config) -> Accel:
 def turn(config: Config, what: str, accel: Accel | None = None) -> Iterator[None]:
     """Wait until there may be one more testbed, which others know as `what` meanwhile.
 
-    Its guests run by `accel`, or as is to be expected here. What is shared comes first: no run
-    waits for that while it holds a place of this machine.
+    Its guests run by `accel`, or as is to be expected here. What is shared on this host comes
+    first: no run waits for that while it holds a place of this machine. Addresses that a testbed
+    of another host uses are waited for later, by a machine that runs, and hold that place.
     """
     with ExitStack() as held:
         for queue in _queues(config, accel):
