@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +14,7 @@ from harness.config import Config
 from harness.config.model import FAST, STOCK
 from harness.errors import HarnessError, HypervisorError
 from harness.hypervisor.accel import Choice
+from harness.hypervisor.qemu_user import QemuUser
 from harness.lacking import Lacking, no_kvm
 from harness.steps import Listener, listening
 from harness.testbed import fork as forks
@@ -92,6 +93,44 @@ def unsaving(monkeypatch: pytest.MonkeyPatch, folder: Path, **config: Any) -> Pr
     return Provisioner(site, ExitStack())
 
 
+def test_kvm_is_chosen_for_the_user_of_qemu_the_guests_kernel_and_what_is_required(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = QemuUser(uid=107, gid=107)
+    asked: list[dict[str, object]] = []
+
+    class Chosen(Exception):
+        """All that is looked at here has happened."""
+
+    def choose(*_: object, **how: object) -> None:
+        asked.append(how)
+        raise Chosen
+
+    images = {Role.INITIATOR: SimpleNamespace(kernel=tmp_path / "vmlinuz")}
+    store = SimpleNamespace(using=lambda *_: nullcontext(images))
+    place = SimpleNamespace(put=lambda image: image)
+    folder = SimpleNamespace(root=tmp_path)
+    stand_ins: dict[str, Any] = {
+        "reap": lambda _: None,
+        "remove_unfinished": lambda _: None,
+        "claimed": lambda _: nullcontext(folder),
+        "place_for": lambda *_: nullcontext(place),
+        "connect": lambda *_, **_more: nullcontext(),
+        "by_role": lambda *_: {},
+        "ImageStore": lambda *_: store,
+        "cache_folder": lambda: tmp_path,
+        "qemu_user": {"qemu:///system": user}.get,
+        "choose": choose,
+    }
+    for name, stand_in in stand_ins.items():
+        monkeypatch.setattr(provision, name, stand_in)
+    config = Config.model_validate({"require": "kvm", "hypervisor": {"uri": "qemu:///system"}})
+    with pytest.raises(Chosen), provision.provisioner(config):
+        pass
+    kernel = tmp_path / "vmlinuz"
+    assert asked == [{"cache": tmp_path, "kernel": kernel, "required": True, "user": user}]
+
+
 def test_testbeds_that_cannot_be_forked_lack_forks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -140,8 +179,11 @@ def test_forks_that_fail_three_times_are_lacking(
     monkeypatch.setattr(Provisioner, "_find_golden", lambda _: golden)
     monkeypatch.setattr(Provisioner, "_drop", lambda *_: None)
     monkeypatch.setattr(Provisioner, "_booted", lambda *_: "booted")
+    kept = ["the snapshot"]
+    lab.held.callback(kept.clear)
     with lab.testbed() as testbed:
         assert str(testbed) == "booted"
+    assert kept == []  # other processes may remove it now
     (forks, _) = lab.lacking
     assert forks.reason == ("3 forks in a row failed, the last one: the initiator does not wake")
     assert "pathproof doctor" in forks.cure

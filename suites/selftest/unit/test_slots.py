@@ -172,6 +172,12 @@ def test_a_testbed_waits_for_what_another_has(folders: Path) -> None:
                 assert not someone_waits(on_bridges(2, **room))
 
 
+def test_what_is_shared_is_waited_for_before_a_place_of_this_machine() -> None:
+    """Else a run that waits for another would keep a third from a place that nobody uses."""
+    *shared, last = slots._queues(on_bridges())
+    assert (len(shared), last.name) == (4, "testbed")
+
+
 def test_on_a_standing_machine_nothing_is_started_and_no_place_is_taken(tmp_path: Path) -> None:
     with turn(array(machine="local"), "lab"):
         assert not (tmp_path / "state").exists()
