@@ -143,10 +143,10 @@ def _fabrics(config: Config, place: Place, connection: Connection) -> Iterator[F
             else:
                 yield Finding(Level.OK, subject, f"network {fabric.network} is active")
         elif fabric.bridge:
-            text = place.bridge_problem(fabric.bridge)
-            text, _, fix = text.partition(": ")
-            level = Level.PROBLEM if text else Level.OK
-            yield Finding(level, subject, f"bridge {fabric.bridge} {text or 'is up'}", fix)
+            if bad := place.bridge_problem(fabric.bridge):
+                yield Finding(Level.PROBLEM, subject, bad.cause, bad.cure)
+            else:
+                yield Finding(Level.OK, subject, f"bridge {fabric.bridge} is up")
 
 
 def _tried(
@@ -168,9 +168,8 @@ def _tried(
     attached = [Network(f.network) for f in config.fabrics if f.network]
     bridges = [Bridge(f.bridge) for f in config.fabrics if f.bridge]
     user = qemu_user(uri)
-    if reason := slow_start(user, DEVICE):
-        text, _, fix = reason.partition("; ")
-        yield Finding(Level.WARNING, "starts", text, fix)
+    if slow := slow_start(user, DEVICE):
+        yield Finding(Level.WARNING, "starts", slow.cause, slow.cure)
     # For whoever cleans up after us, before there is a machine.
     folder.write(Manifest(config.name, uri, kept=False, machines={}, domains=(name,)))
     began = time.monotonic()
