@@ -1,4 +1,4 @@
-"""Addresses on networks that others use: had by one testbed at a time, also between hosts.
+"""Addresses on networks that others use: one testbed at a time uses them, also between hosts.
 
 The initiator asks on the wire before a machine of the testbed has any of them (`arp.py`), and
 tells others from then on whose they are.

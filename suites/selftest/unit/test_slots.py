@@ -122,11 +122,11 @@ def test_the_limit_can_be_given() -> None:
     assert str(limit_for(config)) == "8 at once (hypervisor.testbeds)"
 
 
-def test_what_can_be_had_once_is_had_by_one_testbed() -> None:
+def test_what_only_one_testbed_can_use_is_used_by_one() -> None:
     """However many the machine has room for; a testbed on cables shares nothing."""
     room: dict[str, Any] = {"hypervisor": {"testbeds": 8}}
     assert str(limit_for(on_bridges(**room))) == (
-        "1 at once (its addresses on fabrics a, b can be had once)"
+        "1 at once (its addresses on fabrics a, b: only one testbed at a time can use them)"
     )
     assert "spoil" in why_alone(array())
     assert why_alone(Config()) == ""
