@@ -64,13 +64,12 @@ def leaves(error: BaseException) -> Iterator[BaseException]:
         yield error
 
 
-def defects(error: BaseException) -> list[Exception]:
-    """The programming errors in an error, and those that it hides.
+def with_hidden(error: BaseException) -> Iterator[BaseException]:
+    """What `leaves` yields, and what that hides.
 
     An error hides what it came after in a clean-up. It does not hide what it was raised from:
     `raise … from error` translates.
     """
-    found: list[Exception] = []
     seen: set[int] = set()
     waiting = [error]
     while waiting:
@@ -78,13 +77,25 @@ def defects(error: BaseException) -> list[Exception]:
             if id(one) in seen:
                 continue
             seen.add(id(one))
-            if isinstance(one, Exception) and not isinstance(
-                one, HarnessError | VerdictFailed | OSError
-            ):
-                found.append(one)
+            yield one
             if one.__context__ is not None and not one.__suppress_context__:
                 waiting.append(one.__context__)
-    return found
+
+
+def defects(error: BaseException, *, beyond: BaseException | None = None) -> list[Exception]:
+    """The programming errors in an error, and those that it hides.
+
+    Those in `beyond` are left out: an error of a clean-up hides the one that led to the clean-up,
+    which is raised again when the clean-up is over.
+    """
+    known = set() if beyond is None else set(map(id, with_hidden(beyond)))
+    return [
+        one
+        for one in with_hidden(error)
+        if id(one) not in known
+        and isinstance(one, Exception)
+        and not isinstance(one, HarnessError | VerdictFailed | OSError)
+    ]
 
 
 def summary(error: BaseException) -> str:

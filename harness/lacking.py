@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from harness.errors import HarnessError, cure, summary
+from harness import errors
+from harness.errors import HarnessError, summary
 
 LackingName = Literal["forks", "kvm", "report", "capability", "fault"]
 _USE_KVM = "use a host where KVM works"
+_REQUIRED = {"forks": "forks are", "kvm": "KVM is", "report": "a report is"}
 
 
 @dataclass(frozen=True)
@@ -25,20 +27,18 @@ class Lacking:
     @classmethod
     def because(cls, name: LackingName, error: BaseException) -> Lacking:
         """What an error tells of it."""
-        return cls(name, summary(error), cure(error))
+        return cls(name, summary(error), errors.cure(error))
 
 
-def no_kvm(reason: str) -> Lacking:
-    """Machines are emulated, since `reason`."""
-    return Lacking("kvm", reason, f"{_USE_KVM}; `--accel tcg` says that emulation is wanted")
+def no_kvm(reason: str, *, untried: bool = False) -> Lacking:
+    """Machines are emulated, since `reason`; or since KVM is `untried`."""
+    cure = "`--accel kvm` uses KVM untried" if untried else _USE_KVM
+    return Lacking("kvm", reason, f"{cure}; `--accel tcg` says that emulation is wanted")
 
 
 def no_kvm_as_required(reason: str) -> Lacking:
     """KVM is required and does not work, since `reason`."""
     return Lacking("kvm", reason, f"{_USE_KVM}, or leave `kvm` out of what is required")
-
-
-_REQUIRED = {"forks": "forks are", "kvm": "KVM is", "report": "a report is"}
 
 
 def as_error(required: Lacking) -> HarnessError:

@@ -33,8 +33,8 @@ def examine(config: Config) -> Iterator[Finding]:
     from harness.cli import host, lab
     from harness.concurrency import side_by_side
     from harness.config.sizes import sized_for
-    from harness.hypervisor.accel import expected
     from harness.testbed.folder import base, cache_folder
+    from harness.testbed.slots import expected_accel
     from harness.topology import Role
 
     cache = cache_folder()
@@ -43,7 +43,7 @@ def examine(config: Config) -> Iterator[Finding]:
     yield from host.programs(images_built=complete)
     yield host.rootless_builds(images_built=complete)
     yield host.cores()
-    yield host.memory(sized_for(config, expected(config.hypervisor.accel, cache)).machines.memory)
+    yield host.memory(sized_for(config, expected_accel(config)).machines.memory)
     yield from host.disk(cache, base(), images_built=complete)
     yield images
     yield from lab.earlier_testbeds()

@@ -11,7 +11,7 @@ from harness.cli.finding import Finding, Level
 from harness.config import Config
 from harness.errors import HarnessError, summary
 from harness.hypervisor.image import BuiltImage
-from harness.lacking import no_kvm, no_kvm_as_required
+from harness.lacking import no_kvm
 from harness.topology import Role
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def acceleration(
 
     `user` is the one who runs QEMU, if it is not this one.
     """
-    from harness.hypervisor.accel import examine_kvm
+    from harness.hypervisor.accel import examine_kvm, lacking_as_required
 
     subject = "acceleration"
     if wanted == "tcg":
@@ -67,15 +67,14 @@ def acceleration(
         kvm = examine_kvm(cache, kernel=kernel, user=user, again=again)
     except HarnessError as error:
         return Finding(Level.PROBLEM, subject, error.message, error.hint)
+    if required and (lacking := lacking_as_required(kvm)):
+        return Finding(Level.PROBLEM, subject, f"{lacking.reason}; KVM is required", lacking.cure)
     if kvm.usable:
         return Finding(Level.OK, subject, kvm.reason)
-    if required:
-        lacking = no_kvm_as_required(kvm.reason)
-        return Finding(Level.PROBLEM, subject, f"{lacking.reason}; KVM is required", lacking.cure)
     level, fix = Level.WARNING, ""
     if wanted == "auto":
         text = f"{kvm.reason}; TCG (emulation) is the choice, slower and without other effect"
-        fix = no_kvm(kvm.reason).cure
+        fix = no_kvm(kvm.reason, untried=not kvm.proven).cure
     elif kvm.proven:
         level, fix = Level.PROBLEM, "configure hypervisor.accel = 'auto' or 'tcg'"
         text = f"{kvm.reason}, and it is what was asked for"
@@ -144,10 +143,10 @@ def _fabrics(config: Config, place: Place, connection: Connection) -> Iterator[F
             else:
                 yield Finding(Level.OK, subject, f"network {fabric.network} is active")
         elif fabric.bridge:
-            text = place.bridge_problem(fabric.bridge)
-            text, _, fix = text.partition(": ")
-            level = Level.PROBLEM if text else Level.OK
-            yield Finding(level, subject, f"bridge {fabric.bridge} {text or 'is up'}", fix)
+            if bad := place.bridge_problem(fabric.bridge):
+                yield Finding(Level.PROBLEM, subject, bad.cause, bad.cure)
+            else:
+                yield Finding(Level.OK, subject, f"bridge {fabric.bridge} is up")
 
 
 def _tried(
@@ -169,9 +168,8 @@ def _tried(
     attached = [Network(f.network) for f in config.fabrics if f.network]
     bridges = [Bridge(f.bridge) for f in config.fabrics if f.bridge]
     user = qemu_user(uri)
-    if reason := slow_start(user, DEVICE):
-        text, _, fix = reason.partition("; ")
-        yield Finding(Level.WARNING, "starts", text, fix)
+    if slow := slow_start(user, DEVICE):
+        yield Finding(Level.WARNING, "starts", slow.cause, slow.cure)
     # For whoever cleans up after us, before there is a machine.
     folder.write(Manifest(config.name, uri, kept=False, machines={}, domains=(name,)))
     began = time.monotonic()

@@ -21,3 +21,8 @@ def is_system(uri: str) -> bool:
 def is_of_this_host(uri: str) -> bool:
     """Whether libvirt at `uri` runs here, as far as the URI says so."""
     return not urlsplit(uri).hostname
+
+
+def is_system_here(uri: str) -> bool:
+    """Whether `uri` is the libvirt of this whole host."""
+    return is_system(uri) and is_of_this_host(uri)

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from harness.budget import Budget, BudgetTerm, Layer, Reconnecting
 from harness.concurrency import side_by_side
-from harness.errors import FaultError, HarnessError
+from harness.errors import FaultError, HarnessError, defects
 from harness.machine import Machine
 from harness.measurements import FaultRecord, SessionSettings
 from harness.observe import Observer
@@ -249,8 +249,10 @@ def _heal_after_failure(fault: Fault, lab: Lab, failure: BaseException) -> None:
     try:
         fault.heal(lab)
     except HarnessError as error:
+        if defects(error, beyond=failure):
+            raise
         text = f"{fault.name} could not be confirmed, nor healed: {error}"
-        if not isinstance(failure, HarnessError):
+        if not isinstance(failure, HarnessError) or defects(failure):
             warn(text)
             return
         raise FaultError(text) from error

@@ -67,19 +67,19 @@ def choose(
 ) -> Choice:
     """The accelerator to use where `wanted` was asked for, and KVM perhaps `required`.
 
-    Raises HarnessError if KVM was demanded or is required and does not work. `cache`, `kernel`,
-    `device` and `user` are as for `examine_kvm`.
+    Raises HarnessError if KVM was demanded and does not work, or is required and does not work or
+    cannot be tried. `cache`, `kernel`, `device` and `user` are as for `examine_kvm`.
     """
     if wanted == "tcg" and not required:
         return Choice("tcg", "emulation (TCG), as configured")
     again = wanted == "kvm" or required
     kvm = examine_kvm(cache, kernel=kernel, device=device, user=user, again=again)
+    if required and (lacking := lacking_as_required(kvm)):
+        raise as_error(lacking)
     if kvm.usable:
         return Choice("kvm", kvm.reason)
     if wanted == "kvm" and not kvm.proven:
         return Choice("kvm", "KVM, as configured; this user may not try it")
-    if required:
-        raise as_error(no_kvm_as_required(kvm.reason))
     if wanted == "kvm":
         raise HypervisorError(
             f"KVM is demanded (--accel kvm), but {kvm.reason}",
@@ -90,8 +90,13 @@ def choose(
         f"KVM: {kvm.reason}",
         warning=f"KVM: {kvm.reason}; guests are emulated (TCG), many times slower. "
         "Timing budgets hold all the same; throughput is that of the emulation",
-        lacking=no_kvm(kvm.reason),
+        lacking=no_kvm(kvm.reason, untried=not kvm.proven),
     )
+
+
+def lacking_as_required(kvm: Kvm) -> Lacking | None:
+    """What a run that requires KVM lacks: KVM must be seen to work."""
+    return None if kvm.usable else no_kvm_as_required(kvm.reason)
 
 
 def examine_kvm(
@@ -111,17 +116,17 @@ def examine_kvm(
     """
     if problem := _device_problem(device, user):
         return Kvm(usable=False, proven=True, reason=f"{device} {problem}")
-    if user is not None and not os.access(device, os.R_OK | os.W_OK):
+    if user is not None and _cannot_try(device, user):
         return Kvm(
             usable=False,
             proven=False,
             reason=f"{device} is accessible by {user.name}, who runs QEMU, and not by this user, "
-            "who cannot try it (`--accel kvm` believes you)",
+            "who cannot try it",
         )
-    problem = _remembered(cache, _key(device, None), kvm_probe.program_problem, again=again)
+    problem = _remembered(_record(cache, device, None), kvm_probe.program_problem, again=again)
     if problem is None and kernel is not None:
         problem = _remembered(
-            cache, _key(device, kernel), lambda: kvm_probe.kernel_problem(kernel), again=again
+            _record(cache, device, kernel), lambda: kvm_probe.kernel_problem(kernel), again=again
         )
     if problem is not None:
         return Kvm(
@@ -137,18 +142,31 @@ def examine_kvm(
 
 
 def expected(
-    wanted: Literal["auto", "kvm", "tcg"], cache: Path, *, device: Path = DEVICE
+    wanted: Literal["auto", "kvm", "tcg"],
+    cache: Path,
+    *,
+    kernel: Path | None = None,
+    device: Path = DEVICE,
+    user: QemuUser | None = None,
 ) -> Literal["kvm", "tcg"]:
     """What `choose` will most probably choose, without running anything.
 
-    For `auto`, KVM only if it was found to work here before.
+    For `auto`, KVM only if it was found to run the test program here before, and was not found to
+    fail with `kernel`.
     """
     if wanted != "auto":
         return wanted
-    if _device_problem(device, None):
+    if _device_problem(device, user) or _cannot_try(device, user):
         return "tcg"
-    known, problem = _known(cache / f"kvm-{_key(device, None)}.json")
+    known, problem = _known(_record(cache, device, None))
+    if known and problem is None and kernel is not None:
+        _, problem = _known(_record(cache, device, kernel))
     return "kvm" if known and problem is None else "tcg"
+
+
+def _cannot_try(device: Path, user: QemuUser | None) -> bool:
+    """Whether only the user who runs QEMU may use the device."""
+    return user is not None and not os.access(device, os.R_OK | os.W_OK)
 
 
 def _device_problem(device: Path, user: QemuUser | None) -> str | None:
@@ -180,8 +198,8 @@ def _group(gid: int) -> str:
         return str(gid)
 
 
-def _key(device: Path, kernel: Path | None) -> str:
-    """Names everything that the answer depends on."""
+def _record(cache: Path, device: Path, kernel: Path | None) -> Path:
+    """Where an answer is kept; its name stands for everything that it depends on."""
     qemu = shutil.which(kvm_probe.QEMU) or kvm_probe.QEMU
     status = device.stat()
     facts: list[object] = [
@@ -197,7 +215,7 @@ def _key(device: Path, kernel: Path | None) -> str:
         facts.append((Path(qemu).stat().st_size, Path(qemu).stat().st_mtime_ns))
     if kernel is not None:
         facts.append(hashlib.sha256(kernel.read_bytes()).hexdigest())
-    return hashlib.sha256(repr(facts).encode()).hexdigest()[:32]
+    return cache / f"kvm-{hashlib.sha256(repr(facts).encode()).hexdigest()[:32]}.json"
 
 
 def _cpu() -> list[str]:
@@ -207,22 +225,19 @@ def _cpu() -> list[str]:
     return [line for line in first.splitlines() if line.startswith(telling)]
 
 
-def _remembered(
-    cache: Path, key: str, probe: Callable[[], str | None], *, again: bool
-) -> str | None:
-    """The problem that `probe` finds, from `cache` if it was found there before.
+def _remembered(file: Path, probe: Callable[[], str | None], *, again: bool) -> str | None:
+    """The problem that `probe` finds, from `file` if it was found before.
 
     With `again` only a good answer counts from there.
     """
-    file = cache / f"kvm-{key}.json"
     known, problem = _known(file)
     if known and not (problem and again):
         return problem
     with step("Prove KVM by running a guest", Spent.PROVISIONING):
         problem = probe()
     with suppress(OSError):
-        cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=cache, delete=False) as draft:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=file.parent, delete=False) as draft:
             json.dump({"problem": problem}, draft)
         Path(draft.name).replace(file)
     return problem

@@ -26,7 +26,7 @@ from typing import Any
 from urllib.parse import quote
 
 from harness.concurrency import within
-from harness.config.uri import EMBEDDED, is_embedded, is_of_this_host, is_system
+from harness.config.uri import EMBEDDED, is_embedded, is_system_here
 from harness.errors import HypervisorError, TimedOut
 from harness.steps import Spent, step
 
@@ -223,7 +223,7 @@ def _open_bounded(uri: str, timeout_s: float) -> Any:
         f"does `virsh --connect {uri} version` answer? Debian's packages libvirt-daemon-system and "
         "libvirt-clients bring both; the URI 'embedded' needs no libvirt daemon"
     )
-    if is_system(uri) and is_of_this_host(uri):
+    if is_system_here(uri):
         hint = closed_folder(_RUN_FOLDER) or hint
     try:
         return within(timeout_s, attempt, what=f"open {uri}")

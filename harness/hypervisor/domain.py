@@ -298,7 +298,8 @@ def _starting(connection: Connection, spec: DomainSpec) -> Iterator[None]:
         with orphans.adopted(_pid_file(connection, spec)):
             yield
     else:
-        with explaining(slow_start(qemu_user(connection.uri), DEVICE)):
+        slow = slow_start(qemu_user(connection.uri), DEVICE)
+        with explaining(f"{slow.cause}; {slow.cure}" if slow else ""):
             yield
 
 

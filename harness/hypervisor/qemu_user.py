@@ -22,7 +22,8 @@ from contextvars import copy_context
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.config.uri import is_of_this_host, is_system
+from harness.config.uri import is_system_here
+from harness.errors import Problem
 from harness.steps import progress
 
 # libvirt gives it to QEMU's user when it starts (`qemuStateInitialize`), whatever qemu.conf says.
@@ -70,7 +71,7 @@ def qemu_user(uri: str, state: Path = _STATE) -> QemuUser | None:
 
     None also if it cannot be told: libvirt was built for another folder, or never started.
     """
-    if not (is_system(uri) and is_of_this_host(uri)):
+    if not is_system_here(uri):
         return None
     try:
         status = state.stat()
@@ -79,17 +80,18 @@ def qemu_user(uri: str, state: Path = _STATE) -> QemuUser | None:
     return QemuUser(status.st_uid, status.st_gid) if status.st_uid != os.geteuid() else None
 
 
-def slow_start(user: QemuUser | None, device: Path) -> str:
-    """Why libvirt takes long to start a machine, with the cure; empty if it does not."""
+def slow_start(user: QemuUser | None, device: Path) -> Problem | None:
+    """Why libvirt takes long to start a machine, with the cure; None if it does not."""
     try:
         status = device.stat()
     except OSError:
-        return ""  # QEMU does not find KVM either, and both agree
+        return None  # QEMU does not find KVM either, and both agree
     if user is None or user.may_use(status):
-        return ""
-    return (
+        return None
+    return Problem(
         f"libvirt asks QEMU anew before each machine what it can do, since {user.name} cannot open "
-        f"{device} ({described(status)}) and root can; {cure(user, device)}"
+        f"{device} ({described(status)}) and root can",
+        cure(user, device),
     )
 
 

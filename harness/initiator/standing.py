@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from threading import Event
 
 from harness.deadline import Deadline, poll
-from harness.errors import HarnessError, InitiatorError, TimedOut
+from harness.errors import HarnessError, InitiatorError, TimedOut, defects
 from harness.initiator import in_force, iscsiadm
 from harness.initiator.found import (
     FILES,
@@ -136,9 +137,12 @@ class StandingInitiator(Initiator):
 
     def _tried(self, action: Callable[[Found], None], found: Found) -> None:
         """What cannot be done is told, and does not stop what follows."""
+        led_here = sys.exception()
         try:
             action(found)
         except HarnessError as error:
+            if defects(error, beyond=led_here):
+                raise
             warn(
                 f"{self.machine.name} may not be as it was found: {error.message}; "
                 "the next run on it undoes what is left of this one"

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, cast
 
-from harness.errors import MachineError
+from harness.errors import MachineError, Problem
 from harness.machine.base import COMMAND_TIMEOUT_S, Completed
 from harness.machine.local import LocalMachine
 
@@ -27,10 +27,10 @@ dd if=/dev/zero "of=$file" bs=4096 count=1 oflag=direct
 _LOOK_AT_BRIDGE = """
 cd /sys/class/net
 add="ip link add $1 type bridge && ip link set $1 up"
-test -e "$1" || { echo "is not there: \\`$add\\` makes it"; exit; }
+test -e "$1" || { echo "is not there"; echo "\\`$add\\` makes it"; exit; }
 test -d "$1/bridge" || { echo "is no bridge of the kernel, but another kind of interface"; exit; }
 flags=$(cat "$1/flags")
-test $((flags & 1)) = 1 || echo "is down: \\`ip link set $1 up\\`"
+test $((flags & 1)) = 1 || { echo "is down"; echo "\\`ip link set $1 up\\`"; }
 """
 
 
@@ -71,6 +71,8 @@ class HypervisorHost(LocalMachine):
         argv = ["sh", "-euc", _TRY_DIRECT_IO, "sh", str(folder)]
         return self.run(argv, check=False).status == 0
 
-    def bridge_problem(self, name: str) -> str:
-        """What keeps machines from a bridge of that name there; empty if nothing does."""
-        return self.run(["sh", "-euc", _LOOK_AT_BRIDGE, "sh", name]).stdout.strip()
+    def bridge_problem(self, name: str) -> Problem | None:
+        """What keeps machines from a bridge of that name there; None if nothing does."""
+        said = self.run(["sh", "-euc", _LOOK_AT_BRIDGE, "sh", name]).stdout
+        cause, _, cure = said.strip().partition("\n")
+        return Problem(f"bridge {name} {cause}", cure) if cause else None

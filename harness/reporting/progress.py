@@ -68,6 +68,7 @@ class Progress(Listener):
         self._worker = worker
         self._began = time.time() if began is None else began
         self._drawn = 0
+        self._broken: OSError | None = None
 
     def started(self, step: Step) -> None:
         with self._lock:
@@ -84,7 +85,7 @@ class Progress(Listener):
         with self._lock:
             self._clear()
             worker = f"[{self._worker}] " if self._worker else ""
-            self._console.print(Text(f"{worker}warning: {message}"), soft_wrap=True)
+            self._print(f"{worker}warning: {message}")
 
     def attached(self, step: Step | None, attachment: Attachment) -> None:
         """Evidence is for the report."""
@@ -131,7 +132,11 @@ class Progress(Listener):
 
     def _keep_ticking(self, over: threading.Event) -> None:
         while not over.wait(REFRESH_S):
-            self.tick()
+            with self._breakable():
+                self.tick()
+            if self._broken is not None:
+                self.warned(f"progress is no longer shown: {self._broken}")
+                return
 
     def _depth(self, step: Step) -> int:
         parent = step.parent and self._running.get(step.parent.number)
@@ -140,8 +145,8 @@ class Progress(Listener):
     def _line(self, running: _Running, end: str = "") -> None:
         running.told_at = time.monotonic()
         indent = "  " * (running.depth - 1)
-        text = f"{stamp(self._began, self._worker)} {indent}{running.step.title} … {end}".rstrip()
-        self._console.print(Text(text), soft_wrap=True)
+        text = f"{stamp(self._began, self._worker)} {indent}{running.step.title} … {end}"
+        self._print(text.rstrip())
 
     def _draw(self) -> None:
         if not self._running:
@@ -181,9 +186,22 @@ class Progress(Listener):
             self._drawn = 0
             self._write(f"{_DOWN}{_UP}{_SAVE}\r{_DOWN}{_ERASE_BELOW}{_RESTORE}")
 
+    def _print(self, text: str) -> None:
+        with self._breakable():
+            self._console.print(Text(text), soft_wrap=True)
+
     def _write(self, text: str) -> None:
-        self._console.file.write(text)
-        self._console.file.flush()
+        with self._breakable():
+            self._console.file.write(text)
+            self._console.file.flush()
+
+    @contextmanager
+    def _breakable(self) -> Iterator[None]:
+        """A terminal that is gone (EIO) or takes no more for now (EAGAIN) never ends a run."""
+        try:
+            yield
+        except OSError as error:
+            self._broken = error
 
 
 def wants_animation(console: Console, *, quiet: bool, under_ci: bool) -> bool:

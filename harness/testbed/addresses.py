@@ -1,4 +1,4 @@
-"""Addresses on networks that others use: had by one testbed at a time, also between hosts.
+"""Addresses on networks that others use: one testbed at a time uses them, also between hosts.
 
 The initiator asks on the wire before a machine of the testbed has any of them (`arp.py`), and
 tells others from then on whose they are.
@@ -7,7 +7,6 @@ tells others from then on whose they are.
 from __future__ import annotations
 
 import json
-import re
 import socket
 import time
 from collections.abc import Iterator, Mapping
@@ -20,16 +19,14 @@ from harness.deadline import Deadline, poll
 from harness.errors import CommandTimedOut, MachineError, PreflightFailed, Problem
 from harness.machine import Machine, Process
 from harness.steps import Spent, progress, step
-from harness.testbed.queue import this_process
+from harness.testbed.queue import PATIENCE_S, printable, this_process
 from harness.topology import Topology
 
-_PATIENCE_S = 24 * 3600.0
 # A testbed whose messages were lost says more at the next look, 5 s later.
 _STRANGER_S = 20.0
 _ASKS_AGAIN_S = 30.0  # it does every 7 s
 _LOOK_EVERY_S = 0.1
 _LONGEST_WHO = 300
-_NOT_SHOWN = re.compile(r"[^\x20-\x7e]")  # a terminal would obey control characters
 
 
 @dataclass(frozen=True)
@@ -62,7 +59,7 @@ class Held:
         if "free" in said:
             self.free = True
             return
-        who = _NOT_SHOWN.sub("?", str(said["who"]))[:_LONGEST_WHO]
+        who = printable(str(said["who"]))[:_LONGEST_WHO]
         self.use = _Use(said["used"], said["by"], who)
         if who:
             self.strange_since = None
@@ -106,7 +103,7 @@ def held_addresses(
             poll(
                 lambda: heard.free or _still_used(heard) or _ended(initiator, process),
                 what="addresses that are in use",
-                deadline=Deadline.after(_PATIENCE_S),
+                deadline=Deadline.after(PATIENCE_S),
                 every_s=_LOOK_EVERY_S,
             )
         yield heard

@@ -1,4 +1,4 @@
-"""Has addresses on networks that others use, once nobody else has them; runs on a guest by itself.
+"""Reserves addresses on networks that others use, once all are free; runs on a guest by itself.
 
 Python 3.6, no imports but the standard library; it takes root.
 
@@ -8,14 +8,14 @@ CLAIM is JSON: {"who": TEXT, "nics": {NIC: {ADDRESS: MAC, …}, …}}, all addre
 the MAC address that each will have. The NICs are up, and have none of the addresses yet. It prints
 one JSON object a line:
 
-    {"used": ADDRESS, "by": MAC, "who": TEXT}   somebody has it, or is about to; testbeds say who
-    {"free": true}                              nobody has any of them, and now they are had
-    {"wanted": TEXT}                            another testbed waits for them, which is TEXT
+    {"used": ADDRESS, "by": MAC, "who": TEXT}   in use, or will be soon; a testbed says who it is
+    {"free": true}                              all were free, and are reserved from now on
+    {"wanted": TEXT}                            another testbed, which is TEXT, waits for them
 
 Addresses are probed and announced as RFC 5227 says. Testbeds also tell each other who they are, in
 frames of their own (IEEE 802's local experimental EtherType), to which others pay no attention. Of
 two that probe at once the one with the smaller token goes on. After `free` it answers to other
-testbeds until its standard input ends.
+testbeds until its standard input ends. It does not look for conflicts any more.
 """
 
 import json
@@ -30,9 +30,9 @@ from contextlib import suppress
 from typing import Any, Dict, Iterator, Optional, Set, Tuple
 
 ARP = 0x0806
-KIN = 0x88B5
+TESTBEDS = 0x88B5
 BROADCAST = b"\xff" * 6
-NOBODY = bytes(4)
+NO_ADDRESS = bytes(4)
 REQUEST = 1
 HEADER = struct.Struct("!6s6sH")
 PACKET = struct.Struct("!HHBBH6s4s6s4s")  # RFC 826, for IPv4 over Ethernet
@@ -57,7 +57,7 @@ def shown_mac(mac: bytes) -> str:
 
 
 def arp(mac: bytes, sender: bytes, asked: bytes) -> bytes:
-    """A request for `asked`: a probe if the sender is NOBODY, an announcement if it is `asked`."""
+    """A request for `asked`: a probe by NO_ADDRESS, an announcement if `asked` is the sender."""
     packet = PACKET.pack(1, 0x0800, 6, 4, REQUEST, mac, sender, bytes(6), asked)
     return HEADER.pack(BROADCAST, mac, ARP) + packet
 
@@ -70,7 +70,7 @@ def subject(frame: bytes, ours: Set[bytes]) -> Optional[Tuple[bytes, bytes]]:
     kind, mac, sender, asked = fields[:5], fields[5], fields[6], fields[8]
     if kind[:4] != (1, 0x0800, 6, 4) or mac in ours:
         return None
-    if sender != NOBODY:
+    if sender != NO_ADDRESS:
         return sender, mac
     return (asked, mac) if kind[4] == REQUEST else None
 
@@ -87,13 +87,13 @@ class Nic:
         self.addresses = {socket.inet_aton(a): packed_mac(mac) for a, mac in addresses.items()}
         self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ARP))
         self.socket.bind((name, ARP))
-        self.kin = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(KIN))
-        self.kin.bind((name, KIN))
+        self.others = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(TESTBEDS))
+        self.others.bind((name, TESTBEDS))
         self.mac = self.socket.getsockname()[4]
 
     def probe(self) -> None:
         for address in self.addresses:
-            self.socket.send(arp(self.mac, NOBODY, address))
+            self.socket.send(arp(self.mac, NO_ADDRESS, address))
 
     def announce(self) -> None:
         for address, mac in self.addresses.items():
@@ -103,7 +103,7 @@ class Nic:
         about = [socket.inet_ntoa(address) for address in self.addresses]
         macs = [shown_mac(mac) for mac in self.addresses.values()]
         text = json.dumps(dict(message, about=about, macs=macs)).encode()[:LARGEST]
-        self.kin.send(HEADER.pack(BROADCAST, self.mac, KIN) + text)
+        self.others.send(HEADER.pack(BROADCAST, self.mac, TESTBEDS) + text)
 
 
 class Claim:
@@ -129,13 +129,13 @@ class Claim:
             left = until - time.monotonic()
             if left <= 0:
                 return
-            sockets = [s.fileno() for nic in self.nics for s in (nic.socket, nic.kin)]
+            sockets = [s.fileno() for nic in self.nics for s in (nic.socket, nic.others)]
             readable = select.select([0, *sockets], [], [], left)[0]
             for nic in self.nics:
                 # A NIC that is taken down says so once by an error; when it is up, it goes on.
-                if nic.kin.fileno() in readable:  # first, since it says who the others are
+                if nic.others.fileno() in readable:  # first, since it says who the others are
                     with suppress(OSError):
-                        self.hear_kin(nic, nic.kin.recv(65536))
+                        self.hear_testbed(nic, nic.others.recv(65536))
                 if nic.socket.fileno() in readable:
                     with suppress(OSError):
                         self.hear_arp(nic, nic.socket.recv(65536))
@@ -150,7 +150,7 @@ class Claim:
         if mac not in self.yielding:
             self.used.setdefault(address, (mac, ""))
 
-    def hear_kin(self, nic: Nic, frame: bytes) -> None:
+    def hear_testbed(self, nic: Nic, frame: bytes) -> None:
         try:
             said = json.loads(frame[HEADER.size :].rstrip(b"\0").decode())
             token, who, held, asks = said["token"], said["who"], said["held"], said["asks"]
@@ -172,7 +172,7 @@ class Claim:
             self.tell(nic, asks=False)
 
     def have(self) -> Iterator[Dict[str, Any]]:
-        """Probe until nobody has any of the addresses, then announce them; what is to be said."""
+        """Probe until all addresses are free, then announce them; what is to be printed."""
         while not self.over:
             self.used.clear()
             self.yielding.clear()

@@ -166,12 +166,18 @@ def cache_folder() -> Path:
     return Path(home).expanduser() / "pathproof"
 
 
+def stated_base() -> Path | None:
+    """The folder of this user's testbeds, if PATHPROOF_STATE names one."""
+    stated = os.environ.get("PATHPROOF_STATE")
+    return Path(stated) if stated else None
+
+
 def base() -> Path:
     """The folder of all of this user's testbeds, made if missing.
 
     Raises ConfigError if it is not this user's own.
     """
-    path = Path(os.environ.get("PATHPROOF_STATE") or f"/var/tmp/pathproof-{os.getuid()}")  # noqa: S108  # private by mode and owner
+    path = stated_base() or Path(f"/var/tmp/pathproof-{os.getuid()}")  # noqa: S108  # private by mode and owner
     try:
         path.mkdir(mode=0o700, exist_ok=True)
         status = path.lstat()

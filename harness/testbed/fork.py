@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.concurrency import side_by_side
-from harness.errors import HarnessError, HypervisorError, cure, leaves, summary
+from harness.errors import HarnessError, HypervisorError, cure, defects, leaves, summary
 from harness.hypervisor.disk import create_overlay
 from harness.hypervisor.domain import restore
 from harness.observe import leave_resident, observing
@@ -38,6 +38,8 @@ def make_golden(site: Site, folder: Path, determined_by: dict[str, Any]) -> None
                     testbed.domain(role).pause()
                 by_role(roles, lambda role: testbed.domain(role).save(memory_file(folder, role)))
             except HarnessError as error:
+                if defects(error):
+                    raise
                 # Both machines fail for one cause, and it is enough to tell it of one of them.
                 one = next(leaves(error))
                 raise CannotSave(summary(one), hint=cure(one)) from error

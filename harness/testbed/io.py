@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -9,7 +10,15 @@ from math import isfinite
 
 from harness.concurrency import within
 from harness.deadline import Deadline
-from harness.errors import CutShort, FioHangs, HarnessError, MachineError, TimedOut, WorkloadError
+from harness.errors import (
+    CutShort,
+    FioHangs,
+    HarnessError,
+    MachineError,
+    TimedOut,
+    WorkloadError,
+    defects,
+)
 from harness.faults import Injection
 from harness.initiator.initiator import Path
 from harness.measurements import Measurements, ReadBack
@@ -238,9 +247,12 @@ class IoSession:
             self._cleared_up(self._testbed.initiator.stop_queueing)
 
     def _cleared_up(self, action: Callable[[], object]) -> None:
+        led_here = sys.exception()
         try:
             action()
         except HarnessError as error:
+            if defects(error, beyond=led_here):
+                raise
             attach("clearing up failed", str(error))
 
     def _read_back_in_time(self, result: RunResult) -> ReadBack | None:

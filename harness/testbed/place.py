@@ -17,7 +17,6 @@ that an overlay reads through to stays with QEMU's user. So the cache is never l
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -26,7 +25,7 @@ from typing import Protocol
 
 from harness.config import Config
 from harness.config.uri import is_of_this_host, is_system
-from harness.errors import HypervisorError
+from harness.errors import HypervisorError, Problem
 from harness.hypervisor.connection import Connection, connect
 from harness.hypervisor.disk import create_disk, create_overlay, disk_argv, overlay_argv
 from harness.hypervisor.domain import destroy_named, last_lines
@@ -37,7 +36,7 @@ from harness.machine.hypervisor_host import HypervisorHost
 from harness.machine.remote import OPTIONS, RemoteHost
 from harness.steps import Spent, step
 from harness.testbed.domains import console_name
-from harness.testbed.folder import Folder, Manifest
+from harness.testbed.folder import Folder, Manifest, stated_base
 from harness.topology import Role
 
 KEPT_DAYS = 14
@@ -109,8 +108,8 @@ class Place(Protocol):
     def takes_direct_io(self, folder: Path) -> bool:
         """Whether files there can be opened with O_DIRECT, which is tried."""
 
-    def bridge_problem(self, name: str) -> str:
-        """What keeps machines from a bridge of that name there; empty if nothing does."""
+    def bridge_problem(self, name: str) -> Problem | None:
+        """What keeps machines from a bridge of that name there; None if nothing does."""
 
     def port_candidates(self) -> Sequence[int]:
         """Ports of its 127.0.0.1 that may be free."""
@@ -140,7 +139,7 @@ class Here:
     def takes_direct_io(self, folder: Path) -> bool:
         return HypervisorHost().takes_direct_io(folder)
 
-    def bridge_problem(self, name: str) -> str:
+    def bridge_problem(self, name: str) -> Problem | None:
         return HypervisorHost().bridge_problem(name)
 
     def port_candidates(self) -> Sequence[int]:
@@ -181,7 +180,7 @@ class There:
     def takes_direct_io(self, folder: Path) -> bool:
         return self.machine.takes_direct_io(folder)
 
-    def bridge_problem(self, name: str) -> str:
+    def bridge_problem(self, name: str) -> Problem | None:
         return self.machine.bridge_problem(name)
 
     def port_candidates(self) -> Sequence[int]:
@@ -232,8 +231,8 @@ def reached(host: OtherHost | None, testbed: str) -> Iterator[There]:
     """
     machine = HypervisorHost() if host is None else _remote(host)
     kind = "system" if host is None or host.is_system else "session"
-    own = os.environ.get("PATHPROOF_STATE") if host is None else None
-    bases = [f"{Path(own).absolute()}-libvirt"] if own else []
+    own = stated_base() if host is None else None
+    bases = [f"{own.absolute()}-libvirt"] if own else []
     try:
         with step(f"Reach {machine.name}", Spent.PROVISIONING):
             looked = machine.reach(["sh", "-euc", _LOOK, "sh", kind, str(KEPT_DAYS), *bases])

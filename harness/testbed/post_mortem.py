@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from harness.concurrency import side_by_side, within
 from harness.deadline import Deadline, poll
-from harness.errors import HarnessError, TimedOut
+from harness.errors import HarnessError, TimedOut, defects
 from harness.initiator.sysfs import SESSIONS_SCRIPT
 from harness.testbed.bed import Bed
 from harness.topology import Role
@@ -83,6 +83,16 @@ def _kernel_stacks(testbed: Bed, role: Role, timeout_s: float) -> str:
 
 def _text(name: str, action: Callable[[], str], timeout_s: float) -> str:
     try:
-        return within(timeout_s, action, what=name)
+        return within(timeout_s, lambda: _told(action), what=name)
+    except TimedOut as error:
+        return f"not to be had: {error}"
+
+
+def _told(action: Callable[[], str]) -> str:
+    """What the action says, or which error of the lab it met."""
+    try:
+        return action()
     except HarnessError as error:
+        if defects(error):
+            raise
         return f"not to be had: {error}"

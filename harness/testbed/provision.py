@@ -265,8 +265,8 @@ def provisioner(config: Config) -> Iterator[Provisioner]:
             )
         if accel.warning:
             warn(accel.warning)
-        if reason := slow_start(user, DEVICE):
-            warn(f"machines may start slowly: {reason}")
+        if slow := slow_start(user, DEVICE):
+            warn(f"machines may start slowly: {slow}")
         config = sized_for(config, accel.accel)
         site = Site(config, topology, folder, place, connection, images, store.client_key, accel)
         yield Provisioner(site, held)

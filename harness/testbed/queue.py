@@ -18,6 +18,7 @@ import pwd
 import re
 import shlex
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -29,10 +30,8 @@ from harness.errors import ConfigError
 from harness.steps import Spent, progress, step
 from harness.units import format_seconds
 
-_PATIENCE_S = 24 * 3600.0
-_YOUNG_S = 1.0  # a ticket's process may not have had the time to lock it
+PATIENCE_S = 24 * 3600.0
 _LONGEST = 4096  # of what a file says
-_NOT_SHOWN = re.compile(r"[^\x20-\x7e]")  # a terminal would obey control characters
 
 _numbers = itertools.count()
 
@@ -109,7 +108,7 @@ class Queue:
                 progress(self._said(ticket))
                 return self._taken(ticket, what, held)
 
-            poll(taken, what=self.title, deadline=Deadline.after(_PATIENCE_S), every_s=0.1)
+            poll(taken, what=self.title, deadline=Deadline.after(PATIENCE_S), every_s=0.1)
 
     def _said(self, ticket: Path) -> str:
         """Who has the places, and how many wait ahead of `ticket`."""
@@ -145,10 +144,9 @@ class Queue:
         """A new one, the last of all."""
         order = f"{time.monotonic_ns():020}-{os.getpid()}-{next(_numbers)}"
         path = self.folder / f"{self.name}.waits-{order}"
-        descriptor = _opened(path)
-        waiting.callback(os.close, descriptor)
+        with _explained(path):
+            waiting.callback(os.close, _made(path))
         waiting.callback(path.unlink, missing_ok=True)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
         return path
 
     def _ahead(self, ticket: Path) -> list[Path]:
@@ -168,12 +166,17 @@ class Queue:
         return sorted(path for path in self.folder.iterdir() if path.name.startswith(prefix))
 
 
+def printable(text: str) -> str:
+    """What others wrote, without control characters, which a terminal would obey."""
+    return re.sub(r"[^\x20-\x7e]", "?", text)
+
+
 def _holder(place: Path) -> Holder | None:
     """Who has a place by what its file says; None if it says nothing that makes sense."""
     try:
         with place.open("rb") as file:
             said = json.loads(file.read(_LONGEST))
-        texts = {key: _NOT_SHOWN.sub("?", str(said[key])) for key in ("what", "doing", "user")}
+        texts = {key: printable(str(said[key])) for key in ("what", "doing", "user")}
         return Holder(pid=int(said["pid"]), since=float(said["since"]), **texts)
     except (OSError, ValueError, KeyError, TypeError):  # other users may write it
         return None
@@ -188,9 +191,7 @@ def _is_held(ticket: Path) -> bool:
     except OSError:
         return True
     try:
-        if not _flocked(descriptor, fcntl.LOCK_SH):
-            return True
-        return time.time() - os.fstat(descriptor).st_mtime < _YOUNG_S
+        return not _flocked(descriptor, fcntl.LOCK_SH)
     finally:
         os.close(descriptor)
 
@@ -210,15 +211,38 @@ def _opened(path: Path) -> int:
     Not by O_CREAT alone: the kernel refuses that for another user's file in a folder like /var/tmp
     (fs.protected_regular, proc_sys_fs(5)).
     """
-    flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
-    try:
+    with _explained(path):
         while True:
             with suppress(FileNotFoundError):
-                return os.open(path, flags)
+                return os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
             with suppress(FileExistsError):
-                descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL)
-                os.fchmod(descriptor, 0o666)
-                return descriptor
+                return _made(path)
+
+
+def _made(path: Path) -> int:
+    """A new file, which is open to all users and locked by this process before it has its name.
+
+    So one that is not locked belongs to a process that died, whatever its age. Raises
+    FileExistsError if there is one.
+    """
+    descriptor, draft = tempfile.mkstemp(prefix=".new-", dir=path.parent)
+    with ExitStack() as failed:
+        failed.callback(os.close, descriptor)
+        try:
+            os.fchmod(descriptor, 0o666)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            os.link(draft, path)
+        finally:
+            Path(draft).unlink()
+        failed.pop_all()
+    return descriptor
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Raises ConfigError for what the file system refuses."""
+    try:
+        yield
     except OSError as error:
         raise ConfigError(
             f"{path}: {error.strerror}", hint="testbeds take turns by this file: let it be written"

@@ -20,13 +20,13 @@ import harness
 from harness.config import Config
 from harness.config.image import load_image
 from harness.errors import HarnessError, HypervisorError
-from harness.hypervisor.accel import Kvm, examine_kvm
+from harness.hypervisor.accel import Kvm, examine_kvm, lacking_as_required
 from harness.hypervisor.connection import connect
 from harness.hypervisor.elsewhere import other_host
 from harness.hypervisor.image import ImageStore
 from harness.hypervisor.qemu_user import qemu_user
 from harness.hypervisor.trial import try_machine
-from harness.lacking import Lacking, no_kvm_as_required
+from harness.lacking import Lacking
 from harness.steps import warn
 from harness.testbed.folder import cache_folder, claimed
 from harness.topology import Role
@@ -103,8 +103,8 @@ def examine_here(config: Config) -> Answer:
     kvm = _kvm(config)
     found, warnings = [], []
     if "kvm" in config.require:
-        if not kvm.usable:
-            found.append(no_kvm_as_required(kvm.reason))
+        if lacking := lacking_as_required(kvm):
+            found.append(lacking)
         elif not kvm.proven:
             warnings.append(_IMAGE_NOT_BUILT)
     if "forks" in config.require:

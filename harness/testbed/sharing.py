@@ -42,7 +42,8 @@ def why_alone(config: Config) -> str:
     if not config.target.is_ours:
         return "two runs on one LUN would spoil each other's data"
     if fabrics := [fabric.name for fabric in plan(config).shared]:
-        return f"its addresses on fabrics {', '.join(fabrics)} can be had once"
+        addresses = f"its addresses on fabrics {', '.join(fabrics)}"
+        return f"{addresses}: only one testbed at a time can use them"
     return ""
 
 

@@ -7,18 +7,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Literal
 
 from harness.config import Config
+from harness.config.image import load_image
 from harness.config.sizes import sized_for
+from harness.errors import HarnessError
 from harness.hypervisor.accel import expected
 from harness.hypervisor.domain_xml import TRANSLATIONS
+from harness.hypervisor.image import ImageStore
+from harness.hypervisor.qemu_user import qemu_user
 from harness.testbed.folder import SLOTS, base, cache_folder
 from harness.testbed.queue import Queue
 from harness.testbed.sharing import queues, why_alone
-from harness.topology import plan
+from harness.topology import Role, plan
 from harness.units import MIB, format_size
 
 # QEMU's own beside the guest's memory: 60 to 90 MiB were seen, without what emulation keeps.
@@ -63,7 +67,7 @@ def _room(config: Config, accel: Accel | None) -> Limit:
     """
     if config.hypervisor.testbeds != "auto":
         return Limit(config.hypervisor.testbeds, "hypervisor.testbeds")
-    accel = accel or expected(config.hypervisor.accel, cache_folder())
+    accel = accel or expected_accel(config)
     machines = sized_for(config, accel).machines
     cores = len(os.sched_getaffinity(0))
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
@@ -77,12 +81,26 @@ def _room(config: Config, accel: Accel | None) -> Limit:
     return Limit(max(1, min(cores // processors, fit)), reason)
 
 
+def expected_accel(config: Config) -> Accel:
+    """How guests are to be expected to run here, from what earlier runs found out."""
+    wanted, kernel = config.hypervisor.accel, None
+    if wanted != "auto":
+        return wanted
+    with suppress(HarnessError):  # no image yet, and whoever makes one says why
+        store = ImageStore(cache_folder(), config.machines.mirror)
+        if image := store.find(load_image(config.machines.image), Role.INITIATOR):
+            kernel = image.kernel
+    user = qemu_user(config.hypervisor.uri)
+    return expected(wanted, cache_folder(), kernel=kernel, user=user)
+
+
 @contextmanager
 def turn(config: Config, what: str, accel: Accel | None = None) -> Iterator[None]:
     """Wait until there may be one more testbed, which others know as `what` meanwhile.
 
-    Its guests run by `accel`, or as is to be expected here. What is shared comes first: no run
-    waits for that while it holds a place of this machine.
+    Its guests run by `accel`, or as is to be expected here. What is shared on this host comes
+    first: no run waits for that while it holds a place of this machine. Addresses that a testbed
+    of another host uses are waited for later, by a machine that runs, and hold that place.
     """
     with ExitStack() as held:
         for queue in _queues(config, accel):

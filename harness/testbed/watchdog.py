@@ -24,7 +24,15 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from harness.concurrency import beside
-from harness.errors import CutShort, HarnessError, MachineError, defects, summary
+from harness.errors import (
+    CutShort,
+    HarnessError,
+    MachineError,
+    VerdictFailed,
+    defects,
+    summary,
+    with_hidden,
+)
 from harness.steps import Spent, attach, step
 
 EVIDENCE_S = 10.0
@@ -100,7 +108,8 @@ class Watchdog:
     def watching(self) -> Iterator[None]:
         """Watch the block.
 
-        Raises MachineError if the machines were powered off, whatever that led to in the lab.
+        Raises MachineError if the machines were powered off, whatever that led to in the lab or
+        in the test. A verdict and a programming error stay what they are.
         """
         try:
             try:
@@ -108,8 +117,8 @@ class Watchdog:
                     yield
             finally:
                 self._attach_evidence()
-        except HarnessError as error:
-            if self.powered_off and not defects(error):
+        except Exception as error:
+            if self.powered_off and _may_follow(error):
                 raise MachineError(self.powered_off) from error
             raise
         if self.powered_off:
@@ -140,9 +149,21 @@ class Watchdog:
             self._power_off()
         except HarnessError as error:
             self.powered_off = f"{why}; powering off failed: {summary(error)}"
+            if defects(error):
+                raise
 
     def _attach_evidence(self) -> None:
         if self._evidence is not None:
             with step("Evidence of what hung", Spent.REPORTING):
                 for name, text in self._evidence.items():
                     attach(name, text)
+
+
+def _may_follow(error: Exception) -> bool:
+    """Whether an error may come from a loss of power.
+
+    A test may assert what can no longer be true, and a reader may meet the end of its stream.
+    """
+    if any(isinstance(one, VerdictFailed) for one in with_hidden(error)):
+        return False
+    return all(isinstance(one, AssertionError | EOFError) for one in defects(error))

@@ -54,6 +54,17 @@ def test_only_a_verdict_is_an_assertion(error: type[BaseException]) -> None:
     assert issubclass(error, AssertionError) == issubclass(error, VerdictFailed)
 
 
+def test_what_led_to_a_clean_up_is_not_found_in_its_error() -> None:
+    """Where it is raised again afterwards, only what the clean-up itself hides counts."""
+    first, second = AssertionError("first"), TypeError("second")
+    second.__context__ = first
+    broken = MachineError("the clean-up failed")
+    broken.__context__ = second
+    assert defects(broken) == [second, first]
+    assert defects(broken, beyond=first) == [second]
+    assert defects(broken, beyond=second) == []
+
+
 def test_not_being_able_to_tell_says_nothing_about_the_storage() -> None:
     """It is the lab that could not see."""
     assert issubclass(CouldNotTell, HarnessError)

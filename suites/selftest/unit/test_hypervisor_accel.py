@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -13,6 +14,8 @@ from harness.hypervisor import kvm_probe
 from harness.hypervisor.accel import choose, examine_kvm, expected
 from harness.hypervisor.qemu_user import QemuUser
 from harness.lacking import Lacking
+
+WANTED: tuple[Literal["auto", "kvm"], ...] = ("auto", "kvm")
 
 
 class Probes:
@@ -170,6 +173,33 @@ def test_what_will_be_chosen_is_known_without_trying(
     assert probes.asked == ["program"]
 
 
+def test_a_kernel_that_kvm_did_not_run_is_expected_to_be_emulated(
+    probes: Probes, device: Path, kernel: Path, tmp_path: Path
+) -> None:
+    """The test program ran all the same; a kernel that was not tried yet is expected to run."""
+    cache = tmp_path / "cache"
+    probes.guest_kernel = "hung for 8 s"
+    choose("auto", cache, kernel=kernel, device=device)
+    assert expected("auto", cache, kernel=kernel, device=device) == "tcg"
+    other = tmp_path / "other"
+    other.write_bytes(b"two")
+    assert expected("auto", cache, kernel=other, device=device) == "kvm"
+
+
+def test_kvm_is_expected_by_the_rights_of_the_one_who_runs_qemu(
+    probes: Probes, device: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And of this user, who has to try it."""
+    cache, status = tmp_path / "cache", device.stat()
+    choose("auto", cache, device=device)
+    stranger = QemuUser(uid=status.st_uid + 1, gid=status.st_gid + 1)
+    owner = QemuUser(status.st_uid, status.st_gid)
+    assert expected("auto", cache, device=device, user=stranger) == "tcg"
+    assert expected("auto", cache, device=device, user=owner) == "kvm"
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    assert expected("auto", cache, device=device, user=owner) == "tcg"
+
+
 def test_kvm_is_judged_by_the_rights_of_the_one_who_runs_qemu(
     probes: Probes, device: Path, tmp_path: Path
 ) -> None:
@@ -197,7 +227,12 @@ def test_who_may_not_try_kvm_is_believed_and_only_if_he_says_so(
     choice = choose("auto", tmp_path / "cache", device=device, user=user)
     assert choice.accel == "tcg"
     assert "not by this user, who cannot try it" in choice.reason
+    assert choice.lacking is not None
+    assert choice.lacking.cure.startswith("`--accel kvm` uses KVM untried; ")
     assert choose("kvm", tmp_path / "cache", device=device, user=user).accel == "kvm"
+    for wanted in WANTED:
+        with pytest.raises(HarnessError, match=r"KVM is required and lacking: .*cannot try it"):
+            choose(wanted, tmp_path / "cache", device=device, user=user, required=True)
     assert probes.asked == []
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from harness.errors import FaultError, MachineError, TimedOut
+from harness.errors import FaultError, MachineError, TimedOut, defects
 from harness.faults import injected
 from harness.steps import Listener, listening
 
@@ -74,3 +74,26 @@ def test_a_clean_up_that_fails_hides_no_programming_error_and_no_interrupt(
     with listening(warnings), pytest.raises(type(failure)):
         inject(Scripted(failure, MachineError("no answer")))
     assert warnings.said == ["Scripted(a) could not be confirmed, nor healed: no answer"]
+
+
+@pytest.mark.parametrize("of", ["injection", "healing"])
+def test_an_error_of_the_lab_hides_no_programming_error(of: str) -> None:
+    """Neither one of the injection nor one of the healing."""
+    confirming, healing = MachineError("nothing was dropped"), MachineError("no answer")
+    fault: Scripted = Hiding(confirming, healing)
+    if of == "injection":
+        confirming.__context__ = TypeError("x")
+        fault = Scripted(confirming, healing)
+    with pytest.raises(MachineError) as raised:
+        inject(fault)
+    assert [type(one) for one in defects(raised.value)] == [TypeError]
+
+
+class Hiding(Scripted):
+    """One whose healing fails twice."""
+
+    def heal(self, lab: object) -> None:
+        try:
+            raise TypeError("x")
+        finally:
+            super().heal(lab)

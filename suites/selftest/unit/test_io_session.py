@@ -383,6 +383,48 @@ def test_a_failure_in_the_block_is_cleared_up_with_evidence(bench: Bench) -> Non
     assert session.watchdog.expired
 
 
+def test_a_clean_up_that_fails_leaves_an_assertion_what_it_is(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def heal() -> None:
+        raise MachineError("no answer")
+
+    monkeypatch.setattr(bench, "heal", heal)
+    session = session_of(bench, 3600)
+
+    def block() -> None:
+        with session.running():
+            raise AssertionError("too slow")
+
+    with pytest.raises(AssertionError, match="too slow"):
+        block()
+    assert bench.told == ["evidence", "no queueing"]
+
+
+def test_a_programming_error_in_a_clean_up_is_heard_of(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where an error of the lab hides it."""
+
+    def heal() -> None:
+        try:
+            raise TypeError("x")
+        finally:
+            raise MachineError("no answer")
+
+    monkeypatch.setattr(bench, "heal", heal)
+    session = session_of(bench, 3600)
+
+    def block() -> None:
+        with session.running():
+            raise MachineError("something else")
+
+    with pytest.raises(MachineError) as raised:
+        block()
+    assert [type(one) for one in defects(raised.value)] == [TypeError]
+    assert bench.told == ["evidence", "no queueing"]
+
+
 def test_whoever_interrupts_does_not_wait_for_evidence(bench: Bench) -> None:
     session = session_of(bench, 3600)
 

@@ -12,7 +12,7 @@ from typing import cast
 
 import pytest
 
-from harness.errors import MachineError
+from harness.errors import MachineError, SeveralFailed, defects
 from harness.hypervisor.domain import SYSRQ_KEYS
 from harness.machine import LocalMachine
 from harness.testbed import post_mortem
@@ -74,6 +74,23 @@ def test_evidence_is_bounded_and_one_item_does_not_spoil_another() -> None:
     assert found["target virtual machine"] == "libvirt: running"
     assert found["initiator console"] == "quiet"
     assert testbed.keys == {}
+
+
+def test_a_programming_error_is_no_evidence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where an error of the lab hides it."""
+
+    def console(_: Role) -> str:
+        try:
+            raise TypeError("x")
+        finally:
+            raise MachineError("connection lost")
+
+    testbed = Answering()
+    testbed.never.set()
+    monkeypatch.setattr(testbed, "console", console)
+    with pytest.raises(SeveralFailed) as raised:
+        gather(cast(Bed, testbed), 5)
+    assert {type(one) for one in defects(raised.value)} == {TypeError}
 
 
 def test_a_silent_machine_is_asked_over_its_keyboard() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,15 +12,37 @@ import pytest
 
 from harness.config import Config
 from harness.config.model import FAST, STOCK
-from harness.errors import HarnessError
+from harness.errors import HarnessError, HypervisorError
 from harness.hypervisor.accel import Choice
+from harness.hypervisor.qemu_user import QemuUser
 from harness.lacking import Lacking, no_kvm
 from harness.steps import Listener, listening
+from harness.testbed import fork as forks
 from harness.testbed import provision
 from harness.testbed.fork import CannotSave
 from harness.testbed.provision import Provisioner
 from harness.testbed.site import Site
-from harness.topology import plan
+from harness.topology import Role, plan
+
+
+@pytest.mark.parametrize("defect", [None, TypeError("x")])
+def test_a_programming_error_in_saving_is_not_taken_for_a_hypervisor_that_cannot_save(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, defect: TypeError | None
+) -> None:
+    """Else the run would go on without forks."""
+    refusal = HypervisorError("libvirt could not save it")
+    refusal.__context__ = defect
+
+    def pause() -> None:
+        raise refusal
+
+    testbed = SimpleNamespace(machine=lambda _: None, domain=lambda _: SimpleNamespace(pause=pause))
+    monkeypatch.setattr(forks, "boot", lambda *_: testbed)
+    monkeypatch.setattr(forks, "leave_resident", lambda _: None)
+    site: Any = SimpleNamespace(topology=SimpleNamespace(guests=tuple(Role)))
+    with pytest.raises(HypervisorError) as raised:
+        forks.make_golden(site, tmp_path, {})
+    assert isinstance(raised.value, CannotSave) == (defect is None)
 
 
 def test_one_site_serves_several_profiles() -> None:
@@ -71,6 +93,44 @@ def unsaving(monkeypatch: pytest.MonkeyPatch, folder: Path, **config: Any) -> Pr
     return Provisioner(site, ExitStack())
 
 
+def test_kvm_is_chosen_for_the_user_of_qemu_the_guests_kernel_and_what_is_required(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = QemuUser(uid=107, gid=107)
+    asked: list[dict[str, object]] = []
+
+    class Chosen(Exception):
+        """All that is looked at here has happened."""
+
+    def choose(*_: object, **how: object) -> None:
+        asked.append(how)
+        raise Chosen
+
+    images = {Role.INITIATOR: SimpleNamespace(kernel=tmp_path / "vmlinuz")}
+    store = SimpleNamespace(using=lambda *_: nullcontext(images))
+    place = SimpleNamespace(put=lambda image: image)
+    folder = SimpleNamespace(root=tmp_path)
+    stand_ins: dict[str, Any] = {
+        "reap": lambda _: None,
+        "remove_unfinished": lambda _: None,
+        "claimed": lambda _: nullcontext(folder),
+        "place_for": lambda *_: nullcontext(place),
+        "connect": lambda *_, **_more: nullcontext(),
+        "by_role": lambda *_: {},
+        "ImageStore": lambda *_: store,
+        "cache_folder": lambda: tmp_path,
+        "qemu_user": {"qemu:///system": user}.get,
+        "choose": choose,
+    }
+    for name, stand_in in stand_ins.items():
+        monkeypatch.setattr(provision, name, stand_in)
+    config = Config.model_validate({"require": "kvm", "hypervisor": {"uri": "qemu:///system"}})
+    with pytest.raises(Chosen), provision.provisioner(config):
+        pass
+    kernel = tmp_path / "vmlinuz"
+    assert asked == [{"cache": tmp_path, "kernel": kernel, "required": True, "user": user}]
+
+
 def test_testbeds_that_cannot_be_forked_lack_forks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -119,8 +179,11 @@ def test_forks_that_fail_three_times_are_lacking(
     monkeypatch.setattr(Provisioner, "_find_golden", lambda _: golden)
     monkeypatch.setattr(Provisioner, "_drop", lambda *_: None)
     monkeypatch.setattr(Provisioner, "_booted", lambda *_: "booted")
+    kept = ["the snapshot"]
+    lab.held.callback(kept.clear)
     with lab.testbed() as testbed:
         assert str(testbed) == "booted"
+    assert kept == []  # other processes may remove it now
     (forks, _) = lab.lacking
     assert forks.reason == ("3 forks in a row failed, the last one: the initiator does not wake")
     assert "pathproof doctor" in forks.cure

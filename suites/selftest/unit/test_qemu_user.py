@@ -69,15 +69,16 @@ def test_a_libvirt_that_asks_qemu_anew_each_time_is_explained_with_the_cure(
     """It does so if its user cannot open a device that root can open."""
     device = tmp_path / "kvm"
     stranger = QemuUser(os.geteuid() + 1, os.getegid() + 1)
-    assert slow_start(stranger, device) == ""  # QEMU says the same
+    assert slow_start(stranger, device) is None  # QEMU says the same
     device.touch(0o600)
-    text = slow_start(stranger, device)
-    assert f"since {stranger.name} cannot open {device} (" in text
-    assert "mode 0600" in text
-    assert f"as root: `chgrp kvm {device} && chmod 660 {device}`" in text
-    assert slow_start(None, device) == ""
+    slow = slow_start(stranger, device)
+    assert slow is not None
+    assert f"since {stranger.name} cannot open {device} (" in slow.cause
+    assert "mode 0600" in slow.cause
+    assert f"as root: `chgrp kvm {device} && chmod 660 {device}`" in slow.cure
+    assert slow_start(None, device) is None
     device.chmod(0o666)
-    assert slow_start(stranger, device) == ""
+    assert slow_start(stranger, device) is None
 
 
 class Heard(steps.Listener):

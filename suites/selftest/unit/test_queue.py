@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +20,7 @@ import harness
 from harness.deadline import Deadline, poll
 from harness.errors import ConfigError
 from harness.steps import Listener, Step, listening
+from harness.testbed import queue as queues
 from harness.testbed.queue import Queue
 from suites.selftest import needs
 
@@ -188,6 +191,57 @@ def test_whether_somebody_waits_is_known(tmp_path: Path) -> None:
         soon(lambda: one.someone_waits)
         holder.__exit__(None, None, None)
     assert one._tickets() == []
+
+
+def test_a_ticket_of_the_dead_does_not_count_whatever_its_time(tmp_path: Path) -> None:
+    """The clock may have been set back since."""
+    dead = tmp_path / "place.waits-00000000000000000001-1-0"
+    dead.touch()
+    os.utime(dead, (time.time() + 3600,) * 2)
+    one = queue(tmp_path)
+    assert not one.someone_waits
+    with one.turn("first"):
+        assert one._tickets() == []
+
+
+@pytest.mark.parametrize("step", ["fchmod", "link"])
+def test_who_is_killed_while_a_ticket_is_made_leaves_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """One that other users cannot open would count as that of a living process."""
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    one = queue(tmp_path)
+    with monkeypatch.context() as dying:
+        dying.setattr(os, step, killed)
+        with pytest.raises(KeyboardInterrupt), one.turn("first"):
+            pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_ticket_is_locked_and_open_to_all_when_it_gets_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever looks at it never finds it in between."""
+    seen: list[tuple[int, bool]] = []
+    link = os.link
+
+    def named(draft: str, path: Path) -> None:
+        with Path(draft).open("rb") as file:
+            locked = not queues._flocked(file.fileno(), fcntl.LOCK_SH)
+            seen.append((os.fstat(file.fileno()).st_mode & 0o777, locked))
+        link(draft, path)
+
+    monkeypatch.setattr(os, "link", named)
+    before = os.umask(0o077)
+    try:
+        with queue(tmp_path).turn("first"):
+            pass
+    finally:
+        os.umask(before)
+    assert seen == [(0o666, True)] * 2  # the ticket and the place
 
 
 @pytest.mark.parametrize(

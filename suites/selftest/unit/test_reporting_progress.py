@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 import re
+import threading
 import time
 
 import pytest
@@ -11,7 +14,7 @@ from rich.console import Console
 
 from harness.concurrency import side_by_side
 from harness.reporting.bill import format_bill, format_pace
-from harness.reporting.progress import Progress, wants_animation
+from harness.reporting.progress import REFRESH_S, Progress, wants_animation
 from harness.steps import Bill, Spent, Step, listening, step
 from harness.steps import progress as say_progress
 
@@ -130,6 +133,57 @@ def test_threads_may_report_while_it_draws() -> None:
     with listening(display), display.showing(), step("both"):
         side_by_side(work, work, work)
     assert display._running == {}
+
+
+class Stuck(io.StringIO):
+    """Takes no more, once, as a terminal that another program made non-blocking."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.refused = threading.Event()
+
+    def write(self, text: str) -> int:
+        if not self.refused.is_set():
+            self.refused.set()
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        return super().write(text)
+
+
+@pytest.mark.parametrize("animated", [True, False])
+def test_a_terminal_that_takes_no_more_ends_the_display_and_not_the_run(animated: bool) -> None:
+    """The steps go on, one warning says it, and nothing is drawn after it."""
+    stuck = Stuck()
+    console = Console(file=stuck, width=100, force_terminal=animated)
+    display = Progress(console, animated=animated, slow_s=0.0)
+    with listening(display), display.showing(), step("booting"):
+        assert stuck.refused.wait(10)
+        deadline = time.monotonic() + 10
+        while "warning" not in stuck.getvalue() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        said = stuck.getvalue()
+        time.sleep(3 * REFRESH_S)
+        assert stuck.getvalue() == said
+    assert said.count("warning: progress is no longer shown: [Errno 11] Resource temp") == 1
+
+
+def test_a_step_ends_well_though_its_line_cannot_be_written() -> None:
+    display = Progress(Console(file=Stuck(), width=100), animated=False, slow_s=0.0)
+    with listening(display), step("booting"):
+        pass
+
+
+def test_a_defect_of_the_display_is_heard_of(
+    plain: Progress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ticked = threading.Event()
+
+    def tick() -> None:
+        ticked.set()
+        raise TypeError("x")
+
+    monkeypatch.setattr(plain, "tick", tick)
+    with pytest.raises(TypeError), plain.showing():
+        assert ticked.wait(10)
 
 
 def test_only_a_person_at_a_terminal_gets_an_animation() -> None:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Literal
 
 import pytest
 
 from harness.config import Config
 from harness.errors import ConfigError
-from harness.testbed import sharing
+from harness.hypervisor.image import ImageStore
+from harness.hypervisor.qemu_user import QemuUser
+from harness.testbed import sharing, slots
 from harness.testbed.folder import all_folders
 from harness.testbed.sharing import shared_by, why_alone
 from harness.testbed.slots import Limit, limit_for, someone_waits, turn
@@ -91,17 +94,39 @@ def test_kvm_needs_no_room_for_translated_code_and_has_larger_machines(
     assert found == {"tcg": (8, 6), "kvm": (4, 8)}
 
 
+def test_the_limit_depends_on_the_guests_kernel_and_the_user_of_qemu(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What decides later is asked before: else places are counted for other machines."""
+    asked: list[dict[str, object]] = []
+
+    def expected(*_: object, **how: object) -> str:
+        asked.append(how)
+        return "kvm" if how["kernel"] is None else "tcg"
+
+    image = SimpleNamespace(kernel=tmp_path / "vmlinuz")
+    user = QemuUser(uid=107, gid=107)
+    monkeypatch.setattr(slots, "expected", expected)
+    monkeypatch.setattr(slots, "qemu_user", {"qemu:///system": user}.get)
+    monkeypatch.setattr(ImageStore, "find", lambda *_: image)
+    config = Config.model_validate({"hypervisor": {"uri": "qemu:///system"}})
+    assert slots.expected_accel(config) == "tcg"
+    monkeypatch.setattr(ImageStore, "find", lambda *_: None)
+    assert slots.expected_accel(config) == "kvm"
+    assert asked == [{"kernel": image.kernel, "user": user}, {"kernel": None, "user": user}]
+
+
 def test_the_limit_can_be_given() -> None:
     config = Config.model_validate({"hypervisor": {"testbeds": 8}})
     assert limit_for(config) == Limit(8, "hypervisor.testbeds")
     assert str(limit_for(config)) == "8 at once (hypervisor.testbeds)"
 
 
-def test_what_can_be_had_once_is_had_by_one_testbed() -> None:
+def test_what_only_one_testbed_can_use_is_used_by_one() -> None:
     """However many the machine has room for; a testbed on cables shares nothing."""
     room: dict[str, Any] = {"hypervisor": {"testbeds": 8}}
     assert str(limit_for(on_bridges(**room))) == (
-        "1 at once (its addresses on fabrics a, b can be had once)"
+        "1 at once (its addresses on fabrics a, b: only one testbed at a time can use them)"
     )
     assert "spoil" in why_alone(array())
     assert why_alone(Config()) == ""
@@ -159,6 +184,12 @@ def test_a_testbed_waits_for_what_another_has(folders: Path) -> None:
                 queue._ticket(waiting)
                 assert someone_waits(on_bridges(**room))
                 assert not someone_waits(on_bridges(2, **room))
+
+
+def test_what_is_shared_is_waited_for_before_a_place_of_this_machine() -> None:
+    """Else a run that waits for another would keep a third from a place that nobody uses."""
+    *shared, last = slots._queues(on_bridges())
+    assert (len(shared), last.name) == (4, "testbed")
 
 
 def test_on_a_standing_machine_nothing_is_started_and_no_place_is_taken(tmp_path: Path) -> None:

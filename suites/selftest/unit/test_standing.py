@@ -238,6 +238,16 @@ def test_what_cannot_be_undone_does_not_stop_the_rest(
     assert host.asked()[-1].count("part()") == 1
 
 
+def test_a_programming_error_in_undoing_is_heard_of() -> None:
+    """Also where an error of the lab hides it."""
+    host = Host()
+    hiding = MachineError("no answer")
+    hiding.__context__ = TypeError("x")
+    with pytest.raises(MachineError) as raised, host.initiator().borrowed():
+        host.undoing = hiding
+    assert raised.value is hiding
+
+
 RECORDS = (Path(__file__).parent / "recorded/iscsiadm-2.1.8-records.txt").read_text()
 MENDED = "--name node.session.nr_sessions --value 1 --name node.session.scan --value auto"
 

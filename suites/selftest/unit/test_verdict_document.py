@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from harness.checks.judgement import worst
 from harness.errors import ReportError
 from harness.lacking import Lacking
 from harness.measurements import MAP, BlockFinding, Damage, Measurements, ReadBack
+from harness.plugin.run import Run
 from harness.reporting.verdict_document import (
     Judged,
     VerdictDocument,
@@ -30,6 +32,7 @@ from harness.reporting.verdict_document import (
 )
 from harness.reporting.verdict_files import file_name, gather_verdicts
 from harness.reporting.verdicts import Verdict as Blame
+from harness.steps import Attachment, Listener, Step, listening
 from harness.units import NS_PER_S
 from suites.selftest.unit.synthetic_failover import STALL_S, START, failover, nothing_measured
 
@@ -314,3 +317,28 @@ def test_a_run_leaves_a_document_of_every_test_that_was_judged(
     results = [json.loads(p.read_text()) for p in folder.glob("results/*-result.json")]
     attached = [a for r in results for a in r.get("attachments", []) if a["name"] == "verdict.json"]
     assert [a["type"] for a in attached] == ["application/json"] * len(found)
+
+
+@pytest.mark.parametrize(
+    ("blamed", "left"), [(None, 1), (Blame.STORAGE, 1), (Blame.LAB, 0), (Blame.DEFECT, 0)]
+)
+def test_a_test_that_was_cut_off_leaves_no_document(
+    tmp_path: Path, blamed: Blame | None, left: int
+) -> None:
+    """By the lab or by a programming error: what it judged until then is not all of it."""
+    run: Any = SimpleNamespace(
+        judged=[judged(failover(), PASS)], results=tmp_path, _environment={}, lacking=[]
+    )
+    with listening(heard := Attached()):
+        Run.tell_verdict(run, TEST, blamed)
+    assert (len(heard.names), run.judged) == (left, [])
+
+
+class Attached(Listener):
+    """The names of what was attached."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def attached(self, step: Step | None, attachment: Attachment) -> None:
+        self.names.append(attachment.name)

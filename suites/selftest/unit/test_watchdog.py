@@ -206,23 +206,71 @@ def test_machines_that_cannot_be_powered_off_are_told_of(lab: Lab) -> None:
         block()
 
 
+def test_a_programming_error_in_powering_off_is_heard_of(lab: Lab) -> None:
+    """Also where an error of the lab hides it."""
+    lab.is_alive, lab.refusal = False, HypervisorError("QEMU is still there")
+    lab.refusal.__context__ = TypeError("x")
+
+    def block() -> None:
+        with lab.watchdog(100).watching():
+            assert lab.off.wait(10)
+
+    with pytest.raises(HypervisorError) as raised:
+        block()
+    assert raised.value is lab.refusal
+
+
 def test_a_verdict_stays_a_verdict(lab: Lab) -> None:
     """Only a power-off makes an error the lab's."""
     with pytest.raises(VerdictFailed), lab.watchdog(0).watching():
         raise VerdictFailed("I/O errors")
 
 
-def test_a_programming_error_stays_one_though_the_machines_are_off(lab: Lab) -> None:
-    """It is no consequence of that."""
+@pytest.mark.parametrize(
+    "error",
+    [
+        AssertionError("assert 0 > 1"),
+        EOFError(),
+        ConnectionResetError(),
+        ExceptionGroup("two", [AssertionError(), MachineError("silent")]),
+    ],
+    ids=repr,
+)
+def test_what_a_loss_of_power_leads_to_in_a_test_says_nothing_of_the_storage(
+    lab: Lab, error: Exception
+) -> None:
     lab.is_alive = False
 
     def block() -> None:
         with lab.watchdog(100).watching():
             assert lab.off.wait(10)
-            raise TypeError("x")
+            raise error
 
-    with pytest.raises(TypeError):
+    with pytest.raises(MachineError, match="the initiator does not answer") as loss:
         block()
+    assert loss.value.__cause__ is error
+
+
+@pytest.mark.parametrize("error", [TypeError("x"), VerdictFailed("I/O errors")], ids=repr)
+@pytest.mark.parametrize("hidden_by", [None, MachineError("silent"), AssertionError()], ids=repr)
+def test_a_defect_or_verdict_stays_one_though_the_machines_are_off(
+    lab: Lab, error: Exception, hidden_by: Exception | None
+) -> None:
+    """It is no consequence of that, also where an error of the clean-up hides it."""
+    lab.is_alive = False
+
+    def block() -> None:
+        with lab.watchdog(100).watching():
+            assert lab.off.wait(10)
+            try:
+                raise error
+            finally:
+                if hidden_by is not None:
+                    raise hidden_by
+
+    with pytest.raises(type(hidden_by or error)) as raised:
+        block()
+    assert raised.value is (hidden_by or error)
 
 
 def test_what_goes_wrong_in_collecting_evidence_costs_no_power_off(
