@@ -12,6 +12,7 @@ from itertools import groupby
 
 from harness.measurements import FaultRecord, Measurements
 from harness.path_accounts import APART_NS
+from harness.timeline import Happened
 from harness.units import NS_PER_S
 
 _FEWEST_LOOKS = 3
@@ -68,6 +69,26 @@ def unexplained_absences(measurements: Measurements) -> list[Absence]:
 def felt_until_ns(fault: FaultRecord) -> float:
     """Until when the kernel may give a path up for a fault: one healed early is noticed late."""
     return max(fault.healing_confirmed_ns, fault.injected_ns + fault.budget.seconds * NS_PER_S)
+
+
+def excused_until_ns(measurements: Measurements, fault: FaultRecord, path: str) -> float:
+    """Until when a fault explains that a path is given up: once it is back, a loss is another one.
+
+    What came before its healing was confirmed is the fault's in any case.
+    """
+    about = [e for e in measurements.timeline if e.path == path and e.at_ns >= fault.injected_ns]
+    failed = next((e.at_ns for e in about if e.what is Happened.PATH_FAILED), None)
+    back_ns = next(
+        (
+            e.at_ns
+            for e in about
+            if e.what is Happened.PATH_REINSTATED
+            and failed is not None
+            and e.at_ns >= max(failed, fault.healing_confirmed_ns)
+        ),
+        felt_until_ns(fault),
+    )
+    return min(back_ns, felt_until_ns(fault))
 
 
 def _outages(seen: Sequence[_Seen]) -> Iterator[Sequence[_Seen]]:

@@ -9,7 +9,7 @@ from harness.checks.judgement import Check, Finding, Verdict
 from harness.checks.kernel import MAP_UNSEEN, unread_kernel_logs
 from harness.healing import paths_hit
 from harness.measurements import FaultRecord, Measurements, PathCounters
-from harness.path_absences import felt_until_ns, unexplained_absences
+from harness.path_absences import excused_until_ns, unexplained_absences
 from harness.path_accounts import disagreements
 from harness.timeline import Event, Happened, Phase
 from harness.units import NS_PER_MS, NS_PER_S, format_size
@@ -361,7 +361,8 @@ def _given_up_unexpectedly(measurements: Measurements, lost: Sequence[Event]) ->
         e
         for e in lost
         if not any(
-            fabrics.get(e.path) in f.fabrics and f.injected_ns <= e.at_ns <= felt_until_ns(f)
+            fabrics.get(e.path) in f.fabrics
+            and f.injected_ns <= e.at_ns <= excused_until_ns(measurements, f, e.path)
             for f in measurements.faults
         )
     ]

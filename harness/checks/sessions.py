@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from harness.checks.judgement import Check, Finding, Verdict
 from harness.logins import login_differences, shown, unknown_logins
-from harness.measurements import Measurements, PlannedSession, SessionSettings
+from harness.measurements import LOGGED_IN, Measurements, PlannedSession, SessionSettings
 from harness.negotiation import differing_values, redirections, unknown_values
 
 
@@ -17,7 +17,8 @@ def sessions_as_planned() -> Check:
     that cable is cut; a timeout that was not taken over makes the budget long, and every stall fit.
     What was negotiated is read again at the end: a path that comes back has logged in anew. If a
     login was redirected, it is unknown whether a fault has hit that session; so is what a session
-    negotiated that has no connection, or whose driver does not tell.
+    negotiated that has no connection, or whose driver does not tell. Timeouts that changed on the
+    way leave it unknown which budget a fault had.
     """
     name = "sessions as planned"
 
@@ -35,22 +36,34 @@ def sessions_as_planned() -> Check:
         if elsewhere := [p.cause for each in _each(measurements) for p in redirections(*each)]:
             text = "; ".join(dict.fromkeys(elsewhere))
             return Finding(name, Verdict.UNKNOWN, text, figures)
-        planned, before = measurements.planned, measurements.settings
-        if wrong := [p.cause for p in login_differences(planned, before)]:
-            return Finding(name, Verdict.FAIL, "; ".join(wrong), figures)
-        came_back = list(_pairs(planned, measurements.settings_after or ()))
-        if other := [p.cause for each in came_back for p in differing_values(*each)]:
-            text = f"once I/O was over, {'; '.join(other)}"
-            return Finding(name, Verdict.FAIL, text, figures)
-        unknown = [p.cause for p in unknown_logins(planned, before)]
-        if unknown := unknown or list(_unknown_after(measurements)):
-            return Finding(name, Verdict.UNKNOWN, "; ".join(unknown), figures)
+        if wrong := _wrong(measurements):
+            return Finding(name, Verdict.FAIL, wrong, figures)
+        if unknown := _unknown(measurements):
+            return Finding(name, Verdict.UNKNOWN, unknown, figures)
         count = len(measurements.planned)
         return Finding(
             name, Verdict.PASS, f"{count} sessions, each through its own fabric", figures
         )
 
     return Check(name, run)
+
+
+def _wrong(measurements: Measurements) -> str:
+    """What surely differs from the plan, or nothing."""
+    planned = measurements.planned
+    if wrong := [p.cause for p in login_differences(planned, measurements.settings)]:
+        return "; ".join(wrong)
+    came_back = _pairs(planned, measurements.settings_after or ())
+    other = [p.cause for each in came_back for p in differing_values(*each)]
+    return f"once I/O was over, {'; '.join(other)}" if other else ""
+
+
+def _unknown(measurements: Measurements) -> str:
+    """What is not known of the sessions, or nothing."""
+    if changed := [text for each in _same_session(measurements) for text in _changes(*each)]:
+        return f"no budget holds for the whole test: {'; '.join(changed)}"
+    unknown = [p.cause for p in unknown_logins(measurements.planned, measurements.settings)]
+    return "; ".join(unknown or _unknown_after(measurements))
 
 
 def _unknown_after(measurements: Measurements) -> Iterator[str]:
@@ -65,6 +78,28 @@ def _unknown_after(measurements: Measurements) -> Iterator[str]:
         for session in found:
             for problem in unknown_values(plan, session):
                 yield f"once I/O was over, {problem.cause}"
+
+
+def _same_session(
+    measurements: Measurements,
+) -> Iterator[tuple[SessionSettings, SessionSettings]]:
+    """Each session as it was before the I/O and as it was afterwards."""
+    for was in measurements.settings:
+        for became in measurements.settings_after or ():
+            if became.fabric == was.fabric and became.state == LOGGED_IN:
+                yield was, became
+
+
+def _changes(was: SessionSettings, became: SessionSettings) -> Iterator[str]:
+    """Which timeouts of a session are others than at the beginning, where budgets are made."""
+    for setting in ("noop_out_interval_s", "noop_out_timeout_s", "recovery_tmo_s"):
+        before, after = getattr(was, setting), getattr(became, setting)
+        if before != after:
+            title = setting.removesuffix("_s")
+            yield (
+                f"{title} of the session on fabric {was.fabric} was {shown(title, before)} "
+                f"and became {shown(title, after)}"
+            )
 
 
 def _each(measurements: Measurements) -> Iterator[tuple[PlannedSession, SessionSettings]]:

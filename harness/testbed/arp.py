@@ -4,9 +4,9 @@ Python 3.6, no imports but the standard library; it takes root.
 
     python3 arp.py CLAIM
 
-CLAIM is JSON: {"who": TEXT, "nics": {NIC: {ADDRESS: MAC, …}, …}}, all addresses of a testbed with
-the MAC address that each will have. The NICs are up, and have none of the addresses yet. It prints
-one JSON object a line:
+CLAIM is JSON: {"who": TEXT, "nics": {NIC: {ADDRESS: MAC, ...}, ...}}, all addresses of a testbed
+with the MAC address that each will have. The NICs are up, and have none of the addresses yet. It
+prints one JSON object a line:
 
     {"used": ADDRESS, "by": MAC, "who": TEXT}   in use, or will be soon; a testbed says who it is
     {"free": true}                              all were free, and are reserved from now on
@@ -36,7 +36,7 @@ NO_ADDRESS = bytes(4)
 REQUEST = 1
 HEADER = struct.Struct("!6s6sH")
 PACKET = struct.Struct("!HHBBH6s4s6s4s")  # RFC 826, for IPv4 over Ethernet
-LARGEST = 1400
+LONGEST_NAME = 300  # characters of who has an address; a frame has room for the rest, too
 
 # RFC 5227 section 1.1: PROBE_WAIT, PROBE_NUM, PROBE_MIN, ANNOUNCE_WAIT, ANNOUNCE_NUM and _INTERVAL.
 LONGEST_START_S = 1.0
@@ -102,7 +102,7 @@ class Nic:
     def tell(self, message: Dict[str, Any]) -> None:
         about = [socket.inet_ntoa(address) for address in self.addresses]
         macs = [shown_mac(mac) for mac in self.addresses.values()]
-        text = json.dumps(dict(message, about=about, macs=macs)).encode()[:LARGEST]
+        text = json.dumps(dict(message, about=about, macs=macs)).encode()
         self.others.send(HEADER.pack(BROADCAST, self.mac, TESTBEDS) + text)
 
 
@@ -120,7 +120,9 @@ class Claim:
         self.yielding: Set[str] = set()  # MAC addresses of testbeds that yield to this one
 
     def tell(self, nic: Nic, asks: bool) -> None:
-        nic.tell({"who": self.who, "token": self.token, "held": self.held, "asks": asks})
+        nic.tell(
+            {"who": self.who[:LONGEST_NAME], "token": self.token, "held": self.held, "asks": asks}
+        )
 
     def listen(self, seconds: float) -> None:
         """Hear what comes within that time; until standard input ends, if that is earlier."""

@@ -249,7 +249,7 @@ def test_timeouts_left_to_the_distribution_are_not_judged() -> None:
     """The budget follows them, whatever they are."""
     planned = tuple(PlannedSession(fabric) for fabric in ("a", "b"))
     settings = tuple(SessionSettings(fabric, 5, 5, 120, fabric) for fabric in ("a", "b"))
-    measured = replace(good(), settings=settings, planned=planned)
+    measured = replace(good(), settings=settings, settings_after=settings, planned=planned)
     assert found(sessions_as_planned(), measured).verdict is Verdict.PASS
 
 

@@ -179,6 +179,16 @@ def test_the_way_of_a_session_without_connection_is_not_known() -> None:
     assert after.verdict is Verdict.PASS  # whether they are back is for another check
 
 
+def test_timeouts_that_changed_on_the_way_leave_it_open() -> None:
+    """A later fault would be held to a limit that was no longer in force."""
+    first, second = good().settings
+    changed = replace(second, noop_out_interval_s=0, recovery_tmo_s=120)
+    finding = found(sessions_as_planned(), replace(good(), settings_after=(first, changed)))
+    assert finding.verdict is Verdict.UNKNOWN
+    assert "noop_out_interval of the session on fabric b was 1 s and became off" in finding.message
+    assert "recovery_tmo of the session on fabric b was 1 s and became 120 s" in finding.message
+
+
 @pytest.mark.parametrize("after", [None, (), good().settings[:1]])
 def test_what_came_back_must_have_been_looked_at(
     after: tuple[SessionSettings, ...] | None,

@@ -34,3 +34,9 @@ def test_a_program_for_machines_needs_no_more_than_python_3_6(program: str) -> N
     argv = [sys.executable, "-c", run, *rules, str(TOP / program)]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("program", programs())
+def test_a_program_for_machines_is_in_ascii(program: str) -> None:
+    """It is an argument of `python3 -c`, which 3.6 cannot decode where no locale is set."""
+    assert (TOP / program).read_text().isascii()

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from harness.budget import Budget, BudgetTerm
 from harness.checks import (
     Verdict,
     evidence_sound,
@@ -41,6 +42,20 @@ def sampled(measured: Measurements, path: str, state: str, *stretches: Stretch) 
         return replace(seen, states={**seen.states, path: state}) if inside else seen
 
     return replace(measured, path_states=tuple(map(states, measured.path_states)))
+
+
+def test_a_path_that_is_lost_again_once_it_was_back_is_another_loss() -> None:
+    """However long the budget would have allowed to notice it; one never back is the fault's."""
+    (fault,) = good().faults
+    slow = Budget((*fault.budget.terms, BudgetTerm("recovery_tmo", 30, "sysfs")))
+    measured = replace(good(), faults=(replace(fault, budget=slow),))
+    again = sampled(logged(measured, (25.5, FAILED, "sda")), "sda", "failed", (25.5, 99))
+    finding = found(no_unexpected_path_loss(), again)
+    assert finding.verdict is Verdict.FAIL
+    assert "given up without a fault there: sda" in finding.message
+    events = [e for e in again.timeline if e.what is not REINSTATED]
+    never_back = replace(again, timeline=Timeline.of(events))
+    assert "without a fault" not in found(no_unexpected_path_loss(), never_back).message
 
 
 def lost(measured: Measurements) -> Measurements:
