@@ -89,11 +89,14 @@ def lost_late(measured: Measurements) -> Measurements:
 
 
 def test_a_path_may_be_given_up_for_such_a_fault_at_any_time() -> None:
-    """Nothing says until when; with a limit it is a loss without a fault."""
+    """Nothing says until when. With a limit, or once it was back, it is a loss without a fault."""
     assert END - 10**9 > HEALED + 4 * 10**9
     assert found(no_unexpected_path_loss(), lost_late(good())).verdict is Verdict.FAIL
     late = lost_late(without_limit(OFF[1]))
-    assert found(no_unexpected_path_loss(), late).verdict is Verdict.PASS
+    assert found(no_unexpected_path_loss(), late).verdict is Verdict.FAIL
+    never_back = [e for e in late.timeline if e.what is not Happened.PATH_REINSTATED]
+    finding = found(no_unexpected_path_loss(), replace(late, timeline=Timeline.of(never_back)))
+    assert finding.numbers["unexpected"] == 0
 
 
 def test_a_loss_without_a_fault_may_have_any_cause_before_it() -> None:
