@@ -23,6 +23,7 @@ from harness.observe.message import parse_line
 from harness.observe.sample import Observation, Sample, Watch, parse_sample
 from harness.units import NS_PER_S
 
+_LAST_WORDS_S = 1.0  # of a program that takes no command any more
 ANSWER_TIMEOUT_S = 20.0
 READ_TIMEOUT_S = 30.0
 SEED_BYTES = 64
@@ -257,7 +258,13 @@ class Observer:
     def _send(self, command: dict[str, Any]) -> None:
         if self._process is None:
             raise MachineError(f"{self.machine.name}: the observer was not started")
-        self._process.send(json.dumps(command).encode() + b"\n")
+        try:
+            self._process.send(json.dumps(command).encode() + b"\n")
+        except MachineError as error:  # it may have ended just now, and says why
+            words = self._obituary(_LAST_WORDS_S)
+            if not words:
+                raise
+            raise MachineError(f"{self.machine.name}: the observer ended{words}") from error
 
     def _wait(self, condition: Callable[[], bool], what: str, deadline: Deadline) -> None:
         with self._changed:
@@ -271,11 +278,11 @@ class Observer:
                 if self.ended:
                     raise MachineError(f"{self.machine.name}: the observer ended{self._obituary()}")
 
-    def _obituary(self) -> str:
+    def _obituary(self, timeout_s: float = 0) -> str:
         if self._process is None:
             return ""
         try:
-            return f": {self._process.wait(0).stderr.strip()}"
+            return f": {self._process.wait(timeout_s).stderr.strip()}"
         except (CommandTimedOut, HarnessError):
             return ""
 

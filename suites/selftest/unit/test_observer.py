@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.deadline import Deadline
+from harness.deadline import Deadline, poll
 from harness.errors import HarnessError, MachineError, TimedOut
 from harness.machine import LocalMachine
 from harness.observe import Observer, Watch, observing
@@ -200,11 +200,15 @@ def test_a_condition_that_is_never_met_tells_what_was_seen(observer: Observer) -
     assert late.value.hint == "pray"
 
 
-def test_an_observer_that_dies_is_reported_with_its_last_words() -> None:
-    """Whoever waits for it does not wait out the deadline."""
+@pytest.mark.parametrize("already", [False, True])
+def test_an_observer_that_dies_is_reported_with_its_last_words(*, already: bool) -> None:
+    """Whoever waits for it does not wait out the deadline; also if it has died before."""
     with observing(LocalMachine()) as observer:
-        assert observer._process is not None
-        observer._process.send(b"no JSON\n")
+        process = observer._process
+        assert process is not None
+        process.send(b"no JSON\n")
+        if already:
+            poll(lambda: not process.running, what="its end", deadline=Deadline.after(20))
         started = time.monotonic()
         with pytest.raises(MachineError, match=r"(?s)the observer ended: .*JSONDecodeError"):
             observer.wait_for(lambda _: False, what="never", deadline=Deadline.after(20))
