@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from harness.cables import cable_faults, directions, longest_standstill, loss, watched_share
+from harness.analysis.cables import (
+    cable_faults,
+    directions,
+    longest_standstill,
+    loss,
+    watched_share,
+)
 from harness.checks.judgement import Check, Finding, Verdict
 from harness.measurements import Measurements
 from harness.units import format_seconds, format_size

@@ -9,9 +9,9 @@ from enum import StrEnum
 from itertools import chain
 from pathlib import Path
 
-from harness.cables import cable_faults
+from harness.analysis.cables import cable_faults
+from harness.analysis.lab_disks import disk_faults
 from harness.errors import CouldNotTell, VerdictFailed
-from harness.lab_disks import disk_faults
 from harness.measurements import Measurements
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from harness.analysis.kernel_events import is_distress, is_trouble
 from harness.checks.judgement import Check, Finding, Verdict
-from harness.kernel_events import is_distress, is_trouble
 from harness.measurements import Measurements
 
 MAP_UNSEEN = "it is not known which map and which disks are the LUN's"

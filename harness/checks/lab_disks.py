@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from harness.analysis.lab_disks import disk_faults, longest_disk_standstill
 from harness.checks.judgement import Check, Finding, Verdict
-from harness.lab_disks import disk_faults, longest_disk_standstill
 from harness.measurements import Measurements
 from harness.units import format_seconds
 

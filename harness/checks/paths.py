@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import isfinite
 
+from harness.analysis.path_absences import excused_until_ns, unexplained_absences
+from harness.analysis.path_accounts import disagreements
+from harness.analysis.recovery import paths_hit
 from harness.checks.judgement import Check, Finding, Verdict
 from harness.checks.kernel import MAP_UNSEEN, unread_kernel_logs
-from harness.healing import paths_hit
 from harness.measurements import FaultRecord, Measurements, PathCounters
-from harness.path_absences import excused_until_ns, unexplained_absences
-from harness.path_accounts import disagreements
 from harness.timeline import Event, Happened, Phase
 from harness.units import NS_PER_MS, NS_PER_S, format_size
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from harness.analysis.negotiation import differing_values, redirections, unknown_values
+from harness.analysis.sessions import login_differences, shown, unknown_logins
 from harness.checks.judgement import Check, Finding, Verdict
-from harness.logins import login_differences, shown, unknown_logins
 from harness.measurements import LOGGED_IN, Measurements, PlannedSession, SessionSettings
-from harness.negotiation import differing_values, redirections, unknown_values
 
 
 def sessions_as_planned() -> Check:

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from harness.analysis.clocks import clock_moves
+from harness.analysis.path_accounts import disagreements
 from harness.checks.judgement import Check, Finding, Verdict
 from harness.checks.kernel import unread_kernel_logs
-from harness.clocks import clock_moves
 from harness.measurements import ClockReading, Measurements, ProcessorTime, Stream, Watching
-from harness.path_accounts import disagreements
 from harness.units import NS_PER_MS, NS_PER_S, format_seconds
 
 # multipathd looks at a path once a second at most (polling_interval in multipath.conf(5)): in

@@ -8,13 +8,14 @@ from math import isfinite
 
 import numpy as np
 
-from harness.breakdown import Breakdown, breakdown
+from harness.analysis.breakdown import Breakdown, breakdown
+from harness.analysis.confidence import percentile_limits, ratio_of_means
+from harness.analysis.recovery import stall_after, stall_cut_by, still_felt
+from harness.analysis.stall import Stall, stall_resolution_ns, worst_stall
+from harness.analysis.throughput import Spread, binned_rates, load, pace
 from harness.budget import Budget
 from harness.checks.judgement import Check, Finding, Verdict, unless_the_lab_did_it
-from harness.healing import stall_after, stall_cut_by, still_felt
 from harness.measurements import FaultRecord, Measurements
-from harness.stall import Stall, stall_resolution_ns, worst_stall
-from harness.throughput import Spread, binned_rates, load, pace
 from harness.timeline import Phase
 from harness.units import MIB, NS_PER_MS, NS_PER_S, format_seconds
 
@@ -281,6 +282,14 @@ def latency_recovered(at_most: float) -> Check:
             measurements, before if recovered else after, figures, recovered=recovered
         ):
             return Finding(name, Verdict.UNKNOWN, f"{text}; {starved}", figures, numbers)
+        least_s = percentile_limits(latencies[1], _TAIL).low / NS_PER_S
+        most_s = percentile_limits(latencies[0], _TAIL).high / NS_PER_S
+        if not recovered and least_s <= at_most * most_s:
+            text += (
+                f"; the reads are too few to tell: it may be {format_seconds(least_s)} after "
+                f"{format_seconds(most_s)}"
+            )
+            return Finding(name, Verdict.UNKNOWN, text, figures, numbers)
         verdict = Verdict.PASS if recovered else Verdict.FAIL
         return Finding(name, verdict, text, figures, numbers)
 
@@ -320,7 +329,8 @@ def throughput_recovered(at_least: float) -> Check:
     Of the load; the probe is there to measure latency. The mean, since a median hides a dip.
     Where the load was paced no more counts as before than its pace: fio makes up for a slow start
     by going faster for a while, as it does for an outage, so that afterwards it may be over 100 %.
-    Unknown if the host was too busy to tell.
+    Unknown if the host was too busy to tell, or if the rates vary so much within their phases that
+    the true share may be large enough.
     """
     name = "throughput recovered"
 
@@ -336,22 +346,27 @@ def throughput_recovered(at_least: float) -> Check:
                 Verdict.UNKNOWN,
                 f"phases of {before.seconds:.1f} s and {after.seconds:.1f} s are too short",
             )
-        was, became = (float(np.mean(rate)) for rate in rates)
-        was = min(was, pace(streams))
+        measured, became = (float(np.mean(rate)) for rate in rates)
+        was = min(measured, pace(streams))
         if was == 0:
             return Finding(name, Verdict.UNKNOWN, "nothing was carried before the fault")
         share = became / was
+        limits = ratio_of_means(rates[0] * (was / measured), rates[1])
         figures = {
             phase.name: str(Spread.of(rate))
             for phase, rate in zip((before, after), rates, strict=True)
         }
         numbers = {"before_mib_s": was / MIB, "after_mib_s": became / MIB, "least_share": at_least}
+        figures["share, with 99 % confidence"] = str(limits)
         text = f"{share:.1%} of the throughput before the fault, at least {at_least:.0%} wanted"
         recovered = share >= at_least
         if starved := _starved(
             measurements, before if recovered else after, figures, recovered=recovered
         ):
             return Finding(name, Verdict.UNKNOWN, f"{text}; {starved}", figures, numbers)
+        if not recovered and limits.high >= at_least:
+            text += f"; the rates vary too much to tell: it may be {limits}"
+            return Finding(name, Verdict.UNKNOWN, text, figures, numbers)
         verdict = Verdict.PASS if recovered else Verdict.FAIL
         return Finding(name, verdict, text, figures, numbers)
 

@@ -30,8 +30,8 @@ def cache() -> None:
 @app.command("ls")
 def ls(*, as_json: Json = False) -> None:
     """List what is in the cache, the least recently used first."""
-    from harness.hypervisor.cache import entries, size_limit
-    from harness.testbed.folder import cache_folder
+    from harness.cache import entries, size_limit
+    from harness.host.folder import cache_folder
 
     found, limit = entries(cache_folder()), size_limit()
     total = sum(entry.size_bytes for entry in found)
@@ -82,10 +82,10 @@ def prune(
     ] = False,
 ) -> None:
     """Remove what was not used for longest; what is in use stays."""
-    from harness.hypervisor.cache import entries, size_limit
-    from harness.hypervisor.cache import prune as prune_to
-    from harness.hypervisor.image import remove_unfinished
-    from harness.testbed.folder import cache_folder
+    from harness.cache import entries, size_limit
+    from harness.cache import prune as prune_to
+    from harness.guest_images.store import remove_unfinished
+    from harness.host.folder import cache_folder
 
     if everything and limit is not None:
         raise typer.BadParameter("give --limit or --all, not both")

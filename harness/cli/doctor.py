@@ -33,8 +33,8 @@ def examine(config: Config) -> Iterator[Finding]:
     from harness.cli import host, lab
     from harness.concurrency import side_by_side
     from harness.config.sizes import sized_for
-    from harness.testbed.folder import base, cache_folder
-    from harness.testbed.slots import expected_accel
+    from harness.host.folder import base, cache_folder
+    from harness.host.slots import expected_accel
     from harness.topology import Role
 
     cache = cache_folder()

@@ -131,8 +131,8 @@ def room(place: Path, subject: str, needed: int, why: str, *, bad: Level, fix: s
 
 def disk(cache: Path, testbeds: Path, *, images_built: bool) -> Iterator[Finding]:
     """Room for images and for testbeds, by the very limits that they keep to."""
-    from harness.hypervisor.image_build import NEEDED as FOR_IMAGES
-    from harness.testbed.folder import NEEDED as FOR_TESTBED
+    from harness.guest_images.build import NEEDED as FOR_IMAGES
+    from harness.host.folder import NEEDED as FOR_TESTBED
 
     bad = Level.WARNING if images_built else Level.PROBLEM
     other_cache = "free some space, or name another cache in XDG_CACHE_HOME"

@@ -41,8 +41,8 @@ def build(
 ) -> None:
     """Build both machines' images, as far as they are not in the cache."""
     from harness.config.image import load_image
-    from harness.hypervisor.image import ImageStore
-    from harness.testbed.folder import cache_folder
+    from harness.guest_images.store import ImageStore
+    from harness.host.folder import cache_folder
 
     began = time.monotonic()
     definition = load_image(name or loaded.config.machines.image)
@@ -56,8 +56,8 @@ def build(
 def listing(wanted: str | None = None, mirror: str | None = None) -> None:
     """One line per definition and role; `wanted` may be one that does not lie in images/."""
     from harness.config.image import IMAGES, load_image
-    from harness.hypervisor.image import ImageStore
-    from harness.testbed.folder import cache_folder
+    from harness.guest_images.store import ImageStore
+    from harness.host.folder import cache_folder
     from harness.topology import Role
 
     store = ImageStore(cache_folder(), mirror)

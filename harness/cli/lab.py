@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Literal
 from harness.cli.finding import Finding, Level
 from harness.config import Config
 from harness.errors import HarnessError, summary
-from harness.hypervisor.image import BuiltImage
+from harness.guest_images.store import BuiltImage
 from harness.lacking import no_kvm
 from harness.topology import Role
 
 if TYPE_CHECKING:
+    from harness.host.folder import Folder
+    from harness.host.hypervisor_host import Place
     from harness.hypervisor.connection import Connection
     from harness.hypervisor.qemu_user import QemuUser
     from harness.hypervisor.trial import Trial
-    from harness.testbed.folder import Folder
-    from harness.testbed.place import Place
 
 Accel = Literal["auto", "kvm", "tcg"]
 
@@ -27,7 +27,7 @@ Accel = Literal["auto", "kvm", "tcg"]
 def images(config: Config, cache: Path) -> tuple[Finding, dict[Role, BuiltImage]]:
     """Whether both images are built; the cache is made if it is missing."""
     from harness.config.image import load_image
-    from harness.hypervisor.image import ImageStore
+    from harness.guest_images.store import ImageStore
 
     subject = "images"
     try:
@@ -99,9 +99,9 @@ def libvirt(config: Config, cache: Path, accel: Literal["kvm", "tcg"] = "tcg") -
 
     All is made in a folder of its own, where a testbed's would be, that is removed again.
     """
+    from harness.host.folder import claimed
+    from harness.host.hypervisor_host import place_for
     from harness.hypervisor.elsewhere import other_host
-    from harness.testbed.folder import claimed
-    from harness.testbed.place import place_for
 
     subject, uri = "libvirt", config.hypervisor.uri
     found: list[Finding] = []
@@ -157,12 +157,12 @@ def _tried(
     accel: Literal["kvm", "tcg"],
 ) -> Iterator[Finding]:
     """Start a machine as a testbed's would be, on all networks and bridges at once."""
+    from harness.host.folder import Manifest
     from harness.hypervisor.accel import DEVICE
     from harness.hypervisor.domain import destroy_named
     from harness.hypervisor.domain_xml import Bridge, Network
     from harness.hypervisor.qemu_user import qemu_user, slow_start
     from harness.hypervisor.trial import try_machine
-    from harness.testbed.folder import Manifest
 
     uri, name = config.hypervisor.uri, f"{folder.name}-trial"
     attached = [Network(f.network) for f in config.fabrics if f.network]
@@ -213,7 +213,7 @@ def _cables(tried: Trial) -> Finding:
 def earlier_testbeds() -> list[Finding]:
     """What there is already, and what of it nobody owns."""
     from harness.cli.testbeds import State, state_of
-    from harness.testbed.folder import all_folders
+    from harness.host.folder import all_folders
 
     subject = "earlier testbeds"
     try:

@@ -13,7 +13,7 @@ import typer
 
 from harness.cli.testbeds import choose
 from harness.errors import ConfigError, MachineError
-from harness.testbed.folder import Address, all_folders
+from harness.host.folder import Address, all_folders
 from harness.topology import Role
 
 _ROLES = tuple(role.value for role in Role)

@@ -14,7 +14,7 @@ from harness.cli.options import NAME, configured, is_quiet, telling
 from harness.cli.text import age, columns
 from harness.config import Loaded
 from harness.errors import ConfigError
-from harness.testbed.folder import Folder, Manifest, UnreadableManifest, all_folders
+from harness.host.folder import Folder, Manifest, UnreadableManifest, all_folders
 from harness.units import format_seconds, format_size
 
 _ANSWERS_S = 0.5
@@ -67,7 +67,7 @@ def choose(name: str | None, folders: list[Folder]) -> Folder:
 @configured(NAME)
 def up(loaded: Loaded, ctx: typer.Context) -> None:
     """Make a testbed and keep it: machines, target, paths and map, verified by I/O."""
-    from harness.testbed.provision import provisioner
+    from harness.provision.provisioner import provisioner
 
     began = time.monotonic()
     with telling(ctx), provisioner(loaded.config) as lab, lab.testbed() as testbed:
@@ -110,8 +110,8 @@ def down(
     ] = False,
 ) -> None:
     """End kept testbeds and those left behind. What a run is using stays."""
-    from harness.testbed import folder
-    from harness.testbed.provision import end_domains
+    from harness.host import folder
+    from harness.provision.provisioner import end_domains
 
     if everything and name:
         raise typer.BadParameter("give a name or --all, not both")
@@ -130,9 +130,9 @@ def reap(
     kept: Annotated[bool, typer.Option("--kept", metavar="", help="Kept testbeds, too.")] = False,
 ) -> None:
     """Clean up after runs that were killed. What is in use or was kept stays."""
-    from harness.hypervisor.image import remove_unfinished
-    from harness.testbed import folder
-    from harness.testbed.provision import end_domains
+    from harness.guest_images.store import remove_unfinished
+    from harness.host import folder
+    from harness.provision.provisioner import end_domains
 
     one = None if name is None else _to_end(name)
     with telling(ctx):

@@ -25,8 +25,8 @@ from harness.fleet.parcel import Parcel
 from harness.fleet.reach import destination, remote_host
 from harness.lacking import as_error
 from harness.machine.remote import RemoteHost
+from harness.provision.requirements import PROGRAM, TIMEOUT_S, TRIED, parse_answer
 from harness.steps import Spent, step, warn
-from harness.testbed.requirements import PROGRAM, TIMEOUT_S, TRIED, parse_answer
 
 KEPT_DAYS = 14
 SEND_TIMEOUT_S = 300.0
@@ -59,7 +59,7 @@ mv -T "$draft" "$2" 2>/dev/null || test -d "$2"
 _COUNT_PLACES = """
 import sys
 from harness.config import Config
-from harness.testbed.slots import limit_for
+from harness.host.slots import limit_for
 print(limit_for(Config.model_validate_json(sys.stdin.read())).testbeds)
 """
 

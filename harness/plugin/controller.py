@@ -9,13 +9,13 @@ import pytest
 from _pytest.junitxml import xml_key
 
 from harness.config import Config
+from harness.host.slots import limit_for
 from harness.plugin.interrupts import ignore_interrupts
 from harness.plugin.required import refuse_unmet
 from harness.plugin.run import KEY, only_unit_tests
+from harness.reporting.blame import LABEL, Verdict
 from harness.reporting.outcomes import RERUN, worker_of
 from harness.reporting.progress import stamp
-from harness.reporting.verdicts import LABEL, Verdict
-from harness.testbed.slots import limit_for
 
 if TYPE_CHECKING:
     from xdist.scheduler import Scheduling

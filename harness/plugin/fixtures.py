@@ -9,6 +9,7 @@ from typing import Protocol
 
 import pytest
 
+from harness.analysis.throughput import Rates, Spread
 from harness.checks import Check, Judgement
 from harness.checks import judge as run_checks
 from harness.faults import KINDS
@@ -16,15 +17,14 @@ from harness.measurements import Measurements
 from harness.plugin.requires import skip_unless_capable
 from harness.plugin.run import KEY
 from harness.plugin.skips import noting_skip
+from harness.provision.supply import Scope, Testbeds
 from harness.reporting.evidence import attach_evidence
 from harness.reporting.stall_line import stall_line
 from harness.reporting.throughput_plot import render_throughput
 from harness.reporting.verdict_document import Judged
 from harness.steps import Spent, attach, step
 from harness.testbed import Testbed
-from harness.testbed.lease import Scope, Testbeds
 from harness.testbed.means import lacking
-from harness.throughput import Rates, Spread
 from harness.units import MIB
 
 

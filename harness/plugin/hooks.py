@@ -24,9 +24,9 @@ from harness.plugin.said import say
 from harness.plugin.scheduler import register as register_scheduler
 from harness.plugin.skips import note_skip
 from harness.plugin.workers import SAID, refuse_unfit_distribution
+from harness.reporting.blame import describe
 from harness.reporting.labels import label_tests
 from harness.reporting.runs import HISTORY
-from harness.reporting.verdicts import describe
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from harness.config import Loaded, load
 from harness.config.overrides import OVERRIDES
-from harness.testbed.lease import Scope
+from harness.provision.supply import Scope
 
 
 def add_options(parser: pytest.Parser) -> None:

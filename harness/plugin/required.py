@@ -34,7 +34,7 @@ def refuse_unmet(loaded: Config, *, makes_report: bool, makes_testbeds: bool) ->
             except ReportError as error:
                 found.append(no_report(error))
         if makes_testbeds:
-            from harness.testbed.requirements import ask  # needs libvirt
+            from harness.provision.requirements import ask  # needs libvirt
 
             try:
                 found += ask(loaded)

@@ -22,6 +22,7 @@ from harness.plugin.said import Heard, Said, said_by
 from harness.plugin.workers import BEGAN, LACKING, RESULTS, Workers, controls_workers
 from harness.reporting.allure_listener import AllureSteps
 from harness.reporting.bill import format_bill, format_pace
+from harness.reporting.blame import Verdict, Verdicts
 from harness.reporting.environment import add_to_environment, write_environment
 from harness.reporting.html import find_generator, generate, no_report
 from harness.reporting.outcomes import Outcomes, worker_of
@@ -37,7 +38,6 @@ from harness.reporting.runs import (
 )
 from harness.reporting.verdict_document import FILE_NAME, Judged, verdict_document
 from harness.reporting.verdict_files import gather_verdicts
-from harness.reporting.verdicts import Verdict, Verdicts
 from harness.steps import Bill, Spent, attach, listening, step
 
 KEY = pytest.StashKey["Run"]()

@@ -20,8 +20,8 @@ import pytest
 from harness.deadline import Deadline
 from harness.lacking import Lacking
 from harness.plugin.said import Said
+from harness.reporting.blame import LABEL, Verdict
 from harness.reporting.outcomes import RERUN, Outcomes, worker_of
-from harness.reporting.verdicts import LABEL, Verdict
 
 if TYPE_CHECKING:
     from xdist.scheduler import Scheduling

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from harness.analysis.sessions import login_problems
 from harness.errors import Problem
 from harness.initiator.devices import BlockDevice
-from harness.logins import login_problems
 from harness.measurements import PlannedSession, SessionSettings
 from harness.units import format_size
 

@@ -20,8 +20,8 @@ from allure_commons.model2 import (
 )
 from allure_commons.model2 import Attachment as AllureAttachment
 
+from harness.reporting.blame import Verdict, describe, verdict_of
 from harness.reporting.reporter import innermost, now_ms
-from harness.reporting.verdicts import Verdict, describe, verdict_of
 from harness.steps import Attachment, Listener, Step
 
 _EXTENSIONS = {

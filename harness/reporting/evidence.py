@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from harness import steps
-from harness.breakdown import Breakdown, Part, breakdown, listed
+from harness.analysis.breakdown import Breakdown, Part, breakdown, listed
 from harness.budget import shown_limit, shown_setting
 from harness.measurements import FaultRecord, KernelLog, Measurements
 from harness.reporting.series import Axis

@@ -9,10 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from matplotlib.transforms import blended_transform_factory
 
+from harness.analysis.throughput import load
 from harness.measurements import CompletionLog, Measurements, PathCounters, Stream
 from harness.reporting import canvas, series
 from harness.reporting.series import Axis, Floats, Span
-from harness.throughput import load
 from harness.units import NS_PER_MS, NS_PER_S
 
 SLOW_NS = 250 * NS_PER_MS  # an I/O as slow as this is also drawn as a line from its submission

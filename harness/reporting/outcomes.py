@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import pytest
 from allure_commons.model2 import Status
 
-from harness.reporting.verdicts import LABEL, Verdict
+from harness.reporting.blame import LABEL, Verdict
 
 RERUN = "rerun"  # a report's outcome: this attempt does not count, the test is run again
 

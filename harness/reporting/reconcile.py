@@ -17,10 +17,10 @@ from allure_commons.types import LabelType
 from allure_commons.utils import md5 as untyped_md5
 
 from harness.errors import ReportError
+from harness.reporting.blame import LABEL
 from harness.reporting.labels import EPICS
 from harness.reporting.outcomes import Outcome
 from harness.reporting.reporter import innermost
-from harness.reporting.verdicts import LABEL
 
 
 def running_result() -> str:

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from matplotlib.axes import Axes
 
+from harness.analysis.stall import Stall, worst_stall
 from harness.measurements import CompletionLog, FaultRecord, Measurements
 from harness.reporting import canvas, lanes
 from harness.reporting.series import Axis
-from harness.stall import Stall, worst_stall
 from harness.units import format_seconds
 
 ROW = 15.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from harness.breakdown import Breakdown, Part, breakdown, listed
+from harness.analysis.breakdown import Breakdown, Part, breakdown, listed
 from harness.budget import Layer
 from harness.measurements import Measurements
 

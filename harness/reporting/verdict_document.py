@@ -16,13 +16,13 @@ from typing import Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from harness import __version__
-from harness.breakdown import Part, breakdown
+from harness.analysis.breakdown import Part, breakdown
+from harness.analysis.stall import Stall, longest_stall, stall_resolution_ns
 from harness.checks import Finding, Judgement, Verdict
 from harness.checks.judgement import worst
 from harness.lacking import Lacking, LackingName
 from harness.measurements import ClockReading, FaultRecord, Measurements, ReadBack
-from harness.reporting.verdicts import Verdict as Blame
-from harness.stall import Stall, longest_stall, stall_resolution_ns
+from harness.reporting.blame import Verdict as Blame
 from harness.timeline import Happened, Phase
 from harness.units import NS_PER_S
 

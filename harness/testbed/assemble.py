@@ -8,9 +8,10 @@ from itertools import pairwise
 
 import numpy as np
 
-from harness import kernel_events
+from harness.analysis import kernel_events
+from harness.analysis.lun_devices import LunDevices
+from harness.analysis.stall import longest_stall
 from harness.initiator.initiator import Path
-from harness.lun_devices import LunDevices
 from harness.measurements import (
     CableEnd,
     FaultRecord,
@@ -25,7 +26,6 @@ from harness.measurements import (
     Watching,
 )
 from harness.observe import NicSample, Observation
-from harness.stall import longest_stall
 from harness.testbed.path_disks import PathDisks
 from harness.timeline import Event, Happened, Phase, Timeline
 from harness.topology import Role

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from harness.analysis.lun_devices import Look, LunDevices
 from harness.initiator.initiator import Path
-from harness.lun_devices import Look, LunDevices
 from harness.measurements import Ints, PathCounters, PathStates
 from harness.observe import DiskSample, MapDisk, Observation, Sample
 from harness.observe.clock import Clock

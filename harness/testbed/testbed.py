@@ -32,9 +32,9 @@ from harness.preflight import mark_own, require_fit, require_mark
 from harness.steps import Spent, step
 from harness.target import Target
 from harness.target.base import storage_path
-from harness.testbed.domains import disk_names
-from harness.testbed.io import IoSession
-from harness.testbed.layout import Layout
+from harness.testbed.guest_disks import disk_names
+from harness.testbed.io_session import IoSession
+from harness.testbed.lun_layout import Layout
 from harness.testbed.means import lacking
 from harness.topology import Role, Topology
 from harness.units import KIB

@@ -11,7 +11,7 @@ from harness.errors import HarnessError, HypervisorError, TimedOut, defects
 from harness.measurements import PlannedSession, ProcessorTime, SessionSettings
 from harness.observe import Observation, StealWatch, watching_steal
 from harness.steps import Spent, attach, step
-from harness.testbed.bed import Bed
+from harness.testbed.protocols import Bed
 from harness.topology import Role
 
 _ANSWER_S = 4.0  # a target that does not answer by then is taken for dead, once I/O was cut short

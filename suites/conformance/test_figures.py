@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import pytest
 
+from harness.analysis.throughput import Spread, binned_rates
 from harness.checks import no_io_errors, promise_kept
 from harness.faults import Fault, LinkDown, SilentDrop
 from harness.plugin import Judge
 from harness.testbed import Testbed
-from harness.throughput import Spread, binned_rates
 from harness.units import KIB
 from harness.workload import JobKind
 from suites.conformance.tables import FIGURES

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from harness.testbed.folder import cache_folder
+from harness.host.folder import cache_folder
 
 
 def make_private_cache(cache: Path) -> None:

@@ -7,11 +7,11 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import pytest
 
+from harness.analysis.throughput import Rates, binned_rates
 from harness.checks import accounting_agrees, kernel_sound, lab_sound, no_io_errors
 from harness.faults import LinkDown
 from harness.plugin import Judge, PublishThroughput
 from harness.testbed import Testbed
-from harness.throughput import Rates, binned_rates
 from harness.units import KIB
 from harness.workload import JobKind
 

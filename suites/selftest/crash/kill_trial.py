@@ -26,8 +26,8 @@ from pathlib import Path
 from typing import IO
 
 import harness
+from harness.host.folder import SLOTS
 from harness.hypervisor.ports import CANDIDATES
-from harness.testbed.folder import SLOTS
 from suites.selftest.private_cache import make_private_cache
 
 TOP = Path(harness.__file__).parent.parent

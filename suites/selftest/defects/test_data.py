@@ -10,10 +10,10 @@ from typing import Any
 
 from harness.errors import CutShort
 from harness.faults import SilentDrop
+from harness.provision.data_nics import render_script
 from harness.target.base import BACKING_FILE
 from harness.target.lio import SAVED, render, serving
 from harness.testbed import Testbed
-from harness.testbed.network import render_script
 from harness.topology import Role
 from suites.selftest.defects.plants import assert_detected, lose_a_path, run_clean
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.testbed.folder import Folder, base
+from harness.host.folder import Folder, base
 from suites.selftest.external import neighbours
 
 FABRICS = "".join(

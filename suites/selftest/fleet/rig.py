@@ -27,8 +27,8 @@ from pathlib import Path
 
 from harness.deadline import Deadline, poll
 from harness.fleet.parcel import ENVIRONMENT, pack
+from harness.host.folder import SLOTS, base, cache_folder
 from harness.hypervisor.ports import CANDIDATES
-from harness.testbed.folder import SLOTS, base, cache_folder
 
 TOP = Path(__file__).resolve().parents[3]
 SSHD = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin:/sbin")

@@ -25,8 +25,8 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from harness.fleet.parcel import pack, working_tree
-from harness.hypervisor.image_sources import apt_options, copy_keyrings, package_sources
-from harness.testbed.folder import cache_folder
+from harness.guest_images.sources import apt_options, copy_keyrings, package_sources
+from harness.host.folder import cache_folder
 from suites.selftest import needs
 
 TOP = Path(__file__).resolve().parents[3]

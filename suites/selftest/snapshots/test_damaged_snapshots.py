@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import harness
-from harness.testbed.golden import RECORD, _digest, _digest_of
+from harness.provision.snapshot import RECORD, _digest, _digest_of
 from suites.selftest.private_cache import make_private_cache
 
 TEST = "suites/failover/test_path_loss.py::test_io_runs_clean_without_a_fault"

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from harness.deadline import Deadline, poll
-from harness.testbed.folder import SLOTS, cache_folder
+from harness.host.folder import SLOTS, cache_folder
 from suites.selftest import needs
 from suites.selftest.system import stock
 from suites.selftest.system.stock import FABRICS, URI, StockLibvirt

@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 
+from harness.analysis.kernel_events import events
 from harness.checks import (
     Check,
     Finding,
     judge,
 )
-from harness.kernel_events import events
 from harness.measurements import (
     MAP,
     CompletionLog,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from harness.breakdown import Breakdown, breakdown
+from harness.analysis.breakdown import Breakdown, breakdown
 from harness.budget import Budget, BudgetTerm, Layer
 from harness.checks import Check, Finding, judge
 from harness.measurements import (

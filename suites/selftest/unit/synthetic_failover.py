@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from harness.analysis.lun_devices import Look, LunDevices
 from harness.budget import Budget, BudgetTerm, Layer
-from harness.lun_devices import Look, LunDevices
 from harness.measurements import (
     ClockReading,
     CompletionLog,

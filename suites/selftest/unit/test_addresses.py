@@ -17,9 +17,10 @@ from harness.config import Config
 from harness.deadline import Deadline, poll
 from harness.errors import MachineError, PreflightFailed
 from harness.machine import LocalMachine, Process
+from harness.provision import address_claims as addresses
+from harness.provision import arp
+from harness.provision.address_claims import Held, held_addresses
 from harness.steps import Listener, Step, listening
-from harness.testbed import addresses, arp
-from harness.testbed.addresses import Held, held_addresses
 from harness.topology import Topology, plan
 from suites.selftest import needs
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.breakdown import Breakdown, breakdown, listed
+from harness.analysis.breakdown import Breakdown, breakdown, listed
 from harness.measurements import (
     ClockReading,
 )

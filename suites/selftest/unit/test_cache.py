@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 import harness
+from harness.cache import Store, entries, prune, size_limit
 from harness.errors import ConfigError
-from harness.hypervisor.cache import Store, entries, prune, size_limit
 from harness.units import GIB
 
 FILES = 40
@@ -22,7 +22,7 @@ FILES = 40
 PRELUDE = f"""
 import sys
 from pathlib import Path
-from harness.hypervisor.cache import Store
+from harness.cache import Store
 
 def whole(path):
     return path.is_dir() and len(list(path.glob("part*"))) == {FILES}

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from harness.analysis.throughput import binned_rates
 from harness.budget import Budget, BudgetTerm
 from harness.checks import (
     Check,
@@ -21,7 +22,6 @@ from harness.measurements import (
     CompletionLog,
     Stream,
 )
-from harness.throughput import binned_rates
 from harness.units import NS_PER_MS, NS_PER_S
 from suites.selftest.unit.judged import (
     busy_host,
@@ -167,6 +167,52 @@ def test_throughput_that_the_host_may_have_taken_is_open(
     assert (f"kept {steal:.0%}" in finding.message) == (verdict is Verdict.UNKNOWN)
 
 
+@pytest.mark.parametrize(
+    ("rates", "verdict"),
+    [
+        ((85, 85), Verdict.FAIL),  # always the same: a loss, if a small one
+        ((40, 130), Verdict.UNKNOWN),  # 85 on the average, and next time it may be 95
+        ((20, 60), Verdict.FAIL),
+    ],
+)
+def test_a_small_loss_among_rates_that_vary_is_none_that_is_proven(
+    rates: tuple[int, int], verdict: Verdict
+) -> None:
+    """In percent of the rate before the fault, by turns of half a second."""
+
+    def slower(stream: Stream) -> Stream:
+        log = stream.completions
+        turn = (log.at_ns - HEALED) // (NS_PER_S // 2) % 2
+        share = np.where(log.at_ns > HEALED, np.array(rates)[turn], 100)
+        return replace(stream, completions=replace(log, size=log.size * share // 100))
+
+    measured = replace(good(), streams=tuple(map(slower, good().streams)))
+    finding = found(throughput_recovered(0.9), measured)
+    assert finding.verdict is verdict, finding.message
+    assert ("vary too much to tell" in finding.message) == (verdict is Verdict.UNKNOWN)
+
+
+def test_latency_by_too_few_reads_is_not_proven_to_be_higher() -> None:
+    """Of 24 reads every sixth took ten times as long: by chance it may have been every twelfth."""
+
+    def few(stream: Stream) -> Stream:
+        log = stream.completions
+        rare = np.flatnonzero(log.at_ns > HEALED)[:: (log.at_ns > HEALED).sum() // 24]
+        kept = np.union1d(np.flatnonzero(log.at_ns <= HEALED), rare)
+        latency_ns = log.latency_ns.copy()
+        latency_ns[rare[::6]] *= 10
+        whole = {name: getattr(log, name)[kept] for name in ("at_ns", "offset", "size", "is_write")}
+        return replace(
+            stream,
+            completions=replace(log, **whole, latency_ns=latency_ns[kept]),
+            reported=len(kept),
+        )
+
+    finding = found(latency_recovered(at_most=3), with_stream(good(), "probe", few))
+    assert finding.verdict is Verdict.UNKNOWN, finding.message
+    assert "too few to tell" in finding.message
+
+
 @pytest.mark.parametrize(("factor", "verdict"), [(10, Verdict.FAIL), (2, Verdict.PASS)])
 def test_half_of_the_reads_being_slow_after_healing_fails(factor: int, verdict: Verdict) -> None:
     """As over one of two paths that came back slow."""
@@ -192,7 +238,7 @@ def test_a_failure_by_ios_that_fios_log_lacks_leaves_it_open(check: Check) -> No
     def lacking(stream: Stream) -> Stream:
         rest = without_io(stream, HEALED + NS_PER_S, END)
         log = rest.completions
-        later = without_io(stream, START, HEALED + 6 * NS_PER_S).completions
+        later = without_io(stream, START, HEALED + 8 * NS_PER_S).completions
         both = {
             name: np.concatenate([getattr(log, name), getattr(later, name)])
             for name in ("at_ns", "latency_ns", "offset", "size", "is_write")

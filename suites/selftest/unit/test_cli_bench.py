@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from harness.cli import bench
-from harness.cli.bench import Stopwatch, cold_times, times
+from harness.cli.bench.provision import Stopwatch, cold_times, times
+from harness.cli.bench.provision import provision as bench
+from harness.provision import boot, first_io, fork
+from harness.provision import provisioner as provision
+from harness.provision.stage import Stage
 from harness.steps import Spent, listening, step
-from harness.testbed import boot, first_io, fork, provision
-from harness.testbed.stage import Stage
 
 
 def seen(*, built: bool) -> tuple[Stopwatch, float]:

@@ -12,9 +12,9 @@ from types import SimpleNamespace
 import pytest
 from typer.testing import CliRunner
 
-from harness.cli import bench_clean
 from harness.cli.app import app
-from harness.cli.bench_clean import Alarm, Run, rows, run, summed_up
+from harness.cli.bench import clean as bench_clean
+from harness.cli.bench.clean import Alarm, Run, rows, run, summed_up
 from harness.measurements import MAP, Measurements, ReadBack
 from harness.timeline import Phase
 from suites.selftest.unit.synthetic_failover import END, HEALED, STALL_S, failover, nothing_measured
@@ -115,7 +115,7 @@ def bench(
 
     lab = SimpleNamespace(testbed=lambda: nullcontext(None))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("harness.testbed.provision.provisioner", lambda _: nullcontext(lab))
+    monkeypatch.setattr("harness.provision.provisioner.provisioner", lambda _: nullcontext(lab))
     return invoke
 
 

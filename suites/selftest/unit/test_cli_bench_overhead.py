@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from harness.cli import bench_overhead
 from harness.cli.app import app
-from harness.cli.bench_overhead import (
+from harness.cli.bench import overhead as bench_overhead
+from harness.cli.bench.overhead import (
     Compared,
     Load,
     Pair,
@@ -27,7 +27,7 @@ from harness.cli.bench_overhead import (
     summed_up,
 )
 from harness.config.model import WorkloadConfig
-from harness.testbed.layout import Layout
+from harness.testbed.lun_layout import Layout
 from harness.units import MIB
 from harness.workload import FioReport
 from harness.workload.job import render_job_file
@@ -105,7 +105,7 @@ def test_both_kinds_take_turns_and_the_json_has_their_ratios(
     testbed = SimpleNamespace(layout=Layout.of(WorkloadConfig()))
     lab = SimpleNamespace(testbed=lambda: nullcontext(testbed))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("harness.testbed.provision.provisioner", lambda _: nullcontext(lab))
+    monkeypatch.setattr("harness.provision.provisioner.provisioner", lambda _: nullcontext(lab))
     monkeypatch.setattr(bench_overhead, "_with", leg("with", rate))
     monkeypatch.setattr(bench_overhead, "_without", leg("without", 2.0))
     arguments = ["--pairs", "2", "--seconds", "8", "--load", "unpaced", "--json"]

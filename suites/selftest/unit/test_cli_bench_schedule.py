@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from harness.cli.app import app
-from harness.cli.bench_schedule import RECORDED
+from harness.cli.bench.schedule import RECORDED
 
 QUICK = ["bench", "schedule", "--tests", "200", "--hosts", "1,20"]
 

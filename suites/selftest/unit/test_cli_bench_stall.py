@@ -13,20 +13,20 @@ from typing import NamedTuple, cast
 import pytest
 from typer.testing import CliRunner
 
-from harness import breakdown as breakdowns
-from harness.breakdown import Breakdown
-from harness.cli import bench_stall
+from harness.analysis import breakdown as breakdowns
+from harness.analysis.breakdown import Breakdown
+from harness.analysis.stall import worst_stall
 from harness.cli.app import app
-from harness.cli.bench_stall import Case, as_told, case, chosen_faults, table
+from harness.cli.bench import stall as bench_stall
+from harness.cli.bench.stall import Case, as_told, case, chosen_faults, table
 from harness.config import Config
 from harness.faults import KINDS, SilentDrop, Together
 from harness.measurements import FaultRecord, Measurements
-from harness.stall import worst_stall
 from suites.selftest.unit.synthetic_failover import STALL_S, failover, nothing_measured
 
 
 class Part(NamedTuple):
-    """As much of `harness.breakdown.Part` as is told."""
+    """As much of `harness.analysis.breakdown.Part` as is told."""
 
     layer: str
     seconds: float
@@ -59,7 +59,7 @@ def parts(monkeypatch: pytest.MonkeyPatch) -> list[Part]:
         outage = cast("tuple[breakdowns.Part, ...]", tuple(found))
         return Breakdown(fault.name, stall, outage, (), missing, tolerance_s=0.0029)
 
-    monkeypatch.setattr("harness.breakdown.breakdown", breakdown)
+    monkeypatch.setattr("harness.analysis.breakdown.breakdown", breakdown)
     return found
 
 
@@ -254,7 +254,7 @@ def measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[str,
         return good()
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("harness.testbed.provision.provisioner", lambda _: nullcontext(Lab()))
+    monkeypatch.setattr("harness.provision.provisioner.provisioner", lambda _: nullcontext(Lab()))
     monkeypatch.setattr(bench_stall, "_failover", failed_over)
     return asked
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from harness.cache import Store
 from harness.cli.app import app
-from harness.hypervisor.cache import Store
 
 
 @pytest.fixture(autouse=True)

@@ -16,13 +16,13 @@ from harness.cli.doctor import line
 from harness.cli.finding import Finding, Level, conclusion, mark
 from harness.config import Config
 from harness.errors import HypervisorError, ReportError
+from harness.host.hypervisor_host import Here
 from harness.hypervisor import accel, helper
 from harness.hypervisor.accel import Kvm
 from harness.hypervisor.connection import connect
 from harness.hypervisor.networks import network_problem
 from harness.hypervisor.trial import Trial
 from harness.reporting import html
-from harness.testbed.place import Here
 from harness.units import GIB
 
 TOP = Path(__file__).parents[3]

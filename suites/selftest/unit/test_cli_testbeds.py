@@ -20,7 +20,7 @@ from harness.cli.app import app
 from harness.cli.lab import earlier_testbeds
 from harness.cli.testbeds import State, choose, state_of
 from harness.errors import ConfigError
-from harness.testbed.folder import Address, Folder, Manifest, claimed
+from harness.host.folder import Address, Folder, Manifest, claimed
 
 HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAqpJ8i1BVV+3lpSzOzyYnKm9jDo4QLxxSgZ9zSLYoL2"
 ADDRESSES = {

@@ -22,16 +22,16 @@ from harness.faults import (
     SilentDrop,
     Together,
 )
+from harness.host.slots import limit_for
 from harness.initiator.multipath import render_conf
 from harness.plugin.fixtures import skip_without_means
 from harness.plugin.run import KEY
+from harness.provision.boot import _make_disks
+from harness.provision.site import Site
+from harness.provision.wiring import ports_needed, wire
 from harness.target import ExternalTarget, NoMachine, target_for
 from harness.target.external import UNNAMED
-from harness.testbed.boot import _make_disks
-from harness.testbed.domains import ports_needed, wire
 from harness.testbed.means import lacking
-from harness.testbed.site import Site
-from harness.testbed.slots import limit_for
 from harness.testbed.testbed import Testbed
 from harness.topology import Role, plan
 

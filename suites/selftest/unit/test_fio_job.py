@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from harness.config.model import WorkloadConfig
-from harness.testbed.layout import Layout
+from harness.testbed.lun_layout import Layout
 from harness.units import KIB, MIB, NS_PER_MS
 from harness.workload import Area, Job, JobKind
 from harness.workload.job import render_job_file

@@ -11,7 +11,7 @@ import pytest
 
 from harness.config.model import WorkloadConfig
 from harness.machine import Completed, LocalMachine
-from harness.testbed.layout import Layout
+from harness.testbed.lun_layout import Layout
 from harness.units import KIB
 from harness.workload import Area, FioRun, Job, JobKind, run
 from suites.selftest.unit.fio_on_this_host import FIO, folder_for_direct_io

@@ -15,8 +15,8 @@ import pytest
 import harness
 from harness.concurrency import side_by_side
 from harness.errors import ConfigError, HarnessError, HypervisorError
-from harness.testbed import folder as folders
-from harness.testbed.folder import (
+from harness.host import folder as folders
+from harness.host.folder import (
     Address,
     Folder,
     Manifest,
@@ -30,7 +30,7 @@ from suites.selftest import needs
 
 CLAIM_UNTIL_TOLD = """
 import sys
-from harness.testbed.folder import claimed
+from harness.host.folder import claimed
 with claimed("theirs") as folder:
     print(folder.path, flush=True)
     sys.stdin.read()

@@ -10,10 +10,10 @@ import pytest
 
 from harness.config import load
 from harness.config.model import Config
-from harness.hypervisor.image import BuiltImage
+from harness.guest_images.store import BuiltImage
 from harness.initiator.initiator import Path as LunPath
-from harness.testbed import golden
-from harness.testbed.golden import RECORD, Damaged, determinants, is_whole, key_of, opened, seal
+from harness.provision import snapshot as golden
+from harness.provision.snapshot import RECORD, Damaged, determinants, is_whole, key_of, opened, seal
 from harness.topology import Role
 
 DETERMINED_BY: dict[str, Any] = {"testbed": {"cpus": 1}, "versions": {"QEMU": "7.2.11"}}

@@ -14,13 +14,13 @@ import pytest
 from harness.config.image import IMAGES, load_image
 from harness.deadline import Deadline, poll
 from harness.errors import ImageError
-from harness.hypervisor import image_build
-from harness.hypervisor.image_build import check_space, explain, overlay_tar
-from harness.hypervisor.image_process import BuildFailed, BuildStopped, Progress, run_tool
-from harness.hypervisor.image_recipe import Recipe, recipe_for
-from harness.hypervisor.image_scripts import try_packages
-from harness.hypervisor.image_sources import apt_options, debian_sources
-from harness.hypervisor.keys import new_key_pair
+from harness.guest_images import build as image_build
+from harness.guest_images.build import check_space, explain, overlay_tar
+from harness.guest_images.keys import new_key_pair
+from harness.guest_images.process import BuildFailed, BuildStopped, Progress, run_tool
+from harness.guest_images.recipe import Recipe, recipe_for
+from harness.guest_images.scripts import try_packages
+from harness.guest_images.sources import apt_options, debian_sources
 from harness.topology import Role
 
 

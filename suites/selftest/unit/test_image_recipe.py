@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from harness.config.image import load_image
-from harness.hypervisor.image_recipe import recipe_for
+from harness.guest_images.recipe import recipe_for
 from harness.topology import Role
 
 TEXT = """\

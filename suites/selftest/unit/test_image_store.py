@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from harness.cache import entries, prune
 from harness.concurrency import side_by_side
 from harness.config.image import ImageDefinition, load_image
 from harness.errors import ConfigError, ImageError
-from harness.hypervisor.cache import entries, prune
-from harness.hypervisor.image import BuiltImage, ImageStore, remove_unfinished
-from harness.hypervisor.image_build import DISK, INITRD, KERNEL
-from harness.hypervisor.image_process import BuildStopped
-from harness.hypervisor.image_recipe import Recipe
-from harness.hypervisor.keys import KeyPair
+from harness.guest_images.build import DISK, INITRD, KERNEL
+from harness.guest_images.keys import KeyPair
+from harness.guest_images.process import BuildStopped
+from harness.guest_images.recipe import Recipe
+from harness.guest_images.store import BuiltImage, ImageStore, remove_unfinished
 from harness.steps import Listener, Step, listening
 from harness.topology import Role
 

@@ -12,8 +12,8 @@ from harness.config.model import FAST, STOCK, Profile
 from harness.errors import InitiatorError, TimedOut
 from harness.initiator import Initiator, in_force
 from harness.initiator import initiator as under_test
+from harness.initiator.existing import StandingInitiator
 from harness.initiator.multipathd_config import ScsiIdentity
-from harness.initiator.standing import StandingInitiator
 from harness.topology import plan
 from suites.selftest.unit.scripted_machine import Answer, Asked, ScriptedMachine
 

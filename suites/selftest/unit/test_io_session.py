@@ -27,9 +27,9 @@ from harness.faults import Injection, SilentDrop
 from harness.initiator.initiator import Path
 from harness.measurements import SessionSettings
 from harness.observe import DiskSample, Sample
-from harness.testbed import io, watchdog, witness
-from harness.testbed.bed import Bed
-from harness.testbed.io import IoSession
+from harness.testbed import io_session, watchdog, witness
+from harness.testbed.io_session import IoSession
+from harness.testbed.protocols import Bed
 from harness.testbed.witness import Witness
 from harness.topology import Role
 from harness.workload import FioRun
@@ -167,9 +167,9 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
     def assemble(session: IoSession, _result: object, back: object) -> Any:
         return session._witness.observations(), back
 
-    monkeypatch.setattr(io, "gather", gather)
+    monkeypatch.setattr(io_session, "gather", gather)
     monkeypatch.setattr(FioRun, "started", lambda *_, **__: bench.fio)
-    monkeypatch.setattr(io, "read_everything_back", read_back)
+    monkeypatch.setattr(io_session, "read_everything_back", read_back)
     monkeypatch.setattr(IoSession, "_assemble", assemble)
     return bench
 
@@ -239,7 +239,7 @@ def test_sessions_that_cannot_be_looked_at_cost_no_measurement(
         raise failure or MachineError("too late")
 
     monkeypatch.setattr(bench, "session_settings", settings)
-    monkeypatch.setattr(io, "SETTINGS_S", 0.05)
+    monkeypatch.setattr(io_session, "SETTINGS_S", 0.05)
     monkeypatch.setattr(witness, "attach", attached.__setitem__)
     session = session_of(bench, 60.0)
     with session.running():
@@ -324,7 +324,7 @@ def test_a_read_back_that_hangs_is_given_up(bench: Bench, monkeypatch: pytest.Mo
     reading = threading.Event()
     bench.fio.hangs = False
     monkeypatch.setattr(watchdog, "READ_BACK_S", watchdog.EVIDENCE_S + 0.1)
-    monkeypatch.setattr(io, "read_everything_back", lambda *_: reading.wait())
+    monkeypatch.setattr(io_session, "read_everything_back", lambda *_: reading.wait())
     session = session_of(bench, 0.05)
     with session.running():
         pass
@@ -501,7 +501,7 @@ def test_logs_that_contradict_each_other_leave_the_data_unproven(
     def contradict(*_: object) -> None:
         raise WorkloadError("fio reports 3 writes, but logged 2")
 
-    monkeypatch.setattr(io, "read_everything_back", contradict)
+    monkeypatch.setattr(io_session, "read_everything_back", contradict)
     bench.fio.hangs = False
     session = session_of(bench, 60)
     with session.running():
@@ -544,7 +544,7 @@ def test_evidence_that_cannot_be_collected_stops_no_clean_up(
     def gather(*_: object) -> dict[str, str]:
         raise TypeError("x")
 
-    monkeypatch.setattr(io, "gather", gather)
+    monkeypatch.setattr(io_session, "gather", gather)
     with pytest.raises(TypeError), session_of(bench, 100).running():
         raise WorkloadError("fio died")
     assert bench.told[-2:] == ["heal", "no queueing"]

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.kernel_events import events, is_map_error, is_trouble
-from harness.lun_devices import Look, LunDevices
+from harness.analysis.kernel_events import events, is_map_error, is_trouble
+from harness.analysis.lun_devices import Look, LunDevices
 from harness.measurements import KernelLog, KernelMessage
 from harness.timeline import Happened
 

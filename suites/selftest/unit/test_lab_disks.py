@@ -8,6 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.analysis.lab_disks import longest_disk_standstill
 from harness.checks import (
     Check,
     Finding,
@@ -19,7 +20,6 @@ from harness.checks import (
     promise_kept,
     undisturbed,
 )
-from harness.lab_disks import longest_disk_standstill
 from harness.measurements import LabDisk, Measurements
 from harness.observe.sample import parse_sample
 from harness.units import NS_PER_MS, NS_PER_S

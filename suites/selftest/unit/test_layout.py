@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from harness.config.model import WorkloadConfig
 from harness.preflight import marker
-from harness.testbed.layout import Layout
+from harness.testbed.lun_layout import Layout
 from harness.units import KIB, MIB
 from harness.workload import JobKind
 

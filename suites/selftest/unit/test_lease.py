@@ -10,8 +10,8 @@ import pytest
 
 from harness.config import Config
 from harness.errors import BrokenTestbed, HypervisorError, TimedOut, as_one
-from harness.testbed import lease
-from harness.testbed.lease import Testbeds
+from harness.provision import supply as lease
+from harness.provision.supply import Testbeds
 
 
 @dataclass(eq=False)
@@ -56,7 +56,7 @@ def supply(monkeypatch: pytest.MonkeyPatch) -> Supply:
     def provisioner(_: Config) -> Iterator[Supply]:
         yield supply
 
-    monkeypatch.setattr("harness.testbed.provision.provisioner", provisioner)
+    monkeypatch.setattr("harness.provision.provisioner.provisioner", provisioner)
     return supply
 
 

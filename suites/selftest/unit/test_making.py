@@ -13,13 +13,14 @@ import pytest
 
 from harness.config import Config
 from harness.hypervisor.accel import Choice
-from harness.testbed import boot as booting
-from harness.testbed import first_io, io, provision
-from harness.testbed import standing as existing
-from harness.testbed.bed import Bed
-from harness.testbed.first_io import fill
-from harness.testbed.io import IoSession
-from harness.testbed.standing import Standing
+from harness.provision import boot as booting
+from harness.provision import existing, first_io
+from harness.provision import provisioner as provision
+from harness.provision.existing import Standing
+from harness.provision.first_io import fill
+from harness.testbed import io_session
+from harness.testbed.io_session import IoSession
+from harness.testbed.protocols import Bed
 from harness.topology import plan
 from harness.workload import FioRun
 
@@ -141,7 +142,7 @@ def test_the_first_io_is_that_of_the_users_fio(
 def test_measured_io_is_that_of_the_users_fio(
     programs: list[object], with_own_fio: Bed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(io, "Witness", MagicMock())
+    monkeypatch.setattr(io_session, "Witness", MagicMock())
     monkeypatch.setattr(IoSession, "_read_back_in_time", lambda *_: None)
     monkeypatch.setattr(IoSession, "_assemble", lambda *_: None)
     monkeypatch.setattr(IoSession, "_finish", lambda *_: None)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.analysis.sessions import login_problems
 from harness.checks import Verdict, sessions_as_planned
 from harness.config import Config
 from harness.config.model import FAST
@@ -17,7 +18,6 @@ from harness.initiator import Initiator
 from harness.initiator.devices import SURVEY_SCRIPT
 from harness.initiator.negotiated import LOGINS_SCRIPT, Login, parse_logins
 from harness.initiator.sysfs import SESSIONS_SCRIPT
-from harness.logins import login_problems
 from harness.measurements import PlannedSession, SessionSettings
 from harness.preflight import require_fit, run
 from harness.topology import plan

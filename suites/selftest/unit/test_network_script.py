@@ -10,8 +10,8 @@ import pytest
 
 from harness.config import Config
 from harness.errors import MachineError
-from harness.testbed import network
-from harness.testbed.network import configure_fabrics, render_script
+from harness.provision import data_nics as network
+from harness.provision.data_nics import configure_fabrics, render_script
 from harness.topology import Role, plan
 from suites.selftest.unit.scripted_machine import Answer, ScriptedMachine
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from harness.analysis.path_accounts import disagreements
 from harness.budget import Budget, BudgetTerm
 from harness.checks import (
     Verdict,
@@ -14,7 +15,6 @@ from harness.checks import (
     paths_restored,
 )
 from harness.measurements import Measurements, PathStates
-from harness.path_accounts import disagreements
 from harness.timeline import Event, Happened, Timeline
 from harness.units import NS_PER_MS, NS_PER_S
 from suites.selftest.unit.judged import found, good

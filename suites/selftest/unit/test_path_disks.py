@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from harness.analysis.lun_devices import Look, LunDevices
 from harness.checks import Verdict, kernel_sound, no_io_errors, no_unexpected_path_loss
 from harness.initiator.initiator import Path
-from harness.lun_devices import Look, LunDevices
 from harness.measurements import ClockReading, KernelLog, KernelMessage, Measurements
 from harness.observe import Clock, DiskSample, MapDisk, Observation, Sample
 from harness.testbed.assemble import Raw, assemble

@@ -5,7 +5,7 @@ from __future__ import annotations
 from harness.faults import Injection, SilentDrop, Together
 from harness.measurements import MAP, BlockFinding, Damage, ReadBack
 from harness.testbed.phases import Phases
-from harness.testbed.proof import together
+from harness.testbed.read_back import together
 from harness.timeline import Phase
 
 

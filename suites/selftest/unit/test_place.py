@@ -15,15 +15,21 @@ import pytest
 
 from harness.config import Config
 from harness.errors import HypervisorError, MachineError
+from harness.guest_images.store import BuiltImage
+from harness.host import hypervisor_host as place_module
+from harness.host.folder import Manifest, claimed
+from harness.host.hypervisor_host import (
+    Here,
+    There,
+    console_name,
+    has_place_of_its_own,
+    place_for,
+    reached,
+)
 from harness.hypervisor.elsewhere import OtherHost
-from harness.hypervisor.image import BuiltImage
 from harness.hypervisor.ports import CANDIDATES
 from harness.machine.remote import RemoteHost
-from harness.testbed import place as place_module
-from harness.testbed import provision
-from harness.testbed.domains import console_name
-from harness.testbed.folder import Manifest, claimed
-from harness.testbed.place import Here, There, has_place_of_its_own, place_for, reached
+from harness.provision import provisioner as provision
 from harness.topology import Role
 from harness.units import MIB
 from suites.selftest.fleet import rig

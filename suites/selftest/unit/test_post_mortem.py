@@ -15,9 +15,9 @@ import pytest
 from harness.errors import MachineError, SeveralFailed, defects
 from harness.hypervisor.domain import SYSRQ_KEYS
 from harness.machine import LocalMachine
-from harness.testbed import post_mortem
-from harness.testbed.bed import Bed
-from harness.testbed.post_mortem import TASKS_SCRIPT, gather
+from harness.testbed import hang_evidence
+from harness.testbed.hang_evidence import TASKS_SCRIPT, gather
+from harness.testbed.protocols import Bed
 from harness.topology import Role
 
 
@@ -106,7 +106,7 @@ def test_a_silent_machine_that_ignores_its_keyboard_holds_nothing_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A processor that stands still answers nothing."""
-    monkeypatch.setattr(post_mortem, "_LAST_LINE", "never")
+    monkeypatch.setattr(hang_evidence, "_LAST_LINE", "never")
     testbed = Answering(silent=Role.INITIATOR)
     testbed.never.set()
     assert "its console ends" in gather(cast(Bed, testbed), 1)["initiator kernel stacks"]

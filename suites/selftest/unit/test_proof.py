@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from harness.initiator.initiator import Path
 from harness.measurements import MAP
-from harness.testbed.proof import places_of
+from harness.testbed.read_back import places_of
 
 PATHS = (Path("sda", "8:0", "a"), Path("sdb", "8:16", "b"))
 

@@ -16,12 +16,12 @@ from harness.errors import HarnessError, HypervisorError
 from harness.hypervisor.accel import Choice
 from harness.hypervisor.qemu_user import QemuUser
 from harness.lacking import Lacking, no_kvm
+from harness.provision import fork as forks
+from harness.provision import provisioner as provision
+from harness.provision.fork import CannotSave
+from harness.provision.provisioner import Provisioner
+from harness.provision.site import Site
 from harness.steps import Listener, listening
-from harness.testbed import fork as forks
-from harness.testbed import provision
-from harness.testbed.fork import CannotSave
-from harness.testbed.provision import Provisioner
-from harness.testbed.site import Site
 from harness.topology import Role, plan
 
 

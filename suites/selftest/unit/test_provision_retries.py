@@ -13,16 +13,16 @@ from typing import Any
 
 import pytest
 
+from harness.cache import Store
 from harness.concurrency import side_by_side
 from harness.config import Config
 from harness.errors import HarnessError
 from harness.hypervisor.accel import Choice
-from harness.hypervisor.cache import Store
+from harness.provision import provisioner as provision
+from harness.provision.provisioner import Provisioner
+from harness.provision.site import Site
+from harness.provision.snapshot import Damaged, Golden, key_of, seal
 from harness.steps import Listener, listening
-from harness.testbed import provision
-from harness.testbed.golden import Damaged, Golden, key_of, seal
-from harness.testbed.provision import Provisioner
-from harness.testbed.site import Site
 from harness.topology import plan
 
 DETERMINED_BY = {"testbed": "of the script"}

@@ -19,9 +19,9 @@ import pytest
 import harness
 from harness.deadline import Deadline, poll
 from harness.errors import ConfigError
+from harness.host import queue as queues
+from harness.host.queue import Queue
 from harness.steps import Listener, Step, listening
-from harness.testbed import queue as queues
-from harness.testbed.queue import Queue
 from suites.selftest import needs
 
 TOP = Path(harness.__file__).parent.parent
@@ -29,7 +29,7 @@ NOBODY = 65534
 HAVE = """
 import os, sys
 from pathlib import Path
-from harness.testbed.queue import Queue
+from harness.host.queue import Queue
 place = Queue(Path(sys.argv[1]), "place", 1, "a place")
 if len(sys.argv) > 2:
     os.umask(0o077)

@@ -26,7 +26,7 @@ from harness.reporting.allure_listener import AllureSteps
 from harness.reporting.environment import write_environment
 from harness.reporting.labels import label_tests
 from harness.reporting.runs import fresh_run
-from harness.reporting.verdicts import Verdicts
+from harness.reporting.blame import Verdicts
 from harness.steps import listening
 
 verdicts = Verdicts()

@@ -12,7 +12,7 @@ from harness.errors import (
     TimedOut,
     VerdictFailed,
 )
-from harness.reporting.verdicts import Verdict, describe, verdict_of
+from harness.reporting.blame import Verdict, describe, verdict_of
 
 STORAGE, LAB, DEFECT, UNKNOWN = Verdict
 

@@ -26,8 +26,8 @@ from harness.hypervisor import helper, trial
 from harness.hypervisor.accel import Kvm
 from harness.lacking import Lacking, no_kvm_as_required
 from harness.plugin.required import refuse_unmet
-from harness.testbed import requirements
-from harness.testbed.requirements import Answer
+from harness.provision import requirements
+from harness.provision.requirements import Answer
 from suites.selftest import needs
 
 ROOT = Path(__file__).parents[3]
@@ -55,7 +55,7 @@ from types import SimpleNamespace
 from harness.config.uri import EMBEDDED
 from harness.hypervisor.connection import connect
 from harness.hypervisor.trial import try_machine
-from harness.testbed.folder import claimed
+from harness.host.folder import claimed
 with claimed("trial") as folder, connect(EMBEDDED, folder.root) as connection:
     print(try_machine(connection, folder.path, "tcg"))
     print([domain.name() for domain in connection.libvirt.listAllDomains()])

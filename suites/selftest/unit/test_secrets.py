@@ -16,11 +16,11 @@ from harness.config import Config, load
 from harness.config.credentials import ChapConfig
 from harness.config.model import FAST, TargetKind
 from harness.errors import ConfigError, HarnessError, InitiatorError, TargetError
-from harness.hypervisor.image import BuiltImage
+from harness.guest_images.store import BuiltImage
 from harness.initiator import Initiator
+from harness.provision.snapshot import determinants
 from harness.steps import Attachment, Listener, Step, listening
 from harness.target import KINDS, Target, target_for
-from harness.testbed.golden import determinants
 from harness.topology import Role, plan
 from suites.selftest.unit.scripted_machine import Answer, Asked, ScriptedMachine
 

@@ -13,16 +13,16 @@ import pytest
 from harness.config import Config
 from harness.config.sizes import sized_for
 from harness.errors import HarnessError, HypervisorError
+from harness.guest_images.store import BuiltImage
+from harness.host.folder import Folder
+from harness.host.hypervisor_host import Here
 from harness.hypervisor.accel import Choice
 from harness.hypervisor.domain import PortTaken
 from harness.hypervisor.domain_xml import DomainSpec, Nic, TcpCable
-from harness.hypervisor.image import BuiltImage
 from harness.machine import SshMachine
+from harness.provision import site as sites
+from harness.provision.site import Site
 from harness.steps import Listener, listening
-from harness.testbed import site as sites
-from harness.testbed.folder import Folder
-from harness.testbed.place import Here
-from harness.testbed.site import Site
 from harness.topology import Role, plan
 
 

@@ -12,12 +12,12 @@ import pytest
 
 from harness.config import Config
 from harness.errors import ConfigError
-from harness.hypervisor.image import ImageStore
+from harness.guest_images.store import ImageStore
+from harness.host import sharing, slots
+from harness.host.folder import all_folders
+from harness.host.sharing import shared_by, why_alone
+from harness.host.slots import Limit, limit_for, someone_waits, turn
 from harness.hypervisor.qemu_user import QemuUser
-from harness.testbed import sharing, slots
-from harness.testbed.folder import all_folders
-from harness.testbed.sharing import shared_by, why_alone
-from harness.testbed.slots import Limit, limit_for, someone_waits, turn
 from suites.selftest import needs
 
 WWID = "360014057043dfe0435de773ca03bbf04"

@@ -8,8 +8,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.analysis.stall import longest_stall, stall_resolution_ns, worst_stall
 from harness.measurements import CompletionLog, FioErrors, Stream
-from harness.stall import longest_stall, stall_resolution_ns, worst_stall
 from harness.units import NS_PER_MS, NS_PER_S
 from suites.selftest.unit.synthetic_failover import INJECTED, STALL_S, failover, nothing_measured
 

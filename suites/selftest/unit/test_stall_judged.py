@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
+from harness.analysis.recovery import back_ns, stall_after, stall_during
 from harness.checks import Verdict, no_stall_beyond, stall_within_budget
-from harness.healing import back_ns, stall_after, stall_during
 from harness.measurements import (
     Measurements,
 )

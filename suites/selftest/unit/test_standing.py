@@ -15,15 +15,15 @@ from harness.config import Config
 from harness.config.model import FAST
 from harness.errors import InitiatorError, MachineError
 from harness.faults import InitiatorDrop, LinkDown
+from harness.host.slots import limit_for
 from harness.initiator.devices import SURVEY_SCRIPT
-from harness.initiator.found import differences, parse_look
+from harness.initiator.existing import StandingInitiator
 from harness.initiator.multipath import DROP_IN, render_drop_in
-from harness.initiator.standing import StandingInitiator
+from harness.initiator.state_before import differences, parse_look
 from harness.machine import Process
+from harness.provision.existing import Standing, nics_of
 from harness.steps import Listener, listening
 from harness.testbed.means import lacking
-from harness.testbed.slots import limit_for
-from harness.testbed.standing import Standing, nics_of
 from harness.topology import plan
 from suites.selftest.unit.scripted_machine import Answer, Asked, ScriptedMachine
 
@@ -284,7 +284,7 @@ def test_what_is_missing_is_named_by_its_packages() -> None:
 
 def test_what_differs_afterwards_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also if the block failed; that is what is raised."""
-    monkeypatch.setattr("harness.initiator.standing._SETTLING_S", 0.0)
+    monkeypatch.setattr("harness.initiator.existing._SETTLING_S", 0.0)
     after = LOOK.replace("vda", "sda\nvda").replace(
         "iscsid.service inactive", "iscsid.service active"
     )

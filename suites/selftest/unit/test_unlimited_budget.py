@@ -18,7 +18,7 @@ from harness.checks import (
     no_unexpected_path_loss,
     stall_within_budget,
 )
-from harness.cli.bench_stall import as_told, case, table
+from harness.cli.bench.stall import as_told, case, table
 from harness.faults import SilentDrop
 from harness.measurements import Measurements, SessionSettings
 from harness.reporting.evidence import settings_markdown, stall_markdown

@@ -24,6 +24,7 @@ from harness.errors import ReportError
 from harness.lacking import Lacking
 from harness.measurements import MAP, BlockFinding, Damage, Measurements, ReadBack
 from harness.plugin.run import Run
+from harness.reporting.blame import Verdict as Blame
 from harness.reporting.verdict_document import (
     Judged,
     VerdictDocument,
@@ -31,7 +32,6 @@ from harness.reporting.verdict_document import (
     verdict_document,
 )
 from harness.reporting.verdict_files import file_name, gather_verdicts
-from harness.reporting.verdicts import Verdict as Blame
 from harness.steps import Attachment, Listener, Step, listening
 from harness.units import NS_PER_S
 from suites.selftest.unit.synthetic_failover import STALL_S, START, failover, nothing_measured

@@ -1,0 +1,1 @@
+"""Pure readings of measurements: stall, recovery, breakdown, throughput, what the kernel said."""

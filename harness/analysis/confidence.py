@@ -1,0 +1,84 @@
+"""How sure a comparison of two stretches of time is, by the spread within each of them; pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil, floor, inf, sqrt
+
+import numpy as np
+from numpy.typing import NDArray
+
+CONFIDENCE = 0.99  # each limit by itself is wrong in one of a hundred comparisons
+_LEAST_SHARE_IN_USE = 0.25  # of the samples, however alike neighbours are
+
+Samples = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Where the true value is, so far as the samples tell: not below `low`, not above `high`."""
+
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.low:.1%} to {self.high:.1%}"
+
+
+def ratio_of_means(before: Samples, after: Samples) -> Limits:
+    """Limits of mean(after) / mean(before), each of two samples or more, and the latter above 0.
+
+    Fieller's theorem (E. C. Fieller, JRSS B 16, 1954), with Welch's degrees of freedom (B. L.
+    Welch, Biometrika 34, 1947). Neighbours that are alike say less than their number: the variance
+    of each mean is that of fewer samples, by their correlation.
+    """
+    from scipy.special import stdtrit
+
+    was, became = float(np.mean(before)), float(np.mean(after))
+    middle = became / was
+    (var_before, count_before), (var_after, count_after) = map(_of_mean, (before, after))
+    parts = ((var_after, count_after), (middle**2 * var_before, count_before))
+    total = sum(part for part, _ in parts)
+    if total == 0:
+        return Limits(middle, middle)
+    freedom = total**2 / sum(part**2 / max(count - 1, 1) for part, count in parts)
+    squared = float(stdtrit(freedom, CONFIDENCE)) ** 2
+    divisor = was**2 - squared * var_before
+    if divisor <= 0:  # it may have been nothing before
+        return Limits(0, inf)
+    inner = (was * became) ** 2 - divisor * (became**2 - squared * var_after)
+    low, high = ((was * became + sign * sqrt(inner)) / divisor for sign in (-1, 1))
+    return Limits(max(low, 0.0), high)
+
+
+def _of_mean(samples: Samples) -> tuple[float, float]:
+    """The variance of the mean, and how many samples it is worth."""
+    count = len(samples) * _share_in_use(samples)
+    return float(np.var(samples, ddof=1)) / count, count
+
+
+def _share_in_use(samples: Samples) -> float:
+    """What share of the samples counts, if neighbours are alike: (1 - r) / (1 + r), r at lag 1."""
+    centred = samples - np.mean(samples)
+    power = float(np.dot(centred, centred))
+    if power == 0:
+        return 1.0
+    alike = max(float(np.dot(centred[:-1], centred[1:])) / power, 0.0)
+    return max((1 - alike) / (1 + alike), _LEAST_SHARE_IN_USE)
+
+
+def percentile_limits(samples: Samples, percent: float) -> Limits:
+    """Limits of a percentile: those order statistics between which it lies.
+
+    Source: H. A. David and H. N. Nagaraja, Order Statistics, section 7.1. The number of samples
+    below the percentile is binomial; a limit that there is no sample for is infinite, or 0.
+    """
+    from scipy.special import ndtri
+
+    ordered, count, share = np.sort(samples), len(samples), percent / 100
+    reach = float(ndtri(CONFIDENCE)) * sqrt(count * share * (1 - share))
+    low, high = floor(count * share - reach) - 1, ceil(count * share + reach)
+    return Limits(
+        low=float(ordered[low]) if low >= 0 else 0.0,
+        high=float(ordered[high]) if high < count else inf,
+    )

@@ -1,0 +1,103 @@
+"""Paths that samples show out of use at a time when no fault explains it; pure.
+
+The kernel logs each path that it gives up, but nothing of one that leaves the map: multipathd
+loads the map without a disk that is gone (ev_remove_path() in multipathd/main.c).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from harness.analysis.path_accounts import APART_NS
+from harness.measurements import FaultRecord, Measurements
+from harness.timeline import Happened
+from harness.units import NS_PER_S
+
+_FEWEST_LOOKS = 3
+
+_Seen = tuple[int, str]  # when, in nanoseconds, and the state
+
+
+@dataclass(frozen=True)
+class Absence:
+    """A path that was not in use, from one sample to another, without a fault there.
+
+    It is `sure` if it lasted longer than the clocks run apart, in several samples, and the path was
+    in use at another time: one that never was may go by a name that is not known.
+    """
+
+    path: str
+    start_ns: int
+    end_ns: int
+    sure: bool
+    text: str
+
+
+def unexplained_absences(measurements: Measurements) -> list[Absence]:
+    """Those that began outside the time of every fault on their path's fabric.
+
+    A path that was "failed" only counts if it was so in the first sample already: any other must
+    stand in the kernel's log.
+    """
+    looks = measurements.path_states
+    if not looks:
+        return []
+    begun_ns = measurements.phases[0].start_ns if measurements.phases else looks[0].at_ns
+    found = []
+    for counters in measurements.counters:
+        path = counters.path
+        seen = [(look.at_ns, look.states.get(path, "missing")) for look in looks]
+        faults = [fault for fault in measurements.faults if counters.fabric in fault.fabrics]
+        was_in_use = any(state == "active" for _, state in seen)
+        for outage in _outages(seen):
+            start_ns = outage[0][0]
+            if any(f.injected_ns <= start_ns <= felt_until_ns(f) for f in faults):
+                continue
+            later = min((f.injected_ns for f in faults if f.injected_ns > start_ns), default=None)
+            inside = [at_ns for at_ns, _ in outage if later is None or at_ns < later]
+            lasted_ns = inside[-1] - start_ns
+            sure = was_in_use and len(inside) >= _FEWEST_LOOKS and lasted_ns > APART_NS
+            since_s = (start_ns - begun_ns) / NS_PER_S
+            state = "missing" if _left_the_map(outage) else "failed"
+            text = f"{path} was {state} for {lasted_ns / NS_PER_S:.1f} s from {since_s:.2f} s on"
+            found.append(Absence(path, start_ns, inside[-1], sure, text))
+    return found
+
+
+def felt_until_ns(fault: FaultRecord) -> float:
+    """Until when the kernel may give a path up for a fault: one healed early is noticed late."""
+    return max(fault.healing_confirmed_ns, fault.injected_ns + fault.budget.seconds * NS_PER_S)
+
+
+def excused_until_ns(measurements: Measurements, fault: FaultRecord, path: str) -> float:
+    """Until when a fault explains that a path is given up: once it is back, a loss is another one.
+
+    What came before its healing was confirmed is the fault's in any case.
+    """
+    about = [e for e in measurements.timeline if e.path == path and e.at_ns >= fault.injected_ns]
+    failed = next((e.at_ns for e in about if e.what is Happened.PATH_FAILED), None)
+    back_ns = next(
+        (
+            e.at_ns
+            for e in about
+            if e.what is Happened.PATH_REINSTATED
+            and failed is not None
+            and e.at_ns >= max(failed, fault.healing_confirmed_ns)
+        ),
+        felt_until_ns(fault),
+    )
+    return min(back_ns, felt_until_ns(fault))
+
+
+def _outages(seen: Sequence[_Seen]) -> Iterator[Sequence[_Seen]]:
+    """Stretches of samples without use that the kernel's log need not tell of."""
+    for in_use, group in groupby(seen, key=lambda one: one[1] == "active"):
+        outage = list(group)
+        if not in_use and (outage[0] == seen[0] or _left_the_map(outage)):
+            yield outage
+
+
+def _left_the_map(outage: Sequence[_Seen]) -> bool:
+    return any(state == "missing" for _, state in outage)

@@ -1,0 +1,1 @@
+"""Disks, kernels and keys of the guests, made from image definitions."""

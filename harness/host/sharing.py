@@ -1,0 +1,108 @@
+"""What only one testbed at a time can have, whoever asks: addresses on a network, an array's LUN.
+
+Their queues are in /var/tmp/pathproof-shared, which all users of this host share. Between hosts
+addresses are told apart on the network itself (`harness.provision.address_claims`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.config import Config
+from harness.errors import ConfigError
+from harness.host.queue import Queue
+from harness.hypervisor.elsewhere import other_host
+from harness.topology import plan
+
+_FOLDER = Path("/var/tmp/pathproof-shared")  # noqa: S108  # for every user, as /var/tmp is
+_FOR_ALL = 0o1777
+
+
+@dataclass(frozen=True)
+class Shared:
+    """One such thing: `title` is for people; equal ones have the same `key`."""
+
+    title: str
+    key: str
+
+
+def shared_by(config: Config) -> tuple[Shared, ...]:
+    """What a testbed of this configuration would have to itself, in a fixed order."""
+    return tuple(sorted((*_addresses(config), *_of_array(config)), key=lambda one: one.key))
+
+
+def why_alone(config: Config) -> str:
+    """Why there is one testbed of this configuration at a time; empty if there may be more."""
+    if not config.target.is_ours:
+        return "two runs on one LUN would spoil each other's data"
+    if fabrics := [fabric.name for fabric in plan(config).shared]:
+        addresses = f"its addresses on fabrics {', '.join(fabrics)}"
+        return f"{addresses}: only one testbed at a time can use them"
+    return ""
+
+
+def queues(config: Config) -> list[Queue]:
+    """The queues for all that is shared; who enters all of them in this order cannot deadlock."""
+    things = shared_by(config)
+    if not things:
+        return []
+    folder = _folder()
+    return [
+        Queue(folder, hashlib.sha256(one.key.encode()).hexdigest()[:16], 1, one.title)
+        for one in things
+    ]
+
+
+def _addresses(config: Config) -> Iterator[Shared]:
+    """Every address that a machine of ours gets on a network where others may be."""
+    topology = plan(config)
+    for fabric in topology.shared:
+        kind, name = ("bridge", fabric.bridge) if fabric.bridge else ("network", fabric.network)
+        for role in topology.guests:
+            title = f"{fabric.address(role)} on {kind} {name}"
+            yield Shared(title, f"{_where(config)} {title}")
+
+
+def _where(config: Config) -> str:
+    """The host or the network namespace in which a bridge's name means one bridge."""
+    host = other_host(config.hypervisor.uri)
+    if host is not None:
+        return host.name
+    return str(Path("/proc/self/ns/net").readlink())
+
+
+def _of_array(config: Config) -> Iterator[Shared]:
+    """The LUN, and the initiator's name, since a second login with it ends the first one's session.
+
+    Sources of the latter: RFC 7143 section 6.3.5; open-iscsi's ISIDs are the same on all machines.
+    """
+    target = config.target
+    if target.is_ours:
+        return
+    if target.wwid is not None:
+        yield Shared(f"LUN {target.wwid}", f"LUN {target.wwid}")
+    if config.initiator.is_ours:
+        for iqn in sorted({name.lower() for name in plan(config).target_iqns}):
+            title = f"{config.initiator.iqn} at {iqn}"
+            yield Shared(title, title)
+
+
+def _folder() -> Path:
+    """Made if missing. Raises ConfigError if it is not for all users."""
+    with suppress(FileExistsError):
+        _FOLDER.mkdir()
+    status = _FOLDER.lstat()
+    if stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid():
+        _FOLDER.chmod(_FOR_ALL)  # whatever the umask
+    if stat.S_ISLNK(status.st_mode) or stat.S_IMODE(_FOLDER.stat().st_mode) != _FOR_ALL:
+        raise ConfigError(
+            f"{_FOLDER} is not open to all users of this host, who take turns by it",
+            hint=f"`chmod 1777 {_FOLDER}`, if it is a folder",
+        )
+    return _FOLDER

@@ -1,0 +1,266 @@
+"""An initiator on an existing machine: as little as possible is changed, and undone."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from threading import Event
+
+from harness.deadline import Deadline, poll
+from harness.errors import HarnessError, InitiatorError, TimedOut, defects
+from harness.initiator import in_force, iscsiadm
+from harness.initiator.initiator import Initiator
+from harness.initiator.multipath import DROP_IN, WWIDS, render_drop_in
+from harness.initiator.multipathd_config import UnknownCommand
+from harness.initiator.state_before import (
+    FILES,
+    MULTIPATH_FILES,
+    UNITS,
+    Found,
+    active_units,
+    differences,
+    look,
+)
+from harness.initiator.tools import multipathd_problem, tool_problem, tools_argv
+from harness.steps import Spent, attach, step, warn
+from harness.topology import Fabric
+
+_TIMEOUT_S = 90.0
+_SETTLING_S = 15.0
+# Goes on after a failure, and ends with its status. The drop-in is the first thing that is made,
+# and the only one who knows what: a run that was killed may have been for another LUN. So it goes
+# last, and stays if something else does.
+_UNDO_SCRIPT = (
+    r"""
+drop_in=$1 failed=0
+[ -e "$drop_in" ] || exit 0
+iqns=$(sed -n 's/^# target //p' "$drop_in")
+lun=$(sed -n 's/^# lun //p' "$drop_in")
+wwid=${lun% *} known=${lun#* }
+if [ -z "$iqns" ] || [ -z "$wwid" ]; then
+  echo "$drop_in does not say what it is for" >&2
+  exit 1
+fi
+for table in $(nft list tables | sed -n 's/^table inet \(pathproof_drop_.*\)/\1/p'); do
+  nft delete table inet "$table" || failed=1
+done
+name=$(echo "$wwid" | sed 's/,/\\x2c/g')  # as libdm calls it
+if [ -e "/dev/mapper/$name" ]; then
+  multipathd disablequeueing map "$wwid" >/dev/null
+  dmsetup message "$wwid" 0 fail_if_no_path
+  pkill -f '^[^ ]+ --output-format=json --output=FIO/report.json FIO/job.fio$' && sleep 1
+  multipath -f -R 10 "$wwid" || failed=1
+fi
+for iqn in $iqns; do
+  if iscsiadm --mode session 2>/dev/null | grep -qF " $iqn "; then
+    iscsiadm --mode node --targetname "$iqn" --logout || failed=1
+  fi
+  if iscsiadm --mode node --targetname "$iqn" >/dev/null 2>&1; then
+    iscsiadm --mode node --targetname "$iqn" --op delete || failed=1
+  fi
+done
+if [ "$known" = new ] && [ -e WWIDS ]; then
+  grep -vxF "/$wwid/" WWIDS >WWIDS.new
+  cat WWIDS.new >WWIDS && rm WWIDS.new || failed=1
+fi
+rm -rf /run/pathproof || failed=1
+[ $failed = 0 ] || exit 1
+if active=$(grep '^# active' "$drop_in"); then
+  for unit in UNITS; do
+    case "$active " in *" $unit "*) ;; *) systemctl stop "$unit" ;; esac
+  done
+fi
+# Its comments stay until multipathd has really begun: busy, it says "timeout" (up to 0.8 "fail"),
+# and exits with 0.
+grep '^#' "$drop_in" >"$drop_in.new" && mv "$drop_in.new" "$drop_in" || exit 1
+for attempt in 1 2 3 4 5; do
+  pgrep -x multipathd >/dev/null || break
+  said=$(multipathd reconfigure 2>&1)
+  [ "$said" = ok ] && break
+  [ $attempt = 5 ] && echo "multipathd reconfigure: $said" >&2 && exit 1
+  sleep 1
+done
+rm -f "$drop_in"
+""".replace("WWIDS", WWIDS)
+    .replace("FIO", "/run/pathproof/fio")
+    .replace("UNITS", " ".join(UNITS))
+)
+# Held as long as the one who asked for it is connected; open-iscsi itself locks another.
+_LOCK_ARGV = ["flock", "--nonblock", "--close", "/etc/iscsi", "sh", "-c", "echo held; exec cat"]
+
+
+class StandingInitiator(Initiator):
+    """open-iscsi and multipath-tools of a machine that serves others, too.
+
+    Its initiator name, its timeouts for failing I/O (`fast_io_fail_tmo` holds for whole arrays) and
+    its other sessions and maps stay as they are.
+    """
+
+    @contextmanager
+    def borrowed(self, fio: str = "fio") -> Iterator[None]:
+        """Undo at the end of the block what was done in it, and say what is not as it was found.
+
+        `fio` is the one that will run there. Raises InitiatorError, with nothing changed, if the
+        machine is unfit or already in use.
+        """
+        self._require_tools(fio)
+        with self._alone():
+            self._undo()  # what a run that was killed has left
+            found = look(self.machine)
+            self._require_multipathd(found)
+            self._require_unused()
+            try:
+                yield
+            finally:
+                with step("Leave the initiator as it was found", Spent.WAITING):
+                    for action in (self._undo, self._restore, self._compare):
+                        self._tried(action, found)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Two runs would undo each other's work. Raises InitiatorError if there is another."""
+        held = Event()
+        with self.machine.background(_LOCK_ARGV, on_line=lambda _: held.set()) as holder:
+            poll(
+                lambda: held.is_set() or not holder.running,
+                what="the lock on the machine",
+                deadline=Deadline.after(_TIMEOUT_S),
+            )
+            if not held.is_set():
+                raise InitiatorError(
+                    f"another run of Pathproof is on {self.machine.name}",
+                    hint="wait until it has ended; `fuser -v /etc/iscsi` there tells of it",
+                )
+            yield
+
+    def _tried(self, action: Callable[[Found], None], found: Found) -> None:
+        """What cannot be done is told, and does not stop what follows."""
+        led_here = sys.exception()
+        try:
+            action(found)
+        except HarnessError as error:
+            if defects(error, beyond=led_here):
+                raise
+            warn(
+                f"{self.machine.name} may not be as it was found: {error.message}; "
+                "the next run on it undoes what is left of this one"
+            )
+
+    def _compare(self, found: Found) -> None:
+        changed = self._what_differs(found)
+        attach("left as found", "\n".join(changed) or "nothing differs")
+        for change in changed:
+            warn(f"{self.machine.name} is not as it was found: {change}")
+
+    def _what_differs(self, found: Found) -> list[str]:
+        """What is not as it was found, once disks and services had time to go."""
+        changed: list[str] = []
+
+        def is_as_it_was() -> bool:
+            nonlocal changed
+            changed = list(differences(found, look(self.machine)))
+            return not changed
+
+        with suppress(TimedOut):
+            deadline = Deadline.after(_SETTLING_S)
+            poll(is_as_it_was, what="the machine as it was", deadline=deadline, every_s=0.5)
+        return changed
+
+    def configure(self) -> None:
+        """Tell multipathd of the LUN, by a file of its own."""
+        with step("Configure the initiator", Spent.CONFIGURATION):
+            argv = ["grep", "--quiet", "--line-regexp", "--fixed-strings", f"/{self.wwid}/", WWIDS]
+            known = self.machine.run(argv, timeout_s=_TIMEOUT_S, check=False).status == 0
+            active = active_units(look(self.machine))
+            iqns = self.topology.target_iqns
+            conf = render_drop_in(self.wwid, iqns, self.grouping, known=known, active=active)
+            self.machine.write_files({DROP_IN: conf}, mode=0o600)
+            attach("multipath drop-in", conf)
+            if not known:  # before its disks appear, whatever find_multipaths says
+                argv = ["sh", "-c", f'echo "/$1/" >>{WWIDS}', "sh", self.wwid]
+                self.machine.run(argv, timeout_s=_TIMEOUT_S)
+            self._multipathd("reconfigure")
+
+    def _discover(self, fabric: Fabric) -> None:
+        """Make the one record, asking nobody: a discovery would leave those of other targets."""
+        self._ask(fabric, iscsiadm.new_record_argv(fabric.iqn, fabric.portal))
+
+    def _recovery_demanded(self) -> int | None:
+        """As multipathd of the machine has it, whatever the profile says."""
+        return self._recovery_by_multipathd()
+
+    def _prepare_records(self, iqn: str) -> None:
+        """Also put right what the machine's own defaults for new records say otherwise."""
+        argv = ["iscsiadm", "--mode", "node", "--targetname", iqn]
+        records = self.machine.run(argv, timeout_s=_TIMEOUT_S).stdout
+        if settings := iscsiadm.settings_to_mend(records):
+            self.machine.run(iscsiadm.update_argv(iqn, settings), timeout_s=_TIMEOUT_S)
+        super()._prepare_records(iqn)
+
+    def _require_tools(self, fio: str) -> None:
+        said = self.machine.run(tools_argv(fio), timeout_s=_TIMEOUT_S)
+        if problem := tool_problem(said.stdout, fio):
+            cause, cure = problem
+            raise InitiatorError(f"{self.machine.name}: {cause}", hint=cure)
+
+    def _require_multipathd(self, found: Found) -> None:
+        """Started for us it would make maps of other disks, too."""
+        if "multipathd.service" not in active_units(found):
+            raise InitiatorError(
+                f"multipathd does not run on {self.machine.name}",
+                hint="`systemctl start multipathd`, once it is sure which maps it will make",
+            )
+        try:
+            config = in_force.multipathd_config(self.machine, "local")
+        except UnknownCommand as error:
+            raise InitiatorError(
+                f"{self.machine.name}: {error.message}",
+                hint="multipath-tools 0.7.8 or newer, with `show config local`, is needed",
+            ) from None
+        if problem := multipathd_problem(config):
+            cause, cure = problem
+            raise InitiatorError(f"{self.machine.name}: {cause}", hint=cure)
+
+    def _require_unused(self) -> None:
+        """The machine may have no session with the target yet: another's disks could be on it.
+
+        Nor a record of it, whose settings and secrets would be lost, nor the LUN by another way:
+        the run would take over its map.
+        """
+        devices = self.survey().devices
+        if there := [d.name for d in devices if d.is_map_of(self.wwid) or d.is_lun(self.wwid)]:
+            raise InitiatorError(
+                f"{self.machine.name} has the LUN {self.wwid} already: {', '.join(there)}",
+                hint="whoever uses it has to let go of it first",
+            )
+        if sessions := self.sessions():
+            names = ", ".join(f"{s.name} to {s.target} at {s.address}" for s in sessions)
+            raise InitiatorError(
+                f"{self.machine.name} is logged in already: {names}",
+                hint="whoever uses it has to log out first",
+            )
+        for iqn in self.topology.target_iqns:
+            argv = ["iscsiadm", "--mode", "node", "--targetname", iqn]
+            if self.machine.run(argv, timeout_s=_TIMEOUT_S, check=False).status == 0:
+                raise InitiatorError(
+                    f"{self.machine.name} has records of {iqn} already",
+                    hint=f"if nobody needs them: `{shlex.join([*argv, '--op', 'delete'])}`",
+                )
+
+    def _undo(self, _: Found | None = None) -> None:
+        """Take away what runs have made; warn of what cannot be."""
+        argv = ["sh", "-uc", _UNDO_SCRIPT, "sh", DROP_IN]
+        done = self.machine.run(argv, timeout_s=_TIMEOUT_S, check=False)
+        if done.status != 0:
+            warn(f"{self.machine.name}: undoing left something behind: {done.stderr.strip()}")
+
+    def _restore(self, found: Found) -> None:
+        """Files and folders of the tools that were not there."""
+        if not any(line.endswith(WWIDS) for line in found[MULTIPATH_FILES]):
+            self.machine.run(["sh", "-c", f"grep -qv '^#' {WWIDS} || rm -f {WWIDS}"], check=False)
+        now = look(self.machine)
+        folders = [line for part in FILES for line in now[part] - found[part] if line[0] == "/"]
+        for folder in sorted(folders, reverse=True):  # the tools make some at their first use
+            self.machine.run(["rmdir", "--ignore-fail-on-non-empty", folder], check=False)

@@ -1,0 +1,1 @@
+"""How a testbed is made: booted, forked from a snapshot, or put on existing machines."""

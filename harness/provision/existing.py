@@ -1,0 +1,150 @@
+"""Testbeds on an existing machine: reached over SSH, or this very host."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness import __version__
+from harness.config import Config
+from harness.config.negotiation import Negotiation
+from harness.deadline import Deadline
+from harness.errors import InitiatorError
+from harness.host.slots import someone_waits, turn
+from harness.initiator.existing import StandingInitiator
+from harness.lacking import Lacking
+from harness.machine import LocalMachine, Machine, SshEndpoint, SshMachine
+from harness.observe import observing
+from harness.preflight import Asked, claim, require_fit
+from harness.provision.first_io import fill
+from harness.provision.stage import Stage
+from harness.steps import Spent, step, warn
+from harness.target import NoMachine, target_for
+from harness.testbed.testbed import Guest, Testbed
+from harness.topology import Role, Topology, plan
+
+_CONNECT_TIMEOUT_S = 30.0
+
+
+@dataclass
+class Standing:
+    """Makes testbeds of a machine that stays: for each it is configured, and left as it was."""
+
+    config: Config
+    topology: Topology
+
+    @contextmanager
+    def testbed(self) -> Iterator[Testbed]:
+        """A new testbed, verified by I/O on every path, undone at the end of the block."""
+        with ExitStack() as stack:
+            with step(Stage.ALL, Spent.PROVISIONING):
+                testbed = self._made(stack)
+            yield testbed
+
+    def prepare(self) -> str:
+        """Nothing is to be prepared; returns why there are no forks."""
+        return "the initiator is an existing machine, and cannot be forked"
+
+    @property
+    def someone_waits(self) -> bool:
+        """Whether somebody waits for the LUN."""
+        return someone_waits(self.config)
+
+    @property
+    def lacking(self) -> tuple[Lacking, ...]:
+        """Nothing that the configuration wants."""
+        return ()
+
+    def keep(self) -> str | None:
+        """An existing machine is never kept as it is; a warning says so."""
+        warn("nothing is kept: the initiator is an existing machine, and is left as it was found")
+        return None
+
+    def _made(self, stack: ExitStack) -> Testbed:
+        config, topology = self.config, self.topology
+        stack.enter_context(turn(config, config.name))
+        machine = self._machine()
+        stack.callback(machine.close)
+        target = target_for(config.target, NoMachine("the external target"), topology)
+        initiator = StandingInitiator(
+            machine,
+            topology,
+            config.profile,
+            target.wwid,
+            config.target.chap,
+            config.initiator.path_grouping_policy,
+            negotiation=Negotiation.of(config.target.iet, config.initiator.iscsi),
+        )
+        stack.enter_context(initiator.borrowed(config.initiator.fio))
+        nics = nics_of(machine, topology)
+        with step(Stage.CONFIGURE, Spent.CONFIGURATION):
+            initiator.configure()
+            observer = stack.enter_context(observing(machine))
+        initiator.log_in()
+        require_fit(initiator, serial=config.target.serial)
+        initiator.wait_for_map()
+        claim(initiator, Asked.of(config))
+        testbed = Testbed(
+            config,
+            topology,
+            guests={Role.INITIATOR: Guest(machine, observer, None, nics)},
+            target=target,
+            initiator=initiator,
+            paths=initiator.paths(),
+            environment={
+                "Pathproof": __version__,
+                "Initiator": self._where(),
+                "Guest kernel": machine.run(["uname", "-r"]).stdout.strip(),
+                "Target": target.describe(),
+                "Timeout profile": config.initiator.profile,
+                "Path groups": config.initiator.path_grouping_policy,
+                "Fabrics": ", ".join(f"{f.name} {f.subnet}" for f in topology.fabrics),
+            },
+            console=lambda role: f"the {role} is an existing machine, whose console is not read",
+        )
+        testbed.watch()
+        fill(testbed)
+        testbed.prove_paths()
+        return testbed
+
+    def _where(self) -> str:
+        ssh = self.config.initiator.ssh
+        return f"{ssh.user}@{ssh.host}:{ssh.port}, an existing machine" if ssh else "this very host"
+
+    def _machine(self) -> Machine:
+        ssh = self.config.initiator.ssh
+        if ssh is None:
+            return LocalMachine(Role.INITIATOR.value)
+        key = Path(ssh.key).expanduser()
+        if not key.exists():
+            raise InitiatorError(f"initiator.ssh.key: {key} is not there")
+        endpoint = SshEndpoint(ssh.host, ssh.port, ssh.user, key, ssh.host_key)
+        with step(f"Log in to {endpoint}", Spent.PROVISIONING):
+            return SshMachine.connect(
+                Role.INITIATOR.value, endpoint, Deadline.after(_CONNECT_TIMEOUT_S)
+            )
+
+
+def nics_of(machine: Machine, topology: Topology) -> dict[str, str]:
+    """The NIC that has a fabric's initiator address, by fabric.
+
+    Raises InitiatorError for an address that the machine has not.
+    """
+    listing = machine.run(["ip", "-4", "-oneline", "address"]).stdout
+    have = {words[3].partition("/")[0]: words[1] for words in map(str.split, listing.splitlines())}
+    missing = [f for f in topology.fabrics if str(f.initiator) not in have]
+    if missing:
+        wanted = ", ".join(f"{f.initiator} (fabric {f.name})" for f in missing)
+        raise InitiatorError(
+            f"{machine.name} has no address {wanted}; it has {', '.join(sorted(have))}",
+            hint="fabrics.N.initiator is the address that the machine has on that fabric",
+        )
+    return {f.name: have[str(f.initiator)] for f in topology.fabrics}
+
+
+@contextmanager
+def standing(config: Config) -> Iterator[Standing]:
+    """Ready to make testbeds of an existing machine."""
+    yield Standing(config, plan(config))

@@ -1,0 +1,101 @@
+"""A testbed copied from a golden snapshot: its sessions and its map are alive when it starts."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from harness.concurrency import side_by_side
+from harness.errors import HarnessError, HypervisorError, cure, defects, leaves, summary
+from harness.hypervisor.disk import create_overlay
+from harness.hypervisor.domain import restore
+from harness.observe import leave_resident, observing
+from harness.provision.boot import boot
+from harness.provision.site import Disks, Site, by_role
+from harness.provision.snapshot import Golden, disk_file, memory_file, seal
+from harness.provision.stage import Stage
+from harness.steps import Spent, step
+from harness.testbed.guest_disks import serials
+from harness.testbed.testbed import Guest, Testbed, mark_target
+from harness.topology import Role
+
+
+class CannotSave(HypervisorError):
+    """The hypervisor runs machines and does not save them."""
+
+
+def make_golden(site: Site, folder: Path, determined_by: dict[str, Any]) -> None:
+    """Boot a testbed and save it into `folder`, both machines and their disks at one instant."""
+    roles = site.topology.guests
+    with step(Stage.GOLDEN, Spent.PROVISIONING), ExitStack() as power:
+        with ExitStack() as links:
+            testbed = boot(site, power, links, folder)
+            by_role(roles, lambda role: leave_resident(testbed.machine(role)))
+        with step(Stage.SAVE, Spent.PROVISIONING):
+            try:
+                for role in roles:
+                    testbed.domain(role).pause()
+                by_role(roles, lambda role: testbed.domain(role).save(memory_file(folder, role)))
+            except HarnessError as error:
+                if defects(error):
+                    raise
+                # Both machines fail for one cause, and it is enough to tell it of one of them.
+                one = next(leaves(error))
+                raise CannotSave(summary(one), hint=cure(one)) from error
+        nics = {
+            role: {fabric: testbed.nic(role, fabric) for fabric in testbed.fabrics()}
+            for role in roles
+        }
+        seal(folder, determined_by, nics, testbed.map.paths, testbed.environment)
+
+
+def fork(site: Site, golden: Golden, stack: ExitStack) -> Testbed:
+    """A testbed as `golden` has it, with disks, ports, time and randomness of its own.
+
+    Verified by I/O on every path. It ends with `stack`.
+    """
+    golden.require_untouched()
+    with step(Stage.RESTORE, Spent.PROVISIONING):
+        domains = site.power_on(
+            stack,
+            _overlays(site, golden),
+            lambda spec, role: restore(site.connection, spec, memory_file(golden.folder, role)),
+        )
+        # The target first: the initiator may be waiting for its answer.
+        for role in site.topology.guests:
+            domains[role].resume()
+
+    marks: list[bytes] = []
+
+    def reach(role: Role) -> Guest:
+        machine = site.log_in(role, domains[role])
+        stack.callback(machine.close)
+        observer = stack.enter_context(observing(machine, resident=True))
+        observer.wake()
+        if role is Role.TARGET:  # at once, as it has less to do than the initiator
+            marks.append(mark_target(machine, site.target({role: machine})))
+        return Guest(machine, observer, domains[role], golden.nics[role])
+
+    with step(Stage.WAKE, Spent.PROVISIONING):
+        guests = by_role(site.topology.guests, reach)
+    machines = {role: guest.machine for role, guest in guests.items()}
+    target = site.target(machines)
+    environment = dict(golden.environment) | {"Testbeds": f"forked from {golden.folder.name}"}
+    initiator = site.initiator(machines, target)
+    testbed = site.assembled(guests, target, initiator, golden.paths, environment)
+    side_by_side(testbed.preflight, testbed.prove_paths, lambda: testbed.prove_target(*marks))
+    testbed.map.wait_for_paths(active=len(site.topology.fabrics), spent_on=Spent.PROVISIONING)
+    return testbed
+
+
+def _overlays(site: Site, golden: Golden) -> Disks:
+    """Disks that read through to the snapshot's, in the order of the saved machines."""
+    disks: dict[Role, list[Path]] = {}
+    for role in site.topology.guests:
+        disks[role] = []
+        for serial in serials(role):
+            overlay = disk_file(site.folder.path, role, serial)
+            create_overlay(overlay, disk_file(golden.folder, role, serial), "qcow2")
+            disks[role].append(overlay)
+    return disks

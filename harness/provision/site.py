@@ -1,0 +1,283 @@
+"""What one process has to run testbeds with, and how it starts and reaches their machines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TypeVar
+
+from harness import __version__
+from harness.concurrency import side_by_side
+from harness.config import Config
+from harness.config.negotiation import Negotiation
+from harness.deadline import Deadline
+from harness.errors import HypervisorError, TimedOut
+from harness.guest_images.store import BuiltImage
+from harness.host.folder import Address, Folder, Manifest
+from harness.host.hypervisor_host import Place, console_name
+from harness.hypervisor.accel import Choice
+from harness.hypervisor.connection import Connection
+from harness.hypervisor.domain import Domain, PortTaken, destroy_named
+from harness.hypervisor.domain_xml import DomainSpec
+from harness.hypervisor.ports import lease_ports
+from harness.initiator import Initiator
+from harness.initiator.initiator import Path as LunPath
+from harness.machine import Machine, SshEndpoint, SshMachine
+from harness.provision.address_claims import Held
+from harness.provision.wiring import (
+    domain_name,
+    domain_spec,
+    listens,
+    ports_needed,
+    wire,
+)
+from harness.steps import warn
+from harness.target import NoMachine, Target, target_for
+from harness.testbed.testbed import Guest, Testbed
+from harness.topology import Role, Topology
+
+_PORT_TRIES = 5
+_EVIDENCE_LINES = 300  # of a console: the stacks of some twenty tasks
+
+Disks = Mapping[Role, Sequence[Path]]
+
+T = TypeVar("T")
+_PANIC = "Kernel panic - not syncing"  # panic() in the kernel's kernel/panic.c
+
+
+@dataclass
+class Site:
+    """One folder and one connection to libvirt, for one testbed after another.
+
+    The embedded libvirt gives a process one root for life, so the connection outlives a
+    testbed; its machines have the same names in every testbed, so there is one at a time.
+    The files of `images` are at `place`. `addresses` are those of the testbed that was made last.
+    """
+
+    config: Config
+    topology: Topology
+    folder: Folder
+    place: Place
+    connection: Connection
+    images: Mapping[Role, BuiltImage]
+    client_key: Path
+    accel: Choice
+    kept: bool = False
+    addresses: Held | None = None
+    _direct_io: dict[Path, bool] = field(default_factory=dict, init=False)
+
+    def keep(self) -> None:
+        """Leave the machines running when this process ends; `pathproof down` removes them."""
+        manifest = self.folder.manifest()
+        if manifest is not None:
+            self.folder.write(replace(manifest, kept=True))
+            self.kept = True
+
+    def power_on(
+        self, stack: ExitStack, disks: Disks, begin: Callable[[DomainSpec, Role], Domain]
+    ) -> dict[Role, Domain]:
+        """Have `begin` start each machine, on other ports if somebody else was faster.
+
+        The machines end with `stack`, unless they are kept.
+        """
+        for attempt in range(_PORT_TRIES):
+            ports = stack.enter_context(
+                lease_ports(ports_needed(self.topology), self.place.port_candidates())
+            )
+            try:
+                return self._start(self._specs(disks, ports), begin, stack)
+            except PortTaken:
+                if attempt == _PORT_TRIES - 1:
+                    raise
+        raise AssertionError("unreachable")
+
+    def _start(
+        self,
+        specs: Mapping[Role, DomainSpec],
+        begin: Callable[[DomainSpec, Role], Domain],
+        stack: ExitStack,
+    ) -> dict[Role, Domain]:
+        domains: dict[Role, Domain] = {}
+
+        with ExitStack() as started:
+            # Their names are written down before they run: whoever finds them must know them.
+            self._write_manifest(specs)
+            started.callback(self._power_off, domains, [s.name for s in specs.values()])
+            # The others connect their cables, as they start, to the machine that listens.
+            for role in sorted(self.topology.guests, key=lambda role: not listens(specs[role])):
+                domains[role] = begin(specs[role], role)
+            stack.enter_context(started.pop_all())
+        return domains
+
+    def _power_off(self, domains: Mapping[Role, Domain], names: Sequence[str]) -> None:
+        if self.kept:
+            return
+        try:
+            side_by_side(*(domain.destroy for domain in domains.values()))
+        finally:
+            # An interrupt while libvirt starts a machine is heard once it runs, before it is
+            # among `domains`.
+            destroy_named(self.connection, names)
+        self.folder.note_ended()
+
+    def _write_manifest(self, specs: Mapping[Role, DomainSpec]) -> None:
+        self.folder.write(
+            Manifest(
+                name=self.config.name,
+                uri=self.config.hypervisor.uri,
+                kept=self.kept,
+                domains=tuple(spec.name for spec in specs.values()),
+                fabrics={
+                    f.name: f"{f.portal.address} - {f.initiator}" for f in self.topology.fabrics
+                },
+                memory=sum(spec.memory_bytes for spec in specs.values()),
+                machines={
+                    role.value: Address(
+                        spec.ssh_port,
+                        str(self.client_key),
+                        self.images[role].host_key,
+                        self.place.proxy(spec.ssh_port),
+                    )
+                    for role, spec in specs.items()
+                },
+            )
+        )
+
+    def _specs(self, disks: Disks, ports: Sequence[int]) -> dict[Role, DomainSpec]:
+        wiring = wire(self.topology, ports)
+        direct_io = self.accel.accel == "kvm" and self._takes_direct_io(disks)
+        return {
+            role: domain_spec(
+                self.config,
+                self.topology,
+                role,
+                name=domain_name(self.folder.name, role, alone=self.connection.is_embedded),
+                accel=self.accel.accel,
+                image=self.images[role],
+                disks=disks[role],
+                wiring=wiring,
+                console_log=self.place.folder / console_name(role),
+                direct_io=direct_io,
+            )
+            for role in self.topology.guests
+        }
+
+    def _takes_direct_io(self, disks: Disks) -> bool:
+        """Whether O_DIRECT works for the target's disks and what they read through to."""
+        if Role.TARGET not in disks:
+            return False
+        folders = {self.images[Role.TARGET].disk.parent, *(d.parent for d in disks[Role.TARGET])}
+        for folder in sorted(folders - self._direct_io.keys()):
+            self._direct_io[folder] = self.place.takes_direct_io(folder)
+            if not self._direct_io[folder]:
+                warn(
+                    f"{folder}: no direct I/O there (O_DIRECT): the target's disks go through the "
+                    "host's page cache, and a pause while that is written back looks like a stall "
+                    "of the storage"
+                )
+        return all(self._direct_io[folder] for folder in folders)
+
+    def log_in(self, role: Role, domain: Domain) -> SshMachine:
+        """Wait until a machine answers SSH. Raises TimedOut with the end of its console."""
+        endpoint = SshEndpoint(
+            "127.0.0.1",
+            domain.spec.ssh_port,
+            "root",
+            self.client_key,
+            self.images[role].host_key,
+            self.place.proxy(domain.spec.ssh_port),
+        )
+
+        def still_there() -> None:
+            if not domain.is_running:
+                raise HypervisorError(
+                    f"{role}: the VM ended while booting\n{self._console(domain)}"
+                )
+            if _PANIC in self.place.tail(domain.spec.console_log):
+                raise HypervisorError(
+                    f"{role}: the guest's kernel panicked while booting\n{self._console(domain)}"
+                )
+
+        try:
+            return SshMachine.connect(
+                role.value,
+                endpoint,
+                Deadline.after(self.config.machines.boot_timeout_s),
+                still_there,
+            )
+        except TimedOut as error:
+            raise TimedOut(
+                f"{error.message}\n{self._console(domain)}",
+                hint="a slow machine needs a larger machines.boot_timeout_s",
+            ) from None
+
+    def _console(self, domain: Domain) -> str:
+        tail = self.place.tail(domain.spec.console_log)
+        return "the end of its console:\n" + "\n".join(
+            f"  {line}"
+            for line in tail.splitlines() or ["(nothing; only errors are written there)"]
+        )
+
+    def target(self, machines: Mapping[Role, Machine]) -> Target:
+        """The driver of the configured target."""
+        machine = machines.get(Role.TARGET) or NoMachine("the external target")
+        return target_for(self.config.target, machine, self.topology)
+
+    def initiator(self, machines: Mapping[Role, Machine], target: Target) -> Initiator:
+        """The driver of the initiator, for the target's LUN."""
+        return Initiator(
+            machines[Role.INITIATOR],
+            self.topology,
+            self.config.profile,
+            target.wwid,
+            self.config.target.chap,
+            self.config.initiator.path_grouping_policy,
+            negotiation=Negotiation.of(self.config.target.iet, self.config.initiator.iscsi),
+        )
+
+    def assembled(
+        self,
+        guests: Mapping[Role, Guest],
+        target: Target,
+        initiator: Initiator,
+        paths: Sequence[LunPath],
+        environment: Mapping[str, str],
+    ) -> Testbed:
+        """The testbed of machines whose map is there, watched from now on."""
+        testbed = Testbed(
+            self.config,
+            self.topology,
+            guests=guests,
+            target=target,
+            initiator=initiator,
+            paths=paths,
+            environment=environment,
+            console=lambda role: self.place.tail(
+                testbed.domain(role).spec.console_log, _EVIDENCE_LINES
+            ),
+        )
+        testbed.watch()
+        return testbed
+
+    def describe(self, kernel: str, target: Target) -> dict[str, str]:
+        """What the tests run on, for the report; `kernel` is the guests'."""
+        return {
+            "Pathproof": __version__,
+            **self.connection.versions,
+            "Acceleration": self.accel.accel,
+            "Guest image": self.config.machines.image,
+            "Guest kernel": kernel,
+            "Target": target.describe(),
+            "Timeout profile": self.config.initiator.profile,
+            "Path groups": self.config.initiator.path_grouping_policy,
+            "Fabrics": ", ".join(f"{f.name} {f.subnet}" for f in self.topology.fabrics),
+        }
+
+
+def by_role(roles: Sequence[Role], action: Callable[[Role], T]) -> dict[Role, T]:
+    """`action` for each role, side by side."""
+    return dict(
+        zip(roles, side_by_side(*((lambda r=role: action(r)) for role in roles)), strict=True)
+    )

@@ -1,0 +1,308 @@
+"""One stretch of I/O on the map, from the first mark in the kernel logs to the read-back."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from math import isfinite
+
+from harness.concurrency import within
+from harness.deadline import Deadline
+from harness.errors import (
+    CutShort,
+    FioHangs,
+    HarnessError,
+    MachineError,
+    TimedOut,
+    WorkloadError,
+    defects,
+)
+from harness.faults import Injection
+from harness.initiator.initiator import Path
+from harness.measurements import Measurements, ReadBack
+from harness.observe import Sample
+from harness.steps import Spent, attach, progress, step
+from harness.testbed.assemble import Raw, assemble
+from harness.testbed.hang_evidence import gather
+from harness.testbed.phases import Phases
+from harness.testbed.protocols import Bed
+from harness.testbed.read_back import bring_paths_back, read_everything_back
+from harness.testbed.watchdog import EVIDENCE_S, QUEUEING_S, SILENCE_S, Watchdog
+from harness.testbed.witness import SETTINGS_S, Witness
+from harness.topology import Role
+from harness.workload import FioRun, Job, RunResult
+from harness.workload.run import ENDING_TIMEOUT_S
+
+_START_TIMEOUT_S = 60.0
+_FIRST_BYTES = 64 * 1024  # on every path, before I/O counts as running
+_LOOK_INTERVAL_S = 0.25
+
+
+def _is_active(path: Path, sample: Sample) -> bool:
+    return sample.paths.get(path.device) == "active"
+
+
+class IoSession:
+    """I/O in progress: `testbed.io(jobs)` makes it; `measurements` are there when it is over."""
+
+    def __init__(self, testbed: Bed, jobs: Sequence[Job], within_s: float) -> None:
+        self._testbed = testbed
+        self.watchdog = Watchdog(
+            within_s,
+            gather=lambda: gather(testbed, EVIDENCE_S),
+            alive=lambda: testbed.answers(Role.INITIATOR, SILENCE_S),
+            power_off=testbed.power_off,
+        )
+        self._jobs = tuple(jobs)
+        self._run: FioRun | None = None
+        self._witness = Witness(testbed)
+        self._phases = Phases(len(testbed.topology.fabrics))
+        self.cut_short = ""
+        self._errors_forced = False
+        self._measurements: Measurements | None = None
+        self._before_read_back: Callable[[], object] = lambda: None
+
+    @property
+    def measurements(self) -> Measurements:
+        """What was measured. Raises WorkloadError while I/O still runs."""
+        if self._measurements is None:
+            raise WorkloadError("the I/O is not over, or was not measured")
+        return self._measurements
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Run fio for the length of the block, then collect everything."""
+        testbed, witness = self._testbed, self._witness
+        with self.watchdog.watching():
+            witness.begin()
+            fio = FioRun.started(
+                testbed.machine(Role.INITIATOR),
+                testbed.initiator.device,
+                self._jobs,
+                program=testbed.config.initiator.fio,
+            )
+            with fio as run, self._guarded(), witness.watching_host():
+                self._run = run
+                with self._cut_short_noted():
+                    yield
+                with step("Finish I/O", Spent.MEASURING):
+                    self._phases.end(time.monotonic_ns())
+                    result = self._finish(run)
+            with self._guarded():
+                if self.cut_short:
+                    self._note_cut_short(witness.look_at_the_target())
+                with self._cut_short_noted():
+                    self._before_read_back()
+                back = None if witness.target_is_dead else self._read_back_in_time(result)
+            witness.list_paths("after", self.watchdog.left_to_measure())
+            with step("Collect what was measured", Spent.MEASURING):
+                if not self.cut_short:
+                    witness.look_again(min(SETTINGS_S, self.watchdog.left_to_measure()))
+                self._measurements = self._assemble(result, back)
+
+    @contextmanager
+    def _cut_short_noted(self) -> Iterator[None]:
+        try:
+            yield
+        except CutShort as error:
+            self._note_cut_short(error.message)
+
+    def _note_cut_short(self, why: str) -> None:
+        self.cut_short = "; ".join(filter(None, (self.cut_short, why)))
+
+    def _finish(self, run: FioRun) -> RunResult:
+        """End fio; if its I/O hangs, let that fail, so that the checks see what became of it."""
+        run.stop()
+        try:
+            result = run.finish(self.watchdog.left(QUEUEING_S, at_most_s=ENDING_TIMEOUT_S))
+        except FioHangs as error:
+            self._note_cut_short(error.message)
+            self.watchdog.expire()
+            self.watchdog.collect_evidence()
+            self._testbed.initiator.stop_queueing()
+            self._errors_forced = True
+            result = self._finish_by_force(run)
+        self._note_cut_short(result.broken)
+        return result
+
+    def _finish_by_force(self, run: FioRun) -> RunResult:
+        try:
+            return run.finish(self.watchdog.left_to_read())
+        except FioHangs as error:
+            return run.nothing_left(error.message)
+
+    def wait_until_running(self) -> None:
+        """Wait until every path that is active and in use has carried I/O. Raises CutShort."""
+        with step("Wait until I/O runs on every active path", Spent.IO):
+            paths = self._testbed.map.paths
+            first = self._wait_for(
+                lambda s: bool(s.disks) and any(_is_active(p, s) for p in paths),
+                what="byte counters of the paths",
+            )
+            active = [p for p in paths if _is_active(p, first)]
+            self._wait_for(
+                lambda s: all(
+                    p.device in s.reserve
+                    or s.carried(p.name) - first.carried(p.name) >= _FIRST_BYTES
+                    for p in active
+                ),
+                what=f"I/O on {', '.join(p.name for p in active)}",
+            )
+            self.start_phase()
+
+    def _wait_for(self, condition: Callable[[Sample], bool], *, what: str) -> Sample:
+        deadline = Deadline.after(self.watchdog.left(at_most_s=_START_TIMEOUT_S))
+        with self.cutting_short():
+            return self._testbed.observer(Role.INITIATOR).wait_for(
+                condition, what=what, deadline=deadline
+            )
+
+    @contextmanager
+    def cutting_short(self) -> Iterator[None]:
+        """Let I/O end, and be judged as it is, if what a block waits for does not come.
+
+        Raises CutShort instead of TimedOut, and if nobody watches the initiator any more.
+        """
+        try:
+            yield
+        except TimedOut as error:
+            raise self.watchdog.cut_short(error.message) from None
+        except MachineError as error:
+            if self._testbed.observer(Role.INITIATOR).ended:
+                raise self.watchdog.cut_short(error.message) from None
+            raise
+
+    def run_for(self, *, seconds: float) -> None:
+        """Let I/O run on. Raises CutShort if fio gives up or the block's time is over."""
+        run = self._require_run()
+        deadline = Deadline.after(seconds)
+        with step(f"I/O for {seconds:g} s", Spent.IO):
+            while not deadline.expired:
+                run.require_running()
+                if self.watchdog.expired:
+                    raise self.watchdog.cut_short(f"I/O should have run for {seconds:g} s")
+                progress("I/O", 1 - deadline.remaining_s / seconds)
+                time.sleep(min(_LOOK_INTERVAL_S, deadline.remaining_s))
+
+    def wait_until_over(self) -> None:
+        """Let I/O run until every job has ended by itself. Raises CutShort if it takes too long."""
+        run = self._require_run()
+        with step("I/O until it is over", Spent.IO):
+            while run.running:
+                if self.watchdog.expired:
+                    raise self.watchdog.cut_short("I/O should have been over")
+                time.sleep(_LOOK_INTERVAL_S)
+
+    @property
+    def patience_s(self) -> float:
+        """Twice what paths may take to go or to return, by those settings that are a limit."""
+        going = [sum(session.limits) for session in self._witness.settings]
+        returning = [
+            sum(term.seconds for term in i.fault.recovery_terms(self._witness.reconnecting))
+            for i in self._phases.injections
+        ]
+        return 2 * max(filter(isfinite, (*going, *returning)), default=0.0)
+
+    def note_fault(self, injection: Injection) -> None:
+        """A fault was injected or healed: a phase ends here."""
+        self._phases.note(injection)
+
+    def start_phase(self) -> None:
+        """What follows counts as a phase of its own: say so once healing is complete."""
+        self._phases.start(time.monotonic_ns())
+
+    def before_read_back(self, action: Callable[[], object]) -> None:
+        """Have something done between the last write and the read-back, such as a power cycle."""
+        self._before_read_back = action
+
+    def _require_run(self) -> FioRun:
+        if self._run is None:
+            raise WorkloadError("I/O was not started")
+        return self._run
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        """If anything breaks, heal and stop queueing first, so that fio can be ended at all."""
+        try:
+            yield
+        except BaseException as error:
+            self.watchdog.expire()
+            with step("Clear up after a failure", Spent.WAITING):
+                try:
+                    if isinstance(error, Exception):  # an interrupt does not wait for evidence
+                        self.watchdog.collect_evidence()
+                finally:
+                    self._clear_up()
+            raise
+
+    def _clear_up(self) -> None:
+        """Heal, and stop queueing even if that fails."""
+        if self.watchdog.powered_off:
+            return
+        try:
+            self._cleared_up(self._testbed.heal)
+        finally:
+            self._cleared_up(self._testbed.initiator.stop_queueing)
+
+    def _cleared_up(self, action: Callable[[], object]) -> None:
+        led_here = sys.exception()
+        try:
+            action()
+        except HarnessError as error:
+            if defects(error, beyond=led_here):
+                raise
+            attach("clearing up failed", str(error))
+
+    def _read_back_in_time(self, result: RunResult) -> ReadBack | None:
+        """What was read back; None, with the reason noted, if the time did not suffice."""
+        left = self.watchdog.left_to_read
+        try:
+            if self._errors_forced:
+                bring_paths_back(self._testbed, left())
+            with step("Read back everything acknowledged", Spent.IO):
+                return within(
+                    left(),
+                    lambda: read_everything_back(self._testbed, result),
+                    what="the read-back",
+                )
+        except TimedOut as error:
+            self.watchdog.expire()
+            self.watchdog.collect_evidence()
+            self._note_cut_short(f"not all was read back: {error.message}")
+        except WorkloadError as error:
+            self._note_cut_short(f"nothing was read back: {error.message}")
+        return None
+
+    def _assemble(self, result: RunResult, back: ReadBack | None) -> Measurements:
+        testbed, witness = self._testbed, self._witness
+        budget = testbed.config.budget
+        records = tuple(
+            i.record(witness.settings, budget.slack_s, witness.reconnecting)
+            for i in self._phases.injections
+        )
+        raw = Raw(
+            result=result,
+            observations=witness.observations(),
+            paths=testbed.map.paths,
+            phases=self._phases.over,
+            settings=witness.settings,
+            planned=witness.planned,
+            settings_after=witness.settings_after,
+            faults=records,
+            read_back=back,
+            path_listings=witness.path_listings,
+            machines=witness.machines,
+            existing=witness.existing,
+            processors=witness.processors,
+            cut_short=self.cut_short,
+            max_stall_s=budget.max_stall_s,
+            errors_forced=self._errors_forced,
+            lab_disks=testbed.lab_disks,
+            cables={
+                cable.name: {role: testbed.nic(role, cable.name) for role in testbed.roles}
+                for cable in testbed.topology.cables
+            },
+        )
+        return assemble(raw)

@@ -1,0 +1,65 @@
+"""Reading back what was acknowledged: through the map, and over each path alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from harness.concurrency import within
+from harness.deadline import Deadline
+from harness.initiator.initiator import Path
+from harness.measurements import MAP, ReadBack
+from harness.steps import Spent, step
+from harness.testbed.protocols import Bed
+from harness.topology import Role
+from harness.workload import RunResult, read_back
+
+
+def read_everything_back(testbed: Bed, result: RunResult) -> ReadBack | None:
+    """Compare every block of every job's ledger with what is there; None without a ledger."""
+    ledgers = result.ledgers()
+    if not ledgers:
+        return None
+    initiator = testbed.initiator
+    places = places_of(initiator.device, testbed.map.paths, initiator.paths_in_use())
+    machine = testbed.machine(Role.INITIATOR)
+    return together([read_back(machine, places, job.block_size, ledger) for job, ledger in ledgers])
+
+
+def places_of(device: str, paths: Sequence[Path], now: Mapping[str, Path]) -> dict[str, str]:
+    """The device file of the map and of every path: of the disk that the path is `now`, by fabric.
+
+    A path without a disk has none: its old name may be that of somebody else's disk.
+    """
+    disks = {path.name: now[path.fabric].name for path in paths if path.fabric in now}
+    return {MAP: device} | {path: f"/dev/{disk}" for path, disk in disks.items()}
+
+
+def together(backs: Sequence[ReadBack]) -> ReadBack:
+    """The read-backs of several ledgers, whose blocks are not the same, as one; at least one."""
+    checked: dict[str, int] = {}
+    for back in backs:
+        for place, count in back.checked.items():
+            checked[place] = checked.get(place, 0) + count
+    return ReadBack(
+        acknowledged=sum(back.acknowledged for back in backs),
+        verified=sum(back.verified for back in backs),
+        checked=checked,
+        findings=tuple(finding for back in backs for finding in back.findings),
+        away={place: why for back in backs for place, why in back.away.items()},
+    )
+
+
+def bring_paths_back(testbed: Bed, within_s: float) -> None:
+    """Heal what nobody else heals, since queueing has ended: without a path nothing is read.
+
+    Raises TimedOut if not every path comes back within that time.
+    """
+    deadline = Deadline.after(within_s)
+    everything = len(testbed.map.paths)
+    with step("Heal, so that every path is back", Spent.WAITING):
+        within(deadline.remaining_s, testbed.heal, what="healing")
+        testbed.observer(Role.INITIATOR).wait_for(
+            lambda sample: sample.count_paths("active") == everything,
+            what=f"{everything} active paths",
+            deadline=deadline,
+        )
