@@ -13,7 +13,6 @@ stay: their time says when an entry was last used.
 
 from __future__ import annotations
 
-import fcntl
 import itertools
 import os
 import shutil
@@ -26,6 +25,7 @@ from pathlib import Path
 from typing import BinaryIO, Literal, get_args
 
 from harness.errors import ConfigError
+from harness.locks import Mode, try_lock
 from harness.steps import progress
 from harness.units import GIB, parse_size
 
@@ -71,7 +71,7 @@ class Store:
         with ExitStack() as held:
             if path.is_dir():
                 lock = held.enter_context(self._lock_file(key))
-                self._wait_for(lock, key, fcntl.LOCK_SH, pause)
+                self._wait_to_use(lock, key, pause)
                 os.utime(lock.fileno())
             if not path.is_dir():  # perhaps no longer
                 held.close()
@@ -117,7 +117,7 @@ class Store:
         reading files that were removed.
         """
         with self._lock_file(key) as lock:
-            if not _taken(lock, fcntl.LOCK_EX):
+            if not try_lock(lock):
                 return False
             if _is_open(self.path(key)) and not though_open:
                 return False
@@ -135,7 +135,7 @@ class Store:
         for draft in (self.base / "building" / self.kind).glob("*"):
             key = draft.name.rpartition("-")[0]
             with self._lock_file(key) as lock:
-                if key == own or _taken(lock, fcntl.LOCK_EX):
+                if key == own or try_lock(lock):
                     self._discard(draft)
                     removed.append(draft)
         return removed
@@ -143,7 +143,7 @@ class Store:
     def is_used(self, key: str) -> bool:
         """Whether somebody makes or uses the entry, or has a file of it open."""
         with self._lock_file(key) as lock:
-            return not _taken(lock, fcntl.LOCK_EX) or _is_open(self.path(key))
+            return not try_lock(lock) or _is_open(self.path(key))
 
     def _draft(self, key: str) -> Path:
         return Path(tempfile.mkdtemp(prefix=f"{key}-", dir=self._folder("building", self.kind)))
@@ -165,18 +165,18 @@ class Store:
         path = self.path(key)
         judged = None
         for attempt in itertools.count():
-            if _taken(lock, fcntl.LOCK_SH) and (seen := _inode(path)) != judged:
+            if try_lock(lock, Mode.SHARED) and (seen := _inode(path)) != judged:
                 if whole(path):  # which may take long
                     return False
                 judged = seen
-            if _taken(lock, fcntl.LOCK_EX):
+            if try_lock(lock):
                 return not whole(path)
             self._wait(attempt, key, pause)
         raise AssertionError("unreachable")
 
-    def _wait_for(self, lock: BinaryIO, key: str, mode: int, pause: Pause) -> None:
+    def _wait_to_use(self, lock: BinaryIO, key: str, pause: Pause) -> None:
         for attempt in itertools.count():
-            if _taken(lock, mode):
+            if try_lock(lock, Mode.SHARED):
                 return
             self._wait(attempt, key, pause)
 
@@ -304,15 +304,6 @@ def _inode(path: Path) -> int:
         return path.stat().st_ino
     except FileNotFoundError:
         return 0
-
-
-def _taken(lock: BinaryIO, mode: int) -> bool:
-    """Whether the lock is ours now; a second attempt with another mode may lose the first."""
-    try:
-        fcntl.flock(lock, mode | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _is_open(folder: Path) -> bool:

@@ -77,10 +77,13 @@ class Stream:
 
 @dataclass(frozen=True, eq=False)
 class PathCounters:
-    """Bytes that one path carried since it appeared (/sys/block/*/stat), sampled over time."""
+    """Bytes that one path carried since it appeared (/sys/block/*/stat), sampled over time.
+
+    `disks` are the SCSI disks that it was, by their names, in their order.
+    """
 
     path: str
-    fabric: str
+    disks: tuple[str, ...]
     at_ns: Ints
     bytes_read: Ints
     bytes_written: Ints
@@ -107,7 +110,7 @@ class CableEnd:
     """
 
     machine: str
-    fabric: str
+    link: str
     at_ns: Ints
     frames_sent: Ints
     frames_received: Ints
@@ -270,13 +273,13 @@ class SessionSettings:
     """The effective timeouts of one session, from /sys/class/iscsi_session and _connection.
 
     Without NOP-Outs their interval and timeout are 0; `recovery_tmo_s` is negative if the session
-    never gives up. `fabric` is that of the portal, `through` the one that the initiator's end of
-    the connection is on: "" if on none. `connected_to` is the portal at its other end, "" if there
+    never gives up. `through` is the link that the initiator's end of the connection is on: "" if on
+    none. `connected_to` is the portal at its other end, "" if there
     is none, and `negotiated` what the login came to, by the names of RFC 7143, as far as the driver
     tells. Of what is in force all that says something only if `state` is LOGGED_IN.
     """
 
-    fabric: str
+    path: str
     noop_out_interval_s: int
     noop_out_timeout_s: int
     recovery_tmo_s: int
@@ -304,14 +307,16 @@ class SessionSettings:
 class PlannedSession:
     """What a session was meant to be; a timeout of None was left to the distribution.
 
-    `portal` is where its connection must be, `negotiated` holds the values that were asked for.
+    Its connection must be from the link `through` to `portal`; `negotiated` holds the values that
+    were asked for.
     """
 
-    fabric: str
+    path: str
     noop_out_interval_s: int | None = None
     noop_out_timeout_s: int | None = None
     recovery_tmo_s: int | None = None
     portal: str = ""
+    through: str = ""
     negotiated: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -319,13 +324,14 @@ class PlannedSession:
 class FaultRecord:
     """One fault as it was: what, where, when, and the stall it may cause.
 
+    `paths` are those that carry nothing meanwhile, `links` those whose cables it disturbs.
     `io_stops` is True where no path is left, so that the stall lasts until healing. The order
     to heal was given at `healing_ns`, zero if that is not known, and carried out by `healed_ns`;
     after that a path may take as long as `returning` allows until it is used again.
     """
 
     name: str
-    fabrics: tuple[str, ...]
+    paths: tuple[str, ...]
     description: str
     injected_ns: int
     confirmed_ns: int
@@ -335,6 +341,7 @@ class FaultRecord:
     returning: Budget
     io_stops: bool = False
     healing_ns: int = 0
+    links: tuple[str, ...] = ()
 
 
 class Damage(StrEnum):

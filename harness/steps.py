@@ -10,14 +10,13 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 _numbers = itertools.count(1)
 _current: ContextVar[Step | None] = ContextVar("current step", default=None)
-_listeners: list[Listener] = []
 
 
 class Spent(StrEnum):
@@ -77,14 +76,33 @@ class Listener:
         """`step` is over, by `error` if that is not None."""
 
 
-@contextmanager
-def listening(listener: Listener) -> Iterator[None]:
+class _Audience:
+    """Those who listen now."""
+
+    def __init__(self) -> None:
+        self._listeners: list[Listener] = []
+
+    def __iter__(self) -> Iterator[Listener]:
+        return iter(tuple(self._listeners))
+
+    def __reversed__(self) -> Iterator[Listener]:
+        return reversed(tuple(self._listeners))
+
+    @contextmanager
+    def joined_by(self, listener: Listener) -> Iterator[None]:
+        self._listeners.append(listener)
+        try:
+            yield
+        finally:
+            self._listeners.remove(listener)
+
+
+_audience = _Audience()  # a global: else all code that acts would have to be given it
+
+
+def listening(listener: Listener) -> AbstractContextManager[None]:
     """Tell `listener` of every step until the block ends."""
-    _listeners.append(listener)
-    try:
-        yield
-    finally:
-        _listeners.remove(listener)
+    return _audience.joined_by(listener)
 
 
 @contextmanager
@@ -95,7 +113,7 @@ def step(title: str, spent_on: Spent | None = None) -> Iterator[Step]:
     this = Step(title, spent_on or inherited, parent)
     token = _current.set(this)
     error: BaseException | None = None
-    for listener in tuple(_listeners):
+    for listener in _audience:
         listener.started(this)
     try:
         yield this
@@ -104,7 +122,7 @@ def step(title: str, spent_on: Spent | None = None) -> Iterator[Step]:
         raise
     finally:
         _current.reset(token)
-        for listener in reversed(tuple(_listeners)):
+        for listener in reversed(_audience):
             listener.finished(this, error)
 
 
@@ -112,20 +130,20 @@ def progress(message: str, fraction: float | None = None) -> None:
     """Say how far the current step has come; silent outside any step."""
     this = _current.get()
     if this is not None:
-        for listener in tuple(_listeners):
+        for listener in _audience:
             listener.progressed(this, message, fraction)
 
 
 def warn(message: str) -> None:
     """Tell people, once, of something that they would want to know and that stops nothing."""
-    for listener in tuple(_listeners):
+    for listener in _audience:
         listener.warned(message)
 
 
 def attach(name: str, content: str | bytes, media_type: str = "text/plain") -> None:
     """Leave evidence inside the current step."""
     data = content.encode(errors="replace") if isinstance(content, str) else content
-    for listener in tuple(_listeners):
+    for listener in _audience:
         listener.attached(_current.get(), Attachment(name, data, media_type))
 
 

@@ -1,13 +1,20 @@
-"""The wanted testbed as frozen data: machines, fabrics and portals, with every address fixed."""
+"""The wanted testbed as frozen data: networks, links, portals, and the paths that they make."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from typing import TypeVar
 
-from harness.config.model import AccessState, Config, FabricConfig
+from harness.config.model import Config
+from harness.config.networks import AccessState, NetworkConfig
+
+Address = IPv4Address | IPv6Address
+Subnet = IPv4Network | IPv6Network
+_Part = TypeVar("_Part", "Network", "Link", "TargetPortal", "Path", "Controller")
 
 
 class Role(StrEnum):
@@ -19,45 +26,141 @@ class Role(StrEnum):
 
 @dataclass(frozen=True)
 class Portal:
-    """Where a target listens (RFC 7143 section 3.1)."""
+    """Where a target listens (RFC 7143 section 3.1), as iscsiadm(8) writes it."""
 
-    address: IPv4Address
+    address: Address
     port: int = 3260
 
     def __str__(self) -> str:
-        return f"{self.address}:{self.port}"
+        host = f"[{self.address}]" if self.address.version == 6 else str(self.address)
+        return f"{host}:{self.port}"
 
 
 @dataclass(frozen=True)
-class Fabric:
-    """One independent layer-2 network; its fault domain is one cable or one switch.
+class Controller:
+    """A group of portals that fail together, and what ALUA tells of them."""
 
-    `iqn` is the target's name at the portal.
+    name: str
+    access_state: AccessState = "optimized"
+
+
+@dataclass(frozen=True)
+class TargetPortal:
+    """A portal of the planned target: its name in reports, its network and its controller.
+
+    `iqn` is the target's name at this portal. `controller` is "" if there are none.
     """
 
     name: str
-    subnet: IPv4Network
+    network: str
     portal: Portal
-    initiator: IPv4Address
-    target_mac: str
-    initiator_mac: str
     iqn: str
-    network: str | None = None
+    controller: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.portal} ({self.name})"
+
+
+@dataclass(frozen=True)
+class Link:
+    """A NIC of the initiator on a network, with the address that it has there.
+
+    On a network of the hypervisor's own it is a cable, whose other end is a NIC of the target.
+    `iface` is the interface of open-iscsi that binds its sessions to the NIC (iscsiadm(8)); by
+    "default" the kernel's routes decide.
+    """
+
+    name: str
+    network: str
+    address: Address
+    initiator_mac: str
+    target_mac: str
+    iface: str = "default"
+
+
+@dataclass(frozen=True)
+class Nic:
+    """A data NIC of one machine, and the addresses that it gets, as "172.16.0.1/24".
+
+    `links` are those that end at it. With a `bridge` the NIC is a port of that bridge inside the
+    machine, which then has the addresses: a switch with several cables.
+    """
+
+    name: str
+    mac: str
+    links: tuple[str, ...]
+    addresses: tuple[str, ...]
+    bridge: str = ""
+
+
+@dataclass(frozen=True)
+class Network:
+    """One layer-2 network with its subnet.
+
+    With neither `libvirt_network` nor `bridge` each of its links is a cable of the hypervisor's.
+    """
+
+    name: str
+    subnet: Subnet
+    links: tuple[Link, ...]
+    portals: tuple[TargetPortal, ...]
+    libvirt_network: str | None = None
     bridge: str | None = None
-    access_state: AccessState = "optimized"
 
     @property
     def shared(self) -> bool:
-        """Whether others may be on it; else it is a cable of the hypervisor's own."""
-        return bool(self.network or self.bridge)
+        """Whether there may be other machines; else it has cables of the hypervisor's own."""
+        return bool(self.libvirt_network or self.bridge)
 
-    def mac(self, role: Role) -> str:
-        """The MAC address of this role's NIC on this fabric."""
-        return self.target_mac if role is Role.TARGET else self.initiator_mac
+    @property
+    def wire(self) -> str:
+        """What other testbeds may be on, too; empty for cables."""
+        if self.bridge:
+            return f"bridge {self.bridge}"
+        return f"network {self.libvirt_network}" if self.libvirt_network else ""
 
-    def address(self, role: Role) -> IPv4Address:
-        """The address of this role on this fabric."""
-        return self.portal.address if role is Role.TARGET else self.initiator
+    def addresses(self, role: Role) -> tuple[Address, ...]:
+        """Every address that a role has on this network, each once."""
+        if role is Role.INITIATOR:
+            return tuple(link.address for link in self.links)
+        return tuple(dict.fromkeys(one.portal.address for one in self.portals))
+
+    def nics(self, role: Role) -> tuple[Nic, ...]:
+        """The NICs of a role on this network.
+
+        The initiator has one for each link, and so has a target with cables; on a network that
+        others use, too, the target has one.
+        """
+        prefix = self.subnet.prefixlen
+        if role is Role.INITIATOR:
+            return tuple(
+                Nic(link.name, link.initiator_mac, (link.name,), (f"{link.address}/{prefix}",))
+                for link in self.links
+            )
+        addresses = tuple(f"{address}/{prefix}" for address in self.addresses(role))
+        names = tuple(link.name for link in self.links)
+        if self.shared or len(self.links) == 1:
+            return (Nic(self.name, self.links[0].target_mac, names, addresses),)
+        bridge = f"br-{self.name}"
+        return tuple(
+            Nic(link.name, link.target_mac, (link.name,), addresses, bridge) for link in self.links
+        )
+
+
+@dataclass(frozen=True)
+class Path:
+    """One way from the initiator to the LUN: a session from a link to a portal.
+
+    Whatever is measured, judged, broken and reported has this name; the SCSI disk that it is at
+    the moment (`sda`) has another one after the next login.
+    """
+
+    name: str
+    link: Link
+    portal: TargetPortal
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.link.address} to {self.portal.portal})"
 
 
 @dataclass(frozen=True)
@@ -72,44 +175,128 @@ class Lun:
 class Topology:
     """Everything about a testbed that is known before it exists.
 
-    `guests` are the machines that are ours: VMs made for this testbed.
+    `guests` are the roles whose machines are made for this testbed.
     """
 
     name: str
-    fabrics: tuple[Fabric, ...]
+    networks: tuple[Network, ...]
     target_iqn: str
     initiator_iqn: str
     lun: Lun
+    controllers: tuple[Controller, ...] = ()
     guests: tuple[Role, ...] = tuple(Role)
+
+    @property
+    def links(self) -> tuple[Link, ...]:
+        """Every link, in the order of the networks."""
+        return tuple(link for network in self.networks for link in network.links)
+
+    @property
+    def portals(self) -> tuple[TargetPortal, ...]:
+        """Every portal, in the order of the networks."""
+        return tuple(portal for network in self.networks for portal in network.portals)
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """Every path, in the order of the networks: from each link to each portal there."""
+        return tuple(
+            Path(_path_name(network, link, portal), link, portal)
+            for network in self.networks
+            for link in network.links
+            for portal in network.portals
+        )
 
     @property
     def target_iqns(self) -> tuple[str, ...]:
         """Every name that the target has at a portal: some arrays have one for each."""
-        return tuple(dict.fromkeys(fabric.iqn for fabric in self.fabrics))
+        return tuple(dict.fromkeys(portal.iqn for portal in self.portals))
 
     @property
-    def shared(self) -> tuple[Fabric, ...]:
-        """The fabrics on networks where there may be others, other testbeds among them."""
-        return tuple(fabric for fabric in self.fabrics if fabric.shared)
+    def shared(self) -> tuple[Network, ...]:
+        """The networks where there may be others, other testbeds among them."""
+        return tuple(network for network in self.networks if network.shared)
 
     @property
-    def cables(self) -> tuple[Fabric, ...]:
-        """The fabrics that the hypervisor makes itself, from one guest to the other."""
+    def cables(self) -> tuple[Link, ...]:
+        """The links that the hypervisor makes itself, from one guest to the other."""
         if len(self.guests) < len(Role):
             return ()
-        return tuple(fabric for fabric in self.fabrics if not fabric.shared)
+        return tuple(link for n in self.networks if not n.shared for link in n.links)
 
-    def fabric(self, name: str) -> Fabric:
-        """The fabric of that name. Raises KeyError with the known names."""
-        for fabric in self.fabrics:
-            if fabric.name == name:
-                return fabric
-        raise KeyError(f"no fabric {name!r}; there are {[f.name for f in self.fabrics]}")
+    def network(self, name: str) -> Network:
+        """The network of that name. Raises KeyError with the known names."""
+        return _named(self.networks, name, "network")
 
-    def fabric_of(self, address: IPv4Address | str) -> Fabric | None:
-        """The fabric whose portal or whose initiator has that address; none has a text for it."""
-        ends = (Role.TARGET, Role.INITIATOR)
-        return next((f for f in self.fabrics if address in [*map(f.address, ends)]), None)
+    def link(self, name: str) -> Link:
+        """The link of that name. Raises KeyError with the known names."""
+        return _named(self.links, name, "link")
+
+    def portal(self, name: str) -> TargetPortal:
+        """The portal of that name. Raises KeyError with the known names."""
+        return _named(self.portals, name, "portal")
+
+    def path(self, name: str) -> Path:
+        """The path of that name. Raises KeyError with the known names."""
+        return _named(self.paths, name, "path")
+
+    def controller(self, name: str) -> Controller:
+        """The controller of that name. Raises KeyError with the known names."""
+        return _named(self.controllers, name, "controller")
+
+    def access_state(self, portal: TargetPortal) -> AccessState:
+        """What ALUA tells of a portal: the state of its controller."""
+        return self.controller(portal.controller).access_state if portal.controller else "optimized"
+
+    def nics(self, role: Role) -> tuple[Nic, ...]:
+        """Every data NIC of a role, in the order of the networks."""
+        return tuple(nic for network in self.networks for nic in network.nics(role))
+
+    def nic_at(self, role: Role, link: str) -> Nic:
+        """The NIC of a role at its end of a link."""
+        network = self.network(self.link(link).network)
+        return next(nic for nic in network.nics(role) if link in nic.links)
+
+    def over_link(self, name: str) -> tuple[str, ...]:
+        """The names of the paths that begin at a link."""
+        return tuple(path.name for path in self.paths if path.link.name == name)
+
+    def over_portal(self, name: str) -> tuple[str, ...]:
+        """The names of the paths that lead to a portal."""
+        return tuple(path.name for path in self.paths if path.portal.name == name)
+
+    def ifaces_to(self, portal: TargetPortal) -> tuple[str, ...]:
+        """The interfaces of open-iscsi by which the initiator logs in at a portal."""
+        return tuple(link.iface for link in self.network(portal.network).links)
+
+    def link_of(self, address: Address | None) -> Link | None:
+        """The link whose NIC has that address."""
+        return next((link for link in self.links if link.address == address), None)
+
+    def path_of(self, portal: Portal | None, iface: str) -> Path | None:
+        """The path of a session that was made to `portal` by an interface of open-iscsi.
+
+        Where one link leads to the portal the session is that path by whatever interface.
+        """
+        found = [path for path in self.paths if path.portal.portal == portal]
+        if len(found) == 1:
+            return found[0]
+        return next((path for path in found if path.link.iface == iface), None)
+
+
+def _named(every: Iterable[_Part], name: str, what: str) -> _Part:
+    known = {one.name: one for one in every}
+    if name not in known:
+        raise KeyError(f"no {what} {name!r}; there are {list(known)}")
+    return known[name]
+
+
+def _path_name(network: Network, link: Link, portal: TargetPortal) -> str:
+    """The portal's name, with the NIC if there are several."""
+    return portal.name if len(network.links) == 1 else f"{portal.name}-{_nic_of(network, link)}"
+
+
+def _nic_of(network: Network, link: Link) -> str:
+    return f"nic{network.links.index(link) + 1}"
 
 
 def management_mac(role: Role) -> str:
@@ -123,16 +310,17 @@ def plan(config: Config, run: str = "") -> Topology:
     MAC addresses on shared networks differ between runs, of which `run` is to be unique: a run
     on another host that finds the IP addresses in use must not be taken for the one that has them.
     """
-    fabrics = tuple(_fabric(config, fabric, run) for fabric in config.fabrics)
+    networks = tuple(_network(config, network, run) for network in config.networks)
     # Testbeds on one network differ at least in their addresses.
-    places = [str(fabric.portal.address) for fabric in fabrics if fabric.shared]
-    serial = _digest(config.name, config.target.iqn, "lun 0", *places)[:32]
+    addresses = [str(a) for n in networks if n.shared for a in n.addresses(Role.TARGET)]
+    serial = _digest(config.name, config.target.iqn, "lun 0", *addresses)[:32]
     return Topology(
         name=config.name,
-        fabrics=fabrics,
+        networks=networks,
         target_iqn=config.target.iqn,
         initiator_iqn=config.initiator.iqn,
         lun=Lun(config.target.lun_size, serial),
+        controllers=tuple(Controller(one.name, one.access_state) for one in config.controllers),
         guests=tuple(
             role
             for role, made in (
@@ -144,20 +332,40 @@ def plan(config: Config, run: str = "") -> Topology:
     )
 
 
-def _fabric(config: Config, fabric: FabricConfig, run: str) -> Fabric:
-    is_cable = not (fabric.network or fabric.bridge)
-    unique = (config.name, fabric.name) if is_cable else (config.name, fabric.name, run)
-    return Fabric(
-        name=fabric.name,
-        subnet=fabric.subnet,
-        portal=Portal(fabric.target, config.target.port),
-        initiator=fabric.initiator,
-        target_mac=_mac(*unique, Role.TARGET),
-        initiator_mac=_mac(*unique, Role.INITIATOR),
-        iqn=fabric.iqn or config.target.iqn,
-        network=fabric.network,
-        bridge=fabric.bridge,
-        access_state=fabric.access_state,
+def _network(config: Config, network: NetworkConfig, run: str) -> Network:
+    unique = (config.name, network.name, run) if network.wire else (config.name, network.name)
+    links = tuple(_link(network, number, unique) for number in range(1, len(network.initiator) + 1))
+    portals = tuple(
+        TargetPortal(
+            name=network.name if len(network.portals) == 1 else f"{network.name}{number}",
+            network=network.name,
+            portal=Portal(one.address, one.port or config.target.port),
+            iqn=one.iqn or config.target.iqn,
+            controller=one.controller or "",
+        )
+        for number, one in enumerate(network.portals, start=1)
+    )
+    return Network(
+        name=network.name,
+        subnet=network.subnet,
+        links=links,
+        portals=portals,
+        libvirt_network=network.libvirt_network,
+        bridge=network.bridge,
+    )
+
+
+def _link(network: NetworkConfig, number: int, unique: tuple[str, ...]) -> Link:
+    """The link of the initiator's NIC of that number, from 1 on."""
+    alone = len(network.initiator) == 1
+    identity = unique if alone else (*unique, f"nic{number}")
+    return Link(
+        name=network.name if alone else f"{network.name}-nic{number}",
+        network=network.name,
+        address=network.initiator[number - 1],
+        initiator_mac=_mac(*identity, Role.INITIATOR),
+        target_mac=_mac(*identity, Role.TARGET),
+        iface="default" if alone else f"pathproof-{network.name}-nic{number}",
     )
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from harness.locks import wait_for_lock
 
 _wanted = False
 
@@ -22,7 +23,7 @@ def change(page: Path, changed: Callable[[str], str]) -> None:
     if not _wanted:
         return
     with page.open("r+") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        wait_for_lock(file)
         text = file.read()
         if (updated := changed(text)) != text:
             file.seek(0)

@@ -42,7 +42,7 @@ class Direction:
     receiver: CableEnd
 
     def __str__(self) -> str:
-        return f"cable {self.sender.fabric}, {self.sender.machine} to {self.receiver.machine}"
+        return f"cable {self.sender.link}, {self.sender.machine} to {self.receiver.machine}"
 
 
 @dataclass(frozen=True)
@@ -59,12 +59,12 @@ class Loss:
 def directions(measurements: Measurements) -> Iterator[Direction]:
     """Both directions of every cable of which both ends were sampled.
 
-    While a fault hits a cable's fabric the cable counts as not plugged in.
+    While a fault disturbs a cable it counts as not plugged in.
     """
     ends = [_judged(end, measurements.faults) for end in measurements.cable_ends]
     for sender in ends:
         for receiver in ends:
-            same_cable = sender.fabric == receiver.fabric and sender.machine != receiver.machine
+            same_cable = sender.link == receiver.link and sender.machine != receiver.machine
             if same_cable and min(len(sender.at_ns), len(receiver.at_ns)) > 1:
                 yield Direction(sender, receiver)
 
@@ -131,7 +131,7 @@ def cable_faults(measurements: Measurements) -> Iterator[LabFault]:
         machines = (sender.machine, receiver.machine)
         if not all(steady(measurements.clocks, machine) for machine in machines):
             continue
-        cable = f"the lab's cable {sender.fabric}"
+        cable = f"the lab's cable {sender.link}"
         for still in standstills(direction):
             if still.seconds > LONGEST_STANDSTILL_S:
                 yield LabFault(
@@ -158,7 +158,7 @@ def _judged(end: CableEnd, faults: Sequence[FaultRecord]) -> CableEnd:
     plugged_in[:-1] &= ~changed
     plugged_in[1:] &= ~changed
     for fault in faults:
-        if end.fabric in fault.fabrics:
+        if end.link in fault.links:
             until_ns = fault.healing_confirmed_ns or end.at_ns.max(initial=0)
             plugged_in &= (end.at_ns < fault.injected_ns) | (end.at_ns > until_ns)
     return replace(end, carrier=plugged_in)

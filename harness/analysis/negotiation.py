@@ -23,7 +23,7 @@ def differing_values(planned: PlannedSession, session: SessionSettings) -> Itera
     for key, wanted in _comparable(planned, session):
         if (has := session.negotiated.get(key, wanted)) != wanted:
             yield Problem(
-                f"{key} of the session on fabric {planned.fabric} is {has} instead of {wanted}",
+                f"{key} of the session of path {planned.path} is {has} instead of {wanted}",
                 _CURE,
             )
 
@@ -34,7 +34,7 @@ def unknown_values(planned: PlannedSession, session: SessionSettings) -> Iterato
         return
     if session.state != LOGGED_IN or not session.connected_to:
         yield Problem(
-            f"the session on fabric {planned.fabric} has no connection that is logged in (its "
+            f"the session of path {planned.path} has no connection that is logged in (its "
             f"state is {session.state}), so what it negotiated cannot be told",
             "does the portal answer? `iscsiadm -m session -P 1` shows the connection's state",
         )
@@ -42,7 +42,7 @@ def unknown_values(planned: PlannedSession, session: SessionSettings) -> Iterato
     for key, wanted in _comparable(planned, session):
         if key not in session.negotiated:
             yield Problem(
-                f"{key} of the session on fabric {planned.fabric} should be {wanted}, but its "
+                f"{key} of the session of path {planned.path} should be {wanted}, but its "
                 "driver does not show it",
                 "leave that key out of [initiator.iscsi] and [target.iet], or use iscsi_tcp",
             )
@@ -69,8 +69,8 @@ def redirections(planned: PlannedSession, session: SessionSettings) -> Iterator[
     """
     if planned.portal and session.connected_to not in {"", planned.portal}:
         yield Problem(
-            f"the login to {planned.portal} on fabric {planned.fabric} was redirected to "
-            f"{session.connected_to}: what breaks the fabric would miss that connection",
+            f"the login to {planned.portal} of path {planned.path} was redirected to "
+            f"{session.connected_to}: what breaks the path would miss that connection",
             "switch redirection (load balancing of logins) off on the target, or name that portal "
-            "in fabrics.N.target and target.port, on a fabric of its own",
+            "in networks.N.portals, on a network of its own",
         )

@@ -36,7 +36,7 @@ class Absence:
 
 
 def unexplained_absences(measurements: Measurements) -> list[Absence]:
-    """Those that began outside the time of every fault on their path's fabric.
+    """Those that began outside the time of every fault that hit their path.
 
     A path that was "failed" only counts if it was so in the first sample already: any other must
     stand in the kernel's log.
@@ -49,7 +49,7 @@ def unexplained_absences(measurements: Measurements) -> list[Absence]:
     for counters in measurements.counters:
         path = counters.path
         seen = [(look.at_ns, look.states.get(path, "missing")) for look in looks]
-        faults = [fault for fault in measurements.faults if counters.fabric in fault.fabrics]
+        faults = [fault for fault in measurements.faults if path in fault.paths]
         was_in_use = any(state == "active" for _, state in seen)
         for outage in _outages(seen):
             start_ns = outage[0][0]
@@ -61,7 +61,9 @@ def unexplained_absences(measurements: Measurements) -> list[Absence]:
             sure = was_in_use and len(inside) >= _FEWEST_LOOKS and lasted_ns > APART_NS
             since_s = (start_ns - begun_ns) / NS_PER_S
             state = "missing" if _left_the_map(outage) else "failed"
-            text = f"{path} was {state} for {lasted_ns / NS_PER_S:.1f} s from {since_s:.2f} s on"
+            text = (
+                f"path {path} was {state} for {lasted_ns / NS_PER_S:.1f} s from {since_s:.2f} s on"
+            )
             found.append(Absence(path, start_ns, inside[-1], sure, text))
     return found
 

@@ -58,8 +58,8 @@ def disagreements(measurements: Measurements) -> list[Disagreement]:
         for start_ns, end_ns, state in _contradicted(sampled, [*sampled[:1], *joined], logged):
             since_s, lasted_s = (ns / NS_PER_S for ns in (start_ns - begun_ns, end_ns - start_ns))
             text = (
-                f"by the samples {path} was {state} for {lasted_s:.1f} s from {since_s:.2f} s on, "
-                f"by the kernel log {_OTHER[state]}"
+                f"by the samples path {path} was {state} for {lasted_s:.1f} s from {since_s:.2f} s "
+                f"on, by the kernel log {_OTHER[state]}"
             )
             found.append(Disagreement(path, end_ns, text))
     return found

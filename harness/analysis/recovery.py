@@ -122,8 +122,8 @@ def _carries_io(
 
 
 def paths_hit(measurements: Measurements, fault: FaultRecord) -> list[PathCounters]:
-    """The paths over a fault's fabrics."""
-    return [c for c in measurements.counters if c.fabric in fault.fabrics]
+    """The paths that a fault hit."""
+    return [c for c in measurements.counters if c.path in fault.paths]
 
 
 def _next_injection_ns(measurements: Measurements, fault: FaultRecord) -> int | None:

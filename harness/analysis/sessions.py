@@ -31,7 +31,7 @@ def login_differences(
 ) -> Iterator[Problem]:
     """What differs from the plan: the number of sessions, their ways, logins and timeouts."""
     for plan in planned:
-        yield from _differences(plan, [one for one in sessions if one.fabric == plan.fabric])
+        yield from _differences(plan, [one for one in sessions if one.path == plan.path])
 
 
 def unknown_logins(
@@ -40,11 +40,11 @@ def unknown_logins(
     """Why it is not known of some session whether it is as planned."""
     for plan in planned:
         for session in sessions:
-            if session.fabric != plan.fabric:
+            if session.path != plan.path:
                 continue
             if session.state != LOGGED_IN and not plan.negotiated:
                 yield Problem(
-                    f"the session on fabric {plan.fabric} is not logged in (its state is "
+                    f"the session of path {plan.path} is not logged in (its state is "
                     f"{session.state}), so the way that it runs cannot be told",
                     "does the portal answer? `iscsiadm -m session -P 1` shows the session's state",
                 )
@@ -60,18 +60,19 @@ def shown(setting: str, seconds: int) -> str:
 def _differences(planned: PlannedSession, found: Sequence[SessionSettings]) -> Iterator[Problem]:
     if len(found) != 1:
         yield Problem(
-            f"fabric {planned.fabric} has {len(found)} sessions instead of one",
+            f"path {planned.path} has {len(found)} sessions instead of one",
             "log out of those that are too many: `iscsiadm -m session`"
             if found
             else "does the portal answer, and does the target admit this initiator?",
         )
     for session in found:
-        if session.state == LOGGED_IN and session.through != planned.fabric:
-            end = f"fabric {session.through}" if session.through else "none of the fabrics"
+        if session.state == LOGGED_IN and session.through != planned.through:
+            end = f"link {session.through}" if session.through else "none of the links"
             yield Problem(
-                f"the session to the portal on fabric {planned.fabric} runs through {end}",
-                "`ip route get` to the portal must name the NIC of its own fabric, with the "
-                "address that fabrics.N.initiator has",
+                f"the session of path {planned.path} runs through {end} instead of link "
+                f"{planned.through}",
+                "`ip route get` to the portal must name the NIC of its own network, with the "
+                "address that networks.N.initiator has",
             )
         yield from redirections(planned, session)
         yield from differing_values(planned, session)
@@ -80,7 +81,7 @@ def _differences(planned: PlannedSession, found: Sequence[SessionSettings]) -> I
             if wanted is not None and is_now != wanted:
                 name = setting.removesuffix("_s")
                 yield Problem(
-                    f"{name} of the session on fabric {planned.fabric} is "
+                    f"{name} of the session of path {planned.path} is "
                     f"{shown(name, is_now)} instead of {wanted} s",
                     cure,
                 )

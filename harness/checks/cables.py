@@ -44,7 +44,7 @@ def _judge(measurements: Measurements) -> Finding:
             f"{frames.sent} frames ({format_size(size)}) sent, {frames.lost or 'none'} lost "
             f"(up to {frames.unproven} could be unseen), longest wait {format_seconds(waited_s)}"
         )
-        key = f"{sender.fabric}_{sender.machine}_to_{receiver.machine}"
+        key = f"{sender.link}_{sender.machine}_to_{receiver.machine}"
         numbers[f"{key}_frames"] = frames.sent
         numbers[f"{key}_bytes"] = size
         numbers[f"{key}_frames_lost"] = frames.lost
@@ -64,16 +64,16 @@ def _judge(measurements: Measurements) -> Finding:
 
 def _unwatched(measurements: Measurements) -> Iterator[str]:
     """What of the cables was not watched: in it anything may have happened."""
-    ends = Counter(end.fabric for end in measurements.cable_ends)
+    ends = Counter(end.link for end in measurements.cable_ends)
     yield from (
-        f"the counters of the lab's cable {fabric} were not sampled at both ends"
-        for fabric, count in ends.items()
+        f"the counters of the lab's cable {link} were not sampled at both ends"
+        for link, count in ends.items()
         if count < _ENDS
     )
     for end in measurements.cable_ends:
         share = watched_share(end, measurements)
         if share < _LEAST_WATCHED:
             yield (
-                f"the end of the lab's cable {end.fabric} at the {end.machine} was watched for "
+                f"the end of the lab's cable {end.link} at the {end.machine} was watched for "
                 f"{share:.0%} of the time only"
             )

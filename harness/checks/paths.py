@@ -51,10 +51,10 @@ def _effect(name: str, measurements: Measurements, fault: FaultRecord) -> Findin
     before = measurements.phases[0]
     figures: dict[str, str] = {}
     numbers: dict[str, float] = {}
-    unseen = set(fault.fabrics) - {counters.fabric for counters in measurements.counters}
+    unseen = set(fault.paths) - {counters.path for counters in measurements.counters}
     if unseen:
         where = ", ".join(sorted(unseen))
-        return Finding(name, Verdict.UNKNOWN, f"{fault.name}: no byte counters on fabric {where}")
+        return Finding(name, Verdict.UNKNOWN, f"{fault.name}: no byte counters of path {where}")
     idle: list[PathCounters] = []
     reserve = _in_reserve(measurements, before.start_ns, before.end_ns)
     for counters in measurements.counters:
@@ -62,7 +62,7 @@ def _effect(name: str, measurements: Measurements, fault: FaultRecord) -> Findin
         carried = _carried_during(measurements, fault, counters)
         if was is None or carried is None:
             return Finding(
-                name, Verdict.UNKNOWN, f"{fault.name}: no byte counters of {counters.path}"
+                name, Verdict.UNKNOWN, f"{fault.name}: no byte counters of path {counters.path}"
             )
         label = _label(counters)
         figures[f"{label} before / during {fault.name}"] = (
@@ -94,7 +94,7 @@ def _took_effect(
     if len(idle) < len(measurements.counters):
         spared = _in_reserve(measurements, fault.confirmed_ns, fault.healed_ns)
     for counters in idle:
-        if counters.fabric not in fault.fabrics and counters.path not in spared:
+        if counters.path not in fault.paths and counters.path not in spared:
             text = f"{_label(counters)} did not take over during {fault.name}"
             if lasted_s >= fault.budget.seconds:
                 return Verdict.FAIL, text
@@ -134,7 +134,7 @@ def _failed_during(measurements: Measurements, fault: FaultRecord, path: str) ->
 
 
 def _label(counters: PathCounters) -> str:
-    return f"{counters.path} (fabric {counters.fabric})"
+    return f"path {counters.path} ({', '.join(counters.disks) or 'no disk'})"
 
 
 def _carried_during(
@@ -172,7 +172,7 @@ def paths_restored() -> Check:
         expected = {counters.path for counters in measurements.counters}
         figures = {path: last.get(path, "missing") for path in sorted(expected)}
         if down := sorted(path for path in expected if last.get(path) != "active"):
-            text = f"not active at the end: {', '.join(down)}"
+            text = f"paths not active at the end: {', '.join(down)}"
             end_ns = measurements.path_states[-1].at_ns
             differs = {d.path: d.text for d in disagreements(measurements) if d.end_ns == end_ns}
             if differs.keys() >= set(down):
@@ -184,14 +184,14 @@ def paths_restored() -> Check:
             carried = counters.between(phase.start_ns, phase.end_ns)
             if carried is None:
                 return Finding(
-                    name, Verdict.UNKNOWN, f"no byte counters of {counters.path}", figures
+                    name, Verdict.UNKNOWN, f"no byte counters of path {counters.path}", figures
                 )
-            figures[f"{counters.path} in phase {phase.name!r}"] = format_size(carried)
+            figures[f"path {counters.path} in phase {phase.name!r}"] = format_size(carried)
             if carried == 0 and counters.path not in reserve:
                 return Finding(
                     name,
                     Verdict.FAIL,
-                    f"{counters.path} is active but carried nothing {phase.name}",
+                    f"path {counters.path} is active but carried nothing {phase.name}",
                     figures,
                 )
         text = "every path is active and carries I/O"
@@ -241,13 +241,14 @@ def load_shared_again(at_least: float) -> Check:
         if not was or not became:
             return Finding(name, Verdict.UNKNOWN, "the share of some path is not known")
         figures = {
-            f"{path} {before.name} / {after.name}": f"{was[path]:.0%} / {became[path]:.0%}"
+            f"path {path} {before.name} / {after.name}": f"{was[path]:.0%} / {became[path]:.0%}"
             for path in was
         }
         numbers = {f"share_before_{path}": share for path, share in was.items()}
         numbers |= {f"share_after_{path}": share for path, share in became.items()}
         poor = [
-            f"{path} carries {became[path]:.0%} of the load after the fault, {was[path]:.0%} before"
+            f"path {path} carries {became[path]:.0%} of the load after the fault, "
+            f"{was[path]:.0%} before"
             for path in was
             if became[path] < at_least * was[path]
         ]
@@ -325,7 +326,7 @@ def no_unexpected_path_loss() -> Check:
             "unexpected": len(unexpected),
             "absent_unexpectedly": len(absences),
         }
-        given_up = f"given up without a fault there: {', '.join(e.path for e in unexpected)}"
+        given_up = f"paths given up without a fault there: {', '.join(e.path for e in unexpected)}"
         gone = f"not in use without a fault there: {'; '.join(each.text for each in absences)}"
         said = [*([given_up] if unexpected else []), *([gone] if absences else [])]
         doubts = [each.text for each in differs]
@@ -355,13 +356,12 @@ def no_unexpected_path_loss() -> Check:
 
 
 def _given_up_unexpectedly(measurements: Measurements, lost: Sequence[Event]) -> list[Event]:
-    """Those of the lost paths that no fault on their fabric explains."""
-    fabrics = {counters.path: counters.fabric for counters in measurements.counters}
+    """Those of the lost paths that no fault explains."""
     return [
         e
         for e in lost
         if not any(
-            fabrics.get(e.path) in f.fabrics
+            e.path in f.paths
             and f.injected_ns <= e.at_ns <= excused_until_ns(measurements, f, e.path)
             for f in measurements.faults
         )

@@ -11,7 +11,7 @@ from harness.measurements import LOGGED_IN, Measurements, PlannedSession, Sessio
 
 
 def sessions_as_planned() -> Check:
-    """One session on every fabric, each through its own, with the timeouts that were demanded.
+    """One session for every path, each through its own link, with the timeouts that were demanded.
 
     Read from sysfs before the first fault. Two sessions over one cable look like two paths until
     that cable is cut; a timeout that was not taken over makes the budget long, and every stall fit.
@@ -26,8 +26,8 @@ def sessions_as_planned() -> Check:
         if not measurements.planned:
             return Finding(name, Verdict.UNKNOWN, "it is not known which sessions were planned")
         figures = {
-            f"session to fabric {one.fabric}": (
-                f"through {one.through or 'none of the fabrics'}, "
+            f"session of path {one.path}": (
+                f"through {one.through or 'none of the links'}, "
                 f"NOP-Out {one.noop_out_interval_s} + {one.noop_out_timeout_s} s, "
                 f"recovery_tmo {shown('recovery_tmo', one.recovery_tmo_s)}"
             )
@@ -41,9 +41,7 @@ def sessions_as_planned() -> Check:
         if unknown := _unknown(measurements):
             return Finding(name, Verdict.UNKNOWN, unknown, figures)
         count = len(measurements.planned)
-        return Finding(
-            name, Verdict.PASS, f"{count} sessions, each through its own fabric", figures
-        )
+        return Finding(name, Verdict.PASS, f"{count} sessions, each through its own link", figures)
 
     return Check(name, run)
 
@@ -72,9 +70,9 @@ def _unknown_after(measurements: Measurements) -> Iterator[str]:
         yield "the sessions were not looked at once I/O was over"
         return
     for plan in measurements.planned:
-        found = [one for one in measurements.settings_after if one.fabric == plan.fabric]
+        found = [one for one in measurements.settings_after if one.path == plan.path]
         if not found:
-            yield f"once I/O was over, fabric {plan.fabric} had no session"
+            yield f"once I/O was over, path {plan.path} had no session"
         for session in found:
             for problem in unknown_values(plan, session):
                 yield f"once I/O was over, {problem.cause}"
@@ -86,7 +84,7 @@ def _same_session(
     """Each session as it was before the I/O and as it was afterwards."""
     for was in measurements.settings:
         for became in measurements.settings_after or ():
-            if became.fabric == was.fabric and became.state == LOGGED_IN:
+            if became.path == was.path and became.state == LOGGED_IN:
                 yield was, became
 
 
@@ -97,7 +95,7 @@ def _changes(was: SessionSettings, became: SessionSettings) -> Iterator[str]:
         if before != after:
             title = setting.removesuffix("_s")
             yield (
-                f"{title} of the session on fabric {was.fabric} was {shown(title, before)} "
+                f"{title} of the session of path {was.path} was {shown(title, before)} "
                 f"and became {shown(title, after)}"
             )
 
@@ -110,8 +108,8 @@ def _each(measurements: Measurements) -> Iterator[tuple[PlannedSession, SessionS
 def _pairs(
     planned: tuple[PlannedSession, ...], sessions: tuple[SessionSettings, ...]
 ) -> Iterator[tuple[PlannedSession, SessionSettings]]:
-    """Each plan with each session of its fabric."""
+    """Each plan with each session of its path."""
     for plan in planned:
         for session in sessions:
-            if session.fabric == plan.fabric:
+            if session.path == plan.path:
                 yield plan, session

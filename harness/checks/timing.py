@@ -262,7 +262,9 @@ def latency_recovered(at_most: float) -> Check:
             return Finding(name, Verdict.UNKNOWN, "there is no probe, or no phase after a fault")
         log = measurements.probe.completions
         latencies = [
-            log.latency_ns[(log.at_ns >= phase.start_ns) & (log.at_ns <= phase.end_ns)]
+            log.latency_ns[(log.at_ns >= phase.start_ns) & (log.at_ns <= phase.end_ns)].astype(
+                float
+            )
             for phase in (before, after)
         ]
         if any(len(some) < _MIN_PROBES for some in latencies):

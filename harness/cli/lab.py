@@ -116,7 +116,7 @@ def libvirt(config: Config, cache: Path, accel: Literal["kvm", "tcg"] = "tcg") -
         ):
             versions = ", ".join(f"{name} {number}" for name, number in opened.versions.items())
             found.append(Finding(Level.OK, subject, f"{uri} opens: {versions}"))
-            found += _fabrics(config, place, opened)
+            found += _networks(config, place, opened)
             if host is not None:
                 return [*found, Finding(Level.OK, "forks", f"none: {config.cannot_fork}")]
             subject = "a machine"
@@ -130,23 +130,25 @@ def libvirt(config: Config, cache: Path, accel: Literal["kvm", "tcg"] = "tcg") -
     return found
 
 
-def _fabrics(config: Config, place: Place, connection: Connection) -> Iterator[Finding]:
+def _networks(config: Config, place: Place, connection: Connection) -> Iterator[Finding]:
     """Each network and bridge that the configuration names."""
     from harness.hypervisor.networks import network_problem
 
-    for fabric in config.fabrics:
-        subject = f"fabric {fabric.name}"
-        if fabric.network:
-            problem = network_problem(connection, fabric.network)
+    for network in config.networks:
+        subject = f"network {network.name}"
+        if network.libvirt_network:
+            problem = network_problem(connection, network.libvirt_network)
             if problem is not None:
                 yield Finding(Level.PROBLEM, subject, problem.message, problem.hint)
             else:
-                yield Finding(Level.OK, subject, f"network {fabric.network} is active")
-        elif fabric.bridge:
-            if bad := place.bridge_problem(fabric.bridge):
+                yield Finding(
+                    Level.OK, subject, f"libvirt's network {network.libvirt_network} is active"
+                )
+        elif network.bridge:
+            if bad := place.bridge_problem(network.bridge):
                 yield Finding(Level.PROBLEM, subject, bad.cause, bad.cure)
             else:
-                yield Finding(Level.OK, subject, f"bridge {fabric.bridge} is up")
+                yield Finding(Level.OK, subject, f"bridge {network.bridge} is up")
 
 
 def _tried(
@@ -165,8 +167,8 @@ def _tried(
     from harness.hypervisor.trial import try_machine
 
     uri, name = config.hypervisor.uri, f"{folder.name}-trial"
-    attached = [Network(f.network) for f in config.fabrics if f.network]
-    bridges = [Bridge(f.bridge) for f in config.fabrics if f.bridge]
+    attached = [Network(n.libvirt_network) for n in config.networks if n.libvirt_network]
+    bridges = [Bridge(n.bridge) for n in config.networks if n.bridge]
     user = qemu_user(uri)
     if slow := slow_start(user, DEVICE):
         yield Finding(Level.WARNING, "starts", slow.cause, slow.cure)

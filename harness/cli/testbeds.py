@@ -78,7 +78,7 @@ def up(loaded: Loaded, ctx: typer.Context) -> None:
         typer.echo(name)
         return
     took = format_seconds(time.monotonic() - began)
-    portals = ", ".join(str(f.portal) for f in testbed.topology.fabrics)
+    portals = ", ".join(str(one.portal) for one in testbed.topology.portals)
     serves = f"{loaded.config.target.iqn} at {portals}"
     has_target = loaded.config.target.is_ours
     rows = [
@@ -96,7 +96,7 @@ def ps() -> None:
     if not folders:
         typer.echo("no testbeds")
         return
-    header = ("NAME", "STATE", "AGE", "MEMORY", "FABRICS (TARGET - INITIATOR)", "SSH PORTS")
+    header = ("NAME", "STATE", "AGE", "MEMORY", "NETWORKS (TARGET - INITIATOR)", "SSH PORTS")
     typer.echo(columns([header, *map(_row, folders)]))
 
 
@@ -111,7 +111,7 @@ def down(
 ) -> None:
     """End kept testbeds and those left behind. What a run is using stays."""
     from harness.host import folder
-    from harness.provision.provisioner import end_domains
+    from harness.provision.abandoned import end_domains
 
     if everything and name:
         raise typer.BadParameter("give a name or --all, not both")
@@ -132,7 +132,7 @@ def reap(
     """Clean up after runs that were killed. What is in use or was kept stays."""
     from harness.guest_images.store import remove_unfinished
     from harness.host import folder
-    from harness.provision.provisioner import end_domains
+    from harness.provision.abandoned import end_domains
 
     one = None if name is None else _to_end(name)
     with telling(ctx):
@@ -170,10 +170,10 @@ def _row(folder: Folder) -> tuple[str, ...]:
     manifest = None if state is State.UNREADABLE else folder.manifest()
     if manifest is None:
         return (folder.name, state, since, "-", "-", "-")
-    fabrics = ", ".join(f"{name} {ends}" for name, ends in manifest.fabrics.items())
+    networks = ", ".join(f"{name} {ends}" for name, ends in manifest.networks.items())
     ports = ", ".join(f"{role} {address.port}" for role, address in manifest.machines.items())
     memory = format_size(manifest.memory) if manifest.memory else "-"
-    return (folder.name, state, since, memory, fabrics or "-", ports or "-")
+    return (folder.name, state, since, memory, networks or "-", ports or "-")
 
 
 def _ports(manifest: Manifest) -> list[int]:

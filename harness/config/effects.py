@@ -38,22 +38,24 @@ def _of_other_targets(config: Config) -> Iterator[str]:
                 f"target.iet.{name}: only a target of kind 'iet' has it, and target.kind is "
                 f"{kind!r}; leave it out"
             )
-    for number, fabric in enumerate(config.fabrics):
-        if fabric.access_state != "optimized" and kind != "lio":
+    for number, controller in enumerate(config.controllers):
+        if controller.access_state != "optimized" and kind != "lio":
             yield (
-                f"fabrics.{number}.access_state: it is for a target of kind 'lio'; Pathproof "
+                f"controllers.{number}.access_state: it is for a target of kind 'lio'; Pathproof "
                 f"sets none on kind {kind!r}"
             )
-        if fabric.iqn is not None and config.target.is_ours:
-            yield (
-                f"fabrics.{number}.iqn: it is that of an external target; kind {kind!r} has one "
-                "name, target.iqn"
-            )
+    for number, network in enumerate(config.networks):
+        for place, portal in enumerate(network.portals):
+            if portal.iqn is not None and config.target.is_ours:
+                yield (
+                    f"networks.{number}.portals.{place}.iqn: it is that of an external target; "
+                    f"kind {kind!r} has one name, target.iqn"
+                )
 
 
 def _never_in_force(config: Config) -> Iterator[str]:
     iet = config.target.iet
-    paths = len(config.fabrics)
+    paths = sum(len(network.portals) * len(network.initiator) for network in config.networks)
     if iet.max_sessions and iet.max_sessions < paths:
         yield (
             f"target.iet.max_sessions: {iet.max_sessions} is less than the {paths} paths, each of "
@@ -64,11 +66,11 @@ def _never_in_force(config: Config) -> Iterator[str]:
             "target.iet.nop_timeout_s: without target.iet.nop_interval_s IET sends no NOP-In whose "
             "answer could be late"
         )
-    for number, fabric in enumerate(config.fabrics):
-        if fabric.network and is_embedded(config.hypervisor.uri):
+    for number, network in enumerate(config.networks):
+        if network.libvirt_network and is_embedded(config.hypervisor.uri):
             yield (
-                f"fabrics.{number}.network: the embedded libvirt has no networks; give `bridge`, "
-                "or a hypervisor.uri such as qemu:///system"
+                f"networks.{number}.libvirt_network: the embedded libvirt has no networks; give "
+                "`bridge`, or a hypervisor.uri such as qemu:///system"
             )
 
 
@@ -81,12 +83,12 @@ def _of_other_machines(config: Config) -> Iterator[str]:
                 yield f"{key}.{name}: {why}, and no VM is made; leave it out"
     if "iqn" in changed(config.initiator):
         yield f"initiator.iqn: {why}, which keeps its own initiator name; leave it out"
-    for number, fabric in enumerate(config.fabrics):
-        for name in ("network", "bridge"):
-            if getattr(fabric, name) is not None:
+    for number, network in enumerate(config.networks):
+        for name in ("libvirt_network", "bridge"):
+            if getattr(network, name) is not None:
                 yield (
-                    f"fabrics.{number}.{name}: {why}, and has NICs of its own on the fabric; leave "
-                    "it out"
+                    f"networks.{number}.{name}: {why}, and has NICs of its own on the network; "
+                    "leave it out"
                 )
     profile = config.initiator.profile
     if not config.has_builtin_profile:

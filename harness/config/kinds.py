@@ -14,8 +14,8 @@ Kind = Literal["testbed", "image", "fleet"]
 KEYS: Mapping[Kind, frozenset[str]] = {
     "testbed": frozenset(
         {
-            *("budget", "fabrics", "hypervisor", "initiator", "machines", "name", "profiles"),
-            *("require", "target", "workload"),
+            *("budget", "controllers", "fabrics", "hypervisor", "initiator", "machines", "name"),
+            *("networks", "profiles", "require", "target", "topology", "workload"),
         }
     ),
     "image": frozenset(

@@ -7,6 +7,7 @@ import os
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -63,10 +64,12 @@ def load(
     if file:
         require_kind(raw, "testbed", file)
     _refuse_lasting_consent(raw)
+    _refuse_fabrics(raw, file)
     origins = {key: str(file) for key, _ in _leaves(raw, "")}
     for key, (value, option) in (options or {}).items():
         _put(raw, key.split("."), value)
         origins[key] = option
+    origins |= _fill_in_topology(raw, origins)
     if (found := _credentials(raw, origins)) is not None:
         chap, origins["target.chap"] = found
         _put(raw, ["target", "chap"], chap)
@@ -94,6 +97,57 @@ def _refuse_lasting_consent(raw: Mapping[str, Any]) -> None:
             "target.erase: that data may be lost is said once, and not in a file",
             hint="give --erase WWID to the run that may do it",
         )
+
+
+def _refuse_fabrics(raw: Mapping[str, Any], file: Path | None) -> None:
+    if "fabrics" in raw:
+        raise ConfigError(
+            f"{file}: [[fabrics]] is now [[networks]]: `target` is `portals`, a list; `network` is "
+            "`libvirt_network`; `access_state` is that of one of [[controllers]]"
+        )
+
+
+def _fill_in_topology(raw: dict[str, Any], origins: Mapping[str, str]) -> dict[str, str]:
+    """Put what a ready topology says below what is given; returns the origins of its values.
+
+    Raises ConfigError for a name that is none, and beside networks or controllers.
+    """
+    if "topology" not in raw:
+        return {}
+    name, ready = raw["topology"], ready_topologies()
+    where = origins["topology"]
+    if name not in list(ready):  # it may be of any type
+        raise ConfigError(f"{where}: topology: {name!r} is none of {', '.join(ready)}")
+    if given := [key for key in ("networks", "controllers") if key in raw]:
+        raise ConfigError(
+            f"{where}: topology: {name!r} has its own {' and '.join(given)}; give one or the other",
+            hint=f"`pathproof config --topology {name} --toml` prints what can be changed",
+        )
+    filled: dict[str, str] = {}
+    for key, value in _values(ready[name]):
+        if key not in origins:
+            _put(raw, key.split("."), value)
+            filled[key] = f"topology {name}"
+    return filled
+
+
+def _values(table: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """The values of a TOML file by their dotted keys, where an array is one value."""
+    for name, value in table.items():
+        key = f"{above}{name}"
+        if isinstance(value, dict):
+            yield from _values(value, f"{key}.")
+        else:
+            yield key, value
+
+
+def ready_topologies() -> dict[str, dict[str, Any]]:
+    """What can be named as `topology`: each is a part of a testbed's file."""
+    folder = files("harness.config").joinpath("topologies")
+    return {
+        entry.name.removesuffix(".toml"): tomllib.loads(entry.read_text())
+        for entry in sorted(folder.iterdir(), key=lambda entry: entry.name)
+    }
 
 
 def _credentials(

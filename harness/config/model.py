@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-from ipaddress import IPv4Address, IPv4Network
-from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -16,6 +14,13 @@ from harness.config.effects import require_effects
 from harness.config.iet import IetOptions
 from harness.config.iqn import iqn_problem
 from harness.config.negotiation import LoginOptions
+from harness.config.networks import (
+    ControllerConfig,
+    NetworkConfig,
+    default_networks,
+    require_controllers,
+    require_independent,
+)
 from harness.config.requirements import Requirements, why_no_forks, why_no_kvm
 from harness.units import KIB, MIB, format_size, parse_size
 
@@ -35,8 +40,9 @@ def _wwid(text: str) -> str:
 Size = Annotated[int, BeforeValidator(parse_size), Field(gt=0)]
 Wwid = Annotated[str, AfterValidator(_wwid)]
 TargetKind = Literal["lio", "tgt", "iet", "external"]
-PathGrouping = Literal["multibus", "group_by_prio"]
-AccessState = Literal["optimized", "non-optimized"]
+PathGrouping = Literal[
+    "failover", "multibus", "group_by_serial", "group_by_prio", "group_by_node_name"
+]
 
 
 class HypervisorConfig(Model):
@@ -65,44 +71,6 @@ class MachineConfig(Model):
     cpus: int = Field(1, ge=1, le=64)
     memory: Size = Field(768 * MIB, ge=256 * MIB)
     boot_timeout_s: float = Field(300, gt=0, description="until a guest answers SSH")
-
-
-class FabricConfig(Model):
-    """One independent layer-2 network between target and initiator.
-
-    Neither `network` nor `bridge`: a point-to-point cable made by the hypervisor.
-    """
-
-    name: str = Field(pattern=r"^[a-z][a-z0-9-]{0,7}$")
-    subnet: IPv4Network
-    target: IPv4Address = Field(description="the portal's address")
-    initiator: IPv4Address
-    network: str | None = Field(None, description="name of a libvirt network")
-    bridge: str | None = Field(None, description="name of a bridge on the hypervisor")
-    iqn: str | None = Field(
-        None, description="an external target's name at this portal, where it is not target.iqn"
-    )
-    access_state: AccessState = Field(
-        "optimized", description="what ALUA tells of the portal; only kind 'lio' can be told to"
-    )
-
-    @property
-    def wire(self) -> str | None:
-        """The bridge or network that it is on; None for a cable of its own."""
-        if self.bridge:
-            return f"bridge {self.bridge}"
-        return f"network {self.network}" if self.network else None
-
-    @model_validator(mode="after")
-    def _addresses_fit(self) -> Self:
-        for end in (self.target, self.initiator):
-            if end not in self.subnet:
-                raise ValueError(f"fabric {self.name}: {end} is not in {self.subnet}")
-        if self.target == self.initiator:
-            raise ValueError(f"fabric {self.name}: target and initiator share {self.target}")
-        if self.network and self.bridge:
-            raise ValueError(f"fabric {self.name}: give 'network' or 'bridge', not both")
-        return self
 
 
 class TargetConfig(Model):
@@ -195,7 +163,7 @@ class InitiatorConfig(Model):
     ssh: SshConfig | None = None
     path_grouping_policy: PathGrouping = Field(
         "multibus",
-        description="of the map: all paths in one group, or groups by what ALUA tells they are",
+        description="of the map: how multipath-tools makes path groups (multipath.conf(5))",
     )
     iscsi: LoginOptions = LoginOptions()
 
@@ -267,18 +235,6 @@ FAST = Profile(
 )
 
 
-def _default_fabrics() -> tuple[FabricConfig, ...]:
-    return tuple(
-        FabricConfig(
-            name=name,
-            subnet=IPv4Network(f"172.16.{number}.0/24"),
-            target=IPv4Address(f"172.16.{number}.1"),
-            initiator=IPv4Address(f"172.16.{number}.101"),
-        )
-        for number, name in enumerate("ab")
-    )
-
-
 class Config(Model):
     """A testbed as the user describes it."""
 
@@ -288,7 +244,11 @@ class Config(Model):
     )
     hypervisor: HypervisorConfig = HypervisorConfig()
     machines: MachineConfig = MachineConfig()
-    fabrics: tuple[FabricConfig, ...] = Field(default_factory=_default_fabrics)
+    topology: str | None = Field(
+        None, description="name of a ready topology, in place of networks and controllers"
+    )
+    networks: tuple[NetworkConfig, ...] = Field(default_factory=default_networks)
+    controllers: tuple[ControllerConfig, ...] = ()
     target: TargetConfig = TargetConfig()
     initiator: InitiatorConfig = InitiatorConfig()
     profiles: dict[str, Profile] = Field(default_factory=dict, validate_default=True)
@@ -317,7 +277,7 @@ class Config(Model):
             fork=self.hypervisor.fork,
             has_secrets=self.target.chap is not None,
             is_external=not self.target.is_ours,
-            is_shared=any(fabric.network or fabric.bridge for fabric in self.fabrics),
+            is_shared=any(network.wire for network in self.networks),
             uri=self.hypervisor.uri,
         )
 
@@ -335,25 +295,9 @@ class Config(Model):
         return self
 
     @model_validator(mode="after")
-    def _fabrics_are_independent(self) -> Self:
-        if len(self.fabrics) < 2:
-            raise ValueError(
-                f"fabrics: multipath needs at least two, {len(self.fabrics)} given; "
-                "add another [[fabrics]] with a subnet of its own"
-            )
-        for one, other in combinations(self.fabrics, 2):
-            if one.name == other.name:
-                raise ValueError(f"fabrics: two are named {one.name!r}")
-            if one.wire is not None and one.wire == other.wire:
-                raise ValueError(
-                    f"fabrics: {one.name} and {other.name} are both on {one.wire}; one fault would "
-                    "take both paths, so each needs its own"
-                )
-            if one.subnet.overlaps(other.subnet):
-                raise ValueError(
-                    f"fabrics: {one.name} ({one.subnet}) and {other.name} ({other.subnet}) "
-                    "overlap; one subnet per fabric, or the kernel would mix the paths"
-                )
+    def _networks_fit(self) -> Self:
+        require_independent(self.networks)
+        require_controllers(self.networks, self.controllers)
         return self
 
     @model_validator(mode="after")
@@ -363,9 +307,10 @@ class Config(Model):
         if problem := iqn_problem(self.initiator.iqn, mine):
             raise ValueError(f"initiator.iqn: {self.initiator.iqn!r} {problem}")
         named = {"target.iqn": self.target.iqn}
-        for number, fabric in enumerate(self.fabrics):
-            if fabric.iqn is not None:
-                named[f"fabrics.{number}.iqn"] = fabric.iqn
+        for number, network in enumerate(self.networks):
+            for place, portal in enumerate(network.portals):
+                if portal.iqn is not None:
+                    named[f"networks.{number}.portals.{place}.iqn"] = portal.iqn
         for key, iqn in named.items():
             if problem := iqn_problem(iqn, self.target.kind):
                 raise ValueError(f"{key}: {iqn!r} {problem}")
@@ -377,14 +322,14 @@ class Config(Model):
             if self.target.is_ours:
                 raise ValueError(
                     f"initiator.machine: {self.initiator.machine!r} reaches no target VM, whose "
-                    'fabrics are the hypervisor\'s own; it needs target.kind = "external"'
+                    'networks are the hypervisor\'s own; it needs target.kind = "external"'
                 )
             return self
-        for fabric in self.fabrics:
-            if not (self.target.is_ours or fabric.bridge or fabric.network):
+        for network in self.networks:
+            if not (self.target.is_ours or network.wire):
                 raise ValueError(
-                    f"fabrics: {fabric.name} is a cable of the hypervisor's own, which leads to no "
-                    "external target; give 'bridge' or 'network'"
+                    f"networks: {network.name} has cables of the hypervisor's own, which lead to "
+                    "no external target; give 'bridge' or 'libvirt_network'"
                 )
         return self
 

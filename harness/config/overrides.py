@@ -35,6 +35,11 @@ OVERRIDES = (
     Override("--testbeds", "hypervisor.testbeds", "how many run at once: a number, or auto"),
     Override("--image", "machines.image", "image definition: a name in images/ or a path"),
     Override("--mirror", "machines.mirror", "package mirror for image builds"),
+    Override(
+        "--topology",
+        "topology",
+        "a ready topology: two, four, eight, active-passive, two-controllers, one-subnet or ipv6",
+    ),
     Override("--target", "target.kind", "lio, tgt, iet or external"),
     Override("--credentials", "target.credentials", "file with CHAP secrets, readable by you only"),
     Override(

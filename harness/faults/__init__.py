@@ -5,26 +5,32 @@
 `SilentDrop`    the target's guest drops a portal's packets in both directions, without a reset
 `InitiatorDrop` the initiator does so itself
 `Together`      several at once
+`ControllerLost` and `NetworkLost` are all portals of a controller, and all links of a network
+`OneByOne`      several, each once the paths of those before have failed
+`losses`        everything that a topology can lose and go on
 """
 
 from harness.faults.base import Fault, Injection, Lab, Means, Together, injected
 from harness.faults.link import LinkDown, PeerLinkDown
+from harness.faults.losses import KINDS, ControllerLost, NetworkLost, OneByOne, losses
 from harness.faults.silent_drop import InitiatorDrop, SilentDrop
 from harness.faults.silent_loss import SilentLoss
 
-KINDS = (LinkDown, PeerLinkDown, SilentDrop, InitiatorDrop)
-
 __all__ = [
     "KINDS",
+    "ControllerLost",
     "Fault",
     "InitiatorDrop",
     "Injection",
     "Lab",
     "LinkDown",
     "Means",
+    "NetworkLost",
+    "OneByOne",
     "PeerLinkDown",
     "SilentDrop",
     "SilentLoss",
     "Together",
     "injected",
+    "losses",
 ]

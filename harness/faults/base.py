@@ -41,20 +41,29 @@ class Lab(Protocol):
 
     def observer(self, role: Role) -> Observer: ...
 
-    def nic(self, role: Role, fabric: str) -> str:
-        """The name of a role's NIC on a fabric, inside its machine."""
+    def nic(self, role: Role, link: str) -> str:
+        """The name of a role's NIC at its end of a link, inside its machine."""
 
-    def set_link(self, role: Role, fabric: str, *, up: bool) -> None:
+    def set_link(self, role: Role, link: str, *, up: bool) -> None:
         """Plug or pull a NIC's cable at the hypervisor."""
 
 
 class Fault(ABC):
     """A frozen description of what is broken, and how to break and mend it."""
 
+    @abstractmethod
+    def hits(self, topology: Topology) -> tuple[str, ...]:
+        """The names of the paths that carry nothing while this fault lasts."""
+
     @property
     @abstractmethod
-    def fabrics(self) -> tuple[str, ...]:
-        """The fabrics that carry nothing while this fault lasts."""
+    def where(self) -> str:
+        """The name of what is broken: a link, a portal or several of them."""
+
+    @property
+    def parts(self) -> Sequence[Fault]:
+        """The faults that it consists of: itself alone, or several."""
+        return (self,)
 
     @property
     def needs(self) -> frozenset[Means]:
@@ -64,7 +73,7 @@ class Fault(ABC):
     @property
     def name(self) -> str:
         """As the report calls it."""
-        return f"{type(self).__name__}({'+'.join(self.fabrics)})"
+        return f"{type(self).__name__}({self.where})"
 
     @property
     @abstractmethod
@@ -102,9 +111,16 @@ class Together(Fault):
 
     faults: Sequence[Fault]
 
+    def hits(self, topology: Topology) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(p for fault in self.faults for p in fault.hits(topology)))
+
     @property
-    def fabrics(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(f for fault in self.faults for f in fault.fabrics))
+    def where(self) -> str:
+        return "+".join(dict.fromkeys(fault.where for fault in self.faults))
+
+    @property
+    def parts(self) -> Sequence[Fault]:
+        return self.faults
 
     @property
     def needs(self) -> frozenset[Means]:
@@ -132,9 +148,8 @@ class Together(Fault):
         self._all(lambda fault: fault.confirm_healed(lab))
 
     def detection_terms(self, settings: SessionSettings) -> tuple[BudgetTerm, ...]:
-        """The longest of the parts that hit the session."""
-        hitting = [fault for fault in self.faults if settings.fabric in fault.fabrics]
-        return _longest(fault.detection_terms(settings) for fault in hitting)
+        """The longest of the parts."""
+        return _longest(fault.detection_terms(settings) for fault in self.faults)
 
     def recovery_terms(self, reconnecting: Reconnecting) -> tuple[BudgetTerm, ...]:
         """The longest of its parts."""
@@ -148,23 +163,28 @@ def _longest(each: Iterable[tuple[BudgetTerm, ...]]) -> tuple[BudgetTerm, ...]:
     return max(each, key=lambda terms: sum(term.seconds for term in terms))
 
 
-def _unnoticed(fault: Fault, session: SessionSettings) -> tuple[BudgetTerm, ...]:
-    """The terms of a session by which the loss of its connection may never be noticed."""
-    terms = Budget(fault.detection_terms(session)).unlimited
-    return tuple(term for term in terms if Layer.DETECTION in term.layers)
-
-
 @dataclass
 class Injection:
     """A fault in force, or over: when what was done, in ns of the host's monotonic clock."""
 
     fault: Fault
+    topology: Topology
     injected_ns: int = 0
     confirmed_ns: int = 0
     healed_ns: int = 0
     healing_confirmed_ns: int = 0
     healing_ns: int = 0
     on_change: list[Callable[[Injection], None]] = field(default_factory=list, repr=False)
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The paths that it hits."""
+        return self.fault.hits(self.topology)
+
+    @property
+    def io_stops(self) -> bool:
+        """Whether no path is left."""
+        return len(self.paths) == len(self.topology.paths)
 
     def record(
         self, settings: Sequence[SessionSettings], slack_s: float, reconnecting: Reconnecting
@@ -173,11 +193,10 @@ class Injection:
 
         `reconnecting` counts for the way back, and for the stall only when no path was left.
         """
-        hit = [s for s in settings if s.fabric in self.fault.fabrics]
+        hit = [s for s in settings if s.path in self.paths]
         if not hit:
             raise FaultError(f"{self.fault.name} hits no session; there are {settings}")
-        io_stops = len(hit) == len(settings)
-        if io_stops:
+        if self.io_stops:
             outage = BudgetTerm(
                 "outage",
                 round((self.healing_confirmed_ns - self.injected_ns) / 1e9, 2),
@@ -186,20 +205,21 @@ class Injection:
                 (Layer.DETECTION, Layer.SESSION_RECOVERY, Layer.DEVICE_MAPPER, Layer.NO_PATH),
             )
             # Where a dead connection is not noticed no login follows, but TCP's next attempt.
-            unnoticed = _longest(_unnoticed(self.fault, session) for session in hit)
+            unnoticed = _longest(map(self._unnoticed, hit))
             terms = (outage, *self.fault.recovery_terms(reconnecting), *unnoticed)
         else:
-            terms = _longest(self.fault.detection_terms(session) for session in hit)
+            terms = _longest(map(self._detection, hit))
         slack = BudgetTerm(
             "slack",
             slack_s,
             "budget.slack_s",
             "timers fire up to a tick late, and what is left has no timer",
-            (Layer.RESUBMISSION,) if io_stops else (Layer.DEVICE_MAPPER, Layer.RESUBMISSION),
+            (Layer.RESUBMISSION,) if self.io_stops else (Layer.DEVICE_MAPPER, Layer.RESUBMISSION),
         )
         return FaultRecord(
             name=self.fault.name,
-            fabrics=self.fault.fabrics,
+            paths=self.paths,
+            links=tuple(dict.fromkeys(self.topology.path(p).link.name for p in self.paths)),
             description=self.fault.description,
             injected_ns=self.injected_ns,
             confirmed_ns=self.confirmed_ns,
@@ -207,9 +227,19 @@ class Injection:
             healing_confirmed_ns=self.healing_confirmed_ns,
             budget=Budget((*terms, slack)),
             returning=Budget((*self.fault.recovery_terms(reconnecting), slack)),
-            io_stops=io_stops,
+            io_stops=self.io_stops,
             healing_ns=self.healing_ns,
         )
+
+    def _detection(self, session: SessionSettings) -> tuple[BudgetTerm, ...]:
+        """The terms of the parts that hit a session: the longest."""
+        hitting = [p for p in self.fault.parts if session.path in p.hits(self.topology)]
+        return _longest(part.detection_terms(session) for part in hitting)
+
+    def _unnoticed(self, session: SessionSettings) -> tuple[BudgetTerm, ...]:
+        """The terms of a session by which the loss of its connection may never be noticed."""
+        terms = Budget(self._detection(session)).unlimited
+        return tuple(term for term in terms if Layer.DETECTION in term.layers)
 
 
 @contextmanager
@@ -221,7 +251,7 @@ def injected(
     `on_change` is called when the fault was injected and when it was healed. Healing is tried
     even if confirming failed or the block raised.
     """
-    injection = Injection(fault)
+    injection = Injection(fault, lab.topology)
     with step(f"Inject {fault.name}", Spent.WAITING):
         injection.injected_ns = time.monotonic_ns()
         try:

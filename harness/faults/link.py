@@ -3,24 +3,39 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from harness.budget import BudgetTerm, Layer, Reconnecting
 from harness.deadline import Deadline
 from harness.faults.base import CONFIRM_TIMEOUT_S, Lab, Means
-from harness.faults.silent_loss import FabricLost
-from harness.topology import Role
+from harness.faults.silent_loss import LostAtOneEnd
+from harness.topology import Role, Topology
 
 
-class _PulledCable(FabricLost):
+@dataclass(frozen=True)
+class _PulledCable(LostAtOneEnd):
+    link: str
+
+    @classmethod
+    def everywhere(cls, topology: Topology) -> tuple[Self, ...]:
+        """One of each link."""
+        return tuple(cls(link.name) for link in topology.links)
+
+    @property
+    def where(self) -> str:
+        return self.link
+
+    def hits(self, topology: Topology) -> tuple[str, ...]:
+        return topology.over_link(self.link)
+
     def inject(self, lab: Lab) -> None:
-        lab.set_link(self.role, self.fabric, up=False)
+        lab.set_link(self.role, self.link, up=False)
 
     def confirm(self, lab: Lab) -> None:
         self._wait_for_carrier(lab, up=False)
 
     def heal(self, lab: Lab) -> None:
-        lab.set_link(self.role, self.fabric, up=True)
+        lab.set_link(self.role, self.link, up=True)
 
     def confirm_healed(self, lab: Lab) -> None:
         self._wait_for_carrier(lab, up=True)
@@ -40,33 +55,45 @@ class _PulledCable(FabricLost):
         return (pause, *super().recovery_terms(reconnecting))
 
     def _wait_for_carrier(self, lab: Lab, *, up: bool) -> None:
-        nic = lab.nic(self.role, self.fabric)
+        nic = lab.nic(self.role, self.link)
         lab.observer(self.role).wait_for(
             lambda sample: sample.carriers.get(nic) is up,
-            what=f"carrier {'up' if up else 'down'} on {self.role} {nic} (fabric {self.fabric})",
+            what=f"carrier {'up' if up else 'down'} on {self.role} {nic} (link {self.link})",
             deadline=Deadline.after(CONFIRM_TIMEOUT_S),
         )
 
 
 @dataclass(frozen=True)
 class LinkDown(_PulledCable):
-    """The initiator's NIC on one fabric loses its carrier."""
+    """The initiator's NIC at one link loses its carrier."""
 
     role: ClassVar[Role] = Role.INITIATOR
     means: ClassVar[Means] = Means.INITIATOR_CABLE
 
     @property
     def description(self) -> str:
-        return f"the initiator's NIC on fabric {self.fabric} has no carrier (at the hypervisor)"
+        return f"the initiator's NIC of link {self.link} has no carrier (at the hypervisor)"
 
 
 @dataclass(frozen=True)
 class PeerLinkDown(_PulledCable):
-    """The target's NIC on one fabric loses its carrier; the initiator sees a healthy link."""
+    """The target's NIC at one link loses its carrier; the initiator sees a healthy link.
+
+    On a network that others use the target has one NIC, and loses all links there.
+    """
 
     role: ClassVar[Role] = Role.TARGET
     means: ClassVar[Means] = Means.TARGET_CABLE
 
+    @classmethod
+    def everywhere(cls, topology: Topology) -> tuple[Self, ...]:
+        """One of each NIC of the target."""
+        return tuple(cls(nic.links[0]) for nic in topology.nics(Role.TARGET))
+
+    def hits(self, topology: Topology) -> tuple[str, ...]:
+        nic = topology.nic_at(Role.TARGET, self.link)
+        return tuple(path for link in nic.links for path in topology.over_link(link))
+
     @property
     def description(self) -> str:
-        return f"the target's NIC on fabric {self.fabric} has no carrier (at the hypervisor)"
+        return f"the target's NIC of link {self.link} has no carrier (at the hypervisor)"

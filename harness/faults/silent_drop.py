@@ -8,25 +8,40 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from harness.deadline import Deadline, poll
 from harness.errors import FaultError
 from harness.faults.base import CONFIRM_TIMEOUT_S, Lab, Means
-from harness.faults.silent_loss import FabricLost
-from harness.topology import Portal, Role
+from harness.faults.silent_loss import LostAtOneEnd
+from harness.topology import Portal, Role, Topology
 
 _TIMEOUT_S = 30.0
 
 
-class _Drop(FabricLost):
+@dataclass(frozen=True)
+class _Drop(LostAtOneEnd):
+    portal: str
+
+    @classmethod
+    def everywhere(cls, topology: Topology) -> tuple[Self, ...]:
+        """One of each portal."""
+        return tuple(cls(portal.name) for portal in topology.portals)
+
+    @property
+    def where(self) -> str:
+        return self.portal
+
+    def hits(self, topology: Topology) -> tuple[str, ...]:
+        return topology.over_portal(self.portal)
+
     @property
     def table(self) -> str:
         """The nftables table that holds this fault's rules and nothing else."""
-        return f"pathproof_drop_{self.fabric.replace('-', '_')}"
+        return f"pathproof_drop_{self.portal.replace('-', '_')}"
 
     def inject(self, lab: Lab) -> None:
-        rules = render_rules(self.table, lab.topology.fabric(self.fabric).portal, self.role)
+        rules = render_rules(self.table, lab.topology.portal(self.portal).portal, self.role)
         lab.machine(self.role).run(
             ["nft", "--file", "-"], stdin=rules.encode(), timeout_s=_TIMEOUT_S
         )
@@ -62,19 +77,19 @@ class _Drop(FabricLost):
 
 @dataclass(frozen=True)
 class SilentDrop(_Drop):
-    """The target's guest drops both directions of the portal on one fabric."""
+    """The target's guest drops both directions of one portal."""
 
     role: ClassVar[Role] = Role.TARGET
     means: ClassVar[Means] = Means.TARGET_GUEST
 
     @property
     def description(self) -> str:
-        return f"the target drops every packet of its portal on fabric {self.fabric} (in its guest)"
+        return f"the target drops every packet of its portal {self.portal} (in its guest)"
 
 
 @dataclass(frozen=True)
 class InitiatorDrop(_Drop):
-    """The initiator drops both directions of the portal on one fabric: for external targets."""
+    """The initiator drops both directions of one portal: for external targets."""
 
     role: ClassVar[Role] = Role.INITIATOR
     means: ClassVar[Means] = Means.INITIATOR_GUEST
@@ -82,15 +97,15 @@ class InitiatorDrop(_Drop):
     @property
     def description(self) -> str:
         return (
-            f"the initiator drops every packet of the portal on fabric {self.fabric} (in its own "
-            "packet filter)"
+            f"the initiator drops every packet of portal {self.portal} (in its own packet filter)"
         )
 
 
 def render_rules(table: str, portal: Portal, role: Role) -> str:
     """nft commands by which `role` drops both directions of a portal, before all other rules."""
+    family = "ip6" if portal.address.version == 6 else "ip"
     to_portal, from_portal = (
-        f"ip {way}addr {portal.address} tcp {way}port {portal.port}" for way in ("d", "s")
+        f"{family} {way}addr {portal.address} tcp {way}port {portal.port}" for way in ("d", "s")
     )
     inbound, outbound = (
         (to_portal, from_portal) if role is Role.TARGET else (from_portal, to_portal)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import isfinite
 from typing import ClassVar
 
@@ -99,17 +98,11 @@ class SilentLoss(Fault):
         )
 
 
-@dataclass(frozen=True)
-class FabricLost(SilentLoss):
-    """One fabric is lost at one end, by the means of that end."""
+class LostAtOneEnd(SilentLoss):
+    """What is lost at the end of one role, by the means of that end."""
 
-    fabric: str
     role: ClassVar[Role]
     means: ClassVar[Means]
-
-    @property
-    def fabrics(self) -> tuple[str, ...]:
-        return (self.fabric,)
 
     @property
     def needs(self) -> frozenset[Means]:

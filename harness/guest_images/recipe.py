@@ -9,10 +9,11 @@ from pathlib import Path
 
 from harness.config.image import ImageDefinition, is_one_line
 from harness.errors import ImageError
+from harness.guest_images import BUILDING
 from harness.guest_images import scripts as image_scripts
+from harness.own_code import digest_of
 from harness.topology import Role
 
-_BUILDER = ("image_build.py", "image_scripts.py")
 CMDLINE = ("root=/dev/vda", "rw", "console=ttyS0")
 
 
@@ -51,7 +52,7 @@ class Recipe:
         Not part of it: what the package mirror holds today, and where the definition lies.
         """
         facts = [
-            _digest_of_builder(),
+            digest_of(*BUILDING),
             self.role,
             self.suite,
             self.architecture,
@@ -110,9 +111,3 @@ def _read(path: Path) -> bytes:
 
 def _digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
-
-
-def _digest_of_builder() -> str:
-    """The code that builds is part of what determines the content."""
-    folder = Path(__file__).parent
-    return _digest(b"".join((folder / name).read_bytes() for name in _BUILDER))

@@ -12,17 +12,17 @@ for libvirt's sockets.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import secrets
 import shutil
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from harness.errors import ConfigError, HarnessError
+from harness.locks import locked_file, locked_folder, try_lock
 from harness.units import GIB, format_size
 
 _MANIFEST = "testbed.json"
@@ -55,7 +55,7 @@ class Manifest:
     """What another process must know of a testbed.
 
     `domains` may be running; it is written before they are started and after they are gone.
-    `fabrics` maps a name to the addresses at both ends; `memory` is in bytes, of all machines.
+    `networks` maps a name to the addresses at both ends; `memory` is in bytes, of all machines.
     """
 
     name: str
@@ -63,7 +63,7 @@ class Manifest:
     kept: bool
     machines: dict[str, Address]
     domains: tuple[str, ...] = ()
-    fabrics: dict[str, str] = field(default_factory=dict)
+    networks: dict[str, str] = field(default_factory=dict)
     memory: int = 0
 
 
@@ -131,12 +131,7 @@ class Folder:
             yield True
             return
         with lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                yield False
-                return
-            yield True
+            yield try_lock(lock)
 
     def remove(self) -> bool:
         """Remove it, the lock last: until then, whoever finds the folder finds it owned.
@@ -203,15 +198,9 @@ def all_folders() -> list[Folder]:
         ]
 
 
-@contextmanager
-def _undisturbed() -> Iterator[None]:
+def _undisturbed() -> AbstractContextManager[None]:
     """Nobody makes a folder meanwhile: one that is there has its lock, or its maker is dead."""
-    descriptor = os.open(base(), os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
+    return locked_folder(base())
 
 
 @contextmanager
@@ -229,8 +218,7 @@ def claimed(name: str) -> Iterator[Folder]:
     with ExitStack() as owned:
         with _undisturbed():
             folder.path.mkdir(mode=0o700)
-            lock = owned.enter_context((folder.path / _LOCK).open("wb"))
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            owned.enter_context(locked_file(folder.path / _LOCK))
         try:
             yield folder
         finally:

@@ -10,7 +10,6 @@ several users: then its files can be written by all of them, and what they say i
 
 from __future__ import annotations
 
-import fcntl
 import itertools
 import json
 import os
@@ -18,7 +17,6 @@ import pwd
 import re
 import shlex
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -27,11 +25,13 @@ from pathlib import Path
 
 from harness.deadline import Deadline, poll
 from harness.errors import ConfigError
+from harness.locks import Mode, make_locked, try_lock
 from harness.steps import Spent, progress, step
 from harness.units import format_seconds
 
 PATIENCE_S = 24 * 3600.0
 _LONGEST = 4096  # of what a file says
+_FOR_ALL = 0o666  # users
 
 _numbers = itertools.count()
 
@@ -128,7 +128,7 @@ class Queue:
             with ExitStack() as attempt:
                 descriptor = _opened(self._place(number))
                 attempt.callback(os.close, descriptor)
-                if not _flocked(descriptor):
+                if not try_lock(descriptor):
                     continue
                 os.ftruncate(descriptor, 0)
                 os.pwrite(descriptor, json.dumps(asdict(this_process(what))).encode(), 0)
@@ -145,7 +145,7 @@ class Queue:
         order = f"{time.monotonic_ns():020}-{os.getpid()}-{next(_numbers)}"
         path = self.folder / f"{self.name}.waits-{order}"
         with _explained(path):
-            waiting.callback(os.close, _made(path))
+            waiting.callback(os.close, make_locked(path, _FOR_ALL))
         waiting.callback(path.unlink, missing_ok=True)
         return path
 
@@ -191,18 +191,9 @@ def _is_held(ticket: Path) -> bool:
     except OSError:
         return True
     try:
-        return not _flocked(descriptor, fcntl.LOCK_SH)
+        return not try_lock(descriptor, Mode.SHARED)
     finally:
         os.close(descriptor)
-
-
-def _flocked(descriptor: int, how: int = fcntl.LOCK_EX) -> bool:
-    """Whether the lock is this process's now, until the descriptor is closed."""
-    try:
-        fcntl.flock(descriptor, how | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _opened(path: Path) -> int:
@@ -216,26 +207,7 @@ def _opened(path: Path) -> int:
             with suppress(FileNotFoundError):
                 return os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
             with suppress(FileExistsError):
-                return _made(path)
-
-
-def _made(path: Path) -> int:
-    """A new file, which is open to all users and locked by this process before it has its name.
-
-    So one that is not locked belongs to a process that died, whatever its age. Raises
-    FileExistsError if there is one.
-    """
-    descriptor, draft = tempfile.mkstemp(prefix=".new-", dir=path.parent)
-    with ExitStack() as failed:
-        failed.callback(os.close, descriptor)
-        try:
-            os.fchmod(descriptor, 0o666)
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            os.link(draft, path)
-        finally:
-            Path(draft).unlink()
-        failed.pop_all()
-    return descriptor
+                return make_locked(path, _FOR_ALL)
 
 
 @contextmanager

@@ -41,8 +41,8 @@ def why_alone(config: Config) -> str:
     """Why there is one testbed of this configuration at a time; empty if there may be more."""
     if not config.target.is_ours:
         return "two runs on one LUN would spoil each other's data"
-    if fabrics := [fabric.name for fabric in plan(config).shared]:
-        addresses = f"its addresses on fabrics {', '.join(fabrics)}"
+    if networks := [network.name for network in plan(config).shared]:
+        addresses = f"its addresses on networks {', '.join(networks)}"
         return f"{addresses}: only one testbed at a time can use them"
     return ""
 
@@ -62,11 +62,11 @@ def queues(config: Config) -> list[Queue]:
 def _addresses(config: Config) -> Iterator[Shared]:
     """Every address that a machine of ours gets on a network where others may be."""
     topology = plan(config)
-    for fabric in topology.shared:
-        kind, name = ("bridge", fabric.bridge) if fabric.bridge else ("network", fabric.network)
+    for network in topology.shared:
         for role in topology.guests:
-            title = f"{fabric.address(role)} on {kind} {name}"
-            yield Shared(title, f"{_where(config)} {title}")
+            for address in network.addresses(role):
+                title = f"{address} on {network.wire}"
+                yield Shared(title, f"{_where(config)} {title}")
 
 
 def _where(config: Config) -> str:

@@ -17,7 +17,6 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from urllib.parse import quote
 from harness.concurrency import within
 from harness.config.uri import EMBEDDED, is_embedded, is_system_here
 from harness.errors import HypervisorError, TimedOut
+from harness.hypervisor.library import library
 from harness.steps import Spent, step
 
 # The longest path that libvirt makes below a root is a guest's monitor socket,
@@ -40,10 +40,6 @@ _RUN_FOLDER = Path("/run/libvirt")
 _CAPABILITIES = Path("cache/qemu/capabilities")
 _KEEPALIVE_INTERVAL_S = 5
 _KEEPALIVE_COUNT = 3
-
-_opening = threading.Lock()
-_event_loop: threading.Thread | None = None
-_embedded_root: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -90,11 +86,14 @@ def connect(
     root = root.absolute()
     root.mkdir(parents=True, exist_ok=True)
     embedded = uri == EMBEDDED
-    with step(f"Connect to libvirt ({uri})", Spent.PROVISIONING), _opening:
-        _prepare_library(root / "libvirt.log")
-        opened = (
-            _open_embedded(root, capabilities_cache) if embedded else _open_bounded(uri, timeout_s)
-        )
+    with (
+        step(f"Connect to libvirt ({uri})", Spent.PROVISIONING),
+        library.loaded(root / "libvirt.log"),
+    ):
+        if embedded:
+            opened = _open_embedded(root, capabilities_cache)
+        else:
+            opened = _open_bounded(uri, timeout_s)
     connection = Connection(_embedded_uri(root) if embedded else uri, root, opened)
     try:
         yield connection
@@ -104,59 +103,23 @@ def connect(
             _copy_newer(root / _CAPABILITIES, capabilities_cache)
 
 
-def _prepare_library(log: Path) -> None:
-    """Errors come as exceptions, warnings go to `log`, and a thread runs libvirt's event loop.
-
-    libvirt looks at LIBVIRT_LOG_OUTPUTS once, when it is loaded, which is therefore here and
-    not when this module is. What the user set there is left alone.
-    """
-    global _event_loop  # noqa: PLW0603  # one per process
-    if _event_loop is not None:
-        return
-    users = os.environ.get("LIBVIRT_LOG_OUTPUTS")
-    os.environ.setdefault("LIBVIRT_LOG_OUTPUTS", f"3:file:{log}")
-    try:
-        import libvirt
-    finally:
-        if users is None:
-            del os.environ["LIBVIRT_LOG_OUTPUTS"]
-    # libvirt-python prints every error to standard error unless it has somewhere to go.
-    libvirt.registerErrorHandler(lambda _context, _error: None, None)
-    libvirt.virEventRegisterDefaultImpl()
-    _event_loop = threading.Thread(target=_run_events, name="libvirt events", daemon=True)
-    _event_loop.start()
-
-
-def _run_events() -> None:
-    import libvirt
-
-    while True:
-        libvirt.virEventRunDefaultImpl()
-
-
 def _open_embedded(root: Path, capabilities_cache: Path | None) -> Any:
     import libvirt
 
-    global _embedded_root  # noqa: PLW0603  # one per process
     if len(os.fsencode(root)) > LONGEST_ROOT:
         raise HypervisorError(
             f"libvirt's root {root} is {len(os.fsencode(root))} bytes long, and "
             f"{LONGEST_ROOT} are possible: sockets below it must fit 107",
             hint="keep testbeds in a directory with a shorter path",
         )
-    if _embedded_root not in {None, root}:
-        raise HypervisorError(
-            f"{root}: this process already opened libvirt's root {_embedded_root}, and the "
-            "embedded driver allows one in the life of a process",
-            hint="share the root, with domain names that differ, or use a process for each",
-        )
+    library.require_free_for(root)
     (root / "etc").mkdir(exist_ok=True)
     (root / "etc/qemu.conf").write_text(_qemu_conf(privileged=os.geteuid() == 0))
     if capabilities_cache is not None:
         _copy_newer(capabilities_cache, root / _CAPABILITIES)
     if os.geteuid() == 0:
         _make_run_folder(_RUN_FOLDER)
-    _embedded_root = root
+    library.embedded_root = root
     try:
         return libvirt.open(_embedded_uri(root))
     except libvirt.libvirtError as error:

@@ -19,9 +19,6 @@ _PR_SET_CHILD_SUBREAPER = 36  # include/uapi/linux/prctl.h
 _LOOK_INTERVAL_S = 0.02
 _QEMU = "qemu-system"
 
-_lock = threading.Lock()
-_adopting = 0
-
 
 @contextmanager
 def adopted(pid_file: Path) -> Iterator[None]:
@@ -32,21 +29,33 @@ def adopted(pid_file: Path) -> Iterator[None]:
     """
     begun = threading.Event()
     name = f"wait for {pid_file.name}"
-    _adopt(+1)
+    _adoption.change(+1)
     threading.Thread(target=_wait, args=(pid_file, begun), name=name, daemon=True).start()
     try:
         yield
     finally:
-        _adopt(-1)
+        _adoption.change(-1)
         begun.set()
 
 
-def _adopt(change: int) -> None:
-    """Whatever else this process starts must not become ours, or nobody would wait for it."""
-    global _adopting  # noqa: PLW0603  # it is a property of the process
-    with _lock:
-        _adopting += change
-        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, int(_adopting > 0), 0, 0, 0)
+class _Adoption:
+    """Whether this process is the parent of orphans: while there is a block that wants it.
+
+    What it starts at other times must not become its child, or nothing would wait for that.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._blocks = 0
+
+    def change(self, blocks: int) -> None:
+        """So many blocks more want it, or less."""
+        with self._lock:
+            self._blocks += blocks
+            ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, int(self._blocks > 0), 0, 0, 0)
+
+
+_adoption = _Adoption()  # a global: the kernel keeps one such flag for each process
 
 
 def _wait(pid_file: Path, begun: threading.Event) -> None:

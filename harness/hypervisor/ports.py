@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import random
 import re
 import socket
@@ -11,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from harness.errors import HypervisorError
+from harness.locks import bound, try_name
 
 CANDIDATES = range(20000, 32000)
 
@@ -24,9 +24,8 @@ _SOCKET = re.compile(r"^ *\d+: [0-9A-F]+:(?P<port>[0-9A-F]{4}) ", re.MULTILINE)
 def lease_ports(count: int, candidates: Sequence[int] = CANDIDATES) -> Iterator[tuple[int, ...]]:
     """Hold `count` TCP ports of 127.0.0.1, each free, until the block ends.
 
-    A lease is an abstract UNIX socket (unix(7)): the kernel gives a name to one process of
-    the whole machine, whoever its user, and frees it when that process dies. A port that
-    another process uses is passed over, also one that a guest kept after its owner died.
+    A lease is a name that one process of the whole machine can have, whoever its user. A port
+    that another process uses is passed over, also one that a guest kept after its owner died.
     Raises HypervisorError if there are too few.
     """
     with ExitStack() as held:
@@ -35,8 +34,7 @@ def lease_ports(count: int, candidates: Sequence[int] = CANDIDATES) -> Iterator[
             if len(leased) == count:
                 break
             with ExitStack() as attempt:
-                guard = attempt.enter_context(socket.socket(socket.AF_UNIX))
-                if _bound(guard, f"\0pathproof/port/{port}") and _is_free(port):
+                if attempt.enter_context(try_name(f"port/{port}")) and _is_free(port):
                     held.enter_context(attempt.pop_all())
                     leased.append(port)
         if len(leased) < count:
@@ -86,14 +84,4 @@ def _is_free(port: int) -> bool:
     within the last minute is passed over, too.
     """
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        return _bound(probe, ("127.0.0.1", port))
-
-
-def _bound(unbound: socket.socket, address: str | tuple[str, int]) -> bool:
-    try:
-        unbound.bind(address)
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            return False
-        raise
-    return True
+        return bound(probe, ("127.0.0.1", port))

@@ -9,7 +9,6 @@ status file may be damaged. Before QEMU of a guest runs, its status file is writ
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import select
@@ -22,6 +21,7 @@ import harness
 from harness.deadline import Deadline, poll
 from harness.errors import HypervisorError, describe_command
 from harness.hypervisor.tool import run_tool
+from harness.locks import has_record_lock
 from harness.steps import warn
 
 _TIMEOUT_S = 60
@@ -53,18 +53,8 @@ def _wait_for_owner(root: Path) -> None:
     """
     file = root / "run/qemu/driver.pid"
 
-    def is_free() -> bool:
-        try:
-            with file.open("r+b") as lock:
-                fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB, 1)
-        except BlockingIOError:
-            return False
-        except FileNotFoundError:
-            pass
-        return True
-
     poll(
-        is_free,
+        lambda: not has_record_lock(file),
         what=f"{root}: the process that has it open ends",
         deadline=Deadline.after(_OWNER_TIMEOUT_S),
         last_seen=lambda: f"process {file.read_text().strip()} has it open",

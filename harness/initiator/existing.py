@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from threading import Event
 
@@ -25,7 +25,7 @@ from harness.initiator.state_before import (
 )
 from harness.initiator.tools import multipathd_problem, tool_problem, tools_argv
 from harness.steps import Spent, attach, step, warn
-from harness.topology import Fabric
+from harness.topology import TargetPortal
 
 _TIMEOUT_S = 90.0
 _SETTLING_S = 15.0
@@ -60,6 +60,9 @@ for iqn in $iqns; do
   if iscsiadm --mode node --targetname "$iqn" >/dev/null 2>&1; then
     iscsiadm --mode node --targetname "$iqn" --op delete || failed=1
   fi
+done
+for iface in $(iscsiadm --mode iface 2>/dev/null | sed -n 's/^\(pathproof-[^ ]*\) .*/\1/p'); do
+  iscsiadm --mode iface --interface "$iface" --op delete || failed=1
 done
 if [ "$known" = new ] && [ -e WWIDS ]; then
   grep -vxF "/$wwid/" WWIDS >WWIDS.new
@@ -183,9 +186,10 @@ class StandingInitiator(Initiator):
                 self.machine.run(argv, timeout_s=_TIMEOUT_S)
             self._multipathd("reconfigure")
 
-    def _discover(self, fabric: Fabric) -> None:
-        """Make the one record, asking nobody: a discovery would leave those of other targets."""
-        self._ask(fabric, iscsiadm.new_record_argv(fabric.iqn, fabric.portal))
+    def _discover(self, at: TargetPortal, ifaces: Sequence[str]) -> None:
+        """Make the records without asking: a discovery would leave those of other targets."""
+        for iface in ifaces:
+            self._ask(at, iscsiadm.new_record_argv(at.iqn, at.portal, iface))
 
     def _recovery_demanded(self) -> int | None:
         """As multipathd of the machine has it, whatever the profile says."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 
 from harness.budget import Reconnecting
@@ -20,12 +20,13 @@ from harness.initiator.devices import SURVEY_SCRIPT, Survey, parse_survey
 from harness.initiator.multipath import Map
 from harness.initiator.multipathd_config import polling, recovery_demanded
 from harness.initiator.negotiated import LOGINS_SCRIPT, Login, parse_logins
+from harness.initiator.path_disk import PathDisk
 from harness.initiator.sysfs import SESSIONS_SCRIPT, Session, parse_sessions
 from harness.initiator.wwid import map_name
 from harness.machine import Machine
 from harness.measurements import PlannedSession, SessionSettings
 from harness.steps import Spent, attach, step
-from harness.topology import Fabric, Portal, Role, Topology
+from harness.topology import Path, Portal, Role, TargetPortal, Topology
 
 # Every one of these ends by itself on a healthy machine; under TCG the slowest took 4 s.
 _TOOL_TIMEOUT_S = 90.0
@@ -34,19 +35,6 @@ _LOGINS = "== logins"
 _LOGINS_TOO = f"\necho '{_LOGINS}'\n{LOGINS_SCRIPT}"
 _LOOK_TIMEOUT_S = 15.0  # of one look while a map comes up
 _ORDER_TIMEOUT_S = 60.0
-
-
-@dataclass(frozen=True)
-class Path:
-    """A path of the map: its disk, the fabric it runs over, and the portal that it is reached by.
-
-    The portal stays when the disk gets another name and number; it is "" if it is not known.
-    """
-
-    name: str
-    device: str
-    fabric: str
-    portal: str = ""
 
 
 class Initiator:
@@ -93,17 +81,28 @@ class Initiator:
             )
 
     def log_in(self) -> None:
-        """Discover on every portal, apply the profile, log in on every portal.
+        """Discover on every path, apply the profile, log in on every path.
 
         Raises InitiatorError for a portal that does not answer or refuses.
         """
         with step("Discover and log in on every path", Spent.CONFIGURATION):
-            for fabric in self.topology.fabrics:
-                self._discover(fabric)
+            for portal in self.topology.portals:
+                self._discover(portal, self.topology.ifaces_to(portal))
             for iqn in self.topology.target_iqns:
                 self._prepare_records(iqn)
-            for fabric in self.topology.fabrics:
-                self._ask(fabric, iscsiadm.login_argv(fabric.iqn, fabric.portal))
+            for path in self.topology.paths:
+                argv = iscsiadm.login_argv(path.portal.iqn, path.portal.portal, path.link.iface)
+                self._ask(path.portal, argv)
+
+    def bind(self, nics: Mapping[str, str]) -> None:
+        """Make an interface of open-iscsi for each NIC that shares its subnet with another.
+
+        `nics`: the machine's name of the NIC at each link.
+        """
+        for link in self.topology.links:
+            if link.iface != iscsiadm.DEFAULT_IFACE:
+                for argv in iscsiadm.bind_argvs(link.iface, nics[link.name]):
+                    self.machine.run(argv, timeout_s=_TOOL_TIMEOUT_S)
 
     def _prepare_records(self, iqn: str) -> None:
         """What the profile and the credentials say, for the next login."""
@@ -113,38 +112,39 @@ class Initiator:
             lines = chap.node_lines(self.credentials)
             self.machine.run(chap.node_argv(iqn), stdin=lines, timeout_s=_TOOL_TIMEOUT_S)
 
-    def _discover(self, fabric: Fabric) -> None:
-        offers = self._ask(fabric, iscsiadm.discovery_argv(fabric.portal), by_chap=True)
+    def _discover(self, at: TargetPortal, ifaces: Sequence[str]) -> None:
+        """Make the records of a portal, one for each interface of open-iscsi."""
+        portal, iqn = at.portal, at.iqn
+        offers = self._ask(at, iscsiadm.discovery_argv(portal, ifaces), by_chap=True)
         found = iscsiadm.parse_discovery(offers)
-        if not any(n.portal == fabric.portal and n.iqn == fabric.iqn for n in found):
-            names = {n.iqn for n in found} - {fabric.iqn}
-            alike = [name for name in names if name.lower() == fabric.iqn.lower()]
+        if not any(n.portal == portal and n.iqn == iqn for n in found):
+            names = {n.iqn for n in found} - {iqn}
+            alike = [name for name in names if name.lower() == iqn.lower()]
             raise InitiatorError(
-                f"portal {fabric.portal} (fabric {fabric.name}) does not offer {fabric.iqn}; "
-                f"it said: {offers.strip() or 'nothing'}",
+                f"portal {at} does not offer {iqn}; it said: {offers.strip() or 'nothing'}",
                 hint=f"write its name as it does: {alike[0]}" if alike else "",
             )
-        portals = [each.portal for each in self.topology.fabrics]
-        more = [str(n.portal) for n in found if n.iqn == fabric.iqn and n.portal not in portals]
+        portals = [each.portal for each in self.topology.portals]
+        more = [str(n.portal) for n in found if n.iqn == iqn and n.portal not in portals]
         if more and Role.TARGET in self.topology.guests:
             raise InitiatorError(
-                f"portal {fabric.portal} (fabric {fabric.name}) offers {fabric.iqn} at "
-                f"{', '.join(more)}, too, which is on no fabric"
+                f"portal {at} offers {iqn} at {', '.join(more)}, too, which is on no "
+                "network of the testbed"
             )
 
-    def _ask(self, fabric: Fabric, argv: Sequence[str], *, by_chap: bool = False) -> str:
+    def _ask(self, at: TargetPortal, argv: Sequence[str], *, by_chap: bool = False) -> str:
         """What iscsiadm says, after another try `by_chap` if a discovery wants it.
 
         Raises InitiatorError with the portal and the reason.
         """
-        where = f"portal {fabric.portal} (fabric {fabric.name})"
+        where, portal = f"portal {at}", at.portal
         try:
             done = self.machine.run(argv, timeout_s=_TOOL_TIMEOUT_S, check=False)
         except CommandTimedOut as error:
             raise InitiatorError(f"{where}: does not answer\n{error.message}") from None
         if done.status == iscsiadm.AUTHORIZATION_FAILED and by_chap and self.credentials:
-            self._prepare_discovery_by_chap(fabric.portal, self.credentials)
-            return self._ask(fabric, iscsiadm.known_discovery_argv(fabric.portal, "--discover"))
+            self._prepare_discovery_by_chap(portal, self.credentials)
+            return self._ask(at, iscsiadm.known_discovery_argv(portal, "--discover"))
         if done.status != 0:
             raise InitiatorError(
                 f"{where}: {iscsiadm.reason(done.status)}\n{(done.stderr or done.stdout).strip()}",
@@ -173,8 +173,8 @@ class Initiator:
         return f"it wants CHAP (--credentials), or does not admit {self.topology.initiator_iqn}"
 
     def wait_for_map(self) -> None:
-        """Wait until the map has every path, one per fabric, all active."""
-        wanted = len(self.topology.fabrics)
+        """Wait until the map has every path, all of them active."""
+        wanted = len(self.topology.paths)
         seen = ""
 
         def assembled() -> bool:
@@ -226,15 +226,8 @@ class Initiator:
         seen = parse_survey(survey, self.topology.target_iqns)
         return replace(seen, sessions=tuple(with_logins(seen.sessions, logins)))
 
-    def fabric_of(self, session: Session) -> str:
-        """The fabric that a session runs over. Raises InitiatorError for an unknown address."""
-        fabric = self.topology.fabric_of(session.address)
-        if fabric is None:
-            raise InitiatorError(f"{session.name} runs to {session.address}, which is on no fabric")
-        return fabric.name
-
     def planned_sessions(self) -> tuple[PlannedSession, ...]:
-        """One session a fabric, with what the profile demands of it.
+        """One session a path, with what the profile demands of it.
 
         `recovery_tmo` is multipathd's to set: where the profile leaves it alone, that of its
         configuration is demanded.
@@ -242,14 +235,15 @@ class Initiator:
         profile, recovery_tmo_s = self.profile, self._recovery_demanded()
         return tuple(
             PlannedSession(
-                fabric.name,
+                path.name,
                 profile.noop_out_interval_s,
                 profile.noop_out_timeout_s,
                 recovery_tmo_s,
-                portal=str(fabric.portal),
+                portal=str(path.portal.portal),
+                through=path.link.name,
                 negotiated=self.negotiation.demanded,
             )
-            for fabric in self.topology.fabrics
+            for path in self.topology.paths
         )
 
     def _recovery_demanded(self) -> int | None:
@@ -265,10 +259,10 @@ class Initiator:
         return recovery_demanded(in_force.multipathd_config(self.machine), identity)
 
     def reconnecting(self) -> Reconnecting:
-        """What decides how soon a healed path is used again; the slowest fabric counts."""
+        """What decides how soon a healed path is used again; the slowest portal counts."""
         logins = [
-            in_force.login_timeout(self.machine, fabric.iqn, fabric.portal)
-            for fabric in self.topology.fabrics
+            in_force.login_timeout(self.machine, portal.iqn, portal.portal)
+            for portal in self.topology.portals
         ]
         config = in_force.multipathd_config(self.machine)
         return Reconnecting(
@@ -281,47 +275,49 @@ class Initiator:
         return in_force.multipath_version(self.machine)
 
     def settings_of(self, sessions: Sequence[Session]) -> tuple[SessionSettings, ...]:
-        """The effective timeouts of sessions, and the fabrics that they run through."""
+        """The effective timeouts of those sessions that are on a path, and their links."""
         return tuple(
             SessionSettings(
-                fabric=self.fabric_of(s),
+                path=path.name,
                 noop_out_interval_s=s.noop_out_interval_s,
                 noop_out_timeout_s=s.noop_out_timeout_s,
                 recovery_tmo_s=s.recovery_tmo_s,
-                through=self._own_fabric(s),
+                through=link.name if (link := self.topology.link_of(s.own_address)) else "",
                 connected_to=s.login.connected_to,
                 negotiated=s.login.negotiated,
                 state=s.state,
             )
             for s in sessions
+            if (path := self.path_of(s))
         )
 
-    def _own_fabric(self, session: Session) -> str:
-        """The fabric that the initiator's end of a session is on, "" if on none."""
-        fabric = session.own_address and self.topology.fabric_of(session.own_address)
-        return fabric.name if fabric else ""
+    def path_of(self, session: Session) -> Path | None:
+        """The path that a session is; None for one to a portal that was not planned."""
+        return self.topology.path_of(session.portal, session.iface)
 
-    def paths(self) -> tuple[Path, ...]:
-        """The paths to the LUN in the order of the fabrics: exactly one per fabric.
+    def paths(self) -> tuple[PathDisk, ...]:
+        """The disk of every path to the LUN, in the order of the topology: exactly one each.
 
-        Raises InitiatorError if a fabric has none or several; other LUNs are none of ours.
+        Raises InitiatorError if a path has none or several; other LUNs are passed over.
         """
-        found = self.paths_by_fabric()
-        if wrong := {name: paths for name, paths in found.items() if len(paths) != 1}:
-            raise InitiatorError(
-                f"each fabric must carry exactly one path to {self.wwid}; instead: {wrong}"
+        found = self.disks_by_path()
+        if wrong := {name: disks for name, disks in found.items() if len(disks) != 1}:
+            told = "; ".join(
+                f"{name} has {', '.join(one.disk for one in disks) or 'none'}"
+                for name, disks in wrong.items()
             )
-        return tuple(paths[0] for paths in found.values())
+            raise InitiatorError(f"each path must have exactly one disk of {self.wwid}: {told}")
+        return tuple(disks[0] for disks in found.values())
 
-    def paths_by_fabric(self) -> dict[str, list[Path]]:
-        """The paths to the LUN that there are now over each fabric, by the name of the fabric.
+    def disks_by_path(self) -> dict[str, list[PathDisk]]:
+        """The disks of the LUN that each path has now, by the name of the path.
 
-        Sessions with the target that are on no fabric are for the preflight to tell of.
+        Sessions with the target that are on no path are for the preflight to tell of.
         """
-        return self._paths_of(self.survey())
+        return self._disks_of(self.survey())
 
-    def paths_in_use(self) -> dict[str, Path]:
-        """The path over each fabric by its name: the disk in the map, or else the only one.
+    def paths_in_use(self) -> dict[str, PathDisk]:
+        """The disk of each path by the path's name: the disk in the map, or else the only one.
 
         A disk that died may stay beside the one that took its place. Where several are in the map,
         or several and none of them, it is not known which one is the path.
@@ -329,19 +325,20 @@ class Initiator:
         survey = self.survey()
         below = {name for one in survey.devices if one.is_map_of(self.wwid) for name in one.below}
         found = {}
-        for fabric, paths in self._paths_of(survey).items():
-            in_map = [path for path in paths if path.name in below]
-            if len(candidates := in_map or paths) == 1:
-                found[fabric] = candidates[0]
+        for path, disks in self._disks_of(survey).items():
+            in_map = [one for one in disks if one.disk in below]
+            if len(candidates := in_map or disks) == 1:
+                found[path] = candidates[0]
         return found
 
-    def _paths_of(self, survey: Survey) -> dict[str, list[Path]]:
+    def _disks_of(self, survey: Survey) -> dict[str, list[PathDisk]]:
         luns = {device.name for device in survey.devices if device.is_lun(self.wwid)}
-        found: dict[str, list[Path]] = {f.name: [] for f in self.topology.fabrics}
+        found: dict[str, list[PathDisk]] = {path.name: [] for path in self.topology.paths}
         for session in survey.sessions:
-            if fabric := self.topology.fabric_of(session.address):
-                found[fabric.name] += [
-                    Path(disk.name, disk.device, fabric.name, str(fabric.portal))
+            if path := self.path_of(session):
+                origin = f"{session.address}:{session.port},{session.iface}"
+                found[path.name] += [
+                    PathDisk(path.name, disk.name, disk.device, origin)
                     for disk in session.disks
                     if disk.name in luns
                 ]
@@ -423,8 +420,8 @@ class Initiator:
             *map(iscsiadm.logout_argv, iqns),
             *map(iscsiadm.forget_argv, iqns),
             *(
-                iscsiadm.known_discovery_argv(fabric.portal, "--op", "delete")
-                for fabric in self.topology.fabrics
+                iscsiadm.known_discovery_argv(portal.portal, "--op", "delete")
+                for portal in self.topology.portals
             ),
         )
         failures: list[str] = []

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address
+from ipaddress import ip_address
 
 from harness.config.model import Profile
 from harness.config.negotiation import KEYS, LoginOptions, as_text
@@ -31,6 +32,7 @@ _REASONS = {
     AUTHORIZATION_FAILED: "login rejected: authorization failure (02/01 or 02/02)",
 }
 
+DEFAULT_IFACE = "default"
 LOGIN_TIMEOUT = "node.conn[0].timeo.login_timeout"
 
 
@@ -43,9 +45,26 @@ class DiscoveredNode:
     iqn: str
 
 
-def discovery_argv(portal: Portal) -> list[str]:
-    """Ask one portal which targets it knows; the answers become node records."""
-    return ["iscsiadm", "--mode", "discovery", "--type", "sendtargets", "--portal", str(portal)]
+def bind_argvs(iface: str, nic: str) -> list[list[str]]:
+    """Make an interface whose sessions go through one NIC, whatever the routes are."""
+    argv = ["iscsiadm", "--mode", "iface", "--interface", iface]
+    return [
+        [*argv, "--op", "new"],
+        [*argv, "--op", "update", "--name", "iface.net_ifacename", "--value", nic],
+    ]
+
+
+def discovery_argv(portal: Portal, ifaces: Sequence[str] = (DEFAULT_IFACE,)) -> list[str]:
+    """Ask one portal which targets it knows; the answers become node records of `ifaces`.
+
+    All at once: a discovery by one interface removes the records of the others.
+    """
+    argv = ["iscsiadm", "--mode", "discovery", "--type", "sendtargets", "--portal", str(portal)]
+    return [*argv, *(word for iface in ifaces for word in _by(iface))]
+
+
+def _by(iface: str) -> list[str]:
+    return [] if iface == DEFAULT_IFACE else ["--interface", iface]
 
 
 def known_discovery_argv(portal: Portal, *operation: str) -> list[str]:
@@ -54,9 +73,9 @@ def known_discovery_argv(portal: Portal, *operation: str) -> list[str]:
     return [*mode, "--portal", str(portal), *operation]
 
 
-def new_record_argv(iqn: str, portal: Portal) -> list[str]:
-    """Make the record of one portal without asking it."""
-    return [*record_argv(iqn, portal), "--op", "new"]
+def new_record_argv(iqn: str, portal: Portal, iface: str = DEFAULT_IFACE) -> list[str]:
+    """Make the record of one portal and one interface without asking the portal."""
+    return [*record_argv(iqn, portal), *_by(iface), "--op", "new"]
 
 
 def record_argv(iqn: str, portal: Portal) -> list[str]:
@@ -81,9 +100,9 @@ def update_argv(iqn: str, settings: dict[str, str]) -> list[str]:
     return argv
 
 
-def login_argv(iqn: str, portal: Portal) -> list[str]:
-    """Make one session through one portal."""
-    return [*record_argv(iqn, portal), "--login"]
+def login_argv(iqn: str, portal: Portal, iface: str = DEFAULT_IFACE) -> list[str]:
+    """Make one session from one interface to one portal."""
+    return [*record_argv(iqn, portal), *_by(iface), "--login"]
 
 
 def logout_argv(iqn: str) -> list[str]:
@@ -145,9 +164,12 @@ def parse_discovery(text: str) -> list[DiscoveredNode]:
     """
     nodes = []
     for line in text.splitlines():
-        if match := re.fullmatch(r"(\d+\.\d+\.\d+\.\d+):(\d+),(-?\d+) (\S+)", line.strip()):
-            portal = Portal(IPv4Address(match[1]), int(match[2]))
-            nodes.append(DiscoveredNode(portal, int(match[3]), match[4]))
+        if match := re.fullmatch(r"(\S+):(\d+),(-?\d+) (\S+)", line.strip()):
+            try:
+                address = ip_address(match[1].strip("[]"))
+            except ValueError:  # a host name
+                continue
+            nodes.append(DiscoveredNode(Portal(address, int(match[2])), int(match[3]), match[4]))
     return nodes
 
 

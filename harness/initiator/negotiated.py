@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 
 from harness.config.negotiation import KEYS
 from harness.errors import InitiatorError
+from harness.topology import Portal
 
 # One line per session: session|portal by its record|portal of its socket|attribute=value|…
 # Without a connection both portals are ":", and while it is down the second one. It follows
@@ -87,7 +89,7 @@ def parse_logins(text: str, sessions: Collection[str]) -> dict[str, Login]:
             continue
         if len(parts) != 2 + len(_KEYS):
             raise InitiatorError(f"not a line about a login: {line!r}")
-        portal, connected_to = ("" if end == _NONE else end for end in parts[:2])
+        portal, connected_to = ("" if end == _NONE else _as_planned(end) for end in parts[:2])
         negotiated = {}
         for part in parts[2:]:
             attribute, _, value = part.partition("=")
@@ -96,3 +98,16 @@ def parse_logins(text: str, sessions: Collection[str]) -> dict[str, Login]:
                 negotiated[_KEYS[attribute]] = words.get(value, value)
         logins[name] = Login(portal, connected_to, negotiated)
     return logins
+
+
+def _as_planned(end: str) -> str:
+    """Address and port as a Portal is written; a host name stays as it is.
+
+    The kernel writes IPv6 addresses in full, as `fd00:0172:0016:0000:0000:0000:0000:0001:3260`
+    (iscsi_sw_tcp_conn_get_param() in drivers/scsi/iscsi_tcp.c).
+    """
+    address, _, port = end.rpartition(":")
+    try:
+        return str(Portal(ip_address(address.strip("[]")), int(port)))
+    except ValueError:
+        return end

@@ -10,14 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from ipaddress import IPv4Address, ip_address
+from ipaddress import ip_address
 
 from harness.errors import InitiatorError
 from harness.initiator.negotiated import Login
+from harness.topology import Address, Portal
 
-# One line per session and disk: session|target|state|address|recovery_tmo|recv_tmo|ping_tmo|
-# own address|disk|device number|wwid. A session without a disk has one line with the last three
-# empty; one without a connection, no address of its own.
+# One line per session and disk: session|target|state|address|port|iface|recovery_tmo|recv_tmo|
+# ping_tmo|own address|disk|device number|wwid. A session without a disk has one line with the last
+# three empty; one without a connection, no address of its own.
 # The shell reads every file itself: under emulation each `cat` would take it 20 ms.
 SESSIONS_SCRIPT = r"""
 value() { REPLY=; { IFS= read -r REPLY <"$1"; } 2>/dev/null || :; }
@@ -30,7 +31,8 @@ for s in /sys/class/iscsi_session/session*; do
   for h in "$s"/device/../iscsi_host/host*; do
     [ -e "$h" ] && break
   done
-  for file in "$s/targetname" "$s/state" "$c/persistent_address" \
+  for file in "$s/targetname" "$s/state" "$c/persistent_address" "$c/persistent_port" \
+    "$s/ifacename" \
     "$s/recovery_tmo" "$c/recv_tmo" "$c/ping_tmo" "$h/ipaddress"; do
     value "$file"
     head="$head|$REPLY"
@@ -49,7 +51,7 @@ done
 """
 
 
-_COLUMNS = 11
+_COLUMNS = 13
 NEVER = -1  # the kernel's own value for "off"
 
 
@@ -66,21 +68,29 @@ class Disk:
 class Session:
     """One iSCSI session, its effective timeouts in seconds, and the disks it reaches.
 
-    `address` is the portal's, as text if it is not IPv4 (IPv6, or a host name); `own_address` is
-    the IPv4 address of the initiator's end, None if there is none. `recovery_tmo_s` is -1 for a
+    `address` and `port` are the portal's, the former as text if it is a host name; `iface` is the
+    interface of open-iscsi that it was made by; `own_address` is the address of the initiator's
+    end, None if there is none. `recovery_tmo_s` is -1 for a
     session that never gives up. `login` is read apart.
     """
 
     name: str
     target: str
     state: str
-    address: IPv4Address | str
+    address: Address | str
+    port: int
+    iface: str
     recovery_tmo_s: int
     noop_out_interval_s: int
     noop_out_timeout_s: int
-    own_address: IPv4Address | None
+    own_address: Address | None
     disks: tuple[Disk, ...]
     login: Login = Login()  # noqa: RUF009  # frozen, and never changed
+
+    @property
+    def portal(self) -> Portal | None:
+        """Where it was made to; None for a host name."""
+        return None if isinstance(self.address, str) else Portal(self.address, self.port)
 
 
 def parse_sessions(text: str, targets: Collection[str]) -> list[Session]:
@@ -97,26 +107,27 @@ def parse_sessions(text: str, targets: Collection[str]) -> list[Session]:
         if len(parts) != _COLUMNS:
             raise InitiatorError(f"not a session line: {line!r}")
         _, disks = heads.setdefault(parts[0], (parts, []))
-        if parts[8]:
-            disks.append(Disk(*parts[8:11]))
+        if parts[10]:
+            disks.append(Disk(*parts[10:13]))
     return [_session(parts, disks) for parts, disks in heads.values()]
 
 
 def _session(parts: list[str], disks: list[Disk]) -> Session:
-    name, target, state, address, recovery, interval, timeout, own_address = parts[:8]
+    name, target, state, address, port, iface, recovery, interval, timeout, own_address = parts[:10]
     if not address:
         raise InitiatorError(f"{name} to {target} has no connection; its state is {state}")
     try:
-        own = ip_address(own_address) if own_address else None
         return Session(
             name=name,
             target=target,
             state=state,
             address=_portal_address(address),
+            port=int(port),
+            iface=iface,
             recovery_tmo_s=NEVER if recovery == "off" else int(recovery),
             noop_out_interval_s=int(interval),
             noop_out_timeout_s=int(timeout),
-            own_address=own if isinstance(own, IPv4Address) else None,
+            own_address=ip_address(own_address) if own_address else None,
             disks=tuple(disks),
         )
     except ValueError as error:
@@ -125,9 +136,9 @@ def _session(parts: list[str], disks: list[Disk]) -> Session:
         ) from None
 
 
-def _portal_address(text: str) -> IPv4Address | str:
+def _portal_address(text: str) -> Address | str:
     """What the node record names, which iscsid need not have resolved."""
     try:
-        return IPv4Address(text)
+        return ip_address(text)
     except ValueError:
         return text

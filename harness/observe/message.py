@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-# What each kind of message has besides its own name; see resident.py.
+# What each kind of message has besides its own name; see harness.observe.resident.
 _KINDS: Mapping[str, frozenset[str]] = {
     "hello": frozenset(),
     "kernel": frozenset({"error"}),

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
-from importlib.resources import files
 from typing import Any
 
 from harness.deadline import Deadline
@@ -20,6 +19,7 @@ from harness.machine import Machine, Process
 from harness.measurements import ClockReading, KernelLog, KernelMessage
 from harness.observe.clock import Clock, Exchange, reading
 from harness.observe.message import parse_line
+from harness.observe.resident import program
 from harness.observe.sample import Observation, Sample, Watch, parse_sample
 from harness.units import NS_PER_S
 
@@ -324,8 +324,7 @@ class Observer:
 
 def _resident_argv(*arguments: str) -> Sequence[str]:
     """The command line of the resident program: its source travels as an argument."""
-    source = files("harness.observe").joinpath("resident.py").read_text()
-    return ["python3", "-I", "-S", "-u", "-c", source, *arguments]
+    return ["python3", "-I", "-S", "-u", "-c", program(), *arguments]
 
 
 def leave_resident(machine: Machine) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from typing import Any
 
 from harness.measurements import KernelLog
@@ -58,14 +59,14 @@ class NicSample:
 
 @dataclass(frozen=True)
 class MapDisk:
-    """A disk of the map. `session` ("session1") and `portal` are "" if it is no iSCSI disk.
+    """A disk of the map. `session` ("session1") and `origin` are "" if it is no iSCSI disk.
 
-    `portal` is that of the node record, "172.16.0.1:3260".
+    `origin` is the portal of the node record and the interface, "172.16.0.1:3260,default".
     """
 
     name: str
     session: str
-    portal: str
+    origin: str
 
 
 @dataclass(frozen=True)
@@ -133,10 +134,20 @@ def parse_sample(message: dict[str, Any]) -> Sample:
         cpu_ns=message["cpu"],
         map_number=message["map"],
         map_disks={
-            number: MapDisk(name, f"session{session}" if session else "", portal)
-            for number, (name, session, portal) in message["where"].items()
+            number: MapDisk(name, f"session{session}" if session else "", _origin(origin))
+            for number, (name, session, origin) in message["where"].items()
         },
     )
+
+
+def _origin(text: str) -> str:
+    """An origin with its IPv6 address in the shortest form, whatever form the node record has."""
+    portal, _, interface = text.rpartition(",")
+    address, _, port = portal.rpartition(":")
+    try:
+        return f"{ip_address(address)}:{port},{interface}"
+    except ValueError:  # a host name, or nothing
+        return text
 
 
 def _disk(stat: str, state: str) -> DiskSample:

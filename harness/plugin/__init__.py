@@ -1,7 +1,7 @@
 """pytest: options, hooks and fixtures. Wiring, no logic.
 
 `conftest.py` loads it. Fixtures for suites: `testbed`, `judge`, `publish_throughput`,
-`seed`, and the parameter `fabric`, which runs a test once per fabric of the testbed.
+`seed`, and the parameters `loss`, `link` and `path`, which run a test once for each of the testbed.
 """
 
 from harness.plugin.fixtures import (

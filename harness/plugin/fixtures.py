@@ -12,7 +12,7 @@ import pytest
 from harness.analysis.throughput import Rates, Spread
 from harness.checks import Check, Judgement
 from harness.checks import judge as run_checks
-from harness.faults import KINDS
+from harness.faults import KINDS, Fault
 from harness.measurements import Measurements
 from harness.plugin.requires import skip_unless_capable
 from harness.plugin.run import KEY
@@ -25,6 +25,7 @@ from harness.reporting.verdict_document import Judged
 from harness.steps import Spent, attach, step
 from harness.testbed import Testbed
 from harness.testbed.means import lacking
+from harness.topology import plan
 from harness.units import MIB
 
 
@@ -78,12 +79,13 @@ def testbed(testbeds: Testbeds, request: pytest.FixtureRequest) -> Iterator[Test
 
 
 def skip_without_means(request: pytest.FixtureRequest) -> None:
-    """Skip a test whose parameter is a kind of fault that its lab has no means for."""
+    """Skip a test whose parameter is a fault, or a kind of fault, that its lab has no means for."""
     config = request.config.stash[KEY].config
     callspec = getattr(request.node, "callspec", None)
     for value in callspec.params.values() if callspec else ():
-        if value in KINDS and (why := lacking(config, value(config.fabrics[0].name).needs)):
-            pytest.skip(f"{value.__name__} is not possible here: {why}")
+        fault = value.everywhere(plan(config))[0] if value in KINDS else value
+        if isinstance(fault, Fault) and (why := lacking(config, fault.needs)):
+            pytest.skip(f"{type(fault).__name__} is not possible here: {why}")
 
 
 @pytest.fixture

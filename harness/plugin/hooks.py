@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 
 import pytest
 from _pytest._code.code import (
@@ -14,6 +14,7 @@ from _pytest._code.code import (
 )
 
 from harness.errors import HarnessError, LabCannot, VerdictFailed, defects
+from harness.faults import losses
 from harness.plugin.controller import Controller
 from harness.plugin.fleet import labels_of
 from harness.plugin.options import add_options, load_config
@@ -27,6 +28,8 @@ from harness.plugin.workers import SAID, refuse_unfit_distribution
 from harness.reporting.blame import describe
 from harness.reporting.labels import label_tests
 from harness.reporting.runs import HISTORY
+from harness.testbed.means import lacking
+from harness.topology import plan
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -51,9 +54,32 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "fabric" in metafunc.fixturenames:
-        fabrics = metafunc.config.stash[KEY].config.fabrics
-        metafunc.parametrize("fabric", [fabric.name for fabric in fabrics])
+    """The parameters `loss`, `link` and `path`: once for each of the testbed.
+
+    A test that gives its own values to one of these names keeps them.
+    """
+    own = {
+        name.strip()
+        for marker in metafunc.definition.iter_markers("parametrize")
+        for name in _names(marker.args[0])
+    }
+    wanted = {"loss", "link", "path"}.intersection(metafunc.fixturenames) - own
+    if not wanted:
+        return
+    config = metafunc.config.stash[KEY].config
+    topology = plan(config)
+    if "loss" in wanted:
+        every = losses(topology, lambda fault: not lacking(config, fault.needs))
+        ids = [f"{loss.where}-{type(loss).__name__}" for loss in every]
+        metafunc.parametrize("loss", every, ids=ids)
+    for name, places in (("link", topology.links), ("path", topology.paths)):
+        if name in wanted:
+            metafunc.parametrize(name, [place.name for place in places])
+
+
+def _names(given: str | Sequence[str]) -> Sequence[str]:
+    """The names of pytest.mark.parametrize."""
+    return given.split(",") if isinstance(given, str) else given
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

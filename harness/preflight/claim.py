@@ -14,6 +14,7 @@ from uuid import uuid4
 
 from harness.errors import CommandTimedOut, InitiatorError, PreflightFailed, Problem, TimedOut
 from harness.initiator import Initiator
+from harness.initiator.path_disk import PathDisk
 from harness.initiator.wwid import map_name
 from harness.machine import Completed, Machine, Process
 from harness.preflight import marker
@@ -54,7 +55,7 @@ def claim(initiator: Initiator, asked: Asked) -> Answer:
     """
     machine, wwid = initiator.machine, initiator.wwid
     planned = initiator.paths()
-    paths = [path.name for path in planned]
+    paths = [path.disk for path in planned]
     with step("May the LUN be written to?", Spent.PROVISIONING):
         found = look(machine, wwid, paths[0])
         decision = decide(asked, found)
@@ -70,7 +71,8 @@ def claim(initiator: Initiator, asked: Asked) -> Answer:
         raise PreflightFailed(
             [
                 Problem(
-                    f"while it was looked at, the paths to {wwid} became {now}, from {planned}",
+                    f"while it was looked at, the paths to {wwid} became {_listed(now)}, from "
+                    f"{_listed(planned)}",
                     "nothing was written; see that nobody changes them, and run it again",
                 )
             ]
@@ -258,3 +260,7 @@ def _disk(path: str) -> str:
 
 def _map(wwid: str) -> str:
     return f"/dev/mapper/{map_name(wwid)}"
+
+
+def _listed(paths: Sequence[PathDisk]) -> str:
+    return ", ".join(map(str, paths))

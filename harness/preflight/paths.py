@@ -14,7 +14,7 @@ from harness.units import format_size
 
 @dataclass(frozen=True)
 class Wanted:
-    """What was planned: one session a fabric, and the LUN that each of them reaches.
+    """What was planned: one session a path, and the LUN that each of them reaches.
 
     `wwid` is None as long as nobody knows it; `serial` is the LUN's unit serial number, if known.
     """
@@ -26,9 +26,9 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Facts:
-    """What the initiator has. `reached`: fabric -> names of the disks that its sessions reach.
+    """What the initiator has. `reached`: path -> names of the disks that its sessions reach.
 
-    `elsewhere` are sessions with the target that are on no fabric.
+    `elsewhere` are sessions with the target that are on no path.
     """
 
     sessions: tuple[SessionSettings, ...]
@@ -62,8 +62,8 @@ def path_problems(wanted: Wanted, facts: Facts) -> list[Problem]:
 def _stray_sessions(facts: Facts) -> Iterator[Problem]:
     for session in facts.elsewhere:
         yield Problem(
-            f"{session} is on no fabric",
-            "log out of it, or describe its network in [[fabrics]]",
+            f"{session} is on no path that was planned",
+            "log out of it, or describe its portal in [[networks]]",
         )
 
 
@@ -91,24 +91,23 @@ def _offers(serial: str | None, facts: Facts) -> Iterator[Problem]:
 
 
 def _lun_problems(wwid: str, planned: Sequence[PlannedSession], facts: Facts) -> Iterator[Problem]:
-    """One LUN of that WWID over each fabric, and over nothing else."""
+    """One LUN of that WWID over each path, and over nothing else."""
     named = {device.name: device for device in facts.devices}
     luns = {device.name for device in facts.luns(wwid)}
     for plan in planned:
-        reached = facts.reached.get(plan.fabric, ())
+        reached = facts.reached.get(plan.path, ())
         here = [name for name in reached if name in luns]
         if not here:
             others = [f"{name} ({_identity(named.get(name))})" for name in reached]
             yield Problem(
-                f"fabric {plan.fabric} reaches no LUN with WWID {wwid}, but "
+                f"path {plan.path} reaches no LUN with WWID {wwid}, but "
                 f"{', '.join(others) or 'no disk at all'}",
                 "map that LUN to this initiator on every portal, or name the right one in "
                 "target.wwid",
             )
         if len(here) > 1:
             yield Problem(
-                f"fabric {plan.fabric} reaches {len(here)} LUNs with WWID {wwid}: "
-                f"{', '.join(here)}",
+                f"path {plan.path} reaches {len(here)} LUNs with WWID {wwid}: {', '.join(here)}",
                 "give each LUN an identity of its own on the target: one map would write to both",
             )
     expected = {name for names in facts.reached.values() for name in names}

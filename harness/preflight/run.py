@@ -63,15 +63,13 @@ def facts_now(initiator: Initiator) -> Facts:
     survey = initiator.survey()
     reached: dict[str, tuple[str, ...]] = {}
     elsewhere = []
-    on_fabrics = []
     for session in survey.sessions:
-        fabric = initiator.topology.fabric_of(session.address)
-        if fabric is None:
-            elsewhere.append(f"{session.name} to {session.address}")
+        path = initiator.path_of(session)
+        if path is None:
+            elsewhere.append(f"{session.name} to {session.portal or session.address}")
             continue
-        on_fabrics.append(session)
         disks = tuple(disk.name for disk in session.disks)
-        reached[fabric.name] = reached.get(fabric.name, ()) + disks
+        reached[path.name] = reached.get(path.name, ()) + disks
     return Facts(
-        initiator.settings_of(on_fabrics), reached, survey.devices, elsewhere=tuple(elsewhere)
+        initiator.settings_of(survey.sessions), reached, survey.devices, elsewhere=tuple(elsewhere)
     )

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from importlib.resources import files
+from ipaddress import IPv4Address, IPv6Address, ip_interface
 from typing import Any
 
 from harness.deadline import Deadline, poll
@@ -27,6 +28,7 @@ _STRANGER_S = 20.0
 _ASKS_AGAIN_S = 30.0  # it does every 7 s
 _LOOK_EVERY_S = 0.1
 _LONGEST_WHO = 300
+_ARP_IS_FOR = 4  # the version of IP
 
 
 @dataclass(frozen=True)
@@ -82,10 +84,10 @@ class Held:
 def held_addresses(
     initiator: Machine, topology: Topology, nics: Mapping[str, str], what: str
 ) -> Iterator[Held]:
-    """Have the addresses of the shared fabrics for the length of the block; wait for them first.
+    """Have the addresses on shared networks for the length of the block; wait for them first.
 
-    `nics`: fabric -> the initiator's NIC, which is up and has no address yet. `what` is told to
-    those that wait. Raises PreflightFailed if what is no testbed has one of them.
+    `nics`: the initiator's NICs by their names in the topology, up and without an address yet.
+    `what` is told to those that wait. Raises PreflightFailed if what is no testbed has one of them.
     """
     source = files("harness.provision").joinpath("arp.py").read_text()
     who = f"{this_process(what)} on {socket.gethostname()}"
@@ -114,12 +116,20 @@ def _claim(topology: Topology, nics: Mapping[str, str], who: str) -> dict[str, A
     return {
         "who": who,
         "nics": {
-            nics[fabric.name]: {
-                str(fabric.address(role)): fabric.mac(role) for role in topology.guests
+            nics[network.links[0].name]: {
+                str(address): nic.mac
+                for role in topology.guests
+                for nic in network.nics(role)
+                for address in map(_bare, nic.addresses)
+                if address.version == _ARP_IS_FOR
             }
-            for fabric in topology.shared
+            for network in topology.shared
         },
     }
+
+
+def _bare(address: str) -> IPv4Address | IPv6Address:
+    return ip_interface(address).ip
 
 
 def _still_used(heard: Held) -> bool:
@@ -129,7 +139,7 @@ def _still_used(heard: Held) -> bool:
             [
                 Problem(
                     f"{use.address} is in use by {use.mac}, which is no testbed of a run",
-                    "give free addresses in [[fabrics]]; a testbed that was kept (`pathproof ps`) "
+                    "give free addresses in [[networks]]; a testbed that was kept (`pathproof ps`) "
                     "or left by a killed run (`pathproof reap`) has its own until it is removed",
                 )
             ]

@@ -1,77 +1,60 @@
-"""A testbed from nothing: boot, configure, log in, assemble, write."""
+"""Machines from nothing: `wire` has them run, with their disks and cables; `boot` reaches them."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from harness.hypervisor.domain import start
 from harness.machine import Machine
-from harness.observe import observing
-from harness.preflight import Asked, claim, require_fit
-from harness.provision.address_claims import held_addresses
-from harness.provision.data_nics import bring_up_shared, configure_fabrics
-from harness.provision.first_io import fill
 from harness.provision.site import Disks, Site, by_role
 from harness.provision.snapshot import disk_file
 from harness.provision.stage import Stage
 from harness.steps import Spent, step
 from harness.target.base import DATA_DISK_SERIAL
 from harness.testbed.guest_disks import SYSTEM_DISK_SERIAL
-from harness.testbed.testbed import Guest, Testbed
 from harness.topology import Role
 
+if TYPE_CHECKING:
+    from harness.hypervisor.domain import Domain
 
-def boot(site: Site, power: ExitStack, links: ExitStack, disks: Path) -> Testbed:
-    """A testbed booted cold, its disks in the folder `disks`, verified by I/O on every path.
 
-    `links` ends our connections to the machines, `power` the machines; in that order.
-    """
+@dataclass(frozen=True)
+class Wired:
+    """Machines that run, each with its disks and its ends of the cables."""
+
+    domains: Mapping[Role, Domain]
+
+
+@dataclass(frozen=True)
+class Booted:
+    """Machines that answer SSH."""
+
+    domains: Mapping[Role, Domain]
+    machines: Mapping[Role, Machine]
+
+
+def wire(site: Site, disks: Path, power: ExitStack) -> Wired:
+    """Start machines with new disks in the folder `disks`. They end with `power`."""
     with step(Stage.START, Spent.PROVISIONING):
-        domains = site.power_on(
-            power, _make_disks(site, disks), lambda spec, _: start(site.connection, spec)
-        )
+        made = _make_disks(site, disks)
+        return Wired(site.power_on(power, made, lambda spec, _: start(site.connection, spec)))
+
+
+def boot(site: Site, wired: Wired, links: ExitStack) -> Booted:
+    """Wait until each machine answers; the connections end with `links`."""
 
     def log_in(role: Role) -> Machine:
         with step(f"Boot the {role}", Spent.PROVISIONING):
-            machine = site.log_in(role, domains[role])
+            machine = site.log_in(role, wired.domains[role])
         links.callback(machine.close)
         return machine
 
     with step(Stage.BOOT, Spent.PROVISIONING):
-        machines = by_role(site.topology.guests, log_in)
-    if site.topology.shared:
-        nics = bring_up_shared(machines[Role.INITIATOR], Role.INITIATOR, site.topology)
-        what = site.folder.name
-        site.addresses = links.enter_context(
-            held_addresses(machines[Role.INITIATOR], site.topology, nics, what)
-        )
-    target = site.target(machines)
-    initiator = site.initiator(machines, target)
-    configure = {Role.TARGET: target.configure, Role.INITIATOR: initiator.configure}
-
-    def prepare(role: Role) -> Guest:
-        nics = configure_fabrics(machines[role], role, site.topology)
-        configure[role]()
-        observer = links.enter_context(observing(machines[role]))
-        return Guest(machines[role], observer, domains[role], nics)
-
-    with step(Stage.CONFIGURE, Spent.CONFIGURATION):
-        guests = by_role(site.topology.guests, prepare)
-    initiator.log_in()
-    target.require_logins()
-    require_fit(initiator, serial=site.config.target.serial)
-    initiator.wait_for_map()
-    kernel = machines[Role.INITIATOR].run(["uname", "-r"]).stdout.strip()
-    paths = initiator.paths()
-    if not site.config.target.is_ours:
-        claim(initiator, Asked.of(site.config))
-    environment = site.describe(kernel, target)
-    testbed = site.assembled(guests, target, initiator, paths, environment)
-    testbed.prove_target()
-    fill(testbed)
-    testbed.prove_paths()
-    return testbed
+        return Booted(wired.domains, by_role(site.topology.guests, log_in))
 
 
 def _make_disks(site: Site, folder: Path) -> Disks:

@@ -3,69 +3,109 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from ipaddress import ip_interface
 
 from harness.deadline import Deadline, poll
 from harness.errors import MachineError, TimedOut
 from harness.machine import Machine
 from harness.steps import Spent, step
-from harness.topology import Fabric, Role, Topology
+from harness.topology import Nic, Role, Topology
 
 _PATIENCE_S = 15.0
 
 
-def configure_fabrics(machine: Machine, role: Role, topology: Topology) -> dict[str, str]:
-    """Bring up a role's NICs with their addresses; returns fabric -> NIC name.
+def configure_nics(machine: Machine, role: Role, topology: Topology) -> dict[str, str]:
+    """Bring up a role's data NICs with their addresses; returns the machine's name of each.
 
     A machine answers before all of its NICs are there, or have their names. Raises MachineError
     if one is missing for long.
     """
     with step(f"Configure the {role}'s data NICs", Spent.CONFIGURATION):
-        return _run(machine, role, topology.fabrics, addressed=True)
+        return _run(machine, topology.nics(role), addressed=True)
 
 
 def bring_up_shared(machine: Machine, role: Role, topology: Topology) -> dict[str, str]:
-    """Bring up a role's NICs on shared fabrics without addresses; returns as `configure_fabrics`.
+    """Bring up a role's NICs on shared networks without addresses; returns as `configure_nics`.
 
     Raises MachineError as that does.
     """
-    return _run(machine, role, topology.shared, addressed=False)
+    nics = [nic for network in topology.shared for nic in network.nics(role)]
+    return _run(machine, nics, addressed=False)
 
 
-def _run(
-    machine: Machine, role: Role, fabrics: Sequence[Fabric], *, addressed: bool
-) -> dict[str, str]:
+def _run(machine: Machine, nics: Sequence[Nic], *, addressed: bool) -> dict[str, str]:
     missing: list[str] = []
     failure = ""
 
     def brought_up() -> dict[str, str] | None:
         nonlocal missing, failure
-        done = machine.sh(render_script(role, fabrics, addressed=addressed), check=False)
-        nics = dict(line.split() for line in done.stdout.splitlines())
-        missing = [f.name for f in fabrics if f.name not in nics]
+        done = machine.sh(render_script(nics, addressed=addressed), check=False)
+        found = dict(line.split() for line in done.stdout.splitlines())
+        missing = [nic.name for nic in nics if nic.name not in found]
         failure = done.stderr.strip()
-        return None if missing or done.status != 0 else nics
+        return None if missing or done.status != 0 else found
 
     try:
         return poll(brought_up, what="NICs", deadline=Deadline.after(_PATIENCE_S), every_s=0.5)
     except TimedOut:
-        reason = f"no NIC for fabric {', '.join(missing)}" if missing else failure
+        reason = f"no NIC for {', '.join(missing)}" if missing else failure
         raise MachineError(f"{machine.name}: {reason}") from None
 
 
-def render_script(role: Role, fabrics: Sequence[Fabric], *, addressed: bool) -> str:
-    """Shell that brings up every NIC it finds and prints `FABRIC NIC` for each."""
+def render_script(nics: Sequence[Nic], *, addressed: bool) -> str:
+    """Shell that brings up every NIC it finds and prints `NAME NIC` for each.
+
+    NICs of the same subnet answer ARP only for their own address, and take packets whatever the
+    routes say: Documentation/networking/ip-sysctl.rst, `arp_ignore`, `arp_announce`, `rp_filter`.
+    """
+    subnets = [
+        n
+        for nic in nics
+        if not nic.bridge
+        for n in {ip_interface(a).network for a in nic.addresses}
+    ]
     lines = []
-    for fabric in fabrics:
-        address = f"{fabric.address(role)}/{fabric.subnet.prefixlen}"
-        lines.append(
-            f"for nic in /sys/class/net/*; do\n"
-            f'  [ "$(cat "$nic/address")" = {fabric.mac(role)} ] || continue\n'
-            f"  nic=$(basename $nic)\n"
-            + (f"  ip address replace {address} dev $nic\n" if addressed else "")
+    for nic in nics:
+        crowded = any(subnets.count(ip_interface(a).network) > 1 for a in nic.addresses)
+        orders = [
+            *(_addresses("$nic", nic) if addressed and not nic.bridge else []),
+            *(_CROWDED if crowded and not nic.bridge else []),
             # Else QEMU drops multicast frames that the guest did not ask for, and neither end can
             # tell them from frames that the cable lost.
-            + f"  ip link set $nic up allmulticast on\n"
-            f"  echo {fabric.name} $nic\n"
-            f"done"
+            "ip link set $nic up allmulticast on",
+            *(_behind(nic) if addressed and nic.bridge else []),
+            f"echo {nic.name} $nic",
+        ]
+        lines.append(
+            f"for nic in /sys/class/net/*; do\n"
+            f'  [ "$(cat "$nic/address")" = {nic.mac} ] || continue\n'
+            f"  [ -e $nic/device ] || continue\n"
+            f"  nic=$(basename $nic)\n" + "".join(f"  {order}\n" for order in orders) + "done"
         )
     return "\n".join(lines)
+
+
+_CROWDED = [
+    "sysctl -qw net.ipv4.conf.$nic.arp_ignore=1",
+    "sysctl -qw net.ipv4.conf.$nic.arp_announce=2",
+    "sysctl -qw net.ipv4.conf.$nic.rp_filter=2",
+]
+
+
+def _behind(nic: Nic) -> list[str]:
+    """The NIC is a port of a bridge, which has the addresses. Its own may be the bridge's, too."""
+    return [
+        f"[ -e /sys/class/net/{nic.bridge} ] || ip link add {nic.bridge} type bridge stp_state 0",
+        f"ip link set $nic master {nic.bridge}",
+        *_addresses(nic.bridge, nic),
+        f"ip link set {nic.bridge} up",
+    ]
+
+
+def _addresses(device: str, nic: Nic) -> list[str]:
+    """IPv6 addresses are used at once: nobody else can have them on a cable."""
+    return [
+        f"ip address replace {address} dev {device}"
+        + (" nodad" if ip_interface(address).version == 6 else "")
+        for address in nic.addresses
+    ]

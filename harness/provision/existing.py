@@ -17,8 +17,8 @@ from harness.initiator.existing import StandingInitiator
 from harness.lacking import Lacking
 from harness.machine import LocalMachine, Machine, SshEndpoint, SshMachine
 from harness.observe import observing
-from harness.preflight import Asked, claim, require_fit
-from harness.provision.first_io import fill
+from harness.provision.attach import attach
+from harness.provision.prove import prove
 from harness.provision.stage import Stage
 from harness.steps import Spent, step, warn
 from harness.target import NoMachine, target_for
@@ -82,32 +82,27 @@ class Standing:
         with step(Stage.CONFIGURE, Spent.CONFIGURATION):
             initiator.configure()
             observer = stack.enter_context(observing(machine))
-        initiator.log_in()
-        require_fit(initiator, serial=config.target.serial)
-        initiator.wait_for_map()
-        claim(initiator, Asked.of(config))
+        attached = attach(config, target, initiator, nics)
         testbed = Testbed(
             config,
             topology,
             guests={Role.INITIATOR: Guest(machine, observer, None, nics)},
             target=target,
             initiator=initiator,
-            paths=initiator.paths(),
+            paths=attached.paths,
             environment={
                 "Pathproof": __version__,
                 "Initiator": self._where(),
-                "Guest kernel": machine.run(["uname", "-r"]).stdout.strip(),
+                "Guest kernel": attached.kernel,
                 "Target": target.describe(),
                 "Timeout profile": config.initiator.profile,
                 "Path groups": config.initiator.path_grouping_policy,
-                "Fabrics": ", ".join(f"{f.name} {f.subnet}" for f in topology.fabrics),
+                "Networks": ", ".join(f"{n.name} {n.subnet}" for n in topology.networks),
             },
             console=lambda role: f"the {role} is an existing machine, whose console is not read",
         )
         testbed.watch()
-        fill(testbed)
-        testbed.prove_paths()
-        return testbed
+        return prove(testbed)
 
     def _where(self) -> str:
         ssh = self.config.initiator.ssh
@@ -128,20 +123,20 @@ class Standing:
 
 
 def nics_of(machine: Machine, topology: Topology) -> dict[str, str]:
-    """The NIC that has a fabric's initiator address, by fabric.
+    """The NIC that has the initiator's address of a link, by link.
 
     Raises InitiatorError for an address that the machine has not.
     """
-    listing = machine.run(["ip", "-4", "-oneline", "address"]).stdout
+    listing = machine.run(["ip", "-oneline", "address"]).stdout
     have = {words[3].partition("/")[0]: words[1] for words in map(str.split, listing.splitlines())}
-    missing = [f for f in topology.fabrics if str(f.initiator) not in have]
+    missing = [link for link in topology.links if str(link.address) not in have]
     if missing:
-        wanted = ", ".join(f"{f.initiator} (fabric {f.name})" for f in missing)
+        wanted = ", ".join(f"{link.address} (network {link.network})" for link in missing)
         raise InitiatorError(
             f"{machine.name} has no address {wanted}; it has {', '.join(sorted(have))}",
-            hint="fabrics.N.initiator is the address that the machine has on that fabric",
+            hint="networks.N.initiator is the address that the machine has on that network",
         )
-    return {f.name: have[str(f.initiator)] for f in topology.fabrics}
+    return {link.name: have[str(link.address)] for link in topology.links}
 
 
 @contextmanager

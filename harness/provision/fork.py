@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,6 @@ from harness.errors import HarnessError, HypervisorError, cure, defects, leaves,
 from harness.hypervisor.disk import create_overlay
 from harness.hypervisor.domain import restore
 from harness.observe import leave_resident, observing
-from harness.provision.boot import boot
 from harness.provision.site import Disks, Site, by_role
 from harness.provision.snapshot import Golden, disk_file, memory_file, seal
 from harness.provision.stage import Stage
@@ -25,12 +25,21 @@ class CannotSave(HypervisorError):
     """The hypervisor runs machines and does not save them."""
 
 
-def make_golden(site: Site, folder: Path, determined_by: dict[str, Any]) -> None:
-    """Boot a testbed and save it into `folder`, both machines and their disks at one instant."""
+def make_golden(
+    site: Site,
+    folder: Path,
+    determined_by: dict[str, Any],
+    cold: Callable[[ExitStack, ExitStack, Path], Testbed],
+) -> None:
+    """Save a testbed into `folder`, both machines and their disks at one instant.
+
+    `cold` makes it, with disks in a folder; its machines end with the first stack, the
+    connections to them with the second.
+    """
     roles = site.topology.guests
     with step(Stage.GOLDEN, Spent.PROVISIONING), ExitStack() as power:
         with ExitStack() as links:
-            testbed = boot(site, power, links, folder)
+            testbed = cold(power, links, folder)
             by_role(roles, lambda role: leave_resident(testbed.machine(role)))
         with step(Stage.SAVE, Spent.PROVISIONING):
             try:
@@ -43,10 +52,7 @@ def make_golden(site: Site, folder: Path, determined_by: dict[str, Any]) -> None
                 # Both machines fail for one cause, and it is enough to tell it of one of them.
                 one = next(leaves(error))
                 raise CannotSave(summary(one), hint=cure(one)) from error
-        nics = {
-            role: {fabric: testbed.nic(role, fabric) for fabric in testbed.fabrics()}
-            for role in roles
-        }
+        nics = {role: testbed.nics(role) for role in roles}
         seal(folder, determined_by, nics, testbed.map.paths, testbed.environment)
 
 
@@ -85,7 +91,7 @@ def fork(site: Site, golden: Golden, stack: ExitStack) -> Testbed:
     initiator = site.initiator(machines, target)
     testbed = site.assembled(guests, target, initiator, golden.paths, environment)
     side_by_side(testbed.preflight, testbed.prove_paths, lambda: testbed.prove_target(*marks))
-    testbed.map.wait_for_paths(active=len(site.topology.fabrics), spent_on=Spent.PROVISIONING)
+    testbed.map.wait_for_paths(active=len(site.topology.paths), spent_on=Spent.PROVISIONING)
     return testbed
 
 

@@ -2,33 +2,28 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from harness.cache import Store, prune, size_limit
 from harness.config import Config
-from harness.config.image import load_image
-from harness.config.sizes import sized_for
-from harness.config.uri import EMBEDDED
 from harness.errors import HarnessError, HypervisorError, cure, defects, summary
-from harness.guest_images.store import ImageStore, remove_unfinished
-from harness.host.folder import Folder, cache_folder, claimed, reap
-from harness.host.hypervisor_host import end_guests, has_place_of_its_own, place_for, reached
+from harness.host.folder import cache_folder
 from harness.host.slots import someone_waits, turn
-from harness.hypervisor.accel import DEVICE, choose
-from harness.hypervisor.connection import connect
-from harness.hypervisor.domain import destroy_named
-from harness.hypervisor.elsewhere import accel_of, other_host
-from harness.hypervisor.qemu_user import qemu_user, slow_start
-from harness.hypervisor.sweep import sweep
 from harness.lacking import Lacking, as_error
-from harness.provision.boot import boot
+from harness.provision.abandoned import remove_abandoned
+from harness.provision.address_claims import Held
+from harness.provision.attach import attach
+from harness.provision.boot import boot, wire
+from harness.provision.configure import configure
 from harness.provision.fork import CannotSave, fork, make_golden
-from harness.provision.site import Site, by_role
+from harness.provision.prepare import site_for
+from harness.provision.prove import prove
+from harness.provision.site import Site
 from harness.provision.snapshot import Damaged, Golden, determinants, is_whole, key_of, opened
 from harness.provision.stage import Stage
 from harness.steps import Spent, step, warn
@@ -51,6 +46,7 @@ class Provisioner:
     _golden: Golden | None = field(default=None, init=False)
     _no_forks: str = field(default="", init=False)
     _forks_failed: Lacking | None = field(default=None, init=False)
+    _addresses: Held | None = field(default=None, init=False)  # of the testbed made last
 
     @contextmanager
     def testbed(self) -> Iterator[Testbed]:
@@ -96,8 +92,8 @@ class Provisioner:
     @property
     def someone_waits(self) -> bool:
         """Whether somebody waits, here or on another host, for what the testbed has."""
-        addresses = self.site.addresses
-        return someone_waits(self.site.config) or (addresses is not None and addresses.wanted)
+        wanted = self._addresses is not None and self._addresses.wanted
+        return wanted or someone_waits(self.site.config)
 
     @property
     def lacking(self) -> tuple[Lacking, ...]:
@@ -111,7 +107,25 @@ class Provisioner:
 
     def _booted(self, stack: ExitStack) -> Testbed:
         self._take_place(stack)
-        return boot(self.site, stack, stack, self.site.place.folder)
+        return self._from_nothing(stack, stack, self.site.place.folder)
+
+    def _from_nothing(self, power: ExitStack, links: ExitStack, disks: Path) -> Testbed:
+        """A testbed with its disks in the folder `disks`, verified by I/O on every path.
+
+        `links` ends our connections to the machines, `power` the machines; in that order.
+        """
+        site = self.site
+        wired = wire(site, disks, power)
+        booted = boot(site, wired, links)
+        configured = configure(site, booted, links)
+        self._addresses = configured.addresses
+        target, initiator = configured.target, configured.initiator
+        nics = configured.guests[Role.INITIATOR].nics
+        attached = attach(site.config, target, initiator, nics)
+        environment = site.describe(attached.kernel, target)
+        return prove(
+            site.assembled(configured.guests, target, initiator, attached.paths, environment)
+        )
 
     def _forked(self, stack: ExitStack) -> Testbed | None:
         """None if there can be no fork.
@@ -182,7 +196,7 @@ class Provisioner:
                 (draft / "about.txt").write_text(f"{_about(self.site.config)}\n")
                 with ExitStack() as place:
                     self._take_place(place)
-                    make_golden(self.site, draft, determined_by)
+                    make_golden(self.site, draft, determined_by, self._from_nothing)
         except CannotSave as error:
             self._give_up_forks(error.message, error.hint or _EXAMINE)
 
@@ -222,7 +236,7 @@ class Provisioner:
 
 @contextmanager
 def provisioner(config: Config) -> Iterator[Provisioner]:
-    """Images, acceleration and a connection to libvirt, ready to make testbeds.
+    """All that testbeds are made with.
 
     Removes first what dead owners left behind. Everything is removed at the end of the block,
     unless it was kept.
@@ -232,63 +246,13 @@ def provisioner(config: Config) -> Iterator[Provisioner]:
             "no VM is made here: the initiator is an existing machine (initiator.machine)",
             hint="the suites run on it: `pytest suites/failover`",
         )
-    try:
-        reap(end_domains)
-    except HarnessError as error:  # of another host perhaps, which cannot be reached
-        warn(str(error))
-    remove_unfinished(cache_folder())
-    definition = load_image(config.machines.image)
-    topology = plan(config, secrets.token_hex(8))
-    host = other_host(config.hypervisor.uri)
-    there = accel_of(host, config.hypervisor.accel) if host is not None else None
-    capabilities = cache_folder() / "libvirt-capabilities"
-    with (
-        claimed(config.name) as folder,
-        place_for(host, config, folder) as place,
-        connect(config.hypervisor.uri, folder.root, capabilities_cache=capabilities) as connection,
-        ExitStack() as held,
-        ExitStack() as images_held,
-    ):
-        with step(Stage.IMAGES, Spent.PROVISIONING):
-            store = ImageStore(cache_folder(), config.machines.mirror)
-            built = images_held.enter_context(store.using(definition, topology.guests))
-            images = by_role(topology.guests, lambda role: place.put(built[role]))
-        with step("Choose the acceleration", Spent.PROVISIONING):
-            kernel = built[Role.INITIATOR].kernel
-            user = qemu_user(config.hypervisor.uri)
-            accel = there or choose(
-                config.hypervisor.accel,
-                cache=cache_folder(),
-                kernel=kernel,
-                required="kvm" in config.require,
-                user=user,
-            )
-        if accel.warning:
-            warn(accel.warning)
-        if slow := slow_start(user, DEVICE):
-            warn(f"machines may start slowly: {slow}")
-        config = sized_for(config, accel.accel)
-        site = Site(config, topology, folder, place, connection, images, store.client_key, accel)
+    remove_abandoned()
+    with site_for(config) as site, ExitStack() as held:
         yield Provisioner(site, held)
-
-
-def end_domains(folder: Folder) -> None:
-    """End all domains of a testbed whose owner is gone; remove its files outside its folder."""
-    manifest = folder.manifest()
-    if manifest is None or manifest.uri == EMBEDDED:
-        sweep(folder.root)
-        return
-    with ExitStack() as stack:
-        connection = stack.enter_context(connect(manifest.uri, folder.root))
-        if has_place_of_its_own(manifest.uri):
-            place = stack.enter_context(reached(other_host(manifest.uri), folder.name))
-            end_guests(connection, manifest.domains, place)
-        else:
-            destroy_named(connection, manifest.domains)
 
 
 def _about(config: Config) -> str:
     return (
         f"{config.name}: {config.target.kind} on {config.machines.image}, "
-        f"{len(config.fabrics)} fabrics, profile {config.initiator.profile}"
+        f"{len(plan(config).paths)} paths, profile {config.initiator.profile}"
     )

@@ -23,9 +23,8 @@ from harness.hypervisor.domain import Domain, PortTaken, destroy_named
 from harness.hypervisor.domain_xml import DomainSpec
 from harness.hypervisor.ports import lease_ports
 from harness.initiator import Initiator
-from harness.initiator.initiator import Path as LunPath
+from harness.initiator.path_disk import PathDisk
 from harness.machine import Machine, SshEndpoint, SshMachine
-from harness.provision.address_claims import Held
 from harness.provision.wiring import (
     domain_name,
     domain_spec,
@@ -53,7 +52,7 @@ class Site:
 
     The embedded libvirt gives a process one root for life, so the connection outlives a
     testbed; its machines have the same names in every testbed, so there is one at a time.
-    The files of `images` are at `place`. `addresses` are those of the testbed that was made last.
+    The files of `images` are at `place`.
     """
 
     config: Config
@@ -65,7 +64,6 @@ class Site:
     client_key: Path
     accel: Choice
     kept: bool = False
-    addresses: Held | None = None
     _direct_io: dict[Path, bool] = field(default_factory=dict, init=False)
 
     def keep(self) -> None:
@@ -129,8 +127,12 @@ class Site:
                 uri=self.config.hypervisor.uri,
                 kept=self.kept,
                 domains=tuple(spec.name for spec in specs.values()),
-                fabrics={
-                    f.name: f"{f.portal.address} - {f.initiator}" for f in self.topology.fabrics
+                networks={
+                    n.name: " - ".join(
+                        ",".join(map(str, n.addresses(role)))
+                        for role in (Role.TARGET, Role.INITIATOR)
+                    )
+                    for n in self.topology.networks
                 },
                 memory=sum(spec.memory_bytes for spec in specs.values()),
                 machines={
@@ -242,7 +244,7 @@ class Site:
         guests: Mapping[Role, Guest],
         target: Target,
         initiator: Initiator,
-        paths: Sequence[LunPath],
+        paths: Sequence[PathDisk],
         environment: Mapping[str, str],
     ) -> Testbed:
         """The testbed of machines whose map is there, watched from now on."""
@@ -272,7 +274,7 @@ class Site:
             "Target": target.describe(),
             "Timeout profile": self.config.initiator.profile,
             "Path groups": self.config.initiator.path_grouping_policy,
-            "Fabrics": ", ".join(f"{f.name} {f.subnet}" for f in self.topology.fabrics),
+            "Networks": ", ".join(f"{n.name} {n.subnet}" for n in self.topology.networks),
         }
 
 

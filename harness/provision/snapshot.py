@@ -16,8 +16,6 @@ import json
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from importlib.resources import files
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
@@ -25,18 +23,14 @@ from harness.concurrency import side_by_side
 from harness.config import Config
 from harness.errors import HypervisorError
 from harness.guest_images.store import BuiltImage
-from harness.initiator.initiator import Path as LunPath
+from harness.initiator.path_disk import PathDisk
+from harness.own_code import digest_of
+from harness.provision import SHAPING
 from harness.steps import step
 from harness.testbed.lun_layout import Layout
 from harness.topology import Role
 
 RECORD = "snapshot.json"
-# The code whose change may change a testbed's state.
-_CODE = (
-    *("hypervisor", "initiator", "machine", "observe"),
-    *("preflight", "target", "testbed", "workload"),
-    "topology.py",
-)
 _CPU_INFO = Path("/proc/cpuinfo")
 _PROCESSOR = (  # of x86, then of Arm
     *("vendor_id", "model name", "stepping", "microcode", "flags"),
@@ -50,11 +44,14 @@ class Damaged(HypervisorError):
 
 @dataclass(frozen=True)
 class Golden:
-    """A snapshot that was found whole. `nics`: by role, fabric -> NIC name."""
+    """A snapshot that was found whole.
+
+    `nics`: by role, the machine's name of each data NIC.
+    """
 
     folder: Path
     nics: Mapping[Role, Mapping[str, str]]
-    paths: tuple[LunPath, ...]
+    paths: tuple[PathDisk, ...]
     environment: Mapping[str, str]
     identities: Mapping[str, tuple[int, ...]]
 
@@ -91,7 +88,7 @@ def determinants(
         "versions": dict(versions),
         "processor": _processor(),
         "kernel": platform.release(),
-        "code": _code(),
+        "code": digest_of(*SHAPING),
     }
 
 
@@ -104,7 +101,7 @@ def seal(
     folder: Path,
     determined_by: Mapping[str, Any],
     nics: Mapping[Role, Mapping[str, str]],
-    paths: Sequence[LunPath],
+    paths: Sequence[PathDisk],
     environment: Mapping[str, str],
 ) -> None:
     """Write down what `folder` holds; nothing in it is written from then on."""
@@ -135,7 +132,7 @@ def opened(folder: Path, determined_by: Mapping[str, Any]) -> Golden:
             raise ValueError("other content")  # noqa: TRY301  # told like all else below
         recorded_by, contents = record["determined_by"], dict(record["files"])
         nics = {Role(role): dict(names) for role, names in record["nics"].items()}
-        paths = tuple(LunPath(**path) for path in record["paths"])
+        paths = tuple(PathDisk(**path) for path in record["paths"])
         environment = dict(record["environment"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:  # any content
         raise Damaged(f"snapshot {folder.name}: {RECORD} cannot be used: {error!r}") from None
@@ -197,20 +194,3 @@ def _processor() -> str:
     """The model and the abilities of this host's processor (proc(5), /proc/cpuinfo)."""
     lines = _CPU_INFO.read_text().partition("\n\n")[0].splitlines()
     return "; ".join(line for line in lines if line.startswith(_PROCESSOR))
-
-
-def _code() -> str:
-    """A digest of the harness's own source, as far as it shapes a testbed."""
-    digest = hashlib.sha256()
-    for name in _CODE:
-        for source in _sources(files("harness").joinpath(name)):
-            digest.update(source.name.encode() + b"\0" + source.read_bytes())
-    return digest.hexdigest()
-
-
-def _sources(place: Traversable) -> list[Traversable]:
-    """Every Python file at or below `place`, in a fixed order."""
-    if place.is_file():
-        return [place] if place.name.endswith(".py") else []
-    inside = sorted(place.iterdir(), key=lambda one: one.name)
-    return [source for one in inside for source in _sources(one)]

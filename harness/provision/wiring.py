@@ -12,7 +12,8 @@ from harness.config import Config
 from harness.guest_images.store import BuiltImage
 from harness.hypervisor.domain_xml import Bridge, Cache, Disk, DomainSpec, Network, Nic, TcpCable
 from harness.testbed.guest_disks import serials
-from harness.topology import Fabric, Role, Topology, management_mac
+from harness.topology import Network as PlannedNetwork
+from harness.topology import Role, Topology, management_mac
 
 _UUIDS = uuid.UUID("7f0c0a1e-5f0c-4b63-9a55-6a8f2c9b6d11")  # makes UUIDs of names (RFC 4122, 4.3)
 # What saves time under emulation and has no effect on storage: workarounds for flaws that an
@@ -24,7 +25,7 @@ _SYSRQ = "sysrq_always_enabled"
 
 @dataclass(frozen=True)
 class Wiring:
-    """Ports of this host: for SSH by role, and for each cable by fabric."""
+    """Ports of this host: for SSH by role, and for each cable by its link."""
 
     ssh: Mapping[Role, int]
     cables: Mapping[str, int]
@@ -48,7 +49,7 @@ def wire(topology: Topology, ports: Sequence[int]) -> Wiring:
     free = iter(ports)
     return Wiring(
         ssh={role: next(free) for role in topology.guests},
-        cables={fabric.name: next(free) for fabric in topology.cables},
+        cables={link.name: next(free) for link in topology.cables},
     )
 
 
@@ -84,7 +85,11 @@ def domain_spec(
             Disk(path, "qcow2", serial, cache)
             for path, serial in zip(disks, serials(role), strict=True)
         ),
-        nics=tuple(Nic(f.mac(role), _attachment(f, role, wiring)) for f in topology.fabrics),
+        nics=tuple(
+            Nic(nic.mac, _attachment(network, nic.links[0], role, wiring))
+            for network in topology.networks
+            for nic in network.nics(role)
+        ),
         ssh_port=wiring.ssh[role],
         management_mac=management_mac(role),
         console_log=console_log,
@@ -109,10 +114,12 @@ def listens(spec: DomainSpec) -> bool:
     return any(isinstance(nic.attachment, TcpCable) and nic.attachment.listens for nic in spec.nics)
 
 
-def _attachment(fabric: Fabric, role: Role, wiring: Wiring) -> TcpCable | Network | Bridge:
-    if fabric.network:
-        return Network(fabric.network)
-    if fabric.bridge:
-        return Bridge(fabric.bridge)
+def _attachment(
+    network: PlannedNetwork, link: str, role: Role, wiring: Wiring
+) -> TcpCable | Network | Bridge:
+    if network.libvirt_network:
+        return Network(network.libvirt_network)
+    if network.bridge:
+        return Bridge(network.bridge)
     # A target that is started anew finds its cables again; an initiator is reset instead.
-    return TcpCable(wiring.cables[fabric.name], listens=role is Role.INITIATOR)
+    return TcpCable(wiring.cables[link], listens=role is Role.INITIATOR)

@@ -99,7 +99,7 @@ def path_bytes_csv(measurements: Measurements) -> str:
         carried = [c.between(phase.start_ns, phase.end_ns) for c in measurements.counters]
         cells = ["not seen" if moved is None else f"{moved / MIB:.2f}" for moved in carried]
         rows.append((phase.name, f"{phase.seconds:.2f}", *cells))
-    names = [f"{c.path} ({c.fabric}) MiB" for c in measurements.counters]
+    names = [f"path {c.path} ({', '.join(c.disks)}) MiB" for c in measurements.counters]
     return table(("phase", "seconds", *names), rows)
 
 
@@ -171,15 +171,15 @@ def settings_markdown(measurements: Measurements) -> str:
     parts = []
     if measurements.settings:
         names = ("noop_out_interval", "noop_out_timeout", "recovery_tmo")
-        rows = [(one.fabric, *map(shown_setting, one.limits)) for one in measurements.settings]
-        header = ("fabric", *(f"{name}, s" for name in names))
+        rows = [(one.path, *map(shown_setting, one.limits)) for one in measurements.settings]
+        header = ("path", *(f"{name}, s" for name in names))
         parts.append("#### Effective session settings\n\n" + _markdown(header, rows))
     if keys := list(dict.fromkeys(key for one in measurements.settings for key in one.negotiated)):
         rows = [
-            (one.fabric, one.connected_to, *(one.negotiated.get(key, "") for key in keys))
+            (one.path, one.connected_to, *(one.negotiated.get(key, "") for key in keys))
             for one in measurements.settings
         ]
-        header = ("fabric", "connected to", *keys)
+        header = ("path", "connected to", *keys)
         parts.append("#### What each session negotiated\n\n" + _markdown(header, rows))
     if measurements.clocks:
         axis = Axis.of(measurements)

@@ -81,7 +81,7 @@ def draw_path(
     lane: Axes, measurements: Measurements, counters: PathCounters, axis: Axis, highest: float
 ) -> None:
     """MiB/s of one path below a strip that names its state."""
-    title(lane, f"Path {counters.path} on fabric {counters.fabric}, MiB/s", pad=17.5)
+    title(lane, f"Path {counters.path} ({', '.join(counters.disks)}), MiB/s", pad=17.5)
     rate = np.nan_to_num(series.path_throughput(counters, axis))
     _curve(lane, rate, axis, colour=canvas.BLUE)
     lane.set_ylim(0, highest)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import time
@@ -12,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import ReportError
+from harness.locks import locked_file
 
 LATEST = "latest"
 HISTORY = "history.jsonl"
@@ -109,6 +109,5 @@ def prune(
 def alone(base: Path) -> Iterator[None]:
     """Keep other runs from rendering here meanwhile: they share the history and the link."""
     base.mkdir(parents=True, exist_ok=True)
-    with (base / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked_file(base / ".lock"):
         yield

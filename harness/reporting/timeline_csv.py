@@ -38,7 +38,7 @@ def throughput_csv(measurements: Measurements) -> str:
     axis = Axis.of(measurements)
     columns = {f"{s.name} MiB/s": throughput(s.completions, axis) for s in measurements.streams}
     for counters in measurements.counters:
-        columns[f"{counters.path} ({counters.fabric}) MiB/s"] = path_throughput(counters, axis)
+        columns[f"path {counters.path} MiB/s"] = path_throughput(counters, axis)
     starts = axis.edges_s[:-1]
     merge = -(-len(starts) // MOST_ROWS)
     whole = np.arange(0, len(starts), merge)

@@ -91,7 +91,7 @@ class FaultPart(_Part):
     """One fault: what it was, and when. A time is null if it did not come to that."""
 
     name: str
-    fabrics: tuple[str, ...]
+    paths: tuple[str, ...]
     description: str
     injected_s: float
     confirmed_s: float | None
@@ -187,7 +187,7 @@ class WithoutPart(_Part):
 class VerdictDocument(_Part):
     """What was judged in one test."""
 
-    version: Literal[2] = Field(alias="schema")
+    version: Literal[3] = Field(alias="schema")
     """The version of this format."""
     harness: str
     """The version of Pathproof."""
@@ -230,7 +230,7 @@ def verdict_document(
     said = _SAID.get(blamed, Verdict.UNKNOWN)
     parts = tuple(_judgement(one, zero_ns or 0) for one in judged)
     return VerdictDocument(
-        schema=2,
+        schema=3,
         harness=__version__,
         test=test,
         verdict=worst([said, worst(part.verdict for part in parts)]),
@@ -302,7 +302,7 @@ def _fault(measurements: Measurements, fault: FaultRecord, zero_ns: int) -> Faul
     taken_apart = breakdown(measurements, fault)
     return FaultPart(
         name=fault.name,
-        fabrics=fault.fabrics,
+        paths=fault.paths,
         description=fault.description,
         injected_s=_seconds(fault.injected_ns, zero_ns),
         confirmed_s=when(fault.confirmed_ns),

@@ -15,7 +15,7 @@ BACKING_FILE = "/srv/pathproof/lun0.img"
 
 
 class Target(ABC):
-    """Target software that serves the one LUN of a topology on one portal per fabric.
+    """Target software that serves the one LUN of a topology on every portal.
 
     `vendor` and `product` are what INQUIRY tells, without the padding.
     """

@@ -11,7 +11,7 @@ import numpy as np
 from harness.analysis import kernel_events
 from harness.analysis.lun_devices import LunDevices
 from harness.analysis.stall import longest_stall
-from harness.initiator.initiator import Path
+from harness.initiator.path_disk import PathDisk
 from harness.measurements import (
     CableEnd,
     FaultRecord,
@@ -36,14 +36,14 @@ _SHORTEST_STALL_S = 0.5  # shorter pauses are no event of their own
 
 @dataclass(frozen=True)
 class Raw:
-    """Everything that was seen during one test. `cables`: fabric -> the NIC at each end.
+    """Everything that was seen during one test. `cables`: link -> the NIC at each end.
 
     `lab_disks` are disks of the target.
     """
 
     result: RunResult
     observations: Mapping[Role, Observation]
-    paths: Sequence[Path]
+    paths: Sequence[PathDisk]
     phases: tuple[Phase, ...]
     settings: tuple[SessionSettings, ...]
     planned: tuple[PlannedSession, ...]
@@ -90,15 +90,15 @@ def assemble(raw: Raw) -> Measurements:
         existing=raw.existing,
         errors_forced=raw.errors_forced,
         cable_ends=tuple(
-            _cable_end(raw.observations[role], fabric, nic)
-            for fabric, ends in raw.cables.items()
+            _cable_end(raw.observations[role], link, nic)
+            for link, ends in raw.cables.items()
             for role, nic in ends.items()
         ),
         lab_disks=tuple(_lab_disk(raw.observations[Role.TARGET], disk) for disk in raw.lab_disks),
     )
 
 
-def _cable_end(seen: Observation, fabric: str, nic: str) -> CableEnd:
+def _cable_end(seen: Observation, link: str, nic: str) -> CableEnd:
     samples = [sample for sample in seen.samples if nic in sample.nics]
 
     def column(read: Callable[[NicSample], int]) -> Ints:
@@ -107,7 +107,7 @@ def _cable_end(seen: Observation, fabric: str, nic: str) -> CableEnd:
     machine_ns = np.array([sample.machine_ns for sample in samples], dtype=np.int64)
     return CableEnd(
         machine=seen.machine,
-        fabric=fabric,
+        link=link,
         at_ns=seen.clock.array_to_host(machine_ns),
         frames_sent=column(lambda counts: counts.frames_sent),
         frames_received=column(lambda counts: counts.frames_received),
@@ -151,14 +151,14 @@ def _watching(seen: Observation) -> Watching:
     )
 
 
-def _recoveries(seen: Observation, disks: PathDisks, path: Path) -> Iterator[Event]:
+def _recoveries(seen: Observation, disks: PathDisks, path: PathDisk) -> Iterator[Event]:
     """A session is back when a disk of it runs again; a sample's interval is the uncertainty."""
     for (before, ran), (after, runs) in pairwise(disks.runs(path)):
         if runs and not ran:
             uncertainty_ns = seen.clock.uncertainty_ns + after.machine_ns - before.machine_ns
             at_ns = seen.clock.to_host(after.machine_ns)
             what = Happened.SESSION_RECOVERED
-            yield Event(at_ns, what, "sysfs", path.name, uncertainty_ns, path.name)
+            yield Event(at_ns, what, "sysfs", path.path, uncertainty_ns, path.path)
 
 
 def _events(raw: Raw, streams: Sequence[Stream], disks: PathDisks) -> Iterator[Event]:

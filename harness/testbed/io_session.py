@@ -20,7 +20,7 @@ from harness.errors import (
     defects,
 )
 from harness.faults import Injection
-from harness.initiator.initiator import Path
+from harness.initiator.path_disk import PathDisk
 from harness.measurements import Measurements, ReadBack
 from harness.observe import Sample
 from harness.steps import Spent, attach, progress, step
@@ -40,7 +40,7 @@ _FIRST_BYTES = 64 * 1024  # on every path, before I/O counts as running
 _LOOK_INTERVAL_S = 0.25
 
 
-def _is_active(path: Path, sample: Sample) -> bool:
+def _is_active(path: PathDisk, sample: Sample) -> bool:
     return sample.paths.get(path.device) == "active"
 
 
@@ -58,7 +58,7 @@ class IoSession:
         self._jobs = tuple(jobs)
         self._run: FioRun | None = None
         self._witness = Witness(testbed)
-        self._phases = Phases(len(testbed.topology.fabrics))
+        self._phases = Phases()
         self.cut_short = ""
         self._errors_forced = False
         self._measurements: Measurements | None = None
@@ -145,10 +145,10 @@ class IoSession:
             self._wait_for(
                 lambda s: all(
                     p.device in s.reserve
-                    or s.carried(p.name) - first.carried(p.name) >= _FIRST_BYTES
+                    or s.carried(p.disk) - first.carried(p.disk) >= _FIRST_BYTES
                     for p in active
                 ),
-                what=f"I/O on {', '.join(p.name for p in active)}",
+                what=f"I/O on {', '.join(map(str, active))}",
             )
             self.start_phase()
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness.analysis.lun_devices import Look, LunDevices
-from harness.initiator.initiator import Path
+from harness.initiator.path_disk import PathDisk
 from harness.measurements import Ints, PathCounters, PathStates
 from harness.observe import DiskSample, MapDisk, Observation, Sample
 from harness.observe.clock import Clock
@@ -32,19 +32,19 @@ class PathDisks:
     sessions: dict[str, str]
 
     @classmethod
-    def of(cls, seen: Observation, paths: Sequence[Path]) -> PathDisks:
+    def of(cls, seen: Observation, paths: Sequence[PathDisk]) -> PathDisks:
         """From what was seen, where `paths` were there once, perhaps before another test.
 
-        A path is where its session goes, so a disk over the same portal is the same path.
+        A path is where its session goes, so a disk of the same origin is the same path.
         """
-        first = {path.device: path.name for path in paths}
-        portals = {path.portal: path.name for path in paths if path.portal}
+        first = {path.device: path.path for path in paths}
+        origins = {path.origin: path.path for path in paths if path.origin}
         sessions: dict[str, str] = {}
-        names = {path.device: path.name for path in paths}
+        names = {path.device: path.disk for path in paths}
         told: list[dict[str, str]] = []  # a sample: the paths by number, as far as it tells
         for sample in seen.samples:
             now = {
-                number: _owner(number, disk, first, portals)
+                number: _owner(number, disk, first, origins)
                 for number, disk in sample.map_disks.items()
             }
             told.append(now)
@@ -65,7 +65,7 @@ class PathDisks:
         ]
         return LunDevices(looks, self.sessions)
 
-    def disks(self, path: Path) -> Iterator[tuple[Sample, dict[str, DiskSample]]]:
+    def disks(self, path: PathDisk) -> Iterator[tuple[Sample, dict[str, DiskSample]]]:
         """The disks of a path by name, in each sample that has any.
 
         One that died stays with its path while it is out of the map, until it is gone: then its
@@ -75,16 +75,18 @@ class PathDisks:
         for sample, numbers in zip(self.samples, self.numbers, strict=True):
             owners = {self.names[n]: path for n, path in numbers.items() if n in self.names}
             names = {name for name in names if name in sample.disks and name not in owners}
-            names |= {name for name, owner in owners.items() if owner == path.name}
+            names |= {name for name, owner in owners.items() if owner == path.path}
             if disks := {name: sample.disks[name] for name in names if name in sample.disks}:
                 yield sample, disks
 
-    def counters(self, path: Path) -> PathCounters:
+    def counters(self, path: PathDisk) -> PathCounters:
         """Bytes that a path carried, over whichever disk: one that is made anew counts from 0."""
         machine_ns, totals = [], []
         gone = np.zeros(2, dtype=np.int64)  # what was carried by disks that are no more
         last: dict[str, Ints] = {}
+        used: list[str] = []
         for sample, disks in self.disks(path):
+            used += disks
             now = {
                 name: np.array([disk.bytes_read, disk.bytes_written], dtype=np.int64)
                 for name, disk in disks.items()
@@ -97,19 +99,19 @@ class PathDisks:
             totals.append(gone + sum(now.values()))
         columns = np.array(totals, dtype=np.int64).reshape(-1, 2)
         return PathCounters(
-            path=path.name,
-            fabric=path.fabric,
+            path=path.path,
+            disks=tuple(dict.fromkeys((path.disk, *used))),
             at_ns=self.clock.array_to_host(np.array(machine_ns, dtype=np.int64)),
             bytes_read=columns[:, 0],
             bytes_written=columns[:, 1],
         )
 
-    def runs(self, path: Path) -> Iterator[tuple[Sample, bool]]:
+    def runs(self, path: PathDisk) -> Iterator[tuple[Sample, bool]]:
         """Whether any disk of a path ran, in each sample that has any."""
         for sample, disks in self.disks(path):
             yield sample, any(disk.state == _RUNNING for disk in disks.values())
 
-    def states(self, paths: Sequence[Path]) -> list[PathStates]:
+    def states(self, paths: Sequence[PathDisk]) -> list[PathStates]:
         """The state of every path in each sample; "missing" while it is not in the map.
 
         A path of which an old disk is in the map beside a new one is as good as the better one.
@@ -120,8 +122,8 @@ class PathDisks:
             seen.append(
                 PathStates(
                     self.clock.to_host(sample.machine_ns),
-                    {p.name: _state(sample, numbers, p.name) for p in paths},
-                    frozenset(p.name for p in paths if _in_reserve(sample, numbers, p.name)),
+                    {p.path: _state(sample, numbers, p.path) for p in paths},
+                    frozenset(p.path for p in paths if _in_reserve(sample, numbers, p.path)),
                     frozenset(path for _, path in numbers.items() - before.items()),
                 )
             )
@@ -129,10 +131,10 @@ class PathDisks:
         return seen
 
 
-def _owner(number: str, disk: MapDisk, first: dict[str, str], portals: dict[str, str]) -> str:
+def _owner(number: str, disk: MapDisk, first: dict[str, str], origins: dict[str, str]) -> str:
     """The path of a disk, or its number if it is over a portal that was not planned."""
-    if disk.portal and portals:
-        return portals.get(disk.portal, number)
+    if disk.origin and origins:
+        return origins.get(disk.origin, number)
     return first.get(number, number)
 
 

@@ -9,8 +9,7 @@ from harness.timeline import Phase
 class Phases:
     """Each phase ends where the next one begins, at the latest. Times are the host's, in ns."""
 
-    def __init__(self, fabrics: int) -> None:
-        self._fabrics = fabrics
+    def __init__(self) -> None:
         self._since_ns = 0
         self._over: list[Phase] = []
         self.injections: list[Injection] = []
@@ -31,9 +30,8 @@ class Phases:
             first = len(self.injections) == 1
             self._end("before" if first else "between", injection.injected_ns)
         else:
-            all_dead = len(injection.fault.fabrics) == self._fabrics
             name = f"during {injection.fault.name}"
-            self._end(name, injection.healed_ns, io_expected=not all_dead)
+            self._end(name, injection.healed_ns, io_expected=not injection.io_stops)
 
     def end(self, at_ns: int) -> None:
         """I/O is over."""

@@ -13,15 +13,15 @@ from harness.topology import Role
 
 
 def probe(testbed: Testbed) -> dict[str, Features]:
-    """The LUN's features over each path, by fabric."""
+    """The LUN's features over each path, by its name."""
     initiator = testbed.machine(Role.INITIATOR)
     features = {}
     with step("Ask the LUN what it can do", Spent.MEASURING):
         for path in testbed.initiator.paths():
-            argv = ["sh", "-c", FEATURES_SCRIPT, "sh", f"/dev/{path.name}"]
+            argv = ["sh", "-c", FEATURES_SCRIPT, "sh", f"/dev/{path.disk}"]
             said = initiator.run(argv).stdout
-            attach(f"features over fabric {path.fabric}", said)
-            features[path.fabric] = parse_features(said)
+            attach(f"features over path {path}", said)
+            features[path.path] = parse_features(said)
     return features
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from harness.config import Config
 from harness.initiator import Initiator
-from harness.initiator.initiator import Path
+from harness.initiator.path_disk import PathDisk
 from harness.machine import Machine
 from harness.measurements import PlannedSession, SessionSettings
 from harness.observe import Observer
@@ -21,7 +21,7 @@ class Map(Protocol):
     """The multipath map."""
 
     @property
-    def paths(self) -> Sequence[Path]: ...
+    def paths(self) -> Sequence[PathDisk]: ...
 
 
 class Bed(Protocol):
@@ -48,7 +48,7 @@ class Bed(Protocol):
     @property
     def domains(self) -> Mapping[str, Domain]: ...
 
-    def nic(self, role: Role, fabric: str) -> str: ...
+    def nic(self, role: Role, link: str) -> str: ...
 
     def machine(self, role: Role) -> Machine: ...
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from harness.concurrency import within
 from harness.deadline import Deadline
-from harness.initiator.initiator import Path
+from harness.initiator.path_disk import PathDisk
 from harness.measurements import MAP, ReadBack
 from harness.steps import Spent, step
 from harness.testbed.protocols import Bed
@@ -25,12 +25,14 @@ def read_everything_back(testbed: Bed, result: RunResult) -> ReadBack | None:
     return together([read_back(machine, places, job.block_size, ledger) for job, ledger in ledgers])
 
 
-def places_of(device: str, paths: Sequence[Path], now: Mapping[str, Path]) -> dict[str, str]:
-    """The device file of the map and of every path: of the disk that the path is `now`, by fabric.
+def places_of(
+    device: str, paths: Sequence[PathDisk], now: Mapping[str, PathDisk]
+) -> dict[str, str]:
+    """The device file of the map and of every path: of the disk that the path is `now`.
 
     A path without a disk has none: its old name may be that of somebody else's disk.
     """
-    disks = {path.name: now[path.fabric].name for path in paths if path.fabric in now}
+    disks = {one.path: now[one.path].disk for one in paths if one.path in now}
     return {MAP: device} | {path: f"/dev/{disk}" for path, disk in disks.items()}
 
 

@@ -19,11 +19,20 @@ from harness.errors import (
     LabCannot,
     MachineError,
     TimedOut,
+    WorkloadError,
     summary,
 )
-from harness.faults import KINDS, Fault, InitiatorDrop, Injection, SilentDrop, injected
+from harness.faults import (
+    KINDS,
+    Fault,
+    InitiatorDrop,
+    Injection,
+    SilentDrop,
+    Together,
+    injected,
+)
 from harness.initiator import Initiator
-from harness.initiator.initiator import Path
+from harness.initiator.path_disk import PathDisk
 from harness.initiator.wwid import map_name
 from harness.machine import Machine
 from harness.measurements import PlannedSession, SessionSettings
@@ -51,9 +60,10 @@ _PROOF_SIZE = 512 * KIB
 
 @dataclass(frozen=True)
 class Guest:
-    """One machine of the testbed with all that belongs to it. `nics`: fabric -> NIC name.
+    """One machine of the testbed with all that belongs to it.
 
-    An existing machine has no domain.
+    `nics`: the name of each data NIC in the machine by its name in the topology. An
+    existing machine has no domain.
     """
 
     machine: Machine
@@ -75,7 +85,7 @@ class MapView:
         self,
         observer: Observer,
         device: str,
-        paths: Sequence[Path],
+        paths: Sequence[PathDisk],
         io: Callable[[], IoSession | None],
     ) -> None:
         self._observer = observer
@@ -118,7 +128,7 @@ def _cutting_short() -> Iterator[None]:
 
 
 class Testbed:
-    """Target, initiator, fabrics and map. Implements `harness.faults.Lab`."""
+    """Target, initiator, networks and map. Implements `harness.faults.Lab`."""
 
     __test__ = False  # not a test class, whatever pytest may think of the name
 
@@ -130,7 +140,7 @@ class Testbed:
         guests: Mapping[Role, Guest],
         target: Target,
         initiator: Initiator,
-        paths: Sequence[Path],
+        paths: Sequence[PathDisk],
         environment: Mapping[str, str],
         console: Callable[[Role], str],
     ) -> None:
@@ -197,28 +207,25 @@ class Testbed:
             raise HypervisorError("the testbed has no VM that could be powered off")
         side_by_side(*(domain.destroy for domain in self.domains.values()))
 
-    def nic(self, role: Role, fabric: str) -> str:
-        return self._guests[role].nics[fabric]
+    def nics(self, role: Role) -> dict[str, str]:
+        """The machine's name of each data NIC, by its name in the topology."""
+        return dict(self._guests[role].nics)
 
-    def set_link(self, role: Role, fabric: str, *, up: bool) -> None:
-        self.domain(role).set_link(self.topology.fabric(fabric).mac(role), up=up)
+    def nic(self, role: Role, link: str) -> str:
+        return self._guests[role].nics[self.topology.nic_at(role, link).name]
 
-    def fabrics(self) -> tuple[str, ...]:
-        """The names of the fabrics."""
-        return tuple(f.name for f in self.topology.fabrics)
+    def set_link(self, role: Role, link: str, *, up: bool) -> None:
+        self.domain(role).set_link(self.topology.nic_at(role, link).mac, up=up)
 
     def session_settings(self) -> tuple[SessionSettings, ...]:
         """The effective timeouts of every session, read from sysfs now.
 
-        Sessions with the target that are on no fabric are for the preflight to tell of.
+        Sessions with the target that are on no path are for the preflight to tell of.
         """
-        sessions = self.initiator.sessions()
-        return self.initiator.settings_of(
-            [one for one in sessions if self.topology.fabric_of(one.address)]
-        )
+        return self.initiator.settings_of(self.initiator.sessions())
 
     def planned_sessions(self) -> tuple[PlannedSession, ...]:
-        """One session a fabric, with what the profile demands of it."""
+        """One session a path, with what the profile demands of it."""
         return self.initiator.planned_sessions()
 
     def preflight(self) -> None:
@@ -228,10 +235,10 @@ class Testbed:
     def watch(self) -> None:
         """Tell each observer what its samples shall hold."""
         for role in self.roles:
-            nics = tuple(self.nic(role, fabric) for fabric in self.fabrics())
+            nics = tuple(self._guests[role].nics.values())
             cables = tuple(self.nic(role, cable.name) for cable in self.topology.cables)
             if role is Role.INITIATOR:
-                disks = tuple(path.name for path in self.map.paths)
+                disks = tuple(path.disk for path in self.map.paths)
                 what = Watch(disks, map_name(self.initiator.wwid), nics, cables)
             else:
                 what = Watch(self.lab_disks, nics=nics, cables=cables)
@@ -286,22 +293,46 @@ class Testbed:
         finally:
             self._fault = None
 
-    def silent_drop(self, fabric: str) -> Fault:
+    def fail_over(self, fault: Fault, *, during_s: float, after_s: float) -> None:
+        """Inject a fault, wait until its paths have failed, heal it, wait until all are back.
+
+        I/O runs on `during_s` seconds while the paths are failed, and `after_s` once all are
+        active again, which is a phase of its own.
+        """
+        io = self._require_io()
+        everything, lost = len(self.topology.paths), len(fault.hits(self.topology))
+        with self.fault(fault):
+            self.map.wait_for_paths(active=everything - lost, failed=lost)
+            io.run_for(seconds=during_s)
+        self.map.wait_for_paths(active=everything)
+        io.start_phase()
+        io.run_for(seconds=after_s)
+
+    def _require_io(self) -> IoSession:
+        if self._io is None:
+            raise WorkloadError("no I/O runs: call it inside `with testbed.io(…)`")
+        return self._io
+
+    def silent_drop(self, portal: str) -> Fault:
         """A portal that falls silent: by the initiator if the target is external."""
-        fault = SilentDrop(fabric)
-        return InitiatorDrop(fabric) if lacking(self.config, fault.needs) else fault
+        fault = SilentDrop(portal)
+        return InitiatorDrop(portal) if lacking(self.config, fault.needs) else fault
+
+    def all_paths_lost(self) -> Fault:
+        """Every portal falls silent at once."""
+        return Together(tuple(self.silent_drop(one.name) for one in self.topology.portals))
 
     @contextmanager
-    def without_path(self, fabric: str) -> Iterator[None]:
-        """Take the path over a healthy fabric out of the map for the length of the block."""
-        path = next(p for p in self.initiator.paths() if p.fabric == fabric)
+    def without_path(self, name: str) -> Iterator[None]:
+        """Take a healthy path out of the map for the length of the block."""
+        path = next(p for p in self.initiator.paths() if p.path == name)
         everything = len(self.map.paths)
-        self.initiator.take_path_away(path.name)
+        self.initiator.take_path_away(path.disk)
         try:
             self.map.wait_for_paths(active=everything - 1)
             yield
         finally:
-            self.initiator.give_path_back(path.name)
+            self.initiator.give_path_back(path.disk)
             self.map.wait_for_paths(active=everything)
 
     def make_ready(self) -> None:
@@ -313,7 +344,7 @@ class Testbed:
             raise BrokenTestbed(f"the testbed broke in an earlier test: {self.broken}")
         with step("Make sure that all is whole", Spent.PROVISIONING):
             self.heal()
-            self.map.wait_for_paths(active=len(self.topology.fabrics), spent_on=Spent.PROVISIONING)
+            self.map.wait_for_paths(active=len(self.topology.paths), spent_on=Spent.PROVISIONING)
             self.preflight()  # a path that came back has logged in anew
             self._look_at_the_paths()
             self.prove_target()
@@ -325,8 +356,8 @@ class Testbed:
             self.watch()
 
     def heal(self) -> None:
-        """Heal every kind of fault that is possible here, on every fabric, be it there or not."""
-        every = [kind(fabric) for kind in KINDS for fabric in self.fabrics()]
+        """Heal every kind of fault that is possible here, everywhere, be it there or not."""
+        every = [fault for kind in KINDS for fault in kind.everywhere(self.topology)]
         faults = [fault for fault in every if not lacking(self.config, fault.needs)]
         side_by_side(*((lambda f=fault: f.heal(self)) for fault in faults))
 
@@ -339,14 +370,14 @@ class Testbed:
         """
         if Role.TARGET in self.roles:
             mark = mark or mark_target(self.machine(Role.TARGET), self.target)
-            require_mark(mark, self.initiator, [path.name for path in self.map.paths])
+            require_mark(mark, self.initiator, [path.disk for path in self.map.paths])
 
     def prove_paths(self) -> None:
         """Read the same stretch of the LUN over each path separately: all must agree.
 
         Raises InitiatorError if they don't, which means different disks behind one WWID.
         """
-        names = [path.name for path in self.map.paths]
+        names = [path.disk for path in self.map.paths]
         with step("Read over each path", Spent.PROVISIONING):
             digests = self.observer(Role.INITIATOR).read_directly(names, _PROOF_SIZE)
         if len(set(digests.values())) != 1:

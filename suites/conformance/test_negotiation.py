@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from harness.config.iet import IetOptions
@@ -22,7 +24,6 @@ OFFERS = LoginOptions(
     max_burst_length=131072,
     first_burst_length=32768,
 )
-_ELSEWHERE = "172.16.1.1:3261"
 # A second tgtd serves the same file there, and the first one sends every login to it.
 _REDIRECT = r"""
 systemd-run --quiet --unit=second-tgt --property=Type=notify --property=KillSignal=SIGKILL \
@@ -72,8 +73,8 @@ def test_what_was_asked_of_the_target_alone_is_found_lacking(ours: Testbed) -> N
     unaware.log_in()
     with pytest.raises(PreflightFailed) as caught:
         require_fit(unaware)
-    for fabric in ours.fabrics():
-        says = f"HeaderDigest of the session on fabric {fabric} is None instead of CRC32C"
+    for path in ours.topology.paths:
+        says = f"HeaderDigest of the session of path {path.name} is None instead of CRC32C"
         assert says in caught.value.message
 
 
@@ -81,11 +82,13 @@ def test_a_login_that_is_redirected_is_found(ours: Testbed) -> None:
     """A login that ends at another portal, where no fault would hit it, is found."""
     if ours.target.kind != "tgt":
         pytest.skip(f"a target of kind {ours.target.kind} is not made to redirect logins")
-    argv = ["sh", "-euc", _REDIRECT, "sh", ours.topology.target_iqn, _ELSEWHERE]
+    elsewhere = replace(ours.topology.portals[-1].portal, port=3261)
+    argv = ["sh", "-euc", _REDIRECT, "sh", ours.topology.target_iqn, str(elsewhere)]
     ours.machine(Role.TARGET).run(argv, timeout_s=60)
     ours.initiator.log_in()
     with pytest.raises(PreflightFailed) as caught:
         require_fit(ours.initiator)
-    for fabric in ours.topology.fabrics:
-        says = f"login to {fabric.portal} on fabric {fabric.name} was redirected to {_ELSEWHERE}"
+    for path in ours.topology.paths:
+        portal, name = path.portal.portal, path.name
+        says = f"the login to {portal} of path {name} was redirected to {elsewhere}"
         assert says in caught.value.message

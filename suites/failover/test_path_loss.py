@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-import pytest
-
 from harness.checks import promise_kept, undisturbed
-from harness.faults import Fault, InitiatorDrop, LinkDown, PeerLinkDown, SilentDrop, Together
+from harness.faults import Fault, LinkDown
 from harness.plugin import Judge
 from harness.testbed import Testbed
 
@@ -16,52 +12,31 @@ DURING_S = 3
 AFTER_S = 3
 
 
-@pytest.mark.parametrize("kind", [LinkDown, PeerLinkDown, SilentDrop, InitiatorDrop])
-def test_io_survives_losing_one_path(
-    testbed: Testbed, judge: Judge, seed: int, kind: Callable[[str], Fault], fabric: str
-) -> None:
-    """Writes and reads go on without an error while one fabric is dead."""
-    everything = len(testbed.fabrics())
+def test_io_survives_a_loss(testbed: Testbed, judge: Judge, seed: int, loss: Fault) -> None:
+    """Writes and reads go on without an error while a link, a portal or more is dead."""
     with testbed.io(testbed.layout.mixed(seed)) as io:
         io.wait_until_running()
         io.run_for(seconds=BEFORE_S)
-        with testbed.fault(kind(fabric)):
-            testbed.map.wait_for_paths(active=everything - 1, failed=1)
-            io.run_for(seconds=DURING_S)
-        testbed.map.wait_for_paths(active=everything)
-        io.start_phase()
-        io.run_for(seconds=AFTER_S)
+        testbed.fail_over(loss, during_s=DURING_S, after_s=AFTER_S)
     judge(io.measurements, *promise_kept()).require()
 
 
 def test_io_survives_losing_each_path_in_turn(testbed: Testbed, judge: Judge, seed: int) -> None:
-    """One fabric dies and heals, then the other; never both at once."""
-    everything = len(testbed.fabrics())
+    """One link dies and heals, then the next; never two at once."""
     with testbed.io(testbed.layout.mixed(seed)) as io:
         io.wait_until_running()
         io.run_for(seconds=BEFORE_S)
-        for fabric in testbed.fabrics():
-            with testbed.fault(LinkDown(fabric)):
-                testbed.map.wait_for_paths(active=everything - 1, failed=1)
-                io.run_for(seconds=DURING_S)
-            testbed.map.wait_for_paths(active=everything)
-            io.start_phase()
-            io.run_for(seconds=AFTER_S)
+        for link in testbed.topology.links:
+            testbed.fail_over(LinkDown(link.name), during_s=DURING_S, after_s=AFTER_S)
     judge(io.measurements, *promise_kept()).require()
 
 
 def test_io_waits_while_all_paths_are_lost(testbed: Testbed, judge: Judge, seed: int) -> None:
     """Without any path I/O queues; when paths are back every byte is there, without an error."""
-    everything = testbed.fabrics()
     with testbed.io(testbed.layout.mixed(seed)) as io:
         io.wait_until_running()
         io.run_for(seconds=BEFORE_S)
-        with testbed.fault(Together(tuple(map(testbed.silent_drop, everything)))):
-            testbed.map.wait_for_paths(active=0, failed=len(everything))
-            io.run_for(seconds=DURING_S)
-        testbed.map.wait_for_paths(active=len(everything))
-        io.start_phase()
-        io.run_for(seconds=AFTER_S)
+        testbed.fail_over(testbed.all_paths_lost(), during_s=DURING_S, after_s=AFTER_S)
     judge(io.measurements, *promise_kept()).require()
 
 

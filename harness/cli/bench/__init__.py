@@ -2,12 +2,12 @@
 
 import typer
 
-from harness.cli.bench.clean import clean
-from harness.cli.bench.density import density
-from harness.cli.bench.overhead import overhead
-from harness.cli.bench.provision import provision
-from harness.cli.bench.schedule import schedule
-from harness.cli.bench.stall import stall
+from harness.cli.bench.clean import clean as _clean
+from harness.cli.bench.density import density as _density
+from harness.cli.bench.overhead import overhead as _overhead
+from harness.cli.bench.provision import provision as _provision
+from harness.cli.bench.schedule import schedule as _schedule
+from harness.cli.bench.stall import stall as _stall
 
 app = typer.Typer(help="Measure this machine, and Pathproof itself.", no_args_is_help=True)
 
@@ -17,5 +17,5 @@ def bench() -> None:
     """Measure this machine, and Pathproof itself."""
 
 
-for command in (provision, density, schedule, stall, overhead, clean):
+for command in (_provision, _density, _schedule, _stall, _overhead, _clean):
     app.command(command.__name__)(command)

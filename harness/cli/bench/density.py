@@ -21,6 +21,7 @@ from harness.errors import HypervisorError
 from harness.host.folder import Folder, base, reap
 from harness.host.footprint import footprint
 from harness.steps import Spent, step
+from harness.topology import plan
 from harness.units import format_size
 
 _LOGIN_S = 120.0
@@ -62,7 +63,7 @@ def density(
         folders = [stack.enter_context(_kept(config, number + 1)) for number in range(count)]
         with step("Read over every path of every testbed", Spent.MEASURING):
             for folder in folders:
-                _require_alive(folder, len(config.fabrics))
+                _require_alive(folder, len(plan(config).paths))
         found = [footprint(folder) for folder in folders]
     memory, disk = [one.memory for one in found], [one.disk for one in found]
     result = Density(count, median(memory), median(disk), sum(memory))
@@ -81,7 +82,7 @@ def density(
 @contextmanager
 def _kept(config: Config, number: int) -> Iterator[Folder]:
     """A fork that lives on without its maker; the embedded libvirt gives a process one root."""
-    from harness.provision.provisioner import end_domains
+    from harness.provision.abandoned import end_domains
 
     with (
         step(f"Fork testbed {number}", Spent.PROVISIONING),

@@ -19,7 +19,7 @@ from harness.schedule.simulation import Machine, lower_bound_s, simulate
 
 HISTORY = Path("reports/out/history.jsonl")
 RECORDED = (
-    Path(__file__).resolve().parents[2]
+    Path(__file__).resolve().parents[3]
     / "suites/selftest/unit/recorded/allure-3-failover-history.jsonl"
 )
 

@@ -93,18 +93,27 @@ def stall(
 
 
 def chosen_faults(kinds: Sequence[str], config: Config) -> tuple[list[Fault], dict[str, str]]:
-    """A fault of each kind on the first fabric, and the loss of all at once; or only `kinds`.
+    """A fault of each kind at the first place, and the loss of all paths at once; or only `kinds`.
 
     Also, by its name, why a fault is left out: the testbed has no means for it. One that was
     asked for is refused with that.
     """
     from harness.faults import KINDS, InitiatorDrop, SilentDrop, Together
     from harness.testbed.means import lacking
+    from harness.topology import plan
 
-    fabrics = [fabric.name for fabric in config.fabrics]
-    silent = InitiatorDrop if lacking(config, SilentDrop(fabrics[0]).needs) else SilentDrop
-    every: dict[str, Fault] = {kind.__name__: kind(fabrics[0]) for kind in KINDS}
-    every[Together.__name__] = Together(tuple(silent(fabric) for fabric in fabrics))
+    topology = plan(config)
+    drops = SilentDrop.everywhere(topology)
+    if lacking(config, drops[0].needs):
+        drops = InitiatorDrop.everywhere(topology)
+    everything = Together(drops)
+    firsts = [kind.everywhere(topology)[0] for kind in KINDS]
+    every: dict[str, Fault] = {
+        type(fault).__name__: fault
+        for fault in firsts
+        if fault.hits(topology) != everything.hits(topology)
+    }
+    every[Together.__name__] = everything
     if unknown := [kind for kind in kinds if kind not in every]:
         raise typer.BadParameter(
             f"{unknown[0]!r} is none of {', '.join(every)}", param_hint="--fault"
@@ -126,16 +135,10 @@ def _profiles(loaded: Loaded) -> tuple[str, ...]:
 
 
 def _failover(testbed: Testbed, fault: Fault, seed: int) -> Measurements:
-    everything, lost = len(testbed.fabrics()), len(fault.fabrics)
     with testbed.io(testbed.layout.mixed(seed)) as io:
         io.wait_until_running()
         io.run_for(seconds=_BEFORE_S)
-        with testbed.fault(fault):
-            testbed.map.wait_for_paths(active=everything - lost, failed=lost)
-            io.run_for(seconds=_DURING_S)
-        testbed.map.wait_for_paths(active=everything)
-        io.start_phase()
-        io.run_for(seconds=_AFTER_S)
+        testbed.fail_over(fault, during_s=_DURING_S, after_s=_AFTER_S)
     return io.measurements
 
 

@@ -51,10 +51,10 @@ class IetTarget(Target):
             files: dict[str, str | bytes] = {
                 conf.CONF: Confidential(text.encode()),
                 conf.TARGETS_ALLOW: conf.render_allow(
-                    {conf.ALL: [fabric.portal.address for fabric in self.topology.fabrics]}
+                    {conf.ALL: list(dict.fromkeys(p.portal.address for p in self.topology.portals))}
                 ),
                 conf.INITIATORS_ALLOW: conf.render_allow(
-                    {conf.ALL: [fabric.initiator for fabric in self.topology.fabrics]}
+                    {conf.ALL: [link.address for link in self.topology.links]}
                 ),
             }
             self.machine.write_files(files, mode=0o600)
@@ -67,7 +67,7 @@ class IetTarget(Target):
 
         Raises TargetError if ietd does not serve exactly that.
         """
-        port = self.topology.fabrics[0].portal.port
+        port = self.topology.portals[0].portal.port
         self.machine.sh(daemon.STOP_SCRIPT, timeout_s=_TIMEOUT_S)
         self.machine.run(daemon.start_argv(port), timeout_s=_TIMEOUT_S)
         seen: Daemon | None = None
@@ -156,7 +156,7 @@ class IetTarget(Target):
             )
 
     def _look(self) -> Daemon:
-        port = self.topology.fabrics[0].portal.port
+        port = self.topology.portals[0].portal.port
         return daemon.parse_look(self._bounded(["sh", "-c", daemon.look_script(port)]).stdout)
 
     def _tid(self) -> int:

@@ -14,7 +14,7 @@ from typing import Any
 from harness.config.credentials import ChapConfig
 from harness.config.model import TargetConfig
 from harness.target.base import storage_path
-from harness.topology import Portal, Topology
+from harness.topology import Controller, Portal, Topology
 
 
 class AccessState(Enum):
@@ -83,9 +83,9 @@ def wwid_of(serial: str) -> str:
 
 
 def serving(config: TargetConfig, topology: Topology) -> Serving:
-    """What a testbed needs: its one LUN, reached over every fabric.
+    """What a testbed needs: its one LUN, reached by every portal.
 
-    One group, unless the fabrics' access states differ: a state is that of a group.
+    A portal group for each controller, since an access state is that of a group; one without.
     """
     unit = Unit(
         "lun0",
@@ -96,16 +96,22 @@ def serving(config: TargetConfig, topology: Topology) -> Serving:
         # A disk has its own idea of its cache, and LIO goes by that.
         write_back=config.backstore == "fileio" and config.write_cache == "write-back",
     )
-    states = [_STATES[fabric.access_state] for fabric in topology.fabrics]
-    portals = tuple(fabric.portal for fabric in topology.fabrics)
-    group = PortalGroup(1, portals, (unit,), states[0])
-    alike = Serving(topology.target_iqn, (topology.initiator_iqn,), (group,), config.chap)
-    return alike if len(set(states)) == 1 else one_group_each(alike, states)
+    controllers = topology.controllers or (Controller(""),)
+    groups = tuple(
+        PortalGroup(
+            tag,
+            tuple(p.portal for p in topology.portals if p.controller == controller.name),
+            (unit,),
+            _STATES[controller.access_state],
+        )
+        for tag, controller in enumerate(controllers, start=1)
+    )
+    return Serving(topology.target_iqn, (topology.initiator_iqn,), groups, config.chap)
 
 
 def one_group_each(wanted: Serving, states: Sequence[AccessState]) -> Serving:
     """The same with a group for each portal, of these access states, in their order."""
-    (group,) = wanted.groups
+    group = replace(wanted.groups[0], portals=tuple(p for g in wanted.groups for p in g.portals))
     groups = tuple(
         replace(group, tag=tag, portals=(portal,), alua=state)
         for tag, (portal, state) in enumerate(zip(group.portals, states, strict=True), start=1)
@@ -169,10 +175,15 @@ def _portal_group(group: PortalGroup, wanted: Serving) -> dict[str, Any]:
             for initiator in wanted.initiators
         ],
         "portals": [
-            {"ip_address": str(portal.address), "port": portal.port, "iser": False}
+            {"ip_address": _address(portal), "port": portal.port, "iser": False}
             for portal in group.portals
         ],
     }
+
+
+def _address(portal: Portal) -> str:
+    """As configfs names the folder of a portal."""
+    return f"[{portal.address}]" if portal.address.version == 6 else str(portal.address)
 
 
 def _credentials(chap: ChapConfig | None) -> dict[str, str]:

@@ -97,7 +97,7 @@ class TgtTarget(Target):
         """Raises TargetError: tgtd listens everywhere if it cannot have an address of its own."""
         shown = self._run(shlex.join(_tgtadm("target", "show")))
         listens = parse_portals(self._run(shlex.join(_tgtadm("portal", "show"))))
-        wanted = {str(fabric.portal) for fabric in self.topology.fabrics}
+        wanted = {str(portal.portal) for portal in self.topology.portals}
         differing = differences(self.config, self.topology, parse_targets(shown))
         if listens != wanted:
             heard, asked = (", ".join(sorted(one)) for one in (listens, wanted))
@@ -116,7 +116,7 @@ def scsi_id(topology: Topology) -> str:
 
 def portals(topology: Topology) -> str:
     """tgtd's parameter for the addresses to listen on."""
-    return ",".join(f"portal={fabric.portal}" for fabric in topology.fabrics)
+    return ",".join(f"portal={portal.portal}" for portal in topology.portals)
 
 
 def serving(config: TargetConfig, topology: Topology) -> list[list[str]]:

@@ -31,7 +31,7 @@ from harness.hypervisor.ports import CANDIDATES
 from suites.selftest.private_cache import make_private_cache
 
 TOP = Path(harness.__file__).parent.parent
-ONE_TEST = "suites/failover/test_path_loss.py::test_io_survives_losing_one_path[a-LinkDown]"
+ONE_TEST = "suites/failover/test_path_loss.py::test_io_survives_a_loss[a-LinkDown]"
 WORKERS_END_S = 180.0
 LOOPBACK = "0100007F"  # 127.0.0.1 as /proc/net has it
 

@@ -9,12 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from textwrap import shorten
 
+import pytest
+
 from harness.checks import Check, Verdict, judge, promise_kept, undisturbed
 from harness.config.model import BudgetConfig
 from harness.errors import CutShort
 from harness.faults import Fault, Lab, LinkDown, SilentLoss
 from harness.measurements import Measurements
 from harness.testbed import Testbed
+from harness.topology import Topology
 from harness.workload import Job
 from suites import pages
 
@@ -33,11 +36,14 @@ def nothing() -> None:
 class NoEffect(SilentLoss):
     """A fault that claims to act and does not."""
 
-    fabric: str
+    path: str
+
+    def hits(self, topology: Topology) -> tuple[str, ...]:
+        return (topology.path(self.path).name,)
 
     @property
-    def fabrics(self) -> tuple[str, ...]:
-        return (self.fabric,)
+    def where(self) -> str:
+        return self.path
 
     @property
     def description(self) -> str:
@@ -51,13 +57,29 @@ class NoEffect(SilentLoss):
 
 @dataclass(frozen=True)
 class WrongNic(LinkDown):
-    """A cable that is pulled on one fabric, and said to be another's."""
+    """A cable that is pulled at one link, and said to be another's."""
 
     claimed: str
 
+    def hits(self, topology: Topology) -> tuple[str, ...]:
+        return topology.over_link(self.claimed)
+
     @property
-    def fabrics(self) -> tuple[str, ...]:
-        return (self.claimed,)
+    def where(self) -> str:
+        return self.claimed
+
+
+def first_link_down(testbed: Testbed) -> LinkDown:
+    """The first path is among those that it takes."""
+    return LinkDown(testbed.topology.links[0].name)
+
+
+def two_links(testbed: Testbed) -> tuple[str, str]:
+    """The first link and the last one; the test is skipped where there is but one."""
+    first, last = testbed.topology.links[0].name, testbed.topology.links[-1].name
+    if first == last:
+        pytest.skip("needs two links")
+    return first, last
 
 
 def lose_a_path(
@@ -79,8 +101,8 @@ def lose_a_path(
     `uproot` takes them away before the read-back. `lost` is how many paths the kernel will give
     up, if not those of the fault; whether all come back is left to the checks.
     """
-    everything = len(testbed.fabrics())
-    gone = len(fault.fabrics) if lost is None else lost
+    everything = len(testbed.topology.paths)
+    gone = len(fault.hits(testbed.topology)) if lost is None else lost
     with testbed.io(jobs or testbed.layout.mixed(seed)) as io:
         io.before_read_back(uproot)
         io.wait_until_running()

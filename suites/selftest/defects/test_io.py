@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 from harness.checks import accounting_agrees
-from harness.faults import SilentDrop, Together
 from harness.testbed import Testbed
 from harness.topology import Role
 from harness.units import KIB
@@ -16,13 +15,12 @@ from suites.selftest.defects.plants import assert_detected, run_clean
 def test_no_path_retry_fail_while_all_paths_are_lost(testbed: Testbed, seed: int) -> None:
     """fio must see errors, and so must we."""
     testbed.broken = "queueing was switched off on purpose"
-    everything = Together(tuple(SilentDrop(f) for f in testbed.fabrics()))
     with testbed.io(testbed.layout.mixed(seed)) as io:
         io.wait_until_running()
         io.run_for(seconds=3)
         testbed.initiator.stop_queueing()
-        with testbed.fault(everything):
-            testbed.map.wait_for_paths(active=0, failed=len(testbed.fabrics()))
+        with testbed.fault(testbed.all_paths_lost()):
+            testbed.map.wait_for_paths(active=0, failed=len(testbed.topology.paths))
             io.run_for(seconds=2)  # every job has given up by then: the block ends here
     assert_detected(
         "no_path_retry fail while all paths are lost",
@@ -91,9 +89,9 @@ def test_the_target_answers_but_its_disk_stalls(testbed: Testbed, seed: int) -> 
 
 def test_bytes_that_fio_did_not_move(testbed: Testbed, seed: int) -> None:
     """Somebody else reads over a path: the two accounts no longer agree."""
-    path = testbed.map.paths[0].name
+    disk = testbed.map.paths[0].disk
     jobs = [replace(testbed.layout.unpaced(JobKind.RANDOM_READ, 16 * KIB, seed), iops=20)]
-    reads = ["dd", f"if=/dev/{path}", "of=/dev/null", "bs=64k", "count=200", "iflag=direct"]
+    reads = ["dd", f"if=/dev/{disk}", "of=/dev/null", "bs=64k", "count=200", "iflag=direct"]
     with testbed.io(jobs) as io:
         io.wait_until_running()
         io.start_phase()

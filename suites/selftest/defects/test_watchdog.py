@@ -11,7 +11,6 @@ import pytest
 
 from harness.checks import Verdict, judge, no_io_errors
 from harness.errors import HypervisorError, MachineError
-from harness.faults import SilentDrop
 from harness.steps import Attachment, Listener, Step, listening
 from harness.testbed import Testbed
 from harness.topology import Role
@@ -48,8 +47,7 @@ def test_io_that_waits_for_ever_fails_in_time(testbed: Testbed, seed: int) -> No
     with ended_in_time(WITHIN_S) as evidence:
         with testbed.io(testbed.layout.mixed(seed), within_s=WITHIN_S) as io:
             io.wait_until_running()
-            for fabric in testbed.fabrics():
-                SilentDrop(fabric).inject(testbed)
+            testbed.all_paths_lost().inject(testbed)
             with testbed.machine(Role.INITIATOR).background(reader):
                 io.run_for(seconds=3600)
         finding = judge(io.measurements, no_io_errors()).findings[0]

@@ -39,12 +39,12 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason=needs.ROOT)
 
 
 def described(target: str, initiator: int, head: str = "") -> str:
-    fabrics = "".join(
-        f'[[fabrics]]\nname = "{name}"\nsubnet = "172.16.{n}.0/24"\ntarget = "172.16.{n}.1"\n'
+    networks = "".join(
+        f'[[networks]]\nname = "{name}"\nsubnet = "172.16.{n}.0/24"\nportals = ["172.16.{n}.1"]\n'
         f'initiator = "172.16.{n}.{initiator}"\nbridge = "{bridge}"\n'
         for n, (name, bridge) in enumerate(zip("ab", BRIDGES, strict=True))
     )
-    return f"{head}[target]\n{target}\n{fabrics}"
+    return f"{head}[target]\n{target}\n{networks}"
 
 
 def pathproof(*arguments: str) -> str:

@@ -72,7 +72,7 @@ def test_a_file_system_is_refused_and_byte_identical_afterwards(blank: Testbed) 
 
 def test_a_lun_that_somebody_registered_with_is_refused(blank: Testbed) -> None:
     """Though nothing is on it, and whatever is said: a host that is not here may use it."""
-    path = blank.map.paths[0].name
+    path = blank.map.paths[0].disk
     initiator = blank.machine(Role.INITIATOR)
     initiator.sh(f"sg_persist --out --register --param-sark=0xabc /dev/{path}")
     before = digest(blank)

@@ -20,8 +20,8 @@ import pytest
 from harness.host.folder import Folder, base
 from suites.selftest.external import neighbours
 
-FABRICS = "".join(
-    f'[[fabrics]]\nname = "{name}"\nsubnet = "172.16.{n}.0/24"\ntarget = "172.16.{n}.1"\n'
+NETWORKS = "".join(
+    f'[[networks]]\nname = "{name}"\nsubnet = "172.16.{n}.0/24"\nportals = ["172.16.{n}.1"]\n'
     f'initiator = "172.16.{n}.101"\n'
     for n, name in enumerate("ab")
 )
@@ -85,7 +85,7 @@ class Lab:
 
     def described(self, initiator: str) -> str:
         target = f'kind = "external"\nwwid = "{self.wwid}"\ncredentials = "chap.toml"'
-        return f"[target]\n{target}\n[initiator]\n{initiator}\n{FABRICS}"
+        return f"[target]\n{target}\n[initiator]\n{initiator}\n{NETWORKS}"
 
     def over_ssh(self, settings: str = "") -> None:
         address = f'host = "127.0.0.1"\n{_address(self.name)}'
@@ -181,7 +181,7 @@ def test_other_sessions_maps_and_disks_change_no_verdict_and_stay(lab: Lab) -> N
     assert lab.on_machine(STATE) == before
     # NOP-Outs of the profile; multipathd's default for this array, and not what the other has.
     limits = {"noop_out_interval": 1, "noop_out_timeout": 1, "recovery_tmo": 5, "slack": 1}
-    assert budget(Path(reports), "losing_one_path") == limits
+    assert budget(Path(reports), "survives_a_loss") == limits
     assert budget(Path(reports), "all_paths")["polling_interval"] == neighbours.POLLING_S
 
 

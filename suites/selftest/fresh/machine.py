@@ -8,7 +8,6 @@ is among that.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import platform
 import re
@@ -27,6 +26,7 @@ from typing import Literal, NamedTuple
 from harness.fleet.parcel import pack, working_tree
 from harness.guest_images.sources import apt_options, copy_keyrings, package_sources
 from harness.host.folder import cache_folder
+from harness.locks import locked_file, try_locked_folder
 from suites.selftest import needs
 
 TOP = Path(__file__).resolve().parents[3]
@@ -166,13 +166,13 @@ def fresh_machine() -> Iterator[FreshMachine]:
     """A machine as it comes from the installer, only smaller; removed at the end of the block."""
     cache = cache_folder() / "fresh"
     cache.mkdir(parents=True, exist_ok=True)
-    with (cache / "lock").open("w") as lock, ExitStack() as made:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # two at once would write the same archives
+    # Two at once would write the same archives.
+    with locked_file(cache / "lock"), ExitStack() as made:
         sweep(_ROOTS)
         kept = keep(cache, _release(), datetime.now(UTC).date())
         root = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=_ROOTS))
         made.callback(_remove, root)
-        claim = made.enter_context(claimed(root))
+        claim = made.enter_context(try_locked_folder(root))
         assert claim is not None
         subprocess.run(["tar", "-C", root, "-xf", _base(kept.base)], check=True)
         _set_up(root)
@@ -208,26 +208,10 @@ def keep(cache: Path, release: str, today: date) -> Kept:
     return kept
 
 
-@contextmanager
-def claimed(root: Path) -> Iterator[int | None]:
-    """A descriptor that holds the lock of a folder; None if another process has it."""
-    descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        yield None
-        return
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
 def sweep(where: Path) -> None:
     """Remove the roots that killed runs left behind, in which nothing runs any more."""
     for left in where.glob(f"{_PREFIX}*"):
-        with claimed(left) as claim:
+        with try_locked_folder(left) as claim:
             if claim is not None:
                 _remove(left)
 

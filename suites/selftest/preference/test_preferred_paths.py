@@ -14,17 +14,23 @@ DESCRIBED = """
 [initiator]
 path_grouping_policy = "group_by_prio"
 
-[[fabrics]]
+[[networks]]
 name = "a"
 subnet = "172.16.0.0/24"
-target = "172.16.0.1"
+portals = [{ address = "172.16.0.1", controller = "c1" }]
 initiator = "172.16.0.101"
 
-[[fabrics]]
+[[networks]]
 name = "b"
 subnet = "172.16.1.0/24"
-target = "172.16.1.1"
+portals = [{ address = "172.16.1.1", controller = "c2" }]
 initiator = "172.16.1.101"
+
+[[controllers]]
+name = "c1"
+
+[[controllers]]
+name = "c2"
 access_state = "non-optimized"
 """
 
@@ -52,10 +58,10 @@ def test_the_promise_is_kept(verdicts: dict[str, Any]) -> None:
 def test_the_optimized_path_carries_all_before_and_after(
     verdicts: dict[str, Any], lost: str
 ) -> None:
-    """The first path is that over fabric a."""
+    """That is path a."""
     (judgement,) = verdicts[lost]["judgements"]
     (shares,) = (
         check["numbers"] for check in judgement["checks"] if check["name"] == "load shared again"
     )
-    assert shares["share_before_sda"] > 0.99
-    assert shares["share_after_sda"] > 0.99
+    assert shares["share_before_a"] > 0.99
+    assert shares["share_after_a"] > 0.99

@@ -1,7 +1,8 @@
 """Two runs at once with the same addresses on the same networks: both are right, one after another.
 
-Each host is a network namespace with a bridge for each fabric; a cable between two bridges makes
-them one network. Each run has a home of its own, as those of two users have. It takes root.
+Each host is a network namespace with a bridge for each network of the testbed; a cable between two
+bridges of one name makes them one. Each run has a home of its own, as those of two users have. It
+takes root.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ from suites.selftest import needs
 from suites.selftest.private_cache import make_private_cache
 
 TOP = Path(harness.__file__).parent.parent
-FABRICS = "ab"
-TEST = "suites/failover/test_path_loss.py::test_io_survives_losing_one_path[a-LinkDown]"
+NETWORKS = "ab"
+TEST = "suites/failover/test_path_loss.py::test_io_survives_a_loss[a-LinkDown]"
 STARTED_S = 300.0
 ENDED_S = 500.0
 HOST = """
@@ -74,7 +75,7 @@ def host() -> Iterator[Host]:
 
 def connect(one: Host, other: Host) -> None:
     """Make their bridges of the same name one network."""
-    for name in FABRICS:
+    for name in NETWORKS:
         one.run(f"ip link add up-{name} type veth peer name down-{name} netns {other.pid}")
         one.run(f"ip link set up-{name} master br-{name} up")
         other.run(f"ip link set down-{name} master br-{name} up")
@@ -110,12 +111,12 @@ def run(home: Path, where: Host) -> Iterator[Run]:
     home.mkdir()
     state = Path(tempfile.mkdtemp(prefix="pp-", dir="/var/tmp"))
     make_private_cache(home / "cache/pathproof")
-    fabrics = "".join(
-        f'[[fabrics]]\nname = "{name}"\nsubnet = "172.16.{n}.0/24"\ntarget = "172.16.{n}.1"\n'
+    networks = "".join(
+        f'[[networks]]\nname = "{name}"\nsubnet = "172.16.{n}.0/24"\nportals = ["172.16.{n}.1"]\n'
         f'initiator = "172.16.{n}.101"\nbridge = "br-{name}"\n'
-        for n, name in enumerate(FABRICS)
+        for n, name in enumerate(NETWORKS)
     )
-    (home / "shared.toml").write_text(fabrics)
+    (home / "shared.toml").write_text(networks)
     log = home / "log"
     argv = [
         *(*where.inside, sys.executable, "-m", "pytest", TEST, "--no-report", "-rA"),

@@ -7,7 +7,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--whole-suite",
         action="store_true",
-        help="run all of suites/failover on each kind of fabric, and not one test of it",
+        help="run all of suites/failover on each kind of network, and not one test of it",
     )
 
 

@@ -22,7 +22,7 @@ from suites.selftest import needs
 
 TOP = Path(harness.__file__).parent.parent
 URI = "qemu:///system"
-FABRICS = ("a", "b")
+NETWORKS = ("a", "b")
 _PROGRAMS = {"libvirtd": "libvirt-daemon", "virtlogd": "libvirt-daemon", "iptables": "iptables"}
 
 # /sys shows the network devices of the namespace it was mounted in; libvirt wants cgroups below it.
@@ -102,14 +102,14 @@ class StockLibvirt:
         return done.stdout
 
     def make_networks(self, folder: Path) -> None:
-        """Isolated networks `fabric-a` and `fabric-b`, and bridges `br-a` and `br-b`."""
-        for name in FABRICS:
-            file = folder / f"fabric-{name}.xml"
+        """Isolated networks `data-a` and `data-b`, and bridges `br-a` and `br-b`."""
+        for name in NETWORKS:
+            file = folder / f"data-{name}.xml"
             file.write_text(
-                f"<network><name>fabric-{name}</name><bridge name='virbr-{name}'/></network>"
+                f"<network><name>data-{name}</name><bridge name='virbr-{name}'/></network>"
             )
             self.virsh("net-define", str(file))
-            self.virsh("net-start", f"fabric-{name}")
+            self.virsh("net-start", f"data-{name}")
             for command in (f"ip link add br-{name} type bridge", f"ip link set br-{name} up"):
                 done = self.run(*command.split())
                 assert done.returncode == 0, done.stdout

@@ -1,11 +1,12 @@
 """`qemu:///system` as users have it: libvirtd and its settings untouched, QEMU as another user.
 
 pytest suites/selftest/system                          7 minutes on two cores under emulation
-pytest suites/selftest/system --whole-suite            the whole main job on each kind of fabric
+pytest suites/selftest/system --whole-suite            the whole main job on each kind of network
 """
 
 from __future__ import annotations
 
+import re
 import shutil
 import signal
 import subprocess
@@ -20,12 +21,12 @@ from harness.deadline import Deadline, poll
 from harness.host.folder import SLOTS, cache_folder
 from suites.selftest import needs
 from suites.selftest.system import stock
-from suites.selftest.system.stock import FABRICS, URI, StockLibvirt
+from suites.selftest.system.stock import NETWORKS, URI, StockLibvirt
 
 pytestmark = pytest.mark.skipif(bool(stock.missing()), reason=stock.missing())
 
 KINDS = ("cable", "network", "bridge")
-ONE_TEST = "suites/failover/test_path_loss.py::test_io_survives_losing_one_path[a-LinkDown]"
+ONE_TEST = "suites/failover/test_path_loss.py::test_io_survives_a_loss[a-LinkDown]"
 _RUN_S = 900.0
 
 
@@ -49,14 +50,14 @@ def libvirt(folder: Path) -> Iterator[StockLibvirt]:
 def testbed_file(request: pytest.FixtureRequest, folder: Path) -> Path:
     """The description of a testbed with default cables, isolated networks or bridges."""
     kind: str = request.param
-    names = {"network": "fabric-{}", "bridge": "br-{}"}
+    keys = {"network": 'libvirt_network = "data-{}"', "bridge": 'bridge = "br-{}"'}
     file = folder / f"{kind}.toml"
     text = f'[hypervisor]\nuri = "{URI}"\naccel = "tcg"\n'
-    for number, name in enumerate(FABRICS if kind in names else ()):
+    for number, name in enumerate(NETWORKS if kind in keys else ()):
         text += (
-            f'[[fabrics]]\nname = "{name}"\nsubnet = "172.16.{number}.0/24"\n'
-            f'target = "172.16.{number}.1"\ninitiator = "172.16.{number}.101"\n'
-            f'{kind} = "{names[kind].format(name)}"\n'
+            f'[[networks]]\nname = "{name}"\nsubnet = "172.16.{number}.0/24"\n'
+            f'portals = ["172.16.{number}.1"]\ninitiator = "172.16.{number}.101"\n'
+            f"{keys[kind].format(name)}\n"
         )
     file.write_text(text)
     return file
@@ -90,15 +91,15 @@ def qemus(libvirt: StockLibvirt) -> str:
     return libvirt.run("pgrep", "--full", "--list-full", "^/[^ ]*qemu-system").stdout
 
 
-def test_the_doctor_starts_a_machine_as_qemus_user_on_every_fabric(
+def test_the_doctor_starts_a_machine_as_qemus_user_on_every_network(
     libvirt: StockLibvirt, testbed_file: Path
 ) -> None:
     done = libvirt.run("pathproof", "doctor", "--testbed", str(testbed_file))
     assert done.returncode == 0, done.stdout
     assert "starts as libvirt-qemu" in done.stdout
-    fabrics = [line for line in done.stdout.splitlines() if "fabric " in line]
+    told = [line for line in done.stdout.splitlines() if re.search("network [ab]", line)]
     expected = {"network": "is active", "bridge": "is up"}.get(testbed_file.stem)
-    assert [expected in line for line in fabrics if expected] == [True] * (2 if expected else 0)
+    assert [expected in line for line in told if expected] == [True] * (2 if expected else 0)
 
 
 @pytest.mark.skipif(not Path("/dev/kvm").exists(), reason=needs.KVM_DEVICE)
@@ -121,10 +122,10 @@ def test_a_libvirt_that_asks_qemu_anew_for_each_machine_is_named_with_its_cure(
     ("attachment", "said"),
     [
         (
-            'network = "none"',
-            "there is no network none at qemu:///system; it has: asleep, fabric-a, fabric-b",
+            'libvirt_network = "none"',
+            "there is no network none at qemu:///system; it has: asleep, data-a, data-b",
         ),
-        ('network = "asleep"', "network asleep is not active"),
+        ('libvirt_network = "asleep"', "network asleep is not active"),
         ('bridge = "none"', "bridge none is not there"),
         ('bridge = "lo"', "bridge lo is no bridge of the kernel"),
         ('bridge = "br-down"', "bridge br-down is down"),
@@ -139,10 +140,10 @@ def test_the_doctor_names_a_network_or_bridge_that_is_not_fit(
     file = folder / "unfit.toml"
     file.write_text(
         f'[hypervisor]\nuri = "{URI}"\naccel = "tcg"\n'
-        '[[fabrics]]\nname = "a"\nsubnet = "172.16.0.0/24"\n'
-        f'target = "172.16.0.1"\ninitiator = "172.16.0.101"\n{attachment}\n'
-        '[[fabrics]]\nname = "b"\nsubnet = "172.16.1.0/24"\n'
-        'target = "172.16.1.1"\ninitiator = "172.16.1.101"\n'
+        '[[networks]]\nname = "a"\nsubnet = "172.16.0.0/24"\n'
+        f'portals = ["172.16.0.1"]\ninitiator = "172.16.0.101"\n{attachment}\n'
+        '[[networks]]\nname = "b"\nsubnet = "172.16.1.0/24"\n'
+        'portals = ["172.16.1.1"]\ninitiator = "172.16.1.101"\n'
     )
     done = libvirt.run("pathproof", "doctor", "--testbed", str(file))
     libvirt.virsh("net-undefine", "asleep")
@@ -150,7 +151,7 @@ def test_the_doctor_names_a_network_or_bridge_that_is_not_fit(
     assert said in done.stdout, done.stdout
 
 
-def test_io_survives_on_every_kind_of_fabric(
+def test_io_survives_on_every_kind_of_network(
     libvirt: StockLibvirt, folder: Path, testbed_file: Path, whole_suite: bool
 ) -> None:
     """And the host's processors were watched: a verdict of PASS needs that on a busy host."""

@@ -32,7 +32,7 @@ from suites.selftest.unit.synthetic_failover import (
     failover,
 )
 
-READ_BACK = ReadBack(100, 100, checked={MAP: 100, "sda": 100, "sdb": 100})
+READ_BACK = ReadBack(100, 100, checked={MAP: 100, "a": 100, "b": 100})
 
 
 def good() -> Measurements:

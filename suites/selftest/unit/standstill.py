@@ -44,7 +44,7 @@ TEXTS = {
     ERROR: "connection{}:0: detected conn error (1022)",
     TIMED_OUT: "session{}: session recovery timed out after 1 secs",
 }
-PATHS = {"1": "sda", "2": "sdb"}  # each by its session
+PATHS = {"1": "a", "2": "b"}  # each by its session
 Seen = tuple[float, Happened, str]
 LOSS: tuple[Seen, ...] = ((2.0, ERROR, "1"), (3.0, TIMED_OUT, "1"), (3.01, FAILED, "1"))
 RETURN: tuple[Seen, ...] = ((16.0, RECOVERED, "1"), (17.0, REINSTATED, "1"))
@@ -72,11 +72,11 @@ def stream(*pauses: tuple[float, float]) -> Stream:
     return Stream("probe", 1, False, log, FioErrors(0, 0, 0), reported=len(log))
 
 
-def counters(path: str, fabric: str, carries_from: float) -> PathCounters:
+def counters(path: str, disk: str, carries_from: float) -> PathCounters:
     """A path that carries nothing from the injection on, until some time."""
     ticks = np.arange(at(-3), at(END), 80 * NS_PER_MS, dtype=np.int64)
     carries = (ticks < INJECTED) | (ticks >= at(carries_from))
-    return PathCounters(path, fabric, ticks, np.zeros_like(ticks), np.cumsum(carries * 4096))
+    return PathCounters(path, (disk,), ticks, np.zeros_like(ticks), np.cumsum(carries * 4096))
 
 
 def measured(
@@ -85,7 +85,7 @@ def measured(
     io_stops: bool = False,
     carries_from: float = 17.0,
 ) -> Measurements:
-    """Fabric a is lost, or both, and healed after 14 s."""
+    """Path a is lost, or both, and healed after 14 s."""
     fault = FaultRecord(
         "LinkDown(a)",
         ("a", "b") if io_stops else ("a",),
@@ -103,8 +103,8 @@ def measured(
         phases=(Phase("before", at(-3), INJECTED), Phase("after", at(HEALED), at(END))),
         streams=(stream(*pauses),),
         counters=(
-            counters("sda", "a", carries_from),
-            counters("sdb", "b", carries_from if io_stops else 0),
+            counters("a", "sda", carries_from),
+            counters("b", "sdb", carries_from if io_stops else 0),
         ),
         path_states=(),
         kernel_logs=(),

@@ -45,18 +45,18 @@ _EVENTS = (
     (HEALED, 2.20, Happened.SESSION_RECOVERED),
     (HEALED, 3.10, Happened.PATH_REINSTATED),
 )
-LUN = LunDevices((Look(START, "253:0", {"8:0": "sda", "8:16": "sdb"}),), {"session1": "sda"})
+LUN = LunDevices((Look(START, "253:0", {"8:0": "a", "8:16": "b"}),), {"session1": "a"})
 _ABOUT = {
     Happened.CONNECTION_ERROR: "connection1:0: detected conn error (1022)",
     Happened.RECOVERY_TIMED_OUT: "session1: session recovery timed out after 1 secs",
-    Happened.PATH_FAILED: "sda",
-    Happened.SESSION_RECOVERED: "sda",
-    Happened.PATH_REINSTATED: "sda",
+    Happened.PATH_FAILED: "a",
+    Happened.SESSION_RECOVERED: "a",
+    Happened.PATH_REINSTATED: "a",
 }
 
 
 def failover() -> Measurements:
-    """A silent loss of fabric a, the same at every call."""
+    """A silent loss of path a, the same at every call."""
     ticks = np.arange(START, END, 80 * NS_PER_MS, dtype=np.int64)
     dead = (ticks > INJECTED) & (ticks < HEALED + 3 * NS_PER_S)
     failed = (ticks > INJECTED + 2.91 * NS_PER_S) & (ticks < HEALED + 3.1 * NS_PER_S)
@@ -79,7 +79,7 @@ def failover() -> Measurements:
                         what,
                         "initiator",
                         _ABOUT.get(what, ""),
-                        path="sda" if what in _ABOUT else "",
+                        path="a" if what in _ABOUT else "",
                     )
                     for at, s, what in _EVENTS
                 ),
@@ -93,11 +93,11 @@ def failover() -> Measurements:
         ),
         streams=(_stream("random writes", 16, 1500), _stream("probe", 1, 110)),
         counters=(
-            _counters("sda", "a", ticks, np.where(dead, 0.0, 0.24)),
-            _counters("sdb", "b", ticks, np.where(stalled, 0.0, np.where(dead, 0.48, 0.24))),
+            _counters("a", "sda", ticks, np.where(dead, 0.0, 0.24)),
+            _counters("b", "sdb", ticks, np.where(stalled, 0.0, np.where(dead, 0.48, 0.24))),
         ),
         path_states=tuple(
-            PathStates(int(t), {"sda": "failed" if lost else "active", "sdb": "active"})
+            PathStates(int(t), {"a": "failed" if lost else "active", "b": "active"})
             for t, lost in zip(ticks, failed, strict=True)
         ),
         kernel_logs=(
@@ -109,9 +109,9 @@ def failover() -> Measurements:
             KernelLog("target", (), lost=2),
         ),
         clocks=(ClockReading("initiator", START, NS_PER_S, 1_900_000),),
-        settings=tuple(SessionSettings(fabric, 1, 1, 1, fabric) for fabric in ("a", "b")),
-        settings_after=tuple(SessionSettings(fabric, 1, 1, 1, fabric) for fabric in ("a", "b")),
-        planned=tuple(PlannedSession(fabric, 1, 1, 1) for fabric in ("a", "b")),
+        settings=tuple(SessionSettings(path, 1, 1, 1, path) for path in ("a", "b")),
+        settings_after=tuple(SessionSettings(path, 1, 1, 1, path) for path in ("a", "b")),
+        planned=tuple(PlannedSession(path, 1, 1, 1, through=path) for path in ("a", "b")),
         faults=(
             FaultRecord(
                 "SilentDrop(a)",
@@ -125,6 +125,7 @@ def failover() -> Measurements:
                 returning=Budget(
                     (BudgetTerm("login_timeout", 3, "record"), BudgetTerm("polling", 40, "daemon"))
                 ),
+                links=("a",),
             ),
         ),
         watching=(_watching("initiator", ticks), _watching("target", ticks)),
@@ -164,6 +165,6 @@ def _watching(machine: str, ticks: Ints) -> Watching:
     return Watching(machine, START, END, ticks, wall_ahead_ns, cpu_ns=(ticks - START) // 50)
 
 
-def _counters(path: str, fabric: str, ticks: Ints, mib_per_tick: Floats) -> PathCounters:
+def _counters(path: str, disk: str, ticks: Ints, mib_per_tick: Floats) -> PathCounters:
     written = (np.cumsum(mib_per_tick) * MIB).astype(np.int64)
-    return PathCounters(path, fabric, ticks, np.zeros_like(ticks), written)
+    return PathCounters(path, (disk,), ticks, np.zeros_like(ticks), written)

@@ -104,8 +104,8 @@ def hosts(network: list[Host]) -> Iterator[list[Host]]:
 
 def topology(run: str) -> Topology:
     """With a cable, and a bridge where testbeds meet."""
-    cable, bridged = Config().fabrics
-    return plan(Config(fabrics=(cable, bridged.model_copy(update={"bridge": "br0"}))), run)
+    cable, bridged = Config().networks
+    return plan(Config(networks=(cable, bridged.model_copy(update={"bridge": "br0"}))), run)
 
 
 class Said(Listener):
@@ -217,10 +217,10 @@ def test_neighbours_learn_the_new_mac_address(hosts: list[Host]) -> None:
     for address in (TARGET, INITIATOR):
         hosts[2].sh(f"ip neigh add {address} lladdr 52:54:00:aa:aa:aa dev nic0 nud stale")
     run = Run(hosts[0], "lab-1")
-    fabric = run.topology.fabric("b")
+    link = run.topology.link("b")
     run.thread.start()
     assert run.has.wait(20)
-    wanted = {f"{TARGET} lladdr {fabric.target_mac}", f"{INITIATOR} lladdr {fabric.initiator_mac}"}
+    wanted = {f"{TARGET} lladdr {link.target_mac}", f"{INITIATOR} lladdr {link.initiator_mac}"}
 
     def known() -> set[str]:
         lines = hosts[2].sh("ip neigh show dev nic0").stdout.splitlines()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from harness.budget import Budget, BudgetTerm, Reconnecting, Setting
+from harness.config import Config
 from harness.errors import FaultError
 from harness.faults import (
     Fault,
@@ -17,6 +18,7 @@ from harness.faults import (
     Together,
 )
 from harness.measurements import FaultRecord, SessionSettings
+from harness.topology import Topology, plan
 from harness.units import NS_PER_S
 
 SESSIONS = (SessionSettings("a", 1, 2, 3), SessionSettings("b", 5, 5, 120))
@@ -26,10 +28,28 @@ RECONNECTING = Reconnecting(
 )
 
 
-def record(fault: Fault) -> FaultRecord:
+def topology(names: str) -> Topology:
+    """With a path over a network of its own for each of these names."""
+    networks = [
+        {
+            "name": name,
+            "subnet": f"172.16.{number}.0/24",
+            "portals": [f"172.16.{number}.1"],
+            "initiator": f"172.16.{number}.101",
+        }
+        for number, name in enumerate(names)
+    ]
+    return plan(Config.model_validate({"networks": networks}))
+
+
+def injection(fault: Fault, paths: str = "ab") -> Injection:
     """Healed, with confirmation, after 8 s."""
-    injection = Injection(fault, NS_PER_S, 2 * NS_PER_S, 8 * NS_PER_S, 9 * NS_PER_S)
-    return injection.record(SESSIONS, 1.0, RECONNECTING)
+    over = (NS_PER_S, 2 * NS_PER_S, 8 * NS_PER_S, 9 * NS_PER_S)
+    return Injection(fault, topology(paths), *over)
+
+
+def record(fault: Fault) -> FaultRecord:
+    return injection(fault).record(SESSIONS, 1.0, RECONNECTING)
 
 
 def terms(fault: Fault) -> dict[str, float]:
@@ -77,15 +97,15 @@ def test_a_budget_is_the_faults_own() -> None:
 
 
 def test_several_at_once_have_the_longest_of_their_budgets() -> None:
-    """Of three fabrics two are lost, and each session may take as long as what hits it."""
+    """Of three paths two are lost, and each session may take as long as what hits it."""
     one_left = (*SESSIONS, SessionSettings("c", 1, 1, 1))
     for faults, seconds in (
         ((Reset("a"), SilentDrop("b")), 131),
         ((SilentDrop("a"), Reset("b")), 121),
         ((SilentDrop("a"), Reset("a")), 7),
     ):
-        injection = Injection(Together(faults), NS_PER_S, 2 * NS_PER_S, 8 * NS_PER_S, 9 * NS_PER_S)
-        assert injection.record(one_left, 1.0, RECONNECTING).budget.seconds == seconds
+        told = injection(Together(faults), "abc").record(one_left, 1.0, RECONNECTING)
+        assert told.budget.seconds == seconds
 
 
 def test_where_nobody_answers_arp_open_iscsi_pauses() -> None:
@@ -106,12 +126,12 @@ def test_every_term_says_where_it_was_read_and_why(fault: Fault) -> None:
 def test_a_fault_that_hits_no_session_has_no_budget() -> None:
     """It would be tested for nothing."""
     with pytest.raises(FaultError, match="hits no session"):
-        record(LinkDown("c"))
+        injection(LinkDown("c"), "abc").record(SESSIONS, 1.0, RECONNECTING)
 
 
 def unlimited(settings: tuple[SessionSettings, ...], fault: Fault) -> tuple[BudgetTerm, ...]:
-    injection = Injection(fault, NS_PER_S, 2 * NS_PER_S, 8 * NS_PER_S, 9 * NS_PER_S)
-    return injection.record(settings, 1.0, RECONNECTING).budget.unlimited
+    paths = "".join(one.path for one in settings)
+    return injection(fault, paths).record(settings, 1.0, RECONNECTING).budget.unlimited
 
 
 @pytest.mark.parametrize(
@@ -138,7 +158,7 @@ def test_a_recovery_of_zero_seconds_is_a_limit() -> None:
 
 
 def test_a_session_without_a_limit_is_the_slowest() -> None:
-    """Of two that are hit, one of three fabrics being left."""
+    """Of two that are hit, one of three paths being left."""
     sessions = (SessionSettings("a", 1, 1, -1), *SESSIONS[1:], SessionSettings("c", 1, 1, 1))
     both = Together((SilentDrop("a"), SilentDrop("b")))
     assert [term.name for term in unlimited(sessions, both)] == ["recovery_tmo"]
@@ -147,9 +167,9 @@ def test_a_session_without_a_limit_is_the_slowest() -> None:
 def test_with_no_path_left_only_recovery_may_be_off() -> None:
     """It logs in again anyway; but a connection that is not found dead stays as it is."""
     both = Together((SilentDrop("a"), SilentDrop("b")))
-    patient = tuple(SessionSettings(fabric, 1, 1, -1) for fabric in "ab")
+    patient = tuple(SessionSettings(path, 1, 1, -1) for path in "ab")
     assert unlimited(patient, both) == ()
-    deaf = tuple(SessionSettings(fabric, 0, 0, 1) for fabric in "ab")
+    deaf = tuple(SessionSettings(path, 0, 0, 1) for path in "ab")
     names = [term.name for term in unlimited(deaf, both)]
     assert names == ["noop_out_interval", "noop_out_timeout"]
 

@@ -257,10 +257,10 @@ def test_a_cable_that_was_watched_for_a_part_of_the_test_is_unknown() -> None:
     assert "at the target was watched for 2" in finding.message
 
 
-def test_while_a_fault_hits_a_fabric_its_cable_is_not_judged() -> None:
+def test_while_a_fault_disturbs_a_cable_it_is_not_judged() -> None:
     """Whatever the fault does there, it is not the cable's."""
     measured = still_for(2, start_ns=INJECTED + NS_PER_S)
-    ends = tuple(replace(e, fabric="a") for e in measured.cable_ends)
+    ends = tuple(replace(e, link="a") for e in measured.cable_ends)
     assert found(measured, cables_sound()).verdict is Verdict.UNKNOWN
     assert found(replace(measured, cable_ends=ends), cables_sound()).verdict is Verdict.PASS
 
@@ -360,7 +360,7 @@ def test_no_cable_excuses_wrong_data() -> None:
     wrong = ReadBack(
         acknowledged=100,
         verified=100,
-        checked={MAP: 100, "sda": 100, "sdb": 100},
+        checked={MAP: 100, "a": 100, "b": 100},
         findings=(BlockFinding(4096, MAP, Damage.LOST),),
     )
     assert found(replace(still_for(2), read_back=wrong), data_intact()).verdict is Verdict.FAIL

@@ -110,23 +110,23 @@ def test_a_wrong_block_fails_with_its_place() -> None:
     measured = damaged(
         BlockFinding(4096, MAP, Damage.TORN),
         BlockFinding(8192, MAP, Damage.BLANK),
-        BlockFinding(8192, "sdb", Damage.LOST, "holds write 3 instead of 9"),
+        BlockFinding(8192, "b", Damage.LOST, "holds write 3 instead of 9"),
         checked={MAP: 90},
     )
     finding = found(data_intact(), measured)
     assert finding.verdict is Verdict.FAIL
     assert finding.message.startswith(
         "2 of 100 acknowledged blocks are wrong (1 torn, 1 blank, 1 lost): torn at offset 4096 "
-        "(map); blank at offset 8192 (map); lost at offset 8192 (sdb): holds write 3 instead of 9;"
+        "(map); blank at offset 8192 (map); lost at offset 8192 (b): holds write 3 instead of 9;"
     )
     assert {"wrong": "2", "torn": "1", "lost": "1"}.items() <= finding.figures.items()
 
 
-@pytest.mark.parametrize("place", [MAP, "sda", "sdb"])
+@pytest.mark.parametrize("place", [MAP, "a", "b"])
 @pytest.mark.parametrize("damage", Damage)
 def test_any_damage_anywhere_fails(place: str, damage: Damage) -> None:
     """Wherever the block was read, even if another path could not be."""
-    measured = damaged(BlockFinding(0, place, damage), away={"sdb": "gone"})
+    measured = damaged(BlockFinding(0, place, damage), away={"b": "gone"})
     assert found(data_intact(), measured).verdict is Verdict.FAIL
 
 
@@ -134,18 +134,18 @@ def test_any_damage_anywhere_fails(place: str, damage: Damage) -> None:
     ("back", "why"),
     [
         (None, "nothing was read back"),
-        (ReadBack(0, 0, {MAP: 0, "sda": 0, "sdb": 0}), "no write was acknowledged"),
+        (ReadBack(0, 0, {MAP: 0, "a": 0, "b": 0}), "no write was acknowledged"),
         (
-            replace(READ_BACK, checked={MAP: 99, "sda": 100, "sdb": 100}),
+            replace(READ_BACK, checked={MAP: 99, "a": 100, "b": 100}),
             "only 99 of 100 blocks were read back from map",
         ),
         (
-            replace(READ_BACK, checked={MAP: 100, "sda": 100}),
-            "only 0 of 100 blocks were read back from sdb",
+            replace(READ_BACK, checked={MAP: 100, "a": 100}),
+            "only 0 of 100 blocks were read back from b",
         ),
         (
-            replace(READ_BACK, checked={MAP: 100, "sda": 100}, away={"sdb": "the disk is blocked"}),
-            "sdb could not be read back: the disk is blocked",
+            replace(READ_BACK, checked={MAP: 100, "a": 100}, away={"b": "the disk is blocked"}),
+            "b could not be read back: the disk is blocked",
         ),
     ],
 )

@@ -45,19 +45,19 @@ from suites.selftest.unit.synthetic_failover import (
 def test_a_dead_path_that_carries_bytes_leaves_it_open() -> None:
     """Then nothing was tested."""
     measured = with_counters(
-        good(), "sda", lambda c: carrying(c, INJECTED + NS_PER_S, HEALED, 1_000_000)
+        good(), "a", lambda c: carrying(c, INJECTED + NS_PER_S, HEALED, 1_000_000)
     )
     finding = found(fault_took_effect(), measured)
     assert finding.verdict is Verdict.UNKNOWN
-    assert "sda (fabric a) still carried" in finding.message
+    assert "path a (sda) still carried" in finding.message
 
 
 def test_a_path_that_does_not_take_over_fails() -> None:
     """Multipath's very promise."""
-    measured = with_counters(good(), "sdb", lambda c: carrying(c, INJECTED, HEALED, 0))
+    measured = with_counters(good(), "b", lambda c: carrying(c, INJECTED, HEALED, 0))
     finding = found(fault_took_effect(), measured)
     assert finding.verdict is Verdict.FAIL
-    assert "sdb (fabric b) did not take over" in finding.message
+    assert "path b (sdb) did not take over" in finding.message
 
 
 def test_bytes_of_the_moment_of_giving_up_do_not_count() -> None:
@@ -65,11 +65,11 @@ def test_bytes_of_the_moment_of_giving_up_do_not_count() -> None:
     failed_ns = INJECTED + 2_910 * NS_PER_MS
     measured = with_counters(
         good(),
-        "sda",
+        "a",
         lambda c: carrying(c, failed_ns - 100 * NS_PER_MS, failed_ns + 100 * NS_PER_MS, 65536),
     )
     events = [e for e in measured.timeline if e.what is not Happened.PATH_FAILED]
-    told = Event(failed_ns, Happened.PATH_FAILED, "initiator kernel", "sda", path="sda")
+    told = Event(failed_ns, Happened.PATH_FAILED, "initiator kernel", "a", path="a")
     with_event = replace(measured, timeline=Timeline.of([*events, told]))
     without_event = replace(measured, timeline=Timeline.of(events))
     assert found(fault_took_effect(), with_event).verdict is Verdict.PASS
@@ -78,7 +78,7 @@ def test_bytes_of_the_moment_of_giving_up_do_not_count() -> None:
 
 def test_a_path_that_was_idle_before_leaves_it_open() -> None:
     """It would have carried nothing anyway."""
-    measured = with_counters(good(), "sda", lambda c: carrying(c, START, INJECTED, 0))
+    measured = with_counters(good(), "a", lambda c: carrying(c, START, INJECTED, 0))
     assert "nothing even before" in found(fault_took_effect(), measured).message
     assert found(fault_took_effect(), measured).verdict is Verdict.UNKNOWN
 
@@ -95,16 +95,16 @@ def test_missing_counters_leave_it_open() -> None:
             bytes_written=c.bytes_written[seen],
         )
 
-    partial = found(fault_took_effect(), with_counters(good(), "sdb", unseen))
+    partial = found(fault_took_effect(), with_counters(good(), "b", unseen))
     assert (partial.verdict, partial.message) == (
         Verdict.UNKNOWN,
-        "SilentDrop(a): no byte counters of sdb",
+        "SilentDrop(a): no byte counters of path b",
     )
     for counters in ((), good().counters[1:]):
         finding = found(fault_took_effect(), replace(good(), counters=counters))
         assert (finding.verdict, finding.message) == (
             Verdict.UNKNOWN,
-            "SilentDrop(a): no byte counters on fabric a",
+            "SilentDrop(a): no byte counters of path a",
         )
 
 
@@ -121,14 +121,14 @@ def in_reserve(
 
 def test_a_path_in_reserve_takes_over_and_is_in_reserve_again() -> None:
     """As with ALUA: it carries nothing but while the preferred one is lost."""
-    measured = in_reserve(good(), "sdb", lambda at_ns: not INJECTED < at_ns < HEALED)
-    measured = with_counters(measured, "sdb", lambda c: carrying(c, START, INJECTED, 0))
-    measured = with_counters(measured, "sdb", lambda c: carrying(c, HEALED, END, 0))
+    measured = in_reserve(good(), "b", lambda at_ns: not INJECTED < at_ns < HEALED)
+    measured = with_counters(measured, "b", lambda c: carrying(c, START, INJECTED, 0))
+    measured = with_counters(measured, "b", lambda c: carrying(c, HEALED, END, 0))
     assert found(fault_took_effect(), measured).verdict is Verdict.PASS
     finding = found(paths_restored(), measured)
     assert (finding.verdict, finding.message) == (
         Verdict.PASS,
-        "every path is active; sdb in reserve",
+        "every path is active; b in reserve",
     )
     assert found(fault_took_effect(), in_reserve(measured, "")).verdict is Verdict.UNKNOWN
     assert found(paths_restored(), in_reserve(measured, "")).verdict is Verdict.FAIL
@@ -136,24 +136,24 @@ def test_a_path_in_reserve_takes_over_and_is_in_reserve_again() -> None:
 
 def test_a_path_in_reserve_that_is_lost_must_be_seen_to_fail() -> None:
     """That it carries nothing is no sign."""
-    measured = in_reserve(good(), "sda")
-    measured = with_counters(measured, "sda", lambda c: carrying(c, START, END, 0))
+    measured = in_reserve(good(), "a")
+    measured = with_counters(measured, "a", lambda c: carrying(c, START, END, 0))
     assert found(fault_took_effect(), measured).verdict is Verdict.PASS
     healthy = tuple(
         replace(seen, states=dict.fromkeys(seen.states, "active")) for seen in measured.path_states
     )
     finding = found(fault_took_effect(), replace(measured, path_states=healthy))
     assert finding.verdict is Verdict.UNKNOWN
-    assert "sda (fabric a) was in reserve, and not seen to fail" in finding.message
+    assert "path a (sda) was in reserve, and not seen to fail" in finding.message
 
 
 def test_a_reserve_that_stays_in_reserve_fails() -> None:
     """While nothing else carries I/O."""
-    measured = in_reserve(good(), "sdb")
-    measured = with_counters(measured, "sdb", lambda c: carrying(c, INJECTED, HEALED, 0))
+    measured = in_reserve(good(), "b")
+    measured = with_counters(measured, "b", lambda c: carrying(c, INJECTED, HEALED, 0))
     finding = found(fault_took_effect(), measured)
     assert finding.verdict is Verdict.FAIL
-    assert "sdb (fabric b) did not take over" in finding.message
+    assert "path b (sdb) did not take over" in finding.message
 
 
 def test_a_fault_of_another_name_was_not_injected() -> None:
@@ -166,20 +166,20 @@ def test_a_fault_of_another_name_was_not_injected() -> None:
     assert found(fault_took_effect("SilentDrop(a)"), good()).verdict is Verdict.PASS
 
 
-@pytest.mark.parametrize("last", [{"sda": "failed", "sdb": "active"}, {"sdb": "active"}])
+@pytest.mark.parametrize("last", [{"a": "failed", "b": "active"}, {"b": "active"}])
 def test_a_path_that_does_not_come_back_fails(last: dict[str, str]) -> None:
     """It is still failed, or gone from the map."""
     measured = good()
     states = (*measured.path_states, PathStates(END, last))
     finding = found(paths_restored(), replace(measured, path_states=states))
-    assert (finding.verdict, finding.message) == (Verdict.FAIL, "not active at the end: sda")
+    assert (finding.verdict, finding.message) == (Verdict.FAIL, "paths not active at the end: a")
 
 
 def test_path_states_that_nobody_saw_at_the_end_leave_it_open() -> None:
     """A path that was failed when the observer died may have come back."""
     measured = good()
     seen = tuple(s for s in measured.path_states if s.at_ns < HEALED)
-    assert seen[-1].states["sda"] == "failed"
+    assert seen[-1].states["a"] == "failed"
     finding = found(paths_restored(), replace(measured, path_states=seen))
     assert (finding.verdict, finding.message) == (
         Verdict.UNKNOWN,
@@ -189,7 +189,7 @@ def test_path_states_that_nobody_saw_at_the_end_leave_it_open() -> None:
 
 def test_an_active_path_that_carries_nothing_fails() -> None:
     """A state is only a claim."""
-    measured = with_counters(good(), "sda", lambda c: carrying(c, HEALED, END, 0))
+    measured = with_counters(good(), "a", lambda c: carrying(c, HEALED, END, 0))
     assert found(paths_restored(), measured).verdict is Verdict.FAIL
 
 
@@ -208,7 +208,7 @@ def test_a_path_that_carries_less_after_healing_fails(part: float, verdict: Verd
     counters = (after_healing(slow, part), after_healing(other, 2 - part))
     finding = found(load_shared_again(at_least=0.5), replace(good(), counters=counters))
     assert finding.verdict is verdict
-    assert ("sda carries" in finding.message) == (verdict is Verdict.FAIL)
+    assert ("a carries" in finding.message) == (verdict is Verdict.FAIL)
 
 
 def test_a_share_that_is_not_known_is_open() -> None:
@@ -225,14 +225,17 @@ def test_a_share_that_is_not_known_is_open() -> None:
 @pytest.mark.parametrize(
     ("sessions", "problem"),
     [
-        ([("a", 1, 1, 1, "a")], "fabric b has 0 sessions"),
-        ([("a", 1, 1, 1, "a"), ("b", 1, 1, 1, "b"), ("b", 1, 1, 1, "b")], "b has 2 sessions"),
-        ([("a", 1, 1, 1, "a"), ("b", 1, 1, 1, "a")], "fabric b runs through fabric a"),
-        ([("a", 1, 1, 1, "a"), ("b", 1, 1, 1, "")], "runs through none of the fabrics"),
-        ([("a", 1, 1, 120, "a"), ("b", 1, 1, 1, "b")], "recovery_tmo of the session on fabric a"),
-        ([("a", 1, 1, -1, "a"), ("b", 1, 1, 1, "b")], "on fabric a is off instead of 1 s"),
-        ([("a", 1, 1, 0, "a"), ("b", 1, 1, 1, "b")], "on fabric a is 0 s instead of 1 s"),
-        ([("a", 0, 1, 1, "a"), ("b", 1, 1, 1, "b")], "on fabric a is off instead of 1 s"),
+        ([("a", 1, 1, 1, "a")], "path b has 0 sessions"),
+        ([("a", 1, 1, 1, "a"), ("b", 1, 1, 1, "b"), ("b", 1, 1, 1, "b")], "path b has 2 sessions"),
+        (
+            [("a", 1, 1, 1, "a"), ("b", 1, 1, 1, "a")],
+            "path b runs through link a instead of link b",
+        ),
+        ([("a", 1, 1, 1, "a"), ("b", 1, 1, 1, "")], "path b runs through none of the links"),
+        ([("a", 1, 1, 120, "a"), ("b", 1, 1, 1, "b")], "recovery_tmo of the session of path a"),
+        ([("a", 1, 1, -1, "a"), ("b", 1, 1, 1, "b")], "of path a is off instead of 1 s"),
+        ([("a", 1, 1, 0, "a"), ("b", 1, 1, 1, "b")], "of path a is 0 s instead of 1 s"),
+        ([("a", 0, 1, 1, "a"), ("b", 1, 1, 1, "b")], "of path a is off instead of 1 s"),
     ],
 )
 def test_sessions_that_were_not_planned_fail(
@@ -247,8 +250,8 @@ def test_sessions_that_were_not_planned_fail(
 
 def test_timeouts_left_to_the_distribution_are_not_judged() -> None:
     """The budget follows them, whatever they are."""
-    planned = tuple(PlannedSession(fabric) for fabric in ("a", "b"))
-    settings = tuple(SessionSettings(fabric, 5, 5, 120, fabric) for fabric in ("a", "b"))
+    planned = tuple(PlannedSession(path, through=path) for path in ("a", "b"))
+    settings = tuple(SessionSettings(path, 5, 5, 120, path) for path in ("a", "b"))
     measured = replace(good(), settings=settings, settings_after=settings, planned=planned)
     assert found(sessions_as_planned(), measured).verdict is Verdict.PASS
 
@@ -266,7 +269,7 @@ def test_two_counts_of_the_same_bytes_must_agree() -> None:
         ),
     )
     assert found(accounting_agrees(0.02), agreeing).verdict is Verdict.PASS
-    halved = with_counters(agreeing, "sdb", lambda c: carrying(c, HEALED, END, 0))
+    halved = with_counters(agreeing, "b", lambda c: carrying(c, HEALED, END, 0))
     assert found(accounting_agrees(0.02), halved).verdict is Verdict.UNKNOWN
 
 
@@ -276,11 +279,11 @@ def test_a_path_given_up_by_a_fault_is_expected() -> None:
 
 
 def test_a_path_given_up_without_a_fault_there_fails() -> None:
-    """Before the fault, or on the other fabric."""
+    """Before the fault, or the other path."""
     measured = good()
     fault = measured.faults[0]
-    healthy = next(c.path for c in measured.counters if c.fabric not in fault.fabrics)
-    hit = next(c.path for c in measured.counters if c.fabric in fault.fabrics)
+    healthy = next(c.path for c in measured.counters if c.path not in fault.paths)
+    hit = next(c.path for c in measured.counters if c.path in fault.paths)
     for path, at_ns in ((healthy, fault.confirmed_ns), (hit, fault.injected_ns - NS_PER_S)):
         event = Event(at_ns, Happened.PATH_FAILED, "initiator kernel", path, path=path)
         back_ns = at_ns + NS_PER_S // 100
@@ -299,7 +302,7 @@ def test_without_a_kernel_log_or_samples_path_loss_is_open(missing: str) -> None
 def given_up_twice(measured: Measurements) -> Measurements:
     """The path is given up a second time, 8 s after the first."""
     at_ns = INJECTED + 11 * NS_PER_S
-    again = Event(at_ns, Happened.PATH_FAILED, "initiator", "sda", path="sda")
+    again = Event(at_ns, Happened.PATH_FAILED, "initiator", "a", path="a")
     return replace(measured, timeline=Timeline.of([*measured.timeline, again]))
 
 
@@ -308,20 +311,20 @@ def test_bytes_between_two_moments_of_giving_up_count() -> None:
     measured = given_up_twice(good())
     assert found(fault_took_effect(), measured).verdict is Verdict.PASS
     start, end = INJECTED + 5 * NS_PER_S, INJECTED + 9 * NS_PER_S
-    flawed = with_counters(measured, "sda", lambda c: carrying(c, start, end, 4096))
+    flawed = with_counters(measured, "a", lambda c: carrying(c, start, end, 4096))
     finding = found(fault_took_effect(), flawed)
     assert finding.verdict is Verdict.UNKNOWN
-    assert "sda (fabric a) still carried 4.0 KiB during SilentDrop(a)" in finding.message
+    assert "path a (sda) still carried 4.0 KiB during SilentDrop(a)" in finding.message
 
 
 def test_a_fault_that_hits_another_path_says_nothing_of_the_storage() -> None:
-    """It was to hit fabric b; what it did to sda must not be taken for the array's doing."""
+    """It was to hit path b; what it did to path a must not be taken for the array's doing."""
     (fault,) = good().faults
-    measured = replace(good(), faults=(replace(fault, fabrics=("b",), name="SilentDrop(b)"),))
+    measured = replace(good(), faults=(replace(fault, paths=("b",), name="SilentDrop(b)"),))
     for check in (fault_took_effect(), no_unexpected_path_loss()):
         finding = found(check, measured)
         assert finding.verdict is Verdict.UNKNOWN, finding.message
-        assert "sdb (fabric b) still carried" in finding.message
+        assert "path b (sdb) still carried" in finding.message
 
 
 def test_io_that_was_cut_short_soon_after_healing_says_nothing_of_paths_coming_back() -> None:
@@ -332,7 +335,7 @@ def test_io_that_was_cut_short_soon_after_healing_says_nothing_of_paths_coming_b
         timeline=Timeline.of(events),
         cut_short="fio ended early",
         path_states=tuple(
-            replace(seen, states={"sda": "failed", "sdb": "active"}) for seen in good().path_states
+            replace(seen, states={"a": "failed", "b": "active"}) for seen in good().path_states
         ),
     )
     (fault,) = measured.faults
@@ -356,7 +359,7 @@ def test_a_fault_that_was_healed_within_its_budget_demands_no_failover() -> None
     assert found(no_unexpected_path_loss(), measured).verdict is Verdict.PASS
     finding = found(fault_took_effect(), measured)
     assert finding.verdict is Verdict.UNKNOWN
-    assert "sdb (fabric b) did not take over" in finding.message
+    assert "path b (sdb) did not take over" in finding.message
     assert "healed within its budget" in finding.message
 
 

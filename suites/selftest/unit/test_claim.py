@@ -17,7 +17,7 @@ from harness.config import Config
 from harness.config.model import FAST
 from harness.errors import PreflightFailed
 from harness.initiator import Initiator
-from harness.initiator.initiator import Path as LunPath
+from harness.initiator.path_disk import PathDisk
 from harness.machine import LocalMachine, Process
 from harness.preflight import Answer, Asked, claim, marker
 from harness.preflight.claim import _Reading, parse_keys, parse_signatures, read_in_full
@@ -99,10 +99,10 @@ class Finder(Initiator):
         self.answers = [self.found(*PATHS)] * 2
 
     @staticmethod
-    def found(*names: str) -> tuple[LunPath, ...]:
-        return tuple(LunPath(name, "8:0", fabric) for name, fabric in zip(names, "ab", strict=True))
+    def found(*names: str) -> tuple[PathDisk, ...]:
+        return tuple(PathDisk(path, name, "8:0") for path, name in zip("ab", names, strict=True))
 
-    def paths(self) -> tuple[LunPath, ...]:
+    def paths(self) -> tuple[PathDisk, ...]:
         return self.answers.pop(0)
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from harness.cli.bench import provision as bench
 from harness.cli.bench.provision import Stopwatch, cold_times, times
-from harness.cli.bench.provision import provision as bench
-from harness.provision import boot, first_io, fork
+from harness.provision import boot, configure, first_io, fork, prepare
 from harness.provision import provisioner as provision
 from harness.provision.stage import Stage
 from harness.steps import Spent, listening, step
@@ -60,7 +60,8 @@ def test_building_images_is_not_part_of_a_cold_start() -> None:
 
 def test_provisioning_names_its_steps_after_the_stages() -> None:
     """A stage that no step is named after would never be measured."""
-    sources = [str(module.__file__) for module in (boot, first_io, fork, provision)]
+    modules = (boot, configure, first_io, fork, prepare, provision)
+    sources = [str(module.__file__) for module in modules]
     source = "".join(Path(file).read_text() for file in sources)
     for stage in Stage:
         assert f"step(Stage.{stage.name}," in source

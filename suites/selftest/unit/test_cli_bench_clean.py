@@ -31,8 +31,8 @@ def undisturbed() -> Measurements:
         faults=(),
         kernel_logs=tuple(replace(log, lost=0) for log in measured.kernel_logs),
         timeline=replace(measured.timeline, events=()),
-        path_states=tuple(seen for seen in measured.path_states if seen.states["sda"] == "active"),
-        read_back=ReadBack(100, 100, {MAP: 100, "sda": 100, "sdb": 100}),
+        path_states=tuple(seen for seen in measured.path_states if seen.states["a"] == "active"),
+        read_back=ReadBack(100, 100, {MAP: 100, "a": 100, "b": 100}),
     )
 
 

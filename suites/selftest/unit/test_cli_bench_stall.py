@@ -134,7 +134,7 @@ def test_a_stall_beyond_its_budget_is_told(parts: list[Part]) -> None:
 def test_a_fault_without_effect_is_no_pass(parts: list[Part]) -> None:
     """Its stall is within every budget, and says nothing."""
     measured = good()
-    busy = tuple(replace(c, fabric="a") for c in measured.counters)
+    busy = tuple(replace(c, path="a") for c in measured.counters)
     found = case("fast", FAULT, replace(measured, counters=busy))
     assert found.verdict == "unknown"
     assert "no effect" in found.why
@@ -171,7 +171,7 @@ def test_i_o_that_was_cut_short_before_its_fault_is_told(parts: list[Part]) -> N
 
 
 def test_every_fault_is_measured_unless_some_are_chosen() -> None:
-    """On the first fabric, and the loss of all."""
+    """At the first link or portal, and the loss of all."""
     every, left_out = chosen_faults((), Config())
     assert every == [
         *(kind("a") for kind in KINDS),
@@ -184,12 +184,12 @@ def test_every_fault_is_measured_unless_some_are_chosen() -> None:
 @pytest.fixture
 def external(tmp_path: Path) -> Path:
     """The description of a testbed with an external target."""
-    fabrics = "".join(
+    networks = "".join(
         f"""
-[[fabrics]]
+[[networks]]
 name = "{name}"
 subnet = "10.0.{number}.0/24"
-target = "10.0.{number}.1"
+portals = ["10.0.{number}.1"]
 initiator = "10.0.{number}.2"
 bridge = "br{number}"
 """
@@ -197,7 +197,7 @@ bridge = "br{number}"
     )
     file = tmp_path / "array.toml"
     wwid = "360014057043dfe0435de773ca03bbf04"
-    file.write_text(f'[target]\nkind = "external"\nwwid = "{wwid}"\n{fabrics}')
+    file.write_text(f'[target]\nkind = "external"\nwwid = "{wwid}"\n{networks}')
     return file
 
 

@@ -176,27 +176,28 @@ def test_kvm_that_only_qemus_user_may_use_is_believed_with_a_warning(
 
 def test_every_bridge_that_is_named_is_looked_at(tmp_path: Path) -> None:
     """`lo` is there, and no bridge; a libvirt without networks has no bridge problem to tell."""
-    fabrics = [
-        {"name": name, "subnet": f"172.16.{n}.0/24", "target": f"172.16.{n}.1"}
+    networks = [
+        {"name": name, "subnet": f"172.16.{n}.0/24", "portals": [f"172.16.{n}.1"]}
         | {"initiator": f"172.16.{n}.101", "bridge": bridge}
         for n, (name, bridge) in enumerate([("a", "lo"), ("b", "no-such-br")])
     ]
     unused: Any = None
-    found = list(lab._fabrics(Config.model_validate({"fabrics": fabrics}), Here(tmp_path), unused))
+    described = Config.model_validate({"networks": networks})
+    found = list(lab._networks(described, Here(tmp_path), unused))
     assert found == [
         Finding(
             Level.PROBLEM,
-            "fabric a",
+            "network a",
             "bridge lo is no bridge of the kernel, but another kind of interface",
         ),
         Finding(
             Level.PROBLEM,
-            "fabric b",
+            "network b",
             "bridge no-such-br is not there",
             "`ip link add no-such-br type bridge && ip link set no-such-br up` makes it",
         ),
     ]
-    assert list(lab._fabrics(Config(), Here(tmp_path), unused)) == []
+    assert list(lab._networks(Config(), Here(tmp_path), unused)) == []
 
 
 def test_a_network_that_is_missing_or_not_active_is_named_with_its_cure(tmp_path: Path) -> None:

@@ -49,8 +49,10 @@ def make(state: Path) -> Callable[..., Folder]:
         folder = Folder(state / name)
         folder.path.mkdir()
         (folder.path / "lock").touch()
-        fabrics = {"a": "172.16.0.1 - 172.16.0.101"}
-        folder.write(Manifest(name, "embedded", kept, ADDRESSES, fabrics=fabrics, memory=3 * 2**29))
+        networks = {"a": "172.16.0.1 - 172.16.0.101"}
+        folder.write(
+            Manifest(name, "embedded", kept, ADDRESSES, networks=networks, memory=3 * 2**29)
+        )
         return folder
 
     return made
@@ -69,7 +71,7 @@ def test_the_manifest_survives_being_written_and_read(make: Callable[..., Folder
     tunnelled = replace(manifest, machines={"target": Address(1, "/key", HOST_KEY, TUNNEL)})
     folder.write(tunnelled)
     assert folder.manifest() == tunnelled
-    assert manifest.fabrics == {"a": "172.16.0.1 - 172.16.0.101"}
+    assert manifest.networks == {"a": "172.16.0.1 - 172.16.0.101"}
 
 
 def test_a_manifest_without_later_additions_is_understood(make: Callable[..., Folder]) -> None:
@@ -77,7 +79,7 @@ def test_a_manifest_without_later_additions_is_understood(make: Callable[..., Fo
     folder = make("one-1", kept=True)
     file = folder.path / "testbed.json"
     raw = json.loads(file.read_text())
-    del raw["fabrics"], raw["memory"]
+    del raw["networks"], raw["memory"]
     for machine in raw["machines"].values():
         del machine["proxy"]
     file.write_text(json.dumps(raw))

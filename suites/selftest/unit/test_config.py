@@ -17,23 +17,23 @@ from harness.errors import ConfigError
 from harness.topology import plan
 from harness.units import GIB, MIB
 
-TWO_FABRICS = """
-[[fabrics]]
+TWO_NETWORKS = """
+[[networks]]
 name = "a"
 subnet = "10.1.0.0/24"
-target = "10.1.0.1"
+portals = ["10.1.0.1"]
 initiator = "10.1.0.2"
 
-[[fabrics]]
+[[networks]]
 name = "b"
 subnet = "{subnet}"
-target = "{target}"
+portals = ["{portal}"]
 initiator = "10.2.0.2"
 """
 
 
-def fabrics(subnet: str = "10.2.0.0/24", target: str = "10.2.0.1") -> str:
-    return TWO_FABRICS.format(subnet=subnet, target=target)
+def networks(subnet: str = "10.2.0.0/24", portal: str = "10.2.0.1") -> str:
+    return TWO_NETWORKS.format(subnet=subnet, portal=portal)
 
 
 @pytest.fixture(autouse=True)
@@ -55,9 +55,12 @@ def complaint(text: str, **options: tuple[object, str]) -> str:
 
 
 def test_nothing_at_all_is_a_complete_configuration() -> None:
-    """The built-in testbed: two fabrics, LIO, a fast profile."""
+    """The built-in testbed: two networks, LIO, a fast profile."""
     config = load().config
-    assert [str(f.subnet) for f in config.fabrics] == ["172.16.0.0/24", "172.16.1.0/24"]
+    assert [str(network.subnet) for network in config.networks] == [
+        "172.16.0.0/24",
+        "172.16.1.0/24",
+    ]
     assert config.profile == FAST
     assert {s.origin for s in load().settings()} == {"default"}
 
@@ -85,7 +88,7 @@ def test_an_unknown_key_is_named_with_the_one_that_was_meant() -> None:
     ("text", "key", "meant"),
     [
         ("[targt]\nkind = 'lio'", "targt", "target"),
-        (fabrics().replace("initiator", "initator", 1), "fabrics.0.initator", "initiator"),
+        (networks().replace("initiator", "initator", 1), "networks.0.initator", "initiator"),
         ("[profiles.own]\nfast_io_fail = 3", "profiles.own.fast_io_fail", "fast_io_fail_s"),
     ],
 )
@@ -117,8 +120,8 @@ def test_a_wrong_value_is_named_with_the_allowed_ones() -> None:
         ("[workload]\nblock_size = '64MiB'", "workload.block_size"),
         ("[budget]\nslack_s = -1", "budget.slack_s"),
         ("[profiles.own]\nnoop_out_interval_s = 0", "profiles.own.noop_out_interval_s"),
-        (fabrics(subnet="10.2.0.1/24"), "fabrics.1.subnet"),
-        (fabrics(target="10.2.0"), "fabrics.1.target"),
+        (networks(subnet="10.2.0.1/24"), "networks.1.subnet"),
+        (networks(portal="10.2.0"), "networks.1.portals.0.address"),
     ],
 )
 def test_what_is_out_of_range_or_malformed_is_named(text: str, key: str) -> None:
@@ -146,7 +149,7 @@ def test_an_initiator_name_must_follow_the_standard_too() -> None:
     assert "initiator.iqn" in complaint("[initiator]\niqn = 'eui.02004567A425678D'\n")
     for name in ("IQN.1994-05.com.RedHat:5C2A", "eui.02004567A425678D", "naa.52004567BA64678D"):
         named = f"[target]\nkind = 'external'\niqn = '{name}'\n[initiator]\niqn = '{name}'\n"
-        config = loaded(named + two_fabrics("")).config
+        config = loaded(named + two_networks()).config
         assert config.initiator.iqn == config.target.iqn == name
 
 
@@ -206,19 +209,23 @@ def test_each_target_kind_has_its_own_idea_of_a_name(iqn: str, kind: str, accept
 
 @pytest.mark.parametrize("subnet", ["10.1.0.0/16", "10.0.0.0/8", "10.1.0.0/24"])
 def test_overlapping_subnets_are_refused(subnet: str) -> None:
-    """The kernel would send one fabric's packets over the other."""
-    text = fabrics(subnet).replace("10.2.0", "10.1.0").replace("10.1.0.2", "10.1.0.9")
+    """The kernel would send one network's packets over the other."""
+    text = networks(subnet).replace("10.2.0", "10.1.0").replace("10.1.0.2", "10.1.0.9")
     assert "overlap" in complaint(text)
 
 
-@pytest.mark.parametrize("kind", ["bridge", "network"])
-def test_two_fabrics_on_one_wire_are_refused(kind: str) -> None:
-    """One fault would take both paths."""
+@pytest.mark.parametrize(
+    ("key", "kind"),
+    [("bridge", "bridge"), ("libvirt_network", "network")],
+    ids=["bridge", "network"],
+)
+def test_two_networks_on_one_wire_are_refused(key: str, kind: str) -> None:
+    """One fault would take the paths of both."""
     system = '[hypervisor]\nuri = "qemu:///system"\n'
-    text = system + fabrics().replace("subnet", f'{kind} = "san"\nsubnet')
+    text = system + networks().replace("subnet", f'{key} = "san"\nsubnet')
     assert f"are both on {kind} san" in complaint(text)
-    other = text.replace(f'{kind} = "san"', f'{kind} = "san-2"', 1)
-    assert len(loaded(other).config.fabrics) == 2
+    other = text.replace(f'{key} = "san"', f'{key} = "san-2"', 1)
+    assert len(loaded(other).config.networks) == 2
 
 
 def test_what_an_initiator_over_ssh_needs_is_named() -> None:
@@ -233,38 +240,40 @@ def test_what_an_initiator_over_ssh_needs_is_named() -> None:
     assert ssh.host_key == "ssh-ed25519 AAAA"
 
 
-def test_one_fabric_is_not_multipath() -> None:
+def test_one_path_is_not_multipath() -> None:
     """The message says what to add."""
-    text = complaint(fabrics().split('[[fabrics]]\nname = "b"')[0])
-    assert "at least two" in text
-    assert "[[fabrics]]" in text
+    text = complaint(networks().split('[[networks]]\nname = "b"')[0])
+    assert "at least two paths, 1 given" in text
+    assert "[[networks]]" in text
 
 
-def test_two_fabrics_of_one_name_are_refused() -> None:
+def test_two_networks_of_one_name_are_refused() -> None:
     """A fault would not know which one to break."""
-    assert "two are named 'a'" in complaint(fabrics().replace('"b"', '"a"'))
+    assert "two are named 'a'" in complaint(networks().replace('"b"', '"a"'))
 
 
 def test_an_address_outside_its_subnet_is_refused() -> None:
-    """With the fabric and both of them."""
-    assert "fabric b: 10.3.0.1 is not in 10.2.0.0/24" in complaint(fabrics(target="10.3.0.1"))
+    """With the network and both of them."""
+    assert "network b: 10.3.0.1 is not in 10.2.0.0/24" in complaint(networks(portal="10.3.0.1"))
 
 
 def test_both_ends_need_addresses_of_their_own() -> None:
     """One address on two machines answers at random."""
-    assert "share 10.2.0.2" in complaint(fabrics(target="10.2.0.2"))
+    assert "share 10.2.0.2" in complaint(networks(portal="10.2.0.2"))
 
 
-def test_a_fabric_has_one_carrier() -> None:
+def test_a_network_has_one_carrier() -> None:
     """A libvirt network or a bridge, not both."""
-    text = complaint(fabrics() + 'network = "n"\nbridge = "br0"\n')
-    assert "'network' or 'bridge'" in text
+    text = complaint(networks() + 'libvirt_network = "n"\nbridge = "br0"\n')
+    assert "'libvirt_network' or 'bridge'" in text
 
 
-def two_fabrics(more: str) -> str:
+def two_networks(more: str = "") -> str:
+    """Each with one portal, and `more` in the portal's table."""
     return "".join(
-        f'[[fabrics]]\nname = "{name}"\nsubnet = "172.16.{n}.0/24"\ntarget = "172.16.{n}.1"\n'
-        f'initiator = "172.16.{n}.2"\nbridge = "br-{name}"\n{more}\n'
+        f'[[networks]]\nname = "{name}"\nsubnet = "172.16.{n}.0/24"\n'
+        f'portals = [{{ address = "172.16.{n}.1"{more} }}]\n'
+        f'initiator = "172.16.{n}.2"\nbridge = "br-{name}"\n'
         for n, name in enumerate("ab")
     )
 
@@ -272,13 +281,13 @@ def two_fabrics(more: str) -> str:
 def test_an_array_may_have_a_name_for_each_portal() -> None:
     """And only an array; each must be a name."""
     external = 'target.kind = "external"\n'
-    fabrics = two_fabrics('iqn = "iqn.1992-04.com.vendor:port"')
-    topology = plan(loaded(external + fabrics).config)
+    networks = two_networks(', iqn = "iqn.1992-04.com.vendor:port"')
+    topology = plan(loaded(external + networks).config)
     assert topology.target_iqns == ("iqn.1992-04.com.vendor:port",)
-    assert "fabrics.0.iqn: it is that of an external target; kind 'lio'" in complaint(fabrics)
-    assert "fabrics.0.iqn: 'port' does not begin" in complaint(
-        external + two_fabrics('iqn = "port"')
-    )
+    key = "networks.0.portals.0.iqn"
+    assert f"{key}: it is that of an external target; kind 'lio'" in complaint(networks)
+    refused = complaint(external + two_networks(', iqn = "port"'))
+    assert f"{key}: 'port' does not begin" in refused
 
 
 @pytest.mark.parametrize(
@@ -295,7 +304,7 @@ def test_an_array_may_have_a_name_for_each_portal() -> None:
 )
 def test_a_wwid_is_one_and_no_pattern(wwid: str, accepted: bool) -> None:
     """It goes into the configuration of machines that are not ours."""
-    text = f'[target]\nkind = "external"\nwwid = "{wwid}"\n{two_fabrics("")}'
+    text = f'[target]\nkind = "external"\nwwid = "{wwid}"\n{two_networks()}'
     if accepted:
         assert loaded(text).config.target.wwid == wwid
     else:
@@ -304,18 +313,19 @@ def test_a_wwid_is_one_and_no_pattern(wwid: str, accepted: bool) -> None:
 
 def test_only_lio_has_access_states() -> None:
     """Other kinds would ignore them."""
-    text = two_fabrics('access_state = "non-optimized"')
-    assert loaded(text).config.fabrics[1].access_state == "non-optimized"
-    assert "access_state: it is for a target of kind 'lio'" in complaint(
-        f'target.kind = "tgt"\n{text}'
-    )
+    controller = '[[controllers]]\nname = "c"\naccess_state = "non-optimized"\n'
+    text = two_networks(', controller = "c"') + controller
+    assert loaded(text).config.controllers[0].access_state == "non-optimized"
+    refused = complaint(f'target.kind = "tgt"\n{text}')
+    assert "controllers.0.access_state: it is for a target of kind 'lio'" in refused
 
 
 def test_what_an_external_target_is_not_told_is_refused() -> None:
     """It would look as if it were."""
-    external = f'[target]\nkind = "external"\n{{}}\n{two_fabrics("")}'
-    assert loaded(external.format('backstore = "fileio"')).config.target.backstore == "fileio"
-    text = complaint(external.format('write_cache = "write-back"'))
+    external = '[target]\nkind = "external"\n'
+    described = loaded(f'{external}backstore = "fileio"\n{two_networks()}')
+    assert described.config.target.backstore == "fileio"
+    text = complaint(f'{external}write_cache = "write-back"\n{two_networks()}')
     assert "write_cache: nothing is configured on an external target" in text
 
 
@@ -386,9 +396,9 @@ def test_what_a_number_must_be_is_said_in_our_words(key: str, value: str, reason
 
 
 def test_values_in_lists_of_tables_have_an_origin_too() -> None:
-    """The fabrics come from the file or from the defaults, as a whole."""
-    origins = {s.key: s.origin for s in loaded(fabrics()).settings()}
-    assert origins["fabrics.1.subnet"] == "own.toml"
+    """The networks come from the file or from the defaults, as a whole."""
+    origins = {s.key: s.origin for s in loaded(networks()).settings()}
+    assert origins["networks.1.subnet"] == "own.toml"
 
 
 def test_a_wrong_option_is_blamed_on_the_option() -> None:
@@ -420,7 +430,7 @@ def test_a_file_that_is_not_toml_is_named(content: bytes) -> None:
 
 @given(
     st.dictionaries(
-        st.sampled_from(["name", "target", "fabrics", "workload", "profiles", "zzz"]),
+        st.sampled_from(["name", "target", "networks", "topology", "workload", "profiles", "zzz"]),
         st.recursive(
             st.none() | st.booleans() | st.integers() | st.text(max_size=8),
             lambda inner: (
@@ -435,7 +445,7 @@ def test_whatever_is_configured_is_accepted_or_refused_as_a_mistake(raw: dict[st
     """Never with a traceback of the validation's own."""
     options = {key: (value, "--option") for key, value in raw.items()}
     with suppress(ConfigError):
-        assert len(load(None, options).config.fabrics) >= 2
+        assert len(plan(load(None, options).config).paths) >= 2
 
 
 @pytest.mark.parametrize(
@@ -469,7 +479,7 @@ def test_an_unknown_requirement_is_refused_with_those_that_are_known() -> None:
 
 
 EXTERNAL_ARRAY = (
-    ('require = ["forks"]\n[target]\nkind = "external"\n' + fabrics())
+    ('require = ["forks"]\n[target]\nkind = "external"\n' + networks())
     .replace('initiator = "10.1.0.2"', 'initiator = "10.1.0.2"\nbridge = "x"')
     .replace('initiator = "10.2.0.2"', 'initiator = "10.2.0.2"\nbridge = "y"')
 )

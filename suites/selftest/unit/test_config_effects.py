@@ -18,16 +18,16 @@ initiator.machine = "local"
 target.kind = "external"
 """
 TWO = """
-[[fabrics]]
+[[networks]]
 name = "a"
 subnet = "10.0.0.0/24"
-target = "10.0.0.1"
+portals = ["10.0.0.1"]
 initiator = "10.0.0.2"
 {0}
-[[fabrics]]
+[[networks]]
 name = "b"
 subnet = "10.0.1.0/24"
-target = "10.0.1.1"
+portals = ["10.0.1.1"]
 initiator = "10.0.1.2"
 """
 
@@ -56,7 +56,11 @@ NO_DATA = "initiator.iscsi.immediate_data = false"
         ),
         (f"{IET}target.iet.max_sessions = 1", "target.iet.max_sessions", "less than the 2 paths"),
         (f"{IET}target.iet.nop_timeout_s = 5", "target.iet.nop_timeout_s", "sends no NOP-In"),
-        (TWO.format('network = "n"'), "fabrics.0.network", "the embedded libvirt has no networks"),
+        (
+            TWO.format('libvirt_network = "n"'),
+            "networks.0.libvirt_network",
+            "the embedded libvirt has no networks",
+        ),
         (
             f"{IET}target.iet.header_digest = 'CRC32C'\ninitiator.iscsi.header_digest = 'None'",
             "initiator.iscsi.header_digest",
@@ -80,7 +84,7 @@ NO_DATA = "initiator.iscsi.immediate_data = false"
             "initiator.iqn",
             "keeps its own initiator name",
         ),
-        (STANDING + TWO.format('bridge = "br0"'), "fabrics.0.bridge", "has NICs of its own"),
+        (STANDING + TWO.format('bridge = "br0"'), "networks.0.bridge", "has NICs of its own"),
         (
             f"{STANDING}initiator.profile = 'own'\nprofiles.own.fast_io_fail_s = 5",
             "profiles.own.fast_io_fail_s",
@@ -120,7 +124,7 @@ def test_the_option_that_takes_the_effect_away_is_not_blamed(tmp_path: Path) -> 
         f"{STANDING}hypervisor.fork = false",
         f"{STANDING}initiator.profile = 'stock'",
         f"{STANDING}initiator.profile = 'own'\nprofiles.own.noop_out_interval_s = 5",
-        "hypervisor.uri = 'qemu:///system'\n" + TWO.format('network = "n"'),
+        "hypervisor.uri = 'qemu:///system'\n" + TWO.format('libvirt_network = "n"'),
     ],
 )
 def test_what_has_its_effect_is_taken(text: str, tmp_path: Path) -> None:

@@ -64,6 +64,9 @@ def test_a_mistake_in_a_file_of_the_right_kind_is_told_as_such(
     ("kind", "model"), [("testbed", Config), ("image", ImageDefinition), ("fleet", FleetConfig)]
 )
 def test_each_kind_is_known_by_all_of_its_keys(kind: Kind, model: type[BaseModel]) -> None:
-    """And no two have one in common; `extends` is no key of the definition that comes of it."""
-    assert KEYS[kind] - {"extends"} == model.model_fields.keys()
+    """And no two have one in common; `extends` is no key of the definition that comes of it.
+
+    By `fabrics` an old file is known as one of a testbed, whose user is told what that is now.
+    """
+    assert KEYS[kind] - {"extends", "fabrics"} == model.model_fields.keys()
     assert not any(KEYS[kind] & keys for other, keys in KEYS.items() if other != kind)

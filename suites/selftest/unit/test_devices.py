@@ -70,8 +70,11 @@ def test_a_device_that_goes_away_meanwhile_is_left_out() -> None:
 def test_odd_names_of_other_disks_and_maps_do_not_matter() -> None:
     """One ends like the mark between the parts, and the name of a map has a form feed in it."""
     there = BlockDevice("sda", "8:0", 512)
-    other = "session9|iqn.other|LOGGED_IN|10.9.9.1|5|5|5|10.9.9.9|sdr|65:16|t10.x--\n"
-    own = "session1|iqn.own|LOGGED_IN|172.16.0.1|1|1|1|172.16.0.101|sda|8:0|naa.6001405\n"
+    other = "session9|iqn.other|LOGGED_IN|10.9.9.1|3260|default|5|5|5|10.9.9.9|sdr|65:16|t10.x--\n"
+    own = (
+        "session1|iqn.own|LOGGED_IN|172.16.0.1|3260|default|1|1|1|172.16.0.101|"
+        "sda|8:0|naa.6001405\n"
+    )
     odd = "device|dm-3|253:3|1||data\f1|LVM-x|||\n"
     survey = parse_survey(f"{other}{own}--\n{odd}{printed(there)}", ["iqn.own"])
     assert [session.name for session in survey.sessions] == ["session1"]

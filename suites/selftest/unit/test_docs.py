@@ -92,10 +92,10 @@ def test_examples_are_valid(page: Path) -> None:
 
 
 def test_what_the_page_calls_defaults_is_default() -> None:
-    """Fabrics and profiles are written out as TOML."""
+    """Networks and profiles are written out as TOML."""
     text = (DOCS / "configuration.md").read_text()
     examples = re.findall(r"^```toml\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    spelled = [e for e in examples if "[[fabrics]]" in e or "[profiles.fast]" in e]
+    spelled = [e for e in examples if "[[networks]]" in e or "[profiles.fast]" in e]
     assert len(spelled) == 2
     for example in spelled:
         assert Config.model_validate(tomllib.loads(example)) == Config()

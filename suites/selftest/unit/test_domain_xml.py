@@ -48,7 +48,7 @@ SPEC = DomainSpec(
     ),
     nics=(
         Nic("52:54:00:00:00:0a", TcpCable(20001, listens=True), mtu=9000),
-        Nic("52:54:00:00:00:0b", Network("fabric-b")),
+        Nic("52:54:00:00:00:0b", Network("san-b")),
         Nic("52:54:00:00:00:0c", Bridge("br0"), mtu=1400),
     ),
     ssh_port=20003,

@@ -36,11 +36,11 @@ from harness.testbed.testbed import Testbed
 from harness.topology import Role, plan
 
 WWID = "360014057043dfe0435de773ca03bbf04"
-FABRICS = [
+NETWORKS = [
     {
         "name": name,
         "subnet": f"10.0.{number}.0/24",
-        "target": f"10.0.{number}.1",
+        "portals": [f"10.0.{number}.1"],
         "initiator": f"10.0.{number}.2",
         "bridge": f"br{number}",
     }
@@ -50,7 +50,7 @@ FABRICS = [
 
 def config(**target: object) -> Config:
     return Config.model_validate(
-        {"fabrics": FABRICS, "target": {"kind": "external", "wwid": WWID, **target}}
+        {"networks": NETWORKS, "target": {"kind": "external", "wwid": WWID, **target}}
     )
 
 
@@ -131,13 +131,19 @@ def test_consent_is_never_shown_as_a_setting() -> None:
 def test_a_guest_needs_a_way_to_the_target(tmp_path: Path) -> None:
     """A cable of the hypervisor's own ends at another guest."""
     text = f'[target]\nkind = "external"\nwwid = "{WWID}"\n'
-    assert "leads to no external target; give 'bridge' or 'network'" in complaint(tmp_path, text)
+    assert "lead to no external target; give 'bridge' or 'libvirt_network'" in complaint(
+        tmp_path, text
+    )
 
 
 def test_the_size_of_a_lun_that_is_not_ours_is_not_known_yet() -> None:
     """The preflight compares it with the region, which does not grow under KVM on such a LUN."""
     assert sized_for(config(), "kvm").workload == config().workload
-    described = {"fabrics": FABRICS, "target": {"kind": "external"}, "workload": {"region": "1TB"}}
+    described = {
+        "networks": NETWORKS,
+        "target": {"kind": "external"},
+        "workload": {"region": "1TB"},
+    }
     assert Config.model_validate(described).workload.region == 10**12
 
 
@@ -210,7 +216,7 @@ def test_faults_that_overlap_are_refused(monkeypatch: pytest.MonkeyPatch) -> Non
     done: list[str] = []
     for word in ("inject", "confirm", "heal", "confirm_healed"):
         monkeypatch.setattr(
-            InitiatorDrop, word, lambda self, _, word=word: done.append(f"{word} {self.fabric}")
+            InitiatorDrop, word, lambda self, _, word=word: done.append(f"{word} {self.portal}")
         )
     testbed = bed_of(config())
     with (
@@ -253,15 +259,27 @@ def test_healing_touches_only_what_is_ours(monkeypatch: pytest.MonkeyPatch) -> N
     assert set(healed) == {LinkDown, InitiatorDrop}
 
 
-@pytest.mark.parametrize(("kind", "skipped"), [(SilentDrop, True), (LinkDown, False)])
-def test_a_test_of_what_is_impossible_is_skipped(kind: type[LinkDown], skipped: bool) -> None:
+@pytest.mark.parametrize(
+    ("parameters", "skipped"),
+    [
+        ({"kind": SilentDrop, "path": "a"}, True),
+        ({"kind": LinkDown, "path": "a"}, False),
+        ({"loss": SilentDrop("b")}, True),
+        ({"loss": LinkDown("b")}, False),
+        ({"loss": Together((LinkDown("a"), SilentDrop("b")))}, "Together"),
+    ],
+)
+def test_a_test_of_what_is_impossible_is_skipped(
+    parameters: dict[str, object], skipped: str | bool
+) -> None:
     """Before a testbed is made for it, with the reason."""
     request: Any = SimpleNamespace(
         config=SimpleNamespace(stash={KEY: SimpleNamespace(config=config())}),
-        node=SimpleNamespace(callspec=SimpleNamespace(params={"kind": kind, "fabric": "a"})),
+        node=SimpleNamespace(callspec=SimpleNamespace(params=parameters)),
     )
     if not skipped:
         skip_without_means(request)
         return
-    with pytest.raises(pytest.skip.Exception, match="SilentDrop is not possible here: it needs"):
+    name = skipped if isinstance(skipped, str) else "SilentDrop"
+    with pytest.raises(pytest.skip.Exception, match=f"{name} is not possible here: it needs"):
         skip_without_means(request)

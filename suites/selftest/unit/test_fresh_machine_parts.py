@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from harness.locks import try_locked_folder
 from suites.selftest import needs
 from suites.selftest.fresh import machine
-from suites.selftest.fresh.machine import claimed, finish, keep, sweep
+from suites.selftest.fresh.machine import finish, keep, sweep
 from suites.selftest.fresh.outcome import accepted, only_verdict
 
 MONDAY, TUESDAY = date(2026, 3, 2), date(2026, 3, 3)
@@ -49,7 +50,7 @@ def test_only_roots_in_which_nothing_runs_are_swept_away(tmp_path: Path) -> None
     )
     for folder in (used, left, other):
         (folder / "srv").mkdir(parents=True)
-    with claimed(used) as claim:
+    with try_locked_folder(used) as claim:
         assert claim is not None
         inside = subprocess.Popen(["sleep", "60"], pass_fds=[claim])
     try:

@@ -11,14 +11,14 @@ import pytest
 from harness.config import load
 from harness.config.model import Config
 from harness.guest_images.store import BuiltImage
-from harness.initiator.initiator import Path as LunPath
+from harness.initiator.path_disk import PathDisk
 from harness.provision import snapshot as golden
 from harness.provision.snapshot import RECORD, Damaged, determinants, is_whole, key_of, opened, seal
 from harness.topology import Role
 
 DETERMINED_BY: dict[str, Any] = {"testbed": {"cpus": 1}, "versions": {"QEMU": "7.2.11"}}
 NICS = {Role.TARGET: {"a": "ens16"}, Role.INITIATOR: {"a": "ens16"}}
-PATHS = (LunPath("sda", "8:0", "a"), LunPath("sdb", "8:16", "b"))
+PATHS = (PathDisk("a", "sda", "8:0"), PathDisk("b", "sdb", "8:16"))
 
 
 @pytest.fixture
@@ -146,9 +146,9 @@ def test_everything_that_shapes_a_testbed_is_in_the_key(monkeypatch: pytest.Monk
         of(changed(), versions={"QEMU": "10.0.0"}),
         of(changed(), images=dict.fromkeys(Role, other)),
     ]
-    for function in ("_processor", "_code"):
+    for function in ("_processor", "digest_of"):
         with monkeypatch.context() as patch:
-            patch.setattr(golden, function, lambda: "another")
+            patch.setattr(golden, function, lambda *_: "another")
             keys.append(of(changed()))
     with monkeypatch.context() as patch:
         patch.setattr("platform.release", lambda: "another kernel")

@@ -306,7 +306,7 @@ def test_the_documented_topology_is_what_ran() -> None:
     topology = plan(config)
     assert (config.target.kind, topology.target_iqn) == ("iet", IQN)
     assert topology.lun.size == 10_000_000_000
-    assert [str(fabric.portal.address) for fabric in topology.fabrics] == [
+    assert [str(portal.portal.address) for portal in topology.portals] == [
         "172.16.0.1",
         "172.16.1.1",
     ]

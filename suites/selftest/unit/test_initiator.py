@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable
+from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
 
-from harness.config import Config
+from harness.config import Config, load
 from harness.config.credentials import ChapConfig
 from harness.config.iet import IetOptions
 from harness.config.model import FAST
 from harness.config.negotiation import LoginOptions, Negotiation
 from harness.errors import CommandTimedOut, InitiatorError
 from harness.initiator import Initiator, chap, multipath
+from harness.initiator.sysfs import Session
 from harness.topology import plan
 from suites.selftest.unit.scripted_machine import Answer, Asked, ScriptedMachine
 
 RECORDED = Path(__file__).parent / "recorded"
 TOPOLOGY = plan(Config())
-OFFERS = "".join(f"{fabric.portal},1 {TOPOLOGY.target_iqn}\n" for fabric in TOPOLOGY.fabrics)
+OFFERS = "".join(f"{portal.portal},1 {TOPOLOGY.target_iqn}\n" for portal in TOPOLOGY.portals)
 CHAP = ChapConfig.model_validate(
     {
         "incoming": {"user": "me", "secret": "correct-horse"},
@@ -34,6 +36,14 @@ def initiator(
 ) -> tuple[Initiator, ScriptedMachine]:
     machine = ScriptedMachine(answer)
     return Initiator(machine, TOPOLOGY, FAST, "3600", credentials), machine
+
+
+def of_topology(name: str) -> tuple[Initiator, ScriptedMachine]:
+    """Of a ready topology, all of whose portals offer all of them."""
+    topology = plan(load(None, {"topology": (name, "--topology")}).config)
+    offers = "".join(f"{one.portal},1 {topology.target_iqn}\n" for one in topology.portals)
+    machine = ScriptedMachine(lambda asked: Answer(offers if "sendtargets" in asked.argv else ""))
+    return Initiator(machine, topology, FAST, "3600"), machine
 
 
 def willing(asked: Asked) -> Answer:
@@ -62,7 +72,7 @@ def test_records_get_their_credentials_before_the_logins() -> None:
     one, machine = initiator(willing, CHAP)
     one.log_in()
     steps = [asked.argv[0] if asked.argv[0] == "sh" else asked.argv[-1] for asked in machine.asked]
-    portals = [str(fabric.portal) for fabric in TOPOLOGY.fabrics]
+    portals = [str(portal.portal) for portal in TOPOLOGY.portals]
     assert steps == [*portals, "3", "sh", "--login", "--login"]
 
 
@@ -71,6 +81,84 @@ def test_without_credentials_no_record_is_touched() -> None:
     one, machine = initiator(willing)
     one.log_in()
     assert [asked.argv for asked in machine.asked if asked.argv[0] != "iscsiadm"] == []
+
+
+def test_each_nic_of_one_subnet_gets_an_interface_of_its_own() -> None:
+    """By the name that it has on the machine; the routes would take one NIC for all sessions."""
+    one, machine = of_topology("one-subnet")
+    one.bind({"a-nic1": "ens9", "a-nic2": "ens2"})
+    begin = "iscsiadm --mode iface --interface "
+    said = [" ".join(asked.argv) for asked in machine.asked]
+    assert all(order.startswith(begin) for order in said)
+    assert [order.removeprefix(begin) for order in said] == [
+        order
+        for iface, nic in (("pathproof-a-nic1", "ens9"), ("pathproof-a-nic2", "ens2"))
+        for order in (
+            f"{iface} --op new",
+            f"{iface} --op update --name iface.net_ifacename --value {nic}",
+        )
+    ]
+
+
+@pytest.mark.parametrize("name", ["two", "four", "ipv6"])
+def test_a_nic_with_a_subnet_of_its_own_needs_no_interface(name: str) -> None:
+    """open-iscsi's default one does; nothing is asked of the machine."""
+    one, machine = of_topology(name)
+    one.bind({"a": "ens9", "b": "ens2"})
+    one.log_in()
+    assert not any("--interface" in asked.argv for asked in machine.asked)
+
+
+def test_a_portal_is_logged_in_to_by_each_interface() -> None:
+    """It is asked once, for all of them: each question removes the records of the last one."""
+    one, machine = of_topology("one-subnet")
+    one.log_in()
+    (asked,) = (asked.argv for asked in machine.asked if "discovery" in asked.argv)
+    assert [word for word in asked if word.startswith("pathproof-")] == [
+        f"pathproof-a-nic{number}" for number in (1, 2)
+    ]
+    (portal,) = one.topology.portals
+    logins = [asked.argv for asked in machine.asked if "--login" in asked.argv]
+    assert all(str(portal.portal) in argv for argv in logins)
+    assert [argv[argv.index("--interface") + 1] for argv in logins] == [
+        f"pathproof-a-nic{number}" for number in (1, 2)
+    ]
+
+
+@pytest.mark.parametrize("name", ["four", "ipv6", "two-controllers"])
+def test_every_portal_is_logged_in_to_once(name: str) -> None:
+    """Whatever its address."""
+    one, machine = of_topology(name)
+    one.log_in()
+    logins = [
+        asked.argv[asked.argv.index("--portal") + 1]
+        for asked in machine.asked
+        if "--login" in asked.argv
+    ]
+    assert logins == [str(portal.portal) for portal in one.topology.portals]
+
+
+def test_sessions_of_one_portal_are_told_apart_by_their_interface() -> None:
+    """The default one is none of them; a session from elsewhere has no link."""
+    one, _ = of_topology("one-subnet")
+
+    def session(number: int, iface: str, host: int) -> Session:
+        own = IPv4Address(f"172.16.0.{host}")
+        portal = IPv4Address("172.16.0.1")
+        return Session(
+            f"session{number}",
+            one.topology.target_iqn,
+            *("LOGGED_IN", portal, 3260, iface, 1, 1, 1, own, ()),
+        )
+
+    seen = one.settings_of(
+        [
+            session(1, "pathproof-a-nic2", 102),
+            session(2, "default", 101),
+            session(3, "pathproof-a-nic1", 50),
+        ]
+    )
+    assert [(each.path, each.through) for each in seen] == [("a-nic2", "a-nic2"), ("a-nic1", "")]
 
 
 @pytest.mark.parametrize(
@@ -83,8 +171,8 @@ def test_without_credentials_no_record_is_touched() -> None:
 )
 def test_a_portal_that_does_not_answer_is_named(status: int, says: str) -> None:
     """Before the first login, with what iscsiadm said."""
-    text = complaint(refusing(str(TOPOLOGY.fabrics[1].portal), status))
-    assert text == f"portal 172.16.1.1:3260 (fabric b): {says}\niscsiadm: says something"
+    text = complaint(refusing(str(TOPOLOGY.portals[1].portal), status))
+    assert text == f"portal 172.16.1.1:3260 (b): {says}\niscsiadm: says something"
 
 
 def test_a_portal_that_keeps_iscsiadm_waiting_is_named() -> None:
@@ -95,13 +183,13 @@ def test_a_portal_that_keeps_iscsiadm_waiting_is_named() -> None:
             raise CommandTimedOut(machine="i", argv=asked.argv, stdout="", stderr="", elapsed_s=90)
         return Answer()
 
-    assert complaint(answer).startswith("portal 172.16.0.1:3260 (fabric a): does not answer\n")
+    assert complaint(answer).startswith("portal 172.16.0.1:3260 (a): does not answer\n")
 
 
 def test_a_wrong_secret_is_one_clear_error() -> None:
     """With the portal, the protocol's status and what may be wrong."""
     text = complaint(refusing("--login", 24), CHAP)
-    assert text.startswith("portal 172.16.0.1:3260 (fabric a): login rejected: authorization")
+    assert text.startswith("portal 172.16.0.1:3260 (a): login rejected: authorization")
     assert "(02/01" in text
     assert "hint: the target has another user or secret" in text
 
@@ -200,7 +288,7 @@ def test_the_script_changes_credentials_only(tmp_path: Path) -> None:
 def test_records_are_where_distributions_keep_them() -> None:
     """Of Debian, and of Red Hat and SUSE."""
     assert chap.node_argv("iqn")[-2:] == ["/etc/iscsi/nodes/iqn", "/var/lib/iscsi/nodes/iqn"]
-    portal = TOPOLOGY.fabrics[0].portal
+    portal = TOPOLOGY.portals[0].portal
     assert chap.discovery_argv(portal)[-2] == "/etc/iscsi/send_targets/172.16.0.1,3260"
 
 
@@ -209,7 +297,7 @@ def test_a_login_that_failed_leaves_nothing_to_log_out_of() -> None:
 
     def answer(asked: Asked) -> Answer:
         if asked.argv[:3] == ("iscsiadm", "--mode", "discoverydb"):
-            portal = TOPOLOGY.fabrics[0].portal
+            portal = TOPOLOGY.portals[0].portal
             said = f"iscsiadm: Discovery record [{portal.address},{portal.port}] not found."
             return Answer(stderr=said, status=6)
         if asked.argv[0] == "iscsiadm":

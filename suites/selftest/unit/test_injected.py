@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -45,7 +46,7 @@ class Warnings(Listener):
 
 
 def inject(fault: Scripted) -> None:
-    lab: Any = None
+    lab: Any = SimpleNamespace(topology=None)
     scripted: Any = fault
     with injected(scripted, lab):
         pass

@@ -24,14 +24,14 @@ from harness.errors import (
     defects,
 )
 from harness.faults import Injection, SilentDrop
-from harness.initiator.initiator import Path
+from harness.initiator.path_disk import PathDisk
 from harness.measurements import SessionSettings
 from harness.observe import DiskSample, Sample
 from harness.testbed import io_session, watchdog, witness
 from harness.testbed.io_session import IoSession
 from harness.testbed.protocols import Bed
 from harness.testbed.witness import Witness
-from harness.topology import Role
+from harness.topology import Role, plan
 from harness.workload import FioRun
 
 
@@ -106,8 +106,8 @@ class Bench:
     def __post_init__(self) -> None:
         self.config = Config()
         self.fio = Fio(self.told)
-        self.map = SimpleNamespace(paths=("sda", "sdb"))
-        self.topology = SimpleNamespace(fabrics=("a", "b"))
+        self.map = SimpleNamespace(paths=("a", "b"))
+        self.topology = plan(self.config)
         self.observers = {role: Observer(self.told) for role in Role}
         self.initiator = SimpleNamespace(
             device="/dev/mapper/lun",
@@ -285,7 +285,7 @@ def test_io_runs_when_paths_carry_it_and_not_when_none_is_known(
 ) -> None:
     """The map's disks may be others than those that the paths had."""
     bench.fio.hangs = False
-    bench.map.paths = (Path("sda", "8:0", "a"), Path("sdb", "8:16", "b"))
+    bench.map.paths = (PathDisk("a", "sda", "8:0"), PathDisk("b", "sdb", "8:16"))
 
     def sample(number: str, carried: int) -> Sample:
         disk = DiskSample(carried, 0, completed=0, in_flight=0, state="running")
@@ -306,7 +306,7 @@ def test_io_runs_when_paths_carry_it_and_not_when_none_is_known(
     with session.running():
         session.wait_until_running()
         assert coming == []
-    assert bench.told[:2] == ["byte counters of the paths", "I/O on sda"]
+    assert bench.told[:2] == ["byte counters of the paths", "I/O on a (sda)"]
 
 
 def test_a_wait_for_io_ends_with_the_block(bench: Bench) -> None:
@@ -568,5 +568,5 @@ def test_paths_are_waited_for_as_long_as_the_settings_in_force_allow(
     monkeypatch.setattr(bench, "session_settings", lambda: (SessionSettings("a", *session),))
     one = session_of(bench, 7.0)
     with one.running():
-        one.note_fault(Injection(SilentDrop("a"), injected_ns=1))
+        one.note_fault(Injection(SilentDrop("a"), bench.topology, injected_ns=1))
         assert one.patience_s == patience_s

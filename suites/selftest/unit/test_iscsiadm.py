@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,7 +18,7 @@ PORTAL = Portal(IPv4Address("172.16.0.1"))
 
 NODES = st.builds(
     DiscoveredNode,
-    st.builds(Portal, st.ip_addresses(v=4), st.integers(1, 65535)),
+    st.builds(Portal, st.ip_addresses(), st.integers(1, 65535)),
     st.integers(-1, 65535),
     st.from_regex(r"iqn\.[!-~]{1,40}", fullmatch=True),
 )
@@ -32,9 +32,20 @@ def test_a_real_answer_is_understood() -> None:
     ]
 
 
+def test_portals_of_both_families_are_understood() -> None:
+    """An IPv6 address is in brackets, with whatever port."""
+    text = f"172.16.0.1:3260,1 {IQN}\n[fd00:172:16::1]:3261,2 {IQN}\n"
+    other = Portal(IPv6Address("fd00:172:16::1"), 3261)
+    assert parse_discovery(text) == [
+        DiscoveredNode(PORTAL, 1, IQN),
+        DiscoveredNode(other, 2, IQN),
+    ]
+    assert iscsiadm.login_argv(IQN, other)[-2:] == ["[fd00:172:16::1]:3261", "--login"]
+
+
 def test_lines_of_another_form_are_passed_over() -> None:
-    """IPv6 portals and complaints stand beside the answers."""
-    text = f"iscsiadm: a warning\n[fe80::1]:3260,1 {IQN}\n172.16.0.1:3260,1 {IQN}\n\n"
+    """Complaints and portals by host name stand beside the answers."""
+    text = f"iscsiadm: a warning\nstorage.lab:3260,1 {IQN}\n172.16.0.1:3260,1 {IQN}\n\n"
     assert [n.portal for n in parse_discovery(text)] == [PORTAL]
     assert parse_discovery("iscsiadm: No portals found\n") == []
 
@@ -69,3 +80,17 @@ def test_login_names_one_portal_and_logout_names_none() -> None:
     assert "--portal" not in iscsiadm.logout_argv(IQN)
     assert iscsiadm.discovery_argv(PORTAL)[-2:] == ["--portal", "172.16.0.1:3260"]
     assert iscsiadm.forget_argv(IQN)[-2:] == ["--op", "delete"]
+
+
+def test_an_interface_of_ours_is_named_wherever_there_may_be_several() -> None:
+    """The default one is not: open-iscsi uses it by itself."""
+    by = ["--interface", "pathproof-a-nic1"]
+    for make in (iscsiadm.login_argv, iscsiadm.new_record_argv):
+        assert "--interface" not in make(IQN, PORTAL)
+        argv = make(IQN, PORTAL, by[1])
+        assert argv[argv.index("--interface") :][:2] == by
+        assert argv[argv.index("--portal") :][:2] == ["--portal", "172.16.0.1:3260"]
+    assert iscsiadm.discovery_argv(PORTAL, by[1])[-2:] == by
+    new, bound = iscsiadm.bind_argvs(by[1], "ens9")
+    assert new == ["iscsiadm", "--mode", "iface", *by, "--op", "new"]
+    assert bound[-4:] == ["--name", "iface.net_ifacename", "--value", "ens9"]

@@ -48,20 +48,25 @@ def configured(**target: Any) -> Serving:
     return serving(config.target, plan(config))
 
 
-def test_groups_are_by_access_state() -> None:
-    """A state is that of a group, so fabrics that differ in it are in groups of their own."""
-    fabrics = Config().model_dump()["fabrics"]
+def with_controllers(first: str, second: str, *controllers: dict[str, str]) -> Serving:
+    """With the portals of both networks on controllers of these names."""
+    networks = Config().model_dump()["networks"]
+    for network, controller in zip(networks, (first, second), strict=True):
+        network["portals"][0]["controller"] = controller
+    config = Config.model_validate({"networks": networks, "controllers": controllers})
+    return serving(config.target, plan(config))
+
+
+def test_groups_are_by_controller() -> None:
+    """An access state is that of a group, so each controller's portals are in one of their own."""
     assert [group.alua for group in configured().groups] == [AccessState.OPTIMIZED]
-    fabrics[1]["access_state"] = "non-optimized"
-    config = Config.model_validate({"fabrics": fabrics})
-    groups = serving(config.target, plan(config)).groups
+    slow = {"name": "c2", "access_state": "non-optimized"}
+    groups = with_controllers("c1", "c2", {"name": "c1"}, slow).groups
     assert [(group.tag, str(*group.portals), group.alua) for group in groups] == [
         (1, "172.16.0.1:3260", AccessState.OPTIMIZED),
         (2, "172.16.1.1:3260", AccessState.NON_OPTIMIZED),
     ]
-    fabrics[0]["access_state"] = "non-optimized"
-    config = Config.model_validate({"fabrics": fabrics})
-    (group,) = serving(config.target, plan(config)).groups
+    (group,) = with_controllers("c2", "c2", slow).groups
     assert (len(group.portals), group.alua) == (2, AccessState.NON_OPTIMIZED)
 
 
@@ -115,8 +120,8 @@ def test_acknowledged_means_written_unless_the_user_wants_otherwise() -> None:
     assert storage["write_back"] is True
 
 
-def test_there_is_a_portal_per_fabric_and_no_other() -> None:
-    """Listening everywhere would let one fabric answer for the other."""
+def test_the_portals_are_those_that_were_planned_and_no_others() -> None:
+    """Listening everywhere would let one network answer for the other."""
     portals = render(configured(port=3261))["targets"][0]["tpgs"][0]["portals"]
     assert [(p["ip_address"], p["port"]) for p in portals] == [
         ("172.16.0.1", 3261),

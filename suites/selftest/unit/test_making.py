@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 from unittest.mock import MagicMock
 
@@ -13,11 +12,10 @@ import pytest
 
 from harness.config import Config
 from harness.hypervisor.accel import Choice
-from harness.provision import boot as booting
-from harness.provision import existing, first_io
-from harness.provision import provisioner as provision
+from harness.provision import attach, boot, configure, existing, first_io, prepare, prove
 from harness.provision.existing import Standing
 from harness.provision.first_io import fill
+from harness.provision.provisioner import Provisioner
 from harness.testbed import io_session
 from harness.testbed.io_session import IoSession
 from harness.testbed.protocols import Bed
@@ -56,13 +54,12 @@ def test_guests_and_load_have_the_sizes_of_their_acceleration(
 ) -> None:
     """Once it is known which one that is."""
     for name in ("claimed", "place_for", "connect", "ImageStore", "load_image", "by_role"):
-        monkeypatch.setattr(provision, name, MagicMock())
-    for name in ("reap", "remove_unfinished", "cache_folder"):
-        monkeypatch.setattr(provision, name, MagicMock())
-    monkeypatch.setattr(provision, "choose", lambda *_, **__: Choice(accel, "by the test"))
-    monkeypatch.setattr(provision, "slow_start", lambda *_: "")
-    with provision.provisioner(Config()) as lab:
-        found = lab.site.config
+        monkeypatch.setattr(prepare, name, MagicMock())
+    monkeypatch.setattr(prepare, "cache_folder", MagicMock())
+    monkeypatch.setattr(prepare, "choose", lambda *_, **__: Choice(accel, "by the test"))
+    monkeypatch.setattr(prepare, "slow_start", lambda *_: "")
+    with prepare.site_for(Config()) as site:
+        found = site.config
     assert found.machines.cpus == {"kvm": 2, "tcg": 1}[accel]
     assert found.workload.probe_iops == {"kvm": 500, "tcg": 150}[accel]
 
@@ -73,13 +70,14 @@ def test_nothing_is_written_before_the_target_is_proven(
     """Another testbed's target may have the same name and WWID."""
     site = MagicMock(config=Config())
     site.assembled.return_value = stand_in(told)
-    for name in ("configure_fabrics", "observing", "require_fit", "_make_disks", "by_role"):
-        monkeypatch.setattr(booting, name, MagicMock())
-    monkeypatch.setattr(booting, "held_addresses", MagicMock())
-    monkeypatch.setattr(booting, "bring_up_shared", MagicMock())
-    monkeypatch.setattr(booting, "fill", telling(told, "write"))
+    for name in ("_make_disks", "by_role"):
+        monkeypatch.setattr(boot, name, MagicMock())
+    for name in ("held_addresses", "bring_up_shared", "by_role"):
+        monkeypatch.setattr(configure, name, MagicMock())
+    monkeypatch.setattr(attach, "require_fit", MagicMock())
+    monkeypatch.setattr(prove, "fill", telling(told, "write"))
     with ExitStack() as power, ExitStack() as links:
-        booting.boot(site, power, links, Path("unused"))
+        Provisioner(site, ExitStack())._from_nothing(power, links, Path("unused"))
     assert told == ["prove target", "write", "prove paths"]
 
 
@@ -94,18 +92,20 @@ def test_an_existing_machine_is_used_in_turn_and_claimed_before_it_writes(
         yield
         told.append("turn over")
 
-    for name in ("StandingInitiator", "nics_of", "observing", "require_fit", "LocalMachine"):
+    for name in ("StandingInitiator", "nics_of", "observing", "LocalMachine"):
         monkeypatch.setattr(existing, name, MagicMock())
+    monkeypatch.setattr(attach, "require_fit", MagicMock())
     monkeypatch.setattr(existing, "turn", turn)
-    monkeypatch.setattr(existing, "claim", telling(told, "claim"))
+    monkeypatch.setattr(attach, "claim", telling(told, "claim"))
     monkeypatch.setattr(existing, "Testbed", lambda *_, **__: stand_in(told))
-    monkeypatch.setattr(existing, "fill", telling(told, "write"))
+    monkeypatch.setattr(prove, "fill", telling(told, "write"))
     made = Config.model_validate(
         {"target": EXTERNAL, "initiator": {"machine": "local"}, "name": "lab-7"}
     )
     with Standing(made, plan(made)).testbed():
         told.append("test")
-    assert told == ["turn of lab-7", "claim", "write", "prove paths", "test", "turn over"]
+    before = ["turn of lab-7", "claim", "prove target", "write", "prove paths"]
+    assert told == [*before, "test", "turn over"]
 
 
 @pytest.fixture
@@ -127,8 +127,7 @@ def with_own_fio() -> Any:
     made = Config.model_validate(
         {"target": EXTERNAL, "initiator": {"machine": "local", "fio": OWN_FIO}}
     )
-    topology = SimpleNamespace(fabrics=("a", "b"))
-    return MagicMock(config=made, topology=topology)
+    return MagicMock(config=made, topology=plan(made))
 
 
 def test_the_first_io_is_that_of_the_users_fio(

@@ -42,7 +42,7 @@ NEGOTIATED = {
 }
 PORTAL = "172.16.0.1:3260"
 NAMES = {"session1", "session2", "session3", "session4"}
-PLAN = PlannedSession("a", portal=PORTAL, negotiated=NEGOTIATED)
+PLAN = PlannedSession("a", portal=PORTAL, through="a", negotiated=NEGOTIATED)
 AS_PLANNED = SessionSettings("a", 1, 1, 1, "a", connected_to=PORTAL, negotiated=NEGOTIATED)
 
 
@@ -73,7 +73,7 @@ def test_sessions_that_tell_nothing_are_passed_over() -> None:
     text = f"session3|:|:|{empty}\nsession4|2001:db8::2:3260|2001:db8::2:3260|{empty}\n"
     logins = parse_logins(text, NAMES)
     assert logins["session3"] == Login()
-    assert logins["session4"].connected_to == "2001:db8::2:3260"
+    assert logins["session4"].connected_to == "[2001:db8::2]:3260"
 
 
 def test_a_line_of_another_form_is_refused() -> None:
@@ -120,23 +120,23 @@ def test_the_script_reads_each_session_with_and_without_a_connection(tmp_path: P
 def test_a_login_as_asked_for_is_no_problem() -> None:
     """Nor are values that were not asked for."""
     assert list(login_problems([PLAN], [AS_PLANNED])) == []
-    assert list(login_problems([PlannedSession("a")], [AS_PLANNED])) == []
+    assert list(login_problems([PlannedSession("a", through="a")], [AS_PLANNED])) == []
 
 
 @pytest.mark.parametrize("key", NEGOTIATED)
 def test_each_value_that_was_asked_for_is_compared(key: str) -> None:
-    """With the key, the fabric and both values; an unknown one is neither right nor wrong."""
+    """With the key, the path and both values; an unknown one is neither right nor wrong."""
     another = replace(AS_PLANNED, negotiated=NEGOTIATED | {key: "another"})
     (problem,) = login_problems([PLAN], [another])
     assert problem.cause == (
-        f"{key} of the session on fabric a is another instead of {NEGOTIATED[key]}"
+        f"{key} of the session of path a is another instead of {NEGOTIATED[key]}"
     )
     assert "[initiator.iscsi]" in problem.cure
     values = {other: value for other, value in NEGOTIATED.items() if other != key}
     unknown = replace(AS_PLANNED, negotiated=values)
     (problem,) = login_problems([PLAN], [unknown])
     assert problem.cause == (
-        f"{key} of the session on fabric a should be {NEGOTIATED[key]}, but its driver does not "
+        f"{key} of the session of path a should be {NEGOTIATED[key]}, but its driver does not "
         "show it"
     )
     for after in (False, True):
@@ -185,33 +185,33 @@ def test_timeouts_that_changed_on_the_way_leave_it_open() -> None:
     changed = replace(second, noop_out_interval_s=0, recovery_tmo_s=120)
     finding = found(sessions_as_planned(), replace(good(), settings_after=(first, changed)))
     assert finding.verdict is Verdict.UNKNOWN
-    assert "noop_out_interval of the session on fabric b was 1 s and became off" in finding.message
-    assert "recovery_tmo of the session on fabric b was 1 s and became 120 s" in finding.message
+    assert "noop_out_interval of the session of path b was 1 s and became off" in finding.message
+    assert "recovery_tmo of the session of path b was 1 s and became 120 s" in finding.message
 
 
 @pytest.mark.parametrize("after", [None, (), good().settings[:1]])
 def test_what_came_back_must_have_been_looked_at(
     after: tuple[SessionSettings, ...] | None,
 ) -> None:
-    """On every fabric."""
+    """On every path."""
     finding = found(sessions_as_planned(), replace(good(), settings_after=after))
     assert finding.verdict is Verdict.UNKNOWN
-    said = "not looked at" if after is None else "fabric b had no session"
+    said = "not looked at" if after is None else "path b had no session"
     assert said in finding.message
 
 
 def test_a_login_that_was_redirected_is_a_problem_with_both_portals() -> None:
-    """Also where it stays on the fabric, and nothing was asked for."""
+    """Also where it stays on the network, and nothing was asked for."""
     session = replace(AS_PLANNED, connected_to="172.16.0.1:3261")
-    (problem,) = login_problems([PlannedSession("a", portal=PORTAL)], [session])
-    assert f"login to {PORTAL} on fabric a was redirected to 172.16.0.1:3261" in problem.cause
+    (problem,) = login_problems([PlannedSession("a", portal=PORTAL, through="a")], [session])
+    assert f"login to {PORTAL} of path a was redirected to 172.16.0.1:3261" in problem.cause
 
 
 def of(*changed: SessionSettings, after: bool) -> tuple[Verdict, str]:
-    sessions = (*changed, replace(AS_PLANNED, fabric="b", through="b", connected_to="172.16.1.1:1"))
+    sessions = (*changed, replace(AS_PLANNED, path="b", through="b", connected_to="172.16.1.1:1"))
     measured = replace(
         good(),
-        planned=(PLAN, replace(PLAN, fabric="b", portal="172.16.1.1:1")),
+        planned=(PLAN, replace(PLAN, path="b", through="b", portal="172.16.1.1:1")),
         settings=sessions if not after else (AS_PLANNED, *sessions[1:]),
         settings_after=sessions if after else (AS_PLANNED, *sessions[1:]),
     )
@@ -226,7 +226,7 @@ def test_a_path_that_came_back_has_to_be_as_before() -> None:
     verdict, text = of(without, after=True)
     assert verdict is Verdict.FAIL
     assert text == (
-        "once I/O was over, HeaderDigest of the session on fabric a is None instead of CRC32C"
+        "once I/O was over, HeaderDigest of the session of path a is None instead of CRC32C"
     )
 
 
@@ -239,7 +239,7 @@ def test_what_a_redirected_login_shows_proves_nothing(after: bool) -> None:
 
 
 def initiator(logins: str, config: str = "{}") -> Initiator:
-    """One whose machine has one session, over fabric a."""
+    """One whose machine has one session, of path a."""
 
     def answer(asked: Asked) -> Answer:
         script = asked.argv[-1]
@@ -275,7 +275,7 @@ def preflight(monkeypatch: pytest.MonkeyPatch, logins: str, config: str) -> str:
 def test_iet_that_lets_an_initiator_in_without_digests(monkeypatch: pytest.MonkeyPatch) -> None:
     """It did, and every run was content."""
     config = '{"target": {"kind": "iet", "iet": {"header_digest": "CRC32C"}}}'
-    says = "HeaderDigest of the session on fabric a is None instead of CRC32C"
+    says = "HeaderDigest of the session of path a is None instead of CRC32C"
     without = WITH_DIGESTS.replace("header_digest=1", "header_digest=0")
     assert says in preflight(monkeypatch, without, config)
     assert says not in preflight(monkeypatch, WITH_DIGESTS, config)

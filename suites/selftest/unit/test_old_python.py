@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
@@ -10,8 +11,10 @@ from pathlib import Path
 import pytest
 
 import harness
+from harness.observe import resident
 
 TOP = Path(harness.__file__).parent
+PARTS = [f"observe/resident/{part}.py" for part in resident.PARTS]
 SENT = re.compile(r'files\("harness\.([\w.]+)"\)\.joinpath\("(\w+\.py)"\)\.read_text\(\)')
 
 
@@ -19,11 +22,35 @@ def programs() -> list[str]:
     """Whatever is read as text, to be an argument of `python3 -c` on a machine."""
     sources = [file.read_text() for file in sorted(TOP.rglob("*.py"))]
     found = [match for source in sources for match in SENT.findall(source)]
-    return sorted({f"{folder.replace('.', '/')}/{name}" for folder, name in found})
+    return sorted({f"{folder.replace('.', '/')}/{name}" for folder, name in found} | set(PARTS))
+
+
+def defined(source: str) -> list[str]:
+    """The global names that a source defines itself."""
+    names = []
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef):
+            names.append(node.name)
+        if isinstance(node, ast.Assign):
+            names += [target.id for target in node.targets if isinstance(target, ast.Name)]
+    return names
 
 
 def test_the_programs_are_found() -> None:
-    assert {"observe/resident.py", "preflight/reader.py", "workload/reader.py"} <= set(programs())
+    assert {"preflight/reader.py", "workload/reader.py"} <= set(programs())
+    folder = TOP / "observe/resident"
+    assert {TOP / part for part in PARTS} == set(folder.glob("*.py")) - {folder / "__init__.py"}
+
+
+def test_the_resident_program_has_each_part_and_imports_none() -> None:
+    joined = resident.program()
+    of_parts = [name for part in PARTS for name in defined((TOP / part).read_text())]
+    assert defined(joined) == of_parts
+    assert len(set(of_parts)) == len(of_parts)  # else one would take the place of another
+    for node in ast.walk(ast.parse(joined)):
+        names = [node.module] if isinstance(node, ast.ImportFrom) else []
+        names += [one.name for one in node.names] if isinstance(node, ast.Import) else []
+        assert {str(name).partition(".")[0] for name in names} <= sys.stdlib_module_names
 
 
 @pytest.mark.parametrize("program", programs())

@@ -49,19 +49,19 @@ def test_a_path_that_is_lost_again_once_it_was_back_is_another_loss() -> None:
     (fault,) = good().faults
     slow = Budget((*fault.budget.terms, BudgetTerm("recovery_tmo", 30, "sysfs")))
     measured = replace(good(), faults=(replace(fault, budget=slow),))
-    again = sampled(logged(measured, (25.5, FAILED, "sda")), "sda", "failed", (25.5, 99))
+    again = sampled(logged(measured, (25.5, FAILED, "a")), "a", "failed", (25.5, 99))
     finding = found(no_unexpected_path_loss(), again)
     assert finding.verdict is Verdict.FAIL
-    assert "given up without a fault there: sda" in finding.message
+    assert "paths given up without a fault there: a" in finding.message
     events = [e for e in again.timeline if e.what is not REINSTATED]
     never_back = replace(again, timeline=Timeline.of(events))
     assert "without a fault" not in found(no_unexpected_path_loss(), never_back).message
 
 
 def lost(measured: Measurements) -> Measurements:
-    """The path over the healthy fabric, for two seconds of the second phase, by both accounts."""
-    measured = logged(measured, (10, FAILED, "sdb"), (12, REINSTATED, "sdb"))
-    return sampled(measured, "sdb", "failed", (10, 12))
+    """The path that the fault spares, for two seconds of the second phase, by both accounts."""
+    measured = logged(measured, (10, FAILED, "b"), (12, REINSTATED, "b"))
+    return sampled(measured, "b", "failed", (10, 12))
 
 
 def test_two_accounts_of_a_failover_agree() -> None:
@@ -73,10 +73,10 @@ def test_two_accounts_of_a_failover_agree() -> None:
 
 def test_a_loss_that_only_the_samples_show_is_not_known_to_be() -> None:
     """Such as on a kernel whose words for it are not known."""
-    measured = sampled(good(), "sdb", "failed", (10, 12))
+    measured = sampled(good(), "b", "failed", (10, 12))
     (one,) = disagreements(measured)
     assert one.text == (
-        "by the samples sdb was failed for 2.0 s from 10.00 s on, by the kernel log active"
+        "by the samples path b was failed for 2.0 s from 10.00 s on, by the kernel log active"
     )
     for check in (no_unexpected_path_loss(), evidence_sound()):
         finding = found(check, measured)
@@ -85,31 +85,32 @@ def test_a_loss_that_only_the_samples_show_is_not_known_to_be() -> None:
 
 def test_a_loss_that_only_the_log_shows_is_not_known_to_be() -> None:
     """Of two seconds, in which there were two dozen samples."""
-    measured = logged(good(), (10, FAILED, "sdb"), (12, REINSTATED, "sdb"))
+    measured = logged(good(), (10, FAILED, "b"), (12, REINSTATED, "b"))
     finding = found(no_unexpected_path_loss(), measured)
     assert finding.verdict is Verdict.UNKNOWN
-    assert finding.message.startswith("given up without a fault there: sdb; by the samples sdb was")
+    told = "paths given up without a fault there: b; by the samples path b was"
+    assert finding.message.startswith(told)
     assert finding.message.endswith("on, by the kernel log failed")
     assert found(evidence_sound(), measured).verdict is Verdict.UNKNOWN
 
 
 def test_a_loss_that_sampling_can_miss_is_one_by_the_log_alone() -> None:
     """Given up and reinstated between two samples."""
-    measured = logged(good(), (10.01, FAILED, "sdb"), (10.02, REINSTATED, "sdb"))
+    measured = logged(good(), (10.01, FAILED, "b"), (10.02, REINSTATED, "b"))
     assert disagreements(measured) == []
     assert found(no_unexpected_path_loss(), measured).verdict is Verdict.FAIL
 
 
 def test_a_single_sample_of_a_loss_wants_a_line_of_the_log() -> None:
     """The kernel gives no path up in silence."""
-    measured = sampled(good(), "sdb", "failed", (10, 10.08))
-    assert [one.path for one in disagreements(measured)] == ["sdb"]
+    measured = sampled(good(), "b", "failed", (10, 10.08))
+    assert [one.path for one in disagreements(measured)] == ["b"]
 
 
 def test_a_loss_that_both_show_is_one_whatever_is_unclear_elsewhere() -> None:
     """One path is lost for certain, of the other nobody can tell."""
-    measured = sampled(lost(good()), "sda", "failed", (1, 2))
-    assert [one.path for one in disagreements(measured)] == ["sda"]
+    measured = sampled(lost(good()), "a", "failed", (1, 2))
+    assert [one.path for one in disagreements(measured)] == ["a"]
     assert found(no_unexpected_path_loss(), measured).verdict is Verdict.FAIL
 
 
@@ -128,16 +129,15 @@ def test_clocks_may_run_apart_a_little(late_ms: int) -> None:
 def test_a_return_that_only_one_of_them_shows_leaves_it_open() -> None:
     """Reinstated by the log, and failed to the end by the samples; and the other way round."""
     last_s = (END - START) / NS_PER_S
-    by_log = sampled(good(), "sda", "failed", ((HEALED - START) / NS_PER_S, last_s))
+    by_log = sampled(good(), "a", "failed", ((HEALED - START) / NS_PER_S, last_s))
     finding = found(paths_restored(), by_log)
     assert finding.verdict is Verdict.UNKNOWN
-    assert finding.message.startswith(
-        "not active at the end: sda; but by the samples sda was failed"
-    )
+    told = "paths not active at the end: a; but by the samples path a was failed"
+    assert finding.message.startswith(told)
     events = [event for event in good().timeline if event.what is not REINSTATED]
     by_samples = replace(good(), timeline=Timeline.of(events))
     (one,) = disagreements(by_samples)
-    assert "by the samples sda was active" in one.text
+    assert "by the samples path a was active" in one.text
     assert found(evidence_sound(), by_samples).verdict is Verdict.UNKNOWN
 
 
@@ -145,20 +145,20 @@ def test_a_path_that_both_show_as_failed_at_the_end_is() -> None:
     """Whatever was unclear before."""
     events = [event for event in good().timeline if event.what is not REINSTATED]
     measured = replace(good(), timeline=Timeline.of(events))
-    measured = sampled(measured, "sda", "failed", (8.91, 99), (1, 2))
-    assert [one.path for one in disagreements(measured)] == ["sda"]
+    measured = sampled(measured, "a", "failed", (8.91, 99), (1, 2))
+    assert [one.path for one in disagreements(measured)] == ["a"]
     assert found(paths_restored(), measured).verdict is Verdict.FAIL
 
 
 def test_how_a_path_joins_the_map_is_not_in_the_log() -> None:
     """With another disk, at once or after a while, in whatever state."""
-    gone = sampled(good(), "sdb", "missing", (2, 4))
+    gone = sampled(good(), "b", "missing", (2, 4))
     assert disagreements(gone) == []
     events = [event for event in good().timeline if event.what is not REINSTATED]
     back_ns = HEALED + 3_100 * NS_PER_MS
     at = next(n for n, seen in enumerate(good().path_states) if seen.at_ns >= back_ns)
     states = [*good().path_states]
-    states[at] = replace(states[at], joined=frozenset({"sda"}))
+    states[at] = replace(states[at], joined=frozenset({"a"}))
     measured = replace(good(), timeline=Timeline.of(events), path_states=tuple(states))
     assert disagreements(measured) == []
 
@@ -166,22 +166,22 @@ def test_how_a_path_joins_the_map_is_not_in_the_log() -> None:
 def test_a_map_that_is_loaded_anew_has_its_dead_paths_active_for_a_moment() -> None:
     """Until multipathd fails them again."""
     again_s = (INJECTED - START) / NS_PER_S + 8
-    measured = logged(good(), (again_s, FAILED, "sda"))
-    measured = sampled(measured, "sda", "active", (again_s - 0.2, again_s))
+    measured = logged(good(), (again_s, FAILED, "a"))
+    measured = sampled(measured, "a", "active", (again_s - 0.2, again_s))
     assert disagreements(measured) == []
 
 
 def test_gaps_in_the_targets_log_excuse_nothing() -> None:
     """It says nothing of paths."""
-    measured = sampled(good(), "sdb", "failed", (10, 12))
+    measured = sampled(good(), "b", "failed", (10, 12))
     log, target = measured.kernel_logs
     gaps = replace(measured, kernel_logs=(log, replace(target, lost=1)))
-    assert [one.path for one in disagreements(gaps)] == ["sdb"]
+    assert [one.path for one in disagreements(gaps)] == ["b"]
 
 
 def test_without_a_log_or_samples_there_are_no_two_accounts() -> None:
     """That they are missing is for others to say."""
-    measured = sampled(good(), "sdb", "failed", (10, 12))
+    measured = sampled(good(), "b", "failed", (10, 12))
     assert disagreements(replace(measured, kernel_logs=())) == []
     log, target = measured.kernel_logs
     assert disagreements(replace(measured, kernel_logs=(replace(log, lost=1), target))) == []
@@ -196,10 +196,10 @@ def test_without_a_log_or_samples_there_are_no_two_accounts() -> None:
 def test_a_path_that_leaves_the_map_without_a_fault_is_lost(
     stretch: Stretch, verdict: Verdict
 ) -> None:
-    """Before every fault, or while another fabric has one; for a moment it may only seem so."""
-    finding = found(no_unexpected_path_loss(), sampled(good(), "sdb", "missing", stretch))
+    """Before every fault, or while another path has one; for a moment it may only seem so."""
+    finding = found(no_unexpected_path_loss(), sampled(good(), "b", "missing", stretch))
     assert finding.verdict is verdict
-    assert finding.message.startswith("not in use without a fault there: sdb was missing for")
+    assert finding.message.startswith("not in use without a fault there: path b was missing for")
 
 
 def test_a_path_may_leave_the_map_by_a_fault() -> None:
@@ -210,31 +210,31 @@ def test_a_path_may_leave_the_map_by_a_fault() -> None:
         ((injected_s - 2, healed_s + 3), Verdict.FAIL),
         ((healed_s + 5, 99), Verdict.FAIL),
     ):
-        measured = sampled(good(), "sda", "missing", stretch)
+        measured = sampled(good(), "a", "missing", stretch)
         assert found(no_unexpected_path_loss(), measured).verdict is verdict, stretch
 
 
 def test_what_was_out_of_the_map_before_the_fault_counts_until_then() -> None:
     """What follows may be the fault's."""
     injected_s = (INJECTED - START) / NS_PER_S
-    measured = sampled(good(), "sda", "missing", (injected_s - 0.3, injected_s + 9))
+    measured = sampled(good(), "a", "missing", (injected_s - 0.3, injected_s + 9))
     finding = found(no_unexpected_path_loss(), measured)
     assert finding.verdict is Verdict.UNKNOWN
-    assert "sda was missing for 0.2 s from 5.76 s on" in finding.message
+    assert "a was missing for 0.2 s from 5.76 s on" in finding.message
 
 
 @pytest.mark.parametrize("state", ["missing", "failed"])
 def test_a_path_that_was_never_in_use_is_not_known_to_be_lost(state: str) -> None:
     """It may be there under another name, or was lost before; one that is back was lost."""
-    measured = sampled(good(), "sdb", state, (0, 99))
+    measured = sampled(good(), "b", state, (0, 99))
     assert found(no_unexpected_path_loss(), measured).verdict is Verdict.UNKNOWN
-    back = sampled(logged(good(), (3, REINSTATED, "sdb")), "sdb", state, (0, 3))
+    back = sampled(logged(good(), (3, REINSTATED, "b")), "b", state, (0, 3))
     assert found(no_unexpected_path_loss(), back).verdict is Verdict.FAIL
 
 
 def test_a_path_is_not_lost_between_samples_that_are_far_apart() -> None:
     """Two of them, however long from one to the other."""
-    measured = sampled(good(), "sdb", "missing", (10, 12))
+    measured = sampled(good(), "b", "missing", (10, 12))
     few = [s for s in measured.path_states if not 10.05 < (s.at_ns - START) / NS_PER_S < 11.9]
     finding = found(no_unexpected_path_loss(), replace(measured, path_states=tuple(few)))
     assert finding.verdict is Verdict.UNKNOWN
@@ -242,6 +242,6 @@ def test_a_path_is_not_lost_between_samples_that_are_far_apart() -> None:
 
 def test_an_absence_of_a_path_whose_accounts_differ_is_not_sure() -> None:
     """The samples have it failed from the beginning; of its return the log says nothing."""
-    finding = found(no_unexpected_path_loss(), sampled(good(), "sdb", "failed", (0, 3)))
+    finding = found(no_unexpected_path_loss(), sampled(good(), "b", "failed", (0, 3)))
     assert finding.verdict is Verdict.UNKNOWN
     assert "by the kernel log failed" in finding.message

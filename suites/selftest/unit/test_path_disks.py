@@ -8,7 +8,7 @@ import pytest
 
 from harness.analysis.lun_devices import Look, LunDevices
 from harness.checks import Verdict, kernel_sound, no_io_errors, no_unexpected_path_loss
-from harness.initiator.initiator import Path
+from harness.initiator.path_disk import PathDisk
 from harness.measurements import ClockReading, KernelLog, KernelMessage, Measurements
 from harness.observe import Clock, DiskSample, MapDisk, Observation, Sample
 from harness.testbed.assemble import Raw, assemble
@@ -20,12 +20,12 @@ from harness.workload.report import FioReport
 from suites.selftest.unit.judged import found
 
 PATHS = (
-    Path("sda", "8:0", "a", "172.16.0.1:3260"),
-    Path("sdb", "8:16", "b", "172.16.1.1:3260"),
+    PathDisk("a", "sda", "8:0", "172.16.0.1:3260,default"),
+    PathDisk("b", "sdb", "8:16", "172.16.1.1:3260,default"),
 )
-FIRST = MapDisk("sda", "session1", "172.16.0.1:3260")
-SECOND = MapDisk("sdb", "session2", "172.16.1.1:3260")
-AGAIN = MapDisk("sdc", "session5", "172.16.1.1:3260")
+FIRST = MapDisk("sda", "session1", "172.16.0.1:3260,default")
+SECOND = MapDisk("sdb", "session2", "172.16.1.1:3260,default")
+AGAIN = MapDisk("sdc", "session5", "172.16.1.1:3260,default")
 
 
 def sample(
@@ -98,15 +98,15 @@ def measured(
 
 def test_a_path_is_the_same_with_another_disk() -> None:
     """It is where its session goes."""
-    states = [seen.states["sdb"] for seen in measured(moving()).path_states]
+    states = [seen.states["b"] for seen in measured(moving()).path_states]
     assert states == ["active"] * 2 + ["failed"] * 2 + ["missing"] * 2 + ["active"] * 3
-    assert {seen.states["sda"] for seen in measured(moving()).path_states} == {"active"}
+    assert {seen.states["a"] for seen in measured(moving()).path_states} == {"active"}
 
 
 def test_a_disk_that_was_not_in_the_map_before_joins_it() -> None:
     """In the beginning, and when its path is back."""
     joined = [seen.joined for seen in measured(moving()).path_states]
-    assert joined == [{"sda", "sdb"}, *[set()] * 5, {"sdb"}, set(), set()]
+    assert joined == [{"a", "b"}, *[set()] * 5, {"b"}, set(), set()]
 
 
 def test_the_bytes_of_all_its_disks_are_the_paths() -> None:
@@ -116,7 +116,7 @@ def test_the_bytes_of_all_its_disks_are_the_paths() -> None:
     assert (second.at_ns // NS_PER_S).tolist() == [0, 1, 2, 3, 7, 8]
     assert second.bytes_read.tolist() == [10, 20, 20, 20, 25, 35]
     assert second.bytes_written.tolist() == [20, 40, 40, 40, 50, 70]
-    assert (second.path, second.fabric) == ("sdb", "b")
+    assert (second.path, second.disks) == ("b", ("sdb", "sdc"))
 
 
 def test_a_disk_that_is_made_anew_under_its_name_counts_on() -> None:
@@ -130,21 +130,21 @@ def test_a_disk_that_is_made_anew_under_its_name_counts_on() -> None:
 
 def test_a_session_is_back_when_its_new_disk_runs() -> None:
     events = [e for e in measured(moving()).timeline if e.what is Happened.SESSION_RECOVERED]
-    assert [(e.at_ns // NS_PER_S, e.path, e.detail) for e in events] == [(7, "sdb", "sdb")]
+    assert [(e.at_ns // NS_PER_S, e.path, e.detail) for e in events] == [(7, "b", "b")]
 
 
 LINES = (
-    (1.5, " connection2:0: detected conn error (1022)", "sdb"),
+    (1.5, " connection2:0: detected conn error (1022)", "b"),
     (1.6, " connection9:0: detected conn error (1022)", None),
-    (1.7, " session2: session recovery timed out after 1 secs", "sdb"),
-    (1.8, "device-mapper: multipath: 253:0: Failing path 8:16.", "sdb"),
-    (1.8, "device-mapper: multipath: Failing path 8:16.", "sdb"),
+    (1.7, " session2: session recovery timed out after 1 secs", "b"),
+    (1.8, "device-mapper: multipath: 253:0: Failing path 8:16.", "b"),
+    (1.8, "device-mapper: multipath: Failing path 8:16.", "b"),
     (1.9, "device-mapper: multipath: 253:7: Failing path 8:48.", None),
     (1.9, "device-mapper: multipath: Failing path 8:48.", None),
-    (6.8, " connection5:0: detected conn error (1020)", "sdb"),
+    (6.8, " connection5:0: detected conn error (1020)", "b"),
     (7.5, "device-mapper: multipath: Failing path 8:16.", None),
-    (7.5, "device-mapper: multipath: Failing path 8:32.", "sdb"),
-    (7.5, "device-mapper: multipath: 253:0: Reinstating path 8:32.", "sdb"),
+    (7.5, "device-mapper: multipath: Failing path 8:32.", "b"),
+    (7.5, "device-mapper: multipath: 253:0: Reinstating path 8:32.", "b"),
     (7.6, "Buffer I/O error on dev dm-7, logical block 12, async page read", None),
     (7.6, "EXT4-fs error (device sdq1): ext4_find_entry:1463: inode #2: comm ls: reading", None),
     (7.6, "I/O error, dev dm-0, sector 8 op 0x1:(WRITE) flags 0x0 phys_seg 1 prio class 2", ""),
@@ -181,7 +181,7 @@ def test_a_path_lost_without_a_fault_fails_on_every_kernel(number: str, last: st
     finding = found(no_unexpected_path_loss(), measured(samples, tuple(lines)))
     assert (finding.verdict, finding.message) == (
         Verdict.FAIL,
-        "given up without a fault there: sdb",
+        "paths given up without a fault there: b",
     )
 
 
@@ -206,8 +206,8 @@ def test_what_befalls_others_fails_nobody(number: str) -> None:
 def test_paths_may_exchange_their_disks() -> None:
     """Both sessions ended, and each found its disk under the number of the other."""
     crossed = {
-        "8:0": MapDisk("sda", "session5", SECOND.portal),
-        "8:16": MapDisk("sdb", "session6", FIRST.portal),
+        "8:0": MapDisk("sda", "session5", SECOND.origin),
+        "8:16": MapDisk("sdb", "session6", FIRST.origin),
     }
     now = {"8:0": "failed", "8:16": "active"}
     samples = (
@@ -217,14 +217,14 @@ def test_paths_may_exchange_their_disks() -> None:
     )
     line = (3.0, "device-mapper: multipath: Failing path 8:0.")
     crossing = measured(samples, (line,))
-    assert crossing.path_states[-1].states == {"sda": "active", "sdb": "failed"}
-    assert [e.path for e in crossing.timeline if e.what is Happened.PATH_FAILED] == ["sdb"]
+    assert crossing.path_states[-1].states == {"a": "active", "b": "failed"}
+    assert [e.path for e in crossing.timeline if e.what is Happened.PATH_FAILED] == ["b"]
     assert [c.bytes_read.tolist() for c in crossing.counters] == [[10, 20, 22], [10, 20, 21]]
 
 
 def test_a_number_that_left_the_map_is_not_the_same_disk_when_it_is_back() -> None:
     """What it is then is told a little later, and holds from when it was there."""
-    crossed = MapDisk("sda", "session5", SECOND.portal)
+    crossed = MapDisk("sda", "session5", SECOND.origin)
     samples = (
         *moving()[:2],
         sample(2, {"8:16": "active"}, {}),
@@ -232,8 +232,8 @@ def test_a_number_that_left_the_map_is_not_the_same_disk_when_it_is_back() -> No
         sample(4, {"8:0": "failed"}, {}, map_disks={"8:0": crossed}),
     )
     states = [seen.states for seen in measured(samples).path_states[2:]]
-    lost = {"sda": "missing", "sdb": "failed"}
-    assert states == [{"sda": "missing", "sdb": "active"}, lost, lost]
+    lost = {"a": "missing", "b": "failed"}
+    assert states == [{"a": "missing", "b": "active"}, lost, lost]
 
 
 @pytest.mark.parametrize("state", ["active", "failed"])
@@ -242,33 +242,33 @@ def test_an_old_disk_may_stay_in_the_map_beside_the_new_one(state: str) -> None:
     disks = {"8:0": FIRST, "8:16": SECOND, "8:32": AGAIN}
     paths = {"8:0": "active", "8:16": "failed", "8:32": state}
     samples = (*moving()[:2], sample(2, paths, {}, map_disks=disks))
-    assert measured(samples).path_states[-1].states["sdb"] == state
+    assert measured(samples).path_states[-1].states["b"] == state
 
 
 def test_a_path_may_have_another_disk_from_the_start() -> None:
     """It came back so in an earlier test, and somebody else has got what was its disk."""
     first, second = moving()[7:]
     last = (replace(first, disks={**first.disks, "sdb": disk(990)}), second)
-    assert [seen.states["sdb"] for seen in measured(last).path_states] == ["active"] * 2
+    assert [seen.states["b"] for seen in measured(last).path_states] == ["active"] * 2
     assert measured(last).counters[1].bytes_read.tolist() == [5, 15]
     line = (7.5, "device-mapper: multipath: Failing path 8:32.")
     told = measured(last, (line, (7.5, " connection5:0: detected conn error (1022)"))).timeline
-    assert [e.path for e in told] == ["sdb", "sdb"]
+    assert [e.path for e in told] == ["b", "b"]
 
 
 def test_a_disk_over_an_unplanned_portal_is_no_path_that_was_planned() -> None:
     """Not even under the number of one; its loss is told by that."""
-    stray = MapDisk("sdb", "session8", "172.16.9.1:3260")
+    stray = MapDisk("sdb", "session8", "172.16.9.1:3260,default")
     samples = (sample(0, {"8:16": "active"}, {}, map_disks={"8:16": stray}),) * 2
     line = (0, "device-mapper: multipath: Failing path 8:16.")
-    assert measured(samples).path_states[0].states == {"sda": "missing", "sdb": "missing"}
+    assert measured(samples).path_states[0].states == {"a": "missing", "b": "missing"}
     assert [e.path for e in measured(samples, (line,)).timeline] == ["8:16"]
 
 
 def test_what_is_not_told_of_the_disks_is_as_it_was_planned() -> None:
     """As of disks that are none of iSCSI."""
     samples = tuple(replace(one, map_disks={}) for one in moving())
-    states = [seen.states["sdb"] for seen in measured(samples).path_states]
+    states = [seen.states["b"] for seen in measured(samples).path_states]
     assert states == ["active"] * 2 + ["failed"] * 2 + ["missing"] * 5
 
 
@@ -278,7 +278,7 @@ def test_a_number_means_what_it_meant_within_a_second(
     at_s: float, known: bool, later: bool
 ) -> None:
     """The line may come some samples after the last that had it, or before the first."""
-    had, has_not = ("253:0", {"8:16": "sdb"}), ("253:1", {"8:32": "sdb"})
+    had, has_not = ("253:0", {"8:16": "b"}), ("253:1", {"8:32": "b"})
     looks = [Look(n * NS_PER_S // 10, *(had if n <= 10 else has_not)) for n in range(40)]
     at_ns = int(at_s * NS_PER_S)
     if later:  # the same, backwards in time
@@ -286,6 +286,6 @@ def test_a_number_means_what_it_meant_within_a_second(
         looks = [replace(look, at_ns=end_ns - look.at_ns) for look in reversed(looks)]
         at_ns = end_ns - at_ns
     lun = LunDevices(looks)
-    assert lun.path("8:16", at_ns) == ("sdb" if known else None)
+    assert lun.path("8:16", at_ns) == ("b" if known else None)
     assert lun.has_map("253:0", at_ns) is known
     assert lun.has_map_minor("0", at_ns) is known

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from harness.config import Config
 from harness.faults import Injection, SilentDrop, Together
 from harness.measurements import MAP, BlockFinding, Damage, ReadBack
 from harness.testbed.phases import Phases
 from harness.testbed.read_back import together
 from harness.timeline import Phase
+from harness.topology import plan
 
 
 def injection(fault: SilentDrop | Together, injected_ns: int) -> Injection:
-    return Injection(fault, injected_ns=injected_ns)
+    return Injection(fault, plan(Config()), injected_ns=injected_ns)
 
 
 def test_phases_end_where_faults_begin_and_end() -> None:
     """And begin anew where the block says so; time in between belongs to none."""
-    phases = Phases(fabrics=2)
+    phases = Phases()
     phases.start(10)
     for name, at_ns in (("a", 20), ("b", 60)):
         fault = injection(SilentDrop(name), at_ns)
@@ -34,7 +36,7 @@ def test_phases_end_where_faults_begin_and_end() -> None:
 
 
 def test_no_io_is_expected_while_every_path_is_dead() -> None:
-    phases = Phases(fabrics=2)
+    phases = Phases()
     phases.start(10)
     fault = injection(Together((SilentDrop("a"), SilentDrop("b"))), 20)
     phases.note(fault)
@@ -44,7 +46,7 @@ def test_no_io_is_expected_while_every_path_is_dead() -> None:
 
 
 def test_io_without_a_fault_is_one_phase_and_none_if_it_never_ran() -> None:
-    phases = Phases(fabrics=2)
+    phases = Phases()
     phases.end(5)
     phases.start(10)
     phases.end(20)
@@ -52,8 +54,8 @@ def test_io_without_a_fault_is_one_phase_and_none_if_it_never_ran() -> None:
 
 
 def test_read_backs_of_several_jobs_are_one() -> None:
-    bad = BlockFinding(4096, "sda", Damage.TORN)
-    one = ReadBack(3, 2, {MAP: 3, "sda": 3}, (bad,))
-    other = ReadBack(4, 1, {MAP: 4}, away={"sdb": "blocked"})
-    assert together([one, other]) == ReadBack(7, 3, {MAP: 7, "sda": 3}, (bad,), {"sdb": "blocked"})
+    bad = BlockFinding(4096, "a", Damage.TORN)
+    one = ReadBack(3, 2, {MAP: 3, "a": 3}, (bad,))
+    other = ReadBack(4, 1, {MAP: 4}, away={"b": "blocked"})
+    assert together([one, other]) == ReadBack(7, 3, {MAP: 7, "a": 3}, (bad,), {"b": "blocked"})
     assert together([one]) == one

@@ -29,7 +29,7 @@ from harness.host.hypervisor_host import (
 from harness.hypervisor.elsewhere import OtherHost
 from harness.hypervisor.ports import CANDIDATES
 from harness.machine.remote import RemoteHost
-from harness.provision import provisioner as provision
+from harness.provision import abandoned
 from harness.topology import Role
 from harness.units import MIB
 from suites.selftest.fleet import rig
@@ -264,12 +264,12 @@ def test_what_a_killed_run_left_on_this_host_is_removed_outside_its_folder_too(
 ) -> None:
     """The folder of disks is where the manifest's libvirt has it."""
     monkeypatch.setattr(place_module, "is_system", lambda _: True)
-    monkeypatch.setattr(provision, "other_host", lambda _: None)
+    monkeypatch.setattr(abandoned, "other_host", lambda _: None)
     with claimed("bed") as folder:
         left = replace(own, folder=own.base / "testbeds" / folder.name)
         left.make_folder()
         folder.write(Manifest("bed", "test:///default", kept=False, machines={}, domains=("x",)))
-        provision.end_domains(folder)
+        abandoned.end_domains(folder)
         folder.note_ended()
     assert not left.folder.exists()
 

@@ -31,7 +31,7 @@ from harness.topology import plan
 WWID = "360014057043dfe0435de773ca03bbf04"
 NAA = f"naa.{WWID[1:]}"
 SIZE = 10**10
-WANTED = Wanted((PlannedSession("a", 1, 1, 1), PlannedSession("b", 1, 1, 1)), WWID)
+WANTED = Wanted(tuple(PlannedSession(path, 1, 1, 1, through=path) for path in "ab"), WWID)
 
 
 def disk(name: str, minor: int, wwid: str = WWID, size: int = SIZE) -> BlockDevice:
@@ -72,40 +72,44 @@ def test_a_whole_testbed_has_no_problem() -> None:
     [
         (
             replace(GOOD, sessions=GOOD.sessions[:1], reached={"a": ("sda",)}),
-            "fabric b has 0 sessions instead of one",
+            "path b has 0 sessions instead of one",
             "does the portal answer",
         ),
         (
             replace(GOOD, sessions=(*GOOD.sessions, GOOD.sessions[0])),
-            "fabric a has 2 sessions instead of one",
+            "path a has 2 sessions instead of one",
             "log out",
         ),
         (
             replace(GOOD, sessions=(GOOD.sessions[0], replace(GOOD.sessions[1], through="a"))),
-            "the session to the portal on fabric b runs through fabric a",
+            "the session of path b runs through link a instead of link b",
             "ip route get",
         ),
         (
             replace(
                 GOOD, sessions=(GOOD.sessions[0], replace(GOOD.sessions[1], recovery_tmo_s=120))
             ),
-            "recovery_tmo of the session on fabric b is 120 s instead of 1 s",
+            "recovery_tmo of the session of path b is 120 s instead of 1 s",
             "fast_io_fail_tmo",
         ),
-        (replace(GOOD, elsewhere=("session3 to 10.0.2.15",)), "is on no fabric", "log out"),
+        (
+            replace(GOOD, elsewhere=("session3 to 10.0.2.15",)),
+            "is on no path that was planned",
+            "log out",
+        ),
         (
             replace(instead(sdb=disk("sdb", 16, "3600140500")), reached=GOOD.reached),
-            f"fabric b reaches no LUN with WWID {WWID}, but sdb (3600140500)",
+            f"path b reaches no LUN with WWID {WWID}, but sdb (3600140500)",
             "target.wwid",
         ),
         (
             replace(GOOD, reached={"a": ("sda",), "b": ()}),
-            f"fabric b reaches no LUN with WWID {WWID}, but no disk at all",
+            f"path b reaches no LUN with WWID {WWID}, but no disk at all",
             "map that LUN",
         ),
         (
             replace(having(disk("sdc", 32)), reached={"a": ("sda", "sdc"), "b": ("sdb",)}),
-            f"fabric a reaches 2 LUNs with WWID {WWID}: sda, sdc",
+            f"path a reaches 2 LUNs with WWID {WWID}: sda, sdc",
             "an identity of its own",
         ),
         (
@@ -216,7 +220,17 @@ def session(number: int, address: str, *disks: str) -> Session:
     found = tuple(Disk(name, "8:0", NAA) for name in disks)
     portal = IPv4Address(address)
     return Session(
-        f"session{number}", TOPOLOGY.target_iqn, "LOGGED_IN", portal, 1, 1, 1, own, found
+        f"session{number}",
+        TOPOLOGY.target_iqn,
+        "LOGGED_IN",
+        portal,
+        3260,
+        "default",
+        1,
+        1,
+        1,
+        own,
+        found,
     )
 
 
@@ -295,8 +309,8 @@ def test_what_stays_wrong_is_told(fit: Callable[..., Facts]) -> None:
         fit(replace(WHOLE, sessions=(*WHOLE.sessions, stray, lost)))
     causes = [problem.cause for problem in caught.value.problems]
     assert causes == [
-        "fabric b has 2 sessions instead of one",
-        "session3 to 10.0.2.15 is on no fabric",
+        "path b has 2 sessions instead of one",
+        "session3 to 10.0.2.15:3260 is on no path that was planned",
     ]
 
 
@@ -304,12 +318,12 @@ def test_other_targets_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine that is not ours may be logged in elsewhere, over IPv6 and without a connection."""
     other = "iqn.2001-04.com.example:other"
     lines = [
-        f"session3|{other}|LOGGED_IN|2001:db8::2|off|5|5|2001:db8::50|sdx|65:112|naa.6001405aaaa",
-        f"session4|{other}|FREE||120||||||",
+        f"session3|{other}|LOGGED_IN|2001:db8::2|3260|default|off|5|5|2001:db8::50|sdx|65:112|naa.6001405aaaa",
+        f"session4|{other}|FREE||||120||||||",
         *(
-            f"session{number}|{TOPOLOGY.target_iqn}|LOGGED_IN|172.16.{fabric}.1|1|1|1"
-            f"|172.16.{fabric}.101|{name}|8:{16 * fabric}|{NAA}"
-            for number, fabric, name in ((1, 0, "sda"), (2, 1, "sdb"))
+            f"session{number}|{TOPOLOGY.target_iqn}|LOGGED_IN|172.16.{network}.1|3260|default|1|1|1"
+            f"|172.16.{network}.101|{name}|8:{16 * network}|{NAA}"
+            for number, network, name in ((1, 0, "sda"), (2, 1, "sdb"))
         ),
         *("--", f"device|sda|8:0|1||||{WWID}||", f"device|sdb|8:16|1||||{WWID}||"),
         f"device|dm-0|253:0|1|sda sdb|{WWID}|mpath-{WWID}|||",
@@ -319,16 +333,17 @@ def test_other_targets_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run, "_UNCHANGED_S", 0.2)
     initiator = Initiator(cast(Any, machine), TOPOLOGY, FAST, WWID)
     assert require_fit(initiator).reached == GOOD.reached
-    assert [path.name for path in initiator.paths()] == ["sda", "sdb"]
+    assert [path.disk for path in initiator.paths()] == ["sda", "sdb"]
     assert [*initiator.paths_in_use().values()] == [*initiator.paths()]
-    assert [path.portal for path in initiator.paths()] == ["172.16.0.1:3260", "172.16.1.1:3260"]
-    stray = f"session9|{TOPOLOGY.target_iqn}|LOGGED_IN|2001:db8::3|1|1|1||sdz|65:144|{NAA}\n"
-    said.stdout = stray + said.stdout
-    assert [path.name for path in initiator.paths()] == ["sda", "sdb"]
+    origins = [f"172.16.{network}.1:3260,default" for network in (0, 1)]
+    assert [path.origin for path in initiator.paths()] == origins
+    stray = f"session9|{TOPOLOGY.target_iqn}|LOGGED_IN|2001:db8::3|3260|default|1|1|1||"
+    said.stdout = f"{stray}sdz|65:144|{NAA}\n{said.stdout}"
+    assert [path.disk for path in initiator.paths()] == ["sda", "sdb"]
 
 
 @pytest.mark.parametrize(
-    ("disks", "in_map", "path"),
+    ("disks", "in_map", "disk"),
     [
         (("sdb", "sdc"), ("sdb",), "sdb"),
         (("sdb", "sdc"), ("sdc",), "sdc"),
@@ -338,11 +353,13 @@ def test_other_targets_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
         ((), (), None),
     ],
 )
-def test_of_two_disks_over_a_fabric_the_one_in_the_map_is_the_path(
-    disks: tuple[str, ...], in_map: tuple[str, ...], path: str | None
+def test_of_two_disks_of_a_path_the_one_in_the_map_is_the_path(
+    disks: tuple[str, ...], in_map: tuple[str, ...], disk: str | None
 ) -> None:
     """The other died, or is not taken in; where that does not decide, it is not known."""
-    session = f"session2|{TOPOLOGY.target_iqn}|LOGGED_IN|172.16.1.1|1|1|1|172.16.1.101|"
+    session = (
+        f"session2|{TOPOLOGY.target_iqn}|LOGGED_IN|172.16.1.1|3260|default|1|1|1|172.16.1.101|"
+    )
     lines = [
         *(f"{session}{name}|8:{n}|{NAA}" for n, name in enumerate(disks)),
         *("--", *(f"device|{name}|8:{n}|1||||{WWID}||" for n, name in enumerate(disks))),
@@ -350,4 +367,4 @@ def test_of_two_disks_over_a_fabric_the_one_in_the_map_is_the_path(
     ]
     machine = SimpleNamespace(sh=lambda *_, **__: SimpleNamespace(stdout="\n".join(lines) + "\n"))
     found = Initiator(cast(Any, machine), TOPOLOGY, FAST, WWID).paths_in_use()
-    assert {fabric: one.name for fabric, one in found.items()} == ({"b": path} if path else {})
+    assert {path: one.disk for path, one in found.items()} == ({"b": disk} if disk else {})

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -17,11 +17,13 @@ from harness.hypervisor.accel import Choice
 from harness.hypervisor.qemu_user import QemuUser
 from harness.lacking import Lacking, no_kvm
 from harness.provision import fork as forks
+from harness.provision import prepare
 from harness.provision import provisioner as provision
 from harness.provision.fork import CannotSave
 from harness.provision.provisioner import Provisioner
 from harness.provision.site import Site
 from harness.steps import Listener, listening
+from harness.testbed.testbed import Testbed
 from harness.topology import Role, plan
 
 
@@ -37,11 +39,10 @@ def test_a_programming_error_in_saving_is_not_taken_for_a_hypervisor_that_cannot
         raise refusal
 
     testbed = SimpleNamespace(machine=lambda _: None, domain=lambda _: SimpleNamespace(pause=pause))
-    monkeypatch.setattr(forks, "boot", lambda *_: testbed)
     monkeypatch.setattr(forks, "leave_resident", lambda _: None)
     site: Any = SimpleNamespace(topology=SimpleNamespace(guests=tuple(Role)))
     with pytest.raises(HypervisorError) as raised:
-        forks.make_golden(site, tmp_path, {})
+        forks.make_golden(site, tmp_path, {}, lambda *_: cast(Testbed, testbed))
     assert isinstance(raised.value, CannotSave) == (defect is None)
 
 
@@ -111,8 +112,6 @@ def test_kvm_is_chosen_for_the_user_of_qemu_the_guests_kernel_and_what_is_requir
     place = SimpleNamespace(put=lambda image: image)
     folder = SimpleNamespace(root=tmp_path)
     stand_ins: dict[str, Any] = {
-        "reap": lambda _: None,
-        "remove_unfinished": lambda _: None,
         "claimed": lambda _: nullcontext(folder),
         "place_for": lambda *_: nullcontext(place),
         "connect": lambda *_, **_more: nullcontext(),
@@ -123,7 +122,8 @@ def test_kvm_is_chosen_for_the_user_of_qemu_the_guests_kernel_and_what_is_requir
         "choose": choose,
     }
     for name, stand_in in stand_ins.items():
-        monkeypatch.setattr(provision, name, stand_in)
+        monkeypatch.setattr(prepare, name, stand_in)
+    monkeypatch.setattr(provision, "remove_abandoned", lambda: None)
     config = Config.model_validate({"require": "kvm", "hypervisor": {"uri": "qemu:///system"}})
     with pytest.raises(Chosen), provision.provisioner(config):
         pass

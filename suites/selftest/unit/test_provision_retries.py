@@ -75,7 +75,9 @@ class Script(Listener):
     def warned(self, message: str) -> None:
         self.said.append(message)
 
-    def make_golden(self, _site: object, folder: Path, determined_by: dict[str, Any]) -> None:
+    def make_golden(
+        self, _site: object, folder: Path, determined_by: dict[str, Any], _cold: object
+    ) -> None:
         self.snapshots += 1
         self.told.append(f"snapshot {self.snapshots}")
         (folder / "target.memory").write_text(f"memory {self.snapshots}")
@@ -112,8 +114,9 @@ def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Script]:
     script = Script(tmp_path)
     monkeypatch.setattr(Provisioner, "_determinants", DETERMINED_BY)
     monkeypatch.setattr(provision, "cache_folder", lambda: tmp_path)
-    for name in ("make_golden", "fork", "boot", "turn"):
+    for name in ("make_golden", "fork", "turn"):
         monkeypatch.setattr(provision, name, getattr(script, name))
+    monkeypatch.setattr(Provisioner, "_from_nothing", script.boot)
     with listening(script):
         yield script
 

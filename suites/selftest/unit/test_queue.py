@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import subprocess
@@ -19,8 +18,8 @@ import pytest
 import harness
 from harness.deadline import Deadline, poll
 from harness.errors import ConfigError
-from harness.host import queue as queues
 from harness.host.queue import Queue
+from harness.locks import Mode, try_lock
 from harness.steps import Listener, Step, listening
 from suites.selftest import needs
 
@@ -230,7 +229,7 @@ def test_a_ticket_is_locked_and_open_to_all_when_it_gets_its_name(
 
     def named(draft: str, path: Path) -> None:
         with Path(draft).open("rb") as file:
-            locked = not queues._flocked(file.fileno(), fcntl.LOCK_SH)
+            locked = not try_lock(file, Mode.SHARED)
             seen.append((os.fstat(file.fileno()).st_mode & 0o777, locked))
         link(draft, path)
 

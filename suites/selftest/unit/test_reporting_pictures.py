@@ -60,7 +60,7 @@ def test_the_picture_says_in_words_what_happened_and_when() -> None:
     assert "path reinstated · 17.10 s" in said
     assert said.count("active") == 3
     assert said.count("failed") == 1
-    assert "Path sdb on fabric b, MiB/s" in said
+    assert "Path b (sdb), MiB/s" in said
     assert "seconds since fault injection" in said
     assert any(text.startswith("budget 4.00 s (noop_out_interval 1") for text in said)
 
@@ -126,18 +126,18 @@ def test_events_are_listed_on_the_axis_of_the_picture() -> None:
 def test_throughput_is_listed_per_stream_and_path() -> None:
     """A dead path carries nothing while the other carries double."""
     during = [row for row in rows(throughput_csv(failover())) if 5 < float(row["seconds"]) < 13]
-    assert {row["sda (a) MiB/s"] for row in during} == {"0.000"}
-    assert all(float(row["sdb (b) MiB/s"]) == pytest.approx(6.0, rel=0.1) for row in during)
+    assert {row["path a MiB/s"] for row in during} == {"0.000"}
+    assert all(float(row["path b MiB/s"]) == pytest.approx(6.0, rel=0.1) for row in during)
     assert all(float(row["random writes MiB/s"]) > 1 for row in during)
 
 
 def test_path_states_and_bytes_are_listed_by_phase() -> None:
     """Before, during and after, at both ends of each."""
-    states = {row["moment"]: row["sda"] for row in rows(path_states_csv(failover()))}
+    states = {row["moment"]: row["a"] for row in rows(path_states_csv(failover()))}
     assert states["before ends"] == "active"
     assert states["during ends"] == "failed"
     assert states["after ends"] == "active"
-    carried = {row["phase"]: row["sda (a) MiB"] for row in rows(path_bytes_csv(failover()))}
+    carried = {row["phase"]: row["path a (sda) MiB"] for row in rows(path_bytes_csv(failover()))}
     assert float(carried["before"]) > 1
     assert float(carried["during"]) == pytest.approx(0.0, abs=0.3)
 

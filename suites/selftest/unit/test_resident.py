@@ -10,7 +10,8 @@ from typing import Any, cast
 
 import pytest
 
-from harness.observe import MapDisk, resident
+from harness.observe import MapDisk
+from harness.observe.resident import devices, sampling, voice
 from harness.observe.sample import parse_sample
 from suites.selftest import needs
 
@@ -39,7 +40,7 @@ def linked(sysfs: Path, number: str, device: str) -> None:
     link.symlink_to(f"../../devices/{device}")
 
 
-def test_a_disk_is_told_with_its_session_and_portal(
+def test_a_disk_is_told_with_its_session_and_origin(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Over a tree that is laid out as the kernel's: iSCSI, SAS, and one that went away."""
@@ -49,9 +50,12 @@ def test_a_disk_is_told_with_its_session_and_portal(
     connection.mkdir(parents=True)
     for name, value in (("address", "172.16.1.1"), ("port", "3260")):
         (connection / f"persistent_{name}").write_text(f"{value}\n")
-    monkeypatch.setattr(resident, "SYSFS", str(tmp_path))
-    assert resident.where(f"{STATUS} 8:32 A 0 0 1".format("8:16", "65:0")) == {
-        "8:16": ["sdb", "11", "172.16.1.1:3260"],
+    session = tmp_path / "class/iscsi_session/session11"
+    session.mkdir(parents=True)
+    (session / "ifacename").write_text("pathproof-b-nic2\n")
+    monkeypatch.setattr(devices, "SYSFS", str(tmp_path))
+    assert devices.where(f"{STATUS} 8:32 A 0 0 1".format("8:16", "65:0")) == {
+        "8:16": ["sdb", "11", "172.16.1.1:3260,pathproof-b-nic2"],
         "65:0": ["sdq", "", ""],
     }
 
@@ -61,12 +65,12 @@ def test_a_maps_number_comes_with_its_status(monkeypatch: pytest.MonkeyPatch) ->
     status = STATUS.format("8:16", "65:0").encode()
 
     def answer(_: int, request: int, buffer: bytearray) -> None:
-        assert request == resident.DM_TABLE_STATUS
-        header = resident.DM_HEADER
+        assert request == devices.DM_TABLE_STATUS
+        header = devices.DM_HEADER
         parts = list(header.unpack_from(buffer))
         parts[4], parts[10] = header.size, (300 & 0xFF) | (254 << 8) | ((300 & ~0xFF) << 12)
         header.pack_into(buffer, 0, *parts)
-        start = header.size + resident.DM_SPEC.size
+        start = header.size + devices.DM_SPEC.size
         buffer[start : start + len(status) + 1] = status + b"\0"
 
     def refuse(*_: object) -> None:
@@ -74,7 +78,7 @@ def test_a_maps_number_comes_with_its_status(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(os, "open", lambda *_: -1)
     monkeypatch.setattr(fcntl, "ioctl", answer)
-    found = resident.MapStatus("a map")
+    found = devices.MapStatus("a map")
     assert (found.read(), os.major(found.number), os.minor(found.number)) == (status, 254, 300)
     monkeypatch.setattr(fcntl, "ioctl", refuse)
     assert (found.read(), found.number) == (b"", 0)
@@ -84,7 +88,7 @@ def test_a_maps_number_comes_with_its_status(monkeypatch: pytest.MonkeyPatch) ->
 def test_a_disk_that_joins_the_map_is_watched_from_then_on() -> None:
     """Under whatever name it comes back; the others of this very host are passed over."""
     first, second = ((path / "dev").read_text().strip() for path in BLOCKS[:2])
-    sampler = resident.Sampler(resident.Voice(), resident.Links())
+    sampler = sampling.Sampler(voice.Voice(), devices.Links())
     sampler.watch({"disks": [BLOCKS[0].name], "map": "", "nics": [], "cables": [], "every": 0})
     sampler.map = cast(Any, Map(STATUS.format(first, second), (254 << 8) | 7))
     for _ in range(2):

@@ -113,7 +113,7 @@ def answers_of_a_portal(asked: Asked) -> Answer:
     """Discovery is answered; a login is refused, as with a wrong secret."""
     if "sendtargets" in asked.argv:
         topology = plan(Config())
-        lines = [f"{fabric.portal},1 {topology.target_iqn}" for fabric in topology.fabrics]
+        lines = [f"{one.portal},1 {topology.target_iqn}" for one in topology.portals]
         return Answer("\n".join(lines))
     if "--login" in asked.argv:
         return Answer(
@@ -173,7 +173,7 @@ def test_the_initiator_does_not_show_it(config: Config, everything: Everything) 
     with pytest.raises(InitiatorError) as error:
         initiator_on(machine, config).log_in()
     assert str(error.value).startswith(
-        "portal 172.16.0.1:3260 (fabric a): login rejected: authorization failure (02/01"
+        "portal 172.16.0.1:3260 (a): login rejected: authorization failure (02/01"
     )
     assert PLANTED[0].encode() in input_of(machine)
     assert PLANTED[1].encode() in input_of(machine)

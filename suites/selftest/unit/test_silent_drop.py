@@ -8,9 +8,10 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.config import Config
 from harness.faults import SilentDrop
 from harness.faults.silent_drop import parse_dropped, render_rules
-from harness.topology import Portal, Role
+from harness.topology import Portal, Role, plan
 
 RECORDED = Path(__file__).parent / "recorded"
 PORTAL = Portal(IPv4Address("172.16.0.1"))
@@ -42,7 +43,7 @@ def test_nothing_is_flushed_or_changed_that_is_not_ours() -> None:
         assert " inet pathproof_drop_a" in line
 
 
-def test_each_fabric_has_a_table_of_its_own() -> None:
+def test_each_portal_has_a_table_of_its_own() -> None:
     """So two drops at once heal apart; nft allows no dash in a name."""
     assert SilentDrop("a").table != SilentDrop("b").table
     assert SilentDrop("my-net").table == "pathproof_drop_my_net"
@@ -66,7 +67,7 @@ def test_the_packets_of_all_rules_add_up(counts: list[int]) -> None:
 
 
 def test_the_fault_says_where_it_acts() -> None:
-    """In its name the fabric, in its description the guest."""
+    """In its name the portal, in its description the guest."""
     assert SilentDrop("b").name == "SilentDrop(b)"
     assert "in its guest" in SilentDrop("b").description
-    assert SilentDrop("b").fabrics == ("b",)
+    assert SilentDrop("b").hits(plan(Config())) == ("b",)

@@ -35,17 +35,17 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def on_bridges(host: int = 1, **more: Any) -> Config:
     """With a target whose addresses end in `host`; a standing initiator has NICs of its own."""
     standing = "machine" in more.get("initiator", {})
-    fabrics: list[dict[str, str]] = [
+    networks: list[dict[str, Any]] = [
         {
             "name": name,
             "subnet": f"172.16.{number}.0/24",
-            "target": f"172.16.{number}.{host}",
+            "portals": [f"172.16.{number}.{host}"],
             "initiator": f"172.16.{number}.{100 + host}",
         }
         | ({} if standing else {"bridge": f"br-{name}"})
         for number, name in enumerate("ab")
     ]
-    return Config.model_validate({"fabrics": fabrics} | more)
+    return Config.model_validate({"networks": networks} | more)
 
 
 def array(**initiator: Any) -> Config:
@@ -126,7 +126,7 @@ def test_what_only_one_testbed_can_use_is_used_by_one() -> None:
     """However many the machine has room for; a testbed on cables shares nothing."""
     room: dict[str, Any] = {"hypervisor": {"testbeds": 8}}
     assert str(limit_for(on_bridges(**room))) == (
-        "1 at once (its addresses on fabrics a, b: only one testbed at a time can use them)"
+        "1 at once (its addresses on networks a, b: only one testbed at a time can use them)"
     )
     assert "spoil" in why_alone(array())
     assert why_alone(Config()) == ""
@@ -157,7 +157,7 @@ def test_each_name_of_an_array_is_shared() -> None:
     def keys(first: str, second: str) -> set[str]:
         config = array().model_dump(exclude_unset=True)
         config["target"]["iqn"] = first
-        config["fabrics"][1]["iqn"] = second
+        config["networks"][1]["portals"][0]["iqn"] = second
         return {one.key for one in shared_by(Config.model_validate(config)) if "iqn" in one.key}
 
     assert keys(*ports) == keys(ports[1].upper().replace("IQN", "iqn"), ports[0])

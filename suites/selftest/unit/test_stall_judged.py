@@ -113,11 +113,11 @@ def test_a_path_that_flaps_later_excuses_nothing() -> None:
 
 
 def lost_one_after_the_other(first: Measurements) -> Measurements:
-    """As if fabric b was lost 21 s after fabric a."""
+    """As if path b was lost 21 s after path a."""
     second = replace(
         first.faults[0],
         name="LinkDown(b)",
-        fabrics=("b",),
+        paths=("b",),
         injected_ns=at(21),
         confirmed_ns=at(21.1),
         healed_ns=at(23.5),

@@ -361,7 +361,7 @@ def test_nics_are_found_by_their_addresses() -> None:
     machine = ScriptedMachine(lambda _: Answer(ADDRESSES))
     assert nics_of(machine, topology) == {"a": "eth1", "b": "eth2"}
     alone = ScriptedMachine(lambda _: Answer(ADDRESSES.replace("172.16.1.101", "10.0.0.1")))
-    with pytest.raises(InitiatorError, match=r"no address 172.16.1.101 \(fabric b\); it has 10"):
+    with pytest.raises(InitiatorError, match=r"no address 172.16.1.101 \(network b\); it has 10"):
         nics_of(alone, topology)
 
 

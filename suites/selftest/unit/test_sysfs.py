@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
 import pytest
@@ -19,12 +19,12 @@ WORDS = st.text("abcdefgh0123456789:.-", min_size=1, max_size=12)
 # Composed: sessions with other targets over IPv6, by a host name, without a connection, without
 # timeouts, of an HBA without attributes for NOP-Outs, and one that ends while it is read.
 STRANGERS = """\
-session7|iqn.2026-01.net.lab:vm-disks|LOGGED_IN|2001:db8::2|120|5|5|2001:db8::50|sdx|65:112|naa.6001405aaaa
-session8|iqn.2026-01.net.lab:nas|LOGGED_IN|nas.lab.net|120|5|5|10.9.9.9|||
-session3|iqn.2026-01.net.lab:old|FREE||120||||||
-session9|iqn.2026-01.net.lab:x|LOGGED_IN|10.9.9.1|off|0|0|10.9.9.9|sdr|65:16|naa.6001405bbbb
-session4|iqn.2026-01.net.lab:hba|LOGGED_IN|10.9.9.2|-1||||sds|65:32|t10.LAB|CORP a|b
-session5||||||||||
+session7|iqn.2026-01.net.lab:vm-disks|LOGGED_IN|2001:db8::2|3260|default|120|5|5|2001:db8::50|sdx|65:112|naa.6001405aaaa
+session8|iqn.2026-01.net.lab:nas|LOGGED_IN|nas.lab.net|3260|default|120|5|5|10.9.9.9|||
+session3|iqn.2026-01.net.lab:old|FREE|||default|120||||||
+session9|iqn.2026-01.net.lab:x|LOGGED_IN|10.9.9.1|3260|default|off|0|0|10.9.9.9|sdr|65:16|naa.6001405bbbb
+session4|iqn.2026-01.net.lab:hba|LOGGED_IN|10.9.9.2|3260|default|-1||||sds|65:32|t10.LAB|CORP a|b
+session5||||||||||||
 """
 SESSIONS = st.lists(
     st.builds(
@@ -32,11 +32,13 @@ SESSIONS = st.lists(
         name=st.integers(1, 10**6).map(lambda n: f"session{n}"),
         target=WORDS,
         state=st.sampled_from(["LOGGED_IN", "FAILED", "FREE"]),
-        address=st.ip_addresses(v=4) | st.sampled_from(["2001:db8::2", "nas.lab.net"]),
+        address=st.ip_addresses() | st.just("nas.lab.net"),
+        port=st.integers(1, 65535),
+        iface=WORDS,
         recovery_tmo_s=st.integers(-1, 10**6),
         noop_out_interval_s=st.integers(0, 600),
         noop_out_timeout_s=st.integers(0, 600),
-        own_address=st.none() | st.ip_addresses(v=4),
+        own_address=st.none() | st.ip_addresses(),
         disks=st.lists(
             st.builds(Disk, WORDS, WORDS, WORDS | st.sampled_from(["", "t10.A|b c"])), max_size=3
         ).map(tuple),
@@ -48,6 +50,7 @@ SESSIONS = st.lists(
 
 def printed(session: Session) -> str:
     head = [session.name, session.target, session.state, str(session.address)]
+    head += [str(session.port), session.iface]
     never = session.recovery_tmo_s == NEVER
     head += ["off" if never else str(session.recovery_tmo_s), str(session.noop_out_interval_s)]
     head += [str(session.noop_out_timeout_s), str(session.own_address or "")]
@@ -61,13 +64,13 @@ def test_a_recorded_line_is_understood() -> None:
     disk = Disk("sda", "8:0", "naa.60014057043dfe0435de773ca03bbf04")
     address, own = IPv4Address("172.16.0.1"), IPv4Address("172.16.0.101")
     assert parse_sessions(text, [IQN]) == [
-        Session("session1", IQN, "LOGGED_IN", address, 1, 1, 1, own, (disk,))
+        Session("session1", IQN, "LOGGED_IN", address, 3260, "default", 1, 1, 1, own, (disk,))
     ]
 
 
 def test_the_three_timeouts_are_not_confused() -> None:
     """recv_tmo is the interval of the NOP-Outs, ping_tmo the time for their answer."""
-    line = f"session1|{IQN}|LOGGED_IN|172.16.0.1|120|5|7|172.16.0.101|||\n"
+    line = f"session1|{IQN}|LOGGED_IN|172.16.0.1|3260|default|120|5|7|172.16.0.101|||\n"
     (session,) = parse_sessions(line, [IQN])
     assert session.recovery_tmo_s == 120
     assert session.noop_out_interval_s == 5
@@ -91,12 +94,15 @@ def test_sessions_with_other_targets_are_passed_over() -> None:
     assert parse_sessions(STRANGERS, [IQN]) == []
 
 
-def test_a_session_with_the_target_may_run_where_no_fabric_is() -> None:
+def test_a_session_with_the_target_may_run_where_no_portal_was_planned() -> None:
     """Somebody else's, over IPv6 or by a host name: it is for preflight to say so."""
     targets = ["iqn.2026-01.net.lab:vm-disks", "iqn.2026-01.net.lab:nas"]
     first, second = parse_sessions(STRANGERS, targets)
-    assert (first.address, first.own_address) == ("2001:db8::2", None)
+    assert first.address == IPv6Address("2001:db8::2")
+    assert first.own_address == IPv6Address("2001:db8::50")
+    assert str(first.portal) == "[2001:db8::2]:3260"
     assert (second.address, second.own_address) == ("nas.lab.net", IPv4Address("10.9.9.9"))
+    assert second.portal is None
 
 
 def test_a_session_that_never_gives_up_says_so() -> None:
@@ -110,10 +116,12 @@ def test_a_session_that_never_gives_up_says_so() -> None:
     "line",
     [
         "nonsense",
-        f"session1|{IQN}|LOGGED_IN|172.16.0.1|x|5|5||||",
-        f"session1|{IQN}|FREE||120||||||",
-        f"session1|{IQN}|LOGGED_IN|172.16.0.1|1|||172.16.0.101|||",
-        f"session1|{IQN}|LOGGED_IN|172.16.0.1|1|5|5|here|||",
+        f"session1|{IQN}|LOGGED_IN|172.16.0.1|3260|default|x|5|5||||",
+        f"session1|{IQN}|FREE|||default|120||||||",
+        f"session1|{IQN}|LOGGED_IN|172.16.0.1|x|default|1|5|5|172.16.0.101|||",
+        f"session1|{IQN}|LOGGED_IN|172.16.0.1|1|5|5|172.16.0.101|||",
+        f"session1|{IQN}|LOGGED_IN|172.16.0.1|3260|default|1|||172.16.0.101|||",
+        f"session1|{IQN}|LOGGED_IN|172.16.0.1|3260|default|1|5|5|here|||",
     ],
 )
 def test_a_line_of_another_form_is_refused(line: str) -> None:
@@ -135,10 +143,11 @@ def fake_session(root: Path, number: int, address: str, disk: str | None) -> Non
     connection.mkdir(parents=True)
     session.mkdir(parents=True)
     (session / "device").symlink_to(device)
-    for name, value in (("targetname", IQN), ("state", "LOGGED_IN"), ("recovery_tmo", "9")):
+    attributes = {"targetname": IQN, "state": "LOGGED_IN", "recovery_tmo": "9"}
+    for name, value in (attributes | {"ifacename": f"nic{number}"}).items():
         (session / name).write_text(value + "\n")
     attributes = {"persistent_address": address, "recv_tmo": "5", "ping_tmo": "7"}
-    for name, value in attributes.items():
+    for name, value in (attributes | {"persistent_port": "3261"}).items():
         (connection / name).write_text(value + "\n")
     (device.parent / f"iscsi_host/host{number}").mkdir(parents=True)
     own = f"{address}01\n"
@@ -161,8 +170,10 @@ def test_the_script_finds_sessions_with_and_without_a_disk(tmp_path: Path) -> No
     one, two = parse_sessions(done.stdout, [IQN])
     assert one.disks == (Disk("sda", "8:0", "naa.6001405"),)
     assert (two.address, two.disks) == (IPv4Address("172.16.1.1"), ())
+    assert (str(one.portal), one.iface) == ("172.16.0.1:3261", "nic1")
+    assert (str(two.portal), two.iface) == ("172.16.1.1:3261", "nic2")
     assert (one.own_address, two.own_address) == tuple(
-        IPv4Address(f"172.16.{fabric}.101") for fabric in (0, 1)
+        IPv4Address(f"172.16.{network}.101") for network in (0, 1)
     )
     assert (two.recovery_tmo_s, two.noop_out_interval_s, two.noop_out_timeout_s) == (9, 5, 7)
 

@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address
+from collections.abc import Iterator
+from contextlib import contextmanager
+from ipaddress import IPv6Address
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
-from harness.config import Config
+from harness.config import Config, load
 from harness.config.model import FAST
+from harness.errors import WorkloadError
+from harness.faults import Fault, LinkDown
 from harness.initiator import Initiator
-from harness.initiator.initiator import Path
+from harness.initiator.path_disk import PathDisk
 from harness.initiator.sysfs import Session
 from harness.observe import Watch
 from harness.testbed.testbed import Testbed
 from harness.topology import Role, plan
 from suites.selftest.unit.scripted_machine import Answer, ScriptedMachine
 
-FIRST, SECOND = Path("sda", "8:0", "a"), Path("sdb", "8:16", "b")
-BACK = Path("sdc", "8:32", "b")
+READY = ("two", "four", "one-subnet", "two-controllers")
+FIRST, SECOND = PathDisk("a", "sda", "8:0"), PathDisk("b", "sdb", "8:16")
+BACK = PathDisk("b", "sdc", "8:32")
 
 
 def bed_of(initiator: object, observer: object = None) -> Testbed:
     """With these, and nothing else."""
     config = Config()
-    fabrics = plan(config).fabrics
-    guest = SimpleNamespace(observer=observer, nics={one.name: f"eth{one.name}" for one in fabrics})
+    nics = {nic.name: f"eth{nic.name}" for nic in plan(config).nics(Role.INITIATOR)}
+    guest = SimpleNamespace(observer=observer, nics=nics)
     return Testbed(
         config,
         plan(config),
@@ -51,7 +56,7 @@ class Devices:
         machine = ScriptedMachine(lambda _: Answer())
         self.settings_of = Initiator(machine, self._topology, FAST, "3600").settings_of
 
-    def paths(self) -> tuple[Path, ...]:
+    def paths(self) -> tuple[PathDisk, ...]:
         """The second came back under another name."""
         return (FIRST, BACK)
 
@@ -62,18 +67,20 @@ class Devices:
         self.told.append(f"with {name}")
 
     def sessions(self) -> list[Session]:
-        portals = [one.portal.address for one in self._topology.fabrics]
-        addresses: list[IPv4Address | str] = ["2001:db8::2", *portals]
+        portals = [one.portal.address for one in self._topology.portals]
+        addresses = [IPv6Address("2001:db8::2"), *portals]
         return [
-            Session(f"session{n}", "iqn.x", "LOGGED_IN", address, 1, 1, 1, None, ())
+            Session(
+                f"session{n}", "iqn.x", "LOGGED_IN", address, 3260, "default", 1, 1, 1, None, ()
+            )
             for n, address in enumerate(addresses)
         ]
 
 
-def test_sessions_on_no_fabric_have_no_settings_here() -> None:
+def test_sessions_on_no_path_have_no_settings_here() -> None:
     """Of them the preflight tells; one that comes up later costs no measurement."""
     seen = bed_of(Devices()).session_settings()
-    assert [one.fabric for one in seen] == ["a", "b"]
+    assert [one.path for one in seen] == ["a", "b"]
 
 
 def test_a_path_that_came_back_is_known_by_its_new_disk(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,7 +92,7 @@ def test_a_path_that_came_back_is_known_by_its_new_disk(monkeypatch: pytest.Monk
     monkeypatch.setattr(bed, "heal", lambda: None)
     monkeypatch.setattr(bed, "preflight", lambda: None)
     monkeypatch.setattr(bed.map, "wait_for_paths", lambda **_: None)
-    monkeypatch.setattr(bed, "prove_target", lambda: proven.extend(p.name for p in bed.map.paths))
+    monkeypatch.setattr(bed, "prove_target", lambda: proven.extend(p.disk for p in bed.map.paths))
     bed.make_ready()
     assert bed.map.paths == (FIRST, BACK)
     assert [what.disks for what in watched] == [("sda", "sdc")]
@@ -104,3 +111,101 @@ def test_the_path_that_is_taken_away_is_the_one_that_is_there(
     with bed.without_path("b"):
         assert devices.told == ["without sdc"]
     assert devices.told == ["without sdc", "with sdc"]
+
+
+def bed_with(topology: str, **more: object) -> Testbed:
+    """Of a ready topology, whose machines are not reached."""
+    config = load(None, {"topology": (topology, "--topology")}).config
+    names = {role: [nic.name for nic in plan(config).nics(role)] for role in Role}
+    guests = {
+        role: SimpleNamespace(
+            observer=None, nics={name: f"{role}-{name}" for name in names[role]}, **more
+        )
+        for role in Role
+    }
+    return Testbed(
+        config,
+        plan(config),
+        guests=cast(Any, guests),
+        target=cast(Any, None),
+        initiator=cast(Any, Devices()),
+        paths=(),
+        environment={},
+        console=str,
+    )
+
+
+@pytest.mark.parametrize("topology", READY)
+def test_the_loss_of_all_paths_takes_all_of_them(topology: str) -> None:
+    """Each portal falls silent."""
+    bed = bed_with(topology)
+    assert bed.all_paths_lost().hits(bed.topology) == tuple(
+        path.name for path in bed.topology.paths
+    )
+
+
+def test_a_cable_is_pulled_at_the_nic_that_it_ends_at() -> None:
+    """Also where several end at one machine in one subnet."""
+    pulled: list[tuple[str, bool]] = []
+    domain = SimpleNamespace(set_link=lambda mac, *, up: pulled.append((mac, up)))
+    bed = bed_with("one-subnet", domain=domain)
+    assert bed.nics(Role.INITIATOR) == {
+        "a-nic1": "initiator-a-nic1",
+        "a-nic2": "initiator-a-nic2",
+    }
+    for role in Role:
+        assert bed.nic(role, "a-nic2") == f"{role}-a-nic2"
+        bed.set_link(role, "a-nic2", up=False)
+    link = bed.topology.link("a-nic2")
+    assert pulled == [(link.target_mac, False), (link.initiator_mac, False)]
+
+
+class Io:
+    """As much of a session of I/O as `fail_over` needs."""
+
+    def __init__(self, told: list[str]) -> None:
+        self.told = told
+
+    def run_for(self, *, seconds: float) -> None:
+        self.told.append(f"run {seconds:g} s")
+
+    def start_phase(self) -> None:
+        self.told.append("phase")
+
+
+def test_a_failover_waits_for_the_paths_that_the_fault_hits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """And for all of them once it is healed; then a phase of its own begins."""
+    told: list[str] = []
+
+    @contextmanager
+    def fault(one: Fault) -> Iterator[None]:
+        told.append(f"inject {one.name}")
+        yield
+        told.append("heal")
+
+    bed = bed_with("four")
+    monkeypatch.setattr(bed, "_io", Io(told))
+    monkeypatch.setattr(bed, "fault", fault)
+    monkeypatch.setattr(
+        bed.map,
+        "wait_for_paths",
+        lambda *, active, failed=0: told.append(f"{active} active, {failed} failed"),
+    )
+    bed.fail_over(LinkDown("a"), during_s=3, after_s=5)
+    assert told == [
+        "inject LinkDown(a)",
+        "2 active, 2 failed",
+        "run 3 s",
+        "heal",
+        "4 active, 0 failed",
+        "phase",
+        "run 5 s",
+    ]
+
+
+def test_a_failover_without_io_is_refused() -> None:
+    """Nothing would be measured; and nothing is injected."""
+    with pytest.raises(WorkloadError, match="no I/O runs"):
+        bed_with("two").fail_over(LinkDown("a"), during_s=1, after_s=1)

@@ -75,7 +75,7 @@ def test_another_form_is_refused(text: str) -> None:
 def test_where_tgtd_listens_is_read() -> None:
     """Without an address of its own it listens on all: that is seen."""
     real = parse_portals((RECORDED / "tgt-1.0.85-portals.txt").read_text())
-    assert real == {str(fabric.portal) for fabric in TOPOLOGY.fabrics}
+    assert real == {str(portal.portal) for portal in TOPOLOGY.portals}
     fallen_back = parse_portals("Portal: [::]:3260,1\nPortal: 0.0.0.0:3260,1\n")
     assert fallen_back == {"[::]:3260", "0.0.0.0:3260"}
 

@@ -14,9 +14,18 @@ from suites.selftest.unit.fio_on_this_host import FIO
 
 WWID = "360014057043dfe0435de773ca03bbf04"
 OTHERS = ("iqn.2026-01.io.other:array-a", "iqn.2026-01.io.other:array-b")
+IFACES = ("default", "pathproof-a-nic1", "of-somebody-else", "pathproof-a-nic2")
 SAYS = {
     "nft": 'echo "table inet filter"; echo "table inet pathproof_drop_a"',
-    "iscsiadm": "\n".join(f'echo "tcp: [1] 10.1.0.1:3260,1 {iqn} (non-flash)"' for iqn in OTHERS),
+    "iscsiadm": "\n".join(
+        [
+            'if [ "$*" = "--mode iface" ]; then',
+            *(f'echo "{iface} tcp,<empty>,<empty>,<empty>,<empty>"' for iface in IFACES),
+            "else",
+            *(f'echo "tcp: [1] 10.1.0.1:3260,1 {iqn} (non-flash)"' for iqn in OTHERS),
+            "fi",
+        ]
+    ),
     # Its answers are files; the first that is there is the next.
     "multipathd": 'for said in said-*; do cat "$said"; /bin/rm "$said"; break; done',
     "pgrep": "ls said-* >/dev/null 2>&1",
@@ -69,6 +78,11 @@ def test_what_is_undone_is_what_the_file_names(tmp_path: Path, *, known: bool) -
         "nft delete table inet pathproof_drop_a",
         *("iscsiadm --mode session", f"{first} --logout", first, f"{first} --op delete"),
         *("iscsiadm --mode session", f"{second} --logout", second, f"{second} --op delete"),
+        "iscsiadm --mode iface",
+        *(
+            f"iscsiadm --mode iface --interface pathproof-a-nic{number} --op delete"
+            for number in (1, 2)
+        ),
         *([] if known else [f"rm {tmp_path}/wwids.new"]),
         "rm -rf /run/pathproof",
         "systemctl stop iscsid.socket",

@@ -81,7 +81,7 @@ def lost_late(measured: Measurements) -> Measurements:
     (lost,) = (e for e in measured.timeline if e.what is Happened.PATH_FAILED)
     late = replace(lost, at_ns=END - 10**9)
     states = tuple(
-        replace(seen, states={**seen.states, "sda": "failed"}) if seen.at_ns > late.at_ns else seen
+        replace(seen, states={**seen.states, "a": "failed"}) if seen.at_ns > late.at_ns else seen
         for seen in measured.path_states
     )
     timeline = Timeline.of([*measured.timeline, late])

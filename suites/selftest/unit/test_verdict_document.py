@@ -38,7 +38,7 @@ from suites.selftest.unit.synthetic_failover import STALL_S, START, failover, no
 
 ROOT = Path(__file__).resolve().parents[3]
 SCHEMA = ROOT / "docs" / "verdict.schema.json"
-TEST = "suites/failover/test_path_loss.py::test_io[LinkDown-a]"
+TEST = "suites/failover/test_path_loss.py::test_io[a-LinkDown]"
 BEGAN = datetime(2026, 3, 14, 2, 0, 7, tzinfo=UTC)
 PASS, FAIL, UNKNOWN = Verdict
 
@@ -81,11 +81,11 @@ def test_the_documented_example_is_a_document() -> None:
 def test_a_failover_is_told_in_seconds_since_it_began() -> None:
     """What was judged, what was broken and when, how long I/O stood still, how well it is known."""
     torn = BlockFinding(0, MAP, Damage.TORN)
-    back = ReadBack(9, 9, {MAP: 9, "sda": 9}, (torn,), {"sdb": "offline"})
+    back = ReadBack(9, 9, {MAP: 9, "a": 9}, (torn,), {"b": "offline"})
     measured = replace(failover(), read_back=back)
     checks = data_intact(), paths_restored(), Check("crashes", crash)
     content = written(Judged(measured, judge(measured, *checks)))
-    assert content["schema"] == 2
+    assert content["schema"] == 3
     assert content["harness"] == harness.__version__
     assert content["test"] == TEST
     assert content["verdict"] == "fail"
@@ -102,8 +102,8 @@ def test_a_failover_is_told_in_seconds_since_it_began() -> None:
     assert one["checks"][0]["numbers"] == {"acknowledged_blocks": 9, "wrong_blocks": 1}
     assert one["read_back"] == {
         "acknowledged": 9,
-        "checked": {"map": 9, "sda": 9},
-        "away": {"sdb": "offline"},
+        "checked": {"map": 9, "a": 9},
+        "away": {"b": "offline"},
         "wrong": {"torn": 1},
     }
     (fault,) = one["faults"]
@@ -195,7 +195,7 @@ def test_every_test_has_a_file_name_of_its_own(tests: list[str]) -> None:
 
 
 def test_a_file_name_tells_which_test_it_is_of() -> None:
-    expected = r"suites_failover_test_path_loss\.py_test_io\[LinkDown-a\]-[0-9a-f]{8}\.json"
+    expected = r"suites_failover_test_path_loss\.py_test_io\[a-LinkDown\]-[0-9a-f]{8}\.json"
     assert re.fullmatch(expected, file_name(TEST))
     assert "/" not in file_name("../" * 100)
 

@@ -1,0 +1,158 @@
+"""The networks between target and initiator, and the portals that the target has on them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from itertools import combinations
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from harness.config.base import Model
+
+AccessState = Literal["optimized", "non-optimized"]
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,7}$")]
+
+_WITH_PORT = re.compile(r"\[?(?P<address>[^\[\]]+?)\]?(?::(?P<port>\d+))?")
+
+
+def _portal(value: object) -> object:
+    """A portal written as "172.16.0.1", "172.16.0.1:3261", "fd00::1" or "[fd00::1]:3261"."""
+    if not isinstance(value, str):
+        return value
+    if value.count(":") > 1 and not value.startswith("["):
+        return {"address": value}
+    found = _WITH_PORT.fullmatch(value)
+    if found is None:
+        return {"address": value}  # the address says what is wrong
+    given: dict[str, Any] = {"address": found["address"]}
+    return given | ({"port": int(found["port"])} if found["port"] else {})
+
+
+def _several(value: object) -> object:
+    """One address may be written without brackets."""
+    return value if isinstance(value, list | tuple) else (value,)
+
+
+class PortalConfig(Model):
+    """A portal of the target: an address on the network, and what belongs to it."""
+
+    address: IPv4Address | IPv6Address
+    port: int | None = Field(None, ge=1, le=65535, description="else that of [target]")
+    controller: Name | None = Field(
+        None, description="name of one of [[controllers]]: its portals fail together"
+    )
+    iqn: str | None = Field(
+        None, description="an external target's name at this portal, where it is not target.iqn"
+    )
+
+
+class ControllerConfig(Model):
+    """A controller of the target: a group of portals that fail together."""
+
+    name: Name
+    access_state: AccessState = Field(
+        "optimized", description="what ALUA tells of its portals; only kind 'lio' can be told to"
+    )
+
+
+class NetworkConfig(Model):
+    """One layer-2 network between target and initiator, with a subnet of its own.
+
+    Neither `libvirt_network` nor `bridge`: cables made by the hypervisor, one for each address of
+    the initiator.
+    """
+
+    name: Name
+    subnet: IPv4Network | IPv6Network
+    portals: tuple[Annotated[PortalConfig, BeforeValidator(_portal)], ...] = Field(
+        min_length=1, description="where the target listens: addresses, or tables"
+    )
+    initiator: Annotated[
+        tuple[IPv4Address | IPv6Address, ...], BeforeValidator(_several), Field(min_length=1)
+    ] = Field(description="the initiator's address; several for a NIC each")
+    libvirt_network: str | None = Field(None, description="name of a libvirt network")
+    bridge: str | None = Field(None, description="name of a bridge on the hypervisor")
+
+    @property
+    def wire(self) -> str | None:
+        """The bridge or network that it is on; None for cables."""
+        if self.bridge:
+            return f"bridge {self.bridge}"
+        return f"network {self.libvirt_network}" if self.libvirt_network else None
+
+    @model_validator(mode="after")
+    def _addresses_fit(self) -> Self:
+        at_target = list(dict.fromkeys(portal.address for portal in self.portals))
+        for end in (*at_target, *self.initiator):
+            if end not in self.subnet:
+                raise ValueError(f"network {self.name}: {end} is not in {self.subnet}")
+        for end in at_target:
+            if end in self.initiator:
+                raise ValueError(f"network {self.name}: target and initiator share {end}")
+        if len(set(self.initiator)) < len(self.initiator):
+            raise ValueError(f"network {self.name}: the initiator has an address twice")
+        if self.libvirt_network and self.bridge:
+            raise ValueError(f"network {self.name}: give 'libvirt_network' or 'bridge', not both")
+        return self
+
+
+def default_networks() -> tuple[NetworkConfig, ...]:
+    """Two cables with a portal each: 172.16.0.1 and 172.16.1.1, the initiator at .101."""
+    return tuple(
+        NetworkConfig(
+            name=name,
+            subnet=IPv4Network(f"172.16.{number}.0/24"),
+            portals=(PortalConfig(address=IPv4Address(f"172.16.{number}.1")),),
+            initiator=(IPv4Address(f"172.16.{number}.101"),),
+        )
+        for number, name in enumerate("ab")
+    )
+
+
+def require_independent(networks: Sequence[NetworkConfig]) -> None:
+    """Raises ValueError, which begins with the key, for networks that would not be."""
+    paths = sum(len(network.portals) * len(network.initiator) for network in networks)
+    if paths < 2:
+        raise ValueError(
+            f"networks: multipath needs at least two paths, {paths} given; add another "
+            "[[networks]] with a subnet of its own, another portal, or another initiator address"
+        )
+    for one, other in combinations(networks, 2):
+        if one.name == other.name:
+            raise ValueError(f"networks: two are named {one.name!r}")
+        if one.wire is not None and one.wire == other.wire:
+            raise ValueError(
+                f"networks: {one.name} and {other.name} are both on {one.wire}; one fault would "
+                "take the paths of both, so each needs its own"
+            )
+        if one.subnet.version == other.subnet.version and one.subnet.overlaps(other.subnet):
+            raise ValueError(
+                f"networks: {one.name} ({one.subnet}) and {other.name} ({other.subnet}) "
+                "overlap; one subnet per network, or the kernel would mix the paths"
+            )
+
+
+def require_controllers(
+    networks: Sequence[NetworkConfig], controllers: Sequence[ControllerConfig]
+) -> None:
+    """Raises ValueError, which begins with the key, unless each portal has one, or none has."""
+    known = [controller.name for controller in controllers]
+    if len(set(known)) < len(known):
+        raise ValueError(f"controllers: two have one name: {', '.join(known)}")
+    used = set()
+    for number, network in enumerate(networks):
+        for place, portal in enumerate(network.portals):
+            key = f"networks.{number}.portals.{place}.controller"
+            if portal.controller is not None and portal.controller not in known:
+                raise ValueError(
+                    f"{key}: {portal.controller!r} is none of [[controllers]]; there are "
+                    f"{', '.join(known) or 'none'}"
+                )
+            if portal.controller is None and known:
+                raise ValueError(f"{key}: is missing; with [[controllers]] every portal has one")
+            used.add(portal.controller)
+    if idle := [name for name in known if name not in used]:
+        raise ValueError(f"controllers: {', '.join(idle)} has no portal")

@@ -1,0 +1,126 @@
+"""What a topology can lose and go on: links, portals, controllers, networks."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from harness.deadline import Deadline
+from harness.faults.base import Fault, Lab, Together
+from harness.faults.link import LinkDown, PeerLinkDown
+from harness.faults.silent_drop import InitiatorDrop, SilentDrop
+from harness.topology import Role, Topology
+
+# Far beyond what any timeouts allow; nothing is judged by it.
+_GIVEN_UP_S = 300.0
+KINDS = (LinkDown, PeerLinkDown, SilentDrop, InitiatorDrop)
+
+
+@dataclass(frozen=True)
+class ControllerLost(Together):
+    """Every portal of one controller falls silent at once."""
+
+    controller: str = ""
+
+    @property
+    def where(self) -> str:
+        return self.controller
+
+    @property
+    def name(self) -> str:
+        return f"ControllerLost({self.controller})"
+
+
+@dataclass(frozen=True)
+class NetworkLost(Together):
+    """Every NIC of the initiator on one network loses its carrier at once."""
+
+    network: str = ""
+
+    @property
+    def where(self) -> str:
+        return self.network
+
+    @property
+    def name(self) -> str:
+        return f"NetworkLost({self.network})"
+
+
+@dataclass(frozen=True)
+class OneByOne(Together):
+    """Each fault is injected once the paths of those before it have failed; all heal at once.
+
+    So each stall has one cause, and the budget of one fault is that of all.
+    """
+
+    group: str = ""
+
+    @property
+    def where(self) -> str:
+        return self.group
+
+    @property
+    def name(self) -> str:
+        return f"OneByOne({self.where})"
+
+    def inject(self, lab: Lab) -> None:
+        for number, fault in enumerate(self.faults, start=1):
+            fault.inject(lab)
+            _wait_for_failed(lab, Together(self.faults[:number]).hits(lab.topology))
+
+
+def _wait_for_failed(lab: Lab, paths: Sequence[str]) -> None:
+    lab.observer(Role.INITIATOR).wait_for(
+        lambda sample: sample.count_paths("active") <= len(lab.topology.paths) - len(paths),
+        what=f"failed paths: {', '.join(paths)}",
+        deadline=Deadline.after(_GIVEN_UP_S),
+    )
+
+
+def losses(topology: Topology, possible: Callable[[Fault], bool]) -> tuple[Fault, ...]:
+    """Everything that can be lost by itself without taking every path, kind by kind.
+
+    What consists of several faults is made of those that are `possible`. The order and the names
+    stay the same from run to run.
+    """
+    everything = {path.name for path in topology.paths}
+    return tuple(
+        fault
+        for fault in (
+            *(fault for kind in KINDS for fault in kind.everywhere(topology)),
+            *_controllers(topology, possible),
+            *_networks(topology),
+            *_all_but_one(topology, possible),
+        )
+        if set(fault.hits(topology)) < everything
+    )
+
+
+def _controllers(topology: Topology, possible: Callable[[Fault], bool]) -> Iterator[Fault]:
+    for controller in topology.controllers:
+        names = [p.name for p in topology.portals if p.controller == controller.name]
+        drops = _drops(names, possible)
+        if len(drops) > 1:
+            yield ControllerLost(drops, controller.name)
+
+
+def _networks(topology: Topology) -> Iterator[Fault]:
+    for network in topology.networks:
+        if len(network.links) > 1:
+            pulled = tuple(LinkDown(link.name) for link in network.links)
+            yield NetworkLost(pulled, network.name)
+
+
+def _all_but_one(topology: Topology, possible: Callable[[Fault], bool]) -> Iterator[Fault]:
+    """In an order that is random, and the same in every run. Of two portals others lose one."""
+    names = [portal.name for portal in topology.portals]
+    random.Random(topology.name).shuffle(names)  # noqa: S311  # an order, and no secret
+    if len(names) > 2:
+        yield OneByOne(_drops(names[1:], possible), group="all-but-one")
+
+
+def _drops(portals: Sequence[str], possible: Callable[[Fault], bool]) -> tuple[Fault, ...]:
+    """Silence at the target, or at the initiator if the target is external."""
+    by_target = tuple(map(SilentDrop, portals))
+    return by_target if all(map(possible, by_target)) else tuple(map(InitiatorDrop, portals))

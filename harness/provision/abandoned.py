@@ -1,0 +1,40 @@
+"""What runs that were killed left behind."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+from harness.config.uri import EMBEDDED
+from harness.errors import HarnessError
+from harness.guest_images.store import remove_unfinished
+from harness.host.folder import Folder, cache_folder, reap
+from harness.host.hypervisor_host import end_guests, has_place_of_its_own, reached
+from harness.hypervisor.connection import connect
+from harness.hypervisor.domain import destroy_named
+from harness.hypervisor.elsewhere import other_host
+from harness.hypervisor.sweep import sweep
+from harness.steps import warn
+
+
+def remove_abandoned() -> None:
+    """Remove testbeds and images whose owners are dead; what cannot be removed is warned of."""
+    try:
+        reap(end_domains)
+    except HarnessError as error:  # of another host perhaps, which cannot be reached
+        warn(str(error))
+    remove_unfinished(cache_folder())
+
+
+def end_domains(folder: Folder) -> None:
+    """End all domains of a testbed whose owner is gone; remove its files outside its folder."""
+    manifest = folder.manifest()
+    if manifest is None or manifest.uri == EMBEDDED:
+        sweep(folder.root)
+        return
+    with ExitStack() as stack:
+        connection = stack.enter_context(connect(manifest.uri, folder.root))
+        if has_place_of_its_own(manifest.uri):
+            place = stack.enter_context(reached(other_host(manifest.uri), folder.name))
+            end_guests(connection, manifest.domains, place)
+        else:
+            destroy_named(connection, manifest.domains)

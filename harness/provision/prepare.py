@@ -1,0 +1,89 @@
+"""What testbeds of one configuration are made with: the `Site` of this process."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.config import Config
+from harness.config.image import ImageDefinition, load_image
+from harness.config.sizes import sized_for
+from harness.guest_images.store import BuiltImage, ImageStore
+from harness.host.folder import cache_folder, claimed
+from harness.host.hypervisor_host import Place, place_for
+from harness.hypervisor.accel import DEVICE, Choice, choose
+from harness.hypervisor.connection import connect
+from harness.hypervisor.elsewhere import accel_of, other_host
+from harness.hypervisor.qemu_user import qemu_user, slow_start
+from harness.provision.site import Site, by_role
+from harness.provision.stage import Stage
+from harness.steps import Spent, step, warn
+from harness.topology import Role, plan
+
+
+@contextmanager
+def site_for(config: Config) -> Iterator[Site]:
+    """Images, acceleration, a place for machines and a connection to libvirt.
+
+    The site's configuration has the sizes that suit the acceleration. Everything is removed at
+    the end of the block, unless the testbed was kept.
+    """
+    definition = load_image(config.machines.image)
+    topology = plan(config, secrets.token_hex(8))
+    host = other_host(config.hypervisor.uri)
+    there = accel_of(host, config.hypervisor.accel) if host is not None else None
+    capabilities = cache_folder() / "libvirt-capabilities"
+    with (
+        claimed(config.name) as folder,
+        place_for(host, config, folder) as place,
+        connect(config.hypervisor.uri, folder.root, capabilities_cache=capabilities) as connection,
+        _images(config, definition, topology.guests, place) as images,
+    ):
+        accel = _accelerated(config, there, images.kernel)
+        config = sized_for(config, accel.accel)
+        yield Site(
+            config, topology, folder, place, connection, images.by_role, images.client_key, accel
+        )
+
+
+@dataclass(frozen=True)
+class _Images:
+    """`by_role` is what QEMU reads, `kernel` the initiator's on this host."""
+
+    by_role: Mapping[Role, BuiltImage]
+    kernel: Path
+    client_key: Path
+
+
+@contextmanager
+def _images(
+    config: Config, definition: ImageDefinition, roles: Sequence[Role], place: Place
+) -> Iterator[_Images]:
+    """An image for each role, built if it is missing, and safe from removal in the block."""
+    store = ImageStore(cache_folder(), config.machines.mirror)
+    with ExitStack() as held:
+        with step(Stage.IMAGES, Spent.PROVISIONING):
+            built = held.enter_context(store.using(definition, roles))
+            images = by_role(roles, lambda role: place.put(built[role]))
+        yield _Images(images, built[Role.INITIATOR].kernel, store.client_key)
+
+
+def _accelerated(config: Config, there: Choice | None, kernel: Path) -> Choice:
+    """How guests run: as is known of another host (`there`), or as is tried on this one."""
+    user = qemu_user(config.hypervisor.uri)
+    with step("Choose the acceleration", Spent.PROVISIONING):
+        accel = there or choose(
+            config.hypervisor.accel,
+            cache=cache_folder(),
+            kernel=kernel,
+            required="kvm" in config.require,
+            user=user,
+        )
+    if accel.warning:
+        warn(accel.warning)
+    if slow := slow_start(user, DEVICE):
+        warn(f"machines may start slowly: {slow}")
+    return accel

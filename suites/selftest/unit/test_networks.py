@@ -1,0 +1,372 @@
+"""Networks and their portals, as a file may have them, and the topologies that are ready."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from pathlib import Path
+
+import pytest
+
+from harness.config import Config, Loaded, load
+from harness.config.load import ready_topologies
+from harness.config.networks import NetworkConfig, default_networks
+from harness.errors import ConfigError
+from harness.topology import Role, plan
+
+READY = ("active-passive", "eight", "four", "ipv6", "one-subnet", "two-controllers", "two")
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder without anybody's pathproof.toml."""
+    monkeypatch.chdir(tmp_path)
+
+
+def loaded(text: str, **options: tuple[object, str]) -> Loaded:
+    file = Path("own.toml")
+    file.write_text(text)
+    return load(file, {key.replace("__", "."): value for key, value in options.items()})
+
+
+def refusal(text: str, **options: tuple[object, str]) -> ConfigError:
+    with pytest.raises(ConfigError) as caught:
+        loaded(text, **options)
+    return caught.value
+
+
+def complaint(text: str, **options: tuple[object, str]) -> str:
+    return refusal(text, **options).message
+
+
+def network(
+    portals: str, initiator: str = '"10.1.0.101"', *, name: str = "a", subnet: str = "10.1.0.0/24"
+) -> str:
+    return (
+        f'[[networks]]\nname = "{name}"\nsubnet = "{subnet}"\n'
+        f"portals = [{portals}]\ninitiator = {initiator}\n"
+    )
+
+
+OTHER = network('"10.2.0.1"', '"10.2.0.101"', name="b", subnet="10.2.0.0/24")
+V6 = {"initiator": '"fd00::101"', "subnet": "fd00::/64"}
+
+
+@pytest.mark.parametrize(
+    ("written", "portal"),
+    [
+        ('"10.1.0.1"', "10.1.0.1:3260"),
+        ('"10.1.0.1:3261"', "10.1.0.1:3261"),
+        ('{ address = "10.1.0.1" }', "10.1.0.1:3260"),
+        ('{ address = "10.1.0.1", port = 3261 }', "10.1.0.1:3261"),
+    ],
+)
+def test_a_portal_is_written_as_people_write_it(written: str, portal: str) -> None:
+    """As an address, with a port, or as a table; without a port it has that of the target."""
+    topology = plan(loaded(network(written) + OTHER).config)
+    assert [str(one.portal) for one in topology.portals] == [portal, "10.2.0.1:3260"]
+
+
+@pytest.mark.parametrize(
+    ("written", "portal"),
+    [
+        ('"fd00::1"', "[fd00::1]:3260"),
+        ('"[fd00::1]"', "[fd00::1]:3260"),
+        ('"[fd00::1]:3261"', "[fd00::1]:3261"),
+        ('{ address = "fd00::1", port = 3261 }', "[fd00::1]:3261"),
+        # Without brackets nobody can tell a port from the address: it is none.
+        ('"fd00::1:3261"', "[fd00::1:3261]:3260"),
+    ],
+)
+def test_a_portal_of_ipv6_has_its_port_behind_brackets(written: str, portal: str) -> None:
+    """RFC 3986 section 3.2.2, as iscsiadm(8) has it."""
+    topology = plan(loaded(network(written, **V6) + OTHER).config)
+    assert [str(one.portal) for one in topology.portals] == [portal, "10.2.0.1:3260"]
+
+
+def test_a_port_of_its_own_comes_before_that_of_the_target() -> None:
+    """Which all the others have."""
+    text = "target.port = 4000\n" + network('"10.1.0.1:3261", "10.1.0.1"') + OTHER
+    topology = plan(loaded(text).config)
+    assert [str(one.portal) for one in topology.portals] == [
+        "10.1.0.1:3261",
+        "10.1.0.1:4000",
+        "10.2.0.1:4000",
+    ]
+    assert [str(one) for one in topology.networks[0].addresses(Role.TARGET)] == ["10.1.0.1"]
+
+
+@pytest.mark.parametrize(
+    ("portals", "key", "given"),
+    [
+        ('"10.1.0"', "networks.0.portals.0.address", "10.1.0"),
+        ('"10.1.0.1", "storage.lab"', "networks.0.portals.1.address", "storage.lab"),
+        ('"10.1.0.1:port"', "networks.0.portals.0.address", "10.1.0.1:port"),
+        ('"[fd00::1"', "networks.0.portals.0.address", "[fd00::1"),
+        ('"10.1.0.1:0"', "networks.0.portals.0.port", "0"),
+        ('"10.1.0.1:65536"', "networks.0.portals.0.port", "65536"),
+        ('{ address = "10.1.0.1", port = 0 }', "networks.0.portals.0.port", "0"),
+    ],
+)
+def test_what_is_no_portal_is_named_with_its_place(portals: str, key: str, given: str) -> None:
+    """And with what was given, once."""
+    (line,) = complaint(network(portals) + OTHER).splitlines()
+    assert line.startswith(f"own.toml: {key}: ")
+    assert given in line
+
+
+def test_a_wrong_key_of_a_portal_is_named_with_the_one_that_was_meant() -> None:
+    """And with those that a portal may have."""
+    text = complaint(network('{ address = "10.1.0.1", prot = 3261 }') + OTHER)
+    assert text == (
+        "own.toml: unknown key 'networks.0.portals.0.prot'; did you mean 'port'? "
+        "(allowed: address, port, controller, iqn)"
+    )
+
+
+def test_a_network_needs_a_portal() -> None:
+    """One without is a mistake, however many paths the others make."""
+    assert complaint(network("") + OTHER + OTHER).startswith("own.toml: networks.0.portals: ")
+
+
+def test_the_initiator_may_have_one_address_or_several() -> None:
+    """One may be written without brackets."""
+    one = loaded(network('"10.1.0.1"') + OTHER).config.networks[0]
+    assert one.initiator == (ip_address("10.1.0.101"),)
+    assert loaded(network('"10.1.0.1"', '["10.1.0.101"]') + OTHER).config.networks[0] == one
+    several = loaded(network('"10.1.0.1"', '["10.1.0.101", "10.1.0.102"]')).config
+    assert [path.name for path in plan(several).paths] == ["a-nic1", "a-nic2"]
+    assert complaint(network('"10.1.0.1"', "[]") + OTHER).startswith("own.toml: networks.0.initi")
+
+
+@pytest.mark.parametrize(
+    ("portals", "initiator", "says"),
+    [
+        ('"10.1.0.1", "10.3.0.1"', '"10.1.0.101"', "10.3.0.1 is not in 10.1.0.0/24"),
+        ('"10.1.0.1"', '["10.1.0.101", "10.3.0.1"]', "10.3.0.1 is not in 10.1.0.0/24"),
+        ('"10.1.0.1"', '"fd00::1"', "fd00::1 is not in 10.1.0.0/24"),
+        ('"10.1.0.1", "10.1.0.2"', '["10.1.0.3", "10.1.0.2"]', "initiator share 10.1.0.2"),
+        ('"10.1.0.1"', '["10.1.0.2", "10.1.0.2"]', "the initiator has an address twice"),
+    ],
+)
+def test_addresses_that_do_not_fit_are_refused(portals: str, initiator: str, says: str) -> None:
+    """With the network that they are in."""
+    text = complaint(network(portals, initiator) + OTHER)
+    assert says in text
+    assert "network a: " in text
+
+
+def test_one_path_is_too_few() -> None:
+    """Whether another network, another portal or another NIC is added."""
+    text = complaint(network('"10.1.0.1"'))
+    assert "networks: multipath needs at least two paths, 1 given" in text
+    for way in ("[[networks]]", "another portal", "another initiator address"):
+        assert way in text
+    for enough in (
+        network('"10.1.0.1"') + OTHER,
+        network('"10.1.0.1", "10.1.0.2"'),
+        network('"10.1.0.1"', '["10.1.0.101", "10.1.0.102"]'),
+    ):
+        assert len(plan(loaded(enough).config).paths) == 2
+    assert "0 given" in complaint("networks = []")
+
+
+@pytest.mark.parametrize(
+    ("subnet", "portal", "initiator"),
+    [
+        ("10.1.0.0/25", "10.1.0.1", "10.1.0.3"),
+        ("10.0.0.0/8", "10.2.0.1", "10.2.0.3"),
+    ],
+)
+def test_subnets_that_overlap_are_refused(subnet: str, portal: str, initiator: str) -> None:
+    """The kernel would choose between the networks by its routes."""
+    other = network(f'"{portal}"', f'"{initiator}"', name="b", subnet=subnet)
+    text = complaint(network('"10.1.0.1"') + other)
+    assert text == (
+        f"own.toml: networks: a (10.1.0.0/24) and b ({subnet}) overlap; one subnet per network, "
+        "or the kernel would mix the paths"
+    )
+
+
+def test_subnets_of_ipv6_overlap_among_themselves_alone() -> None:
+    """A subnet of the other family is never the same."""
+    one, other = (network(f'"fd00::{n}"', f'"fd00::10{n}"', name=name, subnet="fd00::/64")
+                  for n, name in ((1, "a"), (2, "b")))  # fmt: skip
+    assert "a (fd00::/64) and b (fd00::/64) overlap" in complaint(one + other)
+    assert len(loaded(one + OTHER).config.networks) == 2
+    everything = network('"fd00::1"', '"fd00::101"', subnet="::/0")
+    assert len(loaded(everything + OTHER).config.networks) == 2
+
+
+CONTROLLERS = '[[controllers]]\nname = "c1"\n[[controllers]]\nname = "c2"\n'
+
+
+def with_controllers(first: str, second: str, controllers: str = CONTROLLERS) -> str:
+    """Two portals on one network, each with the controller of that name, or none."""
+    tables = [
+        f'{{ address = "10.1.0.{number}"' + (f', controller = "{name}"' if name else "") + " }"
+        for number, name in ((1, first), (2, second))
+    ]
+    return network(", ".join(tables)) + controllers
+
+
+def test_every_portal_has_its_controller() -> None:
+    """Or none has one, where there are none."""
+    topology = plan(loaded(with_controllers("c1", "c2")).config)
+    assert [portal.controller for portal in topology.portals] == ["c1", "c2"]
+    assert [one.name for one in topology.controllers] == ["c1", "c2"]
+    none = plan(loaded(with_controllers("", "", "")).config)
+    assert {portal.controller for portal in none.portals} == {""}
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (
+            with_controllers("c1", "c3"),
+            "networks.0.portals.1.controller: 'c3' is none of [[controllers]]; there are c1, c2",
+        ),
+        (
+            with_controllers("c1", "c2", ""),
+            "networks.0.portals.0.controller: 'c1' is none of [[controllers]]; there are none",
+        ),
+        (
+            with_controllers("c1", ""),
+            (
+                "networks.0.portals.1.controller: is missing; with [[controllers]] every portal "
+                "has one"
+            ),
+        ),
+        (with_controllers("c1", "c1"), "controllers: c2 has no portal"),
+        (
+            with_controllers("c1", "c1", CONTROLLERS.replace("c2", "c1")),
+            "controllers: two have one name: c1, c1",
+        ),
+    ],
+    ids=["unknown", "no controllers", "missing", "idle", "twice"],
+)
+def test_controllers_and_portals_must_fit(text: str, says: str) -> None:
+    """A fault of a controller hits just its portals."""
+    assert complaint(text) == f"own.toml: {says}"
+
+
+def test_an_access_state_that_is_none_is_refused() -> None:
+    """With those that there are."""
+    states = CONTROLLERS + 'access_state = "standby"\n'
+    text = complaint(with_controllers("c1", "c2", states))
+    assert text.startswith("own.toml: controllers.1.access_state: ")
+    assert "'optimized' or 'non-optimized'" in text
+
+
+def test_the_ready_topologies_are_known() -> None:
+    """By the names of their files."""
+    assert tuple(ready_topologies()) == READY
+
+
+@pytest.mark.parametrize(
+    ("name", "paths"),
+    [
+        ("active-passive", "a b"),
+        ("eight", "a1 a2 a3 a4 b1 b2 b3 b4"),
+        ("four", "a1 a2 b1 b2"),
+        ("ipv6", "a b"),
+        ("one-subnet", "a-nic1 a-nic2"),
+        ("two", "a b"),
+        ("two-controllers", "a1 a2 b1 b2"),
+    ],
+)
+def test_a_ready_topology_has_its_paths(name: str, paths: str) -> None:
+    """In a file or as an option, it is the same."""
+    by_option = load(None, {"topology": (name, "--topology")}).config
+    assert [path.name for path in plan(by_option).paths] == paths.split()
+    assert loaded(f'topology = "{name}"').config == by_option
+    assert by_option.topology == name
+
+
+def test_the_topology_that_is_built_in_is_ready_too() -> None:
+    """The same networks, whether it is named or not."""
+    assert loaded('topology = "two"').config.networks == default_networks() == Config().networks
+
+
+def test_values_of_a_ready_topology_have_it_as_their_origin() -> None:
+    """What the file or an option says comes before it."""
+    text = 'topology = "active-passive"\ntarget.port = 4000\n'
+    result = loaded(text)
+    origins = {setting.key: (setting.value, setting.origin) for setting in result.settings()}
+    assert origins["initiator.path_grouping_policy"] == ("failover", "topology active-passive")
+    assert origins["topology"] == ("active-passive", "own.toml")
+    assert origins["target.port"] == (4000, "own.toml")
+    assert origins["initiator.profile"] == ("fast", "default")
+    assert origins["networks.0.name"][1] == "topology active-passive"
+    own = loaded(text + 'initiator.path_grouping_policy = "multibus"\n')
+    (policy,) = [s for s in own.settings() if s.key == "initiator.path_grouping_policy"]
+    assert (policy.value, policy.origin) == ("multibus", "own.toml")
+    assert own.config.networks == result.config.networks
+
+
+@pytest.mark.parametrize(
+    ("beside", "given"),
+    [
+        (network('"10.1.0.1"') + OTHER, "networks"),
+        (CONTROLLERS, "controllers"),
+        (with_controllers("c1", "c2"), "networks and controllers"),
+    ],
+)
+def test_a_ready_topology_is_not_mixed_with_ones_own(beside: str, given: str) -> None:
+    """The hint tells how to change one."""
+    error = refusal(f'topology = "four"\n{beside}')
+    assert error.message == (
+        f"own.toml: topology: 'four' has its own {given}; give one or the other"
+    )
+    assert "pathproof config --topology four --toml" in error.hint
+    by_option = refusal(beside, topology=("four", "--topology"))
+    assert by_option.message.startswith("--topology: topology: 'four' has its own")
+
+
+def test_an_unknown_topology_is_refused_with_those_that_there_are() -> None:
+    """Whether it came from a file or an option."""
+    known = ", ".join(READY)
+    assert complaint('topology = "six"') == f"own.toml: topology: 'six' is none of {known}"
+    by_option = complaint("", topology=("six", "--topology"))
+    assert by_option == f"--topology: topology: 'six' is none of {known}"
+
+
+@pytest.mark.parametrize("value", ["3", "[]", '["four"]', "{}", "true", '""'])
+def test_what_is_no_name_of_a_topology_is_a_mistake_and_no_traceback(value: str) -> None:
+    assert complaint(f"topology = {value}").startswith("own.toml: topology: ")
+
+
+def test_a_table_that_is_none_beside_a_topology_is_a_mistake_and_no_traceback() -> None:
+    """The topology has a value in it."""
+    assert complaint('topology = "active-passive"\ninitiator = 3').startswith(
+        "own.toml: initiator: "
+    )
+
+
+def test_who_still_has_fabrics_is_told_what_they_are_called_now() -> None:
+    """Every key that changed."""
+    text = complaint(
+        '[[fabrics]]\nname = "a"\nsubnet = "10.1.0.0/24"\ntarget = "10.1.0.1"\n'
+        'initiator = "10.1.0.2"\n'
+    )
+    assert text.startswith("own.toml: [[fabrics]] is now [[networks]]: ")
+    for word in ("`portals`", "`libvirt_network`", "`access_state`", "[[controllers]]"):
+        assert word in text
+
+
+def test_a_configuration_of_any_topology_can_be_written_out_and_read_again() -> None:
+    """As a fleet sends it to its hosts."""
+    for name in READY:
+        config = load(None, {"topology": (name, "--topology")}).config
+        assert Config.model_validate_json(config.model_dump_json()) == config
+
+
+def test_what_a_network_is_on_is_known() -> None:
+    """One of both, or cables."""
+
+    def made(**more: str) -> NetworkConfig:
+        (one, _) = default_networks()
+        return one.model_copy(update=more)
+
+    assert made().wire is None
+    assert made(bridge="br0").wire == "bridge br0"
+    assert made(libvirt_network="san").wire == "network san"
