@@ -30,7 +30,8 @@ def config(
     if as_json and as_toml:
         raise typer.BadParameter("--json or --toml, not both")
     if as_toml:
-        stated = loaded.config.model_dump(mode="json", exclude_none=True)
+        # The networks stand there themselves, and are not given beside a ready topology.
+        stated = loaded.config.model_dump(mode="json", exclude_none=True, exclude={"topology"})
         typer.echo(tomli_w.dumps(stated), nl=False)
         return
     settings = list(loaded.settings())

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import typer
 
-from harness.cli.finding import COLOURS, Finding, Level, conclusion, mark
+from harness.cli.diagnosis import COLOURS, Diagnosis, Level, conclusion, mark
 from harness.cli.options import configured, is_quiet, telling
 from harness.config import Config, Loaded
 
@@ -17,18 +17,18 @@ _SUBJECT = 20
 @configured()
 def doctor(loaded: Loaded, ctx: typer.Context) -> None:
     """Say line by line what this machine can do and what to fix; status 1 if no run can work."""
-    found: list[Finding] = []
+    found: list[Diagnosis] = []
     with telling(ctx):
-        for finding in examine(loaded.config):
-            found.append(finding)
-            if finding.level is not Level.OK or not is_quiet(ctx):
-                typer.echo(line(finding, sys.stdout.encoding))
+        for diagnosis in examine(loaded.config):
+            found.append(diagnosis)
+            if diagnosis.level is not Level.OK or not is_quiet(ctx):
+                typer.echo(line(diagnosis, sys.stdout.encoding))
     typer.echo(conclusion(found))
-    if any(finding.level is Level.PROBLEM for finding in found):
+    if any(diagnosis.level is Level.PROBLEM for diagnosis in found):
         raise typer.Exit(1)
 
 
-def examine(config: Config) -> Iterator[Finding]:
+def examine(config: Config) -> Iterator[Diagnosis]:
     """Everything, what takes longest last."""
     from harness.cli import host, lab
     from harness.concurrency import side_by_side
@@ -48,21 +48,21 @@ def examine(config: Config) -> Iterator[Finding]:
     yield images
     yield from lab.earlier_testbeds()
     # Both take seconds, and half of the time each waits for a disk or for a timer.
-    for findings in side_by_side(
+    for diagnoses in side_by_side(
         lambda: lab.machines(config, cache, built.get(Role.INITIATOR)),
         lambda: [host.report_generator(required="report" in config.require)],
     ):
-        yield from findings
+        yield from diagnoses
 
 
-def line(finding: Finding, encoding: str | None) -> str:
+def line(diagnosis: Diagnosis, encoding: str | None) -> str:
     """The mark, the subject, the text; below it, what to do. Readable without colour."""
-    sign = typer.style(mark(finding.level, encoding), fg=COLOURS[finding.level], bold=True)
-    first, *others = finding.text.splitlines() or [""]
-    below = [*others, *(f"fix: {part}" for part in finding.fix.splitlines())]
-    if finding.level is Level.OK:
+    sign = typer.style(mark(diagnosis.level, encoding), fg=COLOURS[diagnosis.level], bold=True)
+    first, *others = diagnosis.text.splitlines() or [""]
+    below = [*others, *(f"fix: {part}" for part in diagnosis.fix.splitlines())]
+    if diagnosis.level is Level.OK:
         below = others
     indent = " " * (_SUBJECT + 3)
     return "\n".join(
-        [f"{sign} {finding.subject:<{_SUBJECT}} {first}", *(indent + one for one in below)]
+        [f"{sign} {diagnosis.subject:<{_SUBJECT}} {first}", *(indent + one for one in below)]
     )

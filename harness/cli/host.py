@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from harness.cli.finding import Finding, Level
+from harness.cli.diagnosis import Diagnosis, Level
 from harness.errors import HarnessError
 from harness.hypervisor import helper
 from harness.units import MIB, format_size
@@ -57,15 +57,15 @@ def which(program: str) -> str | None:
     return shutil.which(program, path=f"{os.environ.get('PATH', os.defpath)}:{_SBIN}")
 
 
-def programs(*, images_built: bool) -> Iterator[Finding]:
+def programs(*, images_built: bool) -> Iterator[Diagnosis]:
     """One line for each program; those that build images matter only until they are built."""
     for program in PROGRAMS:
         path = which(program.name)
         if path is not None:
-            yield Finding(Level.OK, program.name, path)
+            yield Diagnosis(Level.OK, program.name, path)
             continue
         needed = program.needed and not (program.builds and images_built)
-        yield Finding(
+        yield Diagnosis(
             Level.PROBLEM if needed else Level.WARNING,
             program.name,
             f"is not installed; it {program.purpose}",
@@ -73,28 +73,30 @@ def programs(*, images_built: bool) -> Iterator[Finding]:
         )
 
 
-def rootless_builds(*, images_built: bool) -> Finding:
+def rootless_builds(*, images_built: bool) -> Diagnosis:
     """Whether image builds may make the namespaces that they live in (mmdebstrap(1), unshare)."""
     subject = "image builds"
     bad = Level.WARNING if images_built else Level.PROBLEM
     if os.geteuid() == 0:
         if _works("unshare", "--mount", "--pid", "--uts", "--ipc", "--fork", "true"):
-            return Finding(Level.OK, subject, "as root, in namespaces of their own")
-        return Finding(
+            return Diagnosis(Level.OK, subject, "as root, in namespaces of their own")
+        return Diagnosis(
             bad, subject, "root may not make namespaces here", "use a container with CAP_SYS_ADMIN"
         )
     user = getpass.getuser()
     if which("newuidmap") is None:
-        return Finding(
+        return Diagnosis(
             bad, subject, "newuidmap is not installed", "./bootstrap installs it (Debian: uidmap)"
         )
     for file, option in (("/etc/subuid", "--add-subuids"), ("/etc/subgid", "--add-subgids")):
         if not has_subordinates(_read(file), user, os.getuid()):
             fix = f"usermod {option} 100000-165535 {user}"
-            return Finding(bad, subject, f"{file} grants {user} no subordinate ids", fix)
+            return Diagnosis(bad, subject, f"{file} grants {user} no subordinate ids", fix)
     if not _works("unshare", "--user", "true"):
-        return Finding(bad, subject, "unprivileged user namespaces are switched off", _namespaces())
-    return Finding(Level.OK, subject, "without root, in a user namespace")
+        return Diagnosis(
+            bad, subject, "unprivileged user namespaces are switched off", _namespaces()
+        )
+    return Diagnosis(Level.OK, subject, "without root, in a user namespace")
 
 
 def has_subordinates(text: str, user: str, number: int) -> bool:
@@ -119,17 +121,17 @@ def _namespaces() -> str:
     return "ask whoever runs this machine to allow them"
 
 
-def room(place: Path, subject: str, needed: int, why: str, *, bad: Level, fix: str) -> Finding:
+def room(place: Path, subject: str, needed: int, why: str, *, bad: Level, fix: str) -> Diagnosis:
     """Free space in `place`, which need not exist yet."""
     existing = next(p for p in (place, *place.parents) if p.exists())
     free = shutil.disk_usage(existing).free
     text = f"{format_size(free)} free in {place}; {why} {format_size(needed)}"
-    return Finding(
+    return Diagnosis(
         Level.OK if free >= needed else bad, subject, text, "" if free >= needed else fix
     )
 
 
-def disk(cache: Path, testbeds: Path, *, images_built: bool) -> Iterator[Finding]:
+def disk(cache: Path, testbeds: Path, *, images_built: bool) -> Iterator[Diagnosis]:
     """Room for images and for testbeds, by the very limits that they keep to."""
     from harness.guest_images.build import NEEDED as FOR_IMAGES
     from harness.host.folder import NEEDED as FOR_TESTBED
@@ -151,7 +153,7 @@ def disk(cache: Path, testbeds: Path, *, images_built: bool) -> Iterator[Finding
     )
 
 
-def memory(per_machine: int) -> Finding:
+def memory(per_machine: int) -> Diagnosis:
     """Both machines' memory against what is there: proc_meminfo(5)."""
     facts = {
         line.partition(":")[0]: int(line.split()[1]) * 1024
@@ -163,20 +165,20 @@ def memory(per_machine: int) -> Finding:
     text = f"{format_size(free)} available; two machines take up to {format_size(needed)}"
     fix = "end something, or give them less: machines.memory"
     if total < needed:
-        return Finding(Level.PROBLEM, "memory", text, fix)
-    return Finding(Level.OK if free >= needed else Level.WARNING, "memory", text, fix)
+        return Diagnosis(Level.PROBLEM, "memory", text, fix)
+    return Diagnosis(Level.OK if free >= needed else Level.WARNING, "memory", text, fix)
 
 
-def cores() -> Finding:
+def cores() -> Diagnosis:
     """Each machine wants one for itself."""
     count = len(os.sched_getaffinity(0))
     if count >= 2:
-        return Finding(Level.OK, "cores", f"{count}")
+        return Diagnosis(Level.OK, "cores", f"{count}")
     text = "1; two machines share it, and times will vary"
-    return Finding(Level.WARNING, "cores", text, "give this machine a second one")
+    return Diagnosis(Level.WARNING, "cores", text, "give this machine a second one")
 
 
-def report_generator(*, required: bool = False) -> Finding:
+def report_generator(*, required: bool = False) -> Diagnosis:
     """Node and Allure, found out by rendering a report; without them results are kept as data."""
     from harness.reporting.html import find_node, try_generator
 
@@ -185,8 +187,8 @@ def report_generator(*, required: bool = False) -> Finding:
         try_generator()
     except HarnessError as error:
         level = Level.PROBLEM if required else Level.WARNING
-        return Finding(level, subject, error.message, error.hint)
-    return Finding(Level.OK, subject, f"Allure 3 made one, with {find_node()}")
+        return Diagnosis(level, subject, error.message, error.hint)
+    return Diagnosis(Level.OK, subject, f"Allure 3 made one, with {find_node()}")
 
 
 def _works(*argv: str) -> bool:

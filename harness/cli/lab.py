@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from harness.cli.finding import Finding, Level
+from harness.cli.diagnosis import Diagnosis, Level
 from harness.config import Config
 from harness.errors import HarnessError, summary
 from harness.guest_images.store import BuiltImage
@@ -16,7 +16,7 @@ from harness.topology import Role
 
 if TYPE_CHECKING:
     from harness.host.folder import Folder
-    from harness.host.hypervisor_host import Place
+    from harness.host.qemu_host import QemuHost
     from harness.hypervisor.connection import Connection
     from harness.hypervisor.qemu_user import QemuUser
     from harness.hypervisor.trial import Trial
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 Accel = Literal["auto", "kvm", "tcg"]
 
 
-def images(config: Config, cache: Path) -> tuple[Finding, dict[Role, BuiltImage]]:
+def images(config: Config, cache: Path) -> tuple[Diagnosis, dict[Role, BuiltImage]]:
     """Whether both images are built; the cache is made if it is missing."""
     from harness.config.image import load_image
     from harness.guest_images.store import ImageStore
@@ -35,13 +35,13 @@ def images(config: Config, cache: Path) -> tuple[Finding, dict[Role, BuiltImage]
         store = ImageStore(cache, config.machines.mirror)
         found = {role: image for role in Role if (image := store.find(definition, role))}
     except HarnessError as error:
-        return Finding(Level.PROBLEM, subject, error.message, error.hint), {}
+        return Diagnosis(Level.PROBLEM, subject, error.message, error.hint), {}
     if len(found) == len(Role):
-        return Finding(Level.OK, subject, f"{definition.name} is built, in {cache}"), found
+        return Diagnosis(Level.OK, subject, f"{definition.name} is built, in {cache}"), found
     missing = " and ".join(role.value for role in Role if role not in found)
     text = f"{definition.name} is not built yet ({missing}); the first run does it"
     fix = "`pathproof images build` does it now"
-    return Finding(Level.WARNING, subject, text, fix), found
+    return Diagnosis(Level.WARNING, subject, text, fix), found
 
 
 def acceleration(
@@ -51,7 +51,7 @@ def acceleration(
     *,
     required: bool = False,
     user: QemuUser | None = None,
-) -> Finding:
+) -> Diagnosis:
     """KVM or emulation, found out by running a guest; remembered. KVM may be `required`.
 
     `user` is the one who runs QEMU, if it is not this one.
@@ -60,17 +60,17 @@ def acceleration(
 
     subject = "acceleration"
     if wanted == "tcg":
-        return Finding(Level.OK, subject, "TCG (emulation), as configured")
+        return Diagnosis(Level.OK, subject, "TCG (emulation), as configured")
     again = required or wanted == "kvm"
     kernel = image.kernel if image else None
     try:
         kvm = examine_kvm(cache, kernel=kernel, user=user, again=again)
     except HarnessError as error:
-        return Finding(Level.PROBLEM, subject, error.message, error.hint)
+        return Diagnosis(Level.PROBLEM, subject, error.message, error.hint)
     if required and (lacking := lacking_as_required(kvm)):
-        return Finding(Level.PROBLEM, subject, f"{lacking.reason}; KVM is required", lacking.cure)
+        return Diagnosis(Level.PROBLEM, subject, f"{lacking.reason}; KVM is required", lacking.cure)
     if kvm.usable:
-        return Finding(Level.OK, subject, kvm.reason)
+        return Diagnosis(Level.OK, subject, kvm.reason)
     level, fix = Level.WARNING, ""
     if wanted == "auto":
         text = f"{kvm.reason}; TCG (emulation) is the choice, slower and without other effect"
@@ -80,10 +80,10 @@ def acceleration(
         text = f"{kvm.reason}, and it is what was asked for"
     else:
         text = f"KVM, as configured: {kvm.reason}"
-    return Finding(level, subject, text, fix)
+    return Diagnosis(level, subject, text, fix)
 
 
-def machines(config: Config, cache: Path, image: BuiltImage | None) -> list[Finding]:
+def machines(config: Config, cache: Path, image: BuiltImage | None) -> list[Diagnosis]:
     """Acceleration, libvirt, forks, cables and networks, found out by running a small machine."""
     from harness.hypervisor.qemu_user import qemu_user
 
@@ -94,43 +94,43 @@ def machines(config: Config, cache: Path, image: BuiltImage | None) -> list[Find
     return [found, *libvirt(config, cache, "kvm" if works else "tcg")]
 
 
-def libvirt(config: Config, cache: Path, accel: Literal["kvm", "tcg"] = "tcg") -> list[Finding]:
+def libvirt(config: Config, cache: Path, accel: Literal["kvm", "tcg"] = "tcg") -> list[Diagnosis]:
     """Whether libvirt opens, starts a machine as a testbed's, forks it and makes cables.
 
     All is made in a folder of its own, where a testbed's would be, that is removed again.
     """
     from harness.host.folder import claimed
-    from harness.host.hypervisor_host import place_for
+    from harness.host.qemu_host import qemu_host_for
     from harness.hypervisor.elsewhere import other_host
 
     subject, uri = "libvirt", config.hypervisor.uri
-    found: list[Finding] = []
+    found: list[Diagnosis] = []
     try:
         from harness.hypervisor.connection import connect
 
         host = other_host(uri)
         with (
             claimed("doctor") as folder,
-            place_for(host, config, folder) as place,
+            qemu_host_for(host, config, folder) as qemu_host,
             connect(uri, folder.root, capabilities_cache=cache / "libvirt-capabilities") as opened,
         ):
             versions = ", ".join(f"{name} {number}" for name, number in opened.versions.items())
-            found.append(Finding(Level.OK, subject, f"{uri} opens: {versions}"))
-            found += _networks(config, place, opened)
+            found.append(Diagnosis(Level.OK, subject, f"{uri} opens: {versions}"))
+            found += _networks(config, qemu_host, opened)
             if host is not None:
-                return [*found, Finding(Level.OK, "forks", f"none: {config.cannot_fork}")]
+                return [*found, Diagnosis(Level.OK, "forks", f"none: {config.cannot_fork}")]
             subject = "a machine"
             if all(one.level is Level.OK for one in found):
-                found += _tried(config, folder, place, opened, accel)
+                found += _tried(config, folder, qemu_host, opened, accel)
     except HarnessError as error:
-        return [*found, Finding(Level.PROBLEM, subject, error.message, error.hint)]
+        return [*found, Diagnosis(Level.PROBLEM, subject, error.message, error.hint)]
     except ImportError as error:
         text = f"libvirt-python: {error}"
-        return [Finding(Level.PROBLEM, subject, text, "./bootstrap installs it")]
+        return [Diagnosis(Level.PROBLEM, subject, text, "./bootstrap installs it")]
     return found
 
 
-def _networks(config: Config, place: Place, connection: Connection) -> Iterator[Finding]:
+def _networks(config: Config, qemu_host: QemuHost, connection: Connection) -> Iterator[Diagnosis]:
     """Each network and bridge that the configuration names."""
     from harness.hypervisor.networks import network_problem
 
@@ -139,25 +139,25 @@ def _networks(config: Config, place: Place, connection: Connection) -> Iterator[
         if network.libvirt_network:
             problem = network_problem(connection, network.libvirt_network)
             if problem is not None:
-                yield Finding(Level.PROBLEM, subject, problem.message, problem.hint)
+                yield Diagnosis(Level.PROBLEM, subject, problem.message, problem.hint)
             else:
-                yield Finding(
+                yield Diagnosis(
                     Level.OK, subject, f"libvirt's network {network.libvirt_network} is active"
                 )
         elif network.bridge:
-            if bad := place.bridge_problem(network.bridge):
-                yield Finding(Level.PROBLEM, subject, bad.cause, bad.cure)
+            if bad := qemu_host.bridge_problem(network.bridge):
+                yield Diagnosis(Level.PROBLEM, subject, bad.cause, bad.cure)
             else:
-                yield Finding(Level.OK, subject, f"bridge {network.bridge} is up")
+                yield Diagnosis(Level.OK, subject, f"bridge {network.bridge} is up")
 
 
 def _tried(
     config: Config,
     folder: Folder,
-    place: Place,
+    qemu_host: QemuHost,
     connection: Connection,
     accel: Literal["kvm", "tcg"],
-) -> Iterator[Finding]:
+) -> Iterator[Diagnosis]:
     """Start a machine as a testbed's would be, on all networks and bridges at once."""
     from harness.host.folder import Manifest
     from harness.hypervisor.accel import DEVICE
@@ -171,48 +171,48 @@ def _tried(
     bridges = [Bridge(n.bridge) for n in config.networks if n.bridge]
     user = qemu_user(uri)
     if slow := slow_start(user, DEVICE):
-        yield Finding(Level.WARNING, "starts", slow.cause, slow.cure)
+        yield Diagnosis(Level.WARNING, "starts", slow.cause, slow.cure)
     # For whoever cleans up after us, before there is a machine.
     folder.write(Manifest(config.name, uri, kept=False, machines={}, domains=(name,)))
     began = time.monotonic()
     try:
         tried = try_machine(
-            connection, place.folder, accel, name=name, attached=[*attached, *bridges]
+            connection, qemu_host.folder, accel, name=name, attached=[*attached, *bridges]
         )
     finally:
         destroy_named(connection, [name])
         folder.note_ended()
     took_s = time.monotonic() - began
     as_whom = f" as {user.name}" if user is not None else ""
-    yield Finding(Level.OK, "a machine", f"starts{as_whom} and is tried within {took_s:.1f} s")
+    yield Diagnosis(Level.OK, "a machine", f"starts{as_whom} and is tried within {took_s:.1f} s")
     if connection.is_embedded:
         yield _forks(config, tried.fork)
     else:
-        yield Finding(Level.OK, "forks", f"none: {config.cannot_fork}")
+        yield Diagnosis(Level.OK, "forks", f"none: {config.cannot_fork}")
     yield _cables(tried)
 
 
-def _forks(config: Config, problem: HarnessError | None) -> Finding:
+def _forks(config: Config, problem: HarnessError | None) -> Diagnosis:
     subject = "forks"
     if problem is None:
         not_used = f"; not used, since {config.cannot_fork}" if config.cannot_fork else ""
-        return Finding(Level.OK, subject, f"a machine was saved and restored, and runs{not_used}")
+        return Diagnosis(Level.OK, subject, f"a machine was saved and restored, and runs{not_used}")
     if config.cannot_fork:
         text = f"{summary(problem)}; not used, since {config.cannot_fork}"
-        return Finding(Level.WARNING, subject, text, problem.hint)
+        return Diagnosis(Level.WARNING, subject, text, problem.hint)
     level = Level.PROBLEM if "forks" in config.require else Level.WARNING
     text = f"{summary(problem)}; without forks each testbed is booted, which takes longer"
-    return Finding(level, subject, text, problem.hint)
+    return Diagnosis(level, subject, text, problem.hint)
 
 
-def _cables(tried: Trial) -> Finding:
+def _cables(tried: Trial) -> Diagnosis:
     subject = "cables"
     if tried.cable is not None:
-        return Finding(Level.PROBLEM, subject, summary(tried.cable), tried.cable.hint)
-    return Finding(Level.OK, subject, "a machine sends through one")
+        return Diagnosis(Level.PROBLEM, subject, summary(tried.cable), tried.cable.hint)
+    return Diagnosis(Level.OK, subject, "a machine sends through one")
 
 
-def earlier_testbeds() -> list[Finding]:
+def earlier_testbeds() -> list[Diagnosis]:
     """What there is already, and what of it nobody owns."""
     from harness.cli.testbeds import State, state_of
     from harness.host.folder import all_folders
@@ -221,19 +221,21 @@ def earlier_testbeds() -> list[Finding]:
     try:
         states = {folder.name: state_of(folder) for folder in all_folders()}
     except HarnessError as error:
-        return [Finding(Level.PROBLEM, subject, error.message, error.hint)]
-    findings = []
+        return [Diagnosis(Level.PROBLEM, subject, error.message, error.hint)]
+    diagnoses = []
     for name, state in states.items():
         match state:
             case State.LEFT:
                 fix = "the next run removes it, and so does `pathproof down`"
-                findings.append(Finding(Level.WARNING, subject, f"{name}: left behind", fix))
+                diagnoses.append(Diagnosis(Level.WARNING, subject, f"{name}: left behind", fix))
             case State.UNREADABLE:
                 fix = f"`pathproof down {name}` says why; no run touches it"
-                findings.append(Finding(Level.WARNING, subject, f"{name}: {state}", fix))
+                diagnoses.append(Diagnosis(Level.WARNING, subject, f"{name}: {state}", fix))
             case State.KEPT | State.ENDED:
                 fix = f"`pathproof down {name}` when you are done with it"
-                findings.append(Finding(Level.WARNING, subject, f"{name}: {state}", fix))
+                diagnoses.append(Diagnosis(Level.WARNING, subject, f"{name}: {state}", fix))
             case State.IN_USE:
-                findings.append(Finding(Level.OK, subject, f"{name}: in use by a running process"))
-    return findings or [Finding(Level.OK, subject, "none")]
+                diagnoses.append(
+                    Diagnosis(Level.OK, subject, f"{name}: in use by a running process")
+                )
+    return diagnoses or [Diagnosis(Level.OK, subject, "none")]

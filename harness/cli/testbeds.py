@@ -73,7 +73,7 @@ def up(loaded: Loaded, ctx: typer.Context) -> None:
     with telling(ctx), provisioner(loaded.config) as lab, lab.testbed() as testbed:
         with undisturbed_afterwards():
             lab.keep()
-        name, device = lab.site.folder.name, testbed.map.device
+        name, device = lab.resources.folder.name, testbed.map.device
     if is_quiet(ctx):
         typer.echo(name)
         return

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -244,14 +244,25 @@ def _reason(problem: ErrorDetails) -> str:
     return demand.format(**problem.get("ctx", {}))
 
 
+def _parts(annotation: object) -> Iterator[object]:
+    """A type and all that it is made of: of `tuple[Annotated[X, …], …]`, X among them."""
+    yield annotation
+    for part in get_args(annotation):
+        yield from _parts(part)
+
+
 def allowed_keys(model: type[BaseModel], location: list[str]) -> list[str]:
     """The keys that `model` knows at `location`, a path of keys and list indices."""
     for part in location:
         field = model.model_fields.get(part)
         if field is None:
             continue  # an index of a list or a name in a table
-        candidates = [field.annotation, *getattr(field.annotation, "__args__", ())]
         model = next(
-            (c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), model
+            (
+                c
+                for c in _parts(field.annotation)
+                if isinstance(c, type) and issubclass(c, BaseModel)
+            ),
+            model,
         )
     return [name for name, field in model.model_fields.items() if not field.exclude]

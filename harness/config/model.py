@@ -19,6 +19,7 @@ from harness.config.networks import (
     NetworkConfig,
     default_networks,
     require_controllers,
+    require_each_portal_once,
     require_independent,
 )
 from harness.config.requirements import Requirements, why_no_forks, why_no_kvm
@@ -297,6 +298,7 @@ class Config(Model):
     @model_validator(mode="after")
     def _networks_fit(self) -> Self:
         require_independent(self.networks)
+        require_each_portal_once(self.networks, self.target.port)
         require_controllers(self.networks, self.controllers)
         return self
 

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from ipaddress import (
+    IPv4Address,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    ip_address,
+    ip_network,
+)
 from itertools import combinations
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from harness.config.base import Model
 
 AccessState = Literal["optimized", "non-optimized"]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,7}$")]
 
-_WITH_PORT = re.compile(r"\[?(?P<address>[^\[\]]+?)\]?(?::(?P<port>\d+))?")
+_Item = TypeVar("_Item")
+_WITH_PORT = re.compile(r"(?:\[(?P<v6>[^\[\]]+)\]|(?P<v4>[^\[\]:]+))(?::(?P<port>\d+))?")
 
 
 def _portal(value: object) -> object:
@@ -27,8 +35,27 @@ def _portal(value: object) -> object:
     found = _WITH_PORT.fullmatch(value)
     if found is None:
         return {"address": value}  # the address says what is wrong
-    given: dict[str, Any] = {"address": found["address"]}
+    given: dict[str, Any] = {"address": found["v6"] or found["v4"]}
     return given | ({"port": int(found["port"])} if found["port"] else {})
+
+
+def _address(value: object) -> object:
+    return ip_address(value) if isinstance(value, str) else value
+
+
+def _subnet(value: object) -> object:
+    return ip_network(value) if isinstance(value, str) else value
+
+
+def _one_at_least(values: tuple[_Item, ...]) -> tuple[_Item, ...]:
+    if not values:
+        raise ValueError("give at least one")
+    return values
+
+
+# With one message for what is neither, instead of one for each.
+Address = Annotated[IPv4Address | IPv6Address, BeforeValidator(_address)]
+Subnet = Annotated[IPv4Network | IPv6Network, BeforeValidator(_subnet)]
 
 
 def _several(value: object) -> object:
@@ -39,7 +66,7 @@ def _several(value: object) -> object:
 class PortalConfig(Model):
     """A portal of the target: an address on the network, and what belongs to it."""
 
-    address: IPv4Address | IPv6Address
+    address: Address
     port: int | None = Field(None, ge=1, le=65535, description="else that of [target]")
     controller: Name | None = Field(
         None, description="name of one of [[controllers]]: its portals fail together"
@@ -66,12 +93,12 @@ class NetworkConfig(Model):
     """
 
     name: Name
-    subnet: IPv4Network | IPv6Network
-    portals: tuple[Annotated[PortalConfig, BeforeValidator(_portal)], ...] = Field(
-        min_length=1, description="where the target listens: addresses, or tables"
-    )
+    subnet: Subnet
+    portals: Annotated[
+        tuple[Annotated[PortalConfig, BeforeValidator(_portal)], ...], AfterValidator(_one_at_least)
+    ] = Field(description="where the target listens: addresses, or tables")
     initiator: Annotated[
-        tuple[IPv4Address | IPv6Address, ...], BeforeValidator(_several), Field(min_length=1)
+        tuple[Address, ...], BeforeValidator(_several), AfterValidator(_one_at_least)
     ] = Field(description="the initiator's address; several for a NIC each")
     libvirt_network: str | None = Field(None, description="name of a libvirt network")
     bridge: str | None = Field(None, description="name of a bridge on the hypervisor")
@@ -133,6 +160,20 @@ def require_independent(networks: Sequence[NetworkConfig]) -> None:
                 f"networks: {one.name} ({one.subnet}) and {other.name} ({other.subnet}) "
                 "overlap; one subnet per network, or the kernel would mix the paths"
             )
+
+
+def require_each_portal_once(networks: Sequence[NetworkConfig], port: int) -> None:
+    """Raises ValueError, which begins with the key. `port` is that of portals without their own."""
+    for number, network in enumerate(networks):
+        seen: dict[tuple[object, int], int] = {}
+        for place, portal in enumerate(network.portals):
+            at = portal.address, portal.port or port
+            if at in seen:
+                raise ValueError(
+                    f"networks.{number}.portals.{place}: {at[0]} port {at[1]} is portal "
+                    f"{seen[at]} of the list already; each portal makes paths of its own"
+                )
+            seen[at] = place
 
 
 def require_controllers(

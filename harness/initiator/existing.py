@@ -94,7 +94,7 @@ rm -f "$drop_in"
 _LOCK_ARGV = ["flock", "--nonblock", "--close", "/etc/iscsi", "sh", "-c", "echo held; exec cat"]
 
 
-class StandingInitiator(Initiator):
+class ExistingInitiator(Initiator):
     """open-iscsi and multipath-tools of a machine that serves others, too.
 
     Its initiator name, its timeouts for failing I/O (`fast_io_fail_tmo` holds for whole arrays) and

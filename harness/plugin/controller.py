@@ -13,7 +13,7 @@ from harness.host.slots import limit_for
 from harness.plugin.interrupts import ignore_interrupts
 from harness.plugin.required import refuse_unmet
 from harness.plugin.run import KEY, only_unit_tests
-from harness.reporting.blame import LABEL, Verdict
+from harness.reporting.blame import LABEL, Blame
 from harness.reporting.outcomes import RERUN, worker_of
 from harness.reporting.progress import stamp
 
@@ -90,7 +90,7 @@ class Controller:
         verdict = dict(report.user_properties).get(LABEL) if report.when == "call" else None
         if report.outcome == RERUN:
             category, letter, word = RERUN, "R", ("RERUN", {"yellow": True})
-        elif report.failed and verdict not in {None, Verdict.STORAGE}:
+        elif report.failed and verdict not in {None, Blame.STORAGE}:
             category, letter, word = "error", "E", "ERROR"
         if letter and self._run.line_by_line:
             said = word if isinstance(word, str) else word[0]

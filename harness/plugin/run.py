@@ -22,7 +22,7 @@ from harness.plugin.said import Heard, Said, said_by
 from harness.plugin.workers import BEGAN, LACKING, RESULTS, Workers, controls_workers
 from harness.reporting.allure_listener import AllureSteps
 from harness.reporting.bill import format_bill, format_pace
-from harness.reporting.blame import Verdict, Verdicts
+from harness.reporting.blame import Blame, BlameLabels
 from harness.reporting.environment import add_to_environment, write_environment
 from harness.reporting.html import find_generator, generate, no_report
 from harness.reporting.outcomes import Outcomes, worker_of
@@ -59,7 +59,7 @@ class Run:
         self.config = loaded
         self.worker: str = given.get("workerid", "")
         self.began: float = given.get(BEGAN, time.time())
-        self.verdicts = Verdicts(worker=self.worker)
+        self.verdicts = BlameLabels(worker=self.worker)
         self.outcomes = Outcomes()
         self.folder: RunFolder | None = None
         self.results: Path | None = None
@@ -132,10 +132,10 @@ class Run:
             except (VerdictFailed, CouldNotTell) as error:
                 raise type(error)(f"judged, but not required (`.require()`):\n{error}") from None
 
-    def tell_verdict(self, test: str, blamed: Verdict | None) -> None:
+    def tell_verdict(self, test: str, blamed: Blame | None) -> None:
         """Leave what a test has judged for machines to read; nothing if it was cut off."""
         judged, self.judged = self.judged, []
-        cut_off = blamed in {Verdict.LAB, Verdict.DEFECT}
+        cut_off = blamed in {Blame.LAB, Blame.DEFECT}
         if judged and not cut_off and self.results is not None:
             document = verdict_document(
                 test,

@@ -20,7 +20,7 @@ import pytest
 from harness.deadline import Deadline
 from harness.lacking import Lacking
 from harness.plugin.said import Said
-from harness.reporting.blame import LABEL, Verdict
+from harness.reporting.blame import LABEL, Blame
 from harness.reporting.outcomes import RERUN, Outcomes, worker_of
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ class Workers:
             self._died[worker] = f"worker {worker} died while running {test} again"
             report.when = "call"
             report.start = report.stop = time.time()
-            report.user_properties.append((LABEL, Verdict.LAB.value))
+            report.user_properties.append((LABEL, Blame.LAB.value))
             report.longrepr = (
                 f"worker {worker} died while running this test, as another worker had before\n"
                 "hint: `dmesg` tells whether the kernel killed it for want of memory"
@@ -129,7 +129,7 @@ class Workers:
                 outcome="failed",
                 longrepr="not run to its end: too many workers died",
                 when="setup",
-                user_properties=[(LABEL, Verdict.LAB.value)],
+                user_properties=[(LABEL, Blame.LAB.value)],
                 start=now,
                 stop=now,
             )

@@ -8,7 +8,7 @@ from harness.config.uri import EMBEDDED
 from harness.errors import HarnessError
 from harness.guest_images.store import remove_unfinished
 from harness.host.folder import Folder, cache_folder, reap
-from harness.host.hypervisor_host import end_guests, has_place_of_its_own, reached
+from harness.host.qemu_host import end_guests, is_foreign, reached
 from harness.hypervisor.connection import connect
 from harness.hypervisor.domain import destroy_named
 from harness.hypervisor.elsewhere import other_host
@@ -33,8 +33,8 @@ def end_domains(folder: Folder) -> None:
         return
     with ExitStack() as stack:
         connection = stack.enter_context(connect(manifest.uri, folder.root))
-        if has_place_of_its_own(manifest.uri):
-            place = stack.enter_context(reached(other_host(manifest.uri), folder.name))
-            end_guests(connection, manifest.domains, place)
+        if is_foreign(manifest.uri):
+            qemu_host = stack.enter_context(reached(other_host(manifest.uri), folder.name))
+            end_guests(connection, manifest.domains, qemu_host)
         else:
             destroy_named(connection, manifest.domains)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from harness.hypervisor.domain import start
 from harness.machine import Machine
-from harness.provision.site import Disks, Site, by_role
+from harness.provision.resources import Disks, Resources, by_role
 from harness.provision.snapshot import disk_file
-from harness.provision.stage import Stage
+from harness.provision.step_titles import StepTitle
 from harness.steps import Spent, step
 from harness.target.base import DATA_DISK_SERIAL
 from harness.testbed.guest_disks import SYSTEM_DISK_SERIAL
@@ -37,35 +37,37 @@ class Booted:
     machines: Mapping[Role, Machine]
 
 
-def wire(site: Site, disks: Path, power: ExitStack) -> Wired:
+def wire(resources: Resources, disks: Path, power: ExitStack) -> Wired:
     """Start machines with new disks in the folder `disks`. They end with `power`."""
-    with step(Stage.START, Spent.PROVISIONING):
-        made = _make_disks(site, disks)
-        return Wired(site.power_on(power, made, lambda spec, _: start(site.connection, spec)))
+    with step(StepTitle.START, Spent.PROVISIONING):
+        made = _make_disks(resources, disks)
+        return Wired(
+            resources.power_on(power, made, lambda spec, _: start(resources.connection, spec))
+        )
 
 
-def boot(site: Site, wired: Wired, links: ExitStack) -> Booted:
+def boot(resources: Resources, wired: Wired, links: ExitStack) -> Booted:
     """Wait until each machine answers; the connections end with `links`."""
 
     def log_in(role: Role) -> Machine:
         with step(f"Boot the {role}", Spent.PROVISIONING):
-            machine = site.log_in(role, wired.domains[role])
+            machine = resources.log_in(role, wired.domains[role])
         links.callback(machine.close)
         return machine
 
-    with step(Stage.BOOT, Spent.PROVISIONING):
-        return Booted(wired.domains, by_role(site.topology.guests, log_in))
+    with step(StepTitle.BOOT, Spent.PROVISIONING):
+        return Booted(wired.domains, by_role(resources.topology.guests, log_in))
 
 
-def _make_disks(site: Site, folder: Path) -> Disks:
+def _make_disks(resources: Resources, folder: Path) -> Disks:
     """A system disk for each machine, and the LUN for a target that is ours."""
     disks: dict[Role, list[Path]] = {}
-    for role in site.topology.guests:
+    for role in resources.topology.guests:
         system = disk_file(folder, role, SYSTEM_DISK_SERIAL)
-        site.place.make_overlay(system, site.images[role])
+        resources.qemu_host.make_overlay(system, resources.images[role])
         disks[role] = [system]
     if Role.TARGET in disks:
         lun = disk_file(folder, Role.TARGET, DATA_DISK_SERIAL)
-        site.place.make_disk(lun, site.topology.lun.size)
+        resources.qemu_host.make_disk(lun, resources.topology.lun.size)
         disks[Role.TARGET].append(lun)
     return disks

@@ -11,8 +11,8 @@ from harness.observe import observing
 from harness.provision.address_claims import Held, held_addresses
 from harness.provision.boot import Booted
 from harness.provision.data_nics import bring_up_shared, configure_nics
-from harness.provision.site import Site, by_role
-from harness.provision.stage import Stage
+from harness.provision.resources import Resources, by_role
+from harness.provision.step_titles import StepTitle
 from harness.steps import Spent, step
 from harness.target import Target
 from harness.testbed.testbed import Guest
@@ -32,28 +32,30 @@ class Configured:
     addresses: Held | None
 
 
-def configure(site: Site, booted: Booted, links: ExitStack) -> Configured:
+def configure(resources: Resources, booted: Booted, links: ExitStack) -> Configured:
     """Give the machines their addresses, once nobody else has them, and configure both ends.
 
     Observers and the claim to addresses end with `links`.
     """
     machines = booted.machines
     addresses = None
-    if site.topology.shared:
-        nics = bring_up_shared(machines[Role.INITIATOR], Role.INITIATOR, site.topology)
+    if resources.topology.shared:
+        nics = bring_up_shared(machines[Role.INITIATOR], Role.INITIATOR, resources.topology)
         addresses = links.enter_context(
-            held_addresses(machines[Role.INITIATOR], site.topology, nics, site.folder.name)
+            held_addresses(
+                machines[Role.INITIATOR], resources.topology, nics, resources.folder.name
+            )
         )
-    target = site.target(machines)
-    initiator = site.initiator(machines, target)
+    target = resources.target(machines)
+    initiator = resources.initiator(machines, target)
     end = {Role.TARGET: target.configure, Role.INITIATOR: initiator.configure}
 
     def prepare(role: Role) -> Guest:
-        nics = configure_nics(machines[role], role, site.topology)
+        nics = configure_nics(machines[role], role, resources.topology)
         end[role]()
         observer = links.enter_context(observing(machines[role]))
         return Guest(machines[role], observer, booted.domains[role], nics)
 
-    with step(Stage.CONFIGURE, Spent.CONFIGURATION):
-        guests = by_role(site.topology.guests, prepare)
+    with step(StepTitle.CONFIGURE, Spent.CONFIGURATION):
+        guests = by_role(resources.topology.guests, prepare)
     return Configured(guests, target, initiator, addresses)

@@ -13,13 +13,13 @@ from harness.config.negotiation import Negotiation
 from harness.deadline import Deadline
 from harness.errors import InitiatorError
 from harness.host.slots import someone_waits, turn
-from harness.initiator.existing import StandingInitiator
+from harness.initiator.existing import ExistingInitiator
 from harness.lacking import Lacking
 from harness.machine import LocalMachine, Machine, SshEndpoint, SshMachine
 from harness.observe import observing
 from harness.provision.attach import attach
 from harness.provision.prove import prove
-from harness.provision.stage import Stage
+from harness.provision.step_titles import StepTitle
 from harness.steps import Spent, step, warn
 from harness.target import NoMachine, target_for
 from harness.testbed.testbed import Guest, Testbed
@@ -29,7 +29,7 @@ _CONNECT_TIMEOUT_S = 30.0
 
 
 @dataclass
-class Standing:
+class ExistingProvisioner:
     """Makes testbeds of a machine that stays: for each it is configured, and left as it was."""
 
     config: Config
@@ -39,7 +39,7 @@ class Standing:
     def testbed(self) -> Iterator[Testbed]:
         """A new testbed, verified by I/O on every path, undone at the end of the block."""
         with ExitStack() as stack:
-            with step(Stage.ALL, Spent.PROVISIONING):
+            with step(StepTitle.ALL, Spent.PROVISIONING):
                 testbed = self._made(stack)
             yield testbed
 
@@ -68,7 +68,7 @@ class Standing:
         machine = self._machine()
         stack.callback(machine.close)
         target = target_for(config.target, NoMachine("the external target"), topology)
-        initiator = StandingInitiator(
+        initiator = ExistingInitiator(
             machine,
             topology,
             config.profile,
@@ -79,7 +79,7 @@ class Standing:
         )
         stack.enter_context(initiator.borrowed(config.initiator.fio))
         nics = nics_of(machine, topology)
-        with step(Stage.CONFIGURE, Spent.CONFIGURATION):
+        with step(StepTitle.CONFIGURE, Spent.CONFIGURATION):
             initiator.configure()
             observer = stack.enter_context(observing(machine))
         attached = attach(config, target, initiator, nics)
@@ -140,6 +140,6 @@ def nics_of(machine: Machine, topology: Topology) -> dict[str, str]:
 
 
 @contextmanager
-def standing(config: Config) -> Iterator[Standing]:
+def existing_provisioner(config: Config) -> Iterator[ExistingProvisioner]:
     """Ready to make testbeds of an existing machine."""
-    yield Standing(config, plan(config))
+    yield ExistingProvisioner(config, plan(config))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.provision.stage import Stage
+from harness.provision.step_titles import StepTitle
 from harness.steps import Spent, attach, step
 from harness.testbed.testbed import Testbed
 from harness.topology import Role
@@ -13,7 +13,7 @@ _TIMEOUT_S = 300.0
 
 def fill(testbed: Testbed) -> None:
     """Write the area that read jobs verify. Raises WorkloadError if there was any error."""
-    with step(Stage.FIRST_IO, Spent.PROVISIONING):
+    with step(StepTitle.FIRST_IO, Spent.PROVISIONING):
         fio = FioRun.started(
             testbed.machine(Role.INITIATOR),
             testbed.initiator.device,

@@ -12,9 +12,9 @@ from harness.errors import HarnessError, HypervisorError, cure, defects, leaves,
 from harness.hypervisor.disk import create_overlay
 from harness.hypervisor.domain import restore
 from harness.observe import leave_resident, observing
-from harness.provision.site import Disks, Site, by_role
+from harness.provision.resources import Disks, Resources, by_role
 from harness.provision.snapshot import Golden, disk_file, memory_file, seal
-from harness.provision.stage import Stage
+from harness.provision.step_titles import StepTitle
 from harness.steps import Spent, step
 from harness.testbed.guest_disks import serials
 from harness.testbed.testbed import Guest, Testbed, mark_target
@@ -26,7 +26,7 @@ class CannotSave(HypervisorError):
 
 
 def make_golden(
-    site: Site,
+    resources: Resources,
     folder: Path,
     determined_by: dict[str, Any],
     cold: Callable[[ExitStack, ExitStack, Path], Testbed],
@@ -36,12 +36,12 @@ def make_golden(
     `cold` makes it, with disks in a folder; its machines end with the first stack, the
     connections to them with the second.
     """
-    roles = site.topology.guests
-    with step(Stage.GOLDEN, Spent.PROVISIONING), ExitStack() as power:
+    roles = resources.topology.guests
+    with step(StepTitle.GOLDEN, Spent.PROVISIONING), ExitStack() as power:
         with ExitStack() as links:
             testbed = cold(power, links, folder)
             by_role(roles, lambda role: leave_resident(testbed.machine(role)))
-        with step(Stage.SAVE, Spent.PROVISIONING):
+        with step(StepTitle.SAVE, Spent.PROVISIONING):
             try:
                 for role in roles:
                     testbed.domain(role).pause()
@@ -56,52 +56,54 @@ def make_golden(
         seal(folder, determined_by, nics, testbed.map.paths, testbed.environment)
 
 
-def fork(site: Site, golden: Golden, stack: ExitStack) -> Testbed:
+def fork(resources: Resources, golden: Golden, stack: ExitStack) -> Testbed:
     """A testbed as `golden` has it, with disks, ports, time and randomness of its own.
 
     Verified by I/O on every path. It ends with `stack`.
     """
     golden.require_untouched()
-    with step(Stage.RESTORE, Spent.PROVISIONING):
-        domains = site.power_on(
+    with step(StepTitle.RESTORE, Spent.PROVISIONING):
+        domains = resources.power_on(
             stack,
-            _overlays(site, golden),
-            lambda spec, role: restore(site.connection, spec, memory_file(golden.folder, role)),
+            _overlays(resources, golden),
+            lambda spec, role: restore(
+                resources.connection, spec, memory_file(golden.folder, role)
+            ),
         )
         # The target first: the initiator may be waiting for its answer.
-        for role in site.topology.guests:
+        for role in resources.topology.guests:
             domains[role].resume()
 
     marks: list[bytes] = []
 
     def reach(role: Role) -> Guest:
-        machine = site.log_in(role, domains[role])
+        machine = resources.log_in(role, domains[role])
         stack.callback(machine.close)
         observer = stack.enter_context(observing(machine, resident=True))
         observer.wake()
         if role is Role.TARGET:  # at once, as it has less to do than the initiator
-            marks.append(mark_target(machine, site.target({role: machine})))
+            marks.append(mark_target(machine, resources.target({role: machine})))
         return Guest(machine, observer, domains[role], golden.nics[role])
 
-    with step(Stage.WAKE, Spent.PROVISIONING):
-        guests = by_role(site.topology.guests, reach)
+    with step(StepTitle.WAKE, Spent.PROVISIONING):
+        guests = by_role(resources.topology.guests, reach)
     machines = {role: guest.machine for role, guest in guests.items()}
-    target = site.target(machines)
+    target = resources.target(machines)
     environment = dict(golden.environment) | {"Testbeds": f"forked from {golden.folder.name}"}
-    initiator = site.initiator(machines, target)
-    testbed = site.assembled(guests, target, initiator, golden.paths, environment)
+    initiator = resources.initiator(machines, target)
+    testbed = resources.assembled(guests, target, initiator, golden.paths, environment)
     side_by_side(testbed.preflight, testbed.prove_paths, lambda: testbed.prove_target(*marks))
-    testbed.map.wait_for_paths(active=len(site.topology.paths), spent_on=Spent.PROVISIONING)
+    testbed.map.wait_for_paths(active=len(resources.topology.paths), spent_on=Spent.PROVISIONING)
     return testbed
 
 
-def _overlays(site: Site, golden: Golden) -> Disks:
+def _overlays(resources: Resources, golden: Golden) -> Disks:
     """Disks that read through to the snapshot's, in the order of the saved machines."""
     disks: dict[Role, list[Path]] = {}
-    for role in site.topology.guests:
+    for role in resources.topology.guests:
         disks[role] = []
         for serial in serials(role):
-            overlay = disk_file(site.folder.path, role, serial)
+            overlay = disk_file(resources.folder.path, role, serial)
             create_overlay(overlay, disk_file(golden.folder, role, serial), "qcow2")
             disks[role].append(overlay)
     return disks

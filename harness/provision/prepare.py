@@ -1,4 +1,4 @@
-"""What testbeds of one configuration are made with: the `Site` of this process."""
+"""What testbeds of one configuration are made with: the `Resources` of this process."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from harness.config.image import ImageDefinition, load_image
 from harness.config.sizes import sized_for
 from harness.guest_images.store import BuiltImage, ImageStore
 from harness.host.folder import cache_folder, claimed
-from harness.host.hypervisor_host import Place, place_for
+from harness.host.qemu_host import QemuHost, qemu_host_for
 from harness.hypervisor.accel import DEVICE, Choice, choose
 from harness.hypervisor.connection import connect
 from harness.hypervisor.elsewhere import accel_of, other_host
 from harness.hypervisor.qemu_user import qemu_user, slow_start
-from harness.provision.site import Site, by_role
-from harness.provision.stage import Stage
+from harness.provision.resources import Resources, by_role
+from harness.provision.step_titles import StepTitle
 from harness.steps import Spent, step, warn
 from harness.topology import Role, plan
 
 
 @contextmanager
-def site_for(config: Config) -> Iterator[Site]:
-    """Images, acceleration, a place for machines and a connection to libvirt.
+def resources_for(config: Config) -> Iterator[Resources]:
+    """Images, acceleration, a host for QEMU and a connection to libvirt.
 
-    The site's configuration has the sizes that suit the acceleration. Everything is removed at
-    the end of the block, unless the testbed was kept.
+    Their configuration has the sizes that suit the acceleration. Everything is removed at the end
+    of the block, unless the testbed was kept.
     """
     definition = load_image(config.machines.image)
     topology = plan(config, secrets.token_hex(8))
@@ -38,14 +38,21 @@ def site_for(config: Config) -> Iterator[Site]:
     capabilities = cache_folder() / "libvirt-capabilities"
     with (
         claimed(config.name) as folder,
-        place_for(host, config, folder) as place,
+        qemu_host_for(host, config, folder) as qemu_host,
         connect(config.hypervisor.uri, folder.root, capabilities_cache=capabilities) as connection,
-        _images(config, definition, topology.guests, place) as images,
+        _images(config, definition, topology.guests, qemu_host) as images,
     ):
         accel = _accelerated(config, there, images.kernel)
         config = sized_for(config, accel.accel)
-        yield Site(
-            config, topology, folder, place, connection, images.by_role, images.client_key, accel
+        yield Resources(
+            config,
+            topology,
+            folder,
+            qemu_host,
+            connection,
+            images.by_role,
+            images.client_key,
+            accel,
         )
 
 
@@ -60,14 +67,14 @@ class _Images:
 
 @contextmanager
 def _images(
-    config: Config, definition: ImageDefinition, roles: Sequence[Role], place: Place
+    config: Config, definition: ImageDefinition, roles: Sequence[Role], qemu_host: QemuHost
 ) -> Iterator[_Images]:
     """An image for each role, built if it is missing, and safe from removal in the block."""
     store = ImageStore(cache_folder(), config.machines.mirror)
     with ExitStack() as held:
-        with step(Stage.IMAGES, Spent.PROVISIONING):
+        with step(StepTitle.IMAGES, Spent.PROVISIONING):
             built = held.enter_context(store.using(definition, roles))
-            images = by_role(roles, lambda role: place.put(built[role]))
+            images = by_role(roles, lambda role: qemu_host.put(built[role]))
         yield _Images(images, built[Role.INITIATOR].kernel, store.client_key)
 
 

@@ -21,11 +21,11 @@ from harness.provision.attach import attach
 from harness.provision.boot import boot, wire
 from harness.provision.configure import configure
 from harness.provision.fork import CannotSave, fork, make_golden
-from harness.provision.prepare import site_for
+from harness.provision.prepare import resources_for
 from harness.provision.prove import prove
-from harness.provision.site import Site
+from harness.provision.resources import Resources
 from harness.provision.snapshot import Damaged, Golden, determinants, is_whole, key_of, opened
-from harness.provision.stage import Stage
+from harness.provision.step_titles import StepTitle
 from harness.steps import Spent, step, warn
 from harness.testbed.testbed import Testbed
 from harness.topology import Role, plan
@@ -41,7 +41,7 @@ class Provisioner:
     Made by `provisioner`. `held` keeps the snapshot safe from removal.
     """
 
-    site: Site
+    resources: Resources
     held: ExitStack
     _golden: Golden | None = field(default=None, init=False)
     _no_forks: str = field(default="", init=False)
@@ -52,7 +52,7 @@ class Provisioner:
     def testbed(self) -> Iterator[Testbed]:
         """A new testbed, verified by I/O on every path, removed at the end of the block."""
         with ExitStack() as stack:
-            with step(Stage.ALL, Spent.PROVISIONING):
+            with step(StepTitle.ALL, Spent.PROVISIONING):
                 testbed = self._forked(stack) or self._booted(stack)
             yield testbed
 
@@ -60,7 +60,7 @@ class Provisioner:
     def cold(self) -> Iterator[Testbed]:
         """As `testbed`, and booted in any case."""
         with ExitStack() as stack:
-            with step(Stage.ALL, Spent.PROVISIONING):
+            with step(StepTitle.ALL, Spent.PROVISIONING):
                 testbed = self._booted(stack)
             yield testbed
 
@@ -68,7 +68,7 @@ class Provisioner:
     def fork(self) -> Iterator[Testbed]:
         """As `testbed`, and forked or a HypervisorError."""
         with ExitStack() as stack:
-            with step(Stage.ALL, Spent.PROVISIONING):
+            with step(StepTitle.ALL, Spent.PROVISIONING):
                 testbed = self._forked(stack)
             if testbed is None:
                 raise HypervisorError(f"there can be no fork: {self._no_forks}")
@@ -76,55 +76,57 @@ class Provisioner:
 
     def prepare(self) -> str:
         """Have the golden snapshot made, if it is missing; returns why there can be none."""
-        with step(Stage.ALL, Spent.PROVISIONING):
+        with step(StepTitle.ALL, Spent.PROVISIONING):
             self._find_golden()
         return self._no_forks
 
     @contextmanager
     def with_profile(self, name: str) -> Iterator[Provisioner]:
-        """The same site with other timeouts; of both together there is one testbed at a time."""
-        config = self.site.config
+        """With other timeouts; of both together there is one testbed at a time."""
+        config = self.resources.config
         initiator = config.initiator.model_copy(update={"profile": name})
         with ExitStack() as held:
-            site = replace(self.site, config=config.model_copy(update={"initiator": initiator}))
-            yield Provisioner(site, held)
+            resources = replace(
+                self.resources, config=config.model_copy(update={"initiator": initiator})
+            )
+            yield Provisioner(resources, held)
 
     @property
     def someone_waits(self) -> bool:
         """Whether somebody waits, here or on another host, for what the testbed has."""
         wanted = self._addresses is not None and self._addresses.wanted
-        return wanted or someone_waits(self.site.config)
+        return wanted or someone_waits(self.resources.config)
 
     @property
     def lacking(self) -> tuple[Lacking, ...]:
         """What testbeds have to do without from now on, although the configuration wants it."""
-        return tuple(one for one in (self._forks_failed, self.site.accel.lacking) if one)
+        return tuple(one for one in (self._forks_failed, self.resources.accel.lacking) if one)
 
     def keep(self) -> str | None:
         """Leave the machines running when this process ends; `pathproof down NAME` removes them."""
-        self.site.keep()
-        return self.site.folder.name
+        self.resources.keep()
+        return self.resources.folder.name
 
     def _booted(self, stack: ExitStack) -> Testbed:
         self._take_place(stack)
-        return self._from_nothing(stack, stack, self.site.place.folder)
+        return self._from_nothing(stack, stack, self.resources.qemu_host.folder)
 
     def _from_nothing(self, power: ExitStack, links: ExitStack, disks: Path) -> Testbed:
         """A testbed with its disks in the folder `disks`, verified by I/O on every path.
 
         `links` ends our connections to the machines, `power` the machines; in that order.
         """
-        site = self.site
-        wired = wire(site, disks, power)
-        booted = boot(site, wired, links)
-        configured = configure(site, booted, links)
+        resources = self.resources
+        wired = wire(resources, disks, power)
+        booted = boot(resources, wired, links)
+        configured = configure(resources, booted, links)
         self._addresses = configured.addresses
         target, initiator = configured.target, configured.initiator
         nics = configured.guests[Role.INITIATOR].nics
-        attached = attach(site.config, target, initiator, nics)
-        environment = site.describe(attached.kernel, target)
+        attached = attach(resources.config, target, initiator, nics)
+        environment = resources.describe(attached.kernel, target)
         return prove(
-            site.assembled(configured.guests, target, initiator, attached.paths, environment)
+            resources.assembled(configured.guests, target, initiator, attached.paths, environment)
         )
 
     def _forked(self, stack: ExitStack) -> Testbed | None:
@@ -140,7 +142,7 @@ class Provisioner:
             with ExitStack() as attempt:
                 self._take_place(attempt)
                 try:
-                    testbed = fork(self.site, golden, attempt)
+                    testbed = fork(self.resources, golden, attempt)
                 except HarnessError as error:
                     if defects(error):
                         raise
@@ -161,7 +163,7 @@ class Provisioner:
 
     def _find_golden(self) -> Golden | None:
         """The golden snapshot, made if it is missing or damaged; None if there can be none."""
-        if not self._no_forks and (reason := self.site.config.cannot_fork):
+        if not self._no_forks and (reason := self.resources.config.cannot_fork):
             self._no_forks = reason
             warn(f"testbeds are booted, not forked: {reason}")
         while self._golden is None and not self._no_forks:
@@ -191,12 +193,12 @@ class Provisioner:
             ) as draft:
                 if draft is None:
                     return
-                images = {image.fingerprint for image in self.site.images.values()}
+                images = {image.fingerprint for image in self.resources.images.values()}
                 (draft / "needs").write_text("".join(f"images/{one}\n" for one in sorted(images)))
-                (draft / "about.txt").write_text(f"{_about(self.site.config)}\n")
+                (draft / "about.txt").write_text(f"{_about(self.resources.config)}\n")
                 with ExitStack() as place:
                     self._take_place(place)
-                    make_golden(self.site, draft, determined_by, self._from_nothing)
+                    make_golden(self.resources, draft, determined_by, self._from_nothing)
         except CannotSave as error:
             self._give_up_forks(error.message, error.hint or _EXAMINE)
 
@@ -210,15 +212,15 @@ class Provisioner:
     def _give_up_forks(self, reason: str, what_helps: str) -> None:
         """From now on testbeds are booted. Raises HarnessError if forks are required."""
         lacking = Lacking("forks", reason, what_helps)
-        if lacking.name in self.site.config.require:
+        if lacking.name in self.resources.config.require:
             raise as_error(lacking)
         self._no_forks, self._forks_failed, self._golden = reason, lacking, None
         self.held.close()
         warn(f"testbeds are booted, not forked: {reason}\n  cure: {what_helps}")
 
     def _take_place(self, stack: ExitStack) -> None:
-        site = self.site
-        stack.enter_context(turn(site.config, site.folder.name, site.accel.accel))
+        resources = self.resources
+        stack.enter_context(turn(resources.config, resources.folder.name, resources.accel.accel))
 
     @property
     def _store(self) -> Store:
@@ -226,8 +228,10 @@ class Provisioner:
 
     @cached_property
     def _determinants(self) -> dict[str, Any]:
-        site = self.site
-        return determinants(site.config, site.images, site.accel.accel, site.connection.versions)
+        resources = self.resources
+        return determinants(
+            resources.config, resources.images, resources.accel.accel, resources.connection.versions
+        )
 
     @property
     def _key(self) -> str:
@@ -247,8 +251,8 @@ def provisioner(config: Config) -> Iterator[Provisioner]:
             hint="the suites run on it: `pytest suites/failover`",
         )
     remove_abandoned()
-    with site_for(config) as site, ExitStack() as held:
-        yield Provisioner(site, held)
+    with resources_for(config) as resources, ExitStack() as held:
+        yield Provisioner(resources, held)
 
 
 def _about(config: Config) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from harness.config import Config
 from harness.errors import BrokenTestbed, HarnessError, defects, summary
 from harness.lacking import Lacking
-from harness.provision.existing import Standing, standing
+from harness.provision.existing import ExistingProvisioner, existing_provisioner
 from harness.testbed.testbed import Testbed
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Testbeds:
         self._config = config
         self._stack = ExitStack()
         self._current = ExitStack()
-        self._provisioner: Provisioner | Standing | None = None
+        self._provisioner: Provisioner | ExistingProvisioner | None = None
         self._testbed: Testbed | None = None
         self._owner: object = None
         self._made_at = 0.0
@@ -118,9 +118,9 @@ class Testbeds:
         self._current.close()
 
 
-def _maker(config: Config) -> AbstractContextManager[Provisioner | Standing]:
+def _maker(config: Config) -> AbstractContextManager[Provisioner | ExistingProvisioner]:
     if not config.initiator.is_ours:
-        return standing(config)
+        return existing_provisioner(config)
     from harness.provision.provisioner import provisioner  # needs libvirt
 
     return provisioner(config)

@@ -20,7 +20,7 @@ from allure_commons.model2 import (
 )
 from allure_commons.model2 import Attachment as AllureAttachment
 
-from harness.reporting.blame import Verdict, describe, verdict_of
+from harness.reporting.blame import Blame, blame_of, describe
 from harness.reporting.reporter import innermost, now_ms
 from harness.steps import Attachment, Listener, Step
 
@@ -106,7 +106,7 @@ def _status(error: BaseException | None) -> str:
         return str(Status.PASSED)
     if isinstance(error, pytest.skip.Exception):
         return str(Status.SKIPPED)
-    failed = verdict_of(error, during_call=True) is Verdict.STORAGE
+    failed = blame_of(error, during_call=True) is Blame.STORAGE
     return str(Status.FAILED if failed else Status.BROKEN)
 
 

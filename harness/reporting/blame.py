@@ -25,8 +25,8 @@ LABEL = "verdict"
 QUICK_MS = 20  # a fixture as quick as this that says nothing is not worth a line
 
 
-class Verdict(StrEnum):
-    """What a test that did not pass says of the storage. A pass has no such label."""
+class Blame(StrEnum):
+    """Who or what kept a test from passing. A pass has no such label."""
 
     STORAGE = "storage"
     LAB = "lab"
@@ -35,15 +35,15 @@ class Verdict(StrEnum):
 
 
 _STATUS = {
-    Verdict.STORAGE: Status.FAILED,
-    Verdict.LAB: Status.BROKEN,
-    Verdict.DEFECT: Status.BROKEN,
-    Verdict.UNKNOWN: Status.BROKEN,
+    Blame.STORAGE: Status.FAILED,
+    Blame.LAB: Status.BROKEN,
+    Blame.DEFECT: Status.BROKEN,
+    Blame.UNKNOWN: Status.BROKEN,
 }
 
 
-def verdict_of(error: BaseException, *, during_call: bool) -> Verdict:
-    """The verdict that an exception carries.
+def blame_of(error: BaseException, *, during_call: bool) -> Blame:
+    """Who is to blame, by what was raised.
 
     A `VerdictFailed` anywhere in a group, or behind an error of the clean-up that followed it,
     was proven and stands. Otherwise a programming error, of Pathproof or of the test, outweighs
@@ -51,19 +51,19 @@ def verdict_of(error: BaseException, *, during_call: bool) -> Verdict:
     only in the test itself, never in a fixture.
     """
     if any(isinstance(one, VerdictFailed) for one in _chain(error)):
-        return Verdict.STORAGE
+        return Blame.STORAGE
     raised = list(leaves(error))
     asserted = [isinstance(one, AssertionError | pytest.fail.Exception) for one in raised]
     if during_call and any(asserted):
-        return Verdict.STORAGE
+        return Blame.STORAGE
     if any(not isinstance(one, AssertionError) for one in defects(error)):
-        return Verdict.DEFECT
+        return Blame.DEFECT
     if raised and all(isinstance(one, CouldNotTell) for one in raised):
-        return Verdict.UNKNOWN
-    return Verdict.LAB
+        return Blame.UNKNOWN
+    return Blame.LAB
 
 
-class Verdicts:
+class BlameLabels:
     """Collects the verdict of every test and writes it into its Allure result.
 
     Register with `allure_commons` through `registered()`, and call `note` from a wrapper around
@@ -72,10 +72,10 @@ class Verdicts:
 
     def __init__(self, *, worker: str = "") -> None:
         self._worker = worker
-        self._noted: dict[str, tuple[Verdict, BaseException | None]] = {}
+        self._noted: dict[str, tuple[Blame, BaseException | None]] = {}
 
     @contextmanager
-    def registered(self) -> Iterator[Verdicts]:
+    def registered(self) -> Iterator[BlameLabels]:
         """Listen to allure until the block ends. Works whether or not results are written."""
         allure_commons.plugin_manager.register(self)
         try:
@@ -85,7 +85,7 @@ class Verdicts:
 
     def note(
         self, item: pytest.Item, report: pytest.TestReport, call: pytest.CallInfo[None]
-    ) -> Verdict | None:
+    ) -> Blame | None:
         """Remember what one phase of the running test said; None where it said nothing bad.
 
         The first phase that went wrong decides, but a broken promise of the storage always
@@ -98,9 +98,9 @@ class Verdicts:
         if not report.failed:
             return None
         error = call.excinfo.value if call.excinfo else None
-        verdict = verdict_of(error, during_call=report.when == "call") if error else Verdict.LAB
+        verdict = blame_of(error, during_call=report.when == "call") if error else Blame.LAB
         before = dict(item.user_properties).get(LABEL)
-        if before is not None and (verdict is not Verdict.STORAGE or before == verdict):
+        if before is not None and (verdict is not Blame.STORAGE or before == verdict):
             return verdict
         for properties in (item.user_properties, report.user_properties):
             properties[:] = [(name, value) for name, value in properties if name != LABEL]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Protocol
+from collections.abc import Iterable
 
 from harness import steps
 from harness.analysis.breakdown import Breakdown, Part, breakdown, listed
 from harness.budget import shown_limit, shown_setting
+from harness.checks import Finding
 from harness.measurements import FaultRecord, KernelLog, Measurements
 from harness.reporting.series import Axis
 from harness.reporting.timeline_csv import table, throughput_csv, timeline_csv
@@ -16,21 +16,6 @@ from harness.units import MIB, NS_PER_MS, NS_PER_S, format_seconds
 
 LONGEST_NOTE = 200
 MOST_LOG_BYTES = 1_000_000  # a browser opens that in one second; 20 MB take twelve
-
-
-class Finding(Protocol):
-    """What one check found; see harness/checks."""
-
-    @property
-    def check(self) -> str: ...
-    @property
-    def verdict(self) -> str: ...
-    @property
-    def message(self) -> str: ...
-    @property
-    def figures(self) -> Mapping[str, str]: ...
-    @property
-    def crash(self) -> str: ...
 
 
 def attach_evidence(measurements: Measurements, findings: Iterable[Finding] = ()) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import pytest
 from allure_commons.model2 import Status
 
-from harness.reporting.blame import LABEL, Verdict
+from harness.reporting.blame import LABEL, Blame
 
 RERUN = "rerun"  # a report's outcome: this attempt does not count, the test is run again
 
@@ -76,8 +76,8 @@ def worker_of(report: pytest.TestReport) -> str:
 
 def _status(report: pytest.TestReport) -> tuple[str, str]:
     if report.failed:
-        verdict = dict(report.user_properties).get(LABEL, Verdict.LAB)
-        status = Status.FAILED if verdict == Verdict.STORAGE else Status.BROKEN
+        verdict = dict(report.user_properties).get(LABEL, Blame.LAB)
+        status = Status.FAILED if verdict == Blame.STORAGE else Status.BROKEN
         return status, str(verdict)
     return (Status.SKIPPED if report.skipped else Status.PASSED), ""
 

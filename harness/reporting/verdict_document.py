@@ -22,7 +22,7 @@ from harness.checks import Finding, Judgement, Verdict
 from harness.checks.judgement import worst
 from harness.lacking import Lacking, LackingName
 from harness.measurements import ClockReading, FaultRecord, Measurements, ReadBack
-from harness.reporting.blame import Verdict as Blame
+from harness.reporting.blame import Blame
 from harness.timeline import Happened, Phase
 from harness.units import NS_PER_S
 

@@ -9,7 +9,7 @@ from harness.concurrency import side_by_side, within
 from harness.deadline import Deadline, poll
 from harness.errors import HarnessError, TimedOut, defects
 from harness.initiator.sysfs import SESSIONS_SCRIPT
-from harness.testbed.protocols import Bed
+from harness.testbed.protocols import MeasuredTestbed
 from harness.topology import Role
 
 _ANSWER_S = 2.0  # a machine that does not answer by then is asked over its keyboard
@@ -38,7 +38,7 @@ done
 """
 
 
-def gather(testbed: Bed, timeout_s: float) -> dict[str, str]:
+def gather(testbed: MeasuredTestbed, timeout_s: float) -> dict[str, str]:
     """Everything at once, by name; what cannot be had within `timeout_s` says why instead."""
     initiator = testbed.machine(Role.INITIATOR)
     wwid = testbed.initiator.wwid
@@ -58,7 +58,9 @@ def gather(testbed: Bed, timeout_s: float) -> dict[str, str]:
     return dict(zip(items, texts, strict=True))
 
 
-def _outside(testbed: Bed, role: Role, timeout_s: float) -> dict[str, Callable[[], str]]:
+def _outside(
+    testbed: MeasuredTestbed, role: Role, timeout_s: float
+) -> dict[str, Callable[[], str]]:
     """What can be had of a machine that may not answer, too."""
     return {
         f"{role} kernel stacks": lambda: _kernel_stacks(testbed, role, timeout_s),
@@ -68,7 +70,7 @@ def _outside(testbed: Bed, role: Role, timeout_s: float) -> dict[str, Callable[[
     }
 
 
-def _kernel_stacks(testbed: Bed, role: Role, timeout_s: float) -> str:
+def _kernel_stacks(testbed: MeasuredTestbed, role: Role, timeout_s: float) -> str:
     if testbed.observer(role).answers(_ANSWER_S):
         return testbed.machine(role).sh(_SYSRQ_SCRIPT, timeout_s=timeout_s).stdout
     testbed.domain(role).press_sysrq(_KEYS)

@@ -27,7 +27,7 @@ from harness.steps import Spent, attach, progress, step
 from harness.testbed.assemble import Raw, assemble
 from harness.testbed.hang_evidence import gather
 from harness.testbed.phases import Phases
-from harness.testbed.protocols import Bed
+from harness.testbed.protocols import MeasuredTestbed
 from harness.testbed.read_back import bring_paths_back, read_everything_back
 from harness.testbed.watchdog import EVIDENCE_S, QUEUEING_S, SILENCE_S, Watchdog
 from harness.testbed.witness import SETTINGS_S, Witness
@@ -47,7 +47,7 @@ def _is_active(path: PathDisk, sample: Sample) -> bool:
 class IoSession:
     """I/O in progress: `testbed.io(jobs)` makes it; `measurements` are there when it is over."""
 
-    def __init__(self, testbed: Bed, jobs: Sequence[Job], within_s: float) -> None:
+    def __init__(self, testbed: MeasuredTestbed, jobs: Sequence[Job], within_s: float) -> None:
         self._testbed = testbed
         self.watchdog = Watchdog(
             within_s,

@@ -24,7 +24,7 @@ class Map(Protocol):
     def paths(self) -> Sequence[PathDisk]: ...
 
 
-class Bed(Protocol):
+class MeasuredTestbed(Protocol):
     """Machines that are configured and watched, with a map between them."""
 
     @property

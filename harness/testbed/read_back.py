@@ -9,12 +9,12 @@ from harness.deadline import Deadline
 from harness.initiator.path_disk import PathDisk
 from harness.measurements import MAP, ReadBack
 from harness.steps import Spent, step
-from harness.testbed.protocols import Bed
+from harness.testbed.protocols import MeasuredTestbed
 from harness.topology import Role
 from harness.workload import RunResult, read_back
 
 
-def read_everything_back(testbed: Bed, result: RunResult) -> ReadBack | None:
+def read_everything_back(testbed: MeasuredTestbed, result: RunResult) -> ReadBack | None:
     """Compare every block of every job's ledger with what is there; None without a ledger."""
     ledgers = result.ledgers()
     if not ledgers:
@@ -51,7 +51,7 @@ def together(backs: Sequence[ReadBack]) -> ReadBack:
     )
 
 
-def bring_paths_back(testbed: Bed, within_s: float) -> None:
+def bring_paths_back(testbed: MeasuredTestbed, within_s: float) -> None:
     """Heal what nobody else heals, since queueing has ended: without a path nothing is read.
 
     Raises TimedOut if not every path comes back within that time.

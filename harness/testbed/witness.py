@@ -11,7 +11,7 @@ from harness.errors import HarnessError, HypervisorError, TimedOut, defects
 from harness.measurements import PlannedSession, ProcessorTime, SessionSettings
 from harness.observe import Observation, StealWatch, watching_steal
 from harness.steps import Spent, attach, step
-from harness.testbed.protocols import Bed
+from harness.testbed.protocols import MeasuredTestbed
 from harness.topology import Role
 
 _ANSWER_S = 4.0  # a target that does not answer by then is taken for dead, once I/O was cut short
@@ -28,7 +28,7 @@ class Witness:
     planned: tuple[PlannedSession, ...]
     reconnecting: Reconnecting
 
-    def __init__(self, testbed: Bed) -> None:
+    def __init__(self, testbed: MeasuredTestbed) -> None:
         self._testbed = testbed
         self._steal: StealWatch | None = None
         self.settings: tuple[SessionSettings, ...] = ()

@@ -101,7 +101,7 @@ def _fork_and_keep(config: Config) -> str:
 
     with provisioner(config) as lab, lab.fork():
         lab.keep()
-        return lab.site.folder.name
+        return lab.resources.folder.name
 
 
 def _require_alive(folder: Folder, paths: int) -> None:

@@ -15,7 +15,7 @@ from harness.cli.options import Json, configured, telling
 from harness.cli.text import columns
 from harness.config import Loaded
 from harness.errors import HypervisorError
-from harness.provision.stage import Stage
+from harness.provision.step_titles import StepTitle
 from harness.steps import Listener, Spent, Step, listening, step
 
 if TYPE_CHECKING:
@@ -68,11 +68,11 @@ class Stopwatch(Listener):
         self.built = False
 
     def started(self, step: Step) -> None:
-        if step.title == Stage.ALL:
+        if step.title == StepTitle.ALL:
             self.waited_s = 0.0
-        if step.title in {*Stage, _BUILDING}:
+        if step.title in {*StepTitle, _BUILDING}:
             self.began[step.title] = step.started_at
-        elif step.parent is not None and step.parent.title in {Stage.IMAGES, _BUILDING}:
+        elif step.parent is not None and step.parent.title in {StepTitle.IMAGES, _BUILDING}:
             self.built = True  # whatever is in the cache makes no step of its own
 
     def finished(self, step: Step, error: BaseException | None) -> None:
@@ -85,18 +85,18 @@ class Stopwatch(Listener):
         """Seconds; 0 for a stage that did not happen."""
         if title not in self.ended:
             return 0.0
-        waited_s = self.waited_s if title == Stage.ALL else 0.0
+        waited_s = self.waited_s if title == StepTitle.ALL else 0.0
         return self.ended[title] - self.began[title] - waited_s
 
 
 def cold_times(watch: Stopwatch, began: float) -> Cold:
     """The stages of a cold testbed that `watch` has just seen, in a run that began at `began`."""
-    looking_s, building_s = watch.took(Stage.IMAGES), watch.took(_BUILDING)
+    looking_s, building_s = watch.took(StepTitle.IMAGES), watch.took(_BUILDING)
     start, booted, io, end = (
-        watch.began[Stage.ALL] + watch.waited_s,
-        watch.ended[Stage.BOOT],
-        watch.began[Stage.FIRST_IO],
-        watch.ended[Stage.ALL],
+        watch.began[StepTitle.ALL] + watch.waited_s,
+        watch.ended[StepTitle.BOOT],
+        watch.began[StepTitle.FIRST_IO],
+        watch.ended[StepTitle.ALL],
     )
     return Cold(
         image_s=round(building_s or looking_s, 3),
@@ -148,7 +148,7 @@ def provision(
             with lab.cold():
                 cold = cold_times(watch, began)
             snapshot_s, fork_s = _fork(lab, forks, watch)
-            accel = lab.site.accel.accel
+            accel = lab.resources.accel.accel
     measured = times(cold, snapshot_s, fork_s, accel)
     if as_json:
         typer.echo(json.dumps(asdict(measured), indent=2))
@@ -162,10 +162,10 @@ def _fork(lab: Provisioner, forks: int, watch: Stopwatch) -> tuple[float, list[f
         return 0.0, []
     if reason := lab.prepare():
         raise HypervisorError(f"there can be no forks: {reason}")
-    snapshot_s, fork_s = watch.took(Stage.ALL), []
+    snapshot_s, fork_s = watch.took(StepTitle.ALL), []
     for _ in range(forks):
         with lab.fork():
-            fork_s.append(watch.took(Stage.ALL))
+            fork_s.append(watch.took(StepTitle.ALL))
     return snapshot_s, fork_s
 
 

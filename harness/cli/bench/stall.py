@@ -103,7 +103,7 @@ def chosen_faults(kinds: Sequence[str], config: Config) -> tuple[list[Fault], di
     from harness.topology import plan
 
     topology = plan(config)
-    drops = SilentDrop.everywhere(topology)
+    drops: tuple[Fault, ...] = SilentDrop.everywhere(topology)
     if lacking(config, drops[0].needs):
         drops = InitiatorDrop.everywhere(topology)
     everything = Together(drops)

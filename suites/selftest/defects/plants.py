@@ -14,7 +14,7 @@ import pytest
 from harness.checks import Check, Verdict, judge, promise_kept, undisturbed
 from harness.config.model import BudgetConfig
 from harness.errors import CutShort
-from harness.faults import Fault, Lab, LinkDown, SilentLoss
+from harness.faults import Fault, Lab, LinkDown, SilentDrop, SilentLoss, losses
 from harness.measurements import Measurements
 from harness.testbed import Testbed
 from harness.topology import Topology
@@ -72,6 +72,13 @@ class WrongNic(LinkDown):
 def first_link_down(testbed: Testbed) -> LinkDown:
     """The first path is among those that it takes."""
     return LinkDown(testbed.topology.links[0].name)
+
+
+def first_portal_silent(testbed: Testbed) -> Fault:
+    """The first path is among those that it takes; where it would take all, the first link."""
+    every = losses(testbed.topology, lambda _: True)
+    silent = (fault for fault in every if isinstance(fault, SilentDrop))
+    return next(silent, None) or first_link_down(testbed)
 
 
 def two_links(testbed: Testbed) -> tuple[str, str]:

@@ -11,13 +11,17 @@ from typing import Any
 import pytest
 
 from harness.errors import CutShort
-from harness.faults import SilentDrop
 from harness.provision.data_nics import render_script
 from harness.target.base import BACKING_FILE
 from harness.target.lio import SAVED, render, serving
 from harness.testbed import Testbed
 from harness.topology import Role
-from suites.selftest.defects.plants import assert_detected, lose_a_path, run_clean
+from suites.selftest.defects.plants import (
+    assert_detected,
+    first_portal_silent,
+    lose_a_path,
+    run_clean,
+)
 
 # Prints the numbers of the blocks of an area that hold one of fio's headers (verify.h), and stops
 # after so many.
@@ -57,7 +61,7 @@ def test_one_block_corrupted_during_the_outage(testbed: Testbed, seed: int) -> N
     measured = lose_a_path(
         testbed,
         seed,
-        SilentDrop(testbed.topology.portals[0].name),
+        first_portal_silent(testbed),
         jobs=(replace(writes, seconds=5), *others),  # over by then, so that nothing mends it
         during=corrupt,
         during_s=6,

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from harness.config.negotiation import Negotiation
-from harness.faults import LinkDown, SilentDrop
+from harness.faults import LinkDown
 from harness.testbed import Testbed
 from harness.topology import Role
 from suites.selftest.defects.plants import (
@@ -15,6 +15,7 @@ from suites.selftest.defects.plants import (
     WrongNic,
     assert_detected,
     first_link_down,
+    first_portal_silent,
     lose_a_path,
     run_clean,
     two_links,
@@ -127,7 +128,7 @@ def test_a_fault_without_effect(testbed: Testbed, seed: int) -> None:
 
 def test_a_fault_that_loses_its_effect_for_a_while(testbed: Testbed, seed: int) -> None:
     """The path comes back, carries I/O and is lost once more, all in one outage."""
-    fault = SilentDrop(testbed.topology.portals[0].name)
+    fault = first_portal_silent(testbed)
     everything, lost = len(testbed.topology.paths), len(fault.hits(testbed.topology))
 
     def relent() -> None:

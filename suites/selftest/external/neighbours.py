@@ -1,6 +1,6 @@
 """Other sessions, maps, disks and settings of a machine that a run shares.
 
-Scripts for the array and for the machine of the lab in test_standing.py; each runs once, as root.
+Scripts for the array and for the machine of the lab in test_existing.py; each runs once, as root.
 """
 
 from __future__ import annotations

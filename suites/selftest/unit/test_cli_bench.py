@@ -11,7 +11,7 @@ from harness.cli.bench import provision as bench
 from harness.cli.bench.provision import Stopwatch, cold_times, times
 from harness.provision import boot, configure, first_io, fork, prepare
 from harness.provision import provisioner as provision
-from harness.provision.stage import Stage
+from harness.provision.step_titles import StepTitle
 from harness.steps import Spent, listening, step
 
 
@@ -19,19 +19,19 @@ def seen(*, built: bool) -> tuple[Stopwatch, float]:
     """A run of the steps as provisioning takes them, 10 ms each."""
     watch, began = Stopwatch(), time.monotonic()
     with listening(watch):
-        with step(Stage.IMAGES):
+        with step(StepTitle.IMAGES):
             if built:
                 with step("build the target image of debian-12"):
                     time.sleep(0.01)
-        with step(Stage.ALL):
-            with step(Stage.START):
+        with step(StepTitle.ALL):
+            with step(StepTitle.START):
                 time.sleep(0.01)
-            with step(Stage.BOOT), step("Boot the target"):
+            with step(StepTitle.BOOT), step("Boot the target"):
                 time.sleep(0.01)
-            with step(Stage.CONFIGURE):
+            with step(StepTitle.CONFIGURE):
                 time.sleep(0.01)
             time.sleep(0.01)
-            with step(Stage.FIRST_IO):
+            with step(StepTitle.FIRST_IO):
                 time.sleep(0.01)
             with step("Read over each path"):
                 time.sleep(0.01)
@@ -63,8 +63,8 @@ def test_provisioning_names_its_steps_after_the_stages() -> None:
     modules = (boot, configure, first_io, fork, prepare, provision)
     sources = [str(module.__file__) for module in modules]
     source = "".join(Path(file).read_text() for file in sources)
-    for stage in Stage:
-        assert f"step(Stage.{stage.name}," in source
+    for stage in StepTitle:
+        assert f"step(StepTitle.{stage.name}," in source
 
 
 def test_forks_are_compared_by_their_median() -> None:
@@ -100,14 +100,14 @@ def test_waiting_for_a_place_is_no_part_of_a_testbeds_time() -> None:
     watch = Stopwatch()
     with listening(watch):
         for waits_s in (0.2, 0.0):
-            with step(Stage.ALL, Spent.PROVISIONING):
+            with step(StepTitle.ALL, Spent.PROVISIONING):
                 with step("Wait for a place", Spent.TURN):
                     time.sleep(waits_s)
-                with step(Stage.BOOT):
+                with step(StepTitle.BOOT):
                     pass
-                with step(Stage.FIRST_IO):
+                with step(StepTitle.FIRST_IO):
                     pass
             cold = cold_times(watch, time.monotonic())
             assert cold.boot_s < 0.1
             assert cold.cold_s < 0.1
-            assert watch.took(Stage.ALL) < 0.1
+            assert watch.took(StepTitle.ALL) < 0.1

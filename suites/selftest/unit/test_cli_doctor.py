@@ -12,11 +12,11 @@ from typer.testing import CliRunner
 
 from harness.cli import doctor, host, lab
 from harness.cli.app import app
+from harness.cli.diagnosis import Diagnosis, Level, conclusion, mark
 from harness.cli.doctor import line
-from harness.cli.finding import Finding, Level, conclusion, mark
 from harness.config import Config
 from harness.errors import HypervisorError, ReportError
-from harness.host.hypervisor_host import Here
+from harness.host.qemu_host import OwnQemuHost
 from harness.hypervisor import accel, helper
 from harness.hypervisor.accel import Kvm
 from harness.hypervisor.connection import connect
@@ -122,8 +122,8 @@ def test_room_is_measured_where_a_folder_will_be(tmp_path: Path) -> None:
     """The cache of a new user does not exist yet."""
     place = tmp_path / "not" / "yet"
     assert host.room(place, "x", 1, "why", bad=Level.PROBLEM, fix="f").level is Level.OK
-    finding = host.room(place, "x", 1 << 60, "why", bad=Level.WARNING, fix="f")
-    assert (finding.level, finding.fix) == (Level.WARNING, "f")
+    diagnosis = host.room(place, "x", 1 << 60, "why", bad=Level.WARNING, fix="f")
+    assert (diagnosis.level, diagnosis.fix) == (Level.WARNING, "f")
 
 
 def test_memory_must_hold_both_machines(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,10 +142,10 @@ def test_unusable_kvm_is_named_and_tcg_is_the_choice(
 ) -> None:
     """A warning, unless KVM was demanded."""
     monkeypatch.setattr(accel, "examine_kvm", lambda *_, **__: UNUSABLE)
-    finding = lab.acceleration("auto", tmp_path, None)
-    assert finding.level is Level.WARNING
-    assert finding.text.startswith("/dev/kvm is present but unusable: it hangs; TCG")
-    assert "use a host where KVM works; `--accel tcg` says" in finding.fix
+    diagnosis = lab.acceleration("auto", tmp_path, None)
+    assert diagnosis.level is Level.WARNING
+    assert diagnosis.text.startswith("/dev/kvm is present but unusable: it hangs; TCG")
+    assert "use a host where KVM works; `--accel tcg` says" in diagnosis.fix
     assert lab.acceleration("kvm", tmp_path, None).level is Level.PROBLEM
     assert lab.acceleration("tcg", tmp_path, None).level is Level.OK
 
@@ -183,21 +183,21 @@ def test_every_bridge_that_is_named_is_looked_at(tmp_path: Path) -> None:
     ]
     unused: Any = None
     described = Config.model_validate({"networks": networks})
-    found = list(lab._networks(described, Here(tmp_path), unused))
+    found = list(lab._networks(described, OwnQemuHost(tmp_path), unused))
     assert found == [
-        Finding(
+        Diagnosis(
             Level.PROBLEM,
             "network a",
             "bridge lo is no bridge of the kernel, but another kind of interface",
         ),
-        Finding(
+        Diagnosis(
             Level.PROBLEM,
             "network b",
             "bridge no-such-br is not there",
             "`ip link add no-such-br type bridge && ip link set no-such-br up` makes it",
         ),
     ]
-    assert list(lab._networks(Config(), Here(tmp_path), unused)) == []
+    assert list(lab._networks(Config(), OwnQemuHost(tmp_path), unused)) == []
 
 
 def test_a_network_that_is_missing_or_not_active_is_named_with_its_cure(tmp_path: Path) -> None:
@@ -219,19 +219,19 @@ def test_a_network_that_is_missing_or_not_active_is_named_with_its_cure(tmp_path
 def test_an_unusable_cache_is_a_problem_and_names_it(tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.touch()
-    finding, built = lab.images(Config(), blocked / "cache")
-    assert (finding.level, built) == (Level.PROBLEM, {})
-    assert str(blocked) in finding.text
+    diagnosis, built = lab.images(Config(), blocked / "cache")
+    assert (diagnosis.level, built) == (Level.PROBLEM, {})
+    assert str(blocked) in diagnosis.text
 
 
 def test_images_that_are_not_built_are_only_a_warning(tmp_path: Path) -> None:
-    finding, built = lab.images(Config(), tmp_path / "cache")
-    assert (finding.level, built) == (Level.WARNING, {})
+    diagnosis, built = lab.images(Config(), tmp_path / "cache")
+    assert (diagnosis.level, built) == (Level.WARNING, {})
 
 
 def test_lines_are_readable_without_colour_and_in_ascii() -> None:
     """The mark says it all; nothing depends on red and green."""
-    text = line(Finding(Level.PROBLEM, "memory", "none\nat all", "buy some"), "utf-8")
+    text = line(Diagnosis(Level.PROBLEM, "memory", "none\nat all", "buy some"), "utf-8")
     plain = re.sub(r"\x1b\[[0-9;]*m", "", text)
     assert plain.splitlines() == [
         "✗ memory               none",
@@ -242,7 +242,7 @@ def test_lines_are_readable_without_colour_and_in_ascii() -> None:
 
 
 def test_the_last_line_says_whether_a_run_can_work() -> None:
-    good, odd, bad = (Finding(level, "x", "y") for level in Level)
+    good, odd, bad = (Diagnosis(level, "x", "y") for level in Level)
     assert conclusion([good]) == "ready: `pytest suites/failover`"
     assert conclusion([good, odd]) == "ready: `pytest suites/failover` (1 warning)"
     assert conclusion([bad, odd, bad]) == "no run can work here: 2 problems to solve first"
@@ -250,9 +250,9 @@ def test_the_last_line_says_whether_a_run_can_work() -> None:
 
 @pytest.mark.parametrize(("level", "status"), [(Level.WARNING, 0), (Level.PROBLEM, 1)])
 def test_warnings_do_not_fail(level: Level, status: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    def examine(_config: Config) -> Iterator[Finding]:
-        yield Finding(Level.OK, "qemu", "there")
-        yield Finding(level, "cores", "few")
+    def examine(_config: Config) -> Iterator[Diagnosis]:
+        yield Diagnosis(Level.OK, "qemu", "there")
+        yield Diagnosis(level, "cores", "few")
 
     monkeypatch.setattr(doctor, "examine", examine)
     result = CliRunner().invoke(app, ["-q", "doctor"])
@@ -266,15 +266,15 @@ WELL = Trial(fork=None, cable=None)
 
 def test_a_fork_that_fails_is_a_warning_and_a_problem_where_forks_are_required() -> None:
     """With the file and the package, in the line below."""
-    finding = lab._forks(Config(), LOST)
-    assert (finding.level, finding.fix) == (Level.WARNING, "./bootstrap installs it")
-    assert finding.text == (
+    diagnosis = lab._forks(Config(), LOST)
+    assert (diagnosis.level, diagnosis.fix) == (Level.WARNING, "./bootstrap installs it")
+    assert diagnosis.text == (
         "libvirt could not save it; without forks each testbed is booted, which takes longer"
     )
     assert lab._forks(Config.model_validate({"require": "forks"}), LOST).level is Level.PROBLEM
     assert lab._forks(Config(), None).level is Level.OK
     booted = Config.model_validate({"hypervisor": {"fork": False}})
-    assert lab._forks(booted, LOST) == Finding(
+    assert lab._forks(booted, LOST) == Diagnosis(
         Level.WARNING,
         "forks",
         "libvirt could not save it; not used, since hypervisor.fork is false",
@@ -296,7 +296,7 @@ def test_a_kvm_that_is_required_and_does_not_work_is_a_problem(
     (found,) = lab.machines(Config(), tmp_path, None)
     assert found.level is Level.WARNING
     (found,) = lab.machines(Config.model_validate({"require": "kvm"}), tmp_path, None)
-    assert found == Finding(
+    assert found == Diagnosis(
         Level.PROBLEM,
         "acceleration",
         "/dev/kvm is present but unusable: it hangs; KVM is required",
@@ -306,15 +306,15 @@ def test_a_kvm_that_is_required_and_does_not_work_is_a_problem(
 
 def test_the_report_generator_is_tried_by_making_a_report(monkeypatch: pytest.MonkeyPatch) -> None:
     """That its files are there proves little."""
-    finding = host.report_generator()
-    assert finding.level is Level.OK, finding
-    assert finding.text.startswith("Allure 3 made one, with ")
+    diagnosis = host.report_generator()
+    assert diagnosis.level is Level.OK, diagnosis
+    assert diagnosis.text.startswith("Allure 3 made one, with ")
 
     def broken() -> None:
         raise ReportError("no HTML report: Allure ended with exit status 1", hint="buy some")
 
     monkeypatch.setattr(html, "try_generator", broken)
-    assert host.report_generator() == Finding(
+    assert host.report_generator() == Diagnosis(
         Level.WARNING,
         "HTML report",
         "no HTML report: Allure ended with exit status 1",

@@ -27,7 +27,7 @@ from harness.initiator.multipath import render_conf
 from harness.plugin.fixtures import skip_without_means
 from harness.plugin.run import KEY
 from harness.provision.boot import _make_disks
-from harness.provision.site import Site
+from harness.provision.resources import Resources
 from harness.provision.wiring import ports_needed, wire
 from harness.target import ExternalTarget, NoMachine, target_for
 from harness.target.external import UNNAMED
@@ -63,7 +63,7 @@ def complaint(tmp_path: Path, text: str, **options: tuple[object, str]) -> str:
 
 
 def test_only_the_initiator_is_a_guest() -> None:
-    """With ports, disks and a place for one machine."""
+    """With ports, disks and a host for one machine."""
     topology = plan(config())
     assert topology.guests == (Role.INITIATOR,)
     assert plan(Config()).guests == tuple(Role)
@@ -75,13 +75,13 @@ def test_only_the_initiator_is_a_guest() -> None:
 def test_no_disk_is_made_for_a_lun(tmp_path: Path) -> None:
     """It is there already."""
     made: list[str] = []
-    place = SimpleNamespace(
+    qemu_host = SimpleNamespace(
         make_overlay=lambda path, _: made.append(path.name),
         make_disk=lambda path, _: made.append(path.name),
     )
     images = {Role.INITIATOR: None}
-    site = SimpleNamespace(topology=plan(config()), place=place, images=images)
-    assert _make_disks(cast(Site, site), tmp_path).keys() == {Role.INITIATOR}
+    resources = SimpleNamespace(topology=plan(config()), qemu_host=qemu_host, images=images)
+    assert _make_disks(cast(Resources, resources), tmp_path).keys() == {Role.INITIATOR}
     assert made == ["initiator-system.qcow2"]
 
 
@@ -194,10 +194,10 @@ def bed_of(configuration: Config) -> Testbed:
 
 def test_an_initiator_that_was_there_already_has_no_cable_to_pull() -> None:
     """Whoever reads of it reads a sentence."""
-    standing = config().model_copy(
+    existing = config().model_copy(
         update={"initiator": InitiatorConfig.model_validate({"machine": "local"})}
     )
-    assert lacking(standing, LinkDown("a").needs) == (
+    assert lacking(existing, LinkDown("a").needs) == (
         "it needs the hypervisor's end of the initiator's cables, and the initiator is an "
         "existing machine"
     )

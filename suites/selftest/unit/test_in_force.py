@@ -12,7 +12,7 @@ from harness.config.model import FAST, STOCK, Profile
 from harness.errors import InitiatorError, TimedOut
 from harness.initiator import Initiator, in_force
 from harness.initiator import initiator as under_test
-from harness.initiator.existing import StandingInitiator
+from harness.initiator.existing import ExistingInitiator
 from harness.initiator.multipathd_config import ScsiIdentity
 from harness.topology import plan
 from suites.selftest.unit.scripted_machine import Answer, Asked, ScriptedMachine
@@ -117,7 +117,7 @@ def test_what_a_profile_leaves_alone_is_planned_as_multipathd_has_it() -> None:
 
 def test_a_machine_that_is_not_ours_has_its_own() -> None:
     """Its multipathd knows nothing of the profile."""
-    assert demanded(answering(CONFIG), FAST, StandingInitiator) == [5, 5]
+    assert demanded(answering(CONFIG), FAST, ExistingInitiator) == [5, 5]
 
 
 def test_it_is_asked_anew_while_sessions_come_up() -> None:

@@ -29,7 +29,7 @@ from harness.measurements import SessionSettings
 from harness.observe import DiskSample, Sample
 from harness.testbed import io_session, watchdog, witness
 from harness.testbed.io_session import IoSession
-from harness.testbed.protocols import Bed
+from harness.testbed.protocols import MeasuredTestbed
 from harness.testbed.witness import Witness
 from harness.topology import Role, plan
 from harness.workload import FioRun
@@ -180,7 +180,7 @@ def measured(session: IoSession) -> Any:
 
 
 def session_of(bench: Bench, within_s: float) -> IoSession:
-    return IoSession(cast(Bed, bench), (), within_s)
+    return IoSession(cast(MeasuredTestbed, bench), (), within_s)
 
 
 def test_io_that_hangs_past_its_deadline_is_ended_step_by_step(bench: Bench) -> None:
@@ -274,7 +274,7 @@ def test_a_programming_error_while_looking_at_sessions_is_raised(
 
 def test_machines_that_the_run_did_not_make_are_those_without_a_domain(bench: Bench) -> None:
     """Of the two, one is the hypervisor's."""
-    seen = Witness(cast(Bed, bench))
+    seen = Witness(cast(MeasuredTestbed, bench))
     assert seen.existing == seen.machines == tuple(Role)
     bench.domains = {Role.TARGET: object()}  # type: ignore[misc]  # for this bench alone
     assert seen.existing == (Role.INITIATOR,)
@@ -514,7 +514,7 @@ def test_a_listing_that_hangs_is_given_up(bench: Bench) -> None:
     """It is for people, and must not cost the verdict."""
     listing = threading.Event()
     bench.initiator.describe_paths = listing.wait
-    seen = Witness(cast(Bed, bench))
+    seen = Witness(cast(MeasuredTestbed, bench))
     seen.list_paths("after", within_s=0.1)
     listing.set()
     assert seen.path_listings == {"after": "multipath -ll: not within 0 s"}

@@ -90,7 +90,9 @@ def test_an_interface_of_ours_is_named_wherever_there_may_be_several() -> None:
         argv = make(IQN, PORTAL, by[1])
         assert argv[argv.index("--interface") :][:2] == by
         assert argv[argv.index("--portal") :][:2] == ["--portal", "172.16.0.1:3260"]
-    assert iscsiadm.discovery_argv(PORTAL, by[1])[-2:] == by
+    other = ["--interface", "pathproof-a-nic2"]
+    assert "--interface" not in iscsiadm.discovery_argv(PORTAL)
+    assert iscsiadm.discovery_argv(PORTAL, [by[1], other[1]])[-4:] == [*by, *other]
     new, bound = iscsiadm.bind_argvs(by[1], "ens9")
     assert new == ["iscsiadm", "--mode", "iface", *by, "--op", "new"]
     assert bound[-4:] == ["--name", "iface.net_ifacename", "--value", "ens9"]

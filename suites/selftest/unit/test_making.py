@@ -13,12 +13,12 @@ import pytest
 from harness.config import Config
 from harness.hypervisor.accel import Choice
 from harness.provision import attach, boot, configure, existing, first_io, prepare, prove
-from harness.provision.existing import Standing
+from harness.provision.existing import ExistingProvisioner
 from harness.provision.first_io import fill
 from harness.provision.provisioner import Provisioner
 from harness.testbed import io_session
 from harness.testbed.io_session import IoSession
-from harness.testbed.protocols import Bed
+from harness.testbed.protocols import MeasuredTestbed
 from harness.topology import plan
 from harness.workload import FioRun
 
@@ -53,13 +53,13 @@ def test_guests_and_load_have_the_sizes_of_their_acceleration(
     monkeypatch: pytest.MonkeyPatch, accel: Any
 ) -> None:
     """Once it is known which one that is."""
-    for name in ("claimed", "place_for", "connect", "ImageStore", "load_image", "by_role"):
+    for name in ("claimed", "qemu_host_for", "connect", "ImageStore", "load_image", "by_role"):
         monkeypatch.setattr(prepare, name, MagicMock())
     monkeypatch.setattr(prepare, "cache_folder", MagicMock())
     monkeypatch.setattr(prepare, "choose", lambda *_, **__: Choice(accel, "by the test"))
     monkeypatch.setattr(prepare, "slow_start", lambda *_: "")
-    with prepare.site_for(Config()) as site:
-        found = site.config
+    with prepare.resources_for(Config()) as resources:
+        found = resources.config
     assert found.machines.cpus == {"kvm": 2, "tcg": 1}[accel]
     assert found.workload.probe_iops == {"kvm": 500, "tcg": 150}[accel]
 
@@ -68,8 +68,8 @@ def test_nothing_is_written_before_the_target_is_proven(
     monkeypatch: pytest.MonkeyPatch, told: list[str]
 ) -> None:
     """Another testbed's target may have the same name and WWID."""
-    site = MagicMock(config=Config())
-    site.assembled.return_value = stand_in(told)
+    resources = MagicMock(config=Config())
+    resources.assembled.return_value = stand_in(told)
     for name in ("_make_disks", "by_role"):
         monkeypatch.setattr(boot, name, MagicMock())
     for name in ("held_addresses", "bring_up_shared", "by_role"):
@@ -77,7 +77,9 @@ def test_nothing_is_written_before_the_target_is_proven(
     monkeypatch.setattr(attach, "require_fit", MagicMock())
     monkeypatch.setattr(prove, "fill", telling(told, "write"))
     with ExitStack() as power, ExitStack() as links:
-        Provisioner(site, ExitStack())._from_nothing(power, links, Path("unused"))
+        lab = Provisioner(resources, ExitStack())
+        lab._from_nothing(power, links, Path("unused"))
+    assert lab.someone_waits  # for the addresses, as their stand-in says
     assert told == ["prove target", "write", "prove paths"]
 
 
@@ -92,7 +94,7 @@ def test_an_existing_machine_is_used_in_turn_and_claimed_before_it_writes(
         yield
         told.append("turn over")
 
-    for name in ("StandingInitiator", "nics_of", "observing", "LocalMachine"):
+    for name in ("ExistingInitiator", "nics_of", "observing", "LocalMachine"):
         monkeypatch.setattr(existing, name, MagicMock())
     monkeypatch.setattr(attach, "require_fit", MagicMock())
     monkeypatch.setattr(existing, "turn", turn)
@@ -102,7 +104,7 @@ def test_an_existing_machine_is_used_in_turn_and_claimed_before_it_writes(
     made = Config.model_validate(
         {"target": EXTERNAL, "initiator": {"machine": "local"}, "name": "lab-7"}
     )
-    with Standing(made, plan(made)).testbed():
+    with ExistingProvisioner(made, plan(made)).testbed():
         told.append("test")
     before = ["turn of lab-7", "claim", "prove target", "write", "prove paths"]
     assert told == [*before, "test", "turn over"]
@@ -139,7 +141,7 @@ def test_the_first_io_is_that_of_the_users_fio(
 
 
 def test_measured_io_is_that_of_the_users_fio(
-    programs: list[object], with_own_fio: Bed, monkeypatch: pytest.MonkeyPatch
+    programs: list[object], with_own_fio: MeasuredTestbed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(io_session, "Witness", MagicMock())
     monkeypatch.setattr(IoSession, "_read_back_in_time", lambda *_: None)

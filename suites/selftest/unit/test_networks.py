@@ -370,3 +370,16 @@ def test_what_a_network_is_on_is_known() -> None:
     assert made().wire is None
     assert made(bridge="br0").wire == "bridge br0"
     assert made(libvirt_network="san").wire == "network san"
+
+
+@pytest.mark.parametrize("twice", ['"10.1.0.1", "10.1.0.1"', '"10.1.0.1", "10.1.0.1:3260"'])
+def test_a_portal_that_is_named_twice_is_refused(twice: str) -> None:
+    """It would be two paths by name, and one session."""
+    text = complaint(network(twice) + OTHER)
+    assert "networks.0.portals.1: 10.1.0.1 port 3260 is portal 0 of the list already" in text
+
+
+def test_one_address_may_have_several_ports() -> None:
+    """Each is a portal."""
+    config = loaded(network('"10.1.0.1", "10.1.0.1:3261"')).config
+    assert len(plan(config).portals) == 2

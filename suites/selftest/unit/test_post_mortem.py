@@ -17,7 +17,7 @@ from harness.hypervisor.domain import SYSRQ_KEYS
 from harness.machine import LocalMachine
 from harness.testbed import hang_evidence
 from harness.testbed.hang_evidence import TASKS_SCRIPT, gather
-from harness.testbed.protocols import Bed
+from harness.testbed.protocols import MeasuredTestbed
 from harness.topology import Role
 
 
@@ -63,7 +63,7 @@ def test_evidence_is_bounded_and_one_item_does_not_spoil_another() -> None:
     """One hangs, one fails, and the rest is there."""
     testbed = Answering()
     started = time.monotonic()
-    found = gather(cast(Bed, testbed), 0.3)
+    found = gather(cast(MeasuredTestbed, testbed), 0.3)
     assert time.monotonic() - started < 3
     testbed.never.set()
     assert found["multipath -ll"] == "not to be had: multipath -ll: not within 0 s"
@@ -89,14 +89,14 @@ def test_a_programming_error_is_no_evidence(monkeypatch: pytest.MonkeyPatch) -> 
     testbed.never.set()
     monkeypatch.setattr(testbed, "console", console)
     with pytest.raises(SeveralFailed) as raised:
-        gather(cast(Bed, testbed), 5)
+        gather(cast(MeasuredTestbed, testbed), 5)
     assert {type(one) for one in defects(raised.value)} == {TypeError}
 
 
 def test_a_silent_machine_is_asked_over_its_keyboard() -> None:
     testbed = Answering(silent=Role.TARGET)
     testbed.never.set()
-    found = gather(cast(Bed, testbed), 5)
+    found = gather(cast(MeasuredTestbed, testbed), 5)
     assert testbed.keys == {Role.TARGET: "9wl"}
     assert set(testbed.keys[Role.TARGET]) <= set(SYSRQ_KEYS)
     assert "Show backtrace" in found["target kernel stacks"]
@@ -109,7 +109,9 @@ def test_a_silent_machine_that_ignores_its_keyboard_holds_nothing_up(
     monkeypatch.setattr(hang_evidence, "_LAST_LINE", "never")
     testbed = Answering(silent=Role.INITIATOR)
     testbed.never.set()
-    assert "its console ends" in gather(cast(Bed, testbed), 1)["initiator kernel stacks"]
+    assert (
+        "its console ends" in gather(cast(MeasuredTestbed, testbed), 1)["initiator kernel stacks"]
+    )
 
 
 @pytest.mark.parametrize("name", ["fio", "fio-3.41"])

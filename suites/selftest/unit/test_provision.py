@@ -21,7 +21,7 @@ from harness.provision import prepare
 from harness.provision import provisioner as provision
 from harness.provision.fork import CannotSave
 from harness.provision.provisioner import Provisioner
-from harness.provision.site import Site
+from harness.provision.resources import Resources
 from harness.steps import Listener, listening
 from harness.testbed.testbed import Testbed
 from harness.topology import Role, plan
@@ -40,21 +40,21 @@ def test_a_programming_error_in_saving_is_not_taken_for_a_hypervisor_that_cannot
 
     testbed = SimpleNamespace(machine=lambda _: None, domain=lambda _: SimpleNamespace(pause=pause))
     monkeypatch.setattr(forks, "leave_resident", lambda _: None)
-    site: Any = SimpleNamespace(topology=SimpleNamespace(guests=tuple(Role)))
+    resources: Any = SimpleNamespace(topology=SimpleNamespace(guests=tuple(Role)))
     with pytest.raises(HypervisorError) as raised:
-        forks.make_golden(site, tmp_path, {}, lambda *_: cast(Testbed, testbed))
+        forks.make_golden(resources, tmp_path, {}, lambda *_: cast(Testbed, testbed))
     assert isinstance(raised.value, CannotSave) == (defect is None)
 
 
-def test_one_site_serves_several_profiles() -> None:
+def test_the_same_resources_serve_several_profiles() -> None:
     """libvirt's embedded driver gives a process no second connection."""
     unused: Any = object()
     config = Config()
-    site = Site(config, plan(config), unused, unused, unused, {}, unused, unused)
-    with Provisioner(site, ExitStack()).with_profile("stock") as lab:
-        assert lab.site.config.profile == STOCK
-        assert lab.site.connection is site.connection
-        assert site.config.profile == FAST
+    resources = Resources(config, plan(config), unused, unused, unused, {}, unused, unused)
+    with Provisioner(resources, ExitStack()).with_profile("stock") as lab:
+        assert lab.resources.config.profile == STOCK
+        assert lab.resources.connection is resources.connection
+        assert resources.config.profile == FAST
 
 
 CANNOT = CannotSave("pathproof-target: libvirt could not save it", hint="./bootstrap installs it")
@@ -90,8 +90,8 @@ def unsaving(monkeypatch: pytest.MonkeyPatch, folder: Path, **config: Any) -> Pr
     unused: Any = object()
     made = Config.model_validate(config)
     accel = Choice("tcg", "emulation", lacking=no_kvm("/dev/kvm is missing"))
-    site = Site(made, plan(made), unused, unused, unused, {}, unused, accel)
-    return Provisioner(site, ExitStack())
+    resources = Resources(made, plan(made), unused, unused, unused, {}, unused, accel)
+    return Provisioner(resources, ExitStack())
 
 
 def test_kvm_is_chosen_for_the_user_of_qemu_the_guests_kernel_and_what_is_required(
@@ -108,12 +108,12 @@ def test_kvm_is_chosen_for_the_user_of_qemu_the_guests_kernel_and_what_is_requir
         raise Chosen
 
     images = {Role.INITIATOR: SimpleNamespace(kernel=tmp_path / "vmlinuz")}
-    store = SimpleNamespace(using=lambda *_: nullcontext(images))
-    place = SimpleNamespace(put=lambda image: image)
+    store = SimpleNamespace(using=lambda *_: nullcontext(images), client_key=tmp_path / "key")
+    qemu_host = SimpleNamespace(put=lambda image: image)
     folder = SimpleNamespace(root=tmp_path)
     stand_ins: dict[str, Any] = {
         "claimed": lambda _: nullcontext(folder),
-        "place_for": lambda *_: nullcontext(place),
+        "qemu_host_for": lambda *_: nullcontext(qemu_host),
         "connect": lambda *_, **_more: nullcontext(),
         "by_role": lambda *_: {},
         "ImageStore": lambda *_: store,

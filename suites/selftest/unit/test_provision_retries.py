@@ -20,7 +20,7 @@ from harness.errors import HarnessError
 from harness.hypervisor.accel import Choice
 from harness.provision import provisioner as provision
 from harness.provision.provisioner import Provisioner
-from harness.provision.site import Site
+from harness.provision.resources import Resources
 from harness.provision.snapshot import Damaged, Golden, key_of, seal
 from harness.steps import Listener, listening
 from harness.topology import plan
@@ -76,14 +76,14 @@ class Script(Listener):
         self.said.append(message)
 
     def make_golden(
-        self, _site: object, folder: Path, determined_by: dict[str, Any], _cold: object
+        self, _resources: object, folder: Path, determined_by: dict[str, Any], _cold: object
     ) -> None:
         self.snapshots += 1
         self.told.append(f"snapshot {self.snapshots}")
         (folder / "target.memory").write_text(f"memory {self.snapshots}")
         seal(folder, determined_by, {}, (), {"Number": str(self.snapshots)})
 
-    def fork(self, _site: object, golden: Golden, stack: ExitStack) -> str:
+    def fork(self, _resources: object, golden: Golden, stack: ExitStack) -> str:
         self.told.append(f"fork of {golden.environment['Number']}")
         stack.callback(self.told.append, "removed")
         self.forks.pop(0)()
@@ -126,11 +126,11 @@ def provisioner(**config: Any) -> Iterator[Provisioner]:
     unused: Any = object()
     made = Config.model_validate(config)
     accel = Choice("tcg", "emulation")
-    place: Any = type("Place", (), {"folder": Path("/nowhere")})
+    qemu_host: Any = type("Host", (), {"folder": Path("/nowhere")})
     folder: Any = type("Folder", (), {"name": "lab-1"})
-    site = Site(made, plan(made), folder, place, unused, {}, unused, accel)
+    resources = Resources(made, plan(made), folder, qemu_host, unused, {}, unused, accel)
     with ExitStack() as held:
-        yield Provisioner(site, held)
+        yield Provisioner(resources, held)
 
 
 def lent(lab: Provisioner) -> str:

@@ -26,10 +26,10 @@ from harness.reporting.allure_listener import AllureSteps
 from harness.reporting.environment import write_environment
 from harness.reporting.labels import label_tests
 from harness.reporting.runs import fresh_run
-from harness.reporting.blame import Verdicts
+from harness.reporting.blame import BlameLabels
 from harness.steps import listening
 
-verdicts = Verdicts()
+verdicts = BlameLabels()
 listeners = contextlib.ExitStack()
 
 @pytest.hookimpl(tryfirst=True)

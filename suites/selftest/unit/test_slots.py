@@ -33,8 +33,8 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def on_bridges(host: int = 1, **more: Any) -> Config:
-    """With a target whose addresses end in `host`; a standing initiator has NICs of its own."""
-    standing = "machine" in more.get("initiator", {})
+    """With a target whose addresses end in `host`; an existing initiator has NICs of its own."""
+    existing = "machine" in more.get("initiator", {})
     networks: list[dict[str, Any]] = [
         {
             "name": name,
@@ -42,7 +42,7 @@ def on_bridges(host: int = 1, **more: Any) -> Config:
             "portals": [f"172.16.{number}.{host}"],
             "initiator": f"172.16.{number}.{100 + host}",
         }
-        | ({} if standing else {"bridge": f"br-{name}"})
+        | ({} if existing else {"bridge": f"br-{name}"})
         for number, name in enumerate("ab")
     ]
     return Config.model_validate({"networks": networks} | more)
@@ -134,7 +134,7 @@ def test_what_only_one_testbed_can_use_is_used_by_one() -> None:
 
 
 def test_on_a_network_each_address_of_a_machine_of_ours_is_shared() -> None:
-    """That of an array is its own, and so are those of a standing initiator."""
+    """That of an array is its own, and so are those of an existing initiator."""
     assert titles(on_bridges()) == {
         "172.16.0.1 on bridge br-a",
         "172.16.0.101 on bridge br-a",

@@ -24,7 +24,7 @@ from harness.errors import ReportError
 from harness.lacking import Lacking
 from harness.measurements import MAP, BlockFinding, Damage, Measurements, ReadBack
 from harness.plugin.run import Run
-from harness.reporting.blame import Verdict as Blame
+from harness.reporting.blame import Blame
 from harness.reporting.verdict_document import (
     Judged,
     VerdictDocument,

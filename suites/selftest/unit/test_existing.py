@@ -17,11 +17,11 @@ from harness.errors import InitiatorError, MachineError
 from harness.faults import InitiatorDrop, LinkDown
 from harness.host.slots import limit_for
 from harness.initiator.devices import SURVEY_SCRIPT
-from harness.initiator.existing import StandingInitiator
+from harness.initiator.existing import ExistingInitiator
 from harness.initiator.multipath import DROP_IN, render_drop_in
 from harness.initiator.state_before import differences, parse_look
 from harness.machine import Process
-from harness.provision.existing import Standing, nics_of
+from harness.provision.existing import ExistingProvisioner, nics_of
 from harness.steps import Listener, listening
 from harness.testbed.means import lacking
 from harness.topology import plan
@@ -137,8 +137,8 @@ class Host:
             return Answer(self.looks.pop(0) if self.looks else LOOK)
         return Answer()
 
-    def initiator(self) -> StandingInitiator:
-        return StandingInitiator(self.machine, plan(config()), FAST, WWID)
+    def initiator(self) -> ExistingInitiator:
+        return ExistingInitiator(self.machine, plan(config()), FAST, WWID)
 
     def asked(self) -> list[str]:
         return [" ".join(asked.argv) for asked in self.machine.asked]
@@ -394,5 +394,5 @@ def test_what_cannot_be_is_refused(
 def test_keeping_an_existing_machine_is_declined_with_a_warning() -> None:
     """`--keep` would else be an option that does nothing."""
     with listening(heard := Warnings()):
-        assert Standing(config(), plan(config())).keep() is None
+        assert ExistingProvisioner(config(), plan(config())).keep() is None
     assert "nothing is kept" in heard.texts[0]

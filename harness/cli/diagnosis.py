@@ -20,7 +20,7 @@ COLOURS = {Level.OK: "green", Level.WARNING: "yellow", Level.PROBLEM: "red"}
 
 
 @dataclass(frozen=True)
-class Finding:
+class Diagnosis:
     """What `subject` is like, and how to put it right where it is not."""
 
     level: Level
@@ -38,9 +38,9 @@ def mark(level: Level, encoding: str | None) -> str:
     return level.value
 
 
-def conclusion(findings: Iterable[Finding]) -> str:
+def conclusion(diagnoses: Iterable[Diagnosis]) -> str:
     """The last line: whether a run can work."""
-    levels = [finding.level for finding in findings]
+    levels = [diagnosis.level for diagnosis in diagnoses]
     problems, warnings = levels.count(Level.PROBLEM), levels.count(Level.WARNING)
     if problems:
         what = "one problem" if problems == 1 else f"{problems} problems"

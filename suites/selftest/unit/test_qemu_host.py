@@ -16,14 +16,14 @@ import pytest
 from harness.config import Config
 from harness.errors import HypervisorError, MachineError
 from harness.guest_images.store import BuiltImage
-from harness.host import hypervisor_host as place_module
+from harness.host import qemu_host as module
 from harness.host.folder import Manifest, claimed
-from harness.host.hypervisor_host import (
-    Here,
-    There,
+from harness.host.qemu_host import (
+    ForeignQemuHost,
+    OwnQemuHost,
     console_name,
-    has_place_of_its_own,
-    place_for,
+    is_foreign,
+    qemu_host_for,
     reached,
 )
 from harness.hypervisor.elsewhere import OtherHost
@@ -52,7 +52,7 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OtherHost]:
 
 
 @pytest.fixture
-def place(host: OtherHost) -> Iterator[There]:
+def qemu_host(host: OtherHost) -> Iterator[ForeignQemuHost]:
     with reached(host, "bed-1") as found:
         yield found
 
@@ -75,63 +75,67 @@ def content(image: BuiltImage) -> list[bytes]:
     return [file.read_bytes() for file in (image.disk, image.kernel, image.initrd)]
 
 
-def test_an_image_arrives_whole_and_as_sparse_as_it_was(place: There, image: BuiltImage) -> None:
-    there = place.put(image)
+def test_an_image_arrives_whole_and_as_sparse_as_it_was(
+    qemu_host: ForeignQemuHost, image: BuiltImage
+) -> None:
+    there = qemu_host.put(image)
     assert there.disk.parent != image.disk.parent
-    assert place.base in there.disk.parents
+    assert qemu_host.base in there.disk.parents
     assert content(there) == content(image)
     assert there.disk.stat().st_blocks * 512 < 4 * MIB
     assert (there.cmdline, there.host_key) == (image.cmdline, image.host_key)
     assert [path.name for path in there.disk.parent.parent.glob("draft*")] == []
 
 
-def test_an_image_is_sent_once(place: There, image: BuiltImage) -> None:
-    before = place.put(image).kernel.stat()
-    assert place.put(image).kernel.stat().st_ino == before.st_ino
+def test_an_image_is_sent_once(qemu_host: ForeignQemuHost, image: BuiltImage) -> None:
+    before = qemu_host.put(image).kernel.stat()
+    assert qemu_host.put(image).kernel.stat().st_ino == before.st_ino
 
 
-def test_another_build_of_a_recipe_is_another_image(place: There, image: BuiltImage) -> None:
+def test_another_build_of_a_recipe_is_another_image(
+    qemu_host: ForeignQemuHost, image: BuiltImage
+) -> None:
     """It has the same fingerprint, and a host key of its own."""
     again = replace(image, host_key="ssh-ed25519 BBBB")
-    assert place.put(image).disk != place.put(again).disk
+    assert qemu_host.put(image).disk != qemu_host.put(again).disk
 
 
 @pytest.mark.parametrize("damage", ["missing", "cut short"])
 def test_an_image_that_somebody_tidied_up_is_sent_again(
-    place: There, image: BuiltImage, damage: str
+    qemu_host: ForeignQemuHost, image: BuiltImage, damage: str
 ) -> None:
-    kernel = place.put(image).kernel
+    kernel = qemu_host.put(image).kernel
     kernel.unlink()
     if damage == "cut short":
         kernel.write_text("")
-    assert content(place.put(image)) == content(image)
+    assert content(qemu_host.put(image)) == content(image)
 
 
 def test_an_image_that_does_not_arrive_is_told_with_the_reason(
-    place: There, image: BuiltImage
+    qemu_host: ForeignQemuHost, image: BuiltImage
 ) -> None:
-    elsewhere = replace(place, base=Path("/proc"))
+    elsewhere = replace(qemu_host, base=Path("/proc"))
     with pytest.raises(HypervisorError, match="rack1: an image did not arrive in /proc/images"):
         elsewhere.put(image)
 
 
-def test_what_is_sent_must_come_to_its_end(place: There) -> None:
+def test_what_is_sent_must_come_to_its_end(qemu_host: ForeignQemuHost) -> None:
     """The command there cannot know that the one here failed."""
     with pytest.raises(MachineError, match="sh failed with exit status 3"):
-        place.machine.pipe(["sh", "-c", "echo half; exit 3"], ["cat"])
+        qemu_host.machine.pipe(["sh", "-c", "echo half; exit 3"], ["cat"])
 
 
-def test_disks_are_made_there(place: There, image: BuiltImage) -> None:
-    place.make_folder()
-    overlay, disk = place.folder / "o.qcow2", place.folder / "d.qcow2"
-    there = place.put(image)
-    place.make_overlay(overlay, there)
-    place.make_disk(disk, 10 * MIB)
+def test_disks_are_made_there(qemu_host: ForeignQemuHost, image: BuiltImage) -> None:
+    qemu_host.make_folder()
+    overlay, disk = qemu_host.folder / "o.qcow2", qemu_host.folder / "d.qcow2"
+    there = qemu_host.put(image)
+    qemu_host.make_overlay(overlay, there)
+    qemu_host.make_disk(disk, 10 * MIB)
     assert facts(overlay)["full-backing-filename"] == str(there.disk)
     assert facts(disk)["virtual-size"] == 10 * MIB
-    place.remove_folder()
-    assert not place.folder.exists()
-    place.remove_folder()
+    qemu_host.remove_folder()
+    assert not qemu_host.folder.exists()
+    qemu_host.remove_folder()
 
 
 def facts(disk: Path) -> dict[str, object]:
@@ -141,15 +145,15 @@ def facts(disk: Path) -> dict[str, object]:
     return found
 
 
-def test_its_console_is_read_there(place: There, tmp_path: Path) -> None:
+def test_its_console_is_read_there(qemu_host: ForeignQemuHost, tmp_path: Path) -> None:
     log = tmp_path / "console log"
     log.write_text("".join(f"line {number}\n" for number in range(100)))
-    assert place.tail(log).splitlines() == [f"line {number}" for number in range(80, 100)]
-    assert "No such file" in place.tail(tmp_path / "missing")
+    assert qemu_host.tail(log).splitlines() == [f"line {number}" for number in range(80, 100)]
+    assert "No such file" in qemu_host.tail(tmp_path / "missing")
 
 
-def test_ports_are_those_of_the_host(place: There) -> None:
-    ports = place.port_candidates()
+def test_ports_are_those_of_the_host(qemu_host: ForeignQemuHost) -> None:
+    ports = qemu_host.port_candidates()
     assert set(ports) <= set(CANDIDATES)
     assert len(ports) > len(CANDIDATES) / 2
 
@@ -162,43 +166,45 @@ def test_the_folder_there_is_known_before_it_is_made_and_goes_with_the_testbed(
     config = Config.model_validate({"hypervisor": {"uri": "test:///default"}})
     for kept in (False, True):
         with claimed("bed") as folder:
-            with place_for(host, config, folder) as place:
+            with qemu_host_for(host, config, folder) as qemu_host:
                 manifest = folder.manifest()
                 assert manifest is not None
                 assert manifest.uri == config.hypervisor.uri
-                assert (place.folder.is_dir(), place.folder.name) == (True, folder.name)
+                assert (qemu_host.folder.is_dir(), qemu_host.folder.name) == (True, folder.name)
                 folder.write(replace(manifest, kept=kept))
-            assert place.folder.exists() is kept
+            assert qemu_host.folder.exists() is kept
 
 
 def test_this_host_needs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither a copy nor a tunnel."""
     monkeypatch.setenv("PATHPROOF_STATE", str(tmp_path))
-    with claimed("bed") as folder, place_for(None, Config(), folder) as place:
-        assert place == Here(folder.path)
-        assert place.proxy(20000) == ()
+    with claimed("bed") as folder, qemu_host_for(None, Config(), folder) as qemu_host:
+        assert qemu_host == OwnQemuHost(folder.path)
+        assert qemu_host.proxy(20000) == ()
         assert folder.manifest() is None
 
 
 def test_a_host_of_a_system_daemon_has_a_place_that_others_may_enter(host: OtherHost) -> None:
     """QEMU runs as a user of its own there, who cannot enter a home."""
-    with reached(replace(host, is_system=True), "bed-1") as place:
-        assert place.base == Path(f"/var/tmp/pathproof-libvirt-{os.getuid()}")
-        assert place.base.stat().st_mode & 0o777 == 0o711
+    with reached(replace(host, is_system=True), "bed-1") as qemu_host:
+        assert qemu_host.base == Path(f"/var/tmp/pathproof-libvirt-{os.getuid()}")
+        assert qemu_host.base.stat().st_mode & 0o777 == 0o711
         with suppress(OSError):  # it may be in use
-            for folder in (place.base / "images", place.base / "testbeds", place.base):
+            for folder in (qemu_host.base / "images", qemu_host.base / "testbeds", qemu_host.base):
                 folder.rmdir()
 
 
 @pytest.fixture
-def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[There]:
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ForeignQemuHost]:
     """This host, for a libvirt whose QEMUs run as somebody else."""
     monkeypatch.setenv("PATHPROOF_STATE", str(tmp_path / "state"))
     with reached(None, "bed-1") as found:
         yield found
 
 
-def test_a_system_daemon_of_this_host_gets_copies_of_its_own(own: There, image: BuiltImage) -> None:
+def test_a_system_daemon_of_this_host_gets_copies_of_its_own(
+    own: ForeignQemuHost, image: BuiltImage
+) -> None:
     """libvirt gives files to QEMU's user; what an overlay reads through to it stays there."""
     assert own.base == Path(f"{os.environ['PATHPROOF_STATE']}-libvirt")
     assert own.base.stat().st_mode & 0o777 == 0o711
@@ -213,7 +219,7 @@ def test_a_system_daemon_of_this_host_gets_copies_of_its_own(own: There, image: 
 
 def test_a_place_of_its_own_is_what_qemus_of_another_user_or_host_need() -> None:
     needing = {
-        uri: has_place_of_its_own(uri)
+        uri: is_foreign(uri)
         for uri in (
             *("embedded", "qemu:///session", "qemu:///system", "qemu+unix:///system"),
             *("qemu+ssh://rack1/session", "qemu+ssh://rack1/system", "test:///default"),
@@ -224,13 +230,15 @@ def test_a_place_of_its_own_is_what_qemus_of_another_user_or_host_need() -> None
     ]
 
 
-def test_consoles_are_there_before_libvirts_log_daemon_makes_them_unreadable(own: There) -> None:
+def test_consoles_are_there_before_libvirts_log_daemon_makes_them_unreadable(
+    own: ForeignQemuHost,
+) -> None:
     own.make_folder()
     modes = {file.name: file.stat().st_mode & 0o777 for file in own.folder.iterdir()}
     assert modes == {console_name(role): 0o644 for role in Role}
 
 
-def test_direct_io_is_tried(own: There) -> None:
+def test_direct_io_is_tried(own: ForeignQemuHost) -> None:
     """As the kernel has it, and without a trace; where nothing can be made there is none."""
     own.make_folder()
     try:
@@ -241,7 +249,7 @@ def test_direct_io_is_tried(own: There) -> None:
         works = True
     before = sorted(own.folder.iterdir())
     assert own.takes_direct_io(own.folder) is works
-    assert Here(own.folder).takes_direct_io(own.folder) is works
+    assert OwnQemuHost(own.folder).takes_direct_io(own.folder) is works
     assert sorted(own.folder.iterdir()) == before
     assert not own.takes_direct_io(own.folder / "none")
 
@@ -253,17 +261,17 @@ def test_where_libvirt_does_not_answer_no_folder_is_left(
     monkeypatch.setenv("PATHPROOF_STATE", str(tmp_path / "state"))
     uri = f"qemu+unix:///system?socket={tmp_path}/none"
     config = Config.model_validate({"hypervisor": {"uri": uri}})
-    with claimed("bed") as folder, place_for(None, config, folder) as place:
-        assert place.folder.is_dir()
-    assert not place.folder.exists()
+    with claimed("bed") as folder, qemu_host_for(None, config, folder) as qemu_host:
+        assert qemu_host.folder.is_dir()
+    assert not qemu_host.folder.exists()
     assert not folder.path.exists()
 
 
 def test_what_a_killed_run_left_on_this_host_is_removed_outside_its_folder_too(
-    own: There, monkeypatch: pytest.MonkeyPatch
+    own: ForeignQemuHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The folder of disks is where the manifest's libvirt has it."""
-    monkeypatch.setattr(place_module, "is_system", lambda _: True)
+    monkeypatch.setattr(module, "is_system", lambda _: True)
     monkeypatch.setattr(abandoned, "other_host", lambda _: None)
     with claimed("bed") as folder:
         left = replace(own, folder=own.base / "testbeds" / folder.name)

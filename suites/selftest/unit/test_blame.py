@@ -12,9 +12,9 @@ from harness.errors import (
     TimedOut,
     VerdictFailed,
 )
-from harness.reporting.blame import Verdict, describe, verdict_of
+from harness.reporting.blame import Blame, blame_of, describe
 
-STORAGE, LAB, DEFECT, UNKNOWN = Verdict
+STORAGE, LAB, DEFECT, UNKNOWN = Blame
 
 
 @pytest.mark.parametrize(
@@ -43,9 +43,9 @@ STORAGE, LAB, DEFECT, UNKNOWN = Verdict
     ],
     ids=repr,
 )
-def test_verdict_of_an_error(error: BaseException, during_call: bool, verdict: Verdict) -> None:
+def test_verdict_of_an_error(error: BaseException, during_call: bool, verdict: Blame) -> None:
     """Proven faults of the storage stand; the lab outweighs not knowing."""
-    assert verdict_of(error, during_call=during_call) is verdict
+    assert blame_of(error, during_call=during_call) is verdict
 
 
 def chained(*, suppressed: bool) -> FaultError:
@@ -58,19 +58,19 @@ def chained(*, suppressed: bool) -> FaultError:
 
 def test_a_failed_clean_up_does_not_hide_what_was_proven() -> None:
     """The fault could not be healed after the verdict: the verdict stands."""
-    assert verdict_of(chained(suppressed=False), during_call=True) is STORAGE
+    assert blame_of(chained(suppressed=False), during_call=True) is STORAGE
 
 
 def test_a_failed_clean_up_does_not_hide_a_programming_error() -> None:
     """It is no error of the lab, though the last thing that was raised is."""
     error = FaultError("cannot heal")
     error.__context__ = TypeError("on purpose")
-    assert verdict_of(error, during_call=True) is DEFECT
+    assert blame_of(error, during_call=True) is DEFECT
 
 
 def test_a_suppressed_context_is_not_looked_at() -> None:
     """`raise … from None` says that the earlier error does not matter."""
-    assert verdict_of(chained(suppressed=True), during_call=True) is LAB
+    assert blame_of(chained(suppressed=True), during_call=True) is LAB
 
 
 def test_errors_are_shown_in_their_own_words() -> None:

@@ -15,13 +15,13 @@ from harness.config.sizes import sized_for
 from harness.errors import HarnessError, HypervisorError
 from harness.guest_images.store import BuiltImage
 from harness.host.folder import Folder
-from harness.host.hypervisor_host import Here
+from harness.host.qemu_host import OwnQemuHost
 from harness.hypervisor.accel import Choice
 from harness.hypervisor.domain import PortTaken
 from harness.hypervisor.domain_xml import DomainSpec, Nic, TcpCable
 from harness.machine import SshMachine
-from harness.provision import site as sites
-from harness.provision.site import Site
+from harness.provision import resources as module
+from harness.provision.resources import Resources
 from harness.steps import Listener, listening
 from harness.topology import Role, plan
 
@@ -50,15 +50,17 @@ def test_the_machine_that_listens_is_started_first(
     listener: Role, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whichever role it has: the other connects its cables while it starts."""
-    monkeypatch.setattr(sites, "destroy_named", lambda *_: None)
+    monkeypatch.setattr(module, "destroy_named", lambda *_: None)
     config = Config()
     unused: Any = object()
     folder: Any = SimpleNamespace(write=lambda _: None, note_ended=lambda: None)
-    place: Any = SimpleNamespace(proxy=lambda _: None)
+    qemu_host: Any = SimpleNamespace(proxy=lambda _: None)
     image: Any = SimpleNamespace(host_key="ssh-ed25519 AAAA")
     images = dict.fromkeys(Role, image)
     accel = Choice("tcg", "emulation")
-    site = Site(config, plan(config), folder, place, unused, images, tmp_path / "key", accel)
+    resources = Resources(
+        config, plan(config), folder, qemu_host, unused, images, tmp_path / "key", accel
+    )
     specs = {role: machine(role, listens=role is listener, folder=tmp_path) for role in Role}
     begun: list[Role] = []
 
@@ -68,7 +70,7 @@ def test_the_machine_that_listens_is_started_first(
         return SimpleNamespace(destroy=lambda: None)
 
     with ExitStack() as stack:
-        assert set(site._start(specs, begin, stack)) == set(Role)
+        assert set(resources._start(specs, begin, stack)) == set(Role)
     assert begun[0] is listener
     assert set(begun) == set(Role)
 
@@ -84,25 +86,27 @@ def test_other_ports_are_tried_if_somebody_was_faster(
     def lease_ports(*_: object) -> Iterator[tuple[int, ...]]:
         yield (1, 2)
 
-    def start(_: Site, specs: object, _begin: object, _stack: object) -> dict[Role, Any]:
+    def start(_: Resources, specs: object, _begin: object, _stack: object) -> dict[Role, Any]:
         tried.append(specs)
         if len(tried) <= taken:
             raise PortTaken("port 1 is taken")
         return {}
 
-    monkeypatch.setattr(sites, "lease_ports", lease_ports)
-    monkeypatch.setattr(Site, "_start", start)
-    monkeypatch.setattr(Site, "_specs", lambda *_: "specs")
+    monkeypatch.setattr(module, "lease_ports", lease_ports)
+    monkeypatch.setattr(Resources, "_start", start)
+    monkeypatch.setattr(Resources, "_specs", lambda *_: "specs")
     config = Config()
     unused: Any = object()
-    place: Any = SimpleNamespace(port_candidates=lambda: ())
-    site = Site(config, plan(config), unused, place, unused, {}, Path(), Choice("tcg", ""))
+    qemu_host: Any = SimpleNamespace(port_candidates=lambda: ())
+    resources = Resources(
+        config, plan(config), unused, qemu_host, unused, {}, Path(), Choice("tcg", "")
+    )
     with ExitStack() as stack:
         if works:
-            assert site.power_on(stack, {}, unused) == {}
+            assert resources.power_on(stack, {}, unused) == {}
         else:
             with pytest.raises(HarnessError, match="port 1 is taken"):
-                site.power_on(stack, {}, unused)
+                resources.power_on(stack, {}, unused)
     assert len(tried) == 5
 
 
@@ -113,8 +117,8 @@ def test_the_environment_names_the_accelerator_alone() -> None:
     connection: Any = SimpleNamespace(versions={"QEMU": "7.2"})
     target: Any = SimpleNamespace(describe=lambda: "LIO")
     accel = Choice("tcg", "KVM: /dev/kvm is present but unusable: it hangs")
-    site = Site(config, plan(config), unused, unused, connection, {}, unused, accel)
-    assert site.describe("6.1", target)["Acceleration"] == "tcg"
+    resources = Resources(config, plan(config), unused, unused, connection, {}, unused, accel)
+    assert resources.describe("6.1", target)["Acceleration"] == "tcg"
 
 
 def test_the_initiator_learns_what_both_ends_are_told_to_offer() -> None:
@@ -125,10 +129,10 @@ def test_the_initiator_learns_what_both_ends_are_told_to_offer() -> None:
             "initiator": {"iscsi": {"data_digest": "CRC32C"}},
         }
     )
-    site: Any = SimpleNamespace(config=config, topology=plan(config))
+    resources: Any = SimpleNamespace(config=config, topology=plan(config))
     machines: Any = {Role.INITIATOR: None}
     target: Any = SimpleNamespace(wwid="3600")
-    initiator = Site.initiator(site, machines, target)
+    initiator = Resources.initiator(resources, machines, target)
     assert initiator.negotiation.offers == config.initiator.iscsi
     demanded = {"HeaderDigest": "CRC32C", "DataDigest": "CRC32C"}
     assert initiator.negotiation.demanded == demanded
@@ -145,7 +149,7 @@ def test_the_targets_disks_go_past_the_page_cache_where_all_that_they_read_can(
     config = sized_for(Config(), "kvm")
     tried: list[str] = []
 
-    class Place(Here):
+    class Refusing(OwnQemuHost):
         def takes_direct_io(self, folder: Path) -> bool:
             tried.append(folder.name)
             return folder.name != refusing
@@ -154,14 +158,14 @@ def test_the_targets_disks_go_past_the_page_cache_where_all_that_they_read_can(
     disk, kernel, initrd = (tmp_path / "images" / name for name in ("disk", "kernel", "initrd"))
     image = BuiltImage("f", disk, kernel, initrd, "root=/dev/vda", "ssh-ed25519 AAAA")
     images = dict.fromkeys(Role, image)
-    place = Place(tmp_path / "bed")
+    qemu_host = Refusing(tmp_path / "bed")
     connection: Any = SimpleNamespace(is_embedded=True)
     folder = Folder(tmp_path / "bed")
-    site = Site(
+    resources = Resources(
         config,
         plan(config),
         folder,
-        place,
+        qemu_host,
         connection,
         images,
         tmp_path / "key",
@@ -173,8 +177,8 @@ def test_the_targets_disks_go_past_the_page_cache_where_all_that_they_read_can(
     }
     heard = Heard()
     with listening(heard):
-        site._specs(disks, range(20000, 20010))
-        specs = site._specs(disks, range(20000, 20010))
+        resources._specs(disks, range(20000, 20010))
+        specs = resources._specs(disks, range(20000, 20010))
     assert [disk.cache for disk in specs[Role.TARGET].disks] == [cache, cache]
     assert [disk.cache for disk in specs[Role.INITIATOR].disks] == ["unsafe"]
     assert sorted(tried) == ["bed", "images"]
@@ -196,14 +200,16 @@ def test_a_guest_that_panics_is_not_waited_for(
     spec = SimpleNamespace(ssh_port=2222, console_log=console)
     domain: Any = SimpleNamespace(spec=spec, is_running=True)
     images: Any = {Role.TARGET: SimpleNamespace(host_key="ssh-ed25519 AAAA")}
-    place = Here(tmp_path)
-    site = Site(config, plan(config), unused, place, unused, images, tmp_path, Choice("tcg", ""))
+    qemu_host = OwnQemuHost(tmp_path)
+    resources = Resources(
+        config, plan(config), unused, qemu_host, unused, images, tmp_path, Choice("tcg", "")
+    )
     console.write_text("mount: mounting /dev/vda on /root failed\n")
-    site.log_in(Role.TARGET, domain)
+    resources.log_in(Role.TARGET, domain)
     with console.open("a") as file:
         file.write("Kernel panic - not syncing: Attempted to kill init! exitcode=0x00000100\n")
     with pytest.raises(HypervisorError, match=r"target: the guest's kernel panicked.*\n.*console"):
-        site.log_in(Role.TARGET, domain)
+        resources.log_in(Role.TARGET, domain)
 
 
 class Heard(Listener):

@@ -93,7 +93,7 @@ def console_name(role: Role) -> str:
     return f"{role}-console.log"
 
 
-class Place(Protocol):
+class QemuHost(Protocol):
     """What is needed of the host where QEMU runs; all paths are of that host."""
 
     @property
@@ -126,8 +126,8 @@ class Place(Protocol):
 
 
 @dataclass(frozen=True)
-class Here:
-    """This host."""
+class OwnQemuHost:
+    """This host, for QEMUs that run as this user."""
 
     folder: Path
 
@@ -157,8 +157,8 @@ class Here:
 
 
 @dataclass(frozen=True)
-class There:
-    """A place of its own on the hypervisor's host. `base` has the images of all testbeds."""
+class ForeignQemuHost:
+    """For QEMUs of another user or host: with files of their own below `base`."""
 
     machine: HypervisorHost
     base: Path
@@ -227,11 +227,11 @@ class There:
 
 
 @contextmanager
-def reached(host: OtherHost | None, testbed: str) -> Iterator[There]:
-    """The host as a place for the testbed of that name, whose folder is left alone.
+def reached(host: OtherHost | None, testbed: str) -> Iterator[ForeignQemuHost]:
+    """The host of QEMU for the testbed of that name, whose folder is left alone.
 
     None is this host, for QEMUs that run as a user of their own. Raises MachineError if the host
-    cannot be reached, CommandFailed if it has no place.
+    cannot be reached, CommandFailed if no folder can be made there.
     """
     machine = HypervisorHost() if host is None else _remote(host)
     kind = "system" if host is None or host.is_system else "session"
@@ -241,7 +241,7 @@ def reached(host: OtherHost | None, testbed: str) -> Iterator[There]:
         with step(f"Reach {machine.name}", Spent.PROVISIONING):
             looked = machine.reach(["sh", "-euc", _LOOK, "sh", kind, str(KEPT_DAYS), *bases])
         base = Path(looked.stdout.strip())
-        yield There(machine, base, base / "testbeds" / testbed)
+        yield ForeignQemuHost(machine, base, base / "testbeds" / testbed)
     finally:
         machine.close()
 
@@ -251,48 +251,48 @@ def _remote(host: OtherHost) -> RemoteHost:
 
 
 @contextmanager
-def place_for(host: OtherHost | None, config: Config, folder: Folder) -> Iterator[Place]:
+def qemu_host_for(host: OtherHost | None, config: Config, folder: Folder) -> Iterator[QemuHost]:
     """Where the machines of the testbed in `folder` are to run: on `host`, or else on this one.
 
     What is made there is removed with the block, unless the testbed is kept. Raises as `reached`.
     """
-    if host is None and not has_place_of_its_own(config.hypervisor.uri):
-        yield Here(folder.path)
+    if host is None and not is_foreign(config.hypervisor.uri):
+        yield OwnQemuHost(folder.path)
         return
-    with reached(host, folder.name) as place:
+    with reached(host, folder.name) as qemu_host:
         # Before anything is there: whoever cleans up after us must know where.
         folder.write(Manifest(config.name, config.hypervisor.uri, kept=False, machines={}))
-        place.make_folder()
+        qemu_host.make_folder()
         try:
-            yield place
+            yield qemu_host
         finally:
             manifest = folder.manifest()
             if manifest is None or not manifest.kept:
                 names = manifest.domains if manifest is not None else ()
-                _remove(config.hypervisor.uri, names, folder, place)
+                _remove(config.hypervisor.uri, names, folder, qemu_host)
 
 
-def _remove(uri: str, names: Sequence[str], folder: Folder, place: There) -> None:
+def _remove(uri: str, names: Sequence[str], folder: Folder, qemu_host: ForeignQemuHost) -> None:
     """End a testbed's guests, if it has any, and remove its files."""
     if not names:  # perhaps libvirt never answered
-        place.remove_folder()
+        qemu_host.remove_folder()
         return
     # Not by the run's own connection: Ctrl-C ends the ssh that libvirt started for it.
     with connect(uri, folder.root) as connection:
-        end_guests(connection, names, place)
+        end_guests(connection, names, qemu_host)
 
 
-def has_place_of_its_own(uri: str) -> bool:
+def is_foreign(uri: str) -> bool:
     """Whether the QEMUs of `uri` cannot use this user's cache and state folders."""
     return is_system(uri) or not is_of_this_host(uri)
 
 
-def end_guests(connection: Connection, names: Sequence[str], place: There) -> None:
+def end_guests(connection: Connection, names: Sequence[str], qemu_host: ForeignQemuHost) -> None:
     """Destroy the guests of those names, and remove their files.
 
     Asked twice: a run that was killed may have left libvirt about to start one, which it does not
     know by name yet. Without its files that fails.
     """
     destroy_named(connection, names)
-    place.remove_folder()
+    qemu_host.remove_folder()
     destroy_named(connection, names)

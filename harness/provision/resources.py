@@ -16,7 +16,7 @@ from harness.deadline import Deadline
 from harness.errors import HypervisorError, TimedOut
 from harness.guest_images.store import BuiltImage
 from harness.host.folder import Address, Folder, Manifest
-from harness.host.hypervisor_host import Place, console_name
+from harness.host.qemu_host import QemuHost, console_name
 from harness.hypervisor.accel import Choice
 from harness.hypervisor.connection import Connection
 from harness.hypervisor.domain import Domain, PortTaken, destroy_named
@@ -47,18 +47,18 @@ _PANIC = "Kernel panic - not syncing"  # panic() in the kernel's kernel/panic.c
 
 
 @dataclass
-class Site:
+class Resources:
     """One folder and one connection to libvirt, for one testbed after another.
 
     The embedded libvirt gives a process one root for life, so the connection outlives a
     testbed; its machines have the same names in every testbed, so there is one at a time.
-    The files of `images` are at `place`.
+    The files of `images` are at `qemu_host`.
     """
 
     config: Config
     topology: Topology
     folder: Folder
-    place: Place
+    qemu_host: QemuHost
     connection: Connection
     images: Mapping[Role, BuiltImage]
     client_key: Path
@@ -82,7 +82,7 @@ class Site:
         """
         for attempt in range(_PORT_TRIES):
             ports = stack.enter_context(
-                lease_ports(ports_needed(self.topology), self.place.port_candidates())
+                lease_ports(ports_needed(self.topology), self.qemu_host.port_candidates())
             )
             try:
                 return self._start(self._specs(disks, ports), begin, stack)
@@ -140,7 +140,7 @@ class Site:
                         spec.ssh_port,
                         str(self.client_key),
                         self.images[role].host_key,
-                        self.place.proxy(spec.ssh_port),
+                        self.qemu_host.proxy(spec.ssh_port),
                     )
                     for role, spec in specs.items()
                 },
@@ -160,7 +160,7 @@ class Site:
                 image=self.images[role],
                 disks=disks[role],
                 wiring=wiring,
-                console_log=self.place.folder / console_name(role),
+                console_log=self.qemu_host.folder / console_name(role),
                 direct_io=direct_io,
             )
             for role in self.topology.guests
@@ -172,7 +172,7 @@ class Site:
             return False
         folders = {self.images[Role.TARGET].disk.parent, *(d.parent for d in disks[Role.TARGET])}
         for folder in sorted(folders - self._direct_io.keys()):
-            self._direct_io[folder] = self.place.takes_direct_io(folder)
+            self._direct_io[folder] = self.qemu_host.takes_direct_io(folder)
             if not self._direct_io[folder]:
                 warn(
                     f"{folder}: no direct I/O there (O_DIRECT): the target's disks go through the "
@@ -189,7 +189,7 @@ class Site:
             "root",
             self.client_key,
             self.images[role].host_key,
-            self.place.proxy(domain.spec.ssh_port),
+            self.qemu_host.proxy(domain.spec.ssh_port),
         )
 
         def still_there() -> None:
@@ -197,7 +197,7 @@ class Site:
                 raise HypervisorError(
                     f"{role}: the VM ended while booting\n{self._console(domain)}"
                 )
-            if _PANIC in self.place.tail(domain.spec.console_log):
+            if _PANIC in self.qemu_host.tail(domain.spec.console_log):
                 raise HypervisorError(
                     f"{role}: the guest's kernel panicked while booting\n{self._console(domain)}"
                 )
@@ -216,7 +216,7 @@ class Site:
             ) from None
 
     def _console(self, domain: Domain) -> str:
-        tail = self.place.tail(domain.spec.console_log)
+        tail = self.qemu_host.tail(domain.spec.console_log)
         return "the end of its console:\n" + "\n".join(
             f"  {line}"
             for line in tail.splitlines() or ["(nothing; only errors are written there)"]
@@ -256,7 +256,7 @@ class Site:
             initiator=initiator,
             paths=paths,
             environment=environment,
-            console=lambda role: self.place.tail(
+            console=lambda role: self.qemu_host.tail(
                 testbed.domain(role).spec.console_log, _EVIDENCE_LINES
             ),
         )

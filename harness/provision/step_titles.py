@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 
-class Stage(StrEnum):
+class StepTitle(StrEnum):
     """What takes time, in the order in which it happens. ALL spans everything after IMAGES.
 
     A cold testbed takes START to FIRST_IO and what follows; making a golden snapshot, which
