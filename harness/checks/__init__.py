@@ -1,40 +1,39 @@
 """Pure functions from measurements to a verdict. Imports the data layers only.
 
-A check is made by calling its name with its demands: `stall_within_budget(fault)`; `judge`
-runs checks over the measurements of one test.
+A test calls a check with its demands, such as `throughput_recovered(at_least=0.9)`, and `judge`
+runs it over the measurements. `check` makes a check of a function that takes both and returns
+`passed`, `failed` or `unknown`.
 """
 
+from harness.checks.accounting import accounting_agrees
 from harness.checks.cables import cables_sound
+from harness.checks.definition import Check, Finding, check
+from harness.checks.effect import fault_took_effect
 from harness.checks.integrity import data_intact, no_io_errors
-from harness.checks.judgement import Check, Finding, Judgement, Verdict, judge
+from harness.checks.judgement import Judgement, judge
 from harness.checks.kernel import kernel_sound
 from harness.checks.lab_disks import lab_disks_sound
-from harness.checks.paths import (
-    accounting_agrees,
-    fault_took_effect,
-    load_shared_again,
-    no_unexpected_path_loss,
-    paths_restored,
-)
+from harness.checks.outcome import Outcome, Verdict, failed, passed, unknown
+from harness.checks.path_loss import no_unexpected_path_loss
 from harness.checks.promise import lab_sound, promise_kept, undisturbed
+from harness.checks.restored import load_shared_again, paths_restored
 from harness.checks.sessions import sessions_as_planned
 from harness.checks.soundness import evidence_sound
-from harness.checks.timing import (
-    latency_recovered,
-    no_stall_beyond,
-    stall_within_budget,
-    throughput_recovered,
-)
+from harness.checks.speed import latency_recovered, throughput_recovered
+from harness.checks.stall import no_stall_beyond, stall_within_budget
 
 __all__ = [
     "Check",
     "Finding",
     "Judgement",
+    "Outcome",
     "Verdict",
     "accounting_agrees",
     "cables_sound",
+    "check",
     "data_intact",
     "evidence_sound",
+    "failed",
     "fault_took_effect",
     "judge",
     "kernel_sound",
@@ -45,10 +44,12 @@ __all__ = [
     "no_io_errors",
     "no_stall_beyond",
     "no_unexpected_path_loss",
+    "passed",
     "paths_restored",
     "promise_kept",
     "sessions_as_planned",
     "stall_within_budget",
     "throughput_recovered",
     "undisturbed",
+    "unknown",
 ]

@@ -12,26 +12,23 @@ from harness.analysis.cables import (
     loss,
     watched_share,
 )
-from harness.checks.judgement import Check, Finding, Verdict
+from harness.checks.definition import check
+from harness.checks.outcome import Outcome, passed, unknown
 from harness.measurements import Measurements
 from harness.units import format_seconds, format_size
 
-_NAME = "cables sound"
 _ENDS = 2
 # A busy host makes some gaps between samples; evidence that has longer ones is not sound.
 _LEAST_WATCHED = 0.8
 
 
-def cables_sound() -> Check:
+@check("cables sound")
+def cables_sound(measurements: Measurements) -> Outcome:
     """The lab's own cables lost no frame, as far as counters prove, and none waited for 0.5 s.
 
     Never fails: a cable that stood still or lost frames is the lab's fault, so nothing can be told.
     Passes where the lab made no cable itself: other networks are a part of what is tested.
     """
-    return Check(_NAME, _judge)
-
-
-def _judge(measurements: Measurements) -> Finding:
     figures: dict[str, str] = {}
     numbers: dict[str, float] = {}
     for direction in directions(measurements):
@@ -57,9 +54,9 @@ def _judge(measurements: Measurements) -> Finding:
         numbers[f"{key}_longest_wait_s"] = waited_s
     problems = [*_unwatched(measurements), *map(str, cable_faults(measurements))]
     if problems:
-        return Finding(_NAME, Verdict.UNKNOWN, "; ".join(problems), figures, numbers)
+        return unknown("; ".join(problems), figures, numbers)
     text = "; ".join(f"{what}: {value}" for what, value in figures.items())
-    return Finding(_NAME, Verdict.PASS, text or "no cable is the lab's own", figures, numbers)
+    return passed(text or "no cable is the lab's own", figures, numbers)
 
 
 def _unwatched(measurements: Measurements) -> Iterator[str]:

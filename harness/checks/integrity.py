@@ -7,36 +7,31 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from harness.checks.judgement import Check, Finding, Verdict
+from harness.checks.definition import check
 from harness.checks.kernel import MAP_UNSEEN, unread_kernel_logs
+from harness.checks.outcome import Outcome, failed, passed, unknown
 from harness.measurements import MAP, Damage, Measurements, ReadBack, Stream
 from harness.timeline import Happened, Phase, Timeline
 
 _SHOWN = 5
 
 
-def no_io_errors() -> Check:
+@check("no I/O errors")
+def no_io_errors(measurements: Measurements) -> Outcome:
     """fio saw no error, the map had none, and I/O ran in every phase."""
-    name = "no I/O errors"
-
-    def run(measurements: Measurements) -> Finding:
-        mismatches = _verify_errors(measurements.streams)
-        errors = [*_fio_errors(measurements.streams), *_map_errors(measurements.timeline)]
-        if measurements.errors_forced:
-            what = (
-                "failed once queueing was ended" if errors else "did not even fail without queueing"
-            )
-            errors = [": ".join((f"I/O hung, and {what}", *errors[:1])), *errors[1:]]
-        if failures := [*mismatches, *errors]:
-            return Finding(name, Verdict.FAIL, "; ".join(failures[:_SHOWN]))
-        if blind := _blind_spots(measurements):
-            return Finding(name, Verdict.UNKNOWN, "; ".join(blind[:_SHOWN]))
-        done = sum(len(s.completions) for s in measurements.streams)
-        figures = {"I/Os": f"{done}", "errors": "0"}
-        text = f"{done} I/Os completed, none with an error"
-        return Finding(name, Verdict.PASS, text, figures, {"ios": done, "errors": 0})
-
-    return Check(name, run)
+    mismatches = _verify_errors(measurements.streams)
+    errors = [*_fio_errors(measurements.streams), *_map_errors(measurements.timeline)]
+    if measurements.errors_forced:
+        what = "failed once queueing was ended" if errors else "did not even fail without queueing"
+        errors = [": ".join((f"I/O hung, and {what}", *errors[:1])), *errors[1:]]
+    if failures := [*mismatches, *errors]:
+        return failed("; ".join(failures[:_SHOWN]))
+    if blind := _blind_spots(measurements):
+        return unknown("; ".join(blind[:_SHOWN]))
+    done = sum(len(s.completions) for s in measurements.streams)
+    figures = {"I/Os": f"{done}", "errors": "0"}
+    text = f"{done} I/Os completed, none with an error"
+    return passed(text, figures, {"ios": done, "errors": 0})
 
 
 def _verify_errors(streams: tuple[Stream, ...]) -> list[str]:
@@ -49,10 +44,10 @@ def _verify_errors(streams: tuple[Stream, ...]) -> list[str]:
 
 
 def _fio_errors(streams: tuple[Stream, ...]) -> list[str]:
-    failed = [(s.name, s.errors) for s in streams if not s.errors.verify_errors]
+    own = [(s.name, s.errors) for s in streams if not s.errors.verify_errors]
     return [
         f"fio job {name!r} had {max(errors.total_errors, 1)} I/O errors (errno {errors.error})"
-        for name, errors in failed
+        for name, errors in own
         if errors.error or errors.total_errors
     ]
 
@@ -84,49 +79,43 @@ def _did_io(stream: Stream, phase: Phase) -> bool:
     return bool(np.any((at >= phase.start_ns) & (at <= phase.end_ns)))
 
 
-def data_intact() -> Check:
+@check("data intact")
+def data_intact(measurements: Measurements) -> Outcome:
     """Everything acknowledged is there after the fault, whichever way it is read.
 
     Through the map and over each path alone: whole, in place, and the newest.
     """
-    name = "data intact"
-
-    def run(measurements: Measurements) -> Finding:
-        back = measurements.read_back
-        if back is None:
-            return Finding(name, Verdict.UNKNOWN, _why_not_read_back(measurements.streams))
-        figures = {
-            "acknowledged blocks": str(back.acknowledged),
-            "read back": ", ".join(f"{place} {n}" for place, n in back.checked.items()),
-        }
-        numbers: dict[str, float] = {"acknowledged_blocks": back.acknowledged}
-        gaps = _not_read_back(back, [counters.path for counters in measurements.counters])
-        if _nothing_verified(back):
-            said = "no block has a header, and fio itself verified none: verification was off"
-            return Finding(name, Verdict.UNKNOWN, said, figures)
-        if back.findings:
-            kinds = Counter(str(finding.damage) for finding in back.findings)
-            wrong = len({finding.offset for finding in back.findings})
-            figures |= {"wrong": str(wrong)} | {kind: str(n) for kind, n in kinds.items()}
-            numbers["wrong_blocks"] = wrong
-            shown = "; ".join([*map(str, back.findings[:_SHOWN]), *gaps])
-            counts = ", ".join(f"{n} {kind}" for kind, n in kinds.items())
-            message = f"{wrong} of {back.acknowledged} acknowledged blocks are wrong ({counts})"
-            return Finding(name, Verdict.FAIL, f"{message}: {shown}", figures, numbers)
-        if back.acknowledged == 0:
-            return Finding(name, Verdict.UNKNOWN, "no write was acknowledged", figures)
-        if gaps:
-            return Finding(name, Verdict.UNKNOWN, "; ".join(gaps), figures)
-        return Finding(
-            name,
-            Verdict.PASS,
-            f"all {back.acknowledged} acknowledged blocks are whole, in place and current, "
-            f"read from {', '.join(back.checked)}",
-            figures,
-            numbers | {"wrong_blocks": 0},
-        )
-
-    return Check(name, run)
+    back = measurements.read_back
+    if back is None:
+        return unknown(_why_not_read_back(measurements.streams))
+    figures = {
+        "acknowledged blocks": str(back.acknowledged),
+        "read back": ", ".join(f"{place} {n}" for place, n in back.checked.items()),
+    }
+    numbers: dict[str, float] = {"acknowledged_blocks": back.acknowledged}
+    gaps = _not_read_back(back, [counters.path for counters in measurements.counters])
+    if _nothing_verified(back):
+        text = "no block has a header, and fio itself verified none: verification was off"
+        return unknown(text, figures)
+    if back.findings:
+        kinds = Counter(str(finding.damage) for finding in back.findings)
+        wrong = len({finding.offset for finding in back.findings})
+        figures |= {"wrong": str(wrong)} | {kind: str(n) for kind, n in kinds.items()}
+        numbers["wrong_blocks"] = wrong
+        shown = "; ".join([*map(str, back.findings[:_SHOWN]), *gaps])
+        counts = ", ".join(f"{n} {kind}" for kind, n in kinds.items())
+        message = f"{wrong} of {back.acknowledged} acknowledged blocks are wrong ({counts})"
+        return failed(f"{message}: {shown}", figures, numbers)
+    if back.acknowledged == 0:
+        return unknown("no write was acknowledged", figures)
+    if gaps:
+        return unknown("; ".join(gaps), figures)
+    return passed(
+        f"all {back.acknowledged} acknowledged blocks are whole, in place and current, "
+        f"read from {', '.join(back.checked)}",
+        figures,
+        numbers | {"wrong_blocks": 0},
+    )
 
 
 def _why_not_read_back(streams: tuple[Stream, ...]) -> str:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from harness.analysis.kernel_events import is_distress, is_trouble
-from harness.checks.judgement import Check, Finding, Verdict
+from harness.checks.definition import check
+from harness.checks.outcome import Outcome, failed, passed, unknown
 from harness.measurements import Measurements
 
 MAP_UNSEEN = "it is not known which map and which disks are the LUN's"
 _SHOWN = 5
 
 
-def kernel_sound() -> Check:
+@check("kernel sound")
+def kernel_sound(measurements: Measurements) -> Outcome:
     """Neither kernel showed a defect during the test: BUG, WARNING, Oops, hung task, lockup.
 
     Lockdep's complaints and RCU stalls, too, and processes killed for want of memory; whatever the
@@ -18,33 +20,28 @@ def kernel_sound() -> Check:
     a machine that was there before the run, a hung task or want of memory may be another program's:
     unknown.
     """
-    name = "kernel sound"
-
-    def run(measurements: Measurements) -> Finding:
-        logs = measurements.kernel_logs
-        figures = {f"records of the {log.machine}": str(len(log.messages)) for log in logs}
-        numbers = {f"records_{log.machine}": len(log.messages) for log in logs}
-        trouble: list[str] = []
-        perhaps: list[str] = []
-        for log in logs:
-            for message in filter(is_trouble, log.messages):
-                shared = log.machine in measurements.existing and is_distress(message)
-                (perhaps if shared else trouble).append(f"{log.machine}: {message.text}")
-        if signs := len(trouble) + len(perhaps):
-            figures["signs of trouble"] = str(signs)
-            numbers["signs_of_trouble"] = signs
-        if trouble:
-            return Finding(name, Verdict.FAIL, "; ".join(trouble[:_SHOWN]), figures, numbers)
-        if perhaps:
-            text = f"perhaps of other programs: {'; '.join(perhaps[:_SHOWN])}"
-            return Finding(name, Verdict.UNKNOWN, text, figures, numbers)
-        if unread := unread_kernel_logs(measurements):
-            return Finding(name, Verdict.UNKNOWN, "; ".join(unread), figures, numbers)
-        machines = " and ".join(log.machine for log in logs)
-        text = f"no sign of trouble in the logs of {machines}"
-        return Finding(name, Verdict.PASS, text, figures, numbers)
-
-    return Check(name, run)
+    logs = measurements.kernel_logs
+    figures = {f"records of the {log.machine}": str(len(log.messages)) for log in logs}
+    numbers = {f"records_{log.machine}": len(log.messages) for log in logs}
+    trouble: list[str] = []
+    perhaps: list[str] = []
+    for log in logs:
+        for message in filter(is_trouble, log.messages):
+            shared = log.machine in measurements.existing and is_distress(message)
+            (perhaps if shared else trouble).append(f"{log.machine}: {message.text}")
+    if signs := len(trouble) + len(perhaps):
+        figures["signs of trouble"] = str(signs)
+        numbers["signs_of_trouble"] = signs
+    if trouble:
+        return failed("; ".join(trouble[:_SHOWN]), figures, numbers)
+    if perhaps:
+        text = f"perhaps of other programs: {'; '.join(perhaps[:_SHOWN])}"
+        return unknown(text, figures, numbers)
+    if unread := unread_kernel_logs(measurements):
+        return unknown("; ".join(unread), figures, numbers)
+    machines = " and ".join(log.machine for log in logs)
+    text = f"no sign of trouble in the logs of {machines}"
+    return passed(text, figures, numbers)
 
 
 def unread_kernel_logs(measurements: Measurements) -> list[str]:

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 from harness.analysis.lab_disks import disk_faults, longest_disk_standstill
-from harness.checks.judgement import Check, Finding, Verdict
+from harness.checks.definition import check
+from harness.checks.outcome import Outcome, passed, unknown
 from harness.measurements import Measurements
 from harness.units import format_seconds
 
-_NAME = "lab disks sound"
 
-
-def lab_disks_sound() -> Check:
+@check("lab disks sound")
+def lab_disks_sound(measurements: Measurements) -> Outcome:
     """No disk that the lab lends to the target stood still for half a second.
 
     Never fails: such a disk is the lab's fault, so nothing can be told. Passes where the target
     is an existing one: its disks are a part of what is tested.
     """
-    return Check(_NAME, _judge)
-
-
-def _judge(measurements: Measurements) -> Finding:
     figures: dict[str, str] = {}
     numbers: dict[str, float] = {}
     problems = []
@@ -34,6 +30,6 @@ def _judge(measurements: Measurements) -> Finding:
             problems.append(f"the lab's disk {disk.disk} of the {disk.machine} was not sampled")
     problems += map(str, disk_faults(measurements))
     if problems:
-        return Finding(_NAME, Verdict.UNKNOWN, "; ".join(problems), figures, numbers)
+        return unknown("; ".join(problems), figures, numbers)
     text = "; ".join(f"{what}: {value}" for what, value in figures.items())
-    return Finding(_NAME, Verdict.PASS, text or "no disk is the lab's own", figures, numbers)
+    return passed(text or "no disk is the lab's own", figures, numbers)

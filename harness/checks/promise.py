@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 from harness.checks.cables import cables_sound
+from harness.checks.definition import Check
+from harness.checks.effect import fault_took_effect
 from harness.checks.integrity import data_intact, no_io_errors
-from harness.checks.judgement import Check
 from harness.checks.kernel import kernel_sound
 from harness.checks.lab_disks import lab_disks_sound
-from harness.checks.paths import (
-    fault_took_effect,
-    load_shared_again,
-    no_unexpected_path_loss,
-    paths_restored,
-)
+from harness.checks.path_loss import no_unexpected_path_loss
+from harness.checks.restored import load_shared_again, paths_restored
 from harness.checks.sessions import sessions_as_planned
 from harness.checks.soundness import evidence_sound
-from harness.checks.timing import (
-    latency_recovered,
-    no_stall_beyond,
-    stall_within_budget,
-    throughput_recovered,
-)
+from harness.checks.speed import latency_recovered, throughput_recovered
+from harness.checks.stall import no_stall_beyond, stall_within_budget
 
 
 def lab_sound() -> tuple[Check, ...]:

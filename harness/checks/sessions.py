@@ -6,11 +6,13 @@ from collections.abc import Iterator
 
 from harness.analysis.negotiation import differing_values, redirections, unknown_values
 from harness.analysis.sessions import login_differences, shown, unknown_logins
-from harness.checks.judgement import Check, Finding, Verdict
+from harness.checks.definition import check
+from harness.checks.outcome import Outcome, failed, passed, unknown
 from harness.measurements import LOGGED_IN, Measurements, PlannedSession, SessionSettings
 
 
-def sessions_as_planned() -> Check:
+@check("sessions as planned")
+def sessions_as_planned(measurements: Measurements) -> Outcome:
     """One session for every path, each through its own link, with the timeouts that were demanded.
 
     Read from sysfs before the first fault. Two sessions over one cable look like two paths until
@@ -20,30 +22,24 @@ def sessions_as_planned() -> Check:
     negotiated that has no connection, or whose driver does not tell. Timeouts that changed on the
     way leave it unknown which budget a fault had.
     """
-    name = "sessions as planned"
-
-    def run(measurements: Measurements) -> Finding:
-        if not measurements.planned:
-            return Finding(name, Verdict.UNKNOWN, "it is not known which sessions were planned")
-        figures = {
-            f"session of path {one.path}": (
-                f"through {one.through or 'none of the links'}, "
-                f"NOP-Out {one.noop_out_interval_s} + {one.noop_out_timeout_s} s, "
-                f"recovery_tmo {shown('recovery_tmo', one.recovery_tmo_s)}"
-            )
-            for one in measurements.settings
-        }
-        if elsewhere := [p.cause for each in _each(measurements) for p in redirections(*each)]:
-            text = "; ".join(dict.fromkeys(elsewhere))
-            return Finding(name, Verdict.UNKNOWN, text, figures)
-        if wrong := _wrong(measurements):
-            return Finding(name, Verdict.FAIL, wrong, figures)
-        if unknown := _unknown(measurements):
-            return Finding(name, Verdict.UNKNOWN, unknown, figures)
-        count = len(measurements.planned)
-        return Finding(name, Verdict.PASS, f"{count} sessions, each through its own link", figures)
-
-    return Check(name, run)
+    if not measurements.planned:
+        return unknown("it is not known which sessions were planned")
+    figures = {
+        f"session of path {one.path}": (
+            f"through {one.through or 'none of the links'}, "
+            f"NOP-Out {one.noop_out_interval_s} + {one.noop_out_timeout_s} s, "
+            f"recovery_tmo {shown('recovery_tmo', one.recovery_tmo_s)}"
+        )
+        for one in measurements.settings
+    }
+    if elsewhere := [p.cause for each in _each(measurements) for p in redirections(*each)]:
+        return unknown("; ".join(dict.fromkeys(elsewhere)), figures)
+    if text := _wrong(measurements):
+        return failed(text, figures)
+    if text := _unknown(measurements):
+        return unknown(text, figures)
+    count = len(measurements.planned)
+    return passed(f"{count} sessions, each through its own link", figures)
 
 
 def _wrong(measurements: Measurements) -> str:

@@ -117,7 +117,8 @@ def _fill_in_topology(raw: dict[str, Any], origins: Mapping[str, str]) -> dict[s
     name, ready = raw["topology"], ready_topologies()
     where = origins["topology"]
     if name not in list(ready):  # it may be of any type
-        raise ConfigError(f"{where}: topology: {name!r} is none of {', '.join(ready)}")
+        key = "" if where == "--topology" else "topology: "
+        raise ConfigError(f"{where}: {key}{name!r} is none of {', '.join(ready)}")
     if given := [key for key in ("networks", "controllers") if key in raw]:
         raise ConfigError(
             f"{where}: topology: {name!r} has its own {' and '.join(given)}; give one or the other",

@@ -1,1 +1,1 @@
-"""What this host lends to testbeds: folders, slots, ports. Nothing of iSCSI is known here."""
+"""What this host lends to testbeds: folders, slots, queues; and the host where QEMU runs."""

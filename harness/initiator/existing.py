@@ -18,7 +18,7 @@ from harness.initiator.state_before import (
     FILES,
     MULTIPATH_FILES,
     UNITS,
-    Found,
+    MachineState,
     active_units,
     differences,
     look,
@@ -111,15 +111,15 @@ class ExistingInitiator(Initiator):
         self._require_tools(fio)
         with self._alone():
             self._undo()  # what a run that was killed has left
-            found = look(self.machine)
-            self._require_multipathd(found)
+            before = look(self.machine)
+            self._require_multipathd(before)
             self._require_unused()
             try:
                 yield
             finally:
                 with step("Leave the initiator as it was found", Spent.WAITING):
                     for action in (self._undo, self._restore, self._compare):
-                        self._tried(action, found)
+                        self._tried(action, before)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -138,11 +138,11 @@ class ExistingInitiator(Initiator):
                 )
             yield
 
-    def _tried(self, action: Callable[[Found], None], found: Found) -> None:
+    def _tried(self, action: Callable[[MachineState], None], before: MachineState) -> None:
         """What cannot be done is told, and does not stop what follows."""
         led_here = sys.exception()
         try:
-            action(found)
+            action(before)
         except HarnessError as error:
             if defects(error, beyond=led_here):
                 raise
@@ -151,19 +151,19 @@ class ExistingInitiator(Initiator):
                 "the next run on it undoes what is left of this one"
             )
 
-    def _compare(self, found: Found) -> None:
-        changed = self._what_differs(found)
+    def _compare(self, before: MachineState) -> None:
+        changed = self._what_differs(before)
         attach("left as found", "\n".join(changed) or "nothing differs")
         for change in changed:
             warn(f"{self.machine.name} is not as it was found: {change}")
 
-    def _what_differs(self, found: Found) -> list[str]:
+    def _what_differs(self, before: MachineState) -> list[str]:
         """What is not as it was found, once disks and services had time to go."""
         changed: list[str] = []
 
         def is_as_it_was() -> bool:
             nonlocal changed
-            changed = list(differences(found, look(self.machine)))
+            changed = list(differences(before, look(self.machine)))
             return not changed
 
         with suppress(TimedOut):
@@ -209,9 +209,9 @@ class ExistingInitiator(Initiator):
             cause, cure = problem
             raise InitiatorError(f"{self.machine.name}: {cause}", hint=cure)
 
-    def _require_multipathd(self, found: Found) -> None:
+    def _require_multipathd(self, before: MachineState) -> None:
         """Started for us it would make maps of other disks, too."""
-        if "multipathd.service" not in active_units(found):
+        if "multipathd.service" not in active_units(before):
             raise InitiatorError(
                 f"multipathd does not run on {self.machine.name}",
                 hint="`systemctl start multipathd`, once it is sure which maps it will make",
@@ -253,18 +253,18 @@ class ExistingInitiator(Initiator):
                     hint=f"if nobody needs them: `{shlex.join([*argv, '--op', 'delete'])}`",
                 )
 
-    def _undo(self, _: Found | None = None) -> None:
+    def _undo(self, _: MachineState | None = None) -> None:
         """Take away what runs have made; warn of what cannot be."""
         argv = ["sh", "-uc", _UNDO_SCRIPT, "sh", DROP_IN]
         done = self.machine.run(argv, timeout_s=_TIMEOUT_S, check=False)
         if done.status != 0:
             warn(f"{self.machine.name}: undoing left something behind: {done.stderr.strip()}")
 
-    def _restore(self, found: Found) -> None:
+    def _restore(self, before: MachineState) -> None:
         """Files and folders of the tools that were not there."""
-        if not any(line.endswith(WWIDS) for line in found[MULTIPATH_FILES]):
+        if not any(line.endswith(WWIDS) for line in before[MULTIPATH_FILES]):
             self.machine.run(["sh", "-c", f"grep -qv '^#' {WWIDS} || rm -f {WWIDS}"], check=False)
         now = look(self.machine)
-        folders = [line for part in FILES for line in now[part] - found[part] if line[0] == "/"]
+        folders = [line for part in FILES for line in now[part] - before[part] if line[0] == "/"]
         for folder in sorted(folders, reverse=True):  # the tools make some at their first use
             self.machine.run(["rmdir", "--ignore-fail-on-non-empty", folder], check=False)

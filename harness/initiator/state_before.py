@@ -36,16 +36,16 @@ find /run -maxdepth 1 -name 'pathproof*'
 """.replace("UNITS", " ".join(UNITS))
 _TIMEOUT_S = 60.0
 
-Found = dict[str, frozenset[str]]
+MachineState = dict[str, frozenset[str]]
 
 
-def look(machine: Machine) -> Found:
+def look(machine: Machine) -> MachineState:
     """The state that a run may change, in parts with a line for each thing that is there."""
     # What is not there is no failure: no -e.
     return parse_look(machine.run(["sh", "-uc", _LOOK_SCRIPT], timeout_s=_TIMEOUT_S).stdout)
 
 
-def parse_look(text: str) -> Found:
+def parse_look(text: str) -> MachineState:
     """From what the script prints: `## PART` and the part's lines."""
     parts: dict[str, set[str]] = {}
     lines: set[str] = set()
@@ -57,12 +57,12 @@ def parse_look(text: str) -> Found:
     return {part: frozenset(lines) for part, lines in parts.items()}
 
 
-def active_units(found: Found) -> list[str]:
+def active_units(state: MachineState) -> list[str]:
     """Those of `UNITS` that run, or listen."""
-    return [unit for unit in UNITS if f"{unit} active" in found[SERVICES]]
+    return [unit for unit in UNITS if f"{unit} active" in state[SERVICES]]
 
 
-def differences(before: Found, after: Found) -> Iterator[str]:
+def differences(before: MachineState, after: MachineState) -> Iterator[str]:
     """Each line that is gone or new, with its part."""
     for part in dict.fromkeys((*before, *after)):
         was, became = before.get(part, frozenset()), after.get(part, frozenset())

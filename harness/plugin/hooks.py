@@ -18,10 +18,10 @@ from harness.faults import losses
 from harness.plugin.controller import Controller
 from harness.plugin.fleet import labels_of
 from harness.plugin.options import add_options, load_config
+from harness.plugin.phase_notes import leave_notes
 from harness.plugin.required import refuse_contradiction
 from harness.plugin.requires import MARKER
 from harness.plugin.run import KEY, Run
-from harness.plugin.said import say
 from harness.plugin.scheduler import register as register_scheduler
 from harness.plugin.skips import note_skip
 from harness.plugin.workers import SAID, refuse_unfit_distribution
@@ -123,7 +123,7 @@ def pytest_runtest_makereport(
         if known and error is not None and item.config.getoption("verbose") < 1:
             report.longrepr = _told(describe(error), item)
         _hide_secrets(report, run, item)
-    say(report, run.say())
+    leave_notes(report, run.take_notes())
     return report
 
 
@@ -168,7 +168,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     """What fixtures say that outlived the last test goes with the worker's end."""
     run = session.config.stash[KEY]
     if run.worker:
-        session.config.workeroutput[SAID] = run.say()  # type: ignore[attr-defined]  # xdist's
+        session.config.workeroutput[SAID] = run.take_notes()  # type: ignore[attr-defined]  # xdist's
 
 
 @pytest.hookimpl(trylast=True)

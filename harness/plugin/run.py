@@ -18,7 +18,7 @@ from harness.config import Config
 from harness.errors import CouldNotTell, ReportError, VerdictFailed
 from harness.lacking import Lacking
 from harness.plugin.interrupts import interruptible
-from harness.plugin.said import Heard, Said, said_by
+from harness.plugin.phase_notes import PhaseNotes, RunNotes, notes_of
 from harness.plugin.workers import BEGAN, LACKING, RESULTS, Workers, controls_workers
 from harness.reporting.allure_listener import AllureSteps
 from harness.reporting.bill import format_bill, format_pace
@@ -74,7 +74,7 @@ class Run:
         self._environment: dict[str, str] = {}
         self.line_by_line = False
         self._bill = Bill()
-        self._heard = Heard()
+        self._notes = RunNotes()
         self._began_at = time.monotonic()
         self._tests_took_s = 0.0
         self._stack = ExitStack()
@@ -147,10 +147,10 @@ class Run:
             )
             attach(FILE_NAME, document.text, "application/json")
 
-    def say(self) -> Said:
+    def take_notes(self) -> PhaseNotes:
         """What was said in this process since the last call."""
         spent = {kind.value: seconds for kind, seconds in self._bill.seconds.items() if seconds}
-        said = Said(
+        notes = PhaseNotes(
             remarks=self.remarks[:],
             spent=spent,
             lacking=self._unsaid[:],
@@ -159,20 +159,20 @@ class Run:
         self.remarks.clear()
         self._unsaid.clear()
         self._bill.seconds = dict.fromkeys(Spent, 0.0)
-        return said
+        return notes
 
     def hear(self, report: pytest.TestReport) -> None:
         """Take in a phase of a test, run here or by a worker."""
-        said = said_by(report)
-        self._heard.tests_s += report.duration
-        self.outcomes.note(report, result=said["result"] if said else "")
-        if said:
-            self._heard.add(said, worker=worker_of(report))
+        notes = notes_of(report)
+        self._notes.tests_s += report.duration
+        self.outcomes.note(report, result=notes["result"] if notes else "")
+        if notes:
+            self._notes.add(notes, worker=worker_of(report))
 
     def end_tests(self) -> None:
         """No test runs any more: make the results whole, and the report of them."""
         self._tests_took_s = time.monotonic() - self._began_at
-        self._heard.add(self.say())
+        self._notes.add(self.take_notes())
         self._render()
 
     def _render(self) -> None:
@@ -206,21 +206,21 @@ class Run:
 
     def _note_degraded(self, results: Path) -> None:
         """On the front page of the report, and in full among its global attachments."""
-        degraded = self._heard.degraded
+        degraded = self._notes.degraded
         if lines := degraded.lines():
             add_to_environment(results, degraded.environment())
             attach("degraded", "\n".join(lines))
 
     def summary(self) -> list[str]:
         """What pytest is to print below the tests."""
-        for said in [self.say(), *self.workers.last_words()]:
-            self._heard.add(said)
-        lines = [*self._heard.remarks, *self.workers.remarks()]
+        for notes in [self.take_notes(), *self.workers.last_words()]:
+            self._notes.add(notes)
+        lines = [*self._notes.remarks, *self.workers.remarks()]
         if self.folder is not None:
             wall_s = time.monotonic() - self._began_at
-            lines += ["", format_bill(self._heard.bill, wall_s, self.workers.count)]
-        if self.workers.count and self._heard.tests_s:
-            tests_s = self._heard.tests_s - self._heard.bill.seconds[Spent.TURN]
+            lines += ["", format_bill(self._notes.bill, wall_s, self.workers.count)]
+        if self.workers.count and self._notes.tests_s:
+            tests_s = self._notes.tests_s - self._notes.bill.seconds[Spent.TURN]
             pace = format_pace(self.workers.count, self._tests_took_s, tests_s)
             lines.append(pace)
         return lines
@@ -234,7 +234,7 @@ class Run:
         """What is printed after pytest's own last line; the path of the report is the last."""
         if self.worker:
             return []
-        lines = self._heard.degraded.lines()
+        lines = self._notes.degraded.lines()
         if self.required_report_missing:
             lines.append("error: a report is required (--require report), and there is none")
         return [*lines, *([self.report] if self.report else [])]

@@ -19,7 +19,7 @@ import pytest
 
 from harness.deadline import Deadline
 from harness.lacking import Lacking
-from harness.plugin.said import Said
+from harness.plugin.phase_notes import PhaseNotes
 from harness.reporting.blame import LABEL, Blame
 from harness.reporting.outcomes import RERUN, Outcomes, worker_of
 
@@ -140,7 +140,7 @@ class Workers:
         """How workers died."""
         return list(self._died.values())
 
-    def last_words(self) -> list[Said]:
+    def last_words(self) -> list[PhaseNotes]:
         """What workers said when all their tests were over."""
         outputs = [getattr(worker, "workeroutput", {}) for worker in self._all]
         return [output[SAID] for output in outputs if SAID in output]

@@ -108,7 +108,7 @@ class Provisioner:
         return self.resources.folder.name
 
     def _booted(self, stack: ExitStack) -> Testbed:
-        self._take_place(stack)
+        self._take_turn(stack)
         return self._from_nothing(stack, stack, self.resources.qemu_host.folder)
 
     def _from_nothing(self, power: ExitStack, links: ExitStack, disks: Path) -> Testbed:
@@ -140,7 +140,7 @@ class Provisioner:
             if golden is None:
                 return None
             with ExitStack() as attempt:
-                self._take_place(attempt)
+                self._take_turn(attempt)
                 try:
                     testbed = fork(self.resources, golden, attempt)
                 except HarnessError as error:
@@ -196,8 +196,8 @@ class Provisioner:
                 images = {image.fingerprint for image in self.resources.images.values()}
                 (draft / "needs").write_text("".join(f"images/{one}\n" for one in sorted(images)))
                 (draft / "about.txt").write_text(f"{_about(self.resources.config)}\n")
-                with ExitStack() as place:
-                    self._take_place(place)
+                with ExitStack() as turn_taken:
+                    self._take_turn(turn_taken)
                     make_golden(self.resources, draft, determined_by, self._from_nothing)
         except CannotSave as error:
             self._give_up_forks(error.message, error.hint or _EXAMINE)
@@ -218,7 +218,7 @@ class Provisioner:
         self.held.close()
         warn(f"testbeds are booted, not forked: {reason}\n  cure: {what_helps}")
 
-    def _take_place(self, stack: ExitStack) -> None:
+    def _take_turn(self, stack: ExitStack) -> None:
         resources = self.resources
         stack.enter_context(turn(resources.config, resources.folder.name, resources.accel.accel))
 

@@ -95,6 +95,7 @@ def assemble(raw: Raw) -> Measurements:
             for role, nic in ends.items()
         ),
         lab_disks=tuple(_lab_disk(raw.observations[Role.TARGET], disk) for disk in raw.lab_disks),
+        unplanned_disks=tuple(disks.unplanned()),
     )
 
 

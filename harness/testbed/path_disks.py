@@ -9,7 +9,7 @@ import numpy as np
 
 from harness.analysis.lun_devices import Look, LunDevices
 from harness.initiator.path_disk import PathDisk
-from harness.measurements import Ints, PathCounters, PathStates
+from harness.measurements import Ints, PathCounters, PathStates, UnplannedDisk
 from harness.observe import DiskSample, MapDisk, Observation, Sample
 from harness.observe.clock import Clock
 
@@ -46,13 +46,14 @@ class PathDisks:
             now = {
                 number: _owner(number, disk, first, origins)
                 for number, disk in sample.map_disks.items()
+                if disk.origin or not disk.session  # else its session is going, and tells nothing
             }
             told.append(now)
             names |= {number: disk.name for number, disk in sample.map_disks.items()}
             sessions |= {
                 disk.session: now[number]
                 for number, disk in sample.map_disks.items()
-                if disk.session
+                if disk.session and number in now
             }
         numbers = _filled(seen.samples, told, first)
         return cls(seen.samples, seen.clock, numbers, names, sessions)
@@ -110,6 +111,17 @@ class PathDisks:
         """Whether any disk of a path ran, in each sample that has any."""
         for sample, disks in self.disks(path):
             yield sample, any(disk.state == _RUNNING for disk in disks.values())
+
+    def unplanned(self) -> list[UnplannedDisk]:
+        """The disks of the map that were on no planned path, or not known to be."""
+        found: dict[str, UnplannedDisk] = {}
+        for sample, numbers in zip(self.samples, self.numbers, strict=True):
+            at_ns = self.clock.to_host(sample.machine_ns)
+            for number in (number for number, owner in numbers.items() if owner == number):
+                first_ns = found[number].start_ns if number in found else at_ns
+                name = self.names.get(number, "")
+                found[number] = UnplannedDisk(number, name, first_ns, at_ns)
+        return list(found.values())
 
     def states(self, paths: Sequence[PathDisk]) -> list[PathStates]:
         """The state of every path in each sample; "missing" while it is not in the map.

@@ -327,7 +327,7 @@ def test_an_unknown_topology_is_refused_with_those_that_there_are() -> None:
     known = ", ".join(READY)
     assert complaint('topology = "six"') == f"own.toml: topology: 'six' is none of {known}"
     by_option = complaint("", topology=("six", "--topology"))
-    assert by_option == f"--topology: topology: 'six' is none of {known}"
+    assert by_option == f"--topology: 'six' is none of {known}"
 
 
 @pytest.mark.parametrize("value", ["3", "[]", '["four"]', "{}", "true", '""'])

@@ -7,7 +7,13 @@ from dataclasses import replace
 import pytest
 
 from harness.analysis.lun_devices import Look, LunDevices
-from harness.checks import Verdict, kernel_sound, no_io_errors, no_unexpected_path_loss
+from harness.checks import (
+    Verdict,
+    evidence_sound,
+    kernel_sound,
+    no_io_errors,
+    no_unexpected_path_loss,
+)
 from harness.initiator.path_disk import PathDisk
 from harness.measurements import ClockReading, KernelLog, KernelMessage, Measurements
 from harness.observe import Clock, DiskSample, MapDisk, Observation, Sample
@@ -263,6 +269,73 @@ def test_a_disk_over_an_unplanned_portal_is_no_path_that_was_planned() -> None:
     line = (0, "device-mapper: multipath: Failing path 8:16.")
     assert measured(samples).path_states[0].states == {"a": "missing", "b": "missing"}
     assert [e.path for e in measured(samples, (line,)).timeline] == ["8:16"]
+
+
+STRAY = MapDisk("sdd", "session8", "172.16.9.1:3260,default")
+
+
+def joined_by(stray: MapDisk | None, *, until_s: int = 6) -> tuple[Sample, ...]:
+    """From 2 s on the map has a disk more; of what it is, only what `stray` tells."""
+    planned = {"8:0": FIRST, "8:16": SECOND}
+    active = {"8:0": "active", "8:16": "active"}
+    told = planned if stray is None else {**planned, "8:48": stray}
+    return tuple(
+        sample(at_s, {**active, "8:48": "active"}, {}, map_disks=told)
+        if 2 <= at_s < until_s
+        else sample(at_s, active, {}, map_disks=planned)
+        for at_s in range(8)
+    )
+
+
+@pytest.mark.parametrize(
+    ("stray", "says"),
+    [
+        (STRAY, "sdd (8:48) of the map runs over no planned portal"),
+        (MapDisk("sdd", "", ""), "sdd (8:48) of the map runs over no planned portal"),
+        (None, "it is not known which path 8:48 of the map was"),
+    ],
+    ids=["another portal", "no iSCSI", "gone at once"],
+)
+@pytest.mark.parametrize("number", ["253:0: ", ""])
+def test_the_loss_of_a_disk_that_was_not_planned_proves_nothing(
+    stray: MapDisk | None, says: str, number: str
+) -> None:
+    """Somebody else logged in to another portal of the array, and out again."""
+    line = (5.0, f"device-mapper: multipath: {number}Failing path 8:48.")
+    seen = measured(joined_by(stray), (line,))
+    assert [str(disk) for disk in seen.unplanned_disks] == [says]
+    evidence = found(evidence_sound(), seen)
+    assert evidence.verdict is Verdict.UNKNOWN
+    assert says in evidence.message
+    loss = found(no_unexpected_path_loss(), seen)
+    assert (loss.verdict, loss.message) == (
+        Verdict.UNKNOWN,
+        "given up, and not known to be a planned path: 8:48",
+    )
+    assert loss.numbers["paths_given_up"] == 0
+    both = (line, (5.0, f"device-mapper: multipath: {number}Failing path 8:16."))
+    down = [replace(one, paths={**one.paths, "8:16": "failed"}) for one in joined_by(stray)[5:]]
+    lost = found(no_unexpected_path_loss(), measured((*joined_by(stray)[:5], *down), both))
+    assert (lost.verdict, lost.message) == (
+        Verdict.FAIL,
+        "paths given up without a fault there: b",
+    )
+
+
+def test_a_disk_that_was_not_planned_is_told_from_when_it_came_until_it_went() -> None:
+    assert measured(moving()).unplanned_disks == ()
+    (disk,) = measured(joined_by(STRAY)).unplanned_disks
+    assert (disk.start_ns, disk.end_ns) == (2 * NS_PER_S, 5 * NS_PER_S)
+
+
+def test_a_path_whose_session_is_going_is_still_that_path() -> None:
+    """The kernel takes the connection away before the disk, and the portal with it."""
+    going = {"8:0": FIRST, "8:32": replace(AGAIN, origin="")}
+    samples = (*moving()[:-1], replace(moving()[-1], map_disks=going))
+    assert measured(samples).unplanned_disks == ()
+    assert measured(samples).path_states == measured(moving()).path_states
+    line = (8.0, "device-mapper: multipath: Failing path 8:32.")
+    assert [e.path for e in measured(samples, (line,)).timeline if "kernel" in e.source] == ["b"]
 
 
 def test_what_is_not_told_of_the_disks_is_as_it_was_planned() -> None:

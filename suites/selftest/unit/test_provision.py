@@ -85,7 +85,7 @@ def unsaving(monkeypatch: pytest.MonkeyPatch, folder: Path, **config: Any) -> Pr
     monkeypatch.setattr(Provisioner, "_store", property(lambda _: store))
     monkeypatch.setattr(Provisioner, "_determinants", {})
     monkeypatch.setattr(Provisioner, "_open", lambda _: None)
-    monkeypatch.setattr(Provisioner, "_take_place", lambda *_: None)
+    monkeypatch.setattr(Provisioner, "_take_turn", lambda *_: None)
     monkeypatch.setattr(provision, "make_golden", make_golden)
     unused: Any = object()
     made = Config.model_validate(config)

@@ -17,7 +17,7 @@ from harness.steps import Bill, Spent
 _KEY = "pathproof"
 
 
-class Said(TypedDict):
+class PhaseNotes(TypedDict):
     """Plain data, as execnet takes nothing else."""
 
     remarks: list[str]
@@ -26,7 +26,7 @@ class Said(TypedDict):
     result: str  # uuid of the Allure result of the test that runs, if one is written
 
 
-class Heard:
+class RunNotes:
     """What the tests of a run said, added up."""
 
     def __init__(self) -> None:
@@ -35,21 +35,21 @@ class Heard:
         self.degraded = Degraded()
         self.tests_s = 0.0
 
-    def add(self, said: Said, *, worker: str = "") -> None:
-        self.remarks += said["remarks"]
-        for fields in said["lacking"]:
+    def add(self, notes: PhaseNotes, *, worker: str = "") -> None:
+        self.remarks += notes["remarks"]
+        for fields in notes["lacking"]:
             lacking = Lacking(**{key: fields[key] for key in ("name", "reason", "cure")})  # type: ignore[arg-type]  # a known name
             self.degraded.note(lacking, test=fields["test"], worker=worker)
-        for kind, seconds in said["spent"].items():
+        for kind, seconds in notes["spent"].items():
             self.bill.seconds[Spent(kind)] += seconds
 
 
-def say(report: pytest.TestReport, said: Said) -> None:
+def leave_notes(report: pytest.TestReport, notes: PhaseNotes) -> None:
     """Let it travel with the report: as an attribute, where neither JUnit nor Allure looks."""
-    vars(report)[_KEY] = said
+    vars(report)[_KEY] = notes
 
 
-def said_by(report: pytest.TestReport) -> Said | None:
+def notes_of(report: pytest.TestReport) -> PhaseNotes | None:
     """What travelled with the report; None if it was made here, for a test that says nothing."""
-    said: Said | None = getattr(report, _KEY, None)
-    return said
+    notes: PhaseNotes | None = getattr(report, _KEY, None)
+    return notes

@@ -1,0 +1,77 @@
+"""Whether a fault really took effect: without that nothing was tested."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from harness.analysis.fault_effect import carried_during, in_reserve, without_effect
+from harness.checks.definition import check
+from harness.checks.outcome import Outcome, failed, first_bad, passed, unknown
+from harness.measurements import FaultRecord, Measurements, PathCounters
+from harness.units import NS_PER_S, format_size
+
+
+@check("fault took effect", through_the_lab=True)
+def fault_took_effect(measurements: Measurements, fault: str | None = None) -> Outcome:
+    """Byte counters prove it: the dead paths carried nothing, the others took the load.
+
+    Without effect nothing was tested: unknown. `fault` names one record; None judges all.
+    """
+    records = [f for f in measurements.faults if fault is None or f.name == fault]
+    if not records:
+        return unknown(f"no fault {fault or ''} was injected")
+    effects = [_effect(measurements, record) for record in records]
+    return first_bad(effects) or passed(
+        "; ".join(effect.message for effect in effects),
+        {key: value for effect in effects for key, value in effect.figures.items()},
+        {key: value for effect in effects for key, value in effect.numbers.items()},
+    )
+
+
+def _effect(measurements: Measurements, fault: FaultRecord) -> Outcome:
+    before = measurements.phases[0]
+    figures: dict[str, str] = {}
+    numbers: dict[str, float] = {}
+    unseen = set(fault.paths) - {counters.path for counters in measurements.counters}
+    if unseen:
+        where = ", ".join(sorted(unseen))
+        return unknown(f"{fault.name}: no byte counters of path {where}")
+    idle: list[PathCounters] = []
+    reserve = in_reserve(measurements, before.start_ns, before.end_ns)
+    for counters in measurements.counters:
+        was = counters.between(before.start_ns, before.end_ns)
+        carried = carried_during(measurements, fault, counters)
+        if was is None or carried is None:
+            return unknown(f"{fault.name}: no byte counters of path {counters.path}")
+        shown = f"{format_size(was)} / {format_size(carried)}"
+        figures[f"{counters} before / during {fault.name}"] = shown
+        numbers[f"before_{counters.path}_bytes"] = was
+        numbers[f"during_{fault.name}_{counters.path}_bytes"] = carried
+        if was == 0 and counters.path not in reserve:
+            return unknown(f"{counters} carried nothing even before {fault.name}", figures)
+        if carried == 0:
+            idle.append(counters)
+    return replace(_took_effect(measurements, fault, idle), figures=figures, numbers=numbers)
+
+
+def _took_effect(
+    measurements: Measurements, fault: FaultRecord, idle: Sequence[PathCounters]
+) -> Outcome:
+    """The outcome, where the paths `idle` carried nothing while the fault lasted.
+
+    Those in reserve need not, as long as others do.
+    """
+    if text := without_effect(measurements, fault):
+        return unknown(text)
+    lasted_s = (fault.healed_ns - fault.injected_ns) / NS_PER_S
+    spared: frozenset[str] = frozenset()
+    if len(idle) < len(measurements.counters):
+        spared = in_reserve(measurements, fault.confirmed_ns, fault.healed_ns)
+    for counters in idle:
+        if counters.path not in fault.paths and counters.path not in spared:
+            text = f"{counters} did not take over during {fault.name}"
+            if lasted_s >= fault.budget.seconds:
+                return failed(text)
+            return unknown(f"{text}, which was healed within its budget of {fault.budget}")
+    return passed(f"{fault.name}: dead paths carried nothing")

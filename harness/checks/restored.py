@@ -1,0 +1,112 @@
+"""Whether all paths are as before once the faults are healed."""
+
+from __future__ import annotations
+
+from harness.analysis.fault_effect import in_reserve
+from harness.analysis.path_accounts import disagreements
+from harness.checks.definition import check
+from harness.checks.outcome import Outcome, failed, passed, unknown
+from harness.measurements import Measurements
+from harness.timeline import Phase
+from harness.units import NS_PER_S, format_size
+
+_LAST_LOOK_NS = NS_PER_S
+_RECOVERY_S = 45.0  # at least: a busy host may take longer than the settings allow
+
+
+@check("paths restored", through_the_lab=True)
+def paths_restored(measurements: Measurements) -> Outcome:
+    """At the end every path is active again, and has carried I/O since healing if it is in use."""
+    if text := _not_seen_to_return(measurements):
+        return unknown(text)
+    phase = measurements.phases[-1]
+    last = measurements.path_states[-1].states
+    expected = {counters.path for counters in measurements.counters}
+    figures = {path: last.get(path, "missing") for path in sorted(expected)}
+    if down := sorted(path for path in expected if last.get(path) != "active"):
+        text = f"paths not active at the end: {', '.join(down)}"
+        end_ns = measurements.path_states[-1].at_ns
+        differs = {d.path: d.text for d in disagreements(measurements) if d.end_ns == end_ns}
+        if differs.keys() >= set(down):
+            text = f"{text}; but {'; '.join(differs[path] for path in down)}"
+            return unknown(text, figures)
+        return failed(text, figures)
+    reserve = in_reserve(measurements, phase.start_ns, phase.end_ns)
+    for counters in measurements.counters:
+        carried = counters.between(phase.start_ns, phase.end_ns)
+        if carried is None:
+            return unknown(f"no byte counters of path {counters.path}", figures)
+        figures[f"path {counters.path} in phase {phase.name!r}"] = format_size(carried)
+        if carried == 0 and counters.path not in reserve:
+            return failed(
+                f"path {counters.path} is active but carried nothing {phase.name}",
+                figures,
+            )
+    text = "every path is active and carries I/O"
+    if reserve:
+        text = f"every path is active; {', '.join(sorted(reserve))} in reserve"
+    return passed(text, figures)
+
+
+def _not_seen_to_return(measurements: Measurements) -> str:
+    """Why nothing can be said of the paths at the end, or nothing."""
+    if not measurements.path_states or not measurements.counters:
+        return "no path states were sampled"
+    phase = measurements.phases[-1]
+    if measurements.path_states[-1].at_ns < phase.end_ns - _LAST_LOOK_NS:
+        return f"no path states were sampled at the end of phase {phase.name!r}"
+    return _cut_short_too_soon(measurements)
+
+
+def _cut_short_too_soon(measurements: Measurements) -> str:
+    """Why nothing can be said of paths coming back, if I/O ended before they had to."""
+    if not (measurements.cut_short and measurements.faults):
+        return ""
+    last = max(measurements.faults, key=lambda fault: fault.healing_confirmed_ns)
+    had_s = (measurements.phases[-1].end_ns - last.healing_confirmed_ns) / NS_PER_S
+    if had_s >= max(_RECOVERY_S, last.returning.seconds):
+        return ""
+    return f"the I/O was cut short {max(had_s, 0):.1f} s after healing: {measurements.cut_short}"
+
+
+@check("load shared again", through_the_lab=True)
+def load_shared_again(measurements: Measurements, at_least: float) -> Outcome:
+    """Each path has that part of its share of the bytes before the fault, or more.
+
+    A path that came back slow is given less by the device mapper (dm-ps-service-time.c in the
+    kernel), so that neither throughput nor latency need suffer while it is useless.
+    """
+    before, after = measurements.phases[0], measurements.phases[-1]
+    if before is after:
+        return unknown("there is no phase after a fault")
+    if text := _cut_short_too_soon(measurements):
+        return unknown(text)
+    was, became = _shares(measurements, before), _shares(measurements, after)
+    if not was or not became:
+        return unknown("the share of some path is not known")
+    figures = {
+        f"path {path} {before.name} / {after.name}": f"{was[path]:.0%} / {became[path]:.0%}"
+        for path in was
+    }
+    numbers = {f"share_before_{path}": share for path, share in was.items()}
+    numbers |= {f"share_after_{path}": share for path, share in became.items()}
+    poor = [
+        f"path {path} carries {became[path]:.0%} of the load after the fault, "
+        f"{was[path]:.0%} before"
+        for path in was
+        if became[path] < at_least * was[path]
+    ]
+    if poor:
+        return failed("; ".join(poor), figures, numbers)
+    text = "every path carries its share again"
+    return passed(text, figures, numbers)
+
+
+def _shares(measurements: Measurements, phase: Phase) -> dict[str, float]:
+    """The part of all bytes that each path carried in a phase; empty if that is not known."""
+    carried = {c.path: c.between(phase.start_ns, phase.end_ns) for c in measurements.counters}
+    known = {path: count for path, count in carried.items() if count is not None}
+    total = sum(known.values())
+    if len(known) < len(carried) or not total:
+        return {}
+    return {path: count / total for path, count in known.items()}

@@ -1,0 +1,42 @@
+"""What was measured in one test: frozen data between measuring and judging.
+
+Times are nanoseconds on the host's monotonic clock unless a name says otherwise; arrays
+are one-dimensional, int64, of one length within an object and ordered by time.
+"""
+
+from harness.measurements.arrays import Ints
+from harness.measurements.faults import FaultRecord
+from harness.measurements.lab import CableEnd, LabDisk, ProcessorTime
+from harness.measurements.machines import ClockReading, KernelLog, KernelMessage, Watching
+from harness.measurements.measurements import Measurements
+from harness.measurements.paths import PathCounters, PathStates, UnplannedDisk
+from harness.measurements.read_back import MAP, BlockFinding, Damage, ReadBack
+from harness.measurements.sessions import LOGGED_IN, PlannedSession, SessionSettings
+from harness.measurements.streams import PROBE, CompletionLog, FioErrors, Stream
+
+__all__ = [
+    "LOGGED_IN",
+    "MAP",
+    "PROBE",
+    "BlockFinding",
+    "CableEnd",
+    "ClockReading",
+    "CompletionLog",
+    "Damage",
+    "FaultRecord",
+    "FioErrors",
+    "Ints",
+    "KernelLog",
+    "KernelMessage",
+    "LabDisk",
+    "Measurements",
+    "PathCounters",
+    "PathStates",
+    "PlannedSession",
+    "ProcessorTime",
+    "ReadBack",
+    "SessionSettings",
+    "Stream",
+    "UnplannedDisk",
+    "Watching",
+]

@@ -1,0 +1,31 @@
+"""Faults as they were: when they were injected and healed, and what they may cost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.budget import Budget
+
+
+@dataclass(frozen=True)
+class FaultRecord:
+    """One fault as it was: what, where, when, and the stall it may cause.
+
+    `paths` are those that carry nothing meanwhile, `links` those whose cables it disturbs.
+    `io_stops` is True where no path is left, so that the stall lasts until healing. The order
+    to heal was given at `healing_ns`, zero if that is not known, and carried out by `healed_ns`;
+    after that a path may take as long as `returning` allows until it is used again.
+    """
+
+    name: str
+    paths: tuple[str, ...]
+    description: str
+    injected_ns: int
+    confirmed_ns: int
+    healed_ns: int
+    healing_confirmed_ns: int
+    budget: Budget
+    returning: Budget
+    io_stops: bool = False
+    healing_ns: int = 0
+    links: tuple[str, ...] = ()

@@ -1,0 +1,51 @@
+"""What was read back of all acknowledged writes, and what was wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+MAP = "map"  # where a block was read, if not over one path
+
+
+class Damage(StrEnum):
+    """What can be wrong with a block; docs/measuring.md has a sentence for each."""
+
+    BLANK = "blank"
+    FOREIGN = "foreign"
+    MISDIRECTED = "misdirected"
+    TORN = "torn"
+    LOST = "lost"
+    CAME_BACK = "came back"
+    UNREADABLE = "unreadable"
+
+
+@dataclass(frozen=True)
+class BlockFinding:
+    """A block that is not what was acknowledged, and where it was read: MAP or a path's name."""
+
+    offset: int
+    place: str
+    damage: Damage
+    detail: str = ""
+
+    def __str__(self) -> str:
+        text = f"{self.damage} at offset {self.offset} ({self.place})"
+        return f"{text}: {self.detail}" if self.detail else text
+
+
+@dataclass(frozen=True)
+class ReadBack:
+    """The full read-back of everything acknowledged, after healing, at each place: MAP and paths.
+
+    `acknowledged` counts blocks, `checked` those read, by place, and `verified` those that fio
+    itself read back while it ran. `away` says why a path could not be read. Where a path has what
+    the map has, a wrong block is a finding of the map alone.
+    """
+
+    acknowledged: int
+    verified: int
+    checked: Mapping[str, int]
+    findings: tuple[BlockFinding, ...] = ()
+    away: Mapping[str, str] = field(default_factory=dict)
