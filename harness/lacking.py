@@ -30,15 +30,19 @@ class Lacking:
         return cls(name, summary(error), errors.cure(error))
 
 
-def no_kvm(reason: str, *, untried: bool = False) -> Lacking:
-    """Machines are emulated, since `reason`; or since KVM is `untried`."""
-    cure = "`--accel kvm` uses KVM untried" if untried else _USE_KVM
-    return Lacking("kvm", reason, f"{cure}; `--accel tcg` says that emulation is wanted")
+def no_kvm(reason: str, cure: str = "", *, untried: bool = False) -> Lacking:
+    """Machines are emulated, since `reason`; `cure` is what helps here, "" if nothing does.
+
+    If KVM is `untried` it may be used all the same.
+    """
+    ways = [cure or _USE_KVM, *(["`--accel kvm` uses KVM untried"] if untried else [])]
+    return Lacking("kvm", reason, "; ".join([*ways, "`--accel tcg` says that emulation is wanted"]))
 
 
-def no_kvm_as_required(reason: str) -> Lacking:
-    """KVM is required and does not work, since `reason`."""
-    return Lacking("kvm", reason, f"{_USE_KVM}, or leave `kvm` out of what is required")
+def no_kvm_as_required(reason: str, cure: str = "") -> Lacking:
+    """KVM is required and does not work, since `reason`; `cure` as for `no_kvm`."""
+    ways = f"{cure or _USE_KVM}, or leave `kvm` out of what is required"
+    return Lacking("kvm", reason, ways)
 
 
 def as_error(required: Lacking) -> HarnessError:

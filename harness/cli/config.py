@@ -14,6 +14,7 @@ from harness.cli.options import NAME, Json, configured
 from harness.cli.text import columns
 from harness.config import Loaded
 from harness.config.load import Setting
+from harness.topology import Role
 from harness.units import format_size, parse_size
 
 
@@ -25,10 +26,21 @@ def config(
     as_toml: Annotated[
         bool, typer.Option("--toml", metavar="", help="Print a file that `--testbed` takes.")
     ] = False,
+    domain: Annotated[
+        Role | None,
+        typer.Option(
+            "--xml", help="Print the libvirt domain of the machine in that role: target, initiator."
+        ),
+    ] = None,
 ) -> None:
     """Print the effective configuration, with the origin of each value."""
-    if as_json and as_toml:
-        raise typer.BadParameter("--json or --toml, not both")
+    if [as_json, as_toml, domain is not None].count(True) > 1:
+        raise typer.BadParameter("one of --json, --toml and --xml")
+    if domain is not None:
+        from harness.provision.preview import domain_xml
+
+        typer.echo(domain_xml(loaded.config, domain))
+        return
     if as_toml:
         # The networks stand there themselves, and are not given beside a ready topology.
         stated = loaded.config.model_dump(mode="json", exclude_none=True, exclude={"topology"})

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import shlex
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -38,13 +39,13 @@ def mark(level: Level, encoding: str | None) -> str:
     return level.value
 
 
-def conclusion(diagnoses: Iterable[Diagnosis]) -> str:
-    """The last line: whether a run can work."""
+def conclusion(diagnoses: Iterable[Diagnosis], options: Sequence[str] = ()) -> str:
+    """The last line: whether a run can work, and the one for which `options` were given."""
     levels = [diagnosis.level for diagnosis in diagnoses]
     problems, warnings = levels.count(Level.PROBLEM), levels.count(Level.WARNING)
     if problems:
         what = "one problem" if problems == 1 else f"{problems} problems"
         return f"no run can work here: {what} to solve first"
-    return "ready: `pytest suites/failover`" + (
+    return f"ready: `{shlex.join(['pytest', 'suites/failover', *options])}`" + (
         f" ({warnings} warning{'s' if warnings > 1 else ''})" if warnings else ""
     )

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import typer
 
 from harness.cli.diagnosis import COLOURS, Diagnosis, Level, conclusion, mark
-from harness.cli.options import configured, is_quiet, telling
+from harness.cli.options import configured, given, is_quiet, telling
 from harness.config import Config, Loaded
 
 _SUBJECT = 20
@@ -23,13 +23,25 @@ def doctor(loaded: Loaded, ctx: typer.Context) -> None:
             found.append(diagnosis)
             if diagnosis.level is not Level.OK or not is_quiet(ctx):
                 typer.echo(line(diagnosis, sys.stdout.encoding))
-    typer.echo(conclusion(found))
+    typer.echo(conclusion(found, given(ctx)))
     if any(diagnosis.level is Level.PROBLEM for diagnosis in found):
         raise typer.Exit(1)
 
 
 def examine(config: Config) -> Iterator[Diagnosis]:
-    """Everything, what takes longest last."""
+    """Everything that a run would use, what takes longest last."""
+    from harness.cli import existing, host, lab
+
+    if config.initiator.is_ours:
+        yield from _for_machines(config)
+        return
+    yield from existing.initiator(config)
+    yield from lab.earlier_testbeds()
+    yield host.report_generator(required="report" in config.require)
+
+
+def _for_machines(config: Config) -> Iterator[Diagnosis]:
+    """Where a run makes its own."""
     from harness.cli import host, lab
     from harness.concurrency import side_by_side
     from harness.config.sizes import sized_for

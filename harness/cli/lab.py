@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from harness.cli.diagnosis import Diagnosis, Level
 from harness.config import Config
-from harness.errors import HarnessError, summary
+from harness.errors import ConfigError, HarnessError, summary
 from harness.guest_images.store import BuiltImage
 from harness.lacking import no_kvm
 from harness.topology import Role
@@ -74,9 +74,10 @@ def acceleration(
     level, fix = Level.WARNING, ""
     if wanted == "auto":
         text = f"{kvm.reason}; TCG (emulation) is the choice, slower and without other effect"
-        fix = no_kvm(kvm.reason, untried=not kvm.proven).cure
+        fix = no_kvm(kvm.reason, kvm.cure, untried=not kvm.proven).cure
     elif kvm.proven:
-        level, fix = Level.PROBLEM, "configure hypervisor.accel = 'auto' or 'tcg'"
+        emulated = "hypervisor.accel = 'auto' or 'tcg' uses emulation"
+        level, fix = Level.PROBLEM, "; ".join(filter(None, [kvm.cure, emulated]))
         text = f"{kvm.reason}, and it is what was asked for"
     else:
         text = f"KVM, as configured: {kvm.reason}"
@@ -85,9 +86,17 @@ def acceleration(
 
 def machines(config: Config, cache: Path, image: BuiltImage | None) -> list[Diagnosis]:
     """Acceleration, libvirt, forks, cables and networks, found out by running a small machine."""
+    from harness.hypervisor.elsewhere import accel_of, other_host
     from harness.hypervisor.qemu_user import qemu_user
 
     wanted, required = config.hypervisor.accel, "kvm" in config.require
+    try:
+        host = other_host(config.hypervisor.uri)
+        there = accel_of(host, wanted) if host is not None else None
+    except ConfigError as error:
+        return [Diagnosis(Level.PROBLEM, "acceleration", error.message, error.hint)]
+    if there is not None:
+        return [Diagnosis(Level.OK, "acceleration", there.reason), *libvirt(config, cache)]
     user = qemu_user(config.hypervisor.uri)
     found = acceleration(wanted, cache, image, required=required, user=user)
     works = found.level is Level.OK and wanted != "tcg"
@@ -131,8 +140,8 @@ def libvirt(config: Config, cache: Path, accel: Literal["kvm", "tcg"] = "tcg") -
 
 
 def _networks(config: Config, qemu_host: QemuHost, connection: Connection) -> Iterator[Diagnosis]:
-    """Each network and bridge that the configuration names."""
-    from harness.hypervisor.networks import network_problem
+    """Each network and bridge that the configuration names, and whether no two are one."""
+    from harness.hypervisor.networks import bridges_of, network_problem, require_apart
 
     for network in config.networks:
         subject = f"network {network.name}"
@@ -149,6 +158,10 @@ def _networks(config: Config, qemu_host: QemuHost, connection: Connection) -> It
                 yield Diagnosis(Level.PROBLEM, subject, bad.cause, bad.cure)
             else:
                 yield Diagnosis(Level.OK, subject, f"bridge {network.bridge} is up")
+    try:
+        require_apart(config.networks, bridges_of(connection, config.networks))
+    except ConfigError as error:
+        yield Diagnosis(Level.PROBLEM, "networks", error.message, error.hint)
 
 
 def _tried(

@@ -46,6 +46,13 @@ def configured(*more: Override) -> Callable[[Callable[..., None]], Callable[...,
     return decorate
 
 
+def given(ctx: typer.Context) -> list[str]:
+    """`--testbed` and the overrides of a command line, as pytest takes them."""
+    options = {"testbed": "--testbed"} | {_parameter(o): o.option for o in OVERRIDES}
+    found = ((option, ctx.params.get(name)) for name, option in options.items())
+    return [word for option, value in found if value is not None for word in (option, str(value))]
+
+
 @contextmanager
 def telling(ctx: typer.Context) -> Iterator[None]:
     """Show what is being done on standard error, unless `--quiet` was given."""

@@ -9,10 +9,11 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from harness.config import Config
 from harness.errors import ConfigError
@@ -22,6 +23,8 @@ from harness.topology import plan
 
 _FOLDER = Path("/var/tmp/pathproof-shared")  # noqa: S108  # for every user, as /var/tmp is
 _FOR_ALL = 0o1777
+Bridges = Mapping[str, str]
+NONE_KNOWN: Bridges = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -32,9 +35,13 @@ class Shared:
     key: str
 
 
-def shared_by(config: Config) -> tuple[Shared, ...]:
-    """What a testbed of this configuration would have to itself, in a fixed order."""
-    return tuple(sorted((*_addresses(config), *_of_array(config)), key=lambda one: one.key))
+def shared_by(config: Config, bridges: Bridges = NONE_KNOWN) -> tuple[Shared, ...]:
+    """What a testbed of this configuration would have to itself, in a fixed order.
+
+    `bridges` are those of libvirt's networks, by name, as far as they are known.
+    """
+    found = (*_addresses(config, bridges), *_of_array(config))
+    return tuple(sorted(found, key=lambda one: one.key))
 
 
 def why_alone(config: Config) -> str:
@@ -47,9 +54,12 @@ def why_alone(config: Config) -> str:
     return ""
 
 
-def queues(config: Config) -> list[Queue]:
-    """The queues for all that is shared; who enters all of them in this order cannot deadlock."""
-    things = shared_by(config)
+def queues(config: Config, bridges: Bridges = NONE_KNOWN) -> list[Queue]:
+    """The queues for all that is shared; who enters all of them in this order cannot deadlock.
+
+    `bridges` as for `shared_by`.
+    """
+    things = shared_by(config, bridges)
     if not things:
         return []
     folder = _folder()
@@ -59,13 +69,20 @@ def queues(config: Config) -> list[Queue]:
     ]
 
 
-def _addresses(config: Config) -> Iterator[Shared]:
-    """Every address that a machine of ours gets on a network where others may be."""
+def _addresses(config: Config, bridges: Bridges) -> Iterator[Shared]:
+    """Every address that a machine of ours gets on a network where others may be.
+
+    A network is its bridge, which another testbed may name directly. One that has none (a pool of
+    NICs), or whose bridge libvirt does not tell, goes by its own name: then two testbeds meet on
+    the wire only, by ARP (`harness.provision.address_claims`).
+    """
     topology = plan(config)
     for network in topology.shared:
+        bridge = network.bridge or bridges.get(network.libvirt_network or "")
+        wire = f"bridge {bridge}" if bridge else network.wire
         for role in topology.guests:
             for address in network.addresses(role):
-                title = f"{address} on {network.wire}"
+                title = f"{address} on {wire}"
                 yield Shared(title, f"{_where(config)} {title}")
 
 

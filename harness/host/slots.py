@@ -18,7 +18,7 @@ from harness.errors import HarnessError
 from harness.guest_images.store import ImageStore
 from harness.host.folder import SLOTS, base, cache_folder
 from harness.host.queue import Queue
-from harness.host.sharing import queues, why_alone
+from harness.host.sharing import NONE_KNOWN, Bridges, queues, why_alone
 from harness.hypervisor.accel import expected
 from harness.hypervisor.domain_xml import TRANSLATIONS
 from harness.hypervisor.qemu_user import qemu_user
@@ -95,29 +95,35 @@ def expected_accel(config: Config) -> Accel:
 
 
 @contextmanager
-def turn(config: Config, what: str, accel: Accel | None = None) -> Iterator[None]:
+def turn(
+    config: Config, what: str, accel: Accel | None = None, bridges: Bridges = NONE_KNOWN
+) -> Iterator[None]:
     """Wait until there may be one more testbed, which others know as `what` meanwhile.
 
-    Its guests run by `accel`, or as is to be expected here. What is shared on this host comes
+    Its guests run by `accel`, or as is to be expected here. `bridges` has that of each libvirt
+    network, as far as it is known. What is shared on this host comes
     first: no run waits for that while it holds a place of this machine. Addresses that a testbed
     of another host uses are waited for later, by a machine that runs, and hold that place.
     """
     with ExitStack() as held:
-        for queue in _queues(config, accel):
+        for queue in _queues(config, accel, bridges):
             held.enter_context(queue.turn(what))
         yield
 
 
-def someone_waits(config: Config) -> bool:
+def someone_waits(config: Config, bridges: Bridges = NONE_KNOWN) -> bool:
     """Whether somebody waits for what a testbed of this configuration has."""
-    return any(queue.someone_waits for queue in _queues(config))
+    return any(queue.someone_waits for queue in _queues(config, bridges=bridges))
 
 
-def _queues(config: Config, accel: Accel | None = None) -> list[Queue]:
+def _queues(
+    config: Config, accel: Accel | None = None, bridges: Bridges = NONE_KNOWN
+) -> list[Queue]:
+    shared = queues(config, bridges)
     if not config.initiator.is_ours:
-        return queues(config)  # no machine is started
+        return shared  # no machine is started
     limit = _room(config, accel)
     folder = base() / SLOTS
     folder.mkdir(mode=0o700, exist_ok=True)
     title = "a place for one more testbed"
-    return [*queues(config), Queue(folder, "testbed", limit.testbeds, title, f"{limit}")]
+    return [*shared, Queue(folder, "testbed", limit.testbeds, title, f"{limit}")]

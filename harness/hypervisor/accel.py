@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import grp
 import hashlib
 import json
 import os
 import platform
 import shutil
-import stat
 import tempfile
 import time
 from collections.abc import Callable
@@ -17,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from harness.errors import HypervisorError
+from harness.errors import HypervisorError, Problem
 from harness.hypervisor import kvm_probe
 from harness.hypervisor.qemu_user import QemuUser, cure, described
 from harness.lacking import Lacking, as_error, no_kvm, no_kvm_as_required
@@ -35,12 +33,13 @@ class Kvm:
 
     `proven` means that the guest's kernel was tried, or that there is no point in trying. What is
     neither usable nor proven cannot be tried by this user. `reason` names the device where KVM is
-    unusable.
+    unusable, and `cure` is what changes that on this host: "" if nothing is known to.
     """
 
     usable: bool
     proven: bool
     reason: str
+    cure: str = ""
 
 
 @dataclass(frozen=True)
@@ -81,22 +80,23 @@ def choose(
     if wanted == "kvm" and not kvm.proven:
         return Choice("kvm", "KVM, as configured; this user may not try it")
     if wanted == "kvm":
+        emulated = "'auto' or 'tcg' use emulation, which is slower and needs nothing"
         raise HypervisorError(
             f"KVM is demanded (--accel kvm), but {kvm.reason}",
-            hint="'auto' or 'tcg' use emulation, which is slower and needs nothing",
+            hint="; ".join(filter(None, [kvm.cure, emulated])),
         )
     return Choice(
         "tcg",
         f"KVM: {kvm.reason}",
         warning=f"KVM: {kvm.reason}; guests are emulated (TCG), many times slower. "
         "Timing budgets hold all the same; throughput is that of the emulation",
-        lacking=no_kvm(kvm.reason, untried=not kvm.proven),
+        lacking=no_kvm(kvm.reason, kvm.cure, untried=not kvm.proven),
     )
 
 
 def lacking_as_required(kvm: Kvm) -> Lacking | None:
     """What a run that requires KVM lacks: KVM must be seen to work."""
-    return None if kvm.usable else no_kvm_as_required(kvm.reason)
+    return None if kvm.usable else no_kvm_as_required(kvm.reason, kvm.cure)
 
 
 def examine_kvm(
@@ -115,23 +115,23 @@ def examine_kvm(
     `user` is the one who runs QEMU, if it is not this one.
     """
     if problem := _device_problem(device, user):
-        return Kvm(usable=False, proven=True, reason=f"{device} {problem}")
+        return Kvm(usable=False, proven=True, reason=problem.cause, cure=problem.cure)
     if user is not None and _cannot_try(device, user):
         return Kvm(
             usable=False,
             proven=False,
             reason=f"{device} is accessible by {user.name}, who runs QEMU, and not by this user, "
             "who cannot try it",
+            cure=_own_cure(device, device.stat()),
         )
-    problem = _remembered(_record(cache, device, None), kvm_probe.program_problem, again=again)
-    if problem is None and kernel is not None:
-        problem = _remembered(
+    unfit = _remembered(_record(cache, device, None), kvm_probe.program_problem, again=again)
+    if unfit is None and kernel is not None:
+        unfit = _remembered(
             _record(cache, device, kernel), lambda: kvm_probe.kernel_problem(kernel), again=again
         )
-    if problem is not None:
-        return Kvm(
-            usable=False, proven=True, reason=f"{device} is present but unusable: it {problem}"
-        )
+    if unfit is not None:
+        reason = f"{device} is present but unusable: it {unfit}"
+        return Kvm(usable=False, proven=True, reason=reason)
     if kernel is None:
         return Kvm(
             usable=True,
@@ -169,33 +169,36 @@ def _cannot_try(device: Path, user: QemuUser | None) -> bool:
     return user is not None and not os.access(device, os.R_OK | os.W_OK)
 
 
-def _device_problem(device: Path, user: QemuUser | None) -> str | None:
+def _device_problem(device: Path, user: QemuUser | None) -> Problem | None:
+    """Why the one who runs QEMU cannot open the device, and what helps."""
     try:
         status = device.stat()
     except OSError:
-        return (
-            "is missing: the CPU's virtualisation is switched off in the firmware, this machine "
-            "is a guest without nesting, or the module kvm_intel or kvm_amd is not loaded"
+        return Problem(
+            f"{device} is missing: the CPU's virtualisation is switched off in the firmware, this "
+            "machine is a guest without nesting, or the module kvm_intel or kvm_amd is not loaded",
+            "",
         )
     if user is not None:
         if user.may_use(status):
             return None
-        return (
-            f"is not accessible by {user.name}, as whom libvirt runs QEMU ({described(status)}); "
-            f"{cure(user, device)}"
+        who = f"{user.name}, as whom libvirt runs QEMU"
+        return Problem(
+            f"{device} is not accessible by {who} ({described(status)})",
+            cure(user.name, device, status),
         )
     if os.access(device, os.R_OK | os.W_OK):
         return None
-    if status.st_mode & stat.S_IRGRP and status.st_mode & stat.S_IWGRP:
-        return f"is not accessible by this user (add yourself to the group {_group(status.st_gid)})"
-    return f"is not accessible by this user, nor by any group (mode {status.st_mode & 0o777:04o})"
+    return Problem(
+        f"{device} is not accessible by this user ({described(status)})",
+        _own_cure(device, status),
+    )
 
 
-def _group(gid: int) -> str:
-    try:
-        return grp.getgrgid(gid).gr_name
-    except KeyError:
-        return str(gid)
+def _own_cure(device: Path, status: os.stat_result) -> str:
+    """What lets this user open the device. A login has the groups that there were when it began."""
+    name = QemuUser(os.geteuid(), os.getegid()).name
+    return f"{cure(name, device, status)}; then log in again"
 
 
 def _record(cache: Path, device: Path, kernel: Path | None) -> Path:

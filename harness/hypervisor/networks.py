@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from harness.errors import HypervisorError
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+
+from harness.config.networks import NetworkConfig
+from harness.errors import ConfigError, HypervisorError
 from harness.hypervisor.connection import Connection
 
 
@@ -33,3 +37,38 @@ def network_problem(connection: Connection, name: str) -> HypervisorError | None
         f"network {name} is not active",
         hint=f"`{start}`; `net-autostart {name}` for after the next boot",
     )
+
+
+def bridges_of(connection: Connection, networks: Iterable[NetworkConfig]) -> dict[str, str]:
+    """The bridge of each libvirt network that these name, by its name.
+
+    Left out is one that is not there, or has no bridge: it leads to the NICs of the host
+    (https://libvirt.org/formatnetwork.html, forward modes private, vepa, passthrough, hostdev).
+    """
+    import libvirt
+
+    found = {}
+    named = (network.libvirt_network for network in networks)
+    for name in dict.fromkeys(filter(None, named)):
+        with suppress(libvirt.libvirtError):
+            found[name] = str(connection.libvirt.networkLookupByName(name).bridgeName())
+    return found
+
+
+def require_apart(networks: Iterable[NetworkConfig], bridges: Mapping[str, str]) -> None:
+    """Raise ConfigError if two networks are on one bridge that they name in different ways.
+
+    The configuration itself cannot tell: only libvirt knows which bridge a network is.
+    """
+    first: dict[str, NetworkConfig] = {}
+    for network in networks:
+        bridge = network.bridge or bridges.get(network.libvirt_network or "")
+        if bridge is None:
+            continue
+        other = first.setdefault(bridge, network)
+        if other is not network:
+            raise ConfigError(
+                f"networks: {other.name} ({other.wire}) and {network.name} ({network.wire}) are "
+                f"both on bridge {bridge}; one fault would take the paths of both",
+                hint="give each a libvirt network or a bridge of its own",
+            )

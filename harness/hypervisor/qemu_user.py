@@ -29,6 +29,7 @@ from harness.steps import progress
 # libvirt gives it to QEMU's user when it starts (`qemuStateInitialize`), whatever qemu.conf says.
 _STATE = Path("/var/lib/libvirt/qemu")
 _PATIENCE_S = 5.0
+_GROUP_MAY = stat.S_IRGRP | stat.S_IWGRP
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class QemuUser:
         if self.uid == status.st_uid:
             needed = stat.S_IRUSR | stat.S_IWUSR
         elif status.st_gid in self.groups:
-            needed = stat.S_IRGRP | stat.S_IWGRP
+            needed = _GROUP_MAY
         else:
             needed = stat.S_IROTH | stat.S_IWOTH
         return status.st_mode & needed == needed
@@ -91,26 +92,31 @@ def slow_start(user: QemuUser | None, device: Path) -> Problem | None:
     return Problem(
         f"libvirt asks QEMU anew before each machine what it can do, since {user.name} cannot open "
         f"{device} ({described(status)}) and root can",
-        cure(user, device),
+        cure(user.name, device, status),
     )
 
 
-def cure(user: QemuUser, device: Path) -> str:
-    """What gives `user` the right to `device`."""
+def cure(user: str, device: Path, status: os.stat_result) -> str:
+    """What gives `user` the right to `device`: its group, if that may use it and is not root's."""
+    if status.st_gid != 0 and status.st_mode & _GROUP_MAY == _GROUP_MAY:
+        return f"as root: `usermod --append --groups {_group(status)} {user}`"
     return (
         f"as root: `chgrp kvm {device} && chmod 660 {device}`, as udev's rules have it, "
-        f"with {user.name} in the group kvm"
+        f"with {user} in the group kvm"
     )
+
+
+def _group(status: os.stat_result) -> str:
+    try:
+        return grp.getgrgid(status.st_gid).gr_name
+    except KeyError:
+        return str(status.st_gid)
 
 
 def described(status: os.stat_result) -> str:
     """`root:root, mode 0600`."""
-    owner, group = str(status.st_uid), str(status.st_gid)
-    with suppress(KeyError):
-        owner = pwd.getpwuid(status.st_uid).pw_name
-    with suppress(KeyError):
-        group = grp.getgrgid(status.st_gid).gr_name
-    return f"{owner}:{group}, mode {stat.S_IMODE(status.st_mode):04o}"
+    owner = QemuUser(status.st_uid, status.st_gid).name
+    return f"{owner}:{_group(status)}, mode {stat.S_IMODE(status.st_mode):04o}"
 
 
 @contextmanager

@@ -108,12 +108,12 @@ class ExistingInitiator(Initiator):
         `fio` is the one that will run there. Raises InitiatorError, with nothing changed, if the
         machine is unfit or already in use.
         """
-        self._require_tools(fio)
+        self.require_tools(fio)
         with self._alone():
             self._undo()  # what a run that was killed has left
             before = look(self.machine)
             self._require_multipathd(before)
-            self._require_unused()
+            self.require_unused()
             try:
                 yield
             finally:
@@ -203,11 +203,22 @@ class ExistingInitiator(Initiator):
             self.machine.run(iscsiadm.update_argv(iqn, settings), timeout_s=_TIMEOUT_S)
         super()._prepare_records(iqn)
 
-    def _require_tools(self, fio: str) -> None:
+    @property
+    def has_traces(self) -> bool:
+        """Whether there is what a run has made: one that goes on, or one that was killed."""
+        argv = ["test", "-e", DROP_IN]
+        return self.machine.run(argv, timeout_s=_TIMEOUT_S, check=False).status == 0
+
+    def require_tools(self, fio: str = "fio") -> None:
+        """Raises InitiatorError if a tool is missing or too old; changes nothing."""
         said = self.machine.run(tools_argv(fio), timeout_s=_TIMEOUT_S)
         if problem := tool_problem(said.stdout, fio):
             cause, cure = problem
             raise InitiatorError(f"{self.machine.name}: {cause}", hint=cure)
+
+    def require_multipathd(self) -> None:
+        """Raises InitiatorError if it does not run or would not heed a run; changes nothing."""
+        self._require_multipathd(look(self.machine))
 
     def _require_multipathd(self, before: MachineState) -> None:
         """Started for us it would make maps of other disks, too."""
@@ -227,11 +238,11 @@ class ExistingInitiator(Initiator):
             cause, cure = problem
             raise InitiatorError(f"{self.machine.name}: {cause}", hint=cure)
 
-    def _require_unused(self) -> None:
+    def require_unused(self) -> None:
         """The machine may have no session with the target yet: another's disks could be on it.
 
         Nor a record of it, whose settings and secrets would be lost, nor the LUN by another way:
-        the run would take over its map.
+        the run would take over its map. Else it raises InitiatorError; it changes nothing.
         """
         devices = self.survey().devices
         if there := [d.name for d in devices if d.is_map_of(self.wwid) or d.is_lun(self.wwid)]:

@@ -65,18 +65,10 @@ class ExistingProvisioner:
     def _made(self, stack: ExitStack) -> Testbed:
         config, topology = self.config, self.topology
         stack.enter_context(turn(config, config.name))
-        machine = self._machine()
+        machine = machine_of(config)
         stack.callback(machine.close)
         target = target_for(config.target, NoMachine("the external target"), topology)
-        initiator = ExistingInitiator(
-            machine,
-            topology,
-            config.profile,
-            target.wwid,
-            config.target.chap,
-            config.initiator.path_grouping_policy,
-            negotiation=Negotiation.of(config.target.iet, config.initiator.iscsi),
-        )
+        initiator = initiator_on(machine, config, topology, target.wwid)
         stack.enter_context(initiator.borrowed(config.initiator.fio))
         nics = nics_of(machine, topology)
         with step(StepTitle.CONFIGURE, Spent.CONFIGURATION):
@@ -92,7 +84,7 @@ class ExistingProvisioner:
             paths=attached.paths,
             environment={
                 "Pathproof": __version__,
-                "Initiator": self._where(),
+                "Initiator": where(config),
                 "Guest kernel": attached.kernel,
                 "Target": target.describe(),
                 "Timeout profile": config.initiator.profile,
@@ -104,22 +96,41 @@ class ExistingProvisioner:
         testbed.watch()
         return prove(testbed)
 
-    def _where(self) -> str:
-        ssh = self.config.initiator.ssh
-        return f"{ssh.user}@{ssh.host}:{ssh.port}, an existing machine" if ssh else "this very host"
 
-    def _machine(self) -> Machine:
-        ssh = self.config.initiator.ssh
-        if ssh is None:
-            return LocalMachine(Role.INITIATOR.value)
-        key = Path(ssh.key).expanduser()
-        if not key.exists():
-            raise InitiatorError(f"initiator.ssh.key: {key} is not there")
-        endpoint = SshEndpoint(ssh.host, ssh.port, ssh.user, key, ssh.host_key)
-        with step(f"Log in to {endpoint}", Spent.PROVISIONING):
-            return SshMachine.connect(
-                Role.INITIATOR.value, endpoint, Deadline.after(_CONNECT_TIMEOUT_S)
-            )
+def where(config: Config) -> str:
+    """Which machine the initiator is on."""
+    ssh = config.initiator.ssh
+    return f"{ssh.user}@{ssh.host}:{ssh.port}, an existing machine" if ssh else "this very host"
+
+
+def machine_of(config: Config) -> Machine:
+    """The initiator's machine, reached. Raises HarnessError if it cannot be."""
+    ssh = config.initiator.ssh
+    if ssh is None:
+        return LocalMachine(Role.INITIATOR.value)
+    key = Path(ssh.key).expanduser()
+    if not key.exists():
+        raise InitiatorError(f"initiator.ssh.key: {key} is not there")
+    endpoint = SshEndpoint(ssh.host, ssh.port, ssh.user, key, ssh.host_key)
+    with step(f"Log in to {endpoint}", Spent.PROVISIONING):
+        return SshMachine.connect(
+            Role.INITIATOR.value, endpoint, Deadline.after(_CONNECT_TIMEOUT_S)
+        )
+
+
+def initiator_on(
+    machine: Machine, config: Config, topology: Topology, wwid: str
+) -> ExistingInitiator:
+    """The initiator on that machine, for the LUN of that WWID."""
+    return ExistingInitiator(
+        machine,
+        topology,
+        config.profile,
+        wwid,
+        config.target.chap,
+        config.initiator.path_grouping_policy,
+        negotiation=Negotiation.of(config.target.iet, config.initiator.iscsi),
+    )
 
 
 def nics_of(machine: Machine, topology: Topology) -> dict[str, str]:

@@ -15,8 +15,9 @@ from harness.guest_images.store import BuiltImage, ImageStore
 from harness.host.folder import cache_folder, claimed
 from harness.host.qemu_host import QemuHost, qemu_host_for
 from harness.hypervisor.accel import DEVICE, Choice, choose
-from harness.hypervisor.connection import connect
+from harness.hypervisor.connection import Connection, connect
 from harness.hypervisor.elsewhere import accel_of, other_host
+from harness.hypervisor.networks import bridges_of, require_apart
 from harness.hypervisor.qemu_user import qemu_user, slow_start
 from harness.provision.resources import Resources, by_role
 from harness.provision.step_titles import StepTitle
@@ -40,6 +41,7 @@ def resources_for(config: Config) -> Iterator[Resources]:
         claimed(config.name) as folder,
         qemu_host_for(host, config, folder) as qemu_host,
         connect(config.hypervisor.uri, folder.root, capabilities_cache=capabilities) as connection,
+        _apart(config, connection),
         _images(config, definition, topology.guests, qemu_host) as images,
     ):
         accel = _accelerated(config, there, images.kernel)
@@ -54,6 +56,13 @@ def resources_for(config: Config) -> Iterator[Resources]:
             images.client_key,
             accel,
         )
+
+
+@contextmanager
+def _apart(config: Config, connection: Connection) -> Iterator[None]:
+    """Raises ConfigError, before anything is made, if two networks are one bridge."""
+    require_apart(config.networks, bridges_of(connection, config.networks))
+    yield
 
 
 @dataclass(frozen=True)

@@ -95,7 +95,7 @@ class Provisioner:
     def someone_waits(self) -> bool:
         """Whether somebody waits, here or on another host, for what the testbed has."""
         wanted = self._addresses is not None and self._addresses.wanted
-        return wanted or someone_waits(self.resources.config)
+        return wanted or someone_waits(self.resources.config, self.resources.bridges)
 
     @property
     def lacking(self) -> tuple[Lacking, ...]:
@@ -219,8 +219,8 @@ class Provisioner:
         warn(f"testbeds are booted, not forked: {reason}\n  cure: {what_helps}")
 
     def _take_turn(self, stack: ExitStack) -> None:
-        resources = self.resources
-        stack.enter_context(turn(resources.config, resources.folder.name, resources.accel.accel))
+        its = self.resources
+        stack.enter_context(turn(its.config, its.folder.name, its.accel.accel, its.bridges))
 
     @property
     def _store(self) -> Store:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,6 +22,7 @@ from harness.hypervisor.accel import Choice
 from harness.hypervisor.connection import Connection
 from harness.hypervisor.domain import Domain, PortTaken, destroy_named
 from harness.hypervisor.domain_xml import DomainSpec
+from harness.hypervisor.networks import bridges_of
 from harness.hypervisor.ports import lease_ports
 from harness.initiator import Initiator
 from harness.initiator.path_disk import PathDisk
@@ -65,6 +67,11 @@ class Resources:
     accel: Choice
     kept: bool = False
     _direct_io: dict[Path, bool] = field(default_factory=dict, init=False)
+
+    @cached_property
+    def bridges(self) -> Mapping[str, str]:
+        """The bridge of each libvirt network that the networks are, by the network's name."""
+        return bridges_of(self.connection, self.config.networks)
 
     def keep(self) -> None:
         """Leave the machines running when this process ends; `pathproof down` removes them."""

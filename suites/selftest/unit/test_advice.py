@@ -19,11 +19,13 @@ PAGES = [TOP / "README.md", *sorted((TOP / "docs").glob("*.md"))]
 SOURCES = sorted((TOP / "harness").rglob("*.py"))
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
 TYPED = re.compile(r"(?<![\w./-])(pathproof|pytest)((?: +(?!-> )[^\s`|;&>]+)*)")
-# Options of other programs are in texts that name the program before.
+# Options of other programs are in texts that name the program before. What is a word of plain
+# English, too, counts only in the same span of code.
 OTHERS = re.compile(
-    r"\b(apt-get|bootstrap|busybox|dmsetup|env|fio|journalctl|lsns|mdadm|mkdir|sg_inq|sg_persist|ss|stat|systemctl"
-    r"|systemd-run|systemd-tmpfiles|tar|udevadm|usermod|vgchange|virsh|find|iscsiadm|modprobe"
-    r"|rescan-scsi-bus.sh|configure)\b"
+    r"\b(apt-get|busybox|dmsetup|fio|journalctl|lsns|mdadm|mkdir|sg_inq|sg_persist|systemctl"
+    r"|systemd-run|systemd-tmpfiles|tar|udevadm|usermod|vgchange|virsh|iscsiadm|modprobe"
+    r"|rescan-scsi-bus.sh)\b"
+    r"|[`/\n(](bootstrap|configure|env|find|ss|stat)\b[^`]*$"
 )
 OF_SCRIPTS = {"--with", "--workers"}  # of bootstrap, and of suites/selftest/crash/kill_trial.py
 OF_XDIST = {"--dist", "--tx"}
@@ -45,6 +47,9 @@ def messages(node: ast.AST, *, docstrings: bool) -> Iterator[str]:
         text = "".join(map(str, values))
         if " " in text and not text.startswith("--"):
             yield text
+        for part in parts:
+            if isinstance(part, ast.FormattedValue):  # what is filled in may be a choice of texts
+                yield from messages(part.value, docstrings=docstrings)
     elif docstrings or not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)):
         for child in ast.iter_child_nodes(node):
             yield from messages(child, docstrings=docstrings)
@@ -107,7 +112,7 @@ def test_what_a_page_tells_to_type_is_there(
         typed = [match[0] for match in TYPED.finditer(span)]
         wrong += [f"{one}: {why}" for one in typed if (why := wrong_with(one, of_pytest))]
         if span.startswith("--"):
-            wrong += [name for name in OPTION.findall(span)[:1] if name not in ours | of_pytest]
+            wrong += [name for name in OPTION.findall(span) if name not in ours | of_pytest]
     assert wrong == []
 
 
@@ -125,6 +130,26 @@ def test_what_a_message_tells_to_type_is_there(
             if option[0] not in ours and not OTHERS.search(message[: option.start()]):
                 wrong.append(f"{option[0]}: {message!r}")
     assert wrong == []
+
+
+def test_a_message_is_found_wherever_it_is_put_together() -> None:
+    """A literal, an f-string, and a choice within one; no word alone, which is an argument."""
+    source = """
+def f():
+    "docs of f"
+    return f"a {x} b" + g(f"c {'d e' if y else 'f g'}", "alone")
+"""
+    found = ["a X b", "c X", "d e", "f g"]
+    assert sorted(messages(ast.parse(source), docstrings=False)) == found
+    assert sorted(messages(ast.parse(source), docstrings=True)) == sorted([*found, "docs of f"])
+
+
+def test_an_option_of_another_program_is_known_by_that_program() -> None:
+    """English words are no programs."""
+    for text in ("`fio ", "virsh -c qemu:///system ", "`./configure ", "as root: `find / "):
+        assert OTHERS.search(text)
+    for text in ("configure it by ", "`find /`, then ", "stat and env: "):
+        assert not OTHERS.search(text)
 
 
 def test_this_test_sees_what_is_not_there(of_pytest: set[str]) -> None:

@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,9 @@ from harness.cli.app import app, explain
 from harness.cli.text import age, columns
 from harness.config import load
 from harness.errors import HypervisorError, ImageError
+from harness.guest_images.store import BuiltImage, ImageStore
+from harness.testbed.guest_disks import serials
+from harness.topology import Role
 
 
 @pytest.fixture
@@ -175,6 +179,40 @@ def test_config_as_toml_is_the_same_configuration_again(runner: CliRunner, tmp_p
     file.write_text(runner.invoke(app, ["config", "--toml", "--accel", "tcg"]).output)
     given = {"hypervisor.accel": ("tcg", "--accel")}
     assert load(file).config == load(options=given).config
+
+
+@pytest.mark.parametrize("role", list(Role))
+def test_config_as_xml_is_the_domain_of_a_machine(
+    role: Role, runner: CliRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One document, by the options that were given; the other role has its own."""
+    image = BuiltImage("f", Path("/i/d"), Path("/i/kernel"), Path("/i/initrd"), "root=/dev/vda", "")
+    monkeypatch.setattr(ImageStore, "find", lambda *_: image)
+    options = ["--accel", "tcg", "--name", "mine", "--hypervisor-uri", "qemu:///system"]
+    domain = ET.fromstring(runner.invoke(app, ["config", "--xml", role, *options]).stdout)
+    assert (domain.get("type"), domain.findtext("name")) == ("qemu", f"mine-{role}")
+    assert domain.findtext("os/kernel") == "/i/kernel"
+    disks = [str(source.get("file")) for source in domain.iterfind("devices/disk/source")]
+    assert disks == [f"/TESTBED/{role}-{serial}.qcow2" for serial in serials(role)]
+    wires = [nic.attrib for nic in domain.iterfind("devices/interface/source")]
+    assert [wire["port"] for wire in wires] == ["20003", "20004"]
+
+
+def test_config_as_xml_says_what_it_needs(runner: CliRunner, tmp_path: Path) -> None:
+    """An image that is built, and a machine that is made."""
+    home = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+    unbuilt = runner.invoke(app, ["config", "--xml", "target", "--accel", "tcg"], env=home)
+    assert unbuilt.exit_code == 2
+    assert "the image debian-12 of the target is not built" in unbuilt.stderr
+    assert "pathproof images build" in unbuilt.stderr
+    (tmp_path / "array.toml").write_text(
+        '[target]\nkind = "external"\n[initiator]\nmachine = "local"\n'
+    )
+    none = runner.invoke(app, ["config", "--xml", "initiator", "--testbed", "array.toml"])
+    assert "no VM is made for the initiator" in none.stderr
+    both = runner.invoke(app, ["config", "--xml", "target", "--toml"])
+    assert both.exit_code == 2
+    assert "one of --json, --toml and --xml" in both.stderr
 
 
 def test_columns_line_up_and_nothing_is_cut() -> None:

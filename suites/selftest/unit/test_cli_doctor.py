@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -146,8 +147,47 @@ def test_unusable_kvm_is_named_and_tcg_is_the_choice(
     assert diagnosis.level is Level.WARNING
     assert diagnosis.text.startswith("/dev/kvm is present but unusable: it hangs; TCG")
     assert "use a host where KVM works; `--accel tcg` says" in diagnosis.fix
-    assert lab.acceleration("kvm", tmp_path, None).level is Level.PROBLEM
+    demanded = lab.acceleration("kvm", tmp_path, None)
+    emulated = "hypervisor.accel = 'auto' or 'tcg' uses emulation"
+    assert (demanded.level, demanded.fix) == (Level.PROBLEM, emulated)
     assert lab.acceleration("tcg", tmp_path, None).level is Level.OK
+
+
+CLOSED = Kvm(usable=False, proven=True, reason="/dev/kvm is closed", cure="open it")
+
+
+def test_what_makes_kvm_usable_here_is_the_fix_however_kvm_is_wanted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not another host, where this one can be put right."""
+    monkeypatch.setattr(accel, "examine_kvm", lambda *_, **__: CLOSED)
+    wanted: tuple[lab.Accel, ...] = ("auto", "kvm")
+    found = [lab.acceleration(one, tmp_path, None) for one in wanted]
+    found.append(lab.acceleration("auto", tmp_path, None, required=True))
+    assert [one.text.partition(";")[0].partition(",")[0] for one in found] == [
+        "/dev/kvm is closed"
+    ] * 3
+    assert [one.fix for one in found] == [
+        "open it; `--accel tcg` says that emulation is wanted",
+        "open it; hypervisor.accel = 'auto' or 'tcg' uses emulation",
+        "open it, or leave `kvm` out of what is required",
+    ]
+
+
+def test_kvm_of_another_host_is_not_judged_by_this_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The doctor says what the run says."""
+    monkeypatch.setattr(lab, "libvirt", lambda *_: [])
+
+    def found(wanted: str) -> Diagnosis:
+        hypervisor = {"uri": "qemu+ssh://rack1/system", "accel": wanted}
+        (one,) = lab.machines(Config.model_validate({"hypervisor": hypervisor}), tmp_path, None)
+        return one
+
+    assert found("kvm") == Diagnosis(Level.OK, "acceleration", "KVM on rack1, as configured")
+    assert found("auto").level is Level.PROBLEM
+    assert found("auto").fix == "write 'kvm' if it is known to work there, else 'tcg' (emulation)"
 
 
 def test_kvm_that_only_qemus_user_may_use_is_believed_with_a_warning(
@@ -246,6 +286,21 @@ def test_the_last_line_says_whether_a_run_can_work() -> None:
     assert conclusion([good]) == "ready: `pytest suites/failover`"
     assert conclusion([good, odd]) == "ready: `pytest suites/failover` (1 warning)"
     assert conclusion([bad, odd, bad]) == "no run can work here: 2 problems to solve first"
+
+
+def test_the_last_line_is_the_command_for_the_testbed_that_was_asked_about(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With every option that was given, as a shell takes it, and no other."""
+    monkeypatch.setattr(doctor, "examine", lambda _: iter(()))
+    file = tmp_path / "my array.toml"
+    file.write_text('[hypervisor]\naccel = "tcg"\n')
+    options = ["--testbed", str(file), "--hypervisor-uri", "qemu+ssh://me@rack/system?no_verify=1"]
+    options += ["--target", "tgt", "--max-stall", "2.5"]
+    last = CliRunner().invoke(app, ["-q", "doctor", *options]).stdout.splitlines()[-1]
+    command = last.removeprefix("ready: `").removesuffix("`")
+    assert shlex.split(command) == ["pytest", "suites/failover", *options]
+    assert f"'{file}'" in command
 
 
 @pytest.mark.parametrize(("level", "status"), [(Level.WARNING, 0), (Level.PROBLEM, 1)])

@@ -6,12 +6,14 @@ import json
 import re
 import subprocess
 import sys
+import textwrap
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
 import pytest
+import typer
 from pydantic import BaseModel, TypeAdapter
 from pydantic.fields import FieldInfo
 
@@ -21,13 +23,17 @@ from harness.cli.app import app
 from harness.config import Config
 from harness.config.networks import PortalConfig
 from harness.config.overrides import OVERRIDES
+from harness.hypervisor.connection import connect
 from harness.measurements import Damage
 from harness.plugin.options import add_options
 
 TOP = Path(__file__).resolve().parents[3]
 DOCS = TOP / "docs"
 PAGES = [TOP / "README.md", TOP / "CHANGELOG.md", *sorted(DOCS.glob("*.md"))]
+# Where users look things up: neither what has changed nor why it was decided.
+GUIDE = [page for page in PAGES if page.name not in {"CHANGELOG.md", "decisions.md"}]
 EXAMPLES = [TOP / "README.md", DOCS / "configuration.md"]
+_COLUMN = 40  # where the explanations begin in the block of layers
 NO_DEFAULT = {"none", "required"}
 
 
@@ -101,6 +107,43 @@ def test_examples_are_valid(page: Path) -> None:
         Config.model_validate(tomllib.loads(example))
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_whole_file_on_any_page_is_a_testbed(page: Path) -> None:
+    """One with networks describes all of it, and is copied as it is."""
+    examples = re.findall(r"^ *```toml\n(.*?)^ *```", page.read_text(), re.MULTILINE | re.DOTALL)
+    for example in map(textwrap.dedent, examples):
+        if example.count("[[networks]]") > 1:
+            Config.model_validate(tomllib.loads(example))
+
+
+def test_the_pages_on_other_machines_have_a_whole_file_for_each() -> None:
+    """An array with VMs, an array with a standing initiator, a system libvirt with networks."""
+    found = set()
+    for page in ("external.md", "system-libvirt.md"):
+        text = (DOCS / page).read_text()
+        examples = re.findall(r"^ *```toml\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL)
+        for example in map(textwrap.dedent, examples):
+            if example.count("[[networks]]") > 1:
+                config = Config.model_validate(tomllib.loads(example))
+                found.add((page, config.target.kind, config.initiator.machine))
+    assert found == {
+        ("external.md", "external", "vm"),
+        ("external.md", "external", "ssh"),
+        ("system-libvirt.md", "lio", "vm"),
+    }
+
+
+def test_libvirt_takes_the_network_on_the_page(tmp_path: Path) -> None:
+    """By its test driver; its name is that of a fabric's network on the same page."""
+    text = (DOCS / "system-libvirt.md").read_text()
+    (example,) = re.findall(r"^```xml\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    with connect("test:///default", tmp_path) as connection:
+        network = connection.libvirt.networkDefineXML(example)
+        assert f'network = "{network.name()}"' in text
+        assert f'bridge = "{network.bridgeName()}"' in text
+        assert len(network.bridgeName()) < 16  # IFNAMSIZ, with the zero at its end
+
+
 def test_what_the_page_calls_defaults_is_default() -> None:
     """Networks and profiles are written out as TOML."""
     text = (DOCS / "configuration.md").read_text()
@@ -112,14 +155,15 @@ def test_what_the_page_calls_defaults_is_default() -> None:
 
 
 def test_every_option_is_documented() -> None:
-    """Of pytest's group `Pathproof`."""
+    """Of pytest's group `Pathproof`, in a table of the page on configuration."""
     parser = pytest.Parser(_ispytest=True)
     add_options(parser)
     group = parser.getgroup("pathproof")
-    text = "".join(page.read_text() for page in PAGES)
+    tables = re.findall(r"^\|.*`--.*$", (DOCS / "configuration.md").read_text(), re.MULTILINE)
+    told = {option for row in tables for option in re.findall(r"`(--[\w-]+)", row)}
     names = [name for option in group.options for name in option.names()]
     assert len(names) > len(OVERRIDES)
-    assert [name for name in names if f"`{name}" not in text] == []
+    assert set(names) - told == set()
 
 
 def test_help_names_a_key_only_where_a_file_may_have_it() -> None:
@@ -159,12 +203,26 @@ def test_a_report_can_be_rendered_again_as_the_page_says(tmp_path: Path) -> None
 
 
 def test_every_command_is_documented() -> None:
-    """Of `pathproof`."""
-    text = (DOCS / "command-line.md").read_text()
-    names = [command.name for command in app.registered_commands]
-    names += [group.name for group in app.registered_groups]
-    assert "doctor" in names
-    assert [name for name in names if f"`pathproof {name}" not in text] == []
+    """Of `pathproof`, those of its groups, too, in the table at the top of the page."""
+    table = (DOCS / "command-line.md").read_text().partition("\nBefore the command")[0]
+    commands = list(_commands(typer.main.get_command(app)))
+    assert {("doctor",), ("cache", "ls"), ("images", "list")} <= set(commands)
+    rows = {words: " ".join([*words[:-1], rf"\[?{words[-1]}(?![\w-])"]) for words in commands}
+    unknown = [
+        words
+        for words, row in rows.items()
+        if not re.search(rf"^\| `pathproof {row}", table, re.MULTILINE)
+    ]
+    assert unknown == []
+
+
+def _commands(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """The words of each command that is no group."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from _commands(command, (*path, name))
+        else:
+            yield (*path, name)
 
 
 def test_every_fault_is_documented() -> None:
@@ -176,10 +234,12 @@ def test_every_fault_is_documented() -> None:
 
 def test_every_check_is_documented() -> None:
     """By its name, or by what the report calls it."""
-    text = "".join(page.read_text() for page in PAGES)
+    text = "".join(page.read_text() for page in GUIDE)
     checks = [name for name in harness.checks.__all__ if name[0].islower() and name != "judge"]
     assert len(checks) > 5
-    assert [c for c in checks if c not in text and c.replace("_", " ") not in text] == []
+    assert [
+        c for c in checks if f"`{c}" not in text and f"*{c.replace('_', ' ')}" not in text
+    ] == []
 
 
 def test_every_kind_of_damage_is_documented() -> None:
@@ -201,7 +261,11 @@ def test_every_layer_is_documented() -> None:
     """As the contract of import-linter has them."""
     contracts = tomllib.loads((TOP / "pyproject.toml").read_text())["tool"]["importlinter"]
     layers = next(c for c in contracts["contracts"] if c["id"] == "layers")["layers"]
-    text = (DOCS / "architecture.md").read_text()
+    (block, *_) = re.findall(
+        r"^```\n(.*?)^```", (DOCS / "architecture.md").read_text(), re.MULTILINE | re.DOTALL
+    )
+    # Only the first column: what follows is prose, in which most of these words occur, too.
+    text = "\n".join(line[:_COLUMN] for line in block.splitlines())
     modules = re.findall(r"\w+", " ".join(layers))
     assert [module for module in modules if not re.search(rf"\b{module}\b", text)] == []
 
@@ -230,6 +294,9 @@ def test_an_example_has_one_name_on_every_page() -> None:
     """A testbed's file that README names is described somewhere, and is no image definition."""
     guide = "\n".join(page.read_text() for page in DOCS.glob("*.md"))
     images = set(re.findall(r'^image = "(.+)"', guide, re.MULTILINE))
-    for file in re.findall(r"--testbed (\S+\.toml)", (TOP / "README.md").read_text()):
+    files = re.findall(r"--testbed (\S+\.toml)", (TOP / "README.md").read_text())
+    assert files
+    assert images
+    for file in files:
         assert f"--testbed {file}" in guide
         assert file not in images

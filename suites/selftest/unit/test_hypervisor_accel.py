@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import grp
 import os
-from collections.abc import Callable
+import pwd
 from pathlib import Path
 from typing import Literal
 
@@ -119,6 +120,9 @@ def test_kvm_demanded_where_it_does_not_work_is_an_error_with_a_way_out(
     probes.program = "does not run it"
     with pytest.raises(HypervisorError, match="does not run it\nhint: 'auto' or 'tcg'"):
         choose("kvm", tmp_path / "cache", device=device)
+    stranger = QemuUser(uid=device.stat().st_uid + 1, gid=device.stat().st_gid + 1)
+    with pytest.raises(HypervisorError, match=r"hint: as root: .*; 'auto' or 'tcg' use emulation"):
+        choose("kvm", tmp_path / "cache", device=device, user=stranger)
 
 
 def test_kvm_required_where_it_does_not_work_has_a_cure_that_keeps_the_requirement(
@@ -211,7 +215,10 @@ def test_kvm_is_judged_by_the_rights_of_the_one_who_runs_qemu(
         f"{device} is not accessible by {stranger.name}, as whom libvirt runs QEMU" in choice.reason
     )
     assert "mode 0600" in choice.reason
-    assert f"chmod 660 {device}" in choice.reason
+    assert choice.lacking is not None
+    assert "chmod" not in choice.reason
+    assert "another" not in choice.lacking.cure
+    assert choice.lacking.cure.startswith(f"as root: `chgrp kvm {device} && chmod 660 {device}`")
     assert probes.asked == []
     device.chmod(0o666)
     assert choose("auto", tmp_path / "cache", device=device, user=stranger).accel == "kvm"
@@ -228,11 +235,18 @@ def test_who_may_not_try_kvm_is_believed_and_only_if_he_says_so(
     assert choice.accel == "tcg"
     assert "not by this user, who cannot try it" in choice.reason
     assert choice.lacking is not None
-    assert choice.lacking.cure.startswith("`--accel kvm` uses KVM untried; ")
+    me = pwd.getpwuid(os.geteuid()).pw_name
+    assert choice.lacking.cure.endswith(
+        f"{me} in the group kvm; then log in again; `--accel kvm` uses KVM untried; "
+        "`--accel tcg` says that emulation is wanted"
+    )
     assert choose("kvm", tmp_path / "cache", device=device, user=user).accel == "kvm"
     for wanted in WANTED:
-        with pytest.raises(HarnessError, match=r"KVM is required and lacking: .*cannot try it"):
+        with pytest.raises(
+            HarnessError, match=r"KVM is required and lacking: .*cannot try it"
+        ) as e:
             choose(wanted, tmp_path / "cache", device=device, user=user, required=True)
+        assert "untried" not in e.value.hint  # that would be refused as well
     assert probes.asked == []
 
 
@@ -243,23 +257,46 @@ def test_a_missing_device_is_named_without_trying_anything(probes: Probes, tmp_p
     assert probes.asked == []
 
 
+GROUP = next(group for group in grp.getgrall() if group.gr_gid != 0)
+
+
 @pytest.mark.parametrize(
-    ("mode", "advice"), [(0o660, "add yourself to the group"), (0o600, "0600")]
+    ("mode", "group", "cure"),
+    [
+        (0o660, GROUP.gr_gid, f"as root: `usermod --append --groups {GROUP.gr_name} USER`"),
+        (0o660, 0, "as root: `chgrp kvm KVM && chmod 660 KVM`, as udev's rules have it, with USER"),
+        (0o600, GROUP.gr_gid, "as root: `chgrp kvm KVM && chmod 660 KVM`"),
+    ],
 )
 def test_a_device_that_others_own_says_what_to_do(
     probes: Probes,
     device: Path,
     tmp_path: Path,
     mode: int,
-    advice: str,
+    group: int,
+    cure: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    device.chmod(mode)
-    refuse: Callable[..., bool] = lambda *_: False  # noqa: E731
-    monkeypatch.setattr("harness.hypervisor.accel.os.access", refuse)
-    kvm = examine_kvm(tmp_path / "cache", device=device)
-    assert not kvm.usable
-    assert advice in kvm.reason
+    """For the one who runs QEMU: this user, or that of a system libvirt; nobody joins root's group.
+
+    The reason names the fault, the cure the way out, and neither has the other's words.
+    """
+    real = device.stat()
+    there = os.stat_result((real.st_mode & ~0o777 | mode, *real[1:4], 0, group, *real[6:]))
+    monkeypatch.setattr(Path, "stat", lambda *_, **__: there)
+    monkeypatch.setattr("harness.hypervisor.accel.os.access", lambda *_: False)
+    nobody = pwd.getpwnam("nobody")
+    users = {
+        pwd.getpwuid(os.geteuid()).pw_name: None,
+        "nobody": QemuUser(nobody.pw_uid, nobody.pw_gid),
+    }
+    for name, user in users.items():
+        kvm = examine_kvm(tmp_path / "cache", device=device, user=user)
+        assert not kvm.usable
+        assert f"mode {mode:04o}" in kvm.reason
+        assert "usermod" not in kvm.reason
+        assert kvm.cure.startswith(cure.replace("KVM", str(device)).replace("USER", name))
+        assert ("log in again" in kvm.cure) is (user is None)
     assert probes.asked == []
 
 

@@ -57,11 +57,43 @@ def test_a_run_writes_into_the_docs_only_if_it_is_asked_to(
 @pytest.mark.parametrize("path", TOLD_OF, ids=lambda path: path.name)
 def test_titles_in_the_report_are_sentences_of_their_own(path: Path) -> None:
     """The first line of a test's docstring is all that a reader of the report sees."""
-    tests = [
-        node
-        for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
-    ]
-    titles = {test.name: (ast.get_docstring(test) or "").partition("\n")[0] for test in tests}
+    titles = titles_in(path.read_text())
     assert titles
-    assert {n: t for n, t in titles.items() if not t.endswith(".") or HALF.match(t)} == {}
+    assert {name: title for name, title in titles.items() if is_half(title)} == {}
+
+
+def test_a_title_that_only_goes_on_from_the_name_is_seen() -> None:
+    """So is one that is missing, or that breaks off at the end of its line."""
+    source = """
+def test_one():
+    "And then some."
+def test_two(): ...
+class TestMore:
+    def test_three(self):
+        '''A sentence that goes on
+        in the next line.'''
+    def test_four(self):
+        "Item 5 is a sentence, though In begins it."
+def helper():
+    "Of no concern"
+"""
+    titles = titles_in(source)
+    assert titles.keys() == {"test_one", "test_two", "test_three", "test_four"}
+    assert [name for name, title in titles.items() if is_half(title)] == [
+        "test_one",
+        "test_two",
+        "test_three",
+    ]
+
+
+def titles_in(source: str) -> dict[str, str]:
+    """What the report calls each test of a file."""
+    return {
+        node.name: (ast.get_docstring(node) or "").partition("\n")[0]
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
+    }
+
+
+def is_half(title: str) -> bool:
+    return not title.endswith(".") or bool(HALF.match(title))

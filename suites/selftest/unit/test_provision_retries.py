@@ -94,7 +94,7 @@ class Script(Listener):
         return "booted"
 
     @contextmanager
-    def turn(self, _config: object, _what: str, _accel: object) -> Iterator[None]:
+    def turn(self, *_: object) -> Iterator[None]:
         self.told.append("place taken")
         yield
         self.told.append("place given back")

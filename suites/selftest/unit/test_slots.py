@@ -150,6 +150,26 @@ def test_on_a_network_each_address_of_a_machine_of_ours_is_shared() -> None:
     assert titles(array(machine="local")) == {f"LUN {WWID}"}
 
 
+def test_a_network_and_its_bridge_are_one_wire() -> None:
+    """Whichever of the two names a configuration has, libvirt knows which bridge a network is."""
+    system = on_bridges(hypervisor={"uri": "qemu:///system"})
+    named = system.model_dump(mode="json", exclude_unset=True)
+    named["networks"][0]["libvirt_network"] = "default"
+    del named["networks"][0]["bridge"]
+    by_network = Config.model_validate(named)
+    named["networks"][0] |= {"libvirt_network": None, "bridge": "virbr0"}
+    by_bridge = Config.model_validate(named)
+    assert shared_by(by_network, {"default": "virbr0"}) == shared_by(by_bridge)
+    assert "172.16.0.1 on network default" in titles(by_network)
+    with turn(by_bridge, "lab-1"), ExitStack() as waiting:
+        queues = {queue.title: queue for queue in sharing.queues(by_network, {"default": "virbr0"})}
+        assert not someone_waits(by_bridge)
+        queues["172.16.0.1 on bridge virbr0"]._ticket(waiting)
+        assert someone_waits(by_bridge)
+        assert someone_waits(by_network, {"default": "virbr0"})
+        assert not someone_waits(by_network)
+
+
 def test_each_name_of_an_array_is_shared() -> None:
     """Two runs that name its ports the other way round log in to both."""
     ports = ["iqn.2010-06.net.lab:p1", "iqn.2010-06.net.lab:p2"]
