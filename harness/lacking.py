@@ -8,7 +8,7 @@ from typing import Literal
 from harness import errors
 from harness.errors import HarnessError, summary
 
-LackingName = Literal["forks", "kvm", "report", "capability", "fault"]
+LackingName = Literal["forks", "kvm", "report", "capability", "fault", "handler"]
 _USE_KVM = "use a host where KVM works"
 _REQUIRED = {"forks": "forks are", "kvm": "KVM is", "report": "a report is"}
 

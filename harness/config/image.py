@@ -49,6 +49,12 @@ def _absolute(path: str) -> str:
     return path
 
 
+def _pattern(pattern: str) -> str:
+    if not re.fullmatch(r"[/*]\S*", pattern):
+        raise ValueError(f"{pattern!r} matches no absolute path; write /usr/share/doc/* or */doc/*")
+    return pattern
+
+
 def _beside(path: Path, info: ValidationInfo) -> Path:
     """`path` as the definition means it."""
     assert info.context is not None
@@ -61,6 +67,7 @@ def _source(source: str, info: ValidationInfo) -> str:
 
 
 RoleName = Literal["target", "initiator"]
+Pattern = Annotated[str, AfterValidator(_pattern)]
 Package = Annotated[str, AfterValidator(_package)]
 File = Annotated[Path, AfterValidator(_beside)]
 Source = Annotated[str, AfterValidator(_source)]
@@ -111,6 +118,9 @@ class ImageDefinition(Model):
     cmdline: tuple[str, ...] = Field((), description="added to the kernel command line")
     packages: Annotated[Packages, BeforeValidator(_both_roles)] = Packages()
     files: tuple[AddedFile, ...] = ()
+    leave_out: tuple[Pattern, ...] = Field(
+        (), description="files of packages that are not installed: path-exclude of dpkg(1)"
+    )
     services: Services = Services()
     local_packages: Annotated[LocalPackages, BeforeValidator(_both_roles)] = LocalPackages()
     extra_sources: tuple[Source, ...] = Field(

@@ -26,7 +26,7 @@ from harness.units import GIB, format_size
 DISK, KERNEL, INITRD = "disk.ext4", "kernel", "initrd"
 NEEDED = 2 * GIB  # bytes for one build: the tree (0.6 GiB), its disk as large again, room to grow
 
-_MODULES = ("virtio_pci", "virtio_blk", "virtio_net")
+_MODULES = ("virtio_pci", "virtio_blk", "virtio_net", "ext4")
 _NOT_IN_GUESTS = (
     "/usr/share/man/*",
     "/usr/share/doc/*",
@@ -196,7 +196,7 @@ def _mmdebstrap(recipe: Recipe, tree: Path, scratch: Path, overlay: Path) -> lis
         *([f"--architectures={recipe.architecture}"] if recipe.architecture else []),
         *(f"--aptopt={option}" for option in apt_options()),
         "--dpkgopt=force-unsafe-io",
-        *(f"--dpkgopt=path-exclude={path}" for path in (*_NOT_IN_GUESTS, _NO_INITRAMFS)),
+        *exclusions(recipe),
         f"--hook-dir={_HOOKS / 'maybe-merged-usr'}",
         *([f"--hook-dir={_HOOKS / 'file-mirror-automount'}"] if _reads_folders(recipe) else []),
         f"--setup-hook={image_scripts.try_packages([*recipe.packages, *local])}",
@@ -208,6 +208,12 @@ def _mmdebstrap(recipe: Recipe, tree: Path, scratch: Path, overlay: Path) -> lis
         str(tree),
         *package_sources(recipe.suite, recipe.mirror, recipe.extra_sources),
     ]
+
+
+def exclusions(recipe: Recipe) -> list[str]:
+    """Options that keep files of packages out of the root; see path-exclude in dpkg(1)."""
+    patterns = (*_NOT_IN_GUESTS, _NO_INITRAMFS, *recipe.leave_out)
+    return [f"--dpkgopt=path-exclude={pattern}" for pattern in patterns]
 
 
 def _reads_folders(recipe: Recipe) -> bool:

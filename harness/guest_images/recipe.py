@@ -42,6 +42,7 @@ class Recipe:
     enable: tuple[str, ...]
     mask: tuple[str, ...]
     mask_generators: tuple[str, ...]
+    leave_out: tuple[str, ...]
     extra_sources: tuple[str, ...]
     client_key: str
     mirror: str | None
@@ -64,6 +65,7 @@ class Recipe:
             self.enable,
             self.mask,
             self.mask_generators,
+            self.leave_out,
             [s if is_one_line(s) else _digest(_read(Path(s))) for s in self.extra_sources],
             self.client_key,
             self.mirror,
@@ -96,6 +98,7 @@ def recipe_for(
         enable=definition.services.enable,
         mask=definition.services.mask,
         mask_generators=definition.services.mask_generators,
+        leave_out=definition.leave_out,
         extra_sources=definition.extra_sources,
         client_key=client_key,
         mirror=mirror,

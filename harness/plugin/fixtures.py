@@ -67,6 +67,7 @@ def testbed(testbeds: Testbeds, request: pytest.FixtureRequest) -> Iterator[Test
             ready = stack.enter_context(testbeds.lent(owners[scope]))
         finally:  # what was lacking may be why none could be made
             run.note_lacking(*testbeds.lacking, test=test)
+        run.note_lacking(*ready.lacking, test=test)
         run.note_environment(ready.environment)
         with noting_skip(run, "capability", test):
             skip_unless_capable(request.node, ready)

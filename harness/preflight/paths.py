@@ -9,6 +9,7 @@ from harness.analysis.sessions import login_problems
 from harness.errors import Problem
 from harness.initiator.devices import BlockDevice
 from harness.measurements import PlannedSession, SessionSettings
+from harness.preflight.handlers import Handlers
 from harness.units import format_size
 
 
@@ -17,11 +18,13 @@ class Wanted:
     """What was planned: one session a path, and the LUN that each of them reaches.
 
     `wwid` is None as long as nobody knows it; `serial` is the LUN's unit serial number, if known.
+    `preferences`: whether the testbed is about access states, so that it needs a device handler.
     """
 
     sessions: tuple[PlannedSession, ...]
     wwid: str | None
     serial: str | None = None
+    preferences: bool = False
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,7 @@ class Facts:
     reached: Mapping[str, tuple[str, ...]]
     devices: tuple[BlockDevice, ...]
     elsewhere: tuple[str, ...] = ()
+    handlers: Handlers = Handlers()  # noqa: RUF009  # frozen, and never changed
 
     def map(self, wwid: str) -> BlockDevice | None:
         """The multipath map of a LUN."""
@@ -56,6 +60,7 @@ def path_problems(wanted: Wanted, facts: Facts) -> list[Problem]:
         *_identity_problems(wanted.wwid, wanted.serial, facts),
         *_map_problems(wanted.wwid, facts),
         *holder_problems(wanted.wwid, facts),
+        *(facts.handlers.problems() if wanted.preferences else ()),
     ]
 
 

@@ -12,6 +12,8 @@ from harness.errors import (
     TimedOut,
 )
 from harness.initiator import Initiator
+from harness.initiator.devices import Survey
+from harness.preflight.handlers import Handlers, look_at_handlers
 from harness.preflight.paths import Facts, Wanted, path_problems
 from harness.steps import Spent, step
 from harness.target.external import UNNAMED
@@ -38,7 +40,9 @@ def require_fit(initiator: Initiator, *, serial: str | None = None) -> Facts:
         try:
             facts = facts_now(initiator)
             # What multipathd will set is known once it has taken up its configuration and the LUN.
-            wanted = Wanted(initiator.planned_sessions(), wwid, serial)
+            wanted = Wanted(
+                initiator.planned_sessions(), wwid, serial, preferences=_has_preferences(initiator)
+            )
             found = path_problems(wanted, facts)
         except (InitiatorError, CommandFailed, CommandTimedOut) as error:
             # Such as a session of which not all is there yet, or one that goes while it is read.
@@ -71,5 +75,23 @@ def facts_now(initiator: Initiator) -> Facts:
         disks = tuple(disk.name for disk in session.disks)
         reached[path.name] = reached.get(path.name, ()) + disks
     return Facts(
-        initiator.settings_of(survey.sessions), reached, survey.devices, elsewhere=tuple(elsewhere)
+        initiator.settings_of(survey.sessions),
+        reached,
+        survey.devices,
+        elsewhere=tuple(elsewhere),
+        handlers=_handlers_now(initiator, survey),
     )
+
+
+def _handlers_now(initiator: Initiator, survey: Survey) -> Handlers:
+    """Those of the LUN's map and its disks; none if there is no map."""
+    found = next((one for one in survey.devices if one.is_map_of(initiator.wwid)), None)
+    if found is None:
+        return Handlers()
+    return look_at_handlers(initiator.machine, found.dm_name, found.below)
+
+
+def _has_preferences(initiator: Initiator) -> bool:
+    """Whether the testbed is about access states, which without a handler are words only."""
+    states = {controller.access_state for controller in initiator.topology.controllers}
+    return initiator.grouping == "group_by_prio" or len(states) > 1

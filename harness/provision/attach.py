@@ -8,16 +8,18 @@ from dataclasses import dataclass
 from harness.config import Config
 from harness.initiator import Initiator
 from harness.initiator.path_disk import PathDisk
+from harness.lacking import Lacking
 from harness.preflight import Asked, claim, require_fit
 from harness.target import Target
 
 
 @dataclass(frozen=True)
 class Attached:
-    """The map's paths, and the version of the initiator's kernel."""
+    """The map's paths, the version of the initiator's kernel, and what the testbed does without."""
 
     paths: Sequence[PathDisk]
     kernel: str
+    lacking: tuple[Lacking, ...] = ()
 
 
 def attach(
@@ -30,10 +32,10 @@ def attach(
     initiator.bind(nics)
     initiator.log_in()
     target.require_logins()
-    require_fit(initiator, serial=config.target.serial)
+    facts = require_fit(initiator, serial=config.target.serial)
     initiator.wait_for_map()
     kernel = initiator.machine.run(["uname", "-r"]).stdout.strip()
     paths = initiator.paths()
     if not config.target.is_ours:
         claim(initiator, Asked.of(config))
-    return Attached(paths, kernel)
+    return Attached(paths, kernel, facts.handlers.lacking)

@@ -93,6 +93,7 @@ class ExistingProvisioner:
             },
             console=lambda role: f"the {role} is an existing machine, whose console is not read",
         )
+        testbed.lacking = attached.lacking
         testbed.watch()
         return prove(testbed)
 

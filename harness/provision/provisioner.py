@@ -125,9 +125,11 @@ class Provisioner:
         nics = configured.guests[Role.INITIATOR].nics
         attached = attach(resources.config, target, initiator, nics)
         environment = resources.describe(attached.kernel, target)
-        return prove(
-            resources.assembled(configured.guests, target, initiator, attached.paths, environment)
+        testbed = resources.assembled(
+            configured.guests, target, initiator, attached.paths, environment
         )
+        testbed.lacking = attached.lacking
+        return prove(testbed)
 
     def _forked(self, stack: ExitStack) -> Testbed | None:
         """None if there can be no fork.

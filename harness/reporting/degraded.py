@@ -12,10 +12,12 @@ TITLES: dict[LackingName, str] = {
     "report": "no HTML report",
     "capability": "tests skipped",
     "fault": "tests skipped",
+    "handler": "no device handler",
 }
 _EFFECTS: dict[LackingName, str] = {
     "forks": "machines were booted, not forked",
     "kvm": "machines were emulated",
+    "handler": "the kernel did nothing about access states (ALUA)",
 }
 _MOST_WORKERS = 4
 

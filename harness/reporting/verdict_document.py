@@ -178,7 +178,8 @@ class WithoutPart(_Part):
 
     name: LackingName
     """`forks`: machines were booted; `kvm`: they were emulated; `report`: there is no HTML report;
-    `capability`, `fault`: tests were skipped."""
+    `capability`, `fault`: tests were skipped; `handler`: a map names a SCSI device handler that the
+    kernel has not attached to its paths."""
     reason: str
     cure: str
     """What to do about it."""

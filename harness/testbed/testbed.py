@@ -34,6 +34,7 @@ from harness.faults import (
 from harness.initiator import Initiator
 from harness.initiator.path_disk import PathDisk
 from harness.initiator.wwid import map_name
+from harness.lacking import Lacking
 from harness.machine import Machine
 from harness.measurements import PlannedSession, SessionSettings
 from harness.observe import Observer, Sample, Watch
@@ -128,7 +129,10 @@ def _cutting_short() -> Iterator[None]:
 
 
 class Testbed:
-    """Target, initiator, networks and map. Implements `harness.faults.Lab`."""
+    """Target, initiator, networks and map. Implements `harness.faults.Lab`.
+
+    `lacking` is what it does without, as the preflight found.
+    """
 
     __test__ = False  # not a test class, whatever pytest may think of the name
 
@@ -151,6 +155,7 @@ class Testbed:
         self.environment = dict(environment)
         self.layout = Layout.of(config.workload)
         self.broken: str | None = None
+        self.lacking: tuple[Lacking, ...] = ()
         self._guests = guests
         self._console = console
         self._io: IoSession | None = None
@@ -230,7 +235,7 @@ class Testbed:
 
     def preflight(self) -> None:
         """Make sure that it is fit to be written to. Raises PreflightFailed, with each cure."""
-        require_fit(self.initiator)
+        self.lacking = require_fit(self.initiator).handlers.lacking
 
     def watch(self) -> None:
         """Tell each observer what its samples shall hold."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from harness.config.credentials import ChapConfig, Confidential
-from harness.target.lio.saved import Serving
+from harness.target.lio.saved import ACCESS_TYPE, Serving
 
 # One line "key=value" for each fact; of a secret, whether it is the one that standard input has.
 # The shell reads by itself: under emulation each `cat` would take it 20 ms.
@@ -37,7 +37,11 @@ for group in /sys/kernel/config/target/iscsi/"$1"/tpgt_*; do
     show "$name" "$unit/udev_path"
     show "$name write cache" "$unit/attrib/emulate_write_cache"
     while IFS= read -r line; do
-      case $line in *"Primary Access State: "*) echo "$name alua=${line#*: }" ;; esac
+      case $line in
+        *"Primary Access State: "*) echo "$name alua=${line#*: }" ;;
+        *"Port Alias: "*)
+          show "$tag alua of ${lun##*/}" "$unit/alua/${line#*: }/alua_access_type" ;;
+      esac
     done <"$lun/alua_tg_pt_gp"
   done
   for acl in "$group"/acls/*; do
@@ -88,6 +92,8 @@ def _facts(wanted: Serving) -> dict[str, str]:
             facts[f"{tag} lun_{number}"] = unit.path
             facts[f"{tag} lun_{number} write cache"] = str(int(unit.write_back))
             facts[f"{tag} lun_{number} alua"] = group.alua.value[1]
+            if wanted.has_access_states:
+                facts[f"{tag} alua of lun_{number}"] = ACCESS_TYPE[1]
         for initiator in wanted.initiators:
             name = f"{tag} acl {initiator}"
             facts |= {name: "yes", **_credential_facts(name, wanted.chap)}

@@ -26,6 +26,11 @@ class AccessState(Enum):
     UNAVAILABLE = (3, "Unavailable")
 
 
+# Of a group that has a state. LIO's default is both, and then the state does not stay: dm-multipath
+# sends SET TARGET PORT GROUPS to a group that it turns to, LIO makes that group optimized, and no
+# other one gives way as it does on an array. So the initiator is only told.
+ACCESS_TYPE = (1, "Implicit")
+
 _STATES = {"optimized": AccessState.OPTIMIZED, "non-optimized": AccessState.NON_OPTIMIZED}
 
 
@@ -65,6 +70,11 @@ class Serving:
     initiators: tuple[str, ...]
     groups: tuple[PortalGroup, ...]
     chap: ChapConfig | None = None
+
+    @property
+    def has_access_states(self) -> bool:
+        """Whether groups differ from the kernel's default one, of which all LUNs are members."""
+        return any(group.alua is not AccessState.OPTIMIZED for group in self.groups)
 
     @property
     def units(self) -> list[Unit]:
@@ -123,7 +133,7 @@ def render(wanted: Serving) -> dict[str, Any]:
     """The whole configuration in rtslib's saved form."""
     return {
         "fabric_modules": [],
-        "storage_objects": [_storage_object(unit, wanted.groups) for unit in wanted.units],
+        "storage_objects": [_storage_object(unit, wanted) for unit in wanted.units],
         "targets": [
             {
                 "fabric": "iscsi",
@@ -134,7 +144,7 @@ def render(wanted: Serving) -> dict[str, Any]:
     }
 
 
-def _storage_object(unit: Unit, groups: Sequence[PortalGroup]) -> dict[str, Any]:
+def _storage_object(unit: Unit, wanted: Serving) -> dict[str, Any]:
     storage: dict[str, Any] = {
         "name": unit.name,
         "wwn": unit.serial,
@@ -143,12 +153,13 @@ def _storage_object(unit: Unit, groups: Sequence[PortalGroup]) -> dict[str, Any]
         "write_back": unit.write_back,
         "alua_tpgs": [
             {
-                "name": _alua_name(group),
-                "tg_pt_gp_id": _alua_id(group),
+                "name": alua_name(group),
+                "tg_pt_gp_id": group.tag,  # the default group has 0
+                "alua_access_type": ACCESS_TYPE[0],
                 "alua_access_state": group.alua.value[0],
             }
-            for group in groups
-            if unit in group.units and _has_own_alua(group)
+            for group in wanted.groups
+            if unit in group.units and wanted.has_access_states
         ],
     }
     return storage | ({"size": unit.size} if unit.plugin == "fileio" else {"readonly": False})
@@ -159,7 +170,7 @@ def _portal_group(group: PortalGroup, wanted: Serving) -> dict[str, Any]:
     for number, unit in enumerate(group.units):
         lun = {"index": number, "storage_object": f"/backstores/{unit.plugin}/{unit.name}"}
         luns.append(
-            lun | ({"alua_tg_pt_gp_name": _alua_name(group)} if _has_own_alua(group) else {})
+            lun | ({"alua_tg_pt_gp_name": alua_name(group)} if wanted.has_access_states else {})
         )
     mapped = [
         {"index": number, "tpg_lun": number, "write_protect": False}
@@ -198,14 +209,6 @@ def _credentials(chap: ChapConfig | None) -> dict[str, str]:
     return given
 
 
-def _has_own_alua(group: PortalGroup) -> bool:
-    """Whether the kernel's default group, of which all LUNs are members, will not do."""
-    return group.alua is not AccessState.OPTIMIZED
-
-
-def _alua_name(group: PortalGroup) -> str:
+def alua_name(group: PortalGroup) -> str:
+    """What its units call the ALUA group of a portal group, if it has one of its own."""
     return f"group{group.tag}"
-
-
-def _alua_id(group: PortalGroup) -> int:
-    return group.tag + 1  # the default group has 1

@@ -41,13 +41,19 @@ class Supply:
     '''Forks the first testbed; then forks fail.'''
     lacking = ()
     lent_before = False
+    testbed_lacks = ()
 
     @contextmanager
     def lent(self, owner):
         self.lacking = (FORKS,) if self.lent_before else ()
         self.lent_before = True
         target = SimpleNamespace(kind="tgt", capabilities=Capabilities(chap=True))
-        yield SimpleNamespace(environment={{"Kernel": "6.1"}}, config=Config(), target=target)
+        yield SimpleNamespace(
+            environment={{"Kernel": "6.1"}},
+            config=Config(),
+            target=target,
+            lacking=self.testbed_lacks,
+        )
 
 @pytest.fixture(scope="session")
 def testbeds():
@@ -93,6 +99,11 @@ def lent(self, owner):
     yield
 
 Supply.lent = lent
+"""
+
+
+NO_HANDLER = """
+Supply.testbed_lacks = (Lacking("handler", "the kernel has no device handlers", "another kernel"),)
 """
 
 
@@ -143,6 +154,16 @@ def test_the_last_lines_say_what_was_lacking_with_cause_and_cure(
     ]
     assert report.startswith("report: ")
     assert report.endswith("/report.html")
+
+
+def test_what_a_testbed_does_without_is_told_as_well(tmp_path: Path) -> None:
+    """With every test that had such a testbed, skipped or not."""
+    lines = ending(run(tmp_path, "--no-report", more=NO_HANDLER))
+    reason = "access states (ALUA), because the kernel has no device handlers"
+    assert lines[:2] == [
+        f"degraded: no device handler (4 tests): the kernel did nothing about {reason}",
+        "  cure: another kernel",
+    ]
 
 
 def test_a_verdict_says_what_was_lacking_by_then(alone: tuple[Path, list[str]]) -> None:

@@ -7,6 +7,7 @@ import tarfile
 import tempfile
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from harness.config.image import IMAGES, load_image
 from harness.deadline import Deadline, poll
 from harness.errors import ImageError
 from harness.guest_images import build as image_build
-from harness.guest_images.build import check_space, explain, overlay_tar
+from harness.guest_images.build import check_space, exclusions, explain, overlay_tar
 from harness.guest_images.keys import new_key_pair
 from harness.guest_images.process import BuildFailed, BuildStopped, Progress, run_tool
 from harness.guest_images.recipe import Recipe, recipe_for
@@ -41,6 +42,13 @@ def test_the_overlay_carries_keys_names_and_files(recipe: Recipe) -> None:
     assert members["usr/lib/pathproof/network"].mode == 0o755
     assert content["etc/ssh/sshd_config"] == (IMAGES / "files" / "sshd_config").read_bytes()
     assert {member.uid for member in members.values()} == {0}
+
+
+def test_what_a_definition_leaves_out_is_not_installed(recipe: Recipe) -> None:
+    """Beside what no guest has."""
+    options = exclusions(replace(recipe, leave_out=("*/sound/*",)))
+    assert options[-1] == "--dpkgopt=path-exclude=*/sound/*"
+    assert "--dpkgopt=path-exclude=/usr/share/man/*" in options
 
 
 @pytest.mark.parametrize(

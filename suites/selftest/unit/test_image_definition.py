@@ -62,11 +62,12 @@ def test_one_extends_another_by_what_is_its_own(tmp_path: Path) -> None:
     image = definition(
         tmp_path,
         'extends = "debian-12"\nkernel = "linux-image-6.1"\nlocal_packages = ["iet.deb"]\n'
-        '[packages]\ntarget = ["iscsitarget"]\n',
+        'leave_out = ["/usr/share/perl/*"]\n[packages]\ntarget = ["iscsitarget"]\n',
     )
     assert image.kernel == "linux-image-6.1"
     assert image.packages.target == (*shipped.packages.target, "iscsitarget")
     assert image.packages.base == shipped.packages.base
+    assert image.leave_out == (*shipped.leave_out, "/usr/share/perl/*")
     assert image.local_packages.base == (tmp_path / "iet.deb",)
     assert image.files == shipped.files
     assert image.cmdline == shipped.cmdline
@@ -114,6 +115,8 @@ def test_a_missing_key_is_named(tmp_path: Path) -> None:
         ('[[files]]\nsource = "x"\ndestination = "etc/x"\n', "'etc/x' is not the absolute path"),
         ('[[files]]\nsource = "x"\ndestination = "/a/../b"\n', "is not the absolute path"),
         ('[[files]]\nsource = "x"\ndestination = "/x"\nmode = "0999"\n', "files.0.mode"),
+        ('leave_out = ["usr/share/*"]\n', "'usr/share/*' matches no absolute path"),
+        ('leave_out = ["/usr/share/a b/*"]\n', "leave_out.0"),
         (
             '[[files]]\nsource = "x"\ndestination = "/x"\nroles = ["array"]\n',
             "'target' or 'initiator'",

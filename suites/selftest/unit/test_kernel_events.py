@@ -99,6 +99,26 @@ def test_losing_a_path_is_neither_trouble_nor_an_error_of_the_map(name: str) -> 
     assert not [m for m in recorded(name).messages if is_trouble(m) or is_map_error(m, LUN)]
 
 
+def test_a_device_handler_that_is_attached_tells_nothing_of_a_path() -> None:
+    """It reads the access states of both groups; "state A" is no state of the path."""
+    log = from_dmesg("linux-6.1-alua-attached-dmesg.txt")
+    assert sum("alua: port group" in message.text for message in log.messages) == 2
+    assert list(events(log, LUN, 0)) == []
+
+
+def test_a_device_handler_at_work_is_not_taken_for_a_path_that_comes_back() -> None:
+    """It made the other group optimized at 3.2 s; multipathd then made the map anew."""
+    found = list(events(recorded("linux-6.1-alua-explicit.txt"), LUN, 0))
+    assert [(e.what, e.path, e.at_ns // 10**9) for e in found] == [
+        (Happened.CONNECTION_ERROR, "a", 2),
+        (Happened.CONNECTION_ERROR, "a", 2),
+        (Happened.RECOVERY_TIMED_OUT, "a", 3),
+        (Happened.PATH_FAILED, "a", 3),
+        (Happened.PATH_FAILED, "a", 4),
+        (Happened.PATH_REINSTATED, "a", 15),
+    ]
+
+
 def told(text: str, lun: LunDevices = LUN) -> list[tuple[Happened, str]]:
     """What a line of the initiator's log says, and of which path."""
     return [(e.what, e.path) for e in events(KernelLog("i", (message(text),), 0), lun, 0)]

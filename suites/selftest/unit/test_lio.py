@@ -147,10 +147,27 @@ def test_groups_of_their_own_lead_to_one_unit() -> None:
     assert [group["tag"] for group in (first, second)] == [1, 2]
     assert [g["portals"][0]["ip_address"] for g in (first, second)] == ["172.16.0.1", "172.16.1.1"]
     (storage,) = saved["storage_objects"]
-    (alua,) = storage["alua_tpgs"]
-    assert alua["alua_access_state"] == 1
-    assert second["luns"][0]["alua_tg_pt_gp_name"] == alua["name"]
-    assert "alua_tg_pt_gp_name" not in first["luns"][0]
+    assert [alua["alua_access_state"] for alua in storage["alua_tpgs"]] == [0, 1]
+    assert [group["luns"][0]["alua_tg_pt_gp_name"] for group in (first, second)] == [
+        alua["name"] for alua in storage["alua_tpgs"]
+    ]
+
+
+def test_an_initiator_cannot_change_access_states() -> None:
+    """As it would when it fails over: then both groups are optimized, and nothing fails back."""
+    each = one_group_each(configured(), [AccessState.OPTIMIZED, AccessState.NON_OPTIMIZED])
+    (storage,) = render(each)["storage_objects"]
+    assert [alua["alua_access_type"] for alua in storage["alua_tpgs"]] == [1, 1]
+    by_state = {"1 lun_0 alua": "Active/Optimized", "2 lun_0 alua": "Active/NonOptimized"}
+    told = differences(each, by_state | {"1 alua of lun_0": "Implicit and Explicit"})
+    assert "1 alua of lun_0 is Implicit and Explicit, not Implicit" in told
+
+
+def test_alike_groups_are_left_in_the_kernels_own() -> None:
+    """One state is no preference."""
+    saved = render(one_group_each(configured(), [AccessState.OPTIMIZED] * 2))
+    assert saved["storage_objects"][0]["alua_tpgs"] == []
+    assert all("alua_tg_pt_gp_name" not in tpg["luns"][0] for tpg in saved["targets"][0]["tpgs"])
 
 
 def test_several_units_are_luns_in_their_order() -> None:
@@ -221,7 +238,10 @@ def test_the_kernels_files_are_read_as_they_are(tmp_path: Path) -> None:
     group = tmp_path / "target/iscsi" / wanted.iqn / "tpgt_1"
     unit = group / "lun/lun_0/0123456789"
     auth = group / "acls" / wanted.initiators[0] / "auth"
-    for folder in (group / "attrib", group / "np", unit / "attrib", auth):
+    for folder in (
+        *(group / "attrib", group / "np", unit / "attrib", auth),
+        unit / "alua/default_tg_pt_gp",
+    ):
         folder.mkdir(parents=True)
     for portal in wanted.groups[0].portals:
         (group / "np" / str(portal)).mkdir()
@@ -237,6 +257,7 @@ def test_the_kernels_files_are_read_as_they_are(tmp_path: Path) -> None:
             "TG Port Primary Access Status: None\n"
             "TG Port Secondary Access State: None\nTG Port Secondary Access Status: None"
         ),
+        unit / "alua/default_tg_pt_gp/alua_access_type": "Implicit and Explicit",
         auth / "userid": "me",
         auth / "password": "correct-horse",
         auth / "userid_mutual": "you",
@@ -249,6 +270,7 @@ def test_the_kernels_files_are_read_as_they_are(tmp_path: Path) -> None:
     assert "correct-horse" not in said
     assert "battery-staple" not in said
     assert differences(wanted, parse_look(said)) == []
+    assert parse_look(said)["1 alua of lun_0"] == "Implicit and Explicit"
     (auth / "password_mutual").write_text("battery-staples\n")
     (told,) = differences(wanted, parse_look(look(tmp_path, wanted.iqn, MUTUAL)))
     assert told == f"1 acl {wanted.initiators[0]} target's secret is another, not right"

@@ -252,7 +252,9 @@ def fit(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Facts]:
     monkeypatch.setattr(run, "_UNCHANGED_S", 0.2)
 
     def on(*surveys: Survey | HarnessError) -> Facts:
-        initiator = Initiator(cast(Any, SimpleNamespace()), TOPOLOGY, FAST, WWID)
+        table = SimpleNamespace(stdout="table|0 8 multipath 0 0 1 1 service-time 0 0 2\n")
+        machine = SimpleNamespace(run=lambda *_, **__: table)
+        initiator = Initiator(cast(Any, machine), TOPOLOGY, FAST, WWID)
         monkeypatch.setattr(initiator, "survey", Machine(*surveys).survey)
         return require_fit(initiator)
 
@@ -329,7 +331,8 @@ def test_other_targets_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
         f"device|dm-0|253:0|1|sda sdb|{WWID}|mpath-{WWID}|||",
     ]
     said = SimpleNamespace(stdout="\n".join(lines) + "\n")
-    machine = SimpleNamespace(sh=lambda *_, **__: said)
+    table = SimpleNamespace(stdout="table|0 8 multipath 0 0 1 1 service-time 0 0 2\n")
+    machine = SimpleNamespace(sh=lambda *_, **__: said, run=lambda *_, **__: table)
     monkeypatch.setattr(run, "_UNCHANGED_S", 0.2)
     initiator = Initiator(cast(Any, machine), TOPOLOGY, FAST, WWID)
     assert require_fit(initiator).reached == GOOD.reached
