@@ -165,10 +165,23 @@ class Path:
 
 @dataclass(frozen=True)
 class Lun:
-    """The one logical unit: its size in bytes and its pinned serial (32 hex digits)."""
+    """A logical unit: its place among those of the target, and its name in reports ("lun0").
 
+    Of one that the target makes: its size in bytes and its pinned serial (32 hex digits). Of one
+    of an external target: its WWID, as multipath-tools has it, "" if nobody named it.
+    """
+
+    number: int
     size: int
     serial: str
+    wwid: str = ""
+
+    @property
+    def name(self) -> str:
+        return f"lun{self.number}"
+
+    def __str__(self) -> str:
+        return self.name
 
 
 @dataclass(frozen=True)
@@ -182,7 +195,7 @@ class Topology:
     networks: tuple[Network, ...]
     target_iqn: str
     initiator_iqn: str
-    lun: Lun
+    luns: tuple[Lun, ...]
     controllers: tuple[Controller, ...] = ()
     guests: tuple[Role, ...] = tuple(Role)
 
@@ -313,13 +326,20 @@ def plan(config: Config, run: str = "") -> Topology:
     networks = tuple(_network(config, network, run) for network in config.networks)
     # Testbeds on one network differ at least in their addresses.
     addresses = [str(a) for n in networks if n.shared for a in n.addresses(Role.TARGET)]
-    serial = _digest(config.name, config.target.iqn, "lun 0", *addresses)[:32]
     return Topology(
         name=config.name,
         networks=networks,
         target_iqn=config.target.iqn,
         initiator_iqn=config.initiator.iqn,
-        lun=Lun(config.target.lun_size, serial),
+        luns=tuple(
+            Lun(
+                number,
+                one.size or 0,
+                _digest(config.name, config.target.iqn, f"lun {number}", *addresses)[:32],
+                one.wwid or "",
+            )
+            for number, one in enumerate(config.every_lun)
+        ),
         controllers=tuple(Controller(one.name, one.access_state) for one in config.controllers),
         guests=tuple(
             role

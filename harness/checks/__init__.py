@@ -1,8 +1,8 @@
 """Pure functions from measurements to a verdict. Imports the data layers only.
 
 A test calls a check with its demands, such as `throughput_recovered(at_least=0.9)`, and `judge`
-runs it over the measurements. `check` makes a check of a function that takes both and returns
-`passed`, `failed` or `unknown`.
+runs it over the measurements of one LUN, `judge_each` over those of several. `check` makes a check
+of a function that takes both and returns `passed`, `failed` or `unknown`.
 """
 
 from harness.checks.accounting import accounting_agrees
@@ -10,7 +10,7 @@ from harness.checks.cables import cables_sound
 from harness.checks.definition import Check, Finding, check
 from harness.checks.effect import fault_took_effect
 from harness.checks.integrity import data_intact, no_io_errors
-from harness.checks.judgement import Judgement, judge
+from harness.checks.judgement import Judgement, judge, judge_each, together
 from harness.checks.kernel import kernel_sound
 from harness.checks.lab_disks import lab_disks_sound
 from harness.checks.outcome import Outcome, Verdict, failed, passed, unknown
@@ -36,6 +36,7 @@ __all__ = [
     "failed",
     "fault_took_effect",
     "judge",
+    "judge_each",
     "kernel_sound",
     "lab_disks_sound",
     "lab_sound",
@@ -50,6 +51,7 @@ __all__ = [
     "sessions_as_planned",
     "stall_within_budget",
     "throughput_recovered",
+    "together",
     "undisturbed",
     "unknown",
 ]

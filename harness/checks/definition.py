@@ -20,7 +20,8 @@ class Finding:
 
     `numbers` are for programs: the same and more, the unit in the name, such as `stall_s`.
     `span_ns` is from when to when something can have caused it; None is the whole test.
-    `crash` is the traceback of a check that crashed.
+    `crash` is the traceback of a check that crashed. `lun` is the LUN that it is about, where
+    several were judged.
     """
 
     check: str
@@ -30,6 +31,11 @@ class Finding:
     numbers: Mapping[str, float] = field(default_factory=dict)
     span_ns: tuple[int, int] | None = None
     crash: str = ""
+    lun: str = ""
+
+    def __str__(self) -> str:
+        about = f"{self.lun}: " if self.lun else ""
+        return f"{about}{self.check}: {self.verdict}: {self.message}"
 
 
 @dataclass(frozen=True)

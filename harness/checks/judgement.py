@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.checks.definition import Check, Finding
@@ -36,12 +36,31 @@ class Judgement:
     def require(self) -> None:
         """Raise VerdictFailed or CouldNotTell unless every check passed."""
         bad = [f for f in self.findings if f.verdict is not Verdict.PASS]
-        text = "\n".join(f"{f.check}: {f.verdict}: {f.message}" for f in bad)
+        text = "\n".join(map(str, bad))
         match self.verdict:
             case Verdict.FAIL:
                 raise VerdictFailed(text)
             case Verdict.UNKNOWN:
                 raise CouldNotTell(text or "no check was asked")
+
+
+def judge_each(luns: Mapping[str, Measurements], *checks: Check) -> dict[str, Judgement]:
+    """Run every check on every LUN, by the LUN's name, which each finding has if it is not alone.
+
+    A LUN that is damaged does not excuse the others, nor do they speak for it.
+    """
+    judgements = {lun: judge(measurements, *checks) for lun, measurements in luns.items()}
+    if len(judgements) < 2:
+        return judgements
+    return {
+        lun: Judgement(tuple(replace(finding, lun=lun) for finding in judgement.findings))
+        for lun, judgement in judgements.items()
+    }
+
+
+def together(judgements: Iterable[Judgement]) -> Judgement:
+    """All findings as one judgement: it fails if any LUN does."""
+    return Judgement(tuple(finding for each in judgements for finding in each.findings))
 
 
 def judge(measurements: Measurements, *checks: Check) -> Judgement:

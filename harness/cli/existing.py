@@ -37,7 +37,8 @@ def initiator(config: Config) -> Iterator[Diagnosis]:
         return
     with closing(machine):
         yield Diagnosis(Level.OK, _MACHINE, f"reached: {where(config)}")
-        found = initiator_on(machine, config, topology, config.target.wwid or UNNAMED)
+        wwids = tuple(lun.wwid or UNNAMED for lun in config.every_lun)
+        found = initiator_on(machine, config, topology, wwids)
         fio = config.initiator.fio
         tools = _told(_TOOLS, "root, and all are there", lambda: found.require_tools(fio))
         yield tools

@@ -20,7 +20,7 @@ from pydantic import (
 from harness.config.base import Model
 from harness.config.kinds import require_kind
 from harness.config.load import config_error
-from harness.config.model import Size
+from harness.config.luns import Size
 from harness.errors import ConfigError
 from harness.units import GIB, MIB
 

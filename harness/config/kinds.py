@@ -15,12 +15,20 @@ KEYS: Mapping[Kind, frozenset[str]] = {
     "testbed": frozenset(
         {
             *("budget", "controllers", "fabrics", "hypervisor", "initiator", "machines", "name"),
-            *("networks", "profiles", "require", "target", "topology", "workload"),
+            *("luns", "networks", "profiles", "require", "target", "topology", "workload"),
         }
     ),
     "image": frozenset(
         {
-            *("architecture", "cmdline", "extends", "extra_sources", "files", "kernel"),
+            *(
+                "architecture",
+                "cmdline",
+                "extends",
+                "extra_sources",
+                "files",
+                "kernel",
+                "leave_out",
+            ),
             *("local_packages", "packages", "services", "size", "suite"),
         }
     ),

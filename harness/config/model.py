@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from harness.config.base import Model
 from harness.config.credentials import ChapConfig
-from harness.config.effects import require_effects
+from harness.config.effects import changed, require_effects
 from harness.config.iet import IetOptions
 from harness.config.iqn import iqn_problem
+from harness.config.luns import MOST_LUNS, LunConfig, Size, Wwid, require_luns
 from harness.config.negotiation import LoginOptions
 from harness.config.networks import (
     ControllerConfig,
@@ -23,23 +23,8 @@ from harness.config.networks import (
     require_independent,
 )
 from harness.config.requirements import Requirements, why_no_forks, why_no_kvm
-from harness.units import KIB, MIB, format_size, parse_size
+from harness.units import KIB, MIB, format_size
 
-# Of a T10 identifier udev leaves "#+-.:=@_" as they are, and multipathd itself all but blanks.
-_WWID = re.compile(r"(?!naa\.|eui\.|t10\.)[0-9A-Za-z][\w.:#+=@,-]{7,}", re.ASCII)
-
-
-def _wwid(text: str) -> str:
-    if not _WWID.fullmatch(text):
-        raise ValueError(
-            f"{text!r} is no WWID of multipath-tools, such as 360014057043dfe0435de773ca03bbf04; "
-            "of the kernel's `naa.6…` it is the digits, with a 3 before them"
-        )
-    return text
-
-
-Size = Annotated[int, BeforeValidator(parse_size), Field(gt=0)]
-Wwid = Annotated[str, AfterValidator(_wwid)]
 TargetKind = Literal["lio", "tgt", "iet", "external"]
 PathGrouping = Literal[
     "failover", "multibus", "group_by_serial", "group_by_prio", "group_by_node_name"
@@ -117,11 +102,6 @@ class TargetConfig(Model):
                 raise ValueError(
                     f"{key}: nothing is configured on an external target; leave it out"
                 )
-        if self.erase is not None and self.wwid != self.erase:
-            raise ValueError(
-                f"--erase names {self.erase}, and target.wwid "
-                f"{self.wwid or 'is not given'}: both must name the LUN whose data may be lost"
-            )
         return self
 
 
@@ -246,10 +226,13 @@ class Config(Model):
     hypervisor: HypervisorConfig = HypervisorConfig()
     machines: MachineConfig = MachineConfig()
     topology: str | None = Field(
-        None, description="name of a ready topology, in place of networks and controllers"
+        None, description="name of a ready topology, in place of networks, controllers and luns"
     )
     networks: tuple[NetworkConfig, ...] = Field(default_factory=default_networks)
     controllers: tuple[ControllerConfig, ...] = ()
+    luns: tuple[LunConfig, ...] = Field(
+        (), max_length=MOST_LUNS, description="in place of the one LUN of [target]"
+    )
     target: TargetConfig = TargetConfig()
     initiator: InitiatorConfig = InitiatorConfig()
     profiles: dict[str, Profile] = Field(default_factory=dict, validate_default=True)
@@ -265,6 +248,13 @@ class Config(Model):
     def profile(self) -> Profile:
         """The timeouts in force."""
         return self.profiles[self.initiator.profile]
+
+    @property
+    def every_lun(self) -> tuple[LunConfig, ...]:
+        """The LUNs in the list, or the one of [target] if there is no list."""
+        target = self.target
+        one = LunConfig(size=target.lun_size, wwid=target.wwid, serial=target.serial)
+        return self.luns or (one,)
 
     @property
     def has_builtin_profile(self) -> bool:
@@ -300,6 +290,11 @@ class Config(Model):
         require_independent(self.networks)
         require_each_portal_once(self.networks, self.target.port)
         require_controllers(self.networks, self.controllers)
+        return self
+
+    @model_validator(mode="after")
+    def _luns_fit(self) -> Self:
+        require_luns(self.target, self.luns, changed(self.target))
         return self
 
     @model_validator(mode="after")
@@ -353,11 +348,12 @@ class Config(Model):
 
     @model_validator(mode="after")
     def _workload_fits(self) -> Self:
-        if self.target.is_ours and self.workload.region > self.target.lun_size:
+        smallest = min(lun.size or 0 for lun in self.every_lun)
+        if self.target.is_ours and self.workload.region > smallest:
+            key = "its size in [[luns]]" if self.luns else "target.lun_size"
             raise ValueError(
                 f"workload.region: {format_size(self.workload.region)} do not fit the LUN of "
-                f"{format_size(self.target.lun_size)}; make target.lun_size larger or the "
-                "region smaller"
+                f"{format_size(smallest)}; make {key} larger or the region smaller"
             )
         return self
 

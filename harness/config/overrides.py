@@ -38,7 +38,8 @@ OVERRIDES = (
     Override(
         "--topology",
         "topology",
-        "a ready topology: two, four, eight, active-passive, two-controllers, one-subnet or ipv6",
+        "a ready topology: two, four, eight, active-passive, two-controllers, one-subnet, ipv6 or "
+        "luns",
     ),
     Override("--target", "target.kind", "lio, tgt, iet or external"),
     Override("--credentials", "target.credentials", "file with CHAP secrets, readable by you only"),

@@ -25,12 +25,12 @@ _WORKLOAD = {"region": 256 * MIB, "write_iops": 320, "read_iops": 200, "probe_io
 def sized_for(config: Config, accel: Literal["kvm", "tcg"]) -> Config:
     """The same, with what that accelerator carries in place of defaults.
 
-    The load changes as a whole, or not at all: if a part of it is not the default, if the LUN is
+    The load changes as a whole, or not at all: if a part of it is not the default, if a LUN is
     smaller than the region, or if its size is not known since the target is external.
     """
     if accel == "tcg":
         return config
-    room = config.target.lun_size if config.target.is_ours else 0
+    room = min(lun.size or 0 for lun in config.every_lun) if config.target.is_ours else 0
     machines, workload = config.machines, config.workload
     larger = {key: value for key, value in _MACHINES.items() if key not in changed(machines)}
     fits = room >= _WORKLOAD["region"] and not _WORKLOAD.keys() & set(changed(workload))

@@ -95,15 +95,15 @@ def _where(config: Config) -> str:
 
 
 def _of_array(config: Config) -> Iterator[Shared]:
-    """The LUN, and the initiator's name, since a second login with it ends the first one's session.
+    """The LUNs, and the initiator's name, for a second login with it ends the first one's session.
 
     Sources of the latter: RFC 7143 section 6.3.5; open-iscsi's ISIDs are the same on all machines.
     """
     target = config.target
     if target.is_ours:
         return
-    if target.wwid is not None:
-        yield Shared(f"LUN {target.wwid}", f"LUN {target.wwid}")
+    for wwid in (lun.wwid for lun in config.every_lun if lun.wwid):
+        yield Shared(f"LUN {wwid}", f"LUN {wwid}")
     if config.initiator.is_ours:
         for iqn in sorted({name.lower() for name in plan(config).target_iqns}):
             title = f"{config.initiator.iqn} at {iqn}"

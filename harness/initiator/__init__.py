@@ -3,7 +3,8 @@
 Imports `machine`, `observe` and the data layers.
 """
 
+from harness.initiator.attachment import Attachment
 from harness.initiator.initiator import Initiator
 from harness.initiator.sysfs import Session
 
-__all__ = ["Initiator", "Session"]
+__all__ = ["Attachment", "Initiator", "Session"]

@@ -10,7 +10,7 @@ from threading import Event
 
 from harness.deadline import Deadline, poll
 from harness.errors import HarnessError, InitiatorError, TimedOut, defects
-from harness.initiator import in_force, iscsiadm
+from harness.initiator import in_force, iscsiadm, multipathd
 from harness.initiator.initiator import Initiator
 from harness.initiator.multipath import DROP_IN, WWIDS, render_drop_in
 from harness.initiator.multipathd_config import UnknownCommand
@@ -30,29 +30,35 @@ from harness.topology import TargetPortal
 _TIMEOUT_S = 90.0
 _SETTLING_S = 15.0
 # Goes on after a failure, and ends with its status. The drop-in is the first thing that is made,
-# and the only one who knows what: a run that was killed may have been for another LUN. So it goes
+# and the only one who knows what: a run that was killed may have been for other LUNs. So it goes
 # last, and stays if something else does.
 _UNDO_SCRIPT = (
     r"""
 drop_in=$1 failed=0
 [ -e "$drop_in" ] || exit 0
 iqns=$(sed -n 's/^# target //p' "$drop_in")
-lun=$(sed -n 's/^# lun //p' "$drop_in")
-wwid=${lun% *} known=${lun#* }
-if [ -z "$iqns" ] || [ -z "$wwid" ]; then
+luns=$(sed -n 's/^# lun \(.*\) .*/\1/p' "$drop_in")
+if [ -z "$iqns" ] || [ -z "$luns" ]; then
   echo "$drop_in does not say what it is for" >&2
   exit 1
 fi
 for table in $(nft list tables | sed -n 's/^table inet \(pathproof_drop_.*\)/\1/p'); do
   nft delete table inet "$table" || failed=1
 done
-name=$(echo "$wwid" | sed 's/,/\\x2c/g')  # as libdm calls it
-if [ -e "/dev/mapper/$name" ]; then
+there=
+for wwid in $luns; do
+  name=$(echo "$wwid" | sed 's/,/\\x2c/g')  # as libdm calls it
+  [ -e "/dev/mapper/$name" ] || continue
+  there="$there $wwid"
   multipathd disablequeueing map "$wwid" >/dev/null
   dmsetup message "$wwid" 0 fail_if_no_path
-  pkill -f '^[^ ]+ --output-format=json --output=FIO/report.json FIO/job.fio$' && sleep 1
-  multipath -f -R 10 "$wwid" || failed=1
+done
+if [ -n "$there" ]; then
+  pkill -f '^[^ ]+ --output-format=json --output=RUN/report.json RUN/job.fio$' && sleep 1
 fi
+for wwid in $there; do
+  multipath -f -R 10 "$wwid" || failed=1
+done
 for iqn in $iqns; do
   if iscsiadm --mode session 2>/dev/null | grep -qF " $iqn "; then
     iscsiadm --mode node --targetname "$iqn" --logout || failed=1
@@ -64,10 +70,11 @@ done
 for iface in $(iscsiadm --mode iface 2>/dev/null | sed -n 's/^\(pathproof-[^ ]*\) .*/\1/p'); do
   iscsiadm --mode iface --interface "$iface" --op delete || failed=1
 done
-if [ "$known" = new ] && [ -e WWIDS ]; then
+for wwid in $(sed -n 's/^# lun \(.*\) new$/\1/p' "$drop_in"); do
+  [ -e WWIDS ] || continue
   grep -vxF "/$wwid/" WWIDS >WWIDS.new
   cat WWIDS.new >WWIDS && rm WWIDS.new || failed=1
-fi
+done
 rm -rf /run/pathproof || failed=1
 [ $failed = 0 ] || exit 1
 if active=$(grep '^# active' "$drop_in"); then
@@ -87,7 +94,7 @@ for attempt in 1 2 3 4 5; do
 done
 rm -f "$drop_in"
 """.replace("WWIDS", WWIDS)
-    .replace("FIO", "/run/pathproof/fio")
+    .replace("RUN", "/run/pathproof/fio(/[^ /]+)?")
     .replace("UNITS", " ".join(UNITS))
 )
 # Held as long as the one who asked for it is connected; open-iscsi itself locks another.
@@ -172,19 +179,24 @@ class ExistingInitiator(Initiator):
         return changed
 
     def configure(self) -> None:
-        """Tell multipathd of the LUN, by a file of its own."""
+        """Tell multipathd of the LUNs, by a file of its own."""
         with step("Configure the initiator", Spent.CONFIGURATION):
-            argv = ["grep", "--quiet", "--line-regexp", "--fixed-strings", f"/{self.wwid}/", WWIDS]
-            known = self.machine.run(argv, timeout_s=_TIMEOUT_S, check=False).status == 0
+            known = {wwid: self._is_known(wwid) for wwid in self.wwids}
             active = active_units(look(self.machine))
             iqns = self.topology.target_iqns
-            conf = render_drop_in(self.wwid, iqns, self.grouping, known=known, active=active)
+            conf = render_drop_in(known, iqns, self.grouping, active=active)
             self.machine.write_files({DROP_IN: conf}, mode=0o600)
             attach("multipath drop-in", conf)
-            if not known:  # before its disks appear, whatever find_multipaths says
-                argv = ["sh", "-c", f'echo "/$1/" >>{WWIDS}', "sh", self.wwid]
+            for wwid in (one for one in self.wwids if not known[one]):
+                # Before its disks appear, whatever find_multipaths says.
+                argv = ["sh", "-c", f'echo "/$1/" >>{WWIDS}', "sh", wwid]
                 self.machine.run(argv, timeout_s=_TIMEOUT_S)
-            self._multipathd("reconfigure")
+            multipathd.order(self.machine, "reconfigure")
+
+    def _is_known(self, wwid: str) -> bool:
+        """Whether multipath-tools of the machine has made a map of the LUN before."""
+        argv = ["grep", "--quiet", "--line-regexp", "--fixed-strings", f"/{wwid}/", WWIDS]
+        return self.machine.run(argv, timeout_s=_TIMEOUT_S, check=False).status == 0
 
     def _discover(self, at: TargetPortal, ifaces: Sequence[str]) -> None:
         """Make the records without asking: a discovery would leave those of other targets."""
@@ -241,15 +253,16 @@ class ExistingInitiator(Initiator):
     def require_unused(self) -> None:
         """The machine may have no session with the target yet: another's disks could be on it.
 
-        Nor a record of it, whose settings and secrets would be lost, nor the LUN by another way:
+        Nor a record of it, whose settings and secrets would be lost, nor a LUN by another way:
         the run would take over its map. Else it raises InitiatorError; it changes nothing.
         """
         devices = self.survey().devices
-        if there := [d.name for d in devices if d.is_map_of(self.wwid) or d.is_lun(self.wwid)]:
-            raise InitiatorError(
-                f"{self.machine.name} has the LUN {self.wwid} already: {', '.join(there)}",
-                hint="whoever uses it has to let go of it first",
-            )
+        for wwid in self.wwids:
+            if there := [d.name for d in devices if d.is_map_of(wwid) or d.is_lun(wwid)]:
+                raise InitiatorError(
+                    f"{self.machine.name} has the LUN {wwid} already: {', '.join(there)}",
+                    hint="whoever uses it has to let go of it first",
+                )
         if sessions := self.sessions():
             names = ", ".join(f"{s.name} to {s.target} at {s.address}" for s in sessions)
             raise InitiatorError(

@@ -1,28 +1,23 @@
-"""One initiator: log in on every path, assemble the map, tell its state, leave no trace."""
+"""One initiator: log in on every path, tell the state of its sessions, leave no trace."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 
 from harness.budget import Reconnecting
-from harness.concurrency import side_by_side
 from harness.config.credentials import ChapConfig
 from harness.config.model import PathGrouping, Profile
 from harness.config.negotiation import Negotiation
-from harness.deadline import Deadline, poll
 from harness.errors import CommandTimedOut, HarnessError, InitiatorError
 from harness.initiator import chap, in_force, iscsiadm, multipath
+from harness.initiator.attachment import Attachment
 from harness.initiator.devices import SURVEY_SCRIPT, Survey, parse_survey
-from harness.initiator.multipath import Map
 from harness.initiator.multipathd_config import polling, recovery_demanded
 from harness.initiator.negotiated import LOGINS_SCRIPT, Login, parse_logins
-from harness.initiator.path_disk import PathDisk
 from harness.initiator.sysfs import SESSIONS_SCRIPT, Session, parse_sessions
-from harness.initiator.wwid import map_name
 from harness.machine import Machine
 from harness.measurements import PlannedSession, SessionSettings
 from harness.steps import Spent, attach, step
@@ -30,22 +25,22 @@ from harness.topology import Path, Portal, Role, TargetPortal, Topology
 
 # Every one of these ends by itself on a healthy machine; under TCG the slowest took 4 s.
 _TOOL_TIMEOUT_S = 90.0
-_MAP_TIMEOUT_S = 90.0
 _LOGINS = "== logins"
 _LOGINS_TOO = f"\necho '{_LOGINS}'\n{LOGINS_SCRIPT}"
-_LOOK_TIMEOUT_S = 15.0  # of one look while a map comes up
-_ORDER_TIMEOUT_S = 60.0
 
 
 class Initiator:
-    """open-iscsi and multipath-tools on one machine, for the one LUN of a testbed."""
+    """open-iscsi and multipath-tools on one machine, for the LUNs of a testbed.
+
+    `wwids` are those of the LUNs, in the order of the topology; each has its map in `attachments`.
+    """
 
     def __init__(
         self,
         machine: Machine,
         topology: Topology,
         profile: Profile,
-        wwid: str,
+        wwids: tuple[str, ...],
         credentials: ChapConfig | None = None,
         grouping: PathGrouping = "multibus",
         *,
@@ -54,21 +49,21 @@ class Initiator:
         self.machine = machine
         self.topology = topology
         self.profile = profile
-        self.wwid = wwid
         self.credentials = credentials
         self.grouping = grouping
         self.negotiation = negotiation or Negotiation()
+        self.attachments = tuple(Attachment(machine, topology, w, self.survey) for w in wwids)
 
     @property
-    def device(self) -> str:
-        """The map's device file."""
-        return f"/dev/mapper/{map_name(self.wwid)}"
+    def wwids(self) -> tuple[str, ...]:
+        """Those of the LUNs."""
+        return tuple(one.wwid for one in self.attachments)
 
     def configure(self) -> None:
         """Write the configuration and start the daemons."""
         with step("Configure the initiator", Spent.CONFIGURATION):
             ours = Role.TARGET in self.topology.guests
-            conf = multipath.render_conf(self.wwid, self.profile, self.grouping, ours=ours)
+            conf = multipath.render_conf(self.wwids, self.profile, self.grouping, ours=ours)
             name = f"InitiatorName={self.topology.initiator_iqn}\n"
             self.machine.write_files(
                 {"/etc/iscsi/initiatorname.iscsi": name, multipath.CONF: conf},
@@ -172,44 +167,10 @@ class Initiator:
             return "the target has another user or secret, or does not admit this initiator"
         return f"it wants CHAP (--credentials), or does not admit {self.topology.initiator_iqn}"
 
-    def wait_for_map(self) -> None:
-        """Wait until the map has every path, all of them active."""
-        wanted = len(self.topology.paths)
-        seen = ""
-
-        def assembled() -> bool:
-            nonlocal seen
-            try:
-                current = self._map_now()
-            except (CommandTimedOut, InitiatorError) as error:
-                seen = error.message
-                return False
-            seen = str(current or "no map")
-            return current is not None and (
-                sum(p.dm_state == "active" and p.checker_state == "ready" for p in current.paths)
-                == wanted
-                and len(current.paths) == wanted
-            )
-
-        with step(f"Wait for the map with {wanted} active paths", Spent.CONFIGURATION):
-            poll(
-                assembled,
-                what=f"map {self.wwid} with {wanted} active paths",
-                deadline=Deadline.after(_MAP_TIMEOUT_S),
-                every_s=0.2,
-                last_seen=lambda: seen,
-            )
-            self._wait_for_device()
-
-    def _wait_for_device(self) -> None:
-        """Until udev has made the map's file: what writes before then makes a plain file there."""
-        argv = ["test", "-b", self.device]
-        poll(
-            lambda: self.machine.run(argv, timeout_s=_TOOL_TIMEOUT_S, check=False).status == 0,
-            what=f"the block device {self.device}",
-            deadline=Deadline.after(_MAP_TIMEOUT_S),
-            every_s=0.2,
-        )
+    def wait_for_maps(self) -> None:
+        """Wait until every map has every path, all of them active."""
+        for attachment in self.attachments:
+            attachment.wait_for_map()
 
     def sessions(self) -> list[Session]:
         """This target's sessions, with their effective timeouts."""
@@ -251,8 +212,9 @@ class Initiator:
         return self.profile.fast_io_fail_s or self._recovery_by_multipathd()
 
     def _recovery_by_multipathd(self) -> int | None:
-        """What multipathd sets for sessions with this LUN; None also while no path is there."""
-        disk = next((d.name for d in self.survey().devices if d.is_lun(self.wwid)), None)
+        """What multipathd sets for sessions with these LUNs; None also while no path is there."""
+        devices = self.survey().devices
+        disk = next((d.name for d in devices if any(map(d.is_lun, self.wwids))), None)
         if disk is None:
             return None
         identity = in_force.scsi_identity(self.machine, disk)
@@ -295,128 +257,14 @@ class Initiator:
         """The path that a session is; None for one to a portal that was not planned."""
         return self.topology.path_of(session.portal, session.iface)
 
-    def paths(self) -> tuple[PathDisk, ...]:
-        """The disk of every path to the LUN, in the order of the topology: exactly one each.
-
-        Raises InitiatorError if a path has none or several; other LUNs are passed over.
-        """
-        found = self.disks_by_path()
-        if wrong := {name: disks for name, disks in found.items() if len(disks) != 1}:
-            told = "; ".join(
-                f"{name} has {', '.join(one.disk for one in disks) or 'none'}"
-                for name, disks in wrong.items()
-            )
-            raise InitiatorError(f"each path must have exactly one disk of {self.wwid}: {told}")
-        return tuple(disks[0] for disks in found.values())
-
-    def disks_by_path(self) -> dict[str, list[PathDisk]]:
-        """The disks of the LUN that each path has now, by the name of the path.
-
-        Sessions with the target that are on no path are for the preflight to tell of.
-        """
-        return self._disks_of(self.survey())
-
-    def paths_in_use(self) -> dict[str, PathDisk]:
-        """The disk of each path by the path's name: the disk in the map, or else the only one.
-
-        A disk that died may stay beside the one that took its place. Where several are in the map,
-        or several and none of them, it is not known which one is the path.
-        """
-        survey = self.survey()
-        below = {name for one in survey.devices if one.is_map_of(self.wwid) for name in one.below}
-        found = {}
-        for path, disks in self._disks_of(survey).items():
-            in_map = [one for one in disks if one.disk in below]
-            if len(candidates := in_map or disks) == 1:
-                found[path] = candidates[0]
-        return found
-
-    def _disks_of(self, survey: Survey) -> dict[str, list[PathDisk]]:
-        luns = {device.name for device in survey.devices if device.is_lun(self.wwid)}
-        found: dict[str, list[PathDisk]] = {path.name: [] for path in self.topology.paths}
-        for session in survey.sessions:
-            if path := self.path_of(session):
-                origin = f"{session.address}:{session.port},{session.iface}"
-                found[path.name] += [
-                    PathDisk(path.name, disk.name, disk.device, origin)
-                    for disk in session.disks
-                    if disk.name in luns
-                ]
-        return found
-
-    def _map_now(self) -> Map | None:
-        """The map as multipathd has it, or None. Raises InitiatorError if it doesn't tell.
-
-        As long as it is busy, or starts, it may say `timeout`, or a part of the answer, or nothing.
-        """
-        argv = ["multipathd", "show", "maps", "json"]
-        answer = self.machine.run(argv, timeout_s=_LOOK_TIMEOUT_S, check=False)
-        return multipath.find_map(answer.stdout or answer.stderr, self.wwid)
-
-    def take_path_away(self, name: str) -> None:
-        """Take a healthy path out of the map, as an administrator would."""
-        self._multipathd("del", "path", name)
-
-    def give_path_back(self, name: str) -> None:
-        """Undo `take_path_away`."""
-        self._multipathd("add", "path", name)
-
-    def _multipathd(self, *command: str) -> None:
-        """Give an order, again as long as multipathd is too busy to take it.
-
-        Then it says `timeout` and has not begun. It exits with 0 all the same. Up to 0.8 it says
-        `fail` to `reconfigure` for that (cli_reconfigure() in multipathd/cli_handlers.c).
-        """
-        busy = {"timeout", "fail"} if command == ("reconfigure",) else {"timeout"}
-        said = ""
-
-        def taken() -> bool:
-            nonlocal said
-            answer = self.machine.run(
-                ["multipathd", *command], timeout_s=_TOOL_TIMEOUT_S, check=False
-            )
-            said = (answer.stdout or answer.stderr).strip()
-            return said not in busy
-
-        what = f"multipathd {' '.join(command)}"
-        deadline = Deadline.after(_ORDER_TIMEOUT_S)
-        poll(taken, what=what, deadline=deadline, every_s=0.5, last_seen=lambda: said)
-        if said != "ok":
-            raise InitiatorError(f"{what}: {said}")
-
-    def describe_paths(self) -> str:
-        """`multipath -ll` for people; an excuse if it does not answer."""
-        try:
-            return self.machine.run(
-                ["multipath", "-ll", self.wwid], timeout_s=15, check=False
-            ).stdout
-        except CommandTimedOut:
-            return "multipath -ll did not answer within 15 s"
-
-    def stop_queueing(self) -> None:
-        """Let I/O fail instead of waiting for a path, so that nothing stays unkillable.
-
-        multipathd would switch queueing on again if only the device mapper were told; the
-        device mapper is told as well, in case multipathd hangs.
-        """
-
-        def tell(*argv: str) -> None:
-            with suppress(CommandTimedOut):
-                self.machine.run(argv, timeout_s=10, check=False)
-
-        side_by_side(
-            lambda: tell("multipathd", "disablequeueing", "map", self.wwid),
-            lambda: tell("dmsetup", "message", self.wwid, "0", "fail_if_no_path"),
-        )
-
     def log_out(self) -> None:
-        """Flush the map, end the sessions, forget the records; what is not there is no failure.
+        """Flush every map, end the sessions, forget the records; what is not there is no failure.
 
         Tries everything. Raises InitiatorError with all that was left behind.
         """
         iqns = self.topology.target_iqns
         commands: Sequence[Sequence[str]] = (
-            multipath.flush_argv(self.device),
+            *(multipath.flush_argv(one.device) for one in self.attachments),
             *map(iscsiadm.logout_argv, iqns),
             *map(iscsiadm.forget_argv, iqns),
             *(

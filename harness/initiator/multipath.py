@@ -6,7 +6,7 @@ Sources: multipath.conf(5), multipathd(8).
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from jinja2 import Environment, StrictUndefined
@@ -51,7 +51,9 @@ blacklist {
     wwid ".*"
 }
 blacklist_exceptions {
+    {%- for pattern in patterns %}
     wwid "{{ pattern }}"
+    {%- endfor %}
 }
 {%- if stanzas %}
 devices {
@@ -93,18 +95,21 @@ def flush_argv(device: str) -> list[str]:
 
 
 def render_conf(
-    wwid: str, profile: Profile, grouping: PathGrouping = "multibus", *, ours: bool = True
+    wwids: Iterable[str],
+    profile: Profile,
+    grouping: PathGrouping = "multibus",
+    *,
+    ours: bool = True,
 ) -> str:
-    """multipath.conf for one LUN; everything else is left alone by its WWID.
+    """multipath.conf for these LUNs; everything else is left alone by its WWID.
 
     For a target that is not `ours`, multipath-tools' own entry for the array holds, but for what
     is demanded of every map.
     """
     stanzas = list(dict.fromkeys(STANZAS.values())) if ours else []
     template = Environment(undefined=StrictUndefined, autoescape=False).from_string(_TEMPLATE)  # noqa: S701  # not HTML
-    return template.render(
-        pattern=as_pattern(wwid), profile=profile, grouping=grouping, stanzas=stanzas
-    )
+    patterns = [as_pattern(wwid) for wwid in wwids]
+    return template.render(patterns=patterns, profile=profile, grouping=grouping, stanzas=stanzas)
 
 
 # Where a machine has such settings, a path that is back may be kept out of use for minutes, and no
@@ -118,28 +123,30 @@ _USED_AT_ONCE = """\
 
 
 def render_drop_in(
-    wwid: str,
-    iqns: Iterable[str],
-    grouping: PathGrouping,
-    *,
-    known: bool,
-    active: Iterable[str],
+    luns: Mapping[str, bool], iqns: Iterable[str], grouping: PathGrouping, *, active: Iterable[str]
 ) -> str:
-    """What is added to the configuration of an existing machine: one LUN, and no other.
+    """What is added to the configuration of an existing machine: these LUNs, and no others.
 
-    It also says what is to be undone, whether the machine has `known` the WWID before, and which
-    units were `active`.
+    It also says what is to be undone: `luns` has whether the machine knew each WWID before, and
+    `active` the units that were.
     """
-    targets = "\n".join(f"# target {iqn}" for iqn in iqns)
+    lines = [
+        "# Written by Pathproof for the length of a run.",
+        *(f"# target {iqn}" for iqn in iqns),
+        *(f"# lun {wwid} {'known' if known else 'new'}" for wwid, known in luns.items()),
+        f"# active {' '.join(active)}",
+        "blacklist_exceptions {",
+        *(f'    wwid "{as_pattern(wwid)}"' for wwid in luns),
+        "}",
+        "multipaths {",
+        *(_multipath_section(wwid, grouping) for wwid in luns),
+        "}",
+    ]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _multipath_section(wwid: str, grouping: PathGrouping) -> str:
     return f"""\
-# Written by Pathproof for the length of a run.
-{targets}
-# lun {wwid} {"known" if known else "new"}
-# active {" ".join(active)}
-blacklist_exceptions {{
-    wwid "{as_pattern(wwid)}"
-}}
-multipaths {{
     multipath {{
         wwid                 "{wwid}"
         alias                "{wwid}"
@@ -147,9 +154,7 @@ multipaths {{
         path_selector        "service-time 0"
         failback             immediate
         no_path_retry        queue
-{_USED_AT_ONCE}    }}
-}}
-"""
+{_USED_AT_ONCE}    }}"""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from harness.timeline import Phase, Timeline
 
 @dataclass(frozen=True, eq=False)
 class Measurements:
-    """All that the checks may look at.
+    """All that the checks may look at, of one LUN.
 
     `processors` is None where the guests run elsewhere; `cut_short` says why the test ended
     before its time, if it did; `max_stall_s` is the longest stall accepted whatever the budget.
@@ -53,6 +53,7 @@ class Measurements:
     cable_ends: tuple[CableEnd, ...] = ()
     lab_disks: tuple[LabDisk, ...] = ()
     unplanned_disks: tuple[UnplannedDisk, ...] = ()
+    lun: str = "lun0"
 
     def phase(self, name: str) -> Phase | None:
         """The phase of that name, if the test had one."""

@@ -7,13 +7,22 @@ Imports `machine` and the data layers.
 
 from harness.observe.clock import Clock
 from harness.observe.observer import Observer, leave_resident, observing
-from harness.observe.sample import DiskSample, MapDisk, NicSample, Observation, Sample, Watch
+from harness.observe.sample import (
+    DiskSample,
+    MapDisk,
+    MapSample,
+    NicSample,
+    Observation,
+    Sample,
+    Watch,
+)
 from harness.observe.steal import StealWatch, watching_steal
 
 __all__ = [
     "Clock",
     "DiskSample",
     "MapDisk",
+    "MapSample",
     "NicSample",
     "Observation",
     "Observer",

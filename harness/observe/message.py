@@ -13,7 +13,7 @@ _KINDS: Mapping[str, frozenset[str]] = {
     "lost": frozenset(),
     "sample": frozenset(
         {
-            *("disks", "dm", "map", "where", "carriers", "changes", "nics", "beats"),
+            *("disks", "maps", "carriers", "changes", "nics", "beats"),
             *("ahead", "cpu"),
         }
     ),

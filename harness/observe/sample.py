@@ -16,14 +16,14 @@ _SECTOR = 512
 
 @dataclass(frozen=True)
 class Watch:
-    """What a machine's samples shall hold: disks by name, a map's name, NICs by name.
+    """What a machine's samples shall hold: disks by name, maps by name, NICs by name.
 
-    The map's disks are watched even if they are not named. Into `cables`, by the names of their
+    The maps' disks are watched even if they are not named. Into `cables`, by the names of their
     NICs, a frame is sent before each sample. `at_least_per_s` samples a second are promised.
     """
 
     disks: tuple[str, ...] = ()
-    map: str | None = None
+    maps: tuple[str, ...] = ()
     nics: tuple[str, ...] = ()
     cables: tuple[str, ...] = ()
     at_least_per_s: float = 10.0
@@ -70,26 +70,42 @@ class MapDisk:
 
 
 @dataclass(frozen=True)
+class MapSample:
+    """One look at a map: the states of its paths by device number.
+
+    Those in `reserve` are in groups that are not in use. `number` is the map's own ("253:0"), ""
+    if there is no map; `disks` says what its disks are by number, in some of the samples.
+    """
+
+    paths: Mapping[str, str] = field(default_factory=dict)
+    reserve: frozenset[str] = frozenset()
+    number: str = ""
+    disks: Mapping[str, MapDisk] = field(default_factory=dict)
+
+    def count_paths(self, state: str) -> int:
+        """Paths in that state ("active", "failed")."""
+        return sum(1 for s in self.paths.values() if s == state)
+
+
+@dataclass(frozen=True)
 class Sample:
     """One look at a machine, at `machine_ns` of its own clock.
 
-    `paths` are the states of the map's paths by device number; those in `reserve` are in
-    groups that are not in use. `map_number` is the map's own number ("253:0"), "" if there is no
-    map; `map_disks` says what its disks are by number, in some of the samples.
-    `wall_ahead_ns` is its wall clock minus that, `cpu_ns` the processor time that looking has
-    taken since the resident program began.
+    `maps` has those that are watched, by name. `wall_ahead_ns` is its wall clock minus that,
+    `cpu_ns` the processor time that looking has taken since the resident program began.
     """
 
     machine_ns: int
     disks: dict[str, DiskSample]
-    paths: dict[str, str]
-    reserve: frozenset[str]
+    maps: Mapping[str, MapSample]
     carriers: dict[str, bool]
     nics: dict[str, NicSample]
     wall_ahead_ns: int
     cpu_ns: int
-    map_number: str = ""
-    map_disks: Mapping[str, MapDisk] = field(default_factory=dict)
+
+    def map(self, name: str) -> MapSample:
+        """The map of that name; one without paths if it is not watched."""
+        return self.maps.get(name, MapSample())
 
     def carried(self, disk: str) -> int:
         """Bytes that a disk has carried so far; 0 if it is not there."""
@@ -97,8 +113,8 @@ class Sample:
         return seen.bytes_read + seen.bytes_written if seen else 0
 
     def count_paths(self, state: str) -> int:
-        """Paths of the map in that state ("active", "failed")."""
-        return sum(1 for s in self.paths.values() if s == state)
+        """Paths in that state, of the map that has the fewest of them; 0 without any map."""
+        return min((one.count_paths(state) for one in self.maps.values()), default=0)
 
 
 @dataclass(frozen=True)
@@ -123,8 +139,7 @@ def parse_sample(message: dict[str, Any]) -> Sample:
     return Sample(
         machine_ns=message["sample"],
         disks={name: _disk(*texts) for name, texts in message["disks"].items() if texts[0]},
-        paths=parse_multipath_status(message["dm"]),
-        reserve=parse_reserve(message["dm"]),
+        maps={name: _map(**told) for name, told in message["maps"].items()},
         carriers={nic: up == "1" for nic, up in message["carriers"].items()},
         nics={
             nic: _nic(counts, message["beats"].get(nic, 0), message["changes"].get(nic))
@@ -132,10 +147,17 @@ def parse_sample(message: dict[str, Any]) -> Sample:
         },
         wall_ahead_ns=message["ahead"],
         cpu_ns=message["cpu"],
-        map_number=message["map"],
-        map_disks={
-            number: MapDisk(name, f"session{session}" if session else "", _origin(origin))
-            for number, (name, session, origin) in message["where"].items()
+    )
+
+
+def _map(dm: str, number: str, where: dict[str, tuple[str, str, str]]) -> MapSample:
+    return MapSample(
+        paths=parse_multipath_status(dm),
+        reserve=parse_reserve(dm),
+        number=number,
+        disks={
+            disk: MapDisk(name, f"session{session}" if session else "", _origin(origin))
+            for disk, (name, session, origin) in where.items()
         },
     )
 

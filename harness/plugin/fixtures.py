@@ -10,8 +10,7 @@ from typing import Protocol
 import pytest
 
 from harness.analysis.throughput import Rates, Spread
-from harness.checks import Check, Judgement
-from harness.checks import judge as run_checks
+from harness.checks import Check, Judgement, judge_each, together
 from harness.faults import KINDS, Fault
 from harness.measurements import Measurements
 from harness.plugin.requires import skip_unless_capable
@@ -30,13 +29,16 @@ from harness.units import MIB
 
 
 class Judge(Protocol):
-    """`harness.checks.judge`; all evidence goes into the report before anything is required.
+    """`harness.checks.judge` for one LUN, or for each of those in `io.measurements_by_lun`.
 
+    All evidence goes into the report before anything is required.
     A test does not pass over a judgement that does not; one that wants a check to fail asks
     `harness.checks.judge` itself.
     """
 
-    def __call__(self, measurements: Measurements, *checks: Check) -> Judgement: ...
+    def __call__(
+        self, measurements: Measurements | Mapping[str, Measurements], *checks: Check
+    ) -> Judgement: ...
 
 
 class PublishThroughput(Protocol):
@@ -94,24 +96,38 @@ def judge(request: pytest.FixtureRequest) -> Judge:
     """Runs checks over the measurements of this test."""
     run = request.config.stash[KEY]
 
-    def judged(measurements: Measurements, *checks: Check) -> Judgement:
+    def judged(
+        measurements: Measurements | Mapping[str, Measurements], *checks: Check
+    ) -> Judgement:
+        luns = (
+            {measurements.lun: measurements}
+            if isinstance(measurements, Measurements)
+            else measurements
+        )
         with step("Judge", Spent.JUDGING):
-            judgement = run_checks(measurements, *checks)
-            run.judged.append(Judged(measurements, judgement))
-            for finding in judgement.findings:
-                with step(f"{finding.check}: {finding.verdict}: {finding.message}"):
-                    pass
-                if "stall_s" in finding.numbers:
-                    line = stall_line(request.node.name, measurements, finding.numbers)
-                    run.remarks.append(line)
-        with step("Evidence", Spent.REPORTING):
-            attach_evidence(measurements, judgement.findings)
-            for name, text in measurements.notes.items():
-                kind = "application/json" if name == "fio report" else "text/plain"
-                attach(name, text, kind)
-        return judgement
+            judgements = judge_each(luns, *checks)
+            for lun, judgement in judgements.items():
+                run.judged.append(Judged(luns[lun], judgement))
+                for finding in judgement.findings:
+                    with step(str(finding)):
+                        pass
+                    if "stall_s" in finding.numbers:
+                        name = " ".join(filter(None, (request.node.name, finding.lun)))
+                        run.remarks.append(stall_line(name, luns[lun], finding.numbers))
+        for lun, judgement in judgements.items():
+            which = f" of {lun}" if len(luns) > 1 else ""
+            with step(f"Evidence{which}", Spent.REPORTING):
+                _attach(luns[lun], judgement)
+        return together(judgements.values())
 
     return judged
+
+
+def _attach(measurements: Measurements, judgement: Judgement) -> None:
+    attach_evidence(measurements, judgement.findings)
+    for name, text in measurements.notes.items():
+        kind = "application/json" if name == "fio report" else "text/plain"
+        attach(name, text, kind)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from typing import Any
 from uuid import uuid4
 
 from harness.errors import CommandTimedOut, InitiatorError, PreflightFailed, Problem, TimedOut
-from harness.initiator import Initiator
+from harness.initiator import Attachment
 from harness.initiator.path_disk import PathDisk
 from harness.initiator.wwid import map_name
 from harness.machine import Completed, Machine, Process
@@ -45,16 +45,16 @@ class _Reading:
         return self.said.get(name)
 
 
-def claim(initiator: Initiator, asked: Asked) -> Answer:
-    """Make sure that the initiator's LUN may be written to, and that all its paths lead to it.
+def claim(attachment: Attachment, asked: Asked) -> Answer:
+    """Make sure that the attached LUN may be written to, and that all its paths lead to it.
 
     All is found out over the first path, and the marker is written over it alone: whether the
     others lead to the same LUN is known only when they show what was written there. Raises
     PreflightFailed, with nothing written, if the LUN must not be written to; and after writing
     the marker, if a path leads elsewhere.
     """
-    machine, wwid = initiator.machine, initiator.wwid
-    planned = initiator.paths()
+    machine, wwid = attachment.machine, attachment.wwid
+    planned = attachment.paths()
     paths = [path.disk for path in planned]
     with step("May the LUN be written to?", Spent.PROVISIONING):
         found = look(machine, wwid, paths[0])
@@ -67,7 +67,7 @@ def claim(initiator: Initiator, asked: Asked) -> Answer:
         attach("what is on the LUN", _described(found, decision.answer))
     if not decision.answer.permits:
         raise PreflightFailed(decision.problems)
-    if (now := initiator.paths()) != planned:
+    if (now := attachment.paths()) != planned:
         raise PreflightFailed(
             [
                 Problem(

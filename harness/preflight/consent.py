@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from harness.config import Config
+from harness.config.luns import LunConfig
 from harness.errors import Problem
 from harness.preflight.marker import Marker
 from harness.units import format_size
@@ -44,9 +45,10 @@ class Asked:
     region: int = 0
 
     @classmethod
-    def of(cls, config: Config) -> Asked:
-        """What a configuration says."""
-        return cls(config.target.wwid, config.target.erase, config.workload.region)
+    def of(cls, config: Config, lun: LunConfig) -> Asked:
+        """What a configuration says of one of its LUNs."""
+        erase = config.target.erase
+        return cls(lun.wwid, erase if erase == lun.wwid else None, config.workload.region)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ is scsi_dh_NAME (scsi_dh_lookup() in drivers/scsi/scsi_dh.c).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -35,6 +36,7 @@ for disk in "$@"; do
   printf '%s\n' "disk|$disk|$REPLY"
 done
 """
+_TABLE = re.compile(r"\d+ \d+ multipath (?P<features>\d+) (?P<rest>.*)", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -113,15 +115,14 @@ def _handler_named(table: str) -> str:
 
     The table is START SIZE multipath N, N words of features, N, N words of handler and arguments.
     """
-    words = table.split()
-    try:
-        handler = words[4 + int(words[3]) :]
-        named = handler[1] if int(handler[0]) else ""
-    except (ValueError, IndexError) as error:
-        raise InitiatorError(f"not the table of a multipath map ({error}): {table!r}") from None
-    if words[2] != "multipath":
+    found = _TABLE.match(table)
+    if found is None:
         raise InitiatorError(f"not the table of a multipath map: {table!r}")
-    return named
+    features = int(found["features"])
+    count, *words = found["rest"].split()[features:] or [""]
+    if not count.isdigit() or len(words) < int(count):
+        raise InitiatorError(f"the table of a multipath map is cut off: {table!r}")
+    return words[0] if int(count) else ""
 
 
 def _fact(state: str, disks: Sequence[str]) -> str:

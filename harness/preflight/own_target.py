@@ -12,7 +12,7 @@ from uuid import uuid4
 
 from harness.concurrency import side_by_side
 from harness.errors import PreflightFailed, Problem
-from harness.initiator import Initiator
+from harness.initiator import Attachment
 from harness.machine import Machine
 from harness.preflight import marker
 from harness.preflight.marker import Marker
@@ -30,20 +30,20 @@ def mark_own(target: Machine, storage: str, wwid: str, size: int) -> bytes:
     return block
 
 
-def require_mark(block: bytes, initiator: Initiator, paths: Sequence[str]) -> None:
+def require_mark(block: bytes, attachment: Attachment, paths: Sequence[str]) -> None:
     """Raise PreflightFailed for paths that do not show the block that `mark_own` wrote.
 
     Nothing is written over them.
     """
     with step("Does every path lead to the testbed's own target?", Spent.PROVISIONING):
         reads = [marker.read_argv(f"/dev/{path}") for path in paths]
-        shown = side_by_side(*((lambda r=read: initiator.machine.run(r)) for read in reads))
+        shown = side_by_side(*((lambda r=read: attachment.machine.run(r)) for read in reads))
     astray = [p for p, said in zip(paths, shown, strict=True) if said.stdout_bytes != block]
     if astray:
         raise PreflightFailed(
             [
                 Problem(
-                    f"{', '.join(astray)} with WWID {initiator.wwid} "
+                    f"{', '.join(astray)} with WWID {attachment.wwid} "
                     f"{'lead' if len(astray) > 1 else 'leads'} to another target than the one "
                     "that was made for this testbed",
                     "see who else has the target's addresses on these networks; nothing was "

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from harness.analysis.sessions import login_problems
 from harness.errors import Problem
 from harness.initiator.devices import BlockDevice
+from harness.lacking import Lacking
 from harness.measurements import PlannedSession, SessionSettings
 from harness.preflight.handlers import Handlers
 from harness.units import format_size
@@ -31,14 +32,21 @@ class Wanted:
 class Facts:
     """What the initiator has. `reached`: path -> names of the disks that its sessions reach.
 
-    `elsewhere` are sessions with the target that are on no path.
+    `elsewhere` are sessions with the target that are on no path. `handlers` are those of each
+    map, by its WWID.
     """
 
     sessions: tuple[SessionSettings, ...]
     reached: Mapping[str, tuple[str, ...]]
     devices: tuple[BlockDevice, ...]
     elsewhere: tuple[str, ...] = ()
-    handlers: Handlers = Handlers()  # noqa: RUF009  # frozen, and never changed
+    handlers: Mapping[str, Handlers] = field(default_factory=dict)
+
+    @property
+    def lacking(self) -> tuple[Lacking, ...]:
+        """What a run that is not about ALUA does without, each once."""
+        every = (one for handlers in self.handlers.values() for one in handlers.lacking)
+        return tuple(dict.fromkeys(every))
 
     def map(self, wwid: str) -> BlockDevice | None:
         """The multipath map of a LUN."""
@@ -60,8 +68,13 @@ def path_problems(wanted: Wanted, facts: Facts) -> list[Problem]:
         *_identity_problems(wanted.wwid, wanted.serial, facts),
         *_map_problems(wanted.wwid, facts),
         *holder_problems(wanted.wwid, facts),
-        *(facts.handlers.problems() if wanted.preferences else ()),
+        *(_handler_problems(wanted.wwid, facts) if wanted.preferences else ()),
     ]
+
+
+def _handler_problems(wwid: str, facts: Facts) -> list[Problem]:
+    handlers = facts.handlers.get(wwid)
+    return handlers.problems() if handlers else []
 
 
 def _stray_sessions(facts: Facts) -> Iterator[Problem]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import zip_longest
+
 from harness.deadline import Deadline, poll
 from harness.errors import (
     CommandFailed,
@@ -24,13 +27,16 @@ _UNCHANGED_S = 20.0
 _LOOK_YOURSELF = "`iscsiadm -m session -P 3` and `multipath -ll` there may say more"
 
 
-def require_fit(initiator: Initiator, *, serial: str | None = None) -> Facts:
-    """Wait until sessions, paths and map are as planned; returns them as they are.
+def require_fit(initiator: Initiator, *, serials: Sequence[str | None] = ()) -> Facts:
+    """Wait until sessions, paths and maps are as planned; returns them as they are.
 
-    `serial` is the unit serial number that the LUN must have, if it is known. Raises
+    `serials` are the unit serial numbers that the LUNs must have, where they are known. Raises
     PreflightFailed once what is wrong has not changed for some time.
     """
-    wwid = None if initiator.wwid == UNNAMED else initiator.wwid
+    luns = [
+        (None if wwid == UNNAMED else wwid, serial)
+        for wwid, serial in zip_longest(initiator.wwids, serials)
+    ]
     facts = Facts((), {}, ())
     problems: list[Problem] = []
     unchanged = Deadline.after(_UNCHANGED_S)
@@ -40,10 +46,13 @@ def require_fit(initiator: Initiator, *, serial: str | None = None) -> Facts:
         try:
             facts = facts_now(initiator)
             # What multipathd will set is known once it has taken up its configuration and the LUN.
-            wanted = Wanted(
-                initiator.planned_sessions(), wwid, serial, preferences=_has_preferences(initiator)
-            )
-            found = path_problems(wanted, facts)
+            planned, preferences = initiator.planned_sessions(), _has_preferences(initiator)
+            found = [
+                problem
+                for wwid, serial in luns
+                for problem in path_problems(Wanted(planned, wwid, serial, preferences), facts)
+            ]
+            found = list(dict.fromkeys(found))  # what is wrong with a session is so for every LUN
         except (InitiatorError, CommandFailed, CommandTimedOut) as error:
             # Such as a session of which not all is there yet, or one that goes while it is read.
             found = [Problem(error.message, error.hint or _LOOK_YOURSELF)]
@@ -52,7 +61,7 @@ def require_fit(initiator: Initiator, *, serial: str | None = None) -> Facts:
             unchanged = Deadline.after(_UNCHANGED_S)
         return not problems or unchanged.expired
 
-    with step("Preflight: sessions, paths and map", Spent.PROVISIONING):
+    with step("Preflight: sessions, paths and maps", Spent.PROVISIONING):
         try:
             poll(settled, what="preflight", deadline=Deadline.after(_PATIENCE_S), every_s=0.5)
         except TimedOut:  # of the poll: what a look raises is among the problems
@@ -83,12 +92,18 @@ def facts_now(initiator: Initiator) -> Facts:
     )
 
 
-def _handlers_now(initiator: Initiator, survey: Survey) -> Handlers:
-    """Those of the LUN's map and its disks; none if there is no map."""
-    found = next((one for one in survey.devices if one.is_map_of(initiator.wwid)), None)
-    if found is None:
-        return Handlers()
-    return look_at_handlers(initiator.machine, found.dm_name, found.below)
+def _handlers_now(initiator: Initiator, survey: Survey) -> dict[str, Handlers]:
+    """Those of each LUN's map and its disks, by WWID; a LUN without a map is left out."""
+    maps = {
+        wwid: device
+        for wwid in initiator.wwids
+        for device in survey.devices
+        if device.is_map_of(wwid)
+    }
+    return {
+        wwid: look_at_handlers(initiator.machine, device.dm_name, device.below)
+        for wwid, device in maps.items()
+    }
 
 
 def _has_preferences(initiator: Initiator) -> bool:

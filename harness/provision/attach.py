@@ -1,4 +1,4 @@
-"""Sessions on every portal and a map of their disks, which may be written to."""
+"""Sessions on every portal and maps of their disks, which may be written to."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.config import Config
-from harness.initiator import Initiator
+from harness.errors import PreflightFailed, Problem
+from harness.initiator import Attachment, Initiator
 from harness.initiator.path_disk import PathDisk
 from harness.lacking import Lacking
 from harness.preflight import Asked, claim, require_fit
@@ -15,9 +16,13 @@ from harness.target import Target
 
 @dataclass(frozen=True)
 class Attached:
-    """The map's paths, the version of the initiator's kernel, and what the testbed does without."""
+    """What there is once all is logged in.
 
-    paths: Sequence[PathDisk]
+    `paths` are those of each LUN's map by its name, `kernel` is the version of the initiator's
+    kernel, `lacking` what the testbed does without.
+    """
+
+    paths: Mapping[str, Sequence[PathDisk]]
     kernel: str
     lacking: tuple[Lacking, ...] = ()
 
@@ -25,17 +30,30 @@ class Attached:
 def attach(
     config: Config, target: Target, initiator: Initiator, nics: Mapping[str, str]
 ) -> Attached:
-    """Log in, pass the preflight, and wait for the map. Raises PreflightFailed, with each cure.
+    """Log in, pass the preflight, and wait for the maps. Raises PreflightFailed, with each cure.
 
     `nics`: the initiator's name of the NIC at each link.
     """
     initiator.bind(nics)
     initiator.log_in()
     target.require_logins()
-    facts = require_fit(initiator, serial=config.target.serial)
-    initiator.wait_for_map()
+    facts = require_fit(initiator, serials=[lun.serial for lun in config.every_lun])
+    initiator.wait_for_maps()
     kernel = initiator.machine.run(["uname", "-r"]).stdout.strip()
-    paths = initiator.paths()
+    luns = zip(target.topology.luns, initiator.attachments, strict=True)
+    paths = {lun.name: attachment.paths() for lun, attachment in luns}
     if not config.target.is_ours:
-        claim(initiator, Asked.of(config))
-    return Attached(paths, kernel, facts.handlers.lacking)
+        claim_each(initiator.attachments, config)
+    return Attached(paths, kernel, facts.lacking)
+
+
+def claim_each(attachments: Sequence[Attachment], config: Config) -> None:
+    """Claim every LUN, whatever becomes of another. Raises PreflightFailed for all that fail."""
+    problems: list[Problem] = []
+    for attachment, lun in zip(attachments, config.every_lun, strict=True):
+        try:
+            claim(attachment, Asked.of(config, lun))
+        except PreflightFailed as error:
+            problems += error.problems
+    if problems:
+        raise PreflightFailed(problems)

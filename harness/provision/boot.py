@@ -14,7 +14,7 @@ from harness.provision.resources import Disks, Resources, by_role
 from harness.provision.snapshot import disk_file
 from harness.provision.step_titles import StepTitle
 from harness.steps import Spent, step
-from harness.target.base import DATA_DISK_SERIAL
+from harness.target.base import data_disks
 from harness.testbed.guest_disks import SYSTEM_DISK_SERIAL
 from harness.topology import Role
 
@@ -60,14 +60,15 @@ def boot(resources: Resources, wired: Wired, links: ExitStack) -> Booted:
 
 
 def _make_disks(resources: Resources, folder: Path) -> Disks:
-    """A system disk for each machine, and the LUN for a target that is ours."""
+    """A system disk for each machine, and the LUNs for a target that is made."""
     disks: dict[Role, list[Path]] = {}
     for role in resources.topology.guests:
         system = disk_file(folder, role, SYSTEM_DISK_SERIAL)
         resources.qemu_host.make_overlay(system, resources.images[role])
         disks[role] = [system]
     if Role.TARGET in disks:
-        lun = disk_file(folder, Role.TARGET, DATA_DISK_SERIAL)
-        resources.qemu_host.make_disk(lun, resources.topology.lun.size)
-        disks[Role.TARGET].append(lun)
+        for lun in data_disks(resources.config.target, resources.topology):
+            disk = disk_file(folder, Role.TARGET, lun.name)
+            resources.qemu_host.make_disk(disk, lun.size)
+            disks[Role.TARGET].append(disk)
     return disks

@@ -68,7 +68,7 @@ class ExistingProvisioner:
         machine = machine_of(config)
         stack.callback(machine.close)
         target = target_for(config.target, NoMachine("the external target"), topology)
-        initiator = initiator_on(machine, config, topology, target.wwid)
+        initiator = initiator_on(machine, config, topology, target.wwids)
         stack.enter_context(initiator.borrowed(config.initiator.fio))
         nics = nics_of(machine, topology)
         with step(StepTitle.CONFIGURE, Spent.CONFIGURATION):
@@ -120,14 +120,14 @@ def machine_of(config: Config) -> Machine:
 
 
 def initiator_on(
-    machine: Machine, config: Config, topology: Topology, wwid: str
+    machine: Machine, config: Config, topology: Topology, wwids: tuple[str, ...]
 ) -> ExistingInitiator:
-    """The initiator on that machine, for the LUN of that WWID."""
+    """The initiator on that machine, for the LUNs of these WWIDs."""
     return ExistingInitiator(
         machine,
         topology,
         config.profile,
-        wwid,
+        wwids,
         config.target.chap,
         config.initiator.path_grouping_policy,
         negotiation=Negotiation.of(config.target.iet, config.initiator.iscsi),

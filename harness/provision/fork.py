@@ -1,4 +1,4 @@
-"""A testbed copied from a golden snapshot: its sessions and its map are alive when it starts."""
+"""A testbed copied from a golden snapshot: its sessions and its maps are alive when it starts."""
 
 from __future__ import annotations
 
@@ -53,7 +53,8 @@ def make_golden(
                 one = next(leaves(error))
                 raise CannotSave(summary(one), hint=cure(one)) from error
         nics = {role: testbed.nics(role) for role in roles}
-        seal(folder, determined_by, nics, testbed.map.paths, testbed.environment)
+        paths = {one.lun.name: one.paths for one in testbed.maps}
+        seal(folder, determined_by, nics, paths, testbed.environment)
 
 
 def fork(resources: Resources, golden: Golden, stack: ExitStack) -> Testbed:
@@ -82,7 +83,7 @@ def fork(resources: Resources, golden: Golden, stack: ExitStack) -> Testbed:
         observer = stack.enter_context(observing(machine, resident=True))
         observer.wake()
         if role is Role.TARGET:  # at once, as it has less to do than the initiator
-            marks.append(mark_target(machine, resources.target({role: machine})))
+            marks.extend(mark_target(machine, resources.target({role: machine})))
         return Guest(machine, observer, domains[role], golden.nics[role])
 
     with step(StepTitle.WAKE, Spent.PROVISIONING):
@@ -92,8 +93,8 @@ def fork(resources: Resources, golden: Golden, stack: ExitStack) -> Testbed:
     environment = dict(golden.environment) | {"Testbeds": f"forked from {golden.folder.name}"}
     initiator = resources.initiator(machines, target)
     testbed = resources.assembled(guests, target, initiator, golden.paths, environment)
-    side_by_side(testbed.preflight, testbed.prove_paths, lambda: testbed.prove_target(*marks))
-    testbed.map.wait_for_paths(active=len(resources.topology.paths), spent_on=Spent.PROVISIONING)
+    side_by_side(testbed.preflight, testbed.prove_paths, lambda: testbed.prove_target(marks))
+    testbed.wait_for_paths(active=len(resources.topology.paths), spent_on=Spent.PROVISIONING)
     return testbed
 
 
@@ -102,7 +103,7 @@ def _overlays(resources: Resources, golden: Golden) -> Disks:
     disks: dict[Role, list[Path]] = {}
     for role in resources.topology.guests:
         disks[role] = []
-        for serial in serials(role):
+        for serial in serials(role, resources.config.target, resources.topology):
             overlay = disk_file(resources.folder.path, role, serial)
             create_overlay(overlay, disk_file(golden.folder, role, serial), "qcow2")
             disks[role].append(overlay)

@@ -56,7 +56,9 @@ def domain_xml(config: Config, role: Role) -> str:
         name=domain_name(config.name, role, alone=is_embedded(config.hypervisor.uri)),
         accel=accel,
         image=image,
-        disks=[disk_file(_FOLDER, role, serial) for serial in serials(role)],
+        disks=[
+            disk_file(_FOLDER, role, serial) for serial in serials(role, config.target, topology)
+        ],
         wiring=wire(topology, ports),
         console_log=_FOLDER / console_name(role),
         direct_io=True,

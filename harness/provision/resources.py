@@ -235,12 +235,12 @@ class Resources:
         return target_for(self.config.target, machine, self.topology)
 
     def initiator(self, machines: Mapping[Role, Machine], target: Target) -> Initiator:
-        """The driver of the initiator, for the target's LUN."""
+        """The driver of the initiator, for the target's LUNs."""
         return Initiator(
             machines[Role.INITIATOR],
             self.topology,
             self.config.profile,
-            target.wwid,
+            target.wwids,
             self.config.target.chap,
             self.config.initiator.path_grouping_policy,
             negotiation=Negotiation.of(self.config.target.iet, self.config.initiator.iscsi),
@@ -251,10 +251,10 @@ class Resources:
         guests: Mapping[Role, Guest],
         target: Target,
         initiator: Initiator,
-        paths: Sequence[PathDisk],
+        paths: Mapping[str, Sequence[PathDisk]],
         environment: Mapping[str, str],
     ) -> Testbed:
-        """The testbed of machines whose map is there, watched from now on."""
+        """The testbed of machines whose maps are there, watched from now on."""
         testbed = Testbed(
             self.config,
             self.topology,

@@ -46,12 +46,12 @@ class Damaged(HypervisorError):
 class Golden:
     """A snapshot that was found whole.
 
-    `nics`: by role, the machine's name of each data NIC.
+    `nics`: by role, the machine's name of each data NIC. `paths`: by the name of the LUN.
     """
 
     folder: Path
     nics: Mapping[Role, Mapping[str, str]]
-    paths: tuple[PathDisk, ...]
+    paths: Mapping[str, tuple[PathDisk, ...]]
     environment: Mapping[str, str]
     identities: Mapping[str, tuple[int, ...]]
 
@@ -80,7 +80,7 @@ def determinants(
         mode="json", exclude={"budget", "hypervisor", "profiles", "require"}
     )
     described["profile"] = config.profile.model_dump(mode="json")
-    described["workload"] = asdict(Layout.of(config.workload).fill())
+    described["workload"] = asdict(Layout.of(config.workload, len(config.every_lun)).fill())
     return {
         "testbed": described,
         "images": {role.value: str(image.disk) for role, image in images.items()},
@@ -101,7 +101,7 @@ def seal(
     folder: Path,
     determined_by: Mapping[str, Any],
     nics: Mapping[Role, Mapping[str, str]],
-    paths: Sequence[PathDisk],
+    paths: Mapping[str, Sequence[PathDisk]],
     environment: Mapping[str, str],
 ) -> None:
     """Write down what `folder` holds; nothing in it is written from then on."""
@@ -111,7 +111,7 @@ def seal(
     record = {
         "determined_by": determined_by,
         "nics": nics,
-        "paths": [asdict(path) for path in paths],
+        "paths": {lun: [asdict(path) for path in of_lun] for lun, of_lun in paths.items()},
         "environment": environment,
         "files": {
             file.name: {"size": file.stat().st_size, "sha256": digest}
@@ -132,7 +132,10 @@ def opened(folder: Path, determined_by: Mapping[str, Any]) -> Golden:
             raise ValueError("other content")  # noqa: TRY301  # told like all else below
         recorded_by, contents = record["determined_by"], dict(record["files"])
         nics = {Role(role): dict(names) for role, names in record["nics"].items()}
-        paths = tuple(PathDisk(**path) for path in record["paths"])
+        paths = {
+            lun: tuple(PathDisk(**path) for path in of_lun)
+            for lun, of_lun in record["paths"].items()
+        }
         environment = dict(record["environment"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:  # any content
         raise Damaged(f"snapshot {folder.name}: {RECORD} cannot be used: {error!r}") from None

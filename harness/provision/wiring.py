@@ -83,7 +83,7 @@ def domain_spec(
         cmdline=f"{image.cmdline}{emulated} {_SYSRQ} pathproof.mgmt={management_mac(role)}",
         disks=tuple(
             Disk(path, "qcow2", serial, cache)
-            for path, serial in zip(disks, serials(role), strict=True)
+            for path, serial in zip(disks, serials(role, config.target, topology), strict=True)
         ),
         nics=tuple(
             Nic(nic.mac, _attachment(network, nic.links[0], role, wiring))

@@ -32,7 +32,7 @@ _SAID = {None: Verdict.PASS, Blame.STORAGE: Verdict.FAIL}
 
 @dataclass(frozen=True, eq=False)
 class Judged:
-    """One stretch of I/O and what was found; most tests have one, some several."""
+    """One stretch of I/O on one LUN and what was found; most tests have one for each LUN."""
 
     measurements: Measurements
     judgement: Judgement
@@ -155,8 +155,10 @@ class ReadBackPart(_Part):
 
 
 class JudgementPart(_Part):
-    """One stretch of I/O that was judged. All times count from the same zero, `began`."""
+    """One stretch of I/O on one LUN, as it was judged. All times count from one zero, `began`."""
 
+    lun: str
+    """The LUN's name, `lun0` where there is but one."""
     verdict: Verdict
     checks: tuple[CheckPart, ...]
     cut_short: str
@@ -204,7 +206,7 @@ class VerdictDocument(_Part):
     """What the run had to do without until the test ended, as far as its worker knows; empty if
     nothing was lacking."""
     judgements: tuple[JudgementPart, ...]
-    """In the order in which they were made; most tests have one."""
+    """In the order in which they were made; most tests have one for each LUN."""
 
     @property
     def text(self) -> str:
@@ -264,6 +266,7 @@ def _judgement(judged: Judged, zero_ns: int) -> JudgementPart:
     measurements = judged.measurements
     resolution_ns = stall_resolution_ns(measurements)
     return JudgementPart(
+        lun=measurements.lun,
         verdict=judged.judgement.verdict,
         checks=tuple(_check(finding) for finding in judged.judgement.findings),
         cut_short=measurements.cut_short,

@@ -7,15 +7,13 @@ from abc import ABC, abstractmethod
 from harness.config.model import TargetConfig, TargetKind
 from harness.machine import Machine
 from harness.target.capabilities import Capabilities
-from harness.topology import Topology
+from harness.topology import Lun, Topology
 
-DATA_DISK = "/dev/disk/by-id/virtio-lun0"
-DATA_DISK_SERIAL = "lun0"
-BACKING_FILE = "/srv/pathproof/lun0.img"
+_FOLDER = "/srv/pathproof"
 
 
 class Target(ABC):
-    """Target software that serves the one LUN of a topology on every portal.
+    """Target software that serves the LUNs of a topology on every portal.
 
     `vendor` and `product` are what INQUIRY tells, without the padding.
     """
@@ -43,14 +41,18 @@ class Target(ABC):
     def capabilities(self) -> Capabilities:
         """What tests may require of it."""
 
-    @property
     @abstractmethod
-    def wwid(self) -> str:
-        """The LUN's WWID as multipath-tools forms it, known before anything runs."""
+    def wwid_of(self, lun: Lun) -> str:
+        """A LUN's WWID as multipath-tools forms it, known before anything runs."""
+
+    @property
+    def wwids(self) -> tuple[str, ...]:
+        """Those of the LUNs, in the order of the topology."""
+        return tuple(self.wwid_of(lun) for lun in self.topology.luns)
 
     @abstractmethod
     def configure(self) -> None:
-        """Serve the LUN, whatever was served before.
+        """Serve the LUNs, whatever was served before.
 
         Raises TargetError if what runs is not what was asked for.
         """
@@ -66,12 +68,32 @@ class Target(ABC):
         parts: list[str] = [self.kind, self.config.backstore, self.config.write_cache]
         if chap := self.config.chap:
             parts.append("mutual CHAP" if chap.outgoing else "CHAP")
+        if (count := len(self.topology.luns)) > 1:
+            parts.append(f"{count} LUNs")
         return ", ".join(parts)
 
 
-def storage_path(config: TargetConfig) -> str:
-    """What the LUN's blocks are in."""
-    return BACKING_FILE if config.backstore == "fileio" else DATA_DISK
+def backing_file(lun: str) -> str:
+    """The file in the target's file system that a LUN of that name is in, if it is in one."""
+    return f"{_FOLDER}/{lun}.img"
+
+
+def data_disk(lun: str) -> str:
+    """The disk of the target that a LUN of that name is, if it is one: its serial is the name."""
+    return f"/dev/disk/by-id/virtio-{lun}"
+
+
+def storage_path(config: TargetConfig, lun: Lun) -> str:
+    """What a LUN's blocks are in."""
+    return backing_file(lun.name) if config.backstore == "fileio" else data_disk(lun.name)
+
+
+def data_disks(config: TargetConfig, topology: Topology) -> tuple[Lun, ...]:
+    """The LUNs for which a target that Pathproof makes has a disk.
+
+    That of the first one is there even if LUNs are files: a guest is the same whatever serves it.
+    """
+    return topology.luns if config.backstore == "block" else topology.luns[:1]
 
 
 def storage_script(config: TargetConfig, topology: Topology) -> str:
@@ -79,9 +101,13 @@ def storage_script(config: TargetConfig, topology: Topology) -> str:
 
     A disk is told what to do with its cache, since targets believe what it says of that.
     """
+    lines = []
     if config.backstore == "fileio":
-        folder = BACKING_FILE.rpartition("/")[0]
-        return f"mkdir -p {folder}\ntruncate -s {topology.lun.size} {BACKING_FILE}\n"
-    cache = config.write_cache.replace("-", " ")
-    disk = f"/sys/class/block/$(basename $(readlink -f {DATA_DISK}))"
-    return f"echo {cache} >{disk}/cache_type\n"
+        lines += [f"mkdir -p {_FOLDER}"]
+        lines += [f"truncate -s {lun.size} {storage_path(config, lun)}" for lun in topology.luns]
+    else:
+        cache = config.write_cache.replace("-", " ")
+        for lun in topology.luns:
+            disk = f"/sys/class/block/$(basename $(readlink -f {storage_path(config, lun)}))"
+            lines += [f"echo {cache} >{disk}/cache_type"]
+    return "".join(f"{line}\n" for line in lines)

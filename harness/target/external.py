@@ -13,6 +13,7 @@ from harness.errors import MachineError
 from harness.machine import Machine, Process
 from harness.target.base import Target
 from harness.target.capabilities import Capabilities
+from harness.topology import Lun
 
 # Matches no WWID, so that a multipath.conf made of it takes nothing on.
 UNNAMED = "not-named"
@@ -38,10 +39,9 @@ class ExternalTarget(Target):
     product = ""
     capabilities = Capabilities()
 
-    @property
-    def wwid(self) -> str:
-        """The LUN's WWID by the configuration, UNNAMED if it has none."""
-        return self.config.wwid or UNNAMED
+    def wwid_of(self, lun: Lun) -> str:
+        """By the configuration, UNNAMED if it has none."""
+        return lun.wwid or UNNAMED
 
     def configure(self) -> None:
         """Leave it as it is."""
@@ -50,4 +50,4 @@ class ExternalTarget(Target):
         """One line for the report."""
         chap = self.config.chap
         proof = "mutual CHAP" if chap and chap.outgoing else "CHAP" if chap else "no CHAP"
-        return f"external, {self.config.iqn}, LUN {self.wwid}, {proof}"
+        return f"external, {self.config.iqn}, LUN {', '.join(self.wwids)}, {proof}"

@@ -36,11 +36,13 @@ _SHORTEST_STALL_S = 0.5  # shorter pauses are no event of their own
 
 @dataclass(frozen=True)
 class Raw:
-    """Everything that was seen during one test. `cables`: link -> the NIC at each end.
+    """Everything that was seen of one LUN during one test. `map`: the name of its map.
 
-    `lab_disks` are disks of the target.
+    `cables`: link -> the NIC at each end. `lab_disks` are disks of the target.
     """
 
+    lun: str
+    map: str
     result: RunResult
     observations: Mapping[Role, Observation]
     paths: Sequence[PathDisk]
@@ -65,10 +67,11 @@ def assemble(raw: Raw) -> Measurements:
     """Put everything on the host's clock and into the form that checks and reports expect."""
     initiator = raw.observations[Role.INITIATOR]
     streams = raw.result.streams(initiator.clock)
-    disks = PathDisks.of(initiator, raw.paths)
+    disks = PathDisks.of(initiator, raw.map, raw.paths)
     notes = {f"multipath -ll {when}": text for when, text in raw.path_listings.items()}
     notes |= {"fio job": raw.result.job_file, "fio report": raw.result.report_text}
     return Measurements(
+        lun=raw.lun,
         timeline=Timeline.of(_events(raw, streams, disks)),
         phases=raw.phases,
         streams=streams,

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from harness.target.base import DATA_DISK_SERIAL
-from harness.topology import Role
+from string import ascii_lowercase
+
+from harness.config.model import TargetConfig
+from harness.target.base import data_disks
+from harness.topology import Role, Topology
 
 SYSTEM_DISK_SERIAL = "system"
 
 
-def serials(role: Role) -> tuple[str, ...]:
-    """The serials of a role's disks, in their order: the system, then the target's LUN."""
-    return (SYSTEM_DISK_SERIAL, *((DATA_DISK_SERIAL,) if role is Role.TARGET else ()))
+def serials(role: Role, config: TargetConfig, topology: Topology) -> tuple[str, ...]:
+    """The serials of a role's disks, in their order: the system, then the target's LUNs."""
+    luns = data_disks(config, topology) if role is Role.TARGET else ()
+    return (SYSTEM_DISK_SERIAL, *(lun.name for lun in luns))
 
 
-def disk_names(role: Role) -> tuple[str, ...]:
+def disk_names(role: Role, config: TargetConfig, topology: Topology) -> tuple[str, ...]:
     """What the guest calls these disks: virtio names them in the order of their PCI slots."""
-    return tuple(f"vd{letter}" for letter, _ in zip("abc", serials(role), strict=False))
+    disks = serials(role, config, topology)
+    return tuple(f"vd{letter}" for letter, _ in zip(ascii_lowercase, disks, strict=False))

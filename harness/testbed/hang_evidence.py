@@ -9,7 +9,8 @@ from harness.concurrency import side_by_side, within
 from harness.deadline import Deadline, poll
 from harness.errors import HarnessError, TimedOut, defects
 from harness.initiator.sysfs import SESSIONS_SCRIPT
-from harness.testbed.protocols import MeasuredTestbed
+from harness.machine import Machine
+from harness.testbed.protocols import Map, MeasuredTestbed
 from harness.topology import Role
 
 _ANSWER_S = 2.0  # a machine that does not answer by then is asked over its keyboard
@@ -41,21 +42,32 @@ done
 def gather(testbed: MeasuredTestbed, timeout_s: float) -> dict[str, str]:
     """Everything at once, by name; what cannot be had within `timeout_s` says why instead."""
     initiator = testbed.machine(Role.INITIATOR)
-    wwid = testbed.initiator.wwid
-    # Without --noflush the status would wait for the I/O that hangs.
-    dm = f"dmsetup table {wwid}; dmsetup status --noflush {wwid}; dmsetup info {wwid}"
     items: dict[str, Callable[[], str]] = {
         "initiator blocked tasks": lambda: initiator.sh(TASKS_SCRIPT, timeout_s=timeout_s).stdout,
-        "device mapper": lambda: initiator.sh(dm, timeout_s=timeout_s).stdout,
-        "multipath -ll": testbed.initiator.describe_paths,
         "iSCSI sessions": lambda: initiator.sh(SESSIONS_SCRIPT, timeout_s=timeout_s).stdout,
     }
+    for one in testbed.maps:
+        items |= _of_map(
+            initiator, one, f" of {one.lun}" if len(testbed.maps) > 1 else "", timeout_s
+        )
     for role in testbed.roles:
         items |= _outside(testbed, role, timeout_s)
     texts = side_by_side(
         *((lambda n=name, a=action: _text(n, a, timeout_s)) for name, action in items.items())
     )
     return dict(zip(items, texts, strict=True))
+
+
+def _of_map(
+    initiator: Machine, of: Map, which: str, timeout_s: float
+) -> dict[str, Callable[[], str]]:
+    wwid = of.attachment.wwid
+    # Without --noflush the status would wait for the I/O that hangs.
+    dm = f"dmsetup table {wwid}; dmsetup status --noflush {wwid}; dmsetup info {wwid}"
+    return {
+        f"device mapper{which}": lambda: initiator.sh(dm, timeout_s=timeout_s).stdout,
+        f"multipath -ll{which}": of.attachment.describe_paths,
+    }
 
 
 def _outside(

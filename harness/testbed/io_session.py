@@ -1,14 +1,14 @@
-"""One stretch of I/O on the map, from the first mark in the kernel logs to the read-back."""
+"""One stretch of I/O on the maps, from the first mark in the kernel logs to the read-back."""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from math import isfinite
 
-from harness.concurrency import within
+from harness.concurrency import side_by_side, within
 from harness.deadline import Deadline
 from harness.errors import (
     CutShort,
@@ -20,12 +20,13 @@ from harness.errors import (
     defects,
 )
 from harness.faults import Injection
-from harness.initiator.path_disk import PathDisk
-from harness.measurements import Measurements, ReadBack
-from harness.observe import Sample
+from harness.measurements import Measurements
+from harness.observe import Observation, Sample
 from harness.steps import Spent, attach, progress, step
 from harness.testbed.assemble import Raw, assemble
+from harness.testbed.fio_runs import FioRuns
 from harness.testbed.hang_evidence import gather
+from harness.testbed.lun_io import LunIo, joined
 from harness.testbed.phases import Phases
 from harness.testbed.protocols import MeasuredTestbed
 from harness.testbed.read_back import bring_paths_back, read_everything_back
@@ -40,10 +41,6 @@ _FIRST_BYTES = 64 * 1024  # on every path, before I/O counts as running
 _LOOK_INTERVAL_S = 0.25
 
 
-def _is_active(path: PathDisk, sample: Sample) -> bool:
-    return sample.paths.get(path.device) == "active"
-
-
 class IoSession:
     """I/O in progress: `testbed.io(jobs)` makes it; `measurements` are there when it is over."""
 
@@ -55,21 +52,46 @@ class IoSession:
             alive=lambda: testbed.answers(Role.INITIATOR, SILENCE_S),
             power_off=testbed.power_off,
         )
-        self._jobs = tuple(jobs)
-        self._run: FioRun | None = None
+        self._luns = {one.lun.name: LunIo(one) for one in testbed.maps}
+        self._jobs = tuple(job.shared_by(len(self._luns)) for job in jobs)
+        self._runs: FioRuns | None = None
         self._witness = Witness(testbed)
         self._phases = Phases()
-        self.cut_short = ""
-        self._errors_forced = False
-        self._measurements: Measurements | None = None
+        self._cut_short = ""
+        self._measurements: dict[str, Measurements] = {}
         self._before_read_back: Callable[[], object] = lambda: None
 
     @property
     def measurements(self) -> Measurements:
-        """What was measured. Raises WorkloadError while I/O still runs."""
-        if self._measurements is None:
+        """What was measured on the one LUN. Raises WorkloadError while I/O still runs.
+
+        And where there are several: none of them speaks for the others.
+        """
+        if len(self._luns) > 1:
+            raise WorkloadError(
+                f"there are {len(self._luns)} LUNs, each with measurements of its own",
+                hint="`measurements_by_lun` has them all, and `judge` takes it",
+            )
+        (only,) = self.measurements_by_lun.values()
+        return only
+
+    @property
+    def measurements_by_lun(self) -> Mapping[str, Measurements]:
+        """What was measured, by the LUNs' names. Raises WorkloadError while I/O still runs."""
+        if not self._measurements:
             raise WorkloadError("the I/O is not over, or was not measured")
         return self._measurements
+
+    @property
+    def cut_short(self) -> str:
+        """Why I/O ended before its time, on all LUNs or on one; empty if it did not."""
+        several = len(self._luns) > 1
+        told = (
+            f"{name}: {one.cut_short}" if several else one.cut_short
+            for name, one in self._luns.items()
+            if one.cut_short
+        )
+        return joined(self._cut_short, *told)
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -77,30 +99,35 @@ class IoSession:
         testbed, witness = self._testbed, self._witness
         with self.watchdog.watching():
             witness.begin()
-            fio = FioRun.started(
+            fio = FioRuns.started(
                 testbed.machine(Role.INITIATOR),
-                testbed.initiator.device,
+                {name: one.map.attachment.device for name, one in self._luns.items()},
                 self._jobs,
-                program=testbed.config.initiator.fio,
+                testbed.config.initiator.fio,
             )
-            with fio as run, self._guarded(), witness.watching_host():
-                self._run = run
+            with fio as runs, self._guarded(), witness.watching_host():
+                self._runs = runs
                 with self._cut_short_noted():
                     yield
                 with step("Finish I/O", Spent.MEASURING):
                     self._phases.end(time.monotonic_ns())
-                    result = self._finish(run)
+                    results = self._finish(runs)
             with self._guarded():
                 if self.cut_short:
                     self._note_cut_short(witness.look_at_the_target())
                 with self._cut_short_noted():
                     self._before_read_back()
-                back = None if witness.target_is_dead else self._read_back_in_time(result)
+                if not witness.target_is_dead:
+                    self._read_back_in_time(results)
             witness.list_paths("after", self.watchdog.left_to_measure())
             with step("Collect what was measured", Spent.MEASURING):
                 if not self.cut_short:
                     witness.look_again(min(SETTINGS_S, self.watchdog.left_to_measure()))
-                self._measurements = self._assemble(result, back)
+                seen = witness.observations()
+                self._measurements = {
+                    name: self._assemble(one, results[name], seen)
+                    for name, one in self._luns.items()
+                }
 
     @contextmanager
     def _cut_short_noted(self) -> Iterator[None]:
@@ -110,21 +137,30 @@ class IoSession:
             self._note_cut_short(error.message)
 
     def _note_cut_short(self, why: str) -> None:
-        self.cut_short = "; ".join(filter(None, (self.cut_short, why)))
+        self._cut_short = joined(self._cut_short, why)
 
-    def _finish(self, run: FioRun) -> RunResult:
+    def _finish(self, runs: FioRuns) -> dict[str, RunResult]:
         """End fio; if its I/O hangs, let that fail, so that the checks see what became of it."""
-        run.stop()
+        if len(self._luns) > 1:  # else it is why the block ended
+            for name, why in runs.ended_early.items():
+                self._luns[name].note_cut_short(why)
+        runs.stop()
+        results = side_by_side(
+            *(lambda n=name: self._finish_one(self._luns[n], runs.runs[n]) for name in self._luns)
+        )
+        return dict(zip(self._luns, results, strict=True))
+
+    def _finish_one(self, of: LunIo, run: FioRun) -> RunResult:
         try:
             result = run.finish(self.watchdog.left(QUEUEING_S, at_most_s=ENDING_TIMEOUT_S))
         except FioHangs as error:
-            self._note_cut_short(error.message)
+            of.note_cut_short(error.message)
             self.watchdog.expire()
             self.watchdog.collect_evidence()
-            self._testbed.initiator.stop_queueing()
-            self._errors_forced = True
+            of.map.attachment.stop_queueing()
+            of.errors_forced = True
             result = self._finish_by_force(run)
-        self._note_cut_short(result.broken)
+        of.note_cut_short(result.broken)
         return result
 
     def _finish_by_force(self, run: FioRun) -> RunResult:
@@ -134,21 +170,24 @@ class IoSession:
             return run.nothing_left(error.message)
 
     def wait_until_running(self) -> None:
-        """Wait until every path that is active and in use has carried I/O. Raises CutShort."""
+        """Wait until every path that is active and in use has carried I/O. Raises CutShort.
+
+        On each LUN.
+        """
         with step("Wait until I/O runs on every active path", Spent.IO):
-            paths = self._testbed.map.paths
+            luns = self._luns.values()
             first = self._wait_for(
-                lambda s: bool(s.disks) and any(_is_active(p, s) for p in paths),
+                lambda s: bool(s.disks) and all(one.active(s) for one in luns),
                 what="byte counters of the paths",
             )
-            active = [p for p in paths if _is_active(p, first)]
+            active = [(one, path) for one in luns for path in one.active(first)]
             self._wait_for(
                 lambda s: all(
-                    p.device in s.reserve
-                    or s.carried(p.disk) - first.carried(p.disk) >= _FIRST_BYTES
-                    for p in active
+                    path.device in one.seen(s).reserve
+                    or s.carried(path.disk) - first.carried(path.disk) >= _FIRST_BYTES
+                    for one, path in active
                 ),
-                what=f"I/O on {', '.join(map(str, active))}",
+                what=f"I/O on {', '.join(str(path) for _, path in active)}",
             )
             self.start_phase()
 
@@ -176,11 +215,11 @@ class IoSession:
 
     def run_for(self, *, seconds: float) -> None:
         """Let I/O run on. Raises CutShort if fio gives up or the block's time is over."""
-        run = self._require_run()
+        runs = self._require_runs()
         deadline = Deadline.after(seconds)
         with step(f"I/O for {seconds:g} s", Spent.IO):
             while not deadline.expired:
-                run.require_running()
+                runs.require_running()
                 if self.watchdog.expired:
                     raise self.watchdog.cut_short(f"I/O should have run for {seconds:g} s")
                 progress("I/O", 1 - deadline.remaining_s / seconds)
@@ -188,9 +227,9 @@ class IoSession:
 
     def wait_until_over(self) -> None:
         """Let I/O run until every job has ended by itself. Raises CutShort if it takes too long."""
-        run = self._require_run()
+        runs = self._require_runs()
         with step("I/O until it is over", Spent.IO):
-            while run.running:
+            while runs.running:
                 if self.watchdog.expired:
                     raise self.watchdog.cut_short("I/O should have been over")
                 time.sleep(_LOOK_INTERVAL_S)
@@ -217,10 +256,10 @@ class IoSession:
         """Have something done between the last write and the read-back, such as a power cycle."""
         self._before_read_back = action
 
-    def _require_run(self) -> FioRun:
-        if self._run is None:
+    def _require_runs(self) -> FioRuns:
+        if self._runs is None:
             raise WorkloadError("I/O was not started")
-        return self._run
+        return self._runs
 
     @contextmanager
     def _guarded(self) -> Iterator[None]:
@@ -244,7 +283,12 @@ class IoSession:
         try:
             self._cleared_up(self._testbed.heal)
         finally:
-            self._cleared_up(self._testbed.initiator.stop_queueing)
+            side_by_side(
+                *(
+                    lambda a=one.map.attachment: self._cleared_up(a.stop_queueing)
+                    for one in self._luns.values()
+                )
+            )
 
     def _cleared_up(self, action: Callable[[], object]) -> None:
         led_here = sys.exception()
@@ -255,27 +299,44 @@ class IoSession:
                 raise
             attach("clearing up failed", str(error))
 
-    def _read_back_in_time(self, result: RunResult) -> ReadBack | None:
-        """What was read back; None, with the reason noted, if the time did not suffice."""
-        left = self.watchdog.left_to_read
+    def _read_back_in_time(self, results: Mapping[str, RunResult]) -> None:
+        """What was read back of each LUN; the reason is noted if the time did not suffice."""
         try:
-            if self._errors_forced:
-                bring_paths_back(self._testbed, left())
-            with step("Read back everything acknowledged", Spent.IO):
-                return within(
-                    left(),
-                    lambda: read_everything_back(self._testbed, result),
-                    what="the read-back",
-                )
+            if any(one.errors_forced for one in self._luns.values()):
+                bring_paths_back(self._testbed, self.watchdog.left_to_read())
         except TimedOut as error:
-            self.watchdog.expire()
-            self.watchdog.collect_evidence()
-            self._note_cut_short(f"not all was read back: {error.message}")
-        except WorkloadError as error:
-            self._note_cut_short(f"nothing was read back: {error.message}")
-        return None
+            for one in self._luns.values():
+                self._not_all_read(one, error)
+            return
+        with step("Read back everything acknowledged", Spent.IO):
+            side_by_side(
+                *(
+                    lambda one=of, result=results[name]: self._read_back_one(one, result)
+                    for name, of in self._luns.items()
+                )
+            )
 
-    def _assemble(self, result: RunResult, back: ReadBack | None) -> Measurements:
+    def _read_back_one(self, of: LunIo, result: RunResult) -> None:
+        machine = self._testbed.machine(Role.INITIATOR)
+        try:
+            of.back = within(
+                self.watchdog.left_to_read(),
+                lambda: read_everything_back(machine, of.map, result),
+                what="the read-back",
+            )
+        except TimedOut as error:
+            self._not_all_read(of, error)
+        except WorkloadError as error:
+            of.note_cut_short(f"nothing was read back: {error.message}")
+
+    def _not_all_read(self, of: LunIo, error: TimedOut) -> None:
+        self.watchdog.expire()
+        self.watchdog.collect_evidence()
+        of.note_cut_short(f"not all was read back: {error.message}")
+
+    def _assemble(
+        self, of: LunIo, result: RunResult, seen: Mapping[Role, Observation]
+    ) -> Measurements:
         testbed, witness = self._testbed, self._witness
         budget = testbed.config.budget
         records = tuple(
@@ -283,22 +344,24 @@ class IoSession:
             for i in self._phases.injections
         )
         raw = Raw(
+            lun=of.map.lun.name,
+            map=of.map.attachment.map_name,
             result=result,
-            observations=witness.observations(),
-            paths=testbed.map.paths,
+            observations=seen,
+            paths=of.map.paths,
             phases=self._phases.over,
             settings=witness.settings,
             planned=witness.planned,
             settings_after=witness.settings_after,
             faults=records,
-            read_back=back,
-            path_listings=witness.path_listings,
+            read_back=of.back,
+            path_listings=witness.path_listings[of.map.lun.name],
             machines=witness.machines,
             existing=witness.existing,
             processors=witness.processors,
-            cut_short=self.cut_short,
+            cut_short=joined(self._cut_short, of.cut_short),
             max_stall_s=budget.max_stall_s,
-            errors_forced=self._errors_forced,
+            errors_forced=of.errors_forced,
             lab_disks=testbed.lab_disks,
             cables={
                 cable.name: {role: testbed.nic(role, cable.name) for role in testbed.roles}

@@ -1,4 +1,4 @@
-"""How the part of the LUN that tests may use is divided, and the jobs that use it."""
+"""How the part of a LUN that tests may use is divided, and the jobs that use it."""
 
 from __future__ import annotations
 
@@ -34,11 +34,15 @@ class Layout:
     write_area: Area
 
     @classmethod
-    def of(cls, config: WorkloadConfig) -> Layout:
-        """A quarter to read, as much of the rest as is rewritten often to write; whole blocks."""
-        read = Area(_RESERVED, config.region // 4 // _FILL_SIZE * _FILL_SIZE)
+    def of(cls, config: WorkloadConfig, luns: int = 1) -> Layout:
+        """A quarter to read, as much of the rest as is rewritten often to write; whole blocks.
+
+        Of several LUNs each has its share of both, as it has of the pace: so what is read lasts as
+        long, and what is written is rewritten as often.
+        """
+        read = Area(_RESERVED, config.region // 4 // luns // _FILL_SIZE * _FILL_SIZE)
         writes = (config.region - read.end) // config.block_size * config.block_size
-        writes = min(writes, _MOST_BLOCKS * config.block_size)
+        writes = min(writes, _MOST_BLOCKS // luns * config.block_size)
         return cls(config, read, Area(read.end, writes))
 
     def fill(self) -> Job:

@@ -10,7 +10,7 @@ import numpy as np
 from harness.analysis.lun_devices import Look, LunDevices
 from harness.initiator.path_disk import PathDisk
 from harness.measurements import Ints, PathCounters, PathStates, UnplannedDisk
-from harness.observe import DiskSample, MapDisk, Observation, Sample
+from harness.observe import DiskSample, MapDisk, MapSample, Observation, Sample
 from harness.observe.clock import Clock
 
 _RUNNING = "running"  # SCSI device state, drivers/scsi/scsi_sysfs.c
@@ -20,20 +20,23 @@ _RUNNING = "running"  # SCSI device state, drivers/scsi/scsi_sysfs.c
 class PathDisks:
     """The disks of every path over one observation.
 
-    `numbers` has an entry a sample: the path by the number of each disk that was in the map, which
-    is that number itself for a disk of no path that was planned. `names` are the disks' names by
-    their number: the kernel gives neither without the other.
+    `maps` and `numbers` have an entry a sample: the map, and the path by the number of each disk
+    that was in it, which is that number itself for a disk of no path that was planned. `names` are
+    the disks' names by their number: the kernel gives neither without the other.
     """
 
     samples: Sequence[Sample]
+    maps: Sequence[MapSample]
     clock: Clock
     numbers: Sequence[dict[str, str]]
     names: dict[str, str]
     sessions: dict[str, str]
 
     @classmethod
-    def of(cls, seen: Observation, paths: Sequence[PathDisk]) -> PathDisks:
-        """From what was seen, where `paths` were there once, perhaps before another test.
+    def of(cls, seen: Observation, name: str, paths: Sequence[PathDisk]) -> PathDisks:
+        """From what was seen of the map of that name.
+
+        `paths` were there once, perhaps before another test.
 
         A path is where its session goes, so a disk of the same origin is the same path.
         """
@@ -42,27 +45,28 @@ class PathDisks:
         sessions: dict[str, str] = {}
         names = {path.device: path.disk for path in paths}
         told: list[dict[str, str]] = []  # a sample: the paths by number, as far as it tells
-        for sample in seen.samples:
+        maps = [sample.map(name) for sample in seen.samples]
+        for one in maps:
             now = {
                 number: _owner(number, disk, first, origins)
-                for number, disk in sample.map_disks.items()
+                for number, disk in one.disks.items()
                 if disk.origin or not disk.session  # else its session is going, and tells nothing
             }
             told.append(now)
-            names |= {number: disk.name for number, disk in sample.map_disks.items()}
+            names |= {number: disk.name for number, disk in one.disks.items()}
             sessions |= {
                 disk.session: now[number]
-                for number, disk in sample.map_disks.items()
+                for number, disk in one.disks.items()
                 if disk.session and number in now
             }
-        numbers = _filled(seen.samples, told, first)
-        return cls(seen.samples, seen.clock, numbers, names, sessions)
+        numbers = _filled(maps, told, first)
+        return cls(seen.samples, maps, seen.clock, numbers, names, sessions)
 
     def lun_devices(self) -> LunDevices:
         """What the kernel called all of it."""
         looks = [
-            Look(self.clock.to_host(sample.machine_ns), sample.map_number, numbers)
-            for sample, numbers in zip(self.samples, self.numbers, strict=True)
+            Look(self.clock.to_host(sample.machine_ns), one.number, numbers)
+            for sample, one, numbers in zip(self.samples, self.maps, self.numbers, strict=True)
         ]
         return LunDevices(looks, self.sessions)
 
@@ -130,12 +134,12 @@ class PathDisks:
         """
         seen = []
         before: dict[str, str] = {}
-        for sample, numbers in zip(self.samples, self.numbers, strict=True):
+        for sample, one, numbers in zip(self.samples, self.maps, self.numbers, strict=True):
             seen.append(
                 PathStates(
                     self.clock.to_host(sample.machine_ns),
-                    {p.path: _state(sample, numbers, p.path) for p in paths},
-                    frozenset(p.path for p in paths if _in_reserve(sample, numbers, p.path)),
+                    {p.path: _state(one, numbers, p.path) for p in paths},
+                    frozenset(p.path for p in paths if _in_reserve(one, numbers, p.path)),
                     frozenset(path for _, path in numbers.items() - before.items()),
                 )
             )
@@ -151,7 +155,7 @@ def _owner(number: str, disk: MapDisk, first: dict[str, str], origins: dict[str,
 
 
 def _filled(
-    samples: Sequence[Sample], told: Sequence[dict[str, str]], first: dict[str, str]
+    maps: Sequence[MapSample], told: Sequence[dict[str, str]], first: dict[str, str]
 ) -> list[dict[str, str]]:
     """The path of every disk in the map, a sample: as told last, else next, else as planned."""
     after: dict[str, str] = {}
@@ -161,18 +165,18 @@ def _filled(
         coming.append(after)
     known: dict[str, str] = {}
     filled = []
-    for sample, now, later in zip(samples, told, reversed(coming), strict=True):
+    for one, now, later in zip(maps, told, reversed(coming), strict=True):
         known |= now
-        known = {number: path for number, path in known.items() if number in sample.paths}
-        filled.append({n: known.get(n) or later.get(n) or first.get(n) or n for n in sample.paths})
+        known = {number: path for number, path in known.items() if number in one.paths}
+        filled.append({n: known.get(n) or later.get(n) or first.get(n) or n for n in one.paths})
     return filled
 
 
-def _state(sample: Sample, numbers: dict[str, str], path: str) -> str:
-    states = [sample.paths[number] for number, owner in numbers.items() if owner == path]
+def _state(seen: MapSample, numbers: dict[str, str], path: str) -> str:
+    states = [seen.paths[number] for number, owner in numbers.items() if owner == path]
     return min(states, default="missing")  # "active" comes before "failed"
 
 
-def _in_reserve(sample: Sample, numbers: dict[str, str], path: str) -> bool:
+def _in_reserve(seen: MapSample, numbers: dict[str, str], path: str) -> bool:
     own = [number for number, owner in numbers.items() if owner == path]
-    return bool(own) and sample.reserve.issuperset(own)
+    return bool(own) and seen.reserve.issuperset(own)

@@ -17,7 +17,7 @@ def probe(testbed: Testbed) -> dict[str, Features]:
     initiator = testbed.machine(Role.INITIATOR)
     features = {}
     with step("Ask the LUN what it can do", Spent.MEASURING):
-        for path in testbed.initiator.paths():
+        for path in testbed.map.attachment.paths():
             argv = ["sh", "-c", FEATURES_SCRIPT, "sh", f"/dev/{path.disk}"]
             said = initiator.run(argv).stdout
             attach(f"features over path {path}", said)

@@ -6,26 +6,32 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from harness.config import Config
-from harness.initiator import Initiator
+from harness.initiator import Attachment, Initiator
 from harness.initiator.path_disk import PathDisk
 from harness.machine import Machine
 from harness.measurements import PlannedSession, SessionSettings
 from harness.observe import Observer
-from harness.topology import Role, Topology
+from harness.topology import Lun, Role, Topology
 
 if TYPE_CHECKING:
     from harness.hypervisor.domain import Domain
 
 
 class Map(Protocol):
-    """The multipath map."""
+    """The multipath map of a LUN."""
+
+    @property
+    def lun(self) -> Lun: ...
+
+    @property
+    def attachment(self) -> Attachment: ...
 
     @property
     def paths(self) -> Sequence[PathDisk]: ...
 
 
 class MeasuredTestbed(Protocol):
-    """Machines that are configured and watched, with a map between them."""
+    """Machines that are configured and watched, with the maps between them."""
 
     @property
     def config(self) -> Config: ...
@@ -37,7 +43,7 @@ class MeasuredTestbed(Protocol):
     def initiator(self) -> Initiator: ...
 
     @property
-    def map(self) -> Map: ...
+    def maps(self) -> Sequence[Map]: ...
 
     @property
     def roles(self) -> tuple[Role, ...]: ...

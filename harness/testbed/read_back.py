@@ -7,21 +7,20 @@ from collections.abc import Mapping, Sequence
 from harness.concurrency import within
 from harness.deadline import Deadline
 from harness.initiator.path_disk import PathDisk
+from harness.machine import Machine
 from harness.measurements import MAP, ReadBack
 from harness.steps import Spent, step
-from harness.testbed.protocols import MeasuredTestbed
+from harness.testbed.protocols import Map, MeasuredTestbed
 from harness.topology import Role
 from harness.workload import RunResult, read_back
 
 
-def read_everything_back(testbed: MeasuredTestbed, result: RunResult) -> ReadBack | None:
+def read_everything_back(machine: Machine, of: Map, result: RunResult) -> ReadBack | None:
     """Compare every block of every job's ledger with what is there; None without a ledger."""
     ledgers = result.ledgers()
     if not ledgers:
         return None
-    initiator = testbed.initiator
-    places = places_of(initiator.device, testbed.map.paths, initiator.paths_in_use())
-    machine = testbed.machine(Role.INITIATOR)
+    places = places_of(of.attachment.device, of.paths, of.attachment.paths_in_use())
     return together([read_back(machine, places, job.block_size, ledger) for job, ledger in ledgers])
 
 
@@ -57,7 +56,7 @@ def bring_paths_back(testbed: MeasuredTestbed, within_s: float) -> None:
     Raises TimedOut if not every path comes back within that time.
     """
     deadline = Deadline.after(within_s)
-    everything = len(testbed.map.paths)
+    everything = len(testbed.topology.paths)
     with step("Heal, so that every path is back", Spent.WAITING):
         within(deadline.remaining_s, testbed.heal, what="healing")
         testbed.observer(Role.INITIATOR).wait_for(

@@ -9,10 +9,8 @@ from typing import TYPE_CHECKING
 
 from harness.concurrency import side_by_side
 from harness.config import Config
-from harness.deadline import Deadline
 from harness.errors import (
     BrokenTestbed,
-    CutShort,
     FaultError,
     HypervisorError,
     InitiatorError,
@@ -31,9 +29,8 @@ from harness.faults import (
     Together,
     injected,
 )
-from harness.initiator import Initiator
+from harness.initiator import Attachment, Initiator
 from harness.initiator.path_disk import PathDisk
-from harness.initiator.wwid import map_name
 from harness.lacking import Lacking
 from harness.machine import Machine
 from harness.measurements import PlannedSession, SessionSettings
@@ -45,17 +42,15 @@ from harness.target.base import storage_path
 from harness.testbed.guest_disks import disk_names
 from harness.testbed.io_session import IoSession
 from harness.testbed.lun_layout import Layout
+from harness.testbed.map_view import MapView, wait_for_paths
 from harness.testbed.means import lacking
-from harness.topology import Role, Topology
+from harness.topology import Lun, Role, Topology
 from harness.units import KIB
 from harness.workload import Job
 
 if TYPE_CHECKING:
     from harness.hypervisor.domain import Domain
 
-# Reconnecting takes open-iscsi 2 to 4 s plus a login, then multipathd has to look; nothing is
-# ever judged by this.
-_PATHS_TIMEOUT_S = 120.0
 _PROOF_SIZE = 512 * KIB
 
 
@@ -73,63 +68,17 @@ class Guest:
     nics: Mapping[str, str]
 
 
-def mark_target(machine: Machine, target: Target) -> bytes:
-    """Have the target's own machine mark the LUN, past the target; for `Testbed.prove_target`."""
-    storage = storage_path(target.config)
-    return mark_own(machine, storage, target.wwid, target.topology.lun.size)
+def mark_target(machine: Machine, target: Target) -> list[bytes]:
+    """Have the target's own machine mark each LUN, past the target; for `Testbed.prove_target`."""
 
+    def mark(lun: Lun) -> bytes:
+        return mark_own(machine, storage_path(target.config, lun), target.wwid_of(lun), lun.size)
 
-class MapView:
-    """The multipath map as tests see it."""
-
-    def __init__(
-        self,
-        observer: Observer,
-        device: str,
-        paths: Sequence[PathDisk],
-        io: Callable[[], IoSession | None],
-    ) -> None:
-        self._observer = observer
-        self.device = device
-        self.paths = tuple(paths)
-        self._io = io
-
-    def wait_for_paths(
-        self,
-        *,
-        active: int,
-        failed: int = 0,
-        timeout_s: float | None = None,
-        spent_on: Spent = Spent.WAITING,
-    ) -> Sample:
-        """Wait until the device mapper has that many paths in each state.
-
-        By default for 120 s, or longer if the settings in force allow paths more time. Raises
-        CutShort with what was there instead: I/O ends there, and is judged as it is.
-        """
-        io = self._io()
-        if timeout_s is None:
-            timeout_s = max(_PATHS_TIMEOUT_S, io.patience_s if io else 0.0)
-        allowed_s = timeout_s if io is None else io.watchdog.left(at_most_s=timeout_s)
-        cutting_short = _cutting_short() if io is None else io.cutting_short()
-        with step(f"Wait for {active} active and {failed} failed paths", spent_on), cutting_short:
-            return self._observer.wait_for(
-                lambda s: s.count_paths("active") == active and s.count_paths("failed") == failed,
-                what=f"{active} active and {failed} failed paths",
-                deadline=Deadline.after(allowed_s),
-            )
-
-
-@contextmanager
-def _cutting_short() -> Iterator[None]:
-    try:
-        yield
-    except TimedOut as error:
-        raise CutShort(error.message) from None
+    return side_by_side(*((lambda one=lun: mark(one)) for lun in target.topology.luns))
 
 
 class Testbed:
-    """Target, initiator, networks and map. Implements `harness.faults.Lab`.
+    """Target, initiator, networks and maps. Implements `harness.faults.Lab`.
 
     `lacking` is what it does without, as the preflight found.
     """
@@ -144,7 +93,7 @@ class Testbed:
         guests: Mapping[Role, Guest],
         target: Target,
         initiator: Initiator,
-        paths: Sequence[PathDisk],
+        paths: Mapping[str, Sequence[PathDisk]],
         environment: Mapping[str, str],
         console: Callable[[Role], str],
     ) -> None:
@@ -153,14 +102,23 @@ class Testbed:
         self.target = target
         self.initiator = initiator
         self.environment = dict(environment)
-        self.layout = Layout.of(config.workload)
+        self.layout = Layout.of(config.workload, len(topology.luns))
         self.broken: str | None = None
         self.lacking: tuple[Lacking, ...] = ()
         self._guests = guests
         self._console = console
         self._io: IoSession | None = None
         self._fault: Fault | None = None
-        self.map = MapView(self.observer(Role.INITIATOR), initiator.device, paths, lambda: self._io)
+        observer = self.observer(Role.INITIATOR)
+        self.maps = tuple(
+            MapView(observer, lun, attachment, paths[lun.name], lambda: self._io)
+            for lun, attachment in zip(topology.luns, initiator.attachments, strict=True)
+        )
+
+    @property
+    def map(self) -> MapView:
+        """The map of the first LUN: the only one, unless the configuration lists several."""
+        return self.maps[0]
 
     @property
     def roles(self) -> tuple[Role, ...]:
@@ -235,7 +193,7 @@ class Testbed:
 
     def preflight(self) -> None:
         """Make sure that it is fit to be written to. Raises PreflightFailed, with each cure."""
-        self.lacking = require_fit(self.initiator).handlers.lacking
+        self.lacking = require_fit(self.initiator).lacking
 
     def watch(self) -> None:
         """Tell each observer what its samples shall hold."""
@@ -243,8 +201,9 @@ class Testbed:
             nics = tuple(self._guests[role].nics.values())
             cables = tuple(self.nic(role, cable.name) for cable in self.topology.cables)
             if role is Role.INITIATOR:
-                disks = tuple(path.disk for path in self.map.paths)
-                what = Watch(disks, map_name(self.initiator.wwid), nics, cables)
+                disks = tuple(path.disk for one in self.maps for path in one.paths)
+                names = tuple(one.attachment.map_name for one in self.maps)
+                what = Watch(disks, names, nics, cables)
             else:
                 what = Watch(self.lab_disks, nics=nics, cables=cables)
             self.observer(role).watch(what)
@@ -252,11 +211,15 @@ class Testbed:
     @property
     def lab_disks(self) -> tuple[str, ...]:
         """What the target calls the disks that the lab lends to it."""
-        return disk_names(Role.TARGET) if Role.TARGET in self.roles else ()
+        if Role.TARGET not in self.roles:
+            return ()
+        return disk_names(Role.TARGET, self.config.target, self.topology)
 
     @contextmanager
     def io(self, jobs: Sequence[Job], *, within_s: float | None = None) -> Iterator[IoSession]:
-        """Run I/O on the map for the length of the block, and measure it.
+        """Run I/O on every map for the length of the block, and measure it.
+
+        Each job runs on every LUN, with its share of the pace.
 
         What is not over `within_s`, by default `workload.limit_s`, is ended and judged as it
         is, within 60 s: see `harness.testbed.watchdog`.
@@ -307,11 +270,28 @@ class Testbed:
         io = self._require_io()
         everything, lost = len(self.topology.paths), len(fault.hits(self.topology))
         with self.fault(fault):
-            self.map.wait_for_paths(active=everything - lost, failed=lost)
+            self.wait_for_paths(active=everything - lost, failed=lost)
             io.run_for(seconds=during_s)
-        self.map.wait_for_paths(active=everything)
+        self.wait_for_paths(active=everything)
         io.start_phase()
         io.run_for(seconds=after_s)
+
+    def wait_for_paths(
+        self,
+        *,
+        active: int,
+        failed: int = 0,
+        timeout_s: float | None = None,
+        spent_on: Spent = Spent.WAITING,
+    ) -> Sample:
+        """Wait until every map has that many paths in each state. Raises CutShort in the end."""
+        return wait_for_paths(
+            *(self.observer(Role.INITIATOR), self.maps, self._io),
+            active=active,
+            failed=failed,
+            timeout_s=timeout_s,
+            spent_on=spent_on,
+        )
 
     def _require_io(self) -> IoSession:
         if self._io is None:
@@ -329,16 +309,20 @@ class Testbed:
 
     @contextmanager
     def without_path(self, name: str) -> Iterator[None]:
-        """Take a healthy path out of the map for the length of the block."""
-        path = next(p for p in self.initiator.paths() if p.path == name)
-        everything = len(self.map.paths)
-        self.initiator.take_path_away(path.disk)
+        """Take a healthy path out of every map for the length of the block."""
+        everything = len(self.topology.paths)
+        taken: list[tuple[Attachment, str]] = []
         try:
-            self.map.wait_for_paths(active=everything - 1)
+            for attachment in self.initiator.attachments:
+                disk = next(p.disk for p in attachment.paths() if p.path == name)
+                taken.append((attachment, disk))
+                attachment.take_path_away(disk)
+            self.wait_for_paths(active=everything - 1)
             yield
         finally:
-            self.initiator.give_path_back(path.disk)
-            self.map.wait_for_paths(active=everything)
+            for attachment, disk in taken:
+                attachment.give_path_back(disk)
+            self.wait_for_paths(active=everything)
 
     def make_ready(self) -> None:
         """Heal whatever may be broken, and wait until every path is active and leads to the target.
@@ -349,15 +333,17 @@ class Testbed:
             raise BrokenTestbed(f"the testbed broke in an earlier test: {self.broken}")
         with step("Make sure that all is whole", Spent.PROVISIONING):
             self.heal()
-            self.map.wait_for_paths(active=len(self.topology.paths), spent_on=Spent.PROVISIONING)
+            self.wait_for_paths(active=len(self.topology.paths), spent_on=Spent.PROVISIONING)
             self.preflight()  # a path that came back has logged in anew
             self._look_at_the_paths()
             self.prove_target()
 
     def _look_at_the_paths(self) -> None:
         """Take note of the disks that paths have by now: those that came back may have others."""
-        if (paths := self.initiator.paths()) != self.map.paths:
-            self.map.paths = paths
+        found = [one.attachment.paths() for one in self.maps]
+        if found != [one.paths for one in self.maps]:
+            for one, paths in zip(self.maps, found, strict=True):
+                one.paths = paths
             self.watch()
 
     def heal(self) -> None:
@@ -366,24 +352,27 @@ class Testbed:
         faults = [fault for fault in every if not lacking(self.config, fault.needs)]
         side_by_side(*((lambda f=fault: f.heal(self)) for fault in faults))
 
-    def prove_target(self, mark: bytes | None = None) -> None:
-        """See over each path what the target's machine has just written to the LUN's first block.
+    def prove_target(self, marks: Sequence[bytes] = ()) -> None:
+        """See over each path what the target's machine has just written to each LUN's first block.
 
-        That is `mark`, if it was written already. Raises PreflightFailed for a path that leads to
-        another LUN, whatever its name and WWID. An external target has no machine that could
-        write; there `claim` marks the LUN.
+        These are `marks`, if they were written already. Raises PreflightFailed for a path that
+        leads to another LUN, whatever its name and WWID. An external target has no machine that
+        could write; there `claim` marks the LUNs.
         """
         if Role.TARGET in self.roles:
-            mark = mark or mark_target(self.machine(Role.TARGET), self.target)
-            require_mark(mark, self.initiator, [path.disk for path in self.map.paths])
+            marks = marks or mark_target(self.machine(Role.TARGET), self.target)
+            for mark, one in zip(marks, self.maps, strict=True):
+                require_mark(mark, one.attachment, [path.disk for path in one.paths])
 
     def prove_paths(self) -> None:
-        """Read the same stretch of the LUN over each path separately: all must agree.
+        """Read the same stretch of each LUN over each path separately: all must agree.
 
         Raises InitiatorError if they don't, which means different disks behind one WWID.
         """
-        names = [path.disk for path in self.map.paths]
+        luns = [[path.disk for path in one.paths] for one in self.maps]
+        every = [name for names in luns for name in names]
         with step("Read over each path", Spent.PROVISIONING):
-            digests = self.observer(Role.INITIATOR).read_directly(names, _PROOF_SIZE)
-        if len(set(digests.values())) != 1:
-            raise InitiatorError(f"the paths {', '.join(names)} read different data")
+            digests = self.observer(Role.INITIATOR).read_directly(every, _PROOF_SIZE)
+        for names in luns:
+            if len({digests[name] for name in names}) != 1:
+                raise InitiatorError(f"the paths {', '.join(names)} read different data")

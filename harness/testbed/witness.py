@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from harness.budget import Reconnecting
 from harness.concurrency import side_by_side, within
 from harness.errors import HarnessError, HypervisorError, TimedOut, defects
+from harness.initiator import Attachment
 from harness.measurements import PlannedSession, ProcessorTime, SessionSettings
 from harness.observe import Observation, StealWatch, watching_steal
 from harness.steps import Spent, attach, step
@@ -33,7 +34,7 @@ class Witness:
         self._steal: StealWatch | None = None
         self.settings: tuple[SessionSettings, ...] = ()
         self.settings_after: tuple[SessionSettings, ...] | None = None
-        self.path_listings: dict[str, str] = {}
+        self.path_listings: dict[str, dict[str, str]] = {}  # LUN -> when -> text
         self.target_is_dead = False
 
     @property
@@ -80,12 +81,18 @@ class Witness:
             attach("sessions not looked at", str(error))
 
     def list_paths(self, when: str, within_s: float = _LISTING_S) -> None:
-        """Keep `multipath -ll`, or why it is not to be had."""
-        try:
-            listing = within(within_s, self._testbed.initiator.describe_paths, what="multipath -ll")
-        except TimedOut as error:
-            listing = error.message
-        self.path_listings[when] = listing
+        """Keep `multipath -ll` of every map, or why it is not to be had."""
+
+        def listing(attachment: Attachment) -> str:
+            try:
+                return within(within_s, attachment.describe_paths, what="multipath -ll")
+            except TimedOut as error:
+                return error.message
+
+        maps = self._testbed.maps
+        listings = side_by_side(*(lambda a=one.attachment: listing(a) for one in maps))
+        for one, text in zip(maps, listings, strict=True):
+            self.path_listings.setdefault(one.lun.name, {})[when] = text
 
     @contextmanager
     def watching_host(self) -> Iterator[None]:

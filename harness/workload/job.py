@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from jinja2 import Environment, StrictUndefined
+
+from harness.measurements import PROBE
+
+_LEAST_PROBES = 20  # a second
 
 
 class JobKind(StrEnum):
@@ -64,6 +68,16 @@ class Job:
             return None
         passes = 2 if self.verified and self.kind.writes else 1
         return float(passes * self.iops * self.block_size)
+
+    def shared_by(self, luns: int) -> Job:
+        """The same with its share of the pace, where it runs on so many LUNs at once.
+
+        The probe keeps a pace at which it sees a stall of 0.1 s.
+        """
+        if self.iops is None:
+            return self
+        least = _LEAST_PROBES if self.name == PROBE else 1
+        return replace(self, iops=min(self.iops, max(self.iops // luns, least)))
 
     @property
     def keeps_a_ledger(self) -> bool:

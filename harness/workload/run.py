@@ -26,7 +26,6 @@ from harness.workload.report import (
 )
 
 FOLDER = "/run/pathproof/fio"
-_LINK = f"{FOLDER}/device"
 ENDING_TIMEOUT_S = 60.0  # after its last I/O fio only writes logs; under TCG 2 s
 _READ_BACK_TIMEOUT_S = 300.0
 
@@ -102,30 +101,41 @@ class RunResult:
 class FioRun:
     """One fio that runs on a machine. Made by `started`."""
 
-    def __init__(self, machine: Machine, device: str, jobs: Sequence[Job]) -> None:
+    def __init__(
+        self, machine: Machine, device: str, jobs: Sequence[Job], folder: str = FOLDER
+    ) -> None:
         self._machine = machine
+        self._folder = folder
+        self._link = f"{folder}/device"
         self._jobs = tuple(jobs)
         # fio takes ":" for the end of a name, "#" and ";" for a comment and "\\" for an escape. A
         # plain name stays: fio writes to nothing that is mounted by the very name that it has.
-        named = _LINK if re.search(r"[:#;\\]", device) else device
-        self.job_file = render_job_file(named, jobs, FOLDER)
+        named = self._link if re.search(r"[:#;\\]", device) else device
+        self.job_file = render_job_file(named, jobs, folder)
         self._process: Process | None = None
 
     @classmethod
     @contextmanager
     def started(
-        cls, machine: Machine, device: str, jobs: Sequence[Job], *, program: str = "fio"
+        cls,
+        machine: Machine,
+        device: str,
+        jobs: Sequence[Job],
+        *,
+        folder: str = FOLDER,
+        program: str = "fio",
     ) -> Iterator[FioRun]:
         """Start fio, and make sure that it is gone at the end of the block.
 
-        `program` is its path on the machine, or its name there.
+        What it needs and leaves is in `folder` on the machine, FOLDER or one below it. `program`
+        is its path there, or its name.
         """
-        run = cls(machine, device, jobs)
+        run = cls(machine, device, jobs, folder)
         script = (
-            f"rm -rf {FOLDER}; mkdir -p {FOLDER}; ln -s {shlex.quote(device)} {_LINK}\n"
-            f"cat >{FOLDER}/job.fio\n"
-            f"exec {shlex.quote(program)} --output-format=json --output={FOLDER}/report.json "
-            f"{FOLDER}/job.fio"
+            f"rm -rf {folder}; mkdir -p {folder}; ln -s {shlex.quote(device)} {run._link}\n"
+            f"cat >{folder}/job.fio\n"
+            f"exec {shlex.quote(program)} --output-format=json --output={folder}/report.json "
+            f"{folder}/job.fio"
         )
         with machine.background(["sh", "-euc", script]) as process:
             process.send(run.job_file.encode())
@@ -164,17 +174,18 @@ class FioRun:
         return self._fetch(done)
 
     def _fetch(self, done: Completed) -> RunResult:
-        names = [f"{FOLDER}/{job.name}_lat.{n}.log" for n, job in enumerate(self._jobs, start=1)]
+        folder = self._folder
+        names = [f"{folder}/{job.name}_lat.{n}.log" for n, job in enumerate(self._jobs, start=1)]
         there = [name for name, job in zip(names, self._jobs, strict=True) if job.logged]
-        io_logs = {j.name: f"{FOLDER}/{j.name}.iolog" for j in self._jobs if j.keeps_a_ledger}
+        io_logs = {j.name: f"{folder}/{j.name}.iolog" for j in self._jobs if j.keeps_a_ledger}
         try:
-            content = self._machine.download([f"{FOLDER}/report.json", *there, *io_logs.values()])
+            content = self._machine.download([f"{folder}/report.json", *there, *io_logs.values()])
         except CommandFailed:
             said = done.stderr.strip() or "it said nothing"
             return self.nothing_left(
                 f"fio left no report or no logs (exit status {done.status}): {said}"
             )
-        text = content[f"{FOLDER}/report.json"].decode(errors="replace")
+        text = content[f"{folder}/report.json"].decode(errors="replace")
         try:
             report, report_text, words = parse_report(text)
         except WorkloadError as error:  # it was killed while it wrote that
@@ -206,7 +217,7 @@ class FioRun:
         if self._process is None:
             return "not started"
         done = self._process.wait(ENDING_TIMEOUT_S)
-        said = self._machine.run(["cat", f"{FOLDER}/report.json"], check=False).stdout
+        said = self._machine.run(["cat", f"{self._folder}/report.json"], check=False).stdout
         words = (f"exit status {done.status}", done.stderr, said[: said.find("{")])
         return "; ".join(filter(None, map(str.strip, words)))
 

@@ -51,7 +51,7 @@ def test_access_states_of_several_groups_are_told(testbed: Testbed) -> None:
     testbed.initiator.log_out()
     target.serve(one_group_each(serving(target.config, target.topology), states))
     testbed.initiator.log_in()
-    testbed.initiator.wait_for_map()
+    testbed.initiator.wait_for_maps()
     for features in probe(testbed).values():
         assert "active/non optimized" in features.access_states
         assert "active/optimized" in features.access_states
@@ -66,8 +66,8 @@ def test_every_path_tells_of_the_cache_that_was_asked_for(ours: Testbed, cache: 
     config = ours.config.target.model_copy(update={"write_cache": cache})
     target_for(config, ours.machine(Role.TARGET), ours.topology).configure()
     ours.initiator.log_in()
-    ours.initiator.wait_for_map()
-    for path in ours.initiator.paths():
+    ours.initiator.wait_for_maps()
+    for path in ours.map.attachment.paths():
         said = ours.machine(Role.INITIATOR).sh(f"cat /sys/block/{path.disk}/queue/write_cache")
         assert said.stdout.strip() == cache.replace("-", " ")
 

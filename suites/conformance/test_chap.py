@@ -51,8 +51,8 @@ def serve(testbed: Testbed, chap: ChapConfig) -> None:
 
 def initiator(testbed: Testbed, chap: ChapConfig | None) -> Initiator:
     machine = testbed.machine(Role.INITIATOR)
-    profile, wwid = testbed.config.profile, testbed.initiator.wwid
-    return Initiator(machine, testbed.topology, profile, wwid, chap)
+    profile, wwids = testbed.config.profile, testbed.initiator.wwids
+    return Initiator(machine, testbed.topology, profile, wwids, chap)
 
 
 @pytest.mark.requires("chap")
@@ -61,7 +61,7 @@ def test_the_right_secret_logs_in(ours: Testbed) -> None:
     serve(ours, ONE_WAY)
     knowing = initiator(ours, ONE_WAY)
     knowing.log_in()
-    knowing.wait_for_map()
+    knowing.wait_for_maps()
     CAPABILITIES.note(ours.target.kind, {"CHAP": "yes"})
 
 
@@ -105,7 +105,7 @@ def test_a_discovery_that_wants_the_secret_gets_it(ours: Testbed) -> None:
         initiator(ours, None).log_in()
     knowing = initiator(ours, ONE_WAY)
     knowing.log_in()
-    knowing.wait_for_map()
+    knowing.wait_for_maps()
 
 
 @pytest.mark.requires("mutual_chap")
@@ -114,7 +114,7 @@ def test_a_target_that_knows_its_secret_is_trusted(ours: Testbed) -> None:
     serve(ours, BOTH_WAYS)
     knowing = initiator(ours, BOTH_WAYS)
     knowing.log_in()
-    knowing.wait_for_map()
+    knowing.wait_for_maps()
     CAPABILITIES.note(ours.target.kind, {"mutual CHAP": "yes"})
 
 

@@ -50,8 +50,8 @@ def _settles_soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def initiator(testbed: Testbed, negotiation: Negotiation) -> Initiator:
     machine = testbed.machine(Role.INITIATOR)
-    profile, wwid = testbed.config.profile, testbed.initiator.wwid
-    return Initiator(machine, testbed.topology, profile, wwid, negotiation=negotiation)
+    profile, wwids = testbed.config.profile, testbed.initiator.wwids
+    return Initiator(machine, testbed.topology, profile, wwids, negotiation=negotiation)
 
 
 def test_what_the_initiator_asks_for_is_in_force(ours: Testbed) -> None:

@@ -18,7 +18,7 @@ def test_io_survives_a_loss(testbed: Testbed, judge: Judge, seed: int, loss: Fau
         io.wait_until_running()
         io.run_for(seconds=BEFORE_S)
         testbed.fail_over(loss, during_s=DURING_S, after_s=AFTER_S)
-    judge(io.measurements, *promise_kept()).require()
+    judge(io.measurements_by_lun, *promise_kept()).require()
 
 
 def test_io_survives_losing_each_path_in_turn(testbed: Testbed, judge: Judge, seed: int) -> None:
@@ -28,7 +28,7 @@ def test_io_survives_losing_each_path_in_turn(testbed: Testbed, judge: Judge, se
         io.run_for(seconds=BEFORE_S)
         for link in testbed.topology.links:
             testbed.fail_over(LinkDown(link.name), during_s=DURING_S, after_s=AFTER_S)
-    judge(io.measurements, *promise_kept()).require()
+    judge(io.measurements_by_lun, *promise_kept()).require()
 
 
 def test_io_waits_while_all_paths_are_lost(testbed: Testbed, judge: Judge, seed: int) -> None:
@@ -37,7 +37,7 @@ def test_io_waits_while_all_paths_are_lost(testbed: Testbed, judge: Judge, seed:
         io.wait_until_running()
         io.run_for(seconds=BEFORE_S)
         testbed.fail_over(testbed.all_paths_lost(), during_s=DURING_S, after_s=AFTER_S)
-    judge(io.measurements, *promise_kept()).require()
+    judge(io.measurements_by_lun, *promise_kept()).require()
 
 
 def test_io_runs_clean_without_a_fault(testbed: Testbed, judge: Judge, seed: int) -> None:
@@ -45,4 +45,4 @@ def test_io_runs_clean_without_a_fault(testbed: Testbed, judge: Judge, seed: int
     with testbed.io(testbed.layout.mixed(seed)) as io:
         io.wait_until_running()
         io.run_for(seconds=BEFORE_S + DURING_S + AFTER_S)
-    judge(io.measurements, *undisturbed(testbed.config.budget.slack_s)).require()
+    judge(io.measurements_by_lun, *undisturbed(testbed.config.budget.slack_s)).require()

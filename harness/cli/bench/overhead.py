@@ -201,7 +201,7 @@ def _without(testbed: Testbed, jobs: Compared, leg_s: float, seed: int) -> float
     from harness.topology import Role
     from harness.workload import FioRun
 
-    machine, device = testbed.machine(Role.INITIATOR), testbed.initiator.device
+    machine, device = testbed.machine(Role.INITIATOR), testbed.map.device
     with step("Without measurement", Spent.IO), ExitStack() as resting:
         for role in testbed.roles:
             resting.enter_context(testbed.observer(role).resting())

@@ -14,8 +14,10 @@ processor whose I/O is measured. Times are CLOCK_MONOTONIC of the machine, in na
                                                                      `error` bounds the time's
     {"lost": 3}                                                      records overwritten unseen
     {"sample": time, "disks": {"sdb": ["  100  0  800 ...", "running"]},    its stat and state
-     "dm": "2 0 0 0 1 1 A 0 2 2 8:16 A 0 ...", "map": "253:0",   the map's status and number
-     "where": {"8:16": ["sdb", "1", "172.16.0.1:3260"]},         its disks: name, number of the
+     "maps": {NAME: {"dm": "2 0 0 0 1 1 A 0 2 2 8:16 A 0 ...",   each map's status and number
+                     "number": "253:0",
+                     "where": {"8:16": ["sdb", "1", "172.16.0.1:3260"]}}},
+                                                                     its disks: name, number of the
                                                                      iSCSI session and its origin,
                                                                      both "" if there is none; only
                                                                      with the first sample of those
@@ -32,8 +34,8 @@ processor whose I/O is measured. Times are CLOCK_MONOTONIC of the machine, in na
     {"pong": 17, "time": ...}                                        answer to {"ping": 17}
 
 Commands, one JSON object a line on standard input: `{"ping": N}`, `{"mark": TEXT}` (written
-into the kernel log), `{"watch": {"disks": [...], "map": NAME, "nics": [...], "cables": [...],
-"every": TIME}}` (no samples before it; the map's disks are watched, too; into each of the cables,
+into the kernel log), `{"watch": {"disks": [...], "maps": [...], "nics": [...], "cables": [...],
+"every": TIME}}` (no samples before it; the maps' disks are watched, too; into each of the cables,
 by the names of their NICs, a small frame is sent before each sample), `{"rest": true}` (no samples
 until it is false),
 `{"hold": false}` (each sample at once until it is true), and `{"wake": [TIME, SEED]}`, for a

@@ -20,7 +20,7 @@ class Sampler:
         self.disks: Dict[str, Tuple[Attribute, Attribute]] = {}
         self.counters = Attribute("/proc/net/dev")
         self.hearts: Dict[str, Heartbeat] = {}
-        self.map: Optional[MapStatus] = None
+        self.maps: List[MapStatus] = []
         self.interval_ns = 0
         self.due_ns = 0
         self.resting = True
@@ -33,7 +33,7 @@ class Sampler:
         self.close()
         self.disks = {}
         self.follow(what["disks"])
-        self.map = MapStatus(what["map"]) if what["map"] else None
+        self.maps = [MapStatus(name) for name in what["maps"]]
         self.links.watch(what["nics"])
         self.hearts = {nic: Heartbeat(nic) for nic in what["cables"]}
         self.interval_ns = what["every"]
@@ -56,8 +56,8 @@ class Sampler:
         self.counters.close()
         for heart in self.hearts.values():
             heart.close()
-        if self.map:
-            self.map.close()
+        for each in self.maps:
+            each.close()
 
     def pause_s(self) -> Optional[float]:
         """Until the next sample is due."""
@@ -80,18 +80,27 @@ class Sampler:
         names = tuple(self.disks)
         stats = [stat.read() for stat, _ in self.disks.values()]
         states = [state.read() for _, state in self.disks.values()]
-        dm = self.map.read() if self.map else b""
-        number = self.map.number if self.map else 0
-        places = {} if held else where(decoded(dm))
-        self.follow(place[0] for place in places.values())
+        maps = [TakenMap(each.name.decode(), each.read(), each.number, {}) for each in self.maps]
+        if not held:
+            maps = [each._replace(where=where(decoded(each.dm))) for each in maps]
+        self.follow(place[0] for each in maps for place in each.where.values())
         beats = {nic: heart.sent for nic, heart in self.hearts.items()}
         taken = Taken(
-            *(now, stats, states, dm, number, places, links, nics, beats),
+            *(now, stats, states, maps, links, nics, beats),
             *(self.ahead_ns, self.cpu_ns),
         )
         held.append(partial(told, names, tuple(self.links.nics), taken))
         if now >= self.held_since_ns + HELD_NS or not self.holding:
             self.voice.flush()
+
+
+class TakenMap(NamedTuple):
+    """A map as it was read: its status line, its number, and what its disks are."""
+
+    name: str
+    dm: bytes
+    number: int
+    where: Dict[str, List[str]]
 
 
 class Taken(NamedTuple):
@@ -100,9 +109,7 @@ class Taken(NamedTuple):
     at_ns: int
     stats: List[bytes]
     states: List[bytes]
-    dm: bytes
-    map: int
-    where: Dict[str, List[str]]
+    maps: List[TakenMap]
     links: List[bytes]
     nics: bytes
     beats: Dict[str, int]
@@ -117,9 +124,14 @@ def told(names: Tuple[str, ...], nics: Tuple[str, ...], taken: Taken) -> Dict[st
     return {
         "sample": taken.at_ns,
         "disks": dict(zip(names, texts)),
-        "dm": decoded(taken.dm),
-        "map": "%d:%d" % (os.major(taken.map), os.minor(taken.map)) if taken.map else "",
-        "where": taken.where,
+        "maps": {
+            each.name: {
+                "dm": decoded(each.dm),
+                "number": numbered(each.number),
+                "where": each.where,
+            }
+            for each in taken.maps
+        },
         "carriers": dict(zip(nics, links)),
         "changes": dict(zip(nics, links[len(nics) :])),
         "nics": counted(taken.nics, nics),
@@ -127,6 +139,10 @@ def told(names: Tuple[str, ...], nics: Tuple[str, ...], taken: Taken) -> Dict[st
         "ahead": taken.ahead_ns,
         "cpu": taken.cpu_ns,
     }
+
+
+def numbered(number: int) -> str:
+    return "%d:%d" % (os.major(number), os.minor(number)) if number else ""
 
 
 def counted(table: bytes, nics: Tuple[str, ...]) -> Dict[str, str]:

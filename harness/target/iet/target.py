@@ -17,7 +17,7 @@ from harness.target.iet import conf, daemon, ietadm, proc
 from harness.target.iet.conf import Unit, WantedTarget
 from harness.target.iet.daemon import Daemon
 from harness.target.iet.proc import ServedTarget, Session
-from harness.topology import Topology
+from harness.topology import Lun, Topology
 
 _TIMEOUT_S = 60.0
 _START_TIMEOUT_S = 30.0
@@ -28,16 +28,15 @@ _WAIT = conf.KEYWORDS["default_time2wait_s"]
 
 
 class IetTarget(Target):
-    """One target with one LUN, on the data addresses only, for one initiator's addresses only."""
+    """One target with the LUNs, on the data addresses only, for one initiator's addresses only."""
 
     kind: TargetKind = "iet"
     vendor = "IET"
     product = "VIRTUAL-DISK"
     capabilities = Capabilities(persistent_reservations=True, chap=True, mutual_chap=True)
 
-    @property
-    def wwid(self) -> str:
-        return conf.wwid_of(_scsi_id(self.topology))
+    def wwid_of(self, lun: Lun) -> str:
+        return conf.wwid_of(_scsi_id(lun))
 
     @property
     def wanted(self) -> WantedTarget:
@@ -228,21 +227,24 @@ class IetTarget(Target):
 
 
 def wanted_target(config: TargetConfig, topology: Topology) -> WantedTarget:
-    """One target with the topology's LUN as LUN 0, its identity pinned.
+    """One target with the topology's LUNs, from LUN 0 on, their identities pinned.
 
     blockio has no cache: fileio serves a disk that is to be written back.
     """
     writes_back = config.write_cache == "write-back"
-    unit = Unit(
-        0,
-        "blockio" if config.backstore == "block" and not writes_back else "fileio",
-        storage_path(config),
-        io_mode="wb" if writes_back else "wt",
-        scsi_id=_scsi_id(topology),
-        scsi_sn=topology.lun.serial,
-        size=topology.lun.size,
+    units = tuple(
+        Unit(
+            lun.number,
+            "blockio" if config.backstore == "block" and not writes_back else "fileio",
+            storage_path(config, lun),
+            io_mode="wb" if writes_back else "wt",
+            scsi_id=_scsi_id(lun),
+            scsi_sn=lun.serial,
+            size=lun.size,
+        )
+        for lun in topology.luns
     )
-    return WantedTarget(topology.target_iqn, (unit,), config.iet, config.chap)
+    return WantedTarget(topology.target_iqn, units, config.iet, config.chap)
 
 
 def differences(wanted: Sequence[WantedTarget], served: Sequence[ServedTarget]) -> list[str]:
@@ -285,5 +287,5 @@ def differences(wanted: Sequence[WantedTarget], served: Sequence[ServedTarget]) 
     ]
 
 
-def _scsi_id(topology: Topology) -> str:
-    return topology.lun.serial[:16]
+def _scsi_id(lun: Lun) -> str:
+    return lun.serial[:16]

@@ -93,25 +93,28 @@ def wwid_of(serial: str) -> str:
 
 
 def serving(config: TargetConfig, topology: Topology) -> Serving:
-    """What a testbed needs: its one LUN, reached by every portal.
+    """What a testbed needs: its LUNs, reached by every portal.
 
     A portal group for each controller, since an access state is that of a group; one without.
     """
-    unit = Unit(
-        "lun0",
-        config.backstore,
-        storage_path(config),
-        topology.lun.size,
-        topology.lun.serial,
-        # A disk has its own idea of its cache, and LIO goes by that.
-        write_back=config.backstore == "fileio" and config.write_cache == "write-back",
+    units = tuple(
+        Unit(
+            lun.name,
+            config.backstore,
+            storage_path(config, lun),
+            lun.size,
+            lun.serial,
+            # A disk has its own idea of its cache, and LIO goes by that.
+            write_back=config.backstore == "fileio" and config.write_cache == "write-back",
+        )
+        for lun in topology.luns
     )
     controllers = topology.controllers or (Controller(""),)
     groups = tuple(
         PortalGroup(
             tag,
             tuple(p.portal for p in topology.portals if p.controller == controller.name),
-            (unit,),
+            units,
             _STATES[controller.access_state],
         )
         for tag, controller in enumerate(controllers, start=1)

@@ -12,13 +12,14 @@ from harness.target.base import Target, storage_script
 from harness.target.capabilities import Capabilities
 from harness.target.lio.look import LOOK, differences, expected, parse_look
 from harness.target.lio.saved import Serving, render, serving, wwid_of
+from harness.topology import Lun
 
 SAVED = "/etc/rtslib-fb-target/pathproof.json"
 _TIMEOUT_S = 90.0
 
 
 class LioTarget(Target):
-    """One unit behind one portal group on the data addresses, for one initiator."""
+    """A unit for each LUN behind the portal groups on the data addresses, for one initiator."""
 
     kind: TargetKind = "lio"
     vendor = "LIO-ORG"
@@ -34,9 +35,8 @@ class LioTarget(Target):
     def product(self) -> str:
         return "FILEIO" if self.config.backstore == "fileio" else "IBLOCK"
 
-    @property
-    def wwid(self) -> str:
-        return wwid_of(self.topology.lun.serial)
+    def wwid_of(self, lun: Lun) -> str:
+        return wwid_of(lun.serial)
 
     def configure(self) -> None:
         self.serve(serving(self.config, self.topology))

@@ -16,12 +16,12 @@ from harness.steps import Spent, attach, step
 from harness.target.base import Target, storage_path, storage_script
 from harness.target.capabilities import Capabilities
 from harness.target.tgt.show import ShownTarget, parse_portals, parse_targets
-from harness.topology import Topology
+from harness.topology import Lun, Topology
 
 UNIT = "pathproof-tgt.service"
 _TIMEOUT_S = 60.0
 _TID = 1
-_LUN = 1  # 0 is tgt's own controller
+_FIRST_LUN = 1  # 0 is tgt's own controller
 
 # tgtd ignores SIGTERM. What it serves is gone with it, so it is started anew each time.
 _START = f"""\
@@ -39,7 +39,7 @@ _DIGESTS = [["--name", f"{part}Digest", "--value", "None,CRC32C"] for part in ("
 
 
 class TgtTarget(Target):
-    """One target with one LUN, listening on the data addresses only, for one initiator's name."""
+    """One target with the LUNs, listening on the data addresses only, for one initiator's name."""
 
     kind: TargetKind = "tgt"
     vendor = "IET"
@@ -51,9 +51,8 @@ class TgtTarget(Target):
         mutual_chap=True,
     )
 
-    @property
-    def wwid(self) -> str:
-        return f"3{scsi_id(self.topology)}"
+    def wwid_of(self, lun: Lun) -> str:
+        return f"3{scsi_id(lun)}"
 
     def configure(self) -> None:
         commands = [*serving(self.config, self.topology), *binding(self.config)]
@@ -106,12 +105,12 @@ class TgtTarget(Target):
             raise TargetError(f"tgt does not run as asked: {'; '.join(differing)}")
 
 
-def scsi_id(topology: Topology) -> str:
-    """The LUN's identity: 32 digits, of which tgt makes a designator of NAA type 6.
+def scsi_id(lun: Lun) -> str:
+    """A LUN's identity: 32 digits, of which tgt makes a designator of NAA type 6.
 
     Source: update_vpd_83() in usr/spc.c. The company id is 0, as tgt's own.
     """
-    return f"6000000{topology.lun.serial[:25]}"
+    return f"6000000{lun.serial[:25]}"
 
 
 def portals(topology: Topology) -> str:
@@ -120,18 +119,24 @@ def portals(topology: Topology) -> str:
 
 
 def serving(config: TargetConfig, topology: Topology) -> list[list[str]]:
-    """The commands for the LUN, and for its one initiator."""
-    lun = ["--tid", str(_TID), "--lun", str(_LUN)]
-    identity = f"scsi_id={scsi_id(topology)},scsi_sn={topology.lun.serial}"
-    caching = _CACHING.format(byte=_CACHING_BYTE[config.write_cache])
-    backing = ["--bstype", "rdwr", "--backing-store", storage_path(config)]
+    """The commands for the LUNs, and for their one initiator."""
     return [
         _tgtadm("target", "new", "--tid", str(_TID), "--targetname", topology.target_iqn),
-        _tgtadm("logicalunit", "new", *lun, *backing),
-        _tgtadm("logicalunit", "update", *lun, "--params", identity),
-        _tgtadm("logicalunit", "update", *lun, "--params", caching),
+        *(command for lun in topology.luns for command in _unit(config, lun)),
         *(_tgtadm("target", "update", "--tid", str(_TID), *digest) for digest in _DIGESTS),
         _tgtadm("target", "bind", "--tid", str(_TID), "--initiator-name", topology.initiator_iqn),
+    ]
+
+
+def _unit(config: TargetConfig, lun: Lun) -> list[list[str]]:
+    which = ["--tid", str(_TID), "--lun", str(_FIRST_LUN + lun.number)]
+    identity = f"scsi_id={scsi_id(lun)},scsi_sn={lun.serial}"
+    caching = _CACHING.format(byte=_CACHING_BYTE[config.write_cache])
+    backing = ["--bstype", "rdwr", "--backing-store", storage_path(config, lun)]
+    return [
+        _tgtadm("logicalunit", "new", *which, *backing),
+        _tgtadm("logicalunit", "update", *which, "--params", identity),
+        _tgtadm("logicalunit", "update", *which, "--params", caching),
     ]
 
 
@@ -157,18 +162,21 @@ def differences(
     if [target.iqn for target in shown] != [topology.target_iqn]:
         return [f"targets are {[target.iqn for target in shown]}, not [{topology.target_iqn!r}]"]
     (target,) = shown
-    luns = [lun for lun in target.luns if lun.number]
+    luns, wanted = [lun for lun in target.luns if lun.number], topology.luns
     accounts = []
     if chap := config.chap:
         accounts = [chap.incoming.user]
         accounts += [f"{chap.outgoing.user} (outgoing)"] if chap.outgoing else []
     facts: dict[str, tuple[object, object]] = {
         "state": (target.state, "ready"),
-        "LUNs": ([lun.number for lun in luns], [_LUN]),
-        "online": ([lun.online for lun in luns], [True]),
-        "SCSI ID": ([lun.scsi_id for lun in luns], [scsi_id(topology)]),
-        "SCSI SN": ([lun.scsi_sn for lun in luns], [topology.lun.serial]),
-        "backing store": ([lun.path for lun in luns], [storage_path(config)]),
+        "LUNs": ([lun.number for lun in luns], [_FIRST_LUN + lun.number for lun in wanted]),
+        "online": ([lun.online for lun in luns], [True for _ in wanted]),
+        "SCSI ID": ([lun.scsi_id for lun in luns], [scsi_id(lun) for lun in wanted]),
+        "SCSI SN": ([lun.scsi_sn for lun in luns], [lun.serial for lun in wanted]),
+        "backing store": (
+            [lun.path for lun in luns],
+            [storage_path(config, lun) for lun in wanted],
+        ),
         "ACL": (list(target.acl), [topology.initiator_iqn]),
         "accounts": (sorted(target.accounts), sorted(accounts)),
     }

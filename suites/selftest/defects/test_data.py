@@ -12,7 +12,7 @@ import pytest
 
 from harness.errors import CutShort
 from harness.provision.data_nics import render_script
-from harness.target.base import BACKING_FILE
+from harness.target.base import backing_file
 from harness.target.lio import SAVED, render, serving
 from harness.testbed import Testbed
 from harness.topology import Role
@@ -38,6 +38,7 @@ for number in range(first, first + count):
             break
 """
 
+BACKING_FILE = backing_file("lun0")
 _SECTOR = 512
 _LOOP = "/dev/loop0"
 _MAPPED = "planted"
@@ -136,7 +137,7 @@ def _assert_wrong_afterwards(
     """Run commands on the initiator amid the I/O, and after the last write; {device} is the map."""
 
     def on_initiator(command: str) -> None:
-        testbed.machine(Role.INITIATOR).sh(command.format(device=testbed.initiator.device))
+        testbed.machine(Role.INITIATOR).sh(command.format(device=testbed.map.device))
 
     with testbed.io(testbed.layout.mixed(seed)) as io:
         io.wait_until_running()
@@ -155,7 +156,7 @@ def _assert_wrong_afterwards(
 def _written(testbed: Testbed, wanted: int) -> list[int]:
     """The numbers of the first so many blocks that fio has written to."""
     block, area = testbed.config.workload.block_size, testbed.layout.write_area
-    argv = ["python3", "-c", _WRITTEN, testbed.initiator.device]
+    argv = ["python3", "-c", _WRITTEN, testbed.map.device]
     argv += [str(n) for n in (block, area.offset // block, area.size // block, wanted)]
     return [int(n) for n in testbed.machine(Role.INITIATOR).run(argv).stdout.split()]
 
@@ -192,7 +193,7 @@ def test_a_part_of_the_targets_disk_that_fails(testbed: Testbed, seed: int) -> N
     _serve(testbed, _lun_on_the_device_mapper(testbed))
     area = testbed.layout.write_area
     bad = range((area.offset + area.size // 2) // _SECTOR, (area.end - area.size // 4) // _SECTOR)
-    size = testbed.topology.lun.size // _SECTOR
+    size = testbed.topology.luns[0].size // _SECTOR
     table = (
         f"0 {bad.start} linear {_LOOP} 0\n"
         f"{bad.start} {len(bad)} error\n"
@@ -264,7 +265,7 @@ def _reset(testbed: Testbed) -> None:
 
 def _lun_on_the_device_mapper(testbed: Testbed) -> dict[str, Any]:
     """The same backing file, with the device mapper in between."""
-    size = testbed.topology.lun.size // _SECTOR
+    size = testbed.topology.luns[0].size // _SECTOR
     testbed.machine(Role.TARGET).sh(
         f"modprobe loop; modprobe dm-mod; losetup {_LOOP} {BACKING_FILE}\n"
         f"echo 0 {size} linear {_LOOP} 0 | dmsetup create {_MAPPED}"
@@ -278,7 +279,7 @@ def _lun_on_the_device_mapper(testbed: Testbed) -> dict[str, Any]:
 def _two_disks(testbed: Testbed) -> dict[str, Any]:
     configuration = render(serving(testbed.config.target, testbed.topology))
     other = f"{BACKING_FILE}.other"
-    testbed.machine(Role.TARGET).sh(f"truncate -s {testbed.topology.lun.size} {other}")
+    testbed.machine(Role.TARGET).sh(f"truncate -s {testbed.topology.luns[0].size} {other}")
     (disk,) = configuration["storage_objects"]
     configuration["storage_objects"] += [disk | {"name": "lun1", "dev": other}]
     (target,) = configuration["targets"]

@@ -18,7 +18,7 @@ def test_no_path_retry_fail_while_all_paths_are_lost(testbed: Testbed, seed: int
     with testbed.io(testbed.layout.mixed(seed)) as io:
         io.wait_until_running()
         io.run_for(seconds=3)
-        testbed.initiator.stop_queueing()
+        testbed.map.attachment.stop_queueing()
         with testbed.fault(testbed.all_paths_lost()):
             testbed.map.wait_for_paths(active=0, failed=len(testbed.topology.paths))
             io.run_for(seconds=2)  # every job has given up by then: the block ends here

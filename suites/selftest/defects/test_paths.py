@@ -205,17 +205,17 @@ def test_multipathd_does_nothing_in_the_outage(
 
 def test_a_path_that_is_not_reinstated(testbed: Testbed, seed: int) -> None:
     """While it is dead it leaves the map, and healing does not bring it back there."""
-    initiator, path = testbed.initiator, testbed.map.paths[0]
+    attachment, path = testbed.map.attachment, testbed.map.paths[0]
     try:
         measured = lose_a_path(
             testbed,
             seed,
             first_link_down(testbed),
-            during=lambda: initiator.take_path_away(path.disk),
+            during=lambda: attachment.take_path_away(path.disk),
             back_within_s=10,
         )
     finally:
-        initiator.give_path_back(path.disk)
+        attachment.give_path_back(path.disk)
     assert_detected(
         "a path that is not reinstated",
         measured,

@@ -68,7 +68,7 @@ def portal_elsewhere(testbed: Testbed) -> None:
 
 def wrong_lun(testbed: Testbed) -> None:
     """The configuration names another LUN than the target serves."""
-    testbed.initiator.wwid = "36001405ffffffffffffffffffffffffff"
+    testbed.map.attachment.wwid = "36001405ffffffffffffffffffffffffff"
 
 
 def twin(testbed: Testbed) -> None:
@@ -108,18 +108,18 @@ def stale_udev(testbed: Testbed) -> None:
         f"sed -i 's/^E:ID_SERIAL=.*/E:ID_SERIAL=36001405ffffffffffffffffffffffffff/' "
         f"/run/udev/data/b{number}",
     )
-    testbed.initiator.wwid = "36001405ffffffffffffffffffffffffff"
+    testbed.map.attachment.wwid = "36001405ffffffffffffffffffffffffff"
 
 
 def path_not_in_map(testbed: Testbed) -> None:
     """As an administrator would take it away."""
-    testbed.initiator.take_path_away(testbed.map.paths[0].disk)
+    testbed.map.attachment.take_path_away(testbed.map.paths[0].disk)
 
 
 def no_map(testbed: Testbed) -> None:
     """multipathd is told to leave the LUN alone."""
     initiator(testbed, f"sed -i '/blacklist_exceptions/,/}}/d' {CONF}; multipathd reconfigure")
-    initiator(testbed, f"multipath -f {testbed.initiator.wwid} || :")
+    initiator(testbed, f"multipath -f {testbed.map.attachment.wwid} || :")
 
 
 def stacked(testbed: Testbed) -> None:
@@ -224,7 +224,7 @@ def test_another_target_with_this_ones_names_is_found(testbed: Testbed) -> None:
         testbed.machine(Role.INITIATOR).run(argv)
     log_in(testbed, iqn, second)
     testbed.map.wait_for_paths(active=len(testbed.topology.paths))
-    assert testbed.initiator.paths() == tuple(testbed.map.paths)
+    assert testbed.map.attachment.paths() == tuple(testbed.map.paths)
     testbed.preflight()
     disk = testbed.map.paths[-1].disk
     with pytest.raises(PreflightFailed, match=f"{disk} with WWID .* leads to another target"):

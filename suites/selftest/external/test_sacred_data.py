@@ -9,12 +9,13 @@ import pytest
 from harness.errors import PreflightFailed
 from harness.preflight import Answer, Asked, claim, marker
 from harness.target import LioTarget
-from harness.target.base import BACKING_FILE
+from harness.target.base import backing_file
 from harness.target.lio import serving
 from harness.testbed import Testbed
 from harness.topology import Role
 from harness.units import MIB
 
+BACKING_FILE = backing_file("lun0")
 SIZE = 256 * MIB  # of the LUN, so that reading it in full takes seconds
 
 
@@ -31,14 +32,14 @@ def blank(testbed: Testbed) -> Testbed:
     units = tuple(replace(unit, size=SIZE) for unit in group.units)
     target.serve(replace(wanted, groups=(replace(group, units=units),)))
     initiator.log_in()
-    initiator.wait_for_map()
+    initiator.wait_for_maps()
     return testbed
 
 
 def claimed(testbed: Testbed, *, erase: bool = False) -> Answer:
-    wwid = testbed.initiator.wwid
+    wwid = testbed.map.attachment.wwid
     asked = Asked(wwid, wwid if erase else None, testbed.config.workload.region)
-    return claim(testbed.initiator, asked)
+    return claim(testbed.map.attachment, asked)
 
 
 def digest(testbed: Testbed) -> str:
@@ -52,7 +53,7 @@ def test_a_blank_lun_is_read_in_full_and_marked(blank: Testbed) -> None:
     assert claimed(blank) is Answer.BLANK
     assert claimed(blank) is Answer.MARKED
     head = blank.machine(Role.TARGET).run(["head", "-c", str(marker.SIZE), BACKING_FILE])
-    assert marker.unpack(head.stdout_bytes).wwid == blank.initiator.wwid
+    assert marker.unpack(head.stdout_bytes).wwid == blank.map.attachment.wwid
 
 
 def test_a_file_system_is_refused_and_byte_identical_afterwards(blank: Testbed) -> None:

@@ -128,7 +128,7 @@ class Host:
         return Answer()
 
     def initiator(self) -> ExistingInitiator:
-        return ExistingInitiator(self.machine, plan(config()), FAST, WWID)
+        return ExistingInitiator(self.machine, plan(config()), FAST, (WWID,))
 
     def asked(self) -> list[str]:
         return [" ".join(asked.argv) for asked in self.machine.asked]

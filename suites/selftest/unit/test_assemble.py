@@ -26,7 +26,6 @@ def observation(machine: str, *texts: str, died: str = "") -> Observation:
                 offset_ns + at_ns,
                 {"vda": DiskSample(0, 0, completed=sent, in_flight=1, state="")},
                 {},
-                frozenset(),
                 {"eth0": True},
                 {"eth0": NicSample(sent, sent + 1, 100 * sent, 100, 2, 3, 4 * sent, 5)},
                 wall_ahead_ns=7 + at_ns // 4,
@@ -42,6 +41,8 @@ def observation(machine: str, *texts: str, died: str = "") -> Observation:
 
 def raw_of(*observations: Observation) -> Raw:
     return Raw(
+        lun="lun0",
+        map="lun",
         result=RunResult((), "", FioReport("fio-3.33", ()), "", "", (), {}),
         observations=dict(zip(Role, observations, strict=True)),
         paths=(),

@@ -14,9 +14,9 @@ import pytest
 
 import harness.preflight.reader
 from harness.config import Config
-from harness.config.model import FAST
 from harness.errors import PreflightFailed
-from harness.initiator import Initiator
+from harness.initiator import Attachment
+from harness.initiator.devices import Survey
 from harness.initiator.path_disk import PathDisk
 from harness.machine import LocalMachine, Process
 from harness.preflight import Answer, Asked, claim, marker
@@ -91,11 +91,11 @@ def put(lab: Lab, offset: int, data: bytes) -> None:
         disk.write(data)
 
 
-class Finder(Initiator):
+class Finder(Attachment):
     """Knows its paths without asking."""
 
     def __init__(self, lab: Lab) -> None:
-        super().__init__(lab, plan(Config()), FAST, WWID)
+        super().__init__(lab, plan(Config()), WWID, lambda: Survey((), ()))
         self.answers = [self.found(*PATHS)] * 2
 
     @staticmethod

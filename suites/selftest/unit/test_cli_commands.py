@@ -18,11 +18,11 @@ from harness import __version__
 from harness.cli import ending
 from harness.cli.app import app, explain
 from harness.cli.text import age, columns
-from harness.config import load
+from harness.config import Config, load
 from harness.errors import HypervisorError, ImageError
 from harness.guest_images.store import BuiltImage, ImageStore
 from harness.testbed.guest_disks import serials
-from harness.topology import Role
+from harness.topology import Role, plan
 
 
 @pytest.fixture
@@ -192,8 +192,11 @@ def test_config_as_xml_is_the_domain_of_a_machine(
     domain = ET.fromstring(runner.invoke(app, ["config", "--xml", role, *options]).stdout)
     assert (domain.get("type"), domain.findtext("name")) == ("qemu", f"mine-{role}")
     assert domain.findtext("os/kernel") == "/i/kernel"
+    config = Config()
     disks = [str(source.get("file")) for source in domain.iterfind("devices/disk/source")]
-    assert disks == [f"/TESTBED/{role}-{serial}.qcow2" for serial in serials(role)]
+    assert disks == [
+        f"/TESTBED/{role}-{serial}.qcow2" for serial in serials(role, config.target, plan(config))
+    ]
     wires = [nic.attrib for nic in domain.iterfind("devices/interface/source")]
     assert [wire["port"] for wire in wires] == ["20003", "20004"]
 

@@ -229,9 +229,8 @@ def test_a_machine_that_is_as_before_has_no_differences() -> None:
 
 def test_one_lun_is_named_and_no_other() -> None:
     """Nothing that would hold for other disks of the machine."""
-    conf = render_drop_in(
-        WWID, ["iqn.2026-01.io.pathproof:storage"], "group_by_prio", known=False, active=()
-    )
+    iqns = ["iqn.2026-01.io.pathproof:storage"]
+    conf = render_drop_in({WWID: False}, iqns, "group_by_prio", active=())
     assert "path_grouping_policy group_by_prio\n" in conf
     assert conf.count(WWID) == 4
     assert 'wwid ".*"' not in conf
@@ -243,7 +242,7 @@ def test_one_lun_is_named_and_no_other() -> None:
 
 def test_no_setting_of_the_machine_keeps_a_path_out_of_use() -> None:
     """Held back for minutes, a path that is back would be called lost; see multipath.conf(5)."""
-    conf = render_drop_in(WWID, [], "multibus", known=False, active=())
+    conf = render_drop_in({WWID: False}, [], "multibus", active=())
     _, _, of_the_map = conf.partition("multipath {")
     settings = dict(line.split(maxsplit=1) for line in of_the_map.splitlines() if " no" in line)
     off = ("san_path_err_threshold", "marginal_path_double_failed_time", "delay_wait_checks")

@@ -90,7 +90,7 @@ def test_nothing_runs_on_the_target() -> None:
     target = target_for(config().target, NoMachine("the array"), plan(config()))
     assert isinstance(target, ExternalTarget)
     target.configure()
-    assert target.wwid == WWID
+    assert target.wwids[0] == WWID
     assert WWID in target.describe()
     with pytest.raises(MachineError, match="`nft` cannot run on the array: Pathproof has no"):
         target.machine.run(["nft", "list", "tables"])
@@ -98,8 +98,9 @@ def test_nothing_runs_on_the_target() -> None:
 
 def test_a_lun_that_nobody_named_matches_no_disk() -> None:
     """Else multipathd would take on every disk of the machine."""
-    target = target_for(config(wwid=None).target, NoMachine("the array"), plan(config()))
-    assert target.wwid == UNNAMED
+    nameless = config(wwid=None)
+    target = target_for(nameless.target, NoMachine("the array"), plan(nameless))
+    assert target.wwids[0] == UNNAMED
     assert UNNAMED not in WWID
 
 
@@ -149,12 +150,12 @@ def test_the_size_of_a_lun_that_is_not_ours_is_not_known_yet() -> None:
 
 def test_the_arrays_own_entry_of_multipath_tools_holds() -> None:
     """But for what is demanded of every map."""
-    conf = render_conf(WWID, FAST, ours=False)
+    conf = render_conf([WWID], FAST, ours=False)
     assert "devices {" not in conf
     overrides = conf[conf.index("overrides {") :]
     for line in ("fast_io_fail_tmo     1", "no_path_retry        queue"):
         assert line in overrides
-    assert "overrides" not in render_conf(WWID, FAST)
+    assert "overrides" not in render_conf([WWID], FAST)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -179,14 +180,15 @@ def test_several_faults_need_what_each_of_them_does() -> None:
 
 def bed_of(configuration: Config) -> Testbed:
     guest = cast(Any, SimpleNamespace(observer=None))
-    initiator = cast(Any, SimpleNamespace(device="/dev/mapper/x"))
+    attachment = SimpleNamespace(device="/dev/mapper/x")
+    initiator = cast(Any, SimpleNamespace(attachments=(attachment,)))
     return Testbed(
         configuration,
         plan(configuration),
         guests={Role.INITIATOR: guest},
         target=cast(Any, None),
         initiator=initiator,
-        paths=(),
+        paths={"lun0": ()},
         environment={},
         console=str,
     )
@@ -237,9 +239,9 @@ def test_a_testbed_that_is_used_again_passes_the_preflight_again(
     """A path that came back in between has logged in anew, perhaps elsewhere."""
     done: list[str] = []
     testbed = bed_of(config())
-    testbed.initiator.paths = tuple  # type: ignore[method-assign]  # none, as before
-    for what, word in ((testbed, "heal"), (testbed.map, "wait_for_paths"), (testbed, "preflight")):
-        monkeypatch.setattr(what, word, lambda word=word, **_: done.append(word))
+    testbed.map.attachment.paths = tuple  # type: ignore[method-assign]  # none, as before
+    for word in ("heal", "wait_for_paths", "preflight"):
+        monkeypatch.setattr(testbed, word, lambda word=word, **_: done.append(word))
     testbed.make_ready()
     assert done == ["heal", "wait_for_paths", "preflight"]
 

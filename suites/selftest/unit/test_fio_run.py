@@ -13,7 +13,7 @@ from harness.config.model import WorkloadConfig
 from harness.machine import Completed, LocalMachine
 from harness.testbed.lun_layout import Layout
 from harness.units import KIB
-from harness.workload import Area, FioRun, Job, JobKind, run
+from harness.workload import Area, FioRun, Job, JobKind
 from suites.selftest.unit.fio_on_this_host import FIO, folder_for_direct_io
 
 REPORT = Path(__file__).parent / "recorded/fio-3.33-report.json"
@@ -67,14 +67,15 @@ def test_the_fio_that_is_named_writes_to_the_device_whatever_its_name(
     if FIO is None:
         pytest.skip("needs fio")
     with folder_for_direct_io() as folder:
-        monkeypatch.setattr(run, "FOLDER", str(folder / "fio"))
-        monkeypatch.setattr(run, "_LINK", str(folder / "fio/device"))
         device, program = folder / name, folder / "my-fio"
         device.write_bytes(bytes(64 * KIB))
         program.write_text(f'#!/bin/sh\n: >{folder}/called\nexec {FIO} "$@"\n')
         program.chmod(0o755)
         job = Job("fill", JobKind.WRITE, Area(0, 64 * KIB), 16 * KIB, 1, verified=True)
-        with FioRun.started(LocalMachine(), str(device), [job], program=str(program)) as fio:
+        started = FioRun.started(
+            LocalMachine(), str(device), [job], folder=str(folder / "fio"), program=str(program)
+        )
+        with started as fio:
             fio.finish().require_clean()
         assert device.stat().st_size == 64 * KIB
         assert device.read_bytes().strip(b"\0")

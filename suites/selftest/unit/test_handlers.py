@@ -111,7 +111,7 @@ def initiator(looks: str, config: str = "{}") -> Initiator:
 
     described = Config.model_validate_json(config)
     grouping = described.initiator.path_grouping_policy
-    return Initiator(ScriptedMachine(answer), topology, FAST, WWID, None, grouping)
+    return Initiator(ScriptedMachine(answer), topology, FAST, (WWID,), None, grouping)
 
 
 BY_PRIORITY = '{"initiator": {"path_grouping_policy": "group_by_prio"}}'
@@ -134,16 +134,16 @@ def test_preferred_paths_without_a_handler_end_the_run(
 ) -> None:
     """A report about ALUA must not be believed where the kernel has none."""
     monkeypatch.setattr(run, "_UNCHANGED_S", 0.0)
-    assert require_fit(initiator(ATTACHED, config)).handlers == Handlers("alua", BOTH)
+    assert require_fit(initiator(ATTACHED, config)).handlers == {WWID: Handlers("alua", BOTH)}
     with pytest.raises(PreflightFailed, match="the kernel has no device handlers"):
         require_fit(initiator(CLOUD, config))
 
 
 def test_a_run_that_is_not_about_access_states_goes_on_and_says_so() -> None:
     """It is degraded."""
-    (lacking,) = require_fit(initiator(CLOUD)).handlers.lacking
+    (lacking,) = require_fit(initiator(CLOUD)).lacking
     assert lacking.name == "handler"
-    assert require_fit(initiator(ATTACHED)).handlers.lacking == ()
+    assert require_fit(initiator(ATTACHED)).lacking == ()
 
 
 def test_the_look_is_one_command() -> None:

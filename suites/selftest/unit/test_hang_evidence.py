@@ -30,7 +30,8 @@ class Answering:
         self.silent = silent
         self.keys: dict[Role, str] = {}
         self.never = threading.Event()
-        self.initiator = SimpleNamespace(wwid="3600", describe_paths=self._hang)
+        attachment = SimpleNamespace(wwid="3600", describe_paths=self._hang)
+        self.maps = (SimpleNamespace(lun="lun0", attachment=attachment),)
 
     def _hang(self) -> str:
         self.never.wait()

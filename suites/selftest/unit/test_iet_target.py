@@ -17,7 +17,7 @@ from harness.config.credentials import ChapConfig, Credentials
 from harness.config.iet import IetOptions
 from harness.errors import CommandTimedOut, ConfigError, TargetError
 from harness.target import IetTarget, target_for
-from harness.target.base import BACKING_FILE, DATA_DISK
+from harness.target.base import backing_file, data_disk
 from harness.target.iet import daemon, proc, target
 from harness.target.iet.conf import Unit
 from harness.topology import plan
@@ -100,7 +100,7 @@ def test_the_kind_leads_here() -> None:
     """And the identity is known before anything runs."""
     driver = target_for(CONFIG.target, Guest(), plan(CONFIG))
     assert isinstance(driver, IetTarget)
-    assert re.fullmatch(r"14945540000000000[0-9a-f]{32}", driver.wwid)
+    assert re.fullmatch(r"14945540000000000[0-9a-f]{32}", driver.wwids[0])
 
 
 def test_the_module_is_there_before_ietd_starts() -> None:
@@ -202,10 +202,10 @@ def test_secrets_go_to_a_file_that_nobody_else_reads_and_nowhere_else(
 @pytest.mark.parametrize(
     ("backstore", "cache", "served"),
     [
-        ("fileio", "write-through", ("fileio", "wt", BACKING_FILE)),
-        ("fileio", "write-back", ("fileio", "wb", BACKING_FILE)),
-        ("block", "write-through", ("blockio", "wt", DATA_DISK)),
-        ("block", "write-back", ("fileio", "wb", DATA_DISK)),
+        ("fileio", "write-through", ("fileio", "wt", backing_file("lun0"))),
+        ("fileio", "write-back", ("fileio", "wb", backing_file("lun0"))),
+        ("block", "write-through", ("blockio", "wt", data_disk("lun0"))),
+        ("block", "write-back", ("fileio", "wb", data_disk("lun0"))),
     ],
 )
 def test_backstore_and_cache(backstore: str, cache: str, served: tuple[str, str, str]) -> None:
@@ -305,12 +305,12 @@ def test_the_documented_topology_is_what_ran() -> None:
     config = Config.model_validate(tomllib.loads(example))
     topology = plan(config)
     assert (config.target.kind, topology.target_iqn) == ("iet", IQN)
-    assert topology.lun.size == 10_000_000_000
+    assert topology.luns[0].size == 10_000_000_000
     assert [str(portal.portal.address) for portal in topology.portals] == [
         "172.16.0.1",
         "172.16.1.1",
     ]
     listing = (RECORDED / "multipath-0.9.4-ll-iet.txt").read_text()
     driver = target_for(config.target, Guest(), topology)
-    assert listing.startswith(f"{driver.wwid} dm-0 {driver.vendor},{driver.product}\n")
+    assert listing.startswith(f"{driver.wwids[0]} dm-0 {driver.vendor},{driver.product}\n")
     assert listing in DOC.read_text()

@@ -10,8 +10,7 @@ import pytest
 from harness.config import Config
 from harness.config.model import FAST, STOCK, Profile
 from harness.errors import InitiatorError, TimedOut
-from harness.initiator import Initiator, in_force
-from harness.initiator import initiator as under_test
+from harness.initiator import Initiator, attachment, in_force, multipathd
 from harness.initiator.existing import ExistingInitiator
 from harness.initiator.multipathd_config import ScsiIdentity
 from harness.topology import plan
@@ -32,8 +31,8 @@ def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """What does not come needs not be waited for, and nobody pauses between two looks."""
     monkeypatch.setattr("harness.deadline.time.sleep", lambda _: None)
     monkeypatch.setattr(in_force, "_PATIENCE_S", 0.01)
-    monkeypatch.setattr(under_test, "_MAP_TIMEOUT_S", 0.01)
-    monkeypatch.setattr(under_test, "_ORDER_TIMEOUT_S", 0.01)
+    monkeypatch.setattr(attachment, "_MAP_TIMEOUT_S", 0.01)
+    monkeypatch.setattr(multipathd, "_ORDER_TIMEOUT_S", 0.01)
 
 
 def answering(
@@ -62,7 +61,7 @@ def answering(
 def initiator(
     answer: Callable[[Asked], Answer], profile: Profile = STOCK, kind: type[Initiator] = Initiator
 ) -> Initiator:
-    return kind(ScriptedMachine(answer), TOPOLOGY, profile, WWID)
+    return kind(ScriptedMachine(answer), TOPOLOGY, profile, (WWID,))
 
 
 def test_an_answer_that_is_not_whole_is_not_yet_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,8 +136,8 @@ def test_a_map_is_waited_for_while_multipathd_is_not_to_be_understood(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The first 700 characters of a good answer, then the whole."""
-    monkeypatch.setattr(under_test, "_MAP_TIMEOUT_S", 5.0)
-    initiator(answering("timeout\n", MAPS[:700], "", MAPS)).wait_for_map()
+    monkeypatch.setattr(attachment, "_MAP_TIMEOUT_S", 5.0)
+    initiator(answering("timeout\n", MAPS[:700], "", MAPS)).wait_for_maps()
 
 
 @pytest.mark.parametrize(
@@ -148,23 +147,23 @@ def test_a_map_is_waited_for_while_multipathd_is_not_to_be_understood(
 def test_a_map_that_does_not_come_is_told_with_the_last_look(said: str, seen: str) -> None:
     """Not with what was there before."""
     with pytest.raises(TimedOut, match=seen):
-        initiator(answering(MAPS.replace("ready", "faulty"), said)).wait_for_map()
+        initiator(answering(MAPS.replace("ready", "faulty"), said)).wait_for_maps()
 
 
 def test_an_order_is_given_again_while_multipathd_is_busy(monkeypatch: pytest.MonkeyPatch) -> None:
     """It exits with 0 all the same, and has done nothing."""
-    monkeypatch.setattr(under_test, "_ORDER_TIMEOUT_S", 5.0)
-    initiator(answering("timeout\n", "ok\n")).give_path_back("sda")
+    monkeypatch.setattr(multipathd, "_ORDER_TIMEOUT_S", 5.0)
+    initiator(answering("timeout\n", "ok\n")).attachments[0].give_path_back("sda")
 
 
 def test_an_old_multipathd_that_is_busy_fails_to_reconfigure(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(under_test, "_ORDER_TIMEOUT_S", 5.0)
-    initiator(answering("fail\n", "timeout\n", "ok\n"))._multipathd("reconfigure")
+    monkeypatch.setattr(multipathd, "_ORDER_TIMEOUT_S", 5.0)
+    multipathd.order(ScriptedMachine(answering("fail\n", "timeout\n", "ok\n")), "reconfigure")
 
 
 @pytest.mark.parametrize(("said", "error"), [("timeout\n", TimedOut), ("fail\n", InitiatorError)])
 def test_an_order_that_is_not_taken_is_an_error(said: str, error: type[Exception]) -> None:
     with pytest.raises(error, match=said.strip()):
-        initiator(answering(said)).take_path_away("sda")
+        initiator(answering(said)).attachments[0].take_path_away("sda")

@@ -35,7 +35,7 @@ def initiator(
     answer: Callable[[Asked], Answer], credentials: ChapConfig | None = None
 ) -> tuple[Initiator, ScriptedMachine]:
     machine = ScriptedMachine(answer)
-    return Initiator(machine, TOPOLOGY, FAST, "3600", credentials), machine
+    return Initiator(machine, TOPOLOGY, FAST, ("3600",), credentials), machine
 
 
 def of_topology(name: str) -> tuple[Initiator, ScriptedMachine]:
@@ -43,7 +43,7 @@ def of_topology(name: str) -> tuple[Initiator, ScriptedMachine]:
     topology = plan(load(None, {"topology": (name, "--topology")}).config)
     offers = "".join(f"{one.portal},1 {topology.target_iqn}\n" for one in topology.portals)
     machine = ScriptedMachine(lambda asked: Answer(offers if "sendtargets" in asked.argv else ""))
-    return Initiator(machine, topology, FAST, "3600"), machine
+    return Initiator(machine, topology, FAST, ("3600",)), machine
 
 
 def willing(asked: Asked) -> Answer:
@@ -353,7 +353,7 @@ def test_a_target_that_does_no_digests_is_suspected() -> None:
     machine = ScriptedMachine(refusing("--login", 19))
     negotiation = Negotiation.of(IetOptions(), offers)
     with pytest.raises(InitiatorError) as caught:
-        Initiator(machine, TOPOLOGY, FAST, "3600", negotiation=negotiation).log_in()
+        Initiator(machine, TOPOLOGY, FAST, ("3600",), negotiation=negotiation).log_in()
     assert "digests that [initiator.iscsi] insists on" in caught.value.hint
     assert "node.conn[0].iscsi.HeaderDigest" in str(machine.asked)
 
@@ -371,5 +371,5 @@ def test_a_map_without_its_device_file_is_not_ready() -> None:
 
     machine = ScriptedMachine(answer)
     wwid = "360014057043dfe0435de773ca03bbf04"
-    Initiator(machine, TOPOLOGY, FAST, wwid).wait_for_map()
+    Initiator(machine, TOPOLOGY, FAST, (wwid,)).attachments[0].wait_for_map()
     assert next(looks, None) is None

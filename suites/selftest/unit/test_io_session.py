@@ -26,7 +26,7 @@ from harness.errors import (
 from harness.faults import Injection, SilentDrop
 from harness.initiator.path_disk import PathDisk
 from harness.measurements import SessionSettings
-from harness.observe import DiskSample, Sample
+from harness.observe import DiskSample, MapSample, Sample
 from harness.testbed import io_session, watchdog, witness
 from harness.testbed.io_session import IoSession
 from harness.testbed.protocols import MeasuredTestbed
@@ -106,15 +106,18 @@ class Bench:
     def __post_init__(self) -> None:
         self.config = Config()
         self.fio = Fio(self.told)
-        self.map = SimpleNamespace(paths=("a", "b"))
-        self.topology = plan(self.config)
-        self.observers = {role: Observer(self.told) for role in Role}
-        self.initiator = SimpleNamespace(
+        attachment = SimpleNamespace(
             device="/dev/mapper/lun",
+            map_name="lun",
             stop_queueing=self._stop_queueing,
             describe_paths=lambda: "paths",
-            reconnecting=lambda: RECONNECTING,
         )
+        lun = plan(self.config).luns[0]
+        self.map = SimpleNamespace(lun=lun, attachment=attachment, paths=("a", "b"))
+        self.maps = (self.map,)
+        self.topology = plan(self.config)
+        self.observers = {role: Observer(self.told) for role in Role}
+        self.initiator = SimpleNamespace(reconnecting=lambda: RECONNECTING)
 
     @property
     def roles(self) -> tuple[Role, ...]:
@@ -160,12 +163,12 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
         bench.told.append("evidence")
         return {}
 
-    def read_back(_testbed: object, _result: object) -> str:
+    def read_back(_machine: object, _map: object, _result: object) -> str:
         bench.told.append("read back")
         return "read back"
 
-    def assemble(session: IoSession, _result: object, back: object) -> Any:
-        return session._witness.observations(), back
+    def assemble(_session: IoSession, of: Any, _result: object, seen: object) -> Any:
+        return seen, of.back
 
     monkeypatch.setattr(io_session, "gather", gather)
     monkeypatch.setattr(FioRun, "started", lambda *_, **__: bench.fio)
@@ -290,7 +293,7 @@ def test_io_runs_when_paths_carry_it_and_not_when_none_is_known(
     def sample(number: str, carried: int) -> Sample:
         disk = DiskSample(carried, 0, completed=0, in_flight=0, state="running")
         paths = {number: "active", "8:16": "failed"}
-        return Sample(0, {"sda": disk}, paths, frozenset(), {}, {}, 0, 0)
+        return Sample(0, {"sda": disk}, {"lun": MapSample(paths)}, {}, {}, 0, 0)
 
     strange, idle, busy = sample("8:32", 0), sample("8:0", 0), sample("8:0", 2**20)
     coming = [strange, idle, idle, busy]
@@ -513,11 +516,11 @@ def test_logs_that_contradict_each_other_leave_the_data_unproven(
 def test_a_listing_that_hangs_is_given_up(bench: Bench) -> None:
     """It is for people, and must not cost the verdict."""
     listing = threading.Event()
-    bench.initiator.describe_paths = listing.wait
+    bench.map.attachment.describe_paths = listing.wait
     seen = Witness(cast(MeasuredTestbed, bench))
     seen.list_paths("after", within_s=0.1)
     listing.set()
-    assert seen.path_listings == {"after": "multipath -ll: not within 0 s"}
+    assert seen.path_listings["lun0"] == {"after": "multipath -ll: not within 0 s"}
 
 
 @pytest.mark.parametrize("failure", [TimedOut("nft hangs"), TypeError("x")])

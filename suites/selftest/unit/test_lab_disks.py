@@ -118,9 +118,7 @@ def test_a_sample_tells_what_waits_and_what_is_done() -> None:
         {
             "sample": 1,
             "disks": {name: [stat, ""] for name, stat in stats.items()},
-            "dm": "",
-            "map": "",
-            "where": {},
+            "maps": {},
             "carriers": {},
             "nics": {},
             "beats": {},

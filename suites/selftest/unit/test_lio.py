@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from harness.config import Config
 from harness.config.credentials import ChapConfig
-from harness.target.base import BACKING_FILE
+from harness.target.base import backing_file
 from harness.target.lio import AccessState, Serving, one_group_each, render, serving, wwid_of
 from harness.target.lio.look import LOOK, differences, expected, parse_look
 from harness.topology import plan
@@ -25,13 +25,13 @@ RECORDED = Path(__file__).parent / "recorded"
 def test_the_wwid_is_known_before_anything_runs() -> None:
     """It is the one under which the built-in testbed's map really appeared."""
     listed = (RECORDED / "multipath-0.9.4-ll.txt").read_text().split()[0]
-    assert wwid_of(plan(Config()).lun.serial) == listed
+    assert wwid_of(plan(Config()).luns[0].serial) == listed
 
 
 def test_the_wwid_is_what_sysfs_shows() -> None:
     """There with "naa." where multipath-tools put a 3."""
     line = (RECORDED / "pathproof-sessions-linux-6.1.txt").read_text().strip()
-    assert "naa." + wwid_of(plan(Config()).lun.serial)[1:] == line.split("|")[-1]
+    assert "naa." + wwid_of(plan(Config()).luns[0].serial)[1:] == line.split("|")[-1]
 
 
 @given(st.uuids())
@@ -101,7 +101,7 @@ def test_every_reference_in_the_configuration_leads_somewhere(backstore: str) ->
 
 def test_the_serial_is_pinned() -> None:
     """Otherwise LIO makes one up, and the map gets another name at every start."""
-    assert render(configured())["storage_objects"][0]["wwn"] == plan(Config()).lun.serial
+    assert render(configured())["storage_objects"][0]["wwn"] == plan(Config()).luns[0].serial
 
 
 def test_only_the_one_initiator_is_let_in() -> None:
@@ -114,7 +114,7 @@ def test_acknowledged_means_written_unless_the_user_wants_otherwise() -> None:
     """A file is opened write-through, or a power loss would lose what was acknowledged."""
     (storage,) = render(configured())["storage_objects"]
     assert storage["write_back"] is False
-    assert storage["dev"] == BACKING_FILE
+    assert storage["dev"] == backing_file("lun0")
     assert storage["size"] == Config().target.lun_size
     (storage,) = render(configured(write_cache="write-back"))["storage_objects"]
     assert storage["write_back"] is True
@@ -192,7 +192,7 @@ def running() -> dict[str, str]:
     text = (
         "1 enable=1\n1 authentication=1\n1 generate_node_acls=0\n"
         "1 portal 172.16.0.1:3260=yes\n1 portal 172.16.1.1:3260=yes\n"
-        f"1 lun_0={BACKING_FILE}\n1 lun_0 write cache=0\n1 lun_0 alua=Active/Optimized\n"
+        f"1 lun_0={backing_file('lun0')}\n1 lun_0 write cache=0\n1 lun_0 alua=Active/Optimized\n"
         f"{name}=yes\n{name} user=me\n{name} target's user=you\n{name} mutual=1\n"
         f"{name} secret=right\n{name} target's secret=right\n"
     )
@@ -249,7 +249,7 @@ def test_the_kernels_files_are_read_as_they_are(tmp_path: Path) -> None:
         group / "enable": "1",
         group / "attrib/authentication": "1",
         group / "attrib/generate_node_acls": "0",
-        unit / "udev_path": BACKING_FILE,
+        unit / "udev_path": backing_file("lun0"),
         unit / "attrib/emulate_write_cache": "0",
         unit.parent / "alua_tg_pt_gp": (
             "TG Port Alias: default_tg_pt_gp\nTG Port Group ID: 0\n"

@@ -98,6 +98,7 @@ def test_an_existing_machine_is_used_in_turn_and_claimed_before_it_writes(
         monkeypatch.setattr(existing, name, MagicMock())
     monkeypatch.setattr(attach, "require_fit", MagicMock())
     monkeypatch.setattr(existing, "turn", turn)
+    vars(existing)["StandingInitiator"].return_value.attachments = (MagicMock(),)
     monkeypatch.setattr(attach, "claim", telling(told, "claim"))
     monkeypatch.setattr(existing, "Testbed", lambda *_, **__: stand_in(told))
     monkeypatch.setattr(prove, "fill", telling(told, "write"))
@@ -116,7 +117,7 @@ def programs(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     found: list[object] = []
 
     @contextmanager
-    def started(*_: object, program: object = "fio") -> Iterator[Any]:
+    def started(*_: object, folder: str, program: object = "fio") -> Iterator[Any]:
         found.append(program)
         yield MagicMock()
 
@@ -129,7 +130,8 @@ def with_own_fio() -> Any:
     made = Config.model_validate(
         {"target": EXTERNAL, "initiator": {"machine": "local", "fio": OWN_FIO}}
     )
-    return MagicMock(config=made, topology=plan(made))
+    one = MagicMock(lun=plan(made).luns[0])
+    return MagicMock(config=made, topology=plan(made), maps=(one,))
 
 
 def test_the_first_io_is_that_of_the_users_fio(
@@ -146,7 +148,7 @@ def test_measured_io_is_that_of_the_users_fio(
     monkeypatch.setattr(io_session, "Witness", MagicMock())
     monkeypatch.setattr(IoSession, "_read_back_in_time", lambda *_: None)
     monkeypatch.setattr(IoSession, "_assemble", lambda *_: None)
-    monkeypatch.setattr(IoSession, "_finish", lambda *_: None)
+    monkeypatch.setattr(IoSession, "_finish", lambda *_: MagicMock())
     with IoSession(with_own_fio, (), 60).running():
         pass
     assert programs == [OWN_FIO]

@@ -14,9 +14,7 @@ from harness.observe.message import parse_line
 SAMPLE: dict[str, Any] = {
     "sample": 1,
     "disks": {"sda": ["8 0 16 0 8 0 16 0 0 0 0", "running"]},
-    "dm": "2 0 0 0 1 1 A 0 1 2 8:0 A 0 0 1",
-    "map": "253:0",
-    "where": {},
+    "maps": {"lun": {"dm": "2 0 0 0 1 1 A 0 1 2 8:0 A 0 0 1", "number": "253:0", "where": {}}},
     "carriers": {},
     "changes": {},
     "nics": {},

@@ -85,7 +85,7 @@ def settings(conf: str) -> dict[str, str]:
 def test_a_profile_sets_only_what_it_names(polling: int | None, fail: int | None) -> None:
     """None leaves multipathd's own value alone."""
     profile = Profile(polling_interval_s=polling, fast_io_fail_s=fail)
-    said = settings(render_conf(WWID, profile))
+    said = settings(render_conf([WWID], profile))
     assert said.get("polling_interval") == (str(polling) if polling else None)
     assert said.get("max_polling_interval") == (str(polling) if polling else None)
     assert said.get("fast_io_fail_tmo") == (str(fail) if fail else None)
@@ -94,7 +94,7 @@ def test_a_profile_sets_only_what_it_names(polling: int | None, fail: int | None
 @pytest.mark.parametrize("profile", [FAST, STOCK])
 def test_the_file_is_well_formed(profile: Profile) -> None:
     """Braces balance and every line is a comment, a section or a setting."""
-    conf = render_conf(WWID, profile)
+    conf = render_conf([WWID], profile)
     depth = 0
     for line in conf.splitlines():
         assert re.fullmatch(r"\s*(#.*|\w+ \{|\}|\w+\s+(\"[^\"]*\"|\S+))", line), line
@@ -105,14 +105,14 @@ def test_the_file_is_well_formed(profile: Profile) -> None:
 
 def test_only_the_one_lun_is_touched() -> None:
     """A disk of the machine itself must never end up in a map."""
-    conf = render_conf(WWID, FAST)
+    conf = render_conf([WWID], FAST)
     assert re.search(r'blacklist \{\s+wwid "\.\*"\s+\}', conf)
     assert re.search(rf'blacklist_exceptions \{{\s+wwid "\^{WWID}\$"\s+\}}', conf)
 
 
 def test_losing_every_path_is_a_pause_and_not_an_error() -> None:
     """And a new WWID gets its map: Debian's default would make none."""
-    said = settings(render_conf(WWID, STOCK))
+    said = settings(render_conf([WWID], STOCK))
     assert said["no_path_retry"] == "queue"
     assert said["path_grouping_policy"] == "multibus"
     assert said["find_multipaths"] == "greedy"
@@ -120,11 +120,11 @@ def test_losing_every_path_is_a_pause_and_not_an_error() -> None:
 
 @pytest.mark.parametrize("ours", [True, False])
 def test_groups_are_as_configured(*, ours: bool) -> None:
-    conf = render_conf(WWID, STOCK, "group_by_prio", ours=ours)
+    conf = render_conf([WWID], STOCK, "group_by_prio", ours=ours)
     assert set(re.findall(r"path_grouping_policy (\w+)", conf)) == {"group_by_prio"}
 
 
 def test_each_kind_of_target_is_recognised_once() -> None:
     """IET and tgt call themselves the same."""
-    conf = render_conf(WWID, STOCK)
+    conf = render_conf([WWID], STOCK)
     assert re.findall(r'vendor\s+"(.*)"', conf) == ["LIO-ORG", "IET"]

@@ -251,7 +251,7 @@ def initiator(logins: str, config: str = "{}") -> Initiator:
     described = Config.model_validate_json(config)
     negotiation = Negotiation.of(described.target.iet, described.initiator.iscsi)
     machine = ScriptedMachine(answer)
-    return Initiator(machine, plan(described), FAST, "3600", negotiation=negotiation)
+    return Initiator(machine, plan(described), FAST, ("3600",), negotiation=negotiation)
 
 
 def test_sessions_have_their_logins() -> None:

@@ -16,7 +16,7 @@ import pytest
 from harness.deadline import Deadline, poll
 from harness.errors import HarnessError, MachineError, TimedOut
 from harness.machine import LocalMachine
-from harness.observe import Observer, Watch, observing
+from harness.observe import MapSample, Observer, Watch, observing
 from harness.units import NS_PER_MS, NS_PER_S
 from suites.selftest import needs
 
@@ -108,9 +108,9 @@ def test_a_sample_holds_what_is_watched(observer: Observer) -> None:
     )
     assert list(sample.disks) == [DISKS[0]]
     assert sample.carriers == {"lo": True}
-    assert sample.paths == {}
+    assert sample.maps == {}
     assert sample.count_paths("active") == 0
-    assert (sample.map_number, sample.map_disks) == ("", {})
+    assert sample.map("no such map") == MapSample()
 
 
 def test_a_cable_has_something_to_carry_with_each_sample(observer: Observer) -> None:

@@ -53,9 +53,9 @@ def lead(folder: Path, path: str, lun: str) -> None:
 
 
 def proven(folder: Path) -> None:
-    initiator = Initiator(Machine(folder), plan(Config()), FAST, WWID)
+    initiator = Initiator(Machine(folder), plan(Config()), FAST, (WWID,))
     block = mark_own(LocalMachine("target"), str(folder / "own"), WWID, SIZE)
-    require_mark(block, initiator, ["sda", "sdb"])
+    require_mark(block, initiator.attachments[0], ["sda", "sdb"])
 
 
 def test_a_mark_of_the_target_is_seen_over_every_path(folder: Path) -> None:

@@ -16,7 +16,7 @@ from harness.checks import (
 )
 from harness.initiator.path_disk import PathDisk
 from harness.measurements import ClockReading, KernelLog, KernelMessage, Measurements
-from harness.observe import Clock, DiskSample, MapDisk, Observation, Sample
+from harness.observe import Clock, DiskSample, MapDisk, MapSample, Observation, Sample
 from harness.testbed.assemble import Raw, assemble
 from harness.timeline import Happened
 from harness.topology import Role
@@ -35,10 +35,14 @@ AGAIN = MapDisk("sdc", "session5", "172.16.1.1:3260,default")
 
 
 def sample(
-    at_s: int, paths: dict[str, str], disks: dict[str, DiskSample], **more: object
+    at_s: int,
+    paths: dict[str, str],
+    disks: dict[str, DiskSample],
+    *,
+    in_map: dict[str, MapDisk] | None = None,
 ) -> Sample:
-    nothing = Sample(at_s * NS_PER_S, disks, paths, frozenset(), {}, {}, 0, 0, "253:0", {})
-    return replace(nothing, **more)  # type: ignore[arg-type]  # by name, each of its own type
+    seen = MapSample(paths, number="253:0", disks=in_map or {})
+    return Sample(at_s * NS_PER_S, disks, {"lun": seen}, {}, {}, 0, 0)
 
 
 def disk(carried: int, state: str = "running") -> DiskSample:
@@ -54,14 +58,14 @@ def moving() -> tuple[Sample, ...]:
     ok, lost = {"8:0": "active", "8:16": "active"}, {"8:0": "active", "8:16": "failed"}
     back = {"8:0": "active", "8:32": "active"}
     return (
-        sample(0, ok, {"sda": disk(10), "sdb": disk(10)}, map_disks=both),
+        sample(0, ok, {"sda": disk(10), "sdb": disk(10)}, in_map=both),
         sample(1, ok, {"sda": disk(20), "sdb": disk(20)}),
-        sample(2, lost, {"sda": disk(30), "sdb": disk(20, "blocked")}, map_disks=both),
+        sample(2, lost, {"sda": disk(30), "sdb": disk(20, "blocked")}, in_map=both),
         sample(3, lost, {"sda": disk(40), "sdb": disk(20, "transport-offline")}),
-        sample(4, {"8:0": "active"}, {"sda": disk(50)}, map_disks={"8:0": FIRST}),
+        sample(4, {"8:0": "active"}, {"sda": disk(50)}, in_map={"8:0": FIRST}),
         sample(5, {"8:0": "active"}, {"sda": disk(60), "sdb": disk(900)}),
         sample(6, back, {"sda": disk(70), "sdb": disk(990)}),
-        sample(7, back, {"sda": disk(75), "sdc": disk(5)}, map_disks={"8:0": FIRST, "8:32": AGAIN}),
+        sample(7, back, {"sda": disk(75), "sdc": disk(5)}, in_map={"8:0": FIRST, "8:32": AGAIN}),
         sample(8, back, {"sda": disk(80), "sdb": disk(999), "sdc": disk(15)}),
     )
 
@@ -87,6 +91,8 @@ def measured(
     }
     return assemble(
         Raw(
+            lun="lun0",
+            map="lun",
             result=RunResult((), "", FioReport("fio-3.33", ()), "", "", (), {}),
             observations=seen,
             paths=PATHS,
@@ -128,7 +134,7 @@ def test_the_bytes_of_all_its_disks_are_the_paths() -> None:
 def test_a_disk_that_is_made_anew_under_its_name_counts_on() -> None:
     """The kernel begins to count at 0 again."""
     samples = tuple(
-        sample(at_s, {"8:0": "active"}, {"sda": disk(carried)}, map_disks={"8:0": FIRST})
+        sample(at_s, {"8:0": "active"}, {"sda": disk(carried)}, in_map={"8:0": FIRST})
         for at_s, carried in enumerate((10, 30, 4, 9))
     )
     assert measured(samples).counters[0].bytes_read.tolist() == [10, 30, 34, 39]
@@ -178,7 +184,7 @@ def test_a_path_lost_without_a_fault_fails_on_every_kernel(number: str, last: st
     """Up to 5.7 by the disk alone; whether it comes back or not."""
     states = ("active", "active", "failed", "failed", last, last)
     samples = tuple(
-        sample(at_s, {"8:0": "active", "8:16": state}, {}, map_disks={"8:0": FIRST, "8:16": SECOND})
+        sample(at_s, {"8:0": "active", "8:16": state}, {}, in_map={"8:0": FIRST, "8:16": SECOND})
         for at_s, state in enumerate(states)
     )
     lines = [(2.0, f"device-mapper: multipath: {number}Failing path 8:16.")]
@@ -195,7 +201,7 @@ def test_a_path_lost_without_a_fault_fails_on_every_kernel(number: str, last: st
 def test_what_befalls_others_fails_nobody(number: str) -> None:
     """Another map loses its path, and another file system its disk."""
     samples = tuple(
-        sample(at_s, {"8:0": "active", "8:16": "active"}, {}, map_disks={"8:16": SECOND})
+        sample(at_s, {"8:0": "active", "8:16": "active"}, {}, in_map={"8:16": SECOND})
         for at_s in range(6)
     )
     lines = (
@@ -219,7 +225,7 @@ def test_paths_may_exchange_their_disks() -> None:
     samples = (
         *moving()[:2],
         sample(2, {}, {}),
-        sample(3, now, {"sda": disk(1), "sdb": disk(2)}, map_disks=crossed),
+        sample(3, now, {"sda": disk(1), "sdb": disk(2)}, in_map=crossed),
     )
     line = (3.0, "device-mapper: multipath: Failing path 8:0.")
     crossing = measured(samples, (line,))
@@ -235,7 +241,7 @@ def test_a_number_that_left_the_map_is_not_the_same_disk_when_it_is_back() -> No
         *moving()[:2],
         sample(2, {"8:16": "active"}, {}),
         sample(3, {"8:0": "failed"}, {}),
-        sample(4, {"8:0": "failed"}, {}, map_disks={"8:0": crossed}),
+        sample(4, {"8:0": "failed"}, {}, in_map={"8:0": crossed}),
     )
     states = [seen.states for seen in measured(samples).path_states[2:]]
     lost = {"a": "missing", "b": "failed"}
@@ -247,7 +253,7 @@ def test_an_old_disk_may_stay_in_the_map_beside_the_new_one(state: str) -> None:
     """The path is as good as the better of the two."""
     disks = {"8:0": FIRST, "8:16": SECOND, "8:32": AGAIN}
     paths = {"8:0": "active", "8:16": "failed", "8:32": state}
-    samples = (*moving()[:2], sample(2, paths, {}, map_disks=disks))
+    samples = (*moving()[:2], sample(2, paths, {}, in_map=disks))
     assert measured(samples).path_states[-1].states["b"] == state
 
 
@@ -265,7 +271,7 @@ def test_a_path_may_have_another_disk_from_the_start() -> None:
 def test_a_disk_over_an_unplanned_portal_is_no_path_that_was_planned() -> None:
     """Not even under the number of one; its loss is told by that."""
     stray = MapDisk("sdb", "session8", "172.16.9.1:3260,default")
-    samples = (sample(0, {"8:16": "active"}, {}, map_disks={"8:16": stray}),) * 2
+    samples = (sample(0, {"8:16": "active"}, {}, in_map={"8:16": stray}),) * 2
     line = (0, "device-mapper: multipath: Failing path 8:16.")
     assert measured(samples).path_states[0].states == {"a": "missing", "b": "missing"}
     assert [e.path for e in measured(samples, (line,)).timeline] == ["8:16"]
@@ -280,9 +286,9 @@ def joined_by(stray: MapDisk | None, *, until_s: int = 6) -> tuple[Sample, ...]:
     active = {"8:0": "active", "8:16": "active"}
     told = planned if stray is None else {**planned, "8:48": stray}
     return tuple(
-        sample(at_s, {**active, "8:48": "active"}, {}, map_disks=told)
+        sample(at_s, {**active, "8:48": "active"}, {}, in_map=told)
         if 2 <= at_s < until_s
-        else sample(at_s, active, {}, map_disks=planned)
+        else sample(at_s, active, {}, in_map=planned)
         for at_s in range(8)
     )
 
@@ -314,12 +320,17 @@ def test_the_loss_of_a_disk_that_was_not_planned_proves_nothing(
     )
     assert loss.numbers["paths_given_up"] == 0
     both = (line, (5.0, f"device-mapper: multipath: {number}Failing path 8:16."))
-    down = [replace(one, paths={**one.paths, "8:16": "failed"}) for one in joined_by(stray)[5:]]
+    down = [_second_failed(one) for one in joined_by(stray)[5:]]
     lost = found(no_unexpected_path_loss(), measured((*joined_by(stray)[:5], *down), both))
     assert (lost.verdict, lost.message) == (
         Verdict.FAIL,
         "paths given up without a fault there: b",
     )
+
+
+def _second_failed(one: Sample) -> Sample:
+    seen = one.maps["lun"]
+    return replace(one, maps={"lun": replace(seen, paths={**seen.paths, "8:16": "failed"})})
 
 
 def test_a_disk_that_was_not_planned_is_told_from_when_it_came_until_it_went() -> None:
@@ -331,7 +342,9 @@ def test_a_disk_that_was_not_planned_is_told_from_when_it_came_until_it_went() -
 def test_a_path_whose_session_is_going_is_still_that_path() -> None:
     """The kernel takes the connection away before the disk, and the portal with it."""
     going = {"8:0": FIRST, "8:32": replace(AGAIN, origin="")}
-    samples = (*moving()[:-1], replace(moving()[-1], map_disks=going))
+    last = moving()[-1]
+    seen = replace(last.maps["lun"], disks=going)
+    samples = (*moving()[:-1], replace(last, maps={"lun": seen}))
     assert measured(samples).unplanned_disks == ()
     assert measured(samples).path_states == measured(moving()).path_states
     line = (8.0, "device-mapper: multipath: Failing path 8:32.")
@@ -340,7 +353,9 @@ def test_a_path_whose_session_is_going_is_still_that_path() -> None:
 
 def test_what_is_not_told_of_the_disks_is_as_it_was_planned() -> None:
     """As of disks that are none of iSCSI."""
-    samples = tuple(replace(one, map_disks={}) for one in moving())
+    samples = tuple(
+        replace(one, maps={"lun": replace(one.map("lun"), disks={})}) for one in moving()
+    )
     states = [seen.states["b"] for seen in measured(samples).path_states]
     assert states == ["active"] * 2 + ["failed"] * 2 + ["missing"] * 5
 

@@ -25,6 +25,7 @@ from harness.initiator.devices import BlockDevice, Survey
 from harness.initiator.sysfs import Disk, Session
 from harness.measurements import PlannedSession, SessionSettings
 from harness.preflight import require_fit, run
+from harness.preflight.handlers import Handlers
 from harness.preflight.paths import Facts, Wanted, path_problems
 from harness.topology import plan
 
@@ -48,6 +49,7 @@ GOOD = Facts(
     sessions=(SessionSettings("a", 1, 1, 1, "a"), SessionSettings("b", 1, 1, 1, "b")),
     reached={"a": ("sda",), "b": ("sdb",)},
     devices=(disk("sda", 0), disk("sdb", 16), MAP, over("vda1", "vda", place="/")),
+    handlers={WWID: Handlers()},
 )
 
 
@@ -254,7 +256,7 @@ def fit(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Facts]:
     def on(*surveys: Survey | HarnessError) -> Facts:
         table = SimpleNamespace(stdout="table|0 8 multipath 0 0 1 1 service-time 0 0 2\n")
         machine = SimpleNamespace(run=lambda *_, **__: table)
-        initiator = Initiator(cast(Any, machine), TOPOLOGY, FAST, WWID)
+        initiator = Initiator(cast(Any, machine), TOPOLOGY, FAST, (WWID,))
         monkeypatch.setattr(initiator, "survey", Machine(*surveys).survey)
         return require_fit(initiator)
 
@@ -334,15 +336,17 @@ def test_other_targets_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     table = SimpleNamespace(stdout="table|0 8 multipath 0 0 1 1 service-time 0 0 2\n")
     machine = SimpleNamespace(sh=lambda *_, **__: said, run=lambda *_, **__: table)
     monkeypatch.setattr(run, "_UNCHANGED_S", 0.2)
-    initiator = Initiator(cast(Any, machine), TOPOLOGY, FAST, WWID)
+    initiator = Initiator(cast(Any, machine), TOPOLOGY, FAST, (WWID,))
     assert require_fit(initiator).reached == GOOD.reached
-    assert [path.disk for path in initiator.paths()] == ["sda", "sdb"]
-    assert [*initiator.paths_in_use().values()] == [*initiator.paths()]
+    (attachment,) = initiator.attachments
+    assert [path.disk for path in attachment.paths()] == ["sda", "sdb"]
+    assert [*attachment.paths_in_use().values()] == [*attachment.paths()]
     origins = [f"172.16.{network}.1:3260,default" for network in (0, 1)]
-    assert [path.origin for path in initiator.paths()] == origins
-    stray = f"session9|{TOPOLOGY.target_iqn}|LOGGED_IN|2001:db8::3|3260|default|1|1|1||"
-    said.stdout = f"{stray}sdz|65:144|{NAA}\n{said.stdout}"
-    assert [path.disk for path in initiator.paths()] == ["sda", "sdb"]
+    assert [path.origin for path in attachment.paths()] == origins
+    iqn = TOPOLOGY.target_iqn
+    stray = f"session9|{iqn}|LOGGED_IN|2001:db8::3|3260|default|1|1|1||sdz|65:144|{NAA}\n"
+    said.stdout = stray + said.stdout
+    assert [path.disk for path in attachment.paths()] == ["sda", "sdb"]
 
 
 @pytest.mark.parametrize(
@@ -369,5 +373,5 @@ def test_of_two_disks_of_a_path_the_one_in_the_map_is_the_path(
         f"device|dm-0|253:0|1|{' '.join(in_map)}|{WWID}|mpath-{WWID}|||",
     ]
     machine = SimpleNamespace(sh=lambda *_, **__: SimpleNamespace(stdout="\n".join(lines) + "\n"))
-    found = Initiator(cast(Any, machine), TOPOLOGY, FAST, WWID).paths_in_use()
+    found = Initiator(cast(Any, machine), TOPOLOGY, FAST, (WWID,)).attachments[0].paths_in_use()
     assert {path: one.disk for path, one in found.items()} == ({"b": disk} if disk else {})

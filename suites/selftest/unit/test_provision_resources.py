@@ -131,7 +131,7 @@ def test_the_initiator_learns_what_both_ends_are_told_to_offer() -> None:
     )
     resources: Any = SimpleNamespace(config=config, topology=plan(config))
     machines: Any = {Role.INITIATOR: None}
-    target: Any = SimpleNamespace(wwid="3600")
+    target: Any = SimpleNamespace(wwids=("3600",))
     initiator = Resources.initiator(resources, machines, target)
     assert initiator.negotiation.offers == config.initiator.iscsi
     demanded = {"HeaderDigest": "CRC32C", "DataDigest": "CRC32C"}

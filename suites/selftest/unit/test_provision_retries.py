@@ -81,7 +81,7 @@ class Script(Listener):
         self.snapshots += 1
         self.told.append(f"snapshot {self.snapshots}")
         (folder / "target.memory").write_text(f"memory {self.snapshots}")
-        seal(folder, determined_by, {}, (), {"Number": str(self.snapshots)})
+        seal(folder, determined_by, {}, {}, {"Number": str(self.snapshots)})
 
     def fork(self, _resources: object, golden: Golden, stack: ExitStack) -> str:
         self.told.append(f"fork of {golden.environment['Number']}")

@@ -22,6 +22,8 @@ STATUS = "2 0 0 0 1 1 A 0 2 2 {} A 0 0 1 {} F 1 0 1"
 class Map:
     """Stands in for the device mapper, which this host need not have."""
 
+    name = b"lun"
+
     def __init__(self, status: str, number: int) -> None:
         self.status, self.number = status, number
 
@@ -89,17 +91,17 @@ def test_a_disk_that_joins_the_map_is_watched_from_then_on() -> None:
     """Under whatever name it comes back; the others of this very host are passed over."""
     first, second = ((path / "dev").read_text().strip() for path in BLOCKS[:2])
     sampler = sampling.Sampler(voice.Voice(), devices.Links())
-    sampler.watch({"disks": [BLOCKS[0].name], "map": "", "nics": [], "cables": [], "every": 0})
-    sampler.map = cast(Any, Map(STATUS.format(first, second), (254 << 8) | 7))
+    sampler.watch({"disks": [BLOCKS[0].name], "maps": [], "nics": [], "cables": [], "every": 0})
+    sampler.maps = [cast(Any, Map(STATUS.format(first, second), (254 << 8) | 7))]
     for _ in range(2):
         sampler.due_ns = 0
         sampler.sample()
     one, two = (parse_sample(message()) for message in sampler.voice.held)
     names = [path.name for path in BLOCKS[:2]]
     assert (list(one.disks), list(two.disks)) == (names[:1], names)
-    assert (one.map_number, two.map_number) == ("254:7", "254:7")
+    assert (one.map("lun").number, two.map("lun").number) == ("254:7", "254:7")
     disks = {first: MapDisk(names[0], "", ""), second: MapDisk(names[1], "", "")}
-    assert (one.map_disks, two.map_disks) == (disks, {})
-    assert one.paths == {first: "active", second: "failed"}
+    assert (one.map("lun").disks, two.map("lun").disks) == (disks, {})
+    assert one.map("lun").paths == {first: "active", second: "failed"}
     sampler.close()
     sampler.links.close()

@@ -106,7 +106,7 @@ def target_on(machine: ScriptedMachine, config: Config) -> Target:
 
 
 def initiator_on(machine: ScriptedMachine, config: Config) -> Initiator:
-    return Initiator(machine, plan(config), FAST, "3600", config.target.chap)
+    return Initiator(machine, plan(config), FAST, ("3600",), config.target.chap)
 
 
 def answers_of_a_portal(asked: Asked) -> Answer:

@@ -28,7 +28,7 @@ def sealed(tmp_path: Path) -> Path:
     folder.mkdir()
     for name in ("target.memory", "initiator.memory", "target-lun0.qcow2"):
         (folder / name).write_bytes(name.encode() * 1000)
-    seal(folder, DETERMINED_BY, NICS, PATHS, {"Guest kernel": "6.1"})
+    seal(folder, DETERMINED_BY, NICS, {"lun0": PATHS}, {"Guest kernel": "6.1"})
     return folder
 
 
@@ -40,7 +40,7 @@ def writable(file: Path) -> Path:
 def test_a_whole_snapshot_tells_what_it_holds(sealed: Path) -> None:
     found = opened(sealed, DETERMINED_BY)
     assert found.nics == NICS
-    assert found.paths == PATHS
+    assert found.paths == {"lun0": PATHS}
     assert found.environment == {"Guest kernel": "6.1"}
     found.require_untouched()
 

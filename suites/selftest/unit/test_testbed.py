@@ -38,23 +38,24 @@ def bed_of(initiator: object, observer: object = None) -> Testbed:
         guests={Role.INITIATOR: cast(Any, guest)},
         target=cast(Any, None),
         initiator=cast(Any, initiator),
-        paths=(FIRST, SECOND),
+        paths={"lun0": (FIRST, SECOND)},
         environment={},
         console=str,
     )
 
 
 class Devices:
-    """As much of an initiator as knows of sessions."""
+    """As much of an initiator as knows of sessions, and of the one LUN's disks."""
 
     device = "/dev/mapper/x"
-    wwid = "36001405abc"
+    map_name = "x"
 
     def __init__(self) -> None:
+        self.attachments = (self,)
         self.told: list[str] = []
         self._topology = plan(Config())
         machine = ScriptedMachine(lambda _: Answer())
-        self.settings_of = Initiator(machine, self._topology, FAST, "3600").settings_of
+        self.settings_of = Initiator(machine, self._topology, FAST, ("3600",)).settings_of
 
     def paths(self) -> tuple[PathDisk, ...]:
         """The second came back under another name."""
@@ -91,7 +92,7 @@ def test_a_path_that_came_back_is_known_by_its_new_disk(monkeypatch: pytest.Monk
     bed.map.paths = (FIRST, SECOND)
     monkeypatch.setattr(bed, "heal", lambda: None)
     monkeypatch.setattr(bed, "preflight", lambda: None)
-    monkeypatch.setattr(bed.map, "wait_for_paths", lambda **_: None)
+    monkeypatch.setattr(bed, "wait_for_paths", lambda **_: None)
     monkeypatch.setattr(bed, "prove_target", lambda: proven.extend(p.disk for p in bed.map.paths))
     bed.make_ready()
     assert bed.map.paths == (FIRST, BACK)
@@ -107,7 +108,7 @@ def test_the_path_that_is_taken_away_is_the_one_that_is_there(
     """Its old name may be that of a disk of somebody else."""
     devices = Devices()
     bed = bed_of(devices)
-    monkeypatch.setattr(bed.map, "wait_for_paths", lambda **_: None)
+    monkeypatch.setattr(bed, "wait_for_paths", lambda **_: None)
     with bed.without_path("b"):
         assert devices.told == ["without sdc"]
     assert devices.told == ["without sdc", "with sdc"]
@@ -129,7 +130,7 @@ def bed_with(topology: str, **more: object) -> Testbed:
         guests=cast(Any, guests),
         target=cast(Any, None),
         initiator=cast(Any, Devices()),
-        paths=(),
+        paths={"lun0": ()},
         environment={},
         console=str,
     )
@@ -189,7 +190,7 @@ def test_a_failover_waits_for_the_paths_that_the_fault_hits(
     monkeypatch.setattr(bed, "_io", Io(told))
     monkeypatch.setattr(bed, "fault", fault)
     monkeypatch.setattr(
-        bed.map,
+        bed,
         "wait_for_paths",
         lambda *, active, failed=0: told.append(f"{active} active, {failed} failed"),
     )

@@ -98,9 +98,9 @@ def test_what_runs_otherwise_is_told(changed: dict[str, Any], says: str) -> None
 def test_the_wwid_is_that_of_the_designator() -> None:
     """tgt makes a number of the SCSI ID and puts NAA type 6 in its first digit."""
     target = TgtTarget(CONFIG.target, ScriptedMachine(), TOPOLOGY)
-    assert len(scsi_id(TOPOLOGY)) == 32
-    assert int(scsi_id(TOPOLOGY), 16) >> 124 == 6
-    assert target.wwid == "360000007043dfe0435de773ca03bbf04"
+    assert len(scsi_id(TOPOLOGY.luns[0])) == 32
+    assert int(scsi_id(TOPOLOGY.luns[0]), 16) >> 124 == 6
+    assert target.wwids[0] == "360000007043dfe0435de773ca03bbf04"
 
 
 def test_tgtd_listens_on_the_data_addresses_only() -> None:

@@ -25,6 +25,7 @@ PATHS = {
     "two-controllers": FOUR,
     "eight": ("a1", "a2", "a3", "a4", "b1", "b2", "b3", "b4"),
     "one-subnet": ("a-nic1", "a-nic2"),
+    "luns": ("a", "b"),
 }
 
 
@@ -40,7 +41,10 @@ def data_macs(topology: Topology) -> list[str]:
 def test_the_configuration_alone_decides() -> None:
     """Another process, years later, plans the same."""
     assert plan(Config()) == plan(Config())
-    assert plan(Config()).lun.serial == "7043dfe0435de773ca03bbf04" + plan(Config()).lun.serial[25:]
+    assert (
+        plan(Config()).luns[0].serial
+        == "7043dfe0435de773ca03bbf04" + plan(Config()).luns[0].serial[25:]
+    )
 
 
 def test_each_role_has_its_end_of_each_link() -> None:
@@ -90,14 +94,14 @@ def test_macs_are_qemus_and_all_different(name: str) -> None:
 def test_two_testbeds_on_one_bridge_do_not_share_addresses_or_serials(one: str, two: str) -> None:
     """Equal serials would merge different disks into one map."""
     first, second = plan(Config(name=one)), plan(Config(name=two))
-    assert (first.lun.serial == second.lun.serial) == (one == two)
+    assert (first.luns[0].serial == second.luns[0].serial) == (one == two)
     assert (data_macs(first) == data_macs(second)) == (one == two)
 
 
 def test_the_target_name_is_part_of_a_luns_identity() -> None:
     """Two targets of one testbed do not serve the same disk."""
     other = Config(target=TargetConfig(iqn="iqn.2026-01.io.pathproof:other"))
-    assert plan(other).lun.serial != plan(Config()).lun.serial
+    assert plan(other).luns[0].serial != plan(Config()).luns[0].serial
 
 
 def on_bridge(host: int, **more: Any) -> Config:
@@ -117,14 +121,14 @@ def test_runs_on_one_network_differ_in_their_macs() -> None:
     for role in Role:
         assert one.nic_at(role, "a").mac == two.nic_at(role, "a").mac
         assert one.nic_at(role, "b").mac != two.nic_at(role, "b").mac
-    assert one.lun == two.lun
+    assert one.luns == two.luns
     assert [network.name for network in one.shared] == ["b"]
     assert [link.name for link in one.cables] == ["a"]
 
 
 def test_luns_on_one_network_differ_by_the_addresses_of_their_targets() -> None:
     """Two testbeds of one name can be there at once if their addresses differ."""
-    assert plan(on_bridge(1)).lun.serial != plan(on_bridge(2)).lun.serial
+    assert plan(on_bridge(1)).luns[0].serial != plan(on_bridge(2)).luns[0].serial
 
 
 def test_every_ready_topology_is_known_here() -> None:

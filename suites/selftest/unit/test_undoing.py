@@ -51,7 +51,7 @@ def undone(
     for number, said in enumerate(multipathd):
         (folder / f"said-{number}").write_text(f"{said}\n")
     active = ["multipathd.socket", "multipathd.service"]
-    drop_in.write_text(render_drop_in(WWID, OTHERS, "multibus", known=known, active=active))
+    drop_in.write_text(render_drop_in({WWID: known}, OTHERS, "multibus", active=active))
     wwids = folder / "wwids"
     wwids.write_text(f"# Multipath wwids\n/{WWID}/\n/{WWID}0/\n")
     tools = folder / "tools"

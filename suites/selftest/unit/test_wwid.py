@@ -73,8 +73,8 @@ def test_any_wwid_that_the_configuration_takes_is_written_as_its_own_pattern(wwi
     )
     assert config.target.wwid == wwid
     quoted = f'wwid "{as_pattern(wwid)}"\n'
-    assert quoted in render_conf(wwid, FAST, ours=False)
-    assert quoted in render_drop_in(wwid, [], "multibus", known=False, active=())
+    assert quoted in render_conf([wwid], FAST, ours=False)
+    assert quoted in render_drop_in({wwid: False}, [], "multibus", active=())
 
 
 def test_the_map_of_an_odd_wwid_has_the_name_that_libdm_gives_it() -> None:

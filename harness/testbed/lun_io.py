@@ -1,0 +1,41 @@
+"""What becomes of the I/O on one LUN, while it runs and afterwards."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.initiator.path_disk import PathDisk
+from harness.measurements import ReadBack
+from harness.observe import MapSample, Sample
+from harness.testbed.protocols import Map
+
+
+@dataclass
+class LunIo:
+    """`cut_short` says why the I/O on this LUN ended early, though that on others may have gone on.
+
+    `errors_forced`: it hung, and was made to fail. `back` is what was read back, if it was.
+    """
+
+    map: Map
+    cut_short: str = ""
+    errors_forced: bool = False
+    back: ReadBack | None = None
+
+    def note_cut_short(self, why: str) -> None:
+        """One more reason."""
+        self.cut_short = joined(self.cut_short, why)
+
+    def seen(self, sample: Sample) -> MapSample:
+        """The LUN's map in a sample."""
+        return sample.map(self.map.attachment.map_name)
+
+    def active(self, sample: Sample) -> list[PathDisk]:
+        """The paths that are active by the disks that they had when the testbed was made ready."""
+        states = self.seen(sample).paths
+        return [path for path in self.map.paths if states.get(path.device) == "active"]
+
+
+def joined(*texts: str) -> str:
+    """Those that are not empty, as one text."""
+    return "; ".join(filter(None, texts))

@@ -1,0 +1,270 @@
+"""I/O on several LUNs at once: what becomes of one says nothing of another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from harness.checks import Verdict, data_intact, judge_each, paths_restored, together
+from harness.config import load
+from harness.errors import (
+    CutShort,
+    FioHangs,
+    PreflightFailed,
+    Problem,
+    VerdictFailed,
+    WorkloadError,
+)
+from harness.initiator.path_disk import PathDisk
+from harness.measurements import MAP, BlockFinding, ClockReading, Damage, KernelLog, ReadBack
+from harness.observe import Clock, MapDisk, MapSample, Observation, Sample
+from harness.preflight import run
+from harness.preflight.paths import Facts
+from harness.reporting.verdict_document import Judged, verdict_document
+from harness.testbed import io_session
+from harness.testbed.fio_runs import FioRuns
+from harness.testbed.io_session import IoSession
+from harness.testbed.path_disks import PathDisks
+from harness.testbed.protocols import MeasuredTestbed
+from harness.topology import Role, plan
+from harness.workload import Area, FioRun, Job, JobKind
+from suites.selftest.unit.judged import good
+
+CONFIG = load(None, {"topology": ("luns", "--topology")}).config
+LUNS = plan(CONFIG).luns[:2]
+JOBS = (Job("write", JobKind.RANDOM_WRITE, Area(0, 2**20), 2**14, 4, iops=80),)
+DAMAGED = replace(
+    good(), lun="lun1", read_back=ReadBack(9, 9, {MAP: 9}, (BlockFinding(0, MAP, Damage.TORN),))
+)
+
+
+def test_a_lun_that_is_damaged_fails_and_the_others_do_not() -> None:
+    """And the whole does; each finding has the name of its LUN."""
+    luns = {"lun0": good(), "lun1": DAMAGED}
+    found = judge_each(luns, data_intact(), paths_restored())
+    assert [one.verdict for one in found.values()] == [Verdict.PASS, Verdict.FAIL]
+    whole = together(found.values())
+    assert [finding.lun for finding in whole.findings] == ["lun0", "lun0", "lun1", "lun1"]
+    with pytest.raises(VerdictFailed, match=r"^lun1: data intact: fail: "):
+        whole.require()
+
+
+def test_the_only_lun_is_not_named_in_its_findings() -> None:
+    """There is no other that could be meant."""
+    (found,) = judge_each({"lun0": good()}, data_intact()).values()
+    assert [finding.lun for finding in found.findings] == [""]
+
+
+def test_a_verdict_says_of_which_lun_it_is() -> None:
+    luns = {"lun0": good(), "lun1": DAMAGED}
+    judged = [Judged(luns[lun], one) for lun, one in judge_each(luns, data_intact()).items()]
+    document = verdict_document("a test", judged, environment={}, wall_ahead_ns=0)
+    told = [(part.lun, part.verdict) for part in document.judgements]
+    assert told == [("lun0", Verdict.PASS), ("lun1", Verdict.FAIL)]
+    assert document.verdict is Verdict.FAIL
+
+
+def test_each_lun_has_its_own_map_in_a_sample() -> None:
+    """With its own disks on the same sessions and paths."""
+    origin = "172.16.0.1:3260,default"
+    maps = {
+        "one": MapSample({"8:0": "active"}, number="253:0", disks={"8:0": disk("sda", origin)}),
+        "two": MapSample({"8:16": "failed"}, number="253:1", disks={"8:16": disk("sdb", origin)}),
+    }
+    clock = Clock((ClockReading("i", 0, 0, 1),))
+    sample = Sample(0, {}, maps, {}, {}, 0, 0)
+    seen = Observation("i", clock, (sample,), KernelLog("i", (), 0), marks=("", ""))
+    one = PathDisks.of(seen, "one", [PathDisk("a", "sda", "8:0", origin)])
+    two = PathDisks.of(seen, "two", [PathDisk("a", "sdb", "8:16", origin)])
+    assert (one.numbers, two.numbers) == ([{"8:0": "a"}], [{"8:16": "a"}])
+    assert one.sessions == two.sessions == {"session1": "a"}
+    assert one.lun_devices().has_map("253:0", 0)
+    assert not one.lun_devices().has_map("253:1", 0)
+    assert (sample.count_paths("active"), sample.count_paths("failed")) == (0, 0)
+    assert sample.map("two").count_paths("failed") == 1
+
+
+def disk(name: str, origin: str) -> MapDisk:
+    return MapDisk(name, "session1", origin)
+
+
+class Fio:
+    """On one LUN: it may have given up, or hang until the map of its LUN no longer queues."""
+
+    def __init__(self, *, ended: str = "", hangs: bool = False) -> None:
+        self.ended = ended
+        self.hangs = hangs
+        self.waits = 0
+
+    @property
+    def running(self) -> bool:
+        return not self.ended
+
+    def require_running(self) -> None:
+        if self.ended:
+            raise CutShort(self.ended)
+
+    def stop(self) -> None:
+        pass
+
+    def finish(self, _: float) -> SimpleNamespace:
+        self.waits += 1
+        if self.hangs:
+            raise FioHangs("fio hangs")
+        return SimpleNamespace(broken="")
+
+
+class Bench:
+    """As much of a testbed with two LUNs as a block of I/O needs."""
+
+    config = CONFIG
+    topology = plan(CONFIG)
+    roles = (Role.INITIATOR,)
+    domains: dict[str, object] = {}  # noqa: RUF012  # never changed
+
+    def __init__(self, *fios: Fio) -> None:
+        self.fios = list(fios)
+        self.started: list[tuple[str, str, int | None]] = []
+        self.told: list[str] = []
+        self.maps = tuple(
+            SimpleNamespace(
+                lun=lun,
+                paths=(PathDisk("a", f"sd{number}", f"8:{number}"),),
+                attachment=SimpleNamespace(
+                    device=f"/dev/mapper/{lun}",
+                    map_name=lun.name,
+                    stop_queueing=self._stopping(lun.name, fio),
+                    describe_paths=lambda: "paths",
+                ),
+            )
+            for number, (lun, fio) in enumerate(zip(LUNS, fios, strict=True))
+        )
+        self.initiator = SimpleNamespace(reconnecting=lambda: None)
+
+    def _stopping(self, lun: str, fio: Fio) -> Callable[[], None]:
+        def stop() -> None:
+            self.told.append(f"no queueing on {lun}")
+            fio.hangs = False
+
+        return stop
+
+    def start(
+        self, _: object, device: str, jobs: Sequence[Job], *, folder: str, program: str
+    ) -> AbstractContextManager[Fio]:
+        self.started.append((device, folder, jobs[0].iops if jobs else None))
+        return nullcontext(self.fios[len(self.started) - 1])
+
+    def machine(self, role: Role) -> SimpleNamespace:
+        return SimpleNamespace(name=role)
+
+    def observer(self, _: Role) -> SimpleNamespace:
+        return SimpleNamespace(
+            begin=lambda _: None, collect=lambda: "seen", wait_for=lambda *_, **__: None
+        )
+
+    def session_settings(self) -> tuple[()]:
+        return ()
+
+    planned_sessions = session_settings
+
+    def answers(self, *_: object) -> bool:
+        return True
+
+    def heal(self) -> None:
+        pass
+
+    power_off = heal
+
+
+@pytest.fixture
+def measuring(monkeypatch: pytest.MonkeyPatch) -> Callable[[Bench], IoSession]:
+    def assemble(session: IoSession, of: Any, *_: object) -> Any:
+        return SimpleNamespace(
+            back=of.back, cut_short=of.cut_short or session._cut_short, forced=of.errors_forced
+        )
+
+    def begin(bench: Bench) -> IoSession:
+        monkeypatch.setattr(FioRun, "started", bench.start)
+        return IoSession(cast(MeasuredTestbed, bench), JOBS, 60)
+
+    monkeypatch.setattr(io_session, "gather", lambda *_: {})
+    monkeypatch.setattr(io_session, "read_everything_back", lambda _, of, __: f"of {of.lun}")
+    monkeypatch.setattr(IoSession, "_assemble", assemble)
+    return begin
+
+
+def test_each_lun_has_an_fio_of_its_own_with_its_share_of_the_pace(
+    measuring: Callable[[Bench], IoSession],
+) -> None:
+    bench = Bench(Fio(), Fio())
+    session = measuring(bench)
+    with session.running():
+        session.run_for(seconds=0.01)
+    assert bench.started == [
+        ("/dev/mapper/lun0", "/run/pathproof/fio/lun0", 40),
+        ("/dev/mapper/lun1", "/run/pathproof/fio/lun1", 40),
+    ]
+    backs: Any = session.measurements_by_lun
+    assert {lun: one.back for lun, one in backs.items()} == {"lun0": "of lun0", "lun1": "of lun1"}
+    with pytest.raises(WorkloadError, match="2 LUNs, each with measurements of its own"):
+        _ = session.measurements
+
+
+def test_io_that_hangs_on_one_lun_is_forced_there_alone(
+    measuring: Callable[[Bench], IoSession],
+) -> None:
+    bench = Bench(Fio(), Fio(hangs=True))
+    session = measuring(bench)
+    with session.running():
+        session.run_for(seconds=0.01)
+    assert bench.told == ["no queueing on lun1"]
+    one, other = cast(Any, session.measurements_by_lun).values()
+    assert (one.forced, one.cut_short) == (False, "")
+    assert (other.forced, other.cut_short) == (True, "fio hangs")
+    assert session.cut_short == "lun1: fio hangs"
+
+
+def test_io_that_gives_up_on_one_lun_goes_on_on_the_others(
+    measuring: Callable[[Bench], IoSession],
+) -> None:
+    """The block ends once none is left."""
+    session = measuring(Bench(Fio(), Fio(ended="fio ended early: EIO")))
+    with session.running():
+        session.run_for(seconds=0.01)
+    one, other = cast(Any, session.measurements_by_lun).values()
+    assert (one.cut_short, other.cut_short) == ("", "fio ended early: EIO")
+    runs = FioRuns({"lun0": cast(Any, Fio(ended="x")), "lun1": cast(Any, Fio(ended="y"))})
+    with pytest.raises(CutShort, match="x; y"):
+        runs.require_running()
+
+
+def test_every_lun_is_looked_at_before_anything_is_written(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What is wrong with a session is told once."""
+    asked: list[tuple[str | None, str | None]] = []
+
+    def problems(wanted: Any, _: object) -> list[Problem]:
+        asked.append((wanted.wwid, wanted.serial))
+        about = Problem(f"no map of {wanted.wwid}", "")
+        return [Problem("a session is astray", ""), about]
+
+    monkeypatch.setattr(run, "_UNCHANGED_S", 0.01)
+    monkeypatch.setattr(run, "facts_now", lambda _: Facts((), {}, ()))
+    monkeypatch.setattr(run, "path_problems", problems)
+    initiator: Any = SimpleNamespace(
+        wwids=("3600a", "3600b"),
+        planned_sessions=tuple,
+        topology=SimpleNamespace(controllers=()),
+        grouping="multibus",
+    )
+    with pytest.raises(PreflightFailed) as caught:
+        run.require_fit(initiator, serials=[None, "7"])
+    assert set(asked) == {("3600a", None), ("3600b", "7")}
+    causes = [problem.cause for problem in caught.value.problems]
+    assert causes == ["a session is astray", "no map of 3600a", "no map of 3600b"]
