@@ -7,8 +7,8 @@
     locks/KIND/KEY         flock'd: shared by its users, exclusively by who makes or removes it
 
 The kernel releases a lock when its holder dies, so a killed process leaves at most a folder in
-`building`, and that lock tells that nobody is at work there. The files in `locks` are empty and
-stay: their time says when an entry was last used.
+`building`, whose lock is free: no process works there. The files in `locks` are empty and stay:
+their time says when an entry was last used.
 """
 
 from __future__ import annotations
@@ -85,10 +85,10 @@ class Store:
     ) -> Iterator[Path | None]:
         """An empty folder that becomes the entry when the block ends, or is removed if it fails.
 
-        None if the entry is there and `whole` once nobody else makes it; one that is not whole
-        is replaced once nobody uses it, and entries that need it are removed. While this waits,
-        it calls `pause` with seconds to sleep; what that raises ends the waiting. Raises
-        ConfigError if the cache is unusable.
+        None if the entry is there and `whole` when no other process makes it any more. One that
+        is not whole is replaced when no process uses it, and entries that need it are removed.
+        While this waits, it calls `pause` with seconds to sleep; what that raises ends the
+        waiting. Raises ConfigError if the cache is unusable.
         """
         path = self.path(key)
         with self._lock_file(key) as lock:
@@ -127,7 +127,7 @@ class Store:
             return True
 
     def remove_drafts(self, *, own: str | None = None) -> list[Path]:
-        """Remove the folders in which nobody is at work, and those of `own`, whose lock we hold.
+        """Remove the folders in which no process works, and those of `own`, whose lock we hold.
 
         Returns those it removed.
         """
@@ -158,9 +158,9 @@ class Store:
     def _to_be_made(
         self, lock: BinaryIO, key: str, whole: Callable[[Path], object], pause: Pause
     ) -> bool:
-        """Whether the lock is ours alone and the entry not whole.
+        """Whether this process alone has the lock, and the entry is not complete.
 
-        Those who wait must see that it is whole while the one who made it goes on using it.
+        Those who wait must see that it is complete while its maker goes on using it.
         """
         path = self.path(key)
         judged = None
@@ -205,7 +205,7 @@ class Entry:
 
     @property
     def in_use(self) -> bool:
-        """Whether somebody makes or uses it at this moment."""
+        """Whether a process makes or uses it at this moment."""
         return _store_of(self.path.parent.parent, self).is_used(self.key)
 
 
@@ -286,7 +286,7 @@ def _lines(file: Path) -> list[str]:
 
 
 def _needing(among: list[Entry], name: str) -> list[Entry]:
-    """Those that need the entry `name`, at one remove or more, each after those that need it."""
+    """The entries that need `name`, also through others, each after those that need it."""
     found = []
     for entry in among:
         if name in entry.needs:
@@ -322,7 +322,7 @@ def _is_open(folder: Path) -> bool:
 
 
 def _sync(folder: Path) -> None:
-    """Have every file below `folder` on the disk."""
+    """Write every file below `folder` through to the disk."""
     for file in (*folder.rglob("*"), folder):
         if file.is_file():
             with file.open("rb") as opened:

@@ -36,7 +36,7 @@ def side_by_side(*actions: Callable[[], T]) -> list[T]:
 def within(seconds: float, action: Callable[[], T], *, what: str) -> T:
     """The result of `action`, which runs in a thread of its own.
 
-    Raises TimedOut if it does not end in time: its thread goes on, and nobody waits for it, not
+    Raises TimedOut if it does not end in time: its thread goes on, and is not waited for, not
     even at the end of the process. For calls that know no timeout of their own.
     """
     future: Future[T] = Future()
@@ -49,10 +49,11 @@ def within(seconds: float, action: Callable[[], T], *, what: str) -> T:
 
 @contextmanager
 def beside(action: Callable[[threading.Event], None], *, name: str) -> Iterator[None]:
-    """Run `action` in a thread of its own for the length of the block, whose end it is told.
+    """Run `action` in a thread of its own for the length of the block.
 
-    The end of the block waits for it, and raises what it raised; with what the block raised, if
-    both did. An interrupt stays what it is.
+    At the end of the block the event is set, and the thread is waited for. What the thread raised
+    is raised then, together with what the block raised, if both did. An interrupt is passed on as
+    it is.
     """
     over = threading.Event()
     future: Future[None] = Future()

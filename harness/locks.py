@@ -74,7 +74,7 @@ def locked_folder(path: Path) -> Iterator[None]:
 
 @contextmanager
 def try_locked_folder(path: Path) -> Iterator[int | None]:
-    """As `locked_folder`, without waiting; None if another process has the lock.
+    """Lock a folder as `locked_folder` does, without waiting; None if another process has the lock.
 
     Yields a descriptor: children that it is given to hold the lock, too.
     """

@@ -8,7 +8,7 @@ from importlib.resources.abc import Traversable
 
 
 def digest_of(*names: str) -> str:
-    """Of every Python file at or below each of those names in `harness/`, such as `"target"`.
+    """The digest of every Python file at or below these names in `harness/`, such as `"target"`.
 
     Raises FileNotFoundError for a name that is not there.
     """

@@ -26,7 +26,7 @@ class Role(StrEnum):
 
 @dataclass(frozen=True)
 class Portal:
-    """Where a target listens (RFC 7143 section 3.1), as iscsiadm(8) writes it."""
+    """Where a target listens (RFC 7143 section 2.2), as iscsiadm(8) writes it."""
 
     address: Address
     port: int = 3260
@@ -344,8 +344,8 @@ def plan(config: Config, run: str = "") -> Topology:
         guests=tuple(
             role
             for role, made in (
-                (Role.TARGET, config.target.is_ours),
-                (Role.INITIATOR, config.initiator.is_ours),
+                (Role.TARGET, config.target.is_made),
+                (Role.INITIATOR, config.initiator.is_made),
             )
             if made
         ),

@@ -63,11 +63,11 @@ class Part:
 
     @property
     def seconds(self) -> float:
-        """Zero where the end was seen before the beginning, by no more than the uncertainty."""
+        """How long the part lasted; zero if its end was seen before its beginning."""
         return max(0, self.end_ns - self.start_ns) / NS_PER_S
 
     def seconds_since(self, since_ns: int) -> float:
-        """As much of it as came after a point in time."""
+        """The seconds of the part that came after a point in time."""
         return max(0, self.end_ns - max(self.start_ns, since_ns)) / NS_PER_S
 
     def __str__(self) -> str:
@@ -87,7 +87,7 @@ class Share:
 
     @property
     def over_s(self) -> float:
-        """By how much it was exceeded; negative if it was not, zero if nothing is allowed."""
+        """The seconds above its share; negative below it, zero if it has no share."""
         return self.seconds - sum(term.seconds for term in self.terms) if self.terms else 0.0
 
 
@@ -110,7 +110,7 @@ class Breakdown:
 
     @property
     def sum_s(self) -> float:
-        """Of the parts, each by its own ends."""
+        """The seconds of all parts together, each measured by its own ends."""
         return sum(part.seconds for part in self.outage)
 
     @property
@@ -184,7 +184,7 @@ def breakdown(measurements: Measurements, fault: FaultRecord) -> Breakdown | Non
 
 
 def listed(names: Sequence[str]) -> str:
-    """As in "a, b and c"."""
+    """The names as a list for people: "a, b and c"."""
     return " and ".join(part for part in (", ".join(names[:-1]), *names[-1:]) if part)
 
 
@@ -240,7 +240,7 @@ def _before(one: Event, other: Event) -> bool:
 
 
 def _last_given_up(happened: Iterable[Event], what: Happened) -> Event | None:
-    """Of every path the first event of a kind, and of these the last."""
+    """The first event of a kind of each path, and of these the last."""
     firsts: dict[str, Event] = {}
     for event in happened:
         if event.what is what:

@@ -47,7 +47,7 @@ class Direction:
 
 @dataclass(frozen=True)
 class Loss:
-    """Of `sent` frames at least `lost` did not arrive; of `unproven` others that is not known."""
+    """At least `lost` of `sent` frames did not arrive; it is unknown of `unproven` others."""
 
     sent: int
     lost: int
@@ -113,7 +113,7 @@ def loss(direction: Direction, measurements: Measurements) -> Loss:
 
 
 def watched_share(end: CableEnd, measurements: Measurements) -> float:
-    """For what share of the phases an end was sampled without a gap of over half a second."""
+    """The share of the phases in which an end was sampled without a gap above half a second."""
     if not measurements.phases or len(end.at_ns) == 0:
         return 0.0
     start_ns, end_ns = measurements.phases[0].start_ns, measurements.phases[-1].end_ns
@@ -165,7 +165,7 @@ def _judged(end: CableEnd, faults: Sequence[FaultRecord]) -> CableEnd:
 
 
 def _until(end: CableEnd, until_ns: int) -> CableEnd:
-    """What was sampled by then."""
+    """The counters as they were sampled by then."""
     kept = slice(0, int(np.searchsorted(end.at_ns, until_ns, side="right")))
     columns = {
         column.name: getattr(end, column.name)[kept]

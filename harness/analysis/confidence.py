@@ -16,7 +16,7 @@ Samples = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Limits:
-    """Where the true value is, so far as the samples tell: not below `low`, not above `high`."""
+    """The confidence limits of a value: by the samples it is not below `low`, not above `high`."""
 
     low: float
     high: float
@@ -58,7 +58,7 @@ def _of_mean(samples: Samples) -> tuple[float, float]:
 
 
 def _share_in_use(samples: Samples) -> float:
-    """What share of the samples counts, if neighbours are alike: (1 - r) / (1 + r), r at lag 1."""
+    """The share of samples that counts, if neighbours are alike: (1 - r) / (1 + r), r at lag 1."""
     centred = samples - np.mean(samples)
     power = float(np.dot(centred, centred))
     if power == 0:

@@ -12,7 +12,7 @@ _GRACE_NS = 250 * NS_PER_MS
 
 
 def without_effect(measurements: Measurements, fault: FaultRecord) -> str:
-    """Which path that a fault was to hit went on carrying, as a sentence; empty if none did.
+    """A sentence that names a path that carried I/O though a fault should hit it; else empty.
 
     One that was in reserve, and carried nothing anyway, must be seen to fail.
     """

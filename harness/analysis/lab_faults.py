@@ -19,7 +19,7 @@ WATCHED_NS = 500 * NS_PER_MS
 
 @dataclass(frozen=True)
 class Standstill:
-    """From `start_ns` to `end_ns` nothing got through, though `count` frames or I/Os waited."""
+    """A time in which nothing got through, though `count` frames or I/Os waited."""
 
     start_ns: int
     end_ns: int

@@ -35,7 +35,7 @@ def unknown_values(planned: PlannedSession, session: SessionSettings) -> Iterato
     if session.state != LOGGED_IN or not session.connected_to:
         yield Problem(
             f"the session of path {planned.path} has no connection that is logged in (its "
-            f"state is {session.state}), so what it negotiated cannot be told",
+            f"state is {session.state}), so what it negotiated is unknown",
             "does the portal answer? `iscsiadm -m session -P 1` shows the connection's state",
         )
         return

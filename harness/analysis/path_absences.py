@@ -36,7 +36,7 @@ class Absence:
 
 
 def unexplained_absences(measurements: Measurements) -> list[Absence]:
-    """Those that began outside the time of every fault that hit their path.
+    """The absences that began outside the time of every fault that hit their path.
 
     A path that was "failed" only counts if it was so in the first sample already: any other must
     stand in the kernel's log.
@@ -69,12 +69,12 @@ def unexplained_absences(measurements: Measurements) -> list[Absence]:
 
 
 def felt_until_ns(fault: FaultRecord) -> float:
-    """Until when the kernel may give a path up for a fault: one healed early is noticed late."""
+    """The latest time at which the kernel may give a path up for a fault, even if healed early."""
     return max(fault.healing_confirmed_ns, fault.injected_ns + fault.budget.seconds * NS_PER_S)
 
 
 def excused_until_ns(measurements: Measurements, fault: FaultRecord, path: str) -> float:
-    """Until when a fault explains that a path is given up: once it is back, a loss is another one.
+    """The end of the time in which a fault explains a loss: once the path is back, a loss is new.
 
     What came before its healing was confirmed is the fault's in any case.
     """

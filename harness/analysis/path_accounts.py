@@ -1,6 +1,6 @@
 """Two accounts of every path's states, the samples and the kernel's log, and where they differ.
 
-Where they do, nobody can tell what became of the path. What sampling can miss is no difference: a
+Where they do, it is unknown what became of the path. What sampling can miss is no difference: a
 path that is given up and reinstated between two samples is in the log alone.
 """
 
@@ -36,7 +36,7 @@ class Disagreement:
 
 
 def disagreements(measurements: Measurements) -> list[Disagreement]:
-    """Where the two accounts differ; nothing if one of them is not there, or the log has gaps.
+    """The differences of the two accounts; none if one is missing, or the log has gaps.
 
     The log is that of the initiator, which has the paths.
     """

@@ -97,7 +97,7 @@ def still_felt(measurements: Measurements, fault: FaultRecord, stall: Stall) -> 
 
 
 def back_ns(measurements: Measurements, fault: FaultRecord) -> int:
-    """From when on a fault excuses nothing: healing is confirmed, its paths carry I/O again.
+    """The time when a fault is over: healing is confirmed, and its paths carry I/O again.
 
     A path that was not seen to do so counts from when it was reinstated, or from healing.
     """

@@ -45,7 +45,7 @@ def unknown_logins(
             if session.state != LOGGED_IN and not plan.negotiated:
                 yield Problem(
                     f"the session of path {plan.path} is not logged in (its state is "
-                    f"{session.state}), so the way that it runs cannot be told",
+                    f"{session.state}), so its way is unknown",
                     "does the portal answer? `iscsiadm -m session -P 1` shows the session's state",
                 )
             yield from unknown_values(plan, session)

@@ -29,7 +29,7 @@ class Spread:
 
     @classmethod
     def of(cls, rates: Rates) -> Spread:
-        """Of rates in bytes a second; at least one."""
+        """The spread of one or more rates in bytes a second."""
         low, median, high = np.percentile(rates, [25, 50, 75]) / MIB
         return cls(float(low), float(median), float(high), len(rates))
 

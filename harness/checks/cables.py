@@ -60,7 +60,7 @@ def cables_sound(measurements: Measurements) -> Outcome:
 
 
 def _unwatched(measurements: Measurements) -> Iterator[str]:
-    """What of the cables was not watched: in it anything may have happened."""
+    """The cables and times that were not watched, in which anything may have happened."""
     ends = Counter(end.link for end in measurements.cable_ends)
     yield from (
         f"the counters of the lab's cable {link} were not sampled at both ends"

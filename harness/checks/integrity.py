@@ -83,7 +83,7 @@ def _did_io(stream: Stream, phase: Phase) -> bool:
 def data_intact(measurements: Measurements) -> Outcome:
     """Everything acknowledged is there after the fault, whichever way it is read.
 
-    Through the map and over each path alone: whole, in place, and the newest.
+    Through the map and over each path alone: undamaged, in place, and the newest.
     """
     back = measurements.read_back
     if back is None:
@@ -111,7 +111,7 @@ def data_intact(measurements: Measurements) -> Outcome:
     if gaps:
         return unknown("; ".join(gaps), figures)
     return passed(
-        f"all {back.acknowledged} acknowledged blocks are whole, in place and current, "
+        f"all {back.acknowledged} acknowledged blocks are undamaged, in place and current, "
         f"read from {', '.join(back.checked)}",
         figures,
         numbers | {"wrong_blocks": 0},

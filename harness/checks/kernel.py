@@ -45,7 +45,7 @@ def kernel_sound(measurements: Measurements) -> Outcome:
 
 
 def unread_kernel_logs(measurements: Measurements) -> list[str]:
-    """What of the kernel logs nobody has read: in it anything may have been said."""
+    """The parts of the kernel logs that were not read, in which anything may have been logged."""
     logs = measurements.kernel_logs
     if not logs:
         return ["no kernel log was followed"]

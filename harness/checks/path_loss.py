@@ -70,7 +70,7 @@ def no_unexpected_path_loss(measurements: Measurements) -> Outcome:
 
 
 def _given_up_unexpectedly(measurements: Measurements, lost: Sequence[Event]) -> list[Event]:
-    """Those of the lost paths that no fault explains."""
+    """The lost paths that no fault explains."""
     return [
         e
         for e in lost

@@ -1,4 +1,4 @@
-"""Which checks a promise takes: for suites, and for the planted defects that they must catch."""
+"""The checks of each promise, for suites and for the planted defects that they must find."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def lab_sound() -> tuple[Check, ...]:
 
 
 def promise_kept() -> tuple[Check, ...]:
-    """What a loss of paths is judged by: it costs a short pause, and nothing else."""
+    """The checks for a loss of paths: it may cost a short pause, and nothing else."""
     return (
         sessions_as_planned(),
         no_io_errors(),
@@ -40,7 +40,7 @@ def promise_kept() -> tuple[Check, ...]:
 
 
 def undisturbed(slack_s: float) -> tuple[Check, ...]:
-    """What a run without a fault is judged by: nothing happens, no pause exceeds `slack_s`."""
+    """The checks for a run without a fault: nothing happens, and no pause exceeds `slack_s`."""
     return (
         sessions_as_planned(),
         no_io_errors(),

@@ -71,7 +71,7 @@ def _cut_short_too_soon(measurements: Measurements) -> str:
 
 @check("load shared again", through_the_lab=True)
 def load_shared_again(measurements: Measurements, at_least: float) -> Outcome:
-    """Each path has that part of its share of the bytes before the fault, or more.
+    """Each path carries at least that part of the share that it carried before the fault.
 
     A path that came back slow is given less by the device mapper (dm-ps-service-time.c in the
     kernel), so that neither throughput nor latency need suffer while it is useless.

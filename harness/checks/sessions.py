@@ -85,7 +85,7 @@ def _same_session(
 
 
 def _changes(was: SessionSettings, became: SessionSettings) -> Iterator[str]:
-    """Which timeouts of a session are others than at the beginning, where budgets are made."""
+    """The timeouts of a session that changed since the beginning, when budgets are made."""
     for setting in ("noop_out_interval_s", "noop_out_timeout_s", "recovery_tmo_s"):
         before, after = getattr(was, setting), getattr(became, setting)
         if before != after:

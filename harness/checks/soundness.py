@@ -27,7 +27,7 @@ _EARLIEST_END_NS = NS_PER_S
 
 @check("evidence sound")
 def evidence_sound(measurements: Measurements) -> Outcome:
-    """Logs and samples are whole, clocks were steady; fio's two accounts agree, and the paths'.
+    """Logs and samples are complete, clocks steady; fio's two records agree, and the paths'.
 
     And the map had no disk but those of the planned paths: another one's I/O is in no figure.
     Never fails: what is wrong here is wrong with the harness, its machines or their host.
@@ -45,7 +45,7 @@ def evidence_sound(measurements: Measurements) -> Outcome:
     if problems:
         return unknown("; ".join(problems), figures, numbers)
     said = "; ".join(f"{what} {value}" for what, value in figures.items())
-    return passed(f"whole and steady: {said}", figures, numbers)
+    return passed(f"complete and steady: {said}", figures, numbers)
 
 
 def _figures(measurements: Measurements) -> dict[str, str]:
@@ -134,7 +134,7 @@ def _stream_problems(measurements: Measurements) -> Iterator[str]:
 
 
 def _ended_early_s(stream: Stream, measurements: Measurements) -> float:
-    """By how long a job ended before the last phase did; 0 if it went on as it should."""
+    """The seconds from the end of a job to the end of the last phase; 0 if it did not end early."""
     at_ns = stream.completions.at_ns
     phases = measurements.phases
     if not phases or not phases[-1].io_expected or len(at_ns) == 0:

@@ -25,7 +25,7 @@ _MAX_STALL = "max_stall"
 
 @dataclass(frozen=True)
 class _Limit:
-    """How long a stall may be, after `spared_s` of it that do not count; `shown` explains it.
+    """A limit of a stall, of which `spared_s` do not count; `shown` explains the limit.
 
     `unlimited` says why `seconds` is infinite, and what to do about it.
     """
@@ -41,7 +41,7 @@ class _Limit:
         return f"the {self.name} of {self.seconds:g} s{since}"
 
     def excess_s(self, stall: Stall) -> float:
-        """By how much a stall is too long; negative if it is not."""
+        """The seconds by which a stall is too long; negative if it is not."""
         return stall.seconds - self.spared_s - self.seconds
 
 
@@ -132,7 +132,7 @@ def _during(measurements: Measurements, fault: FaultRecord) -> Outcome:
 
 
 def _why_unlimited(budget: Budget) -> str:
-    """Which settings are off, what follows, and the cures; empty if none is."""
+    """The settings that are off, what follows, and the cures; empty if none is off."""
     reasons: dict[tuple[str, str], list[str]] = {}
     for term in budget.unlimited:
         reasons.setdefault((term.why, term.cure), []).append(f"{term.name} ({term.source})")

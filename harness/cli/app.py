@@ -39,7 +39,7 @@ class Commands(TyperGroup):
 
 
 def explain(error: BaseException) -> list[str] | None:
-    """What to tell people; None for what nobody foresaw, which is a defect of this program."""
+    """The lines that explain an error; None for an unforeseen one, a defect of this program."""
     if defects(error):
         return None
     if isinstance(error, BaseExceptionGroup):

@@ -32,7 +32,7 @@ def examine(config: Config) -> Iterator[Diagnosis]:
     """Everything that a run would use, what takes longest last."""
     from harness.cli import existing, host, lab
 
-    if config.initiator.is_ours:
+    if config.initiator.is_made:
         yield from _for_machines(config)
         return
     yield from existing.initiator(config)

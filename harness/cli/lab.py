@@ -226,7 +226,7 @@ def _cables(tried: Trial) -> Diagnosis:
 
 
 def earlier_testbeds() -> list[Diagnosis]:
-    """What there is already, and what of it nobody owns."""
+    """Testbeds that exist already, and those whose owner is gone."""
     from harness.cli.testbeds import State, state_of
     from harness.host.folder import all_folders
 

@@ -80,7 +80,7 @@ def up(loaded: Loaded, ctx: typer.Context) -> None:
     took = format_seconds(time.monotonic() - began)
     portals = ", ".join(str(one.portal) for one in testbed.topology.portals)
     serves = f"{loaded.config.target.iqn} at {portals}"
-    has_target = loaded.config.target.is_ours
+    has_target = loaded.config.target.is_made
     rows = [
         (f"pathproof ssh {name} initiator", f"the map is {device}"),
         (f"pathproof ssh {name} target" if has_target else "the target is external:", serves),

@@ -47,7 +47,7 @@ class Confidential(bytes):
 
 
 class Credentials(BaseModel):
-    """Who somebody claims to be, and what proves it. Never shown: not even in an error."""
+    """A CHAP name and its secret. The secret is never shown, not even in an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 

@@ -25,7 +25,7 @@ def require_effects(config: Config) -> None:
 def _problems(config: Config) -> Iterator[str]:
     yield from _of_other_targets(config)
     yield from _never_in_force(config)
-    if not config.initiator.is_ours:
+    if not config.initiator.is_made:
         yield from _of_other_machines(config)
     Negotiation.of(config.target.iet, config.initiator.iscsi)  # it says what can never be
 
@@ -46,7 +46,7 @@ def _of_other_targets(config: Config) -> Iterator[str]:
             )
     for number, network in enumerate(config.networks):
         for place, portal in enumerate(network.portals):
-            if portal.iqn is not None and config.target.is_ours:
+            if portal.iqn is not None and config.target.is_made:
                 yield (
                     f"networks.{number}.portals.{place}.iqn: it is that of an external target; "
                     f"kind {kind!r} has one name, target.iqn"
@@ -75,7 +75,7 @@ def _never_in_force(config: Config) -> Iterator[str]:
 
 
 def _of_other_machines(config: Config) -> Iterator[str]:
-    """What is for VMs, where the initiator is a machine that is there, and nothing is made."""
+    """Settings for VMs, which have no effect if the initiator is an existing machine."""
     why = f"initiator.machine is {config.initiator.machine!r}"
     for key, model in (("hypervisor", config.hypervisor), ("machines", config.machines)):
         for name in changed(model):

@@ -14,8 +14,8 @@ Digest = Literal["None", "CRC32C", "None,CRC32C"]
 class IetOptions(Model):
     """Options of kind `iet`; None leaves IET's own value.
 
-    Limits are those of param.c and iscsi.h in IET 1.4.20, which takes its minimum for a number
-    beyond them and tells nobody. A digest of "CRC32C" is to IET the same as "None,CRC32C": it uses
+    Limits are those of param.c and iscsi.h in IET 1.4.20, which silently takes its minimum for a
+    number beyond them. A digest of "CRC32C" is to IET the same as "None,CRC32C": it uses
     none with an initiator that offers none (digest_str_to_val() in param.c).
     """
 

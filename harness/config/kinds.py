@@ -14,8 +14,8 @@ Kind = Literal["testbed", "image", "fleet"]
 KEYS: Mapping[Kind, frozenset[str]] = {
     "testbed": frozenset(
         {
-            *("budget", "controllers", "fabrics", "hypervisor", "initiator", "machines", "name"),
-            *("luns", "networks", "profiles", "require", "target", "topology", "workload"),
+            *("budget", "controllers", "fabrics", "hypervisor", "initiator", "luns", "machines"),
+            *("name", "networks", "profiles", "require", "target", "topology", "workload"),
         }
     ),
     "image": frozenset(
@@ -29,7 +29,7 @@ KEYS: Mapping[Kind, frozenset[str]] = {
                 "kernel",
                 "leave_out",
             ),
-            *("local_packages", "packages", "services", "size", "suite"),
+            *("leave_out", "local_packages", "packages", "services", "size", "suite"),
         }
     ),
     "fleet": frozenset({"hosts"}),

@@ -240,7 +240,7 @@ _DEMANDS = {
 
 
 def _reason(problem: ErrorDetails) -> str:
-    """What is wrong with a value; of what is not a number of ours, what pydantic says."""
+    """What is wrong with a value, in the words of `_DEMANDS`, else in those of pydantic."""
     demand = _DEMANDS.get(problem["type"])
     if demand is None:
         return problem["msg"].removeprefix("Value error, ")

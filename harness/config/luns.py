@@ -56,7 +56,7 @@ def require_luns(target: TargetConfig, luns: Sequence[LunConfig], changed: Seque
                     f"target.{key}: it is for one LUN; with [[luns]] each has its own {own!r}"
                 )
     for number, lun in enumerate(luns):
-        wanted, foreign = ("size", ("wwid", "serial")) if target.is_ours else ("wwid", ("size",))
+        wanted, foreign = ("size", ("wwid", "serial")) if target.is_made else ("wwid", ("size",))
         if getattr(lun, wanted) is None:
             raise ValueError(
                 f"luns.{number}.{wanted}: is missing; with target.kind {target.kind!r} each of "
@@ -66,7 +66,7 @@ def require_luns(target: TargetConfig, luns: Sequence[LunConfig], changed: Seque
             if getattr(lun, key) is not None:
                 why = (
                     f"kind {target.kind!r} makes its LUNs"
-                    if target.is_ours
+                    if target.is_made
                     else "nothing is configured on an external target"
                 )
                 raise ValueError(f"luns.{number}.{key}: {why}; leave it out")

@@ -88,17 +88,17 @@ class TargetConfig(Model):
     )
 
     @property
-    def is_ours(self) -> bool:
-        """Whether we make the target, and so its LUN."""
+    def is_made(self) -> bool:
+        """Whether Pathproof makes the target, and so its LUN; else it is external."""
         return self.kind != "external"
 
     @model_validator(mode="after")
-    def _lun_is_named_where_it_is_not_ours(self) -> Self:
+    def _lun_is_named_where_it_is_external(self) -> Self:
         for key in ("wwid", "serial", "erase"):
-            if self.is_ours and getattr(self, key) is not None:
+            if self.is_made and getattr(self, key) is not None:
                 raise ValueError(f"{key} is that of an external LUN; kind {self.kind!r} makes one")
         for key in ("backstore", "write_cache", "lun_size"):
-            if not self.is_ours and getattr(self, key) != type(self).model_fields[key].default:
+            if not self.is_made and getattr(self, key) != type(self).model_fields[key].default:
                 raise ValueError(
                     f"{key}: nothing is configured on an external target; leave it out"
                 )
@@ -149,8 +149,8 @@ class InitiatorConfig(Model):
     iscsi: LoginOptions = LoginOptions()
 
     @property
-    def is_ours(self) -> bool:
-        """Whether it is a VM, made for the testbed."""
+    def is_made(self) -> bool:
+        """Whether it is a VM that is made for the testbed; else it is an existing machine."""
         return self.machine == "vm"
 
     @model_validator(mode="after")
@@ -194,7 +194,7 @@ class WorkloadConfig(Model):
 
 
 class BudgetConfig(Model):
-    """What is granted on top of what the settings allow."""
+    """The time that is allowed in addition to what the settings allow."""
 
     slack_s: float = Field(
         1.0,
@@ -267,7 +267,7 @@ class Config(Model):
         return why_no_forks(
             fork=self.hypervisor.fork,
             has_secrets=self.target.chap is not None,
-            is_external=not self.target.is_ours,
+            is_external=not self.target.is_made,
             is_shared=any(network.wire for network in self.networks),
             uri=self.hypervisor.uri,
         )
@@ -279,7 +279,7 @@ class Config(Model):
         why = why_no_kvm(
             accel=self.hypervisor.accel,
             uri=self.hypervisor.uri,
-            makes_machines=self.initiator.is_ours,
+            makes_machines=self.initiator.is_made,
         )
         if "kvm" in self.require and why:
             raise ValueError(f"require: KVM cannot be required of this testbed: {why}")
@@ -300,7 +300,7 @@ class Config(Model):
     @model_validator(mode="after")
     def _target_accepts_its_names(self) -> Self:
         # LIO takes names of initiators only as it takes its own; tgt and IET admit any of these.
-        mine = "lio" if self.target.is_ours else "external"
+        mine = "lio" if self.target.is_made else "external"
         if problem := iqn_problem(self.initiator.iqn, mine):
             raise ValueError(f"initiator.iqn: {self.initiator.iqn!r} {problem}")
         named = {"target.iqn": self.target.iqn}
@@ -315,15 +315,15 @@ class Config(Model):
 
     @model_validator(mode="after")
     def _external_target_can_be_reached(self) -> Self:
-        if not self.initiator.is_ours:
-            if self.target.is_ours:
+        if not self.initiator.is_made:
+            if self.target.is_made:
                 raise ValueError(
                     f"initiator.machine: {self.initiator.machine!r} reaches no target VM, whose "
                     'networks are the hypervisor\'s own; it needs target.kind = "external"'
                 )
             return self
         for network in self.networks:
-            if not (self.target.is_ours or network.wire):
+            if not (self.target.is_made or network.wire):
                 raise ValueError(
                     f"networks: {network.name} has cables of the hypervisor's own, which lead to "
                     "no external target; give 'bridge' or 'libvirt_network'"
@@ -349,7 +349,7 @@ class Config(Model):
     @model_validator(mode="after")
     def _workload_fits(self) -> Self:
         smallest = min(lun.size or 0 for lun in self.every_lun)
-        if self.target.is_ours and self.workload.region > smallest:
+        if self.target.is_made and self.workload.region > smallest:
             key = "its size in [[luns]]" if self.luns else "target.lun_size"
             raise ValueError(
                 f"workload.region: {format_size(self.workload.region)} do not fit the LUN of "

@@ -81,7 +81,7 @@ class ControllerConfig(Model):
 
     name: Name
     access_state: AccessState = Field(
-        "optimized", description="what ALUA tells of its portals; only kind 'lio' can be told to"
+        "optimized", description="what ALUA reports of its portals; only kind 'lio' can set it"
     )
 
 

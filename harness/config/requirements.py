@@ -1,4 +1,4 @@
-"""What a run may not do without (`require`), and where it cannot be required; pure."""
+"""What a run must not be without (`require`), and where it cannot be required; pure."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ def sized_for(config: Config, accel: Literal["kvm", "tcg"]) -> Config:
     """
     if accel == "tcg":
         return config
-    room = min(lun.size or 0 for lun in config.every_lun) if config.target.is_ours else 0
+    room = min(lun.size or 0 for lun in config.every_lun) if config.target.is_made else 0
     machines, workload = config.machines, config.workload
     larger = {key: value for key, value in _MACHINES.items() if key not in changed(machines)}
     fits = room >= _WORKLOAD["region"] and not _WORKLOAD.keys() & set(changed(workload))

@@ -13,7 +13,7 @@ def is_embedded(uri: str) -> bool:
 
 
 def is_system(uri: str) -> bool:
-    """Whether `uri` is a libvirt of a whole host, whose QEMUs run as a user of their own."""
+    """Whether `uri` is a system instance of libvirt, whose QEMUs run as a user of their own."""
     parts = urlsplit(uri)
     return parts.scheme.partition("+")[0] == "qemu" and parts.path == "/system"
 
@@ -24,5 +24,5 @@ def is_of_this_host(uri: str) -> bool:
 
 
 def is_system_here(uri: str) -> bool:
-    """Whether `uri` is the libvirt of this whole host."""
+    """Whether `uri` is the system instance of libvirt on this host."""
     return is_system(uri) and is_of_this_host(uri)

@@ -72,7 +72,7 @@ class Fault(ABC):
 
     @property
     def name(self) -> str:
-        """As the report calls it."""
+        """The name of the fault in the report, such as "LinkDown(a)"."""
         return f"{type(self).__name__}({self.where})"
 
     @property
@@ -94,7 +94,7 @@ class Fault(ABC):
 
     @abstractmethod
     def confirm_healed(self, lab: Lab) -> None:
-        """Prove that it is whole again. Raises FaultError or TimedOut."""
+        """Prove that the fault no longer acts. Raises FaultError or TimedOut."""
 
     @abstractmethod
     def detection_terms(self, settings: SessionSettings) -> tuple[BudgetTerm, ...]:

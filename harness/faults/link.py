@@ -41,7 +41,7 @@ class _PulledCable(LostAtOneEnd):
         self._wait_for_carrier(lab, up=True)
 
     def recovery_terms(self, reconnecting: Reconnecting) -> tuple[BudgetTerm, ...]:
-        """An attempt to log in may also fail, as nobody answers ARP: then open-iscsi pauses.
+        """An attempt to log in may also fail, as ARP gets no answer: then open-iscsi pauses.
 
         Source: ISCSI_CONN_ERR_REOPEN_DELAY in open-iscsi's usr/initiator.c.
         """
@@ -49,7 +49,7 @@ class _PulledCable(LostAtOneEnd):
             "reopen delay",
             3,
             "open-iscsi's usr/initiator.c",
-            "an attempt that failed, as nobody answered ARP, is followed by a pause",
+            "an attempt that failed, as ARP got no answer, is followed by a pause",
             (Layer.LOGIN,),
         )
         return (pause, *super().recovery_terms(reconnecting))

@@ -113,7 +113,10 @@ def _networks(topology: Topology) -> Iterator[Fault]:
 
 
 def _all_but_one(topology: Topology, possible: Callable[[Fault], bool]) -> Iterator[Fault]:
-    """In an order that is random, and the same in every run. Of two portals others lose one."""
+    """The loss of all portals but one, in a random order that is the same in every run.
+
+    With two portals there is none: the loss of a single portal is a fault of its own.
+    """
     names = [portal.name for portal in topology.portals]
     random.Random(topology.name).shuffle(names)  # noqa: S311  # an order, and no secret
     if len(names) > 2:

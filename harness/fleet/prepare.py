@@ -6,7 +6,7 @@
         run-ID/                             arguments, configuration and results of one run
         pathproof                           the command, with the code that was sent last
 
-A folder appears under its name when it is whole. What was not used for two weeks is removed.
+A folder appears under its name when it is complete. What was not used for two weeks is removed.
 """
 
 from __future__ import annotations

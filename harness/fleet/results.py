@@ -27,7 +27,7 @@ def send_results(folder: Path, send: Callable[[Message], object]) -> None:
 
 
 class Receiver:
-    """Writes one worker's files into `folder`, where each appears whole or not at all."""
+    """Writes one worker's files into `folder`, where each appears complete or not at all."""
 
     def __init__(self, folder: Path, *, worker: str) -> None:
         self._folder = folder
@@ -35,7 +35,7 @@ class Receiver:
         self.problem = ""
 
     def take(self, message: Message) -> None:
-        """Take in a message. What cannot be written is told by `problem`, in one line."""
+        """Take in a message. `problem` says in one line what could not be written."""
         name, piece, more = message
         if Path(name).name != name or name.startswith("."):
             self.problem = f"{self._worker}: sent a result with the name {name!r}; not taken"

@@ -44,7 +44,7 @@ def ensure_key(path: Path) -> KeyPair:
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-") as fresh:
             fresh.write(new_key_pair().private)
             fresh.flush()
-            # Another process may be first; its key is whole, since a link is atomic.
+            # Another process may be first; its key is complete, since a link is atomic.
             with suppress(FileExistsError):
                 path.hardlink_to(fresh.name)
     private = path.read_bytes()

@@ -1,4 +1,4 @@
-"""Run one tool of an image build: its messages as progress, its death with ours."""
+"""Run one tool of an image build: its messages are progress, and it dies with this process."""
 
 from __future__ import annotations
 

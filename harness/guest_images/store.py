@@ -79,7 +79,7 @@ class ImageStore:
                     prune(self._cache, size_limit())
                     yield images
                     return
-            # Somebody removed one before it was ours to use.
+            # Another process removed one before this one held its lock.
 
     def find(self, definition: ImageDefinition, role: Role) -> BuiltImage | None:
         """The image of `definition` for `role` if it was built before. Raises as `using`."""

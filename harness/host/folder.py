@@ -106,7 +106,7 @@ class Folder:
             return None
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:  # any content
             raise UnreadableManifest(
-                f"{file} cannot be read, so nothing tells where its machines run: {error!r}",
+                f"{file} cannot be read, so it is unknown where its machines run: {error!r}",
                 hint=f"make sure that none of them runs any more, then remove {self.path}",
             ) from None
 
@@ -151,8 +151,8 @@ class Folder:
 
     def owned(self) -> bool:
         """Whether a living process owns it."""
-        with self.taken() as ours:
-            return not ours
+        with self.taken() as free:
+            return not free
 
 
 def cache_folder() -> Path:
@@ -182,7 +182,7 @@ def base() -> Path:
         ) from None
     if status.st_uid != os.getuid() or not path.is_dir() or path.is_symlink():
         raise ConfigError(
-            f"{path} belongs to somebody else",
+            f"{path} belongs to another user",
             hint="name another folder for testbeds in PATHPROOF_STATE",
         )
     return path
@@ -199,7 +199,7 @@ def all_folders() -> list[Folder]:
 
 
 def _undisturbed() -> AbstractContextManager[None]:
-    """Nobody makes a folder meanwhile: one that is there has its lock, or its maker is dead."""
+    """No folder is made meanwhile: one that is there has its lock, or its maker is dead."""
     return locked_folder(base())
 
 
@@ -240,8 +240,8 @@ def reap(
     for folder in all_folders():
         if name and folder.name != name:
             continue
-        with folder.taken() as ours:
-            if not ours or not folder.path.exists():
+        with folder.taken() as free:
+            if not free or not folder.path.exists():
                 continue
             try:
                 manifest = folder.manifest()

@@ -22,7 +22,7 @@ class Footprint:
 
 
 def footprint(folder: Folder) -> Footprint:
-    """Of a testbed on this machine's embedded libvirt, whoever owns it.
+    """The footprint of a testbed on this machine's embedded libvirt, whoever owns it.
 
     Raises HypervisorError if none of its machines runs here.
     """

@@ -49,7 +49,7 @@ case $1 in
 esac
 mkdir -p "$base"
 if test -L "$base" || ! test -O "$base"; then
-    echo "$base belongs to somebody else" >&2
+    echo "$base belongs to another user" >&2
     exit 1
 fi
 chmod "$mode" "$base"
@@ -158,7 +158,7 @@ class OwnQemuHost:
 
 @dataclass(frozen=True)
 class ForeignQemuHost:
-    """For QEMUs of another user or host: with files of their own below `base`."""
+    """The host of QEMUs of another user, or on another machine; their files are below `base`."""
 
     machine: HypervisorHost
     base: Path

@@ -46,7 +46,7 @@ def shared_by(config: Config, bridges: Bridges = NONE_KNOWN) -> tuple[Shared, ..
 
 def why_alone(config: Config) -> str:
     """Why there is one testbed of this configuration at a time; empty if there may be more."""
-    if not config.target.is_ours:
+    if not config.target.is_made:
         return "two runs on one LUN would spoil each other's data"
     if networks := [network.name for network in plan(config).shared]:
         addresses = f"its addresses on networks {', '.join(networks)}"
@@ -70,7 +70,7 @@ def queues(config: Config, bridges: Bridges = NONE_KNOWN) -> list[Queue]:
 
 
 def _addresses(config: Config, bridges: Bridges) -> Iterator[Shared]:
-    """Every address that a machine of ours gets on a network where others may be.
+    """Every address that a VM of this run gets on a network where others may be.
 
     A network is its bridge, which another testbed may name directly. One that has none (a pool of
     NICs), or whose bridge libvirt does not tell, goes by its own name: then two testbeds meet on
@@ -100,11 +100,11 @@ def _of_array(config: Config) -> Iterator[Shared]:
     Sources of the latter: RFC 7143 section 6.3.5; open-iscsi's ISIDs are the same on all machines.
     """
     target = config.target
-    if target.is_ours:
+    if target.is_made:
         return
     for wwid in (lun.wwid for lun in config.every_lun if lun.wwid):
         yield Shared(f"LUN {wwid}", f"LUN {wwid}")
-    if config.initiator.is_ours:
+    if config.initiator.is_made:
         for iqn in sorted({name.lower() for name in plan(config).target_iqns}):
             title = f"{config.initiator.iqn} at {iqn}"
             yield Shared(title, title)

@@ -32,15 +32,15 @@ _SHARE = 0.8  # of the memory; the rest is for the host
 
 
 _MORE = (
-    "`--testbeds` allows more at once, which then wait for processors, so that less can be told of "
-    "the storage"
+    "`--testbeds` allows more at once, which then wait for processors, so that verdicts say less "
+    "of the storage"
 )
 _ALONE = "a run with addresses (and a LUN, if that is external) of its own can be made beside it"
 
 
 @dataclass(frozen=True)
 class Limit:
-    """At most so many testbeds at once, why, and how there can be more."""
+    """How many testbeds may exist at once, why, and how to allow more."""
 
     testbeds: int
     reason: str
@@ -120,7 +120,7 @@ def _queues(
     config: Config, accel: Accel | None = None, bridges: Bridges = NONE_KNOWN
 ) -> list[Queue]:
     shared = queues(config, bridges)
-    if not config.initiator.is_ours:
+    if not config.initiator.is_made:
         return shared  # no machine is started
     limit = _room(config, accel)
     folder = base() / SLOTS

@@ -73,14 +73,14 @@ class Domain:
         try:
             pid = int(_pid_file(self.connection, self.spec).read_text())
             # The number may belong to somebody else by now.
-            ours = os.fsencode(self.connection.root) in Path(f"/proc/{pid}/cmdline").read_bytes()
+            is_same = os.fsencode(self.connection.root) in Path(f"/proc/{pid}/cmdline").read_bytes()
         except (OSError, ValueError):
             return None
-        return pid if ours else None
+        return pid if is_same else None
 
     @cached_property
     def _found_pid(self) -> int | None:
-        """Of a guest of a libvirt that is shared, where one UUID is one guest."""
+        """The process of a guest of a shared libvirt, where each guest has its own UUID."""
         return qemu_process.find(self.spec.uuid)
 
     @property

@@ -164,7 +164,7 @@ def render(spec: DomainSpec) -> str:
 
 
 def _add_processors(domain: ET.Element, spec: DomainSpec) -> None:
-    """As many as `spec` has; an emulated guest always has room for a second one.
+    """Add as many processors as `spec` has; an emulated guest has room for a second one.
 
     Without that room TCG translates the guest's memory barriers and locked instructions into
     nothing (CF_PARALLEL in QEMU's tcg/tcg-op.c). But QEMU's devices run in a thread of their own:

@@ -66,7 +66,7 @@ def other_host(uri: str) -> OtherHost | None:
 
 
 def accel_of(host: OtherHost, wanted: Literal["auto", "kvm", "tcg"]) -> Choice:
-    """The accelerator for guests of another host, where nothing of ours can try KVM.
+    """The accelerator for guests of another host, where Pathproof cannot try KVM.
 
     Raises ConfigError for `auto`: libvirt there says whether KVM can be opened, not
     whether it runs a guest.

@@ -122,7 +122,7 @@ def kernel_problem(kernel: Path, accel: Literal["kvm", "tcg"] = "kvm") -> str | 
 
 def _machine_argv(accel: Literal["kvm", "tcg"], memory_mib: int) -> list[str]:
     return [
-        *("setpriv", "--pdeathsig", "KILL", "--"),  # nobody would find it after us
+        *("setpriv", "--pdeathsig", "KILL", "--"),  # nothing would end it afterwards
         *(QEMU, "-no-user-config", "-nodefaults", "-no-reboot"),
         *("-display", "none"),
         *("-machine", "pc"),

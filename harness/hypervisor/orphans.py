@@ -49,7 +49,7 @@ class _Adoption:
         self._blocks = 0
 
     def change(self, blocks: int) -> None:
-        """So many blocks more want it, or less."""
+        """Count `blocks` more users, or fewer if negative."""
         with self._lock:
             self._blocks += blocks
             ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, int(self._blocks > 0), 0, 0, 0)

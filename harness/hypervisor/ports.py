@@ -63,9 +63,9 @@ def _in_search_order(candidates: Sequence[int]) -> Iterator[int]:
     port can be taken away before QEMU opens it; starting the guest then raises PortTaken.
     """
     low, high = _ephemeral_range()
-    ours = [port for port in candidates if not low <= port <= high]
+    others = [port for port in candidates if not low <= port <= high]
     kernels = [port for port in candidates if low <= port <= high]
-    for ports in (ours, kernels):
+    for ports in (others, kernels):
         start = random.randrange(len(ports)) if ports else 0  # noqa: S311  # no secret
         yield from ports[start:]
         yield from ports[:start]

@@ -70,7 +70,7 @@ class QemuUser:
 def qemu_user(uri: str, state: Path = _STATE) -> QemuUser | None:
     """Whom the libvirt at `uri` runs QEMU as, if that is a user of this host and not we.
 
-    None also if it cannot be told: libvirt was built for another folder, or never started.
+    None also if it is unknown: libvirt was built for another folder, or never started.
     """
     if not is_system_here(uri):
         return None

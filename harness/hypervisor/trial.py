@@ -148,7 +148,7 @@ def _announce(machine: Domain) -> None:
     try:
         answer = json.loads(libvirt_qemu.qemuMonitorCommand(machine.handle, text, 0))
     except libvirt.libvirtError as error:
-        raise HypervisorError(f"{machine.name}: QEMU cannot be told to send: {error}") from None
+        raise HypervisorError(f"{machine.name}: QEMU cannot be made to send: {error}") from None
     if "error" in answer:
         raise HypervisorError(f"{machine.name}: QEMU refuses to send: {answer['error']}")
 

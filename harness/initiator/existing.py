@@ -146,7 +146,7 @@ class ExistingInitiator(Initiator):
             yield
 
     def _tried(self, action: Callable[[MachineState], None], before: MachineState) -> None:
-        """What cannot be done is told, and does not stop what follows."""
+        """Try it: an error is a warning, and does not stop what follows."""
         led_here = sys.exception()
         try:
             action(before)
@@ -204,11 +204,11 @@ class ExistingInitiator(Initiator):
             self._ask(at, iscsiadm.new_record_argv(at.iqn, at.portal, iface))
 
     def _recovery_demanded(self) -> int | None:
-        """As multipathd of the machine has it, whatever the profile says."""
+        """The value that the machine's multipathd sets, whatever the profile says."""
         return self._recovery_by_multipathd()
 
     def _prepare_records(self, iqn: str) -> None:
-        """Also put right what the machine's own defaults for new records say otherwise."""
+        """Also correct the records where the machine's defaults for new records differ."""
         argv = ["iscsiadm", "--mode", "node", "--targetname", iqn]
         records = self.machine.run(argv, timeout_s=_TIMEOUT_S).stdout
         if settings := iscsiadm.settings_to_mend(records):
@@ -261,20 +261,20 @@ class ExistingInitiator(Initiator):
             if there := [d.name for d in devices if d.is_map_of(wwid) or d.is_lun(wwid)]:
                 raise InitiatorError(
                     f"{self.machine.name} has the LUN {wwid} already: {', '.join(there)}",
-                    hint="whoever uses it has to let go of it first",
+                    hint="the program that uses it must release it first",
                 )
         if sessions := self.sessions():
             names = ", ".join(f"{s.name} to {s.target} at {s.address}" for s in sessions)
             raise InitiatorError(
                 f"{self.machine.name} is logged in already: {names}",
-                hint="whoever uses it has to log out first",
+                hint="the program that uses it must log out first",
             )
         for iqn in self.topology.target_iqns:
             argv = ["iscsiadm", "--mode", "node", "--targetname", iqn]
             if self.machine.run(argv, timeout_s=_TIMEOUT_S, check=False).status == 0:
                 raise InitiatorError(
                     f"{self.machine.name} has records of {iqn} already",
-                    hint=f"if nobody needs them: `{shlex.join([*argv, '--op', 'delete'])}`",
+                    hint=f"if they are not needed: `{shlex.join([*argv, '--op', 'delete'])}`",
                 )
 
     def _undo(self, _: MachineState | None = None) -> None:

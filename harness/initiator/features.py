@@ -1,6 +1,6 @@
 """What a disk says it can do, asked with sg3-utils.
 
-Sources: sg_inq(8), sg_vpd(8), sg_rtpg(8), sg_persist(8); SPC-4 and SBC-3 for what is told.
+Sources: sg_inq(8), sg_vpd(8), sg_rtpg(8), sg_persist(8); SPC-4 and SBC-3 for what the answers mean.
 """
 
 from __future__ import annotations

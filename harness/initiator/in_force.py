@@ -58,7 +58,7 @@ def multipathd_config(machine: Machine, *which: str) -> Mapping[str, Section]:
 
 
 def multipath_version(machine: Machine) -> tuple[int, ...] | None:
-    """As in (0, 9, 4); None if the tool doesn't tell.
+    """The version of multipath-tools, as in (0, 9, 4); None if the tool does not print it.
 
     Real output, on standard error: `multipath-tools v0.9.4 (12/19, 2022)`.
     """

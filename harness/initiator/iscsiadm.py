@@ -139,7 +139,7 @@ def insists(offers: LoginOptions) -> bool:
 
 
 def settings_to_mend(records: str) -> dict[str, str]:
-    """What of a target's records would not make one session that finds its disks by itself.
+    """The settings of a target's records that would not make one session that finds its disks.
 
     New records have it from the machine's iscsid.conf. Old versions lack some of these, and then
     do what is wanted: `nr_sessions` came with open-iscsi 2.0-873, `scan` with 2.0.875. Real lines

@@ -77,7 +77,7 @@ def _not_a_configuration(text: str) -> InitiatorError:
 
 
 def _unquoted(value: str) -> str:
-    """In quotes a quote is doubled."""
+    """The value without its quotes; a quote within them is doubled."""
     inside = value.removeprefix('"').removesuffix('"')
     return inside.replace('""', '"') if inside != value else value
 

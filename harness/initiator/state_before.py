@@ -46,7 +46,7 @@ def look(machine: Machine) -> MachineState:
 
 
 def parse_look(text: str) -> MachineState:
-    """From what the script prints: `## PART` and the part's lines."""
+    """Parse what the script prints: `## PART` and the lines of that part."""
     parts: dict[str, set[str]] = {}
     lines: set[str] = set()
     for line in text.splitlines():
@@ -58,7 +58,7 @@ def parse_look(text: str) -> MachineState:
 
 
 def active_units(state: MachineState) -> list[str]:
-    """Those of `UNITS` that run, or listen."""
+    """The services of `UNITS` that run, or whose sockets listen."""
     return [unit for unit in UNITS if f"{unit} active" in state[SERVICES]]
 
 

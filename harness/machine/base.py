@@ -225,7 +225,7 @@ class Machine(ABC):
     ) -> Iterator[Process]:
         """A command that runs beside the block and is ended with it.
 
-        On a machine that is gone nothing runs any more: that is told by what asks it for something.
+        On a machine that is gone nothing runs any more: the next command to it says so.
         """
         process = self.start(argv, on_line=on_line)
         try:

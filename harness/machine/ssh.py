@@ -2,8 +2,8 @@
 
 Nothing waits without end for a machine that stands still. A command starts within 20 s, or the
 machine is given up: every command that runs there, and each that follows, says so at once. Input
-that nobody takes is given up after 20 s, too. Output and the end of a command are waited for with
-the command's own timeout.
+that the command does not read is given up after 20 s, too. Output and the end of a command are
+waited for with the command's own timeout.
 """
 
 from __future__ import annotations
@@ -284,7 +284,7 @@ def _connection(endpoint: SshEndpoint) -> tuple[socket.socket, subprocess.Popen[
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(_ANSWER_TIMEOUT_S * 1000))
         return sock, None
     # Not paramiko.ProxyCommand, which never waits for its child.
-    ours, its = socket.socketpair()
+    own, its = socket.socketpair()
     with its:
         try:
             child = subprocess.Popen(
@@ -295,7 +295,7 @@ def _connection(endpoint: SshEndpoint) -> tuple[socket.socket, subprocess.Popen[
                 start_new_session=True,
             )
         except OSError:
-            ours.close()
+            own.close()
             raise
     threading.Thread(target=child.wait, name="ssh proxy", daemon=True).start()
-    return ours, child
+    return own, child

@@ -80,6 +80,6 @@ class ProcessorTime:
         return waited / wanted if wanted else 0.0
 
     def _grown(self, total: Ints, start_ns: int, end_ns: int) -> NDArray[np.float64]:
-        """By how much each thread's total grew; evenly between two samples."""
+        """The growth of each thread's total; between two samples it is taken as even."""
         ends = [np.interp([start_ns, end_ns], self.at_ns, thread) for thread in total.T]
         return np.array([end - start for start, end in ends])

@@ -65,13 +65,13 @@ class Watching:
 
     @property
     def samples_per_s(self) -> float:
-        """By the median of the intervals; 0 if there are none."""
+        """Samples a second, by the median of the intervals; 0 if there are none."""
         if len(self.at_ns) < 2:
             return 0.0
         return 1e9 / float(np.median(np.diff(self.at_ns)))
 
     def gaps(self) -> Iterator[tuple[int, int]]:
-        """From each sample to the next: when each gap began and ended, the edges included."""
+        """Begin and end of the gap from each sample to the next, the edges included."""
         return pairwise([self.start_ns, *self.at_ns.tolist(), self.end_ns])
 
     @property
@@ -86,5 +86,5 @@ class Watching:
 
     @property
     def wall_jump_ns(self) -> int:
-        """By how much the wall clock jumped between two samples, at most."""
+        """The largest jump of the wall clock between two samples."""
         return int(np.abs(np.diff(self.wall_ahead_ns)).max(initial=0))

@@ -46,7 +46,7 @@ class SessionSettings:
 
 @dataclass(frozen=True)
 class PlannedSession:
-    """What a session was meant to be; a timeout of None was left to the distribution.
+    """The plan of a session; a timeout of None was left to the distribution.
 
     Its connection must be from the link `through` to `portal`; `negotiated` holds the values that
     were asked for.

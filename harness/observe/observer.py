@@ -75,7 +75,7 @@ class Observer:
 
     @contextmanager
     def resting(self) -> Iterator[None]:
-        """Have no samples taken for the length of the block; the kernel log is followed on."""
+        """Stop the samples for the length of the block; the kernel log is still followed."""
         self._send({"rest": True})
         try:
             yield
@@ -199,7 +199,7 @@ class Observer:
 
     @contextmanager
     def _promptly(self, deadline: Deadline) -> Iterator[None]:
-        """Have each sample told at once for the length of the block, and only later ones."""
+        """Pass on each later sample at once, for the length of the block."""
         with self._changed:
             self._waiting += 1
         try:
@@ -297,7 +297,7 @@ class Observer:
             try:
                 kind, message = parse_line(line)
             except ValueError:
-                self._seen.lost += 1  # nobody knows what it told of
+                self._seen.lost += 1  # what it said is not known
             else:
                 self._take_in(kind, message, heard_ns)
             self._changed.notify_all()

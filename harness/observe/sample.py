@@ -135,7 +135,7 @@ class Observation:
 
 
 def parse_sample(message: dict[str, Any]) -> Sample:
-    """From a message of the resident program that has the shape of a sample."""
+    """Parse a message of the resident program that has the shape of a sample."""
     return Sample(
         machine_ns=message["sample"],
         disks={name: _disk(*texts) for name, texts in message["disks"].items() if texts[0]},
@@ -173,7 +173,7 @@ def _origin(text: str) -> str:
 
 
 def _disk(stat: str, state: str) -> DiskSample:
-    """From /sys/block/*/stat, which counts in sectors whatever the device's block size is.
+    """Parse /sys/block/*/stat, which counts in sectors whatever the device's block size is.
 
     Source: Documentation/block/stat.rst in the kernel.
     """
@@ -189,7 +189,7 @@ def _disk(stat: str, state: str) -> DiskSample:
 
 
 def _nic(counts: str, beats: int, changes: str | None) -> NicSample:
-    """From a line of /proc/net/dev, without the NIC's name.
+    """Parse a line of /proc/net/dev, without the NIC's name.
 
     Received: bytes, packets, errs, drop, fifo, frame, compressed, multicast. Sent: bytes, packets,
     errs, drop, fifo, colls, carrier, compressed. Source: dev_seq_printf_stats in the kernel's

@@ -86,7 +86,7 @@ def watching_steal(
 
 
 def _schedstats(process: Path) -> Iterator[Path]:
-    """Of the threads that run guest code or do its I/O, and the main one, where cables end."""
+    """The files of the threads that run guest code or its I/O, and of the main one for cables."""
     for thread in process.glob("task/*"):
         with suppress(OSError):  # it ended just now
             name = (thread / "comm").read_text()

@@ -84,7 +84,7 @@ class Controller:
     ) -> Generator[None, tuple[str, str, Word], tuple[str, str, Word]]:
         """A broken lab is an error, also in the middle of a test; only the storage can fail.
 
-        Where progress is told in lines, an outcome is one of them, not a dot.
+        Where progress is shown in lines, an outcome is one of them, not a dot.
         """
         category, letter, word = yield
         verdict = dict(report.user_properties).get(LABEL) if report.when == "call" else None
@@ -153,6 +153,6 @@ class Controller:
 
     @pytest.hookimpl(optionalhook=True, tryfirst=True)
     def pytest_handlecrashitem(self, report: pytest.TestReport, sched: Scheduling) -> bool:
-        """Only the first answer counts."""
+        """Note that a worker died. pytest takes the first answer to this hook only."""
         self._run.workers.crashed(report, sched)
         return True

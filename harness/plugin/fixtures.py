@@ -1,4 +1,4 @@
-"""What suites ask for."""
+"""The fixtures of the suites."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def testbeds(pytestconfig: pytest.Config) -> Iterator[Testbeds]:
 
 @pytest.fixture
 def testbed(testbeds: Testbeds, request: pytest.FixtureRequest) -> Iterator[Testbed]:
-    """A testbed that is whole: every path active, nothing broken."""
+    """A testbed with every path active and nothing broken."""
     run = request.config.stash[KEY]
     test = request.node.nodeid
     with noting_skip(run, "fault", test):

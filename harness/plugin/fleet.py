@@ -41,7 +41,7 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Put ours in the place of xdist's session, or be the worker's end."""
+    """Replace xdist's session by the fleet's, or be the worker's end."""
     given: dict[str, Any] = getattr(config, "workerinput", {})
     plugins = config.pluginmanager
     if LIFELINE in given:
@@ -96,7 +96,7 @@ class OnHost:
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_sessionfinish(self) -> Generator[None, object, object]:
-        """Around what removes everything; within xdist's, which fails without a controller."""
+        """Send the results when all is removed, inside xdist's hook, which needs a controller."""
         self._tests_are_over.set()
         try:
             return (yield)
@@ -106,7 +106,7 @@ class OnHost:
 
     def _send(self) -> None:
         if self._results is not None:
-            with suppress(OSError):  # nobody is there to take them
+            with suppress(OSError):  # the other end is gone
                 send_results(self._results, self._lifeline.send)
 
     def _controller_left(self, _: object) -> None:

@@ -124,7 +124,7 @@ class FleetSession(DSession):
         node.workerinput[RESULTS] = str(run / "results" / node.gateway.id)
 
     def loop_once(self) -> None:
-        """As xdist's; and where that would stop because all workers are gone, get another."""
+        """Run xdist's loop once. If all workers are gone, start another one first."""
         if not self._active_nodes:
             self._start_where_free()
         if self._active_nodes:
@@ -162,7 +162,7 @@ class FleetSession(DSession):
         self._do_without(node)
 
     def _clone_node(self, node: WorkerController) -> WorkerController:
-        """In the place of xdist's, which keeps neither the name nor the host; nobody asks which."""
+        """Replaces xdist's, which keeps neither the name nor the host; its result is not used."""
         if not self._start(self._host_of[node.gateway.id]):
             self._do_without(node)
         return node
@@ -171,7 +171,7 @@ class FleetSession(DSession):
         """Go on when a worker is not replaced on its host."""
         assert isinstance(self.sched, LoadScheduling)
         known = self.sched.node2collection
-        if node not in known:  # nobody must wait until it has found its tests
+        if node not in known:  # the others must not wait for its tests
             self.sched.numnodes = max(1, self.sched.numnodes - 1)
             if known and self.sched.collection_is_completed:
                 self.sched.schedule()
@@ -246,7 +246,7 @@ class FleetSession(DSession):
         return PurePosixPath(*[".."] * depth, f"run-{self._id}")
 
     def _let_arguments_travel(self) -> None:
-        """In a file, as xdist refuses arguments that are paths; all but -p may be in one."""
+        """Put the arguments into a file, as xdist refuses paths; all but -p may be in one."""
         plugins = self.config.known_args_namespace.plugins
         self.config.invocation_params = pytest.Config.InvocationParams(
             args=[f"@{self._run_folder / ARGUMENTS}", *(f"-p{name}" for name in plugins)],

@@ -94,7 +94,7 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
-    """Skip a test that asks for what this lab has no means for; pass none over its own checks."""
+    """Skip a test that this lab has no means for; let no test pass if one of its checks did not."""
     run = item.config.stash[KEY]
     try:
         result = yield
@@ -119,7 +119,7 @@ def pytest_runtest_makereport(
         if item.config.getoption("keep_on_failure"):
             item.session.shouldstop = "a test failed, and its machines are kept"
         error = call.excinfo.value if call.excinfo else None
-        known = error is not None and _is_ours(error) and not defects(error)
+        known = error is not None and _explains_itself(error) and not defects(error)
         if known and error is not None and item.config.getoption("verbose") < 1:
             report.longrepr = _told(describe(error), item)
         _hide_secrets(report, run, item)
@@ -135,7 +135,7 @@ def _show_no_values(config: pytest.Config) -> None:
 
 
 def _hide_secrets(report: pytest.TestReport, run: Run, item: pytest.Item) -> None:
-    """Of what errors say."""
+    """Replace the secrets in the text of an error."""
     if (chap := run.config.target.chap) is not None:
         shown = str(report.longrepr)
         if (safe := chap.hidden_in(shown)) != shown:
@@ -156,16 +156,16 @@ def _told(text: str, item: pytest.Item) -> ExceptionRepr:
     )
 
 
-def _is_ours(error: BaseException) -> bool:
-    """Whether an error says in our own words what is wrong, so that no traceback is needed."""
+def _explains_itself(error: BaseException) -> bool:
+    """Whether an error says itself what is wrong, so that no traceback is needed."""
     if isinstance(error, BaseExceptionGroup):
-        return all(_is_ours(one) for one in error.exceptions)
+        return all(_explains_itself(one) for one in error.exceptions)
     return isinstance(error, HarnessError | VerdictFailed)
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """What fixtures say that outlived the last test goes with the worker's end."""
+    """Send what the last fixtures said with the end of the worker."""
     run = session.config.stash[KEY]
     if run.worker:
         session.config.workeroutput[SAID] = run.take_notes()  # type: ignore[attr-defined]  # xdist's

@@ -15,7 +15,7 @@ MARKER = (
 def skip_unless_capable(item: pytest.Item, testbed: Testbed) -> None:
     """Skip `item` if the testbed's target lacks what it requires.
 
-    Raises ValueError for a capability that nobody knows.
+    Raises ValueError for an unknown capability.
     """
     wanted = [name for marker in item.iter_markers("requires") for name in marker.args]
     if wanted and (lacking := capabilities_of(testbed).lacking(*wanted)):

@@ -51,7 +51,7 @@ class Run:
     are written. `remarks` takes what the tests of this process say for the end of the run,
     `judged` what the running test has judged, `lacking` what tests had to do without so far, as
     far as this process knows.
-    `line_by_line`: progress is told in whole lines, between which pytest must leave none open.
+    `line_by_line`: progress is shown in whole lines, between which pytest must leave none open.
     """
 
     def __init__(self, config: pytest.Config, loaded: Config) -> None:
@@ -170,7 +170,7 @@ class Run:
             self._notes.add(notes, worker=worker_of(report))
 
     def end_tests(self) -> None:
-        """No test runs any more: make the results whole, and the report of them."""
+        """No test runs any more: complete the results, and make the report of them."""
         self._tests_took_s = time.monotonic() - self._began_at
         self._notes.add(self.take_notes())
         self._render()
@@ -256,7 +256,7 @@ def _real_stderr(config: pytest.Config) -> Iterator[TextIO]:
 
 
 class _MaybeUnread(io.FileIO):
-    """Once nobody is left to read, as when a worker's controller died, cleaning up goes on."""
+    """Output that may have no reader, as when a worker's controller died: cleaning up goes on."""
 
     def write(self, data: Any, /) -> int:
         try:

@@ -1,7 +1,7 @@
 """Tests on several workers: pytest-xdist asks here which of them gets what.
 
 The controller collects no tests, so each worker tells it, over a channel of execnet, which labels
-its tests need; in turn it is told the labels of its own host.
+its tests need; in turn it gets the labels of its own host.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class LongestFirst(LoadScheduling):
 
     @property
     def tests_finished(self) -> bool:
-        """Whether nobody needs to be told more: a single test runs when its worker shuts down."""
+        """Whether every worker has its tests: a single one runs when its worker shuts down."""
         if self._schedule is None:
             return self.collection_is_completed
         return not self._schedule.waiting and all(
@@ -90,7 +90,7 @@ class LongestFirst(LoadScheduling):
                 return
             self.collection = next(iter(self.node2collection.values()))
             self._schedule = Schedule([self._case(node_id) for node_id in self.collection])
-            self._tell_what_nobody_can_run()
+            self._tell_what_no_host_can_run()
         for node in self.nodes:
             if node in self.node2collection and node not in self._schedule.queues:
                 self._schedule.join(node, self._labels_of(node.gateway.spec))
@@ -126,7 +126,7 @@ class LongestFirst(LoadScheduling):
     def _case(self, node_id: str) -> Case:
         return Case(node_id, self._needs.get(node_id, Labels()), self._durations.get(node_id))
 
-    def _tell_what_nobody_can_run(self) -> None:
+    def _tell_what_no_host_can_run(self) -> None:
         offered = [self._labels_of(node.gateway.spec) for node in self.nodes]
         for node_id, needs in self._needs.items():
             if missing := missing_labels(needs, offered):

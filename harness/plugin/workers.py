@@ -116,7 +116,7 @@ class Workers:
             )
 
     def never_run(self) -> list[pytest.TestReport]:
-        """Reports of the tests that nobody was left to run; ask when all others are over."""
+        """Reports of the tests that no worker was left to run; ask when all others are over."""
         if not self._died:
             return []
         lost = [test for test in self._collected if self._outcomes.of(test) is None]
@@ -163,6 +163,6 @@ class Workers:
 
 
 def _location(node_id: str) -> tuple[str, int | None, str]:
-    """As pytest has it for its headings: the file, no line, the test."""
+    """The location in pytest's form for headings: the file, no line, the test."""
     file, _, name = node_id.partition("::")
     return file, None, name.replace("::", ".")

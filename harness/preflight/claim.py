@@ -1,4 +1,4 @@
-"""Finding out what is on a LUN, and marking it as ours: the only code that writes before fio."""
+"""What is on a LUN, and marking it as Pathproof's: the only code that writes before fio."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class _Reading:
         self.heard_at = time.monotonic()
 
     def hear(self, line: bytes) -> None:
-        if line.endswith(b"\n"):  # else it was cut off, and why is told by the end of the reader
+        if line.endswith(b"\n"):  # else it was cut off, and the reader's end says why
             self.said |= json.loads(line)
         self.heard_at = time.monotonic()
 
@@ -73,7 +73,7 @@ def claim(attachment: Attachment, asked: Asked) -> Answer:
                 Problem(
                     f"while it was looked at, the paths to {wwid} became {_listed(now)}, from "
                     f"{_listed(planned)}",
-                    "nothing was written; see that nobody changes them, and run it again",
+                    "nothing was written; make sure that nothing changes them, and run it again",
                 )
             ]
         )
@@ -110,7 +110,7 @@ def _holders(wwid: str, why_not_ours: str | None) -> Iterator[Problem]:
     if why_not_ours:
         yield Problem(
             f"the map of {wwid} is not to be had for ourselves: {why_not_ours}",
-            "somebody uses it: `lsblk` or `fuser -v` may say who",
+            "a program uses it: `lsblk` or `fuser -v` may say which",
         )
 
 
@@ -122,7 +122,7 @@ def _registered(machine: Machine, path: str, wwid: str) -> Iterator[Problem]:
     if said.status == 0 and (keys := parse_keys(said.stdout)):
         yield Problem(
             f"the LUN {wwid} has persistent reservation keys: {', '.join(keys)}",
-            "a cluster or another host uses it; if nobody does, register a key and "
+            "a cluster or another host uses it; if none does, register a key and "
             "`sg_persist --out --clear` with it",
         )
 
@@ -140,7 +140,7 @@ def parse_keys(text: str) -> list[str]:
 
 
 def _forget_cached(machine: Machine, device: str) -> None:
-    """Have the next look at a device see what is on it.
+    """Drop a device from the cache, so that the next read sees what is on it.
 
     wipefs reads through the page cache. That of a path still has what udev read when it logged
     in, whatever was written over the map since.

@@ -1,8 +1,8 @@
 """May this LUN be written to? Never when in doubt; pure.
 
-It must be named by its WWID in the configuration, nobody else may use it, and either it has our
-marker and nothing else that anybody would recognise, or it is proven blank in full, or its owner
-said `--erase WWID`.
+It must be named by its WWID in the configuration, and nothing else may use it. And one of these
+must be true: it has Pathproof's marker and no signature that wipefs(8) knows, or it is proven blank
+in full, or its owner said `--erase WWID`.
 """
 
 from __future__ import annotations
@@ -156,9 +156,9 @@ def _misnamed(asked: Asked, found: Contents) -> Iterator[Problem]:
 
 
 def _occupants(found: Contents) -> Iterator[Problem]:
-    """Whatever somebody may miss, as far as it was looked for."""
+    """Everything on the LUN that its owner may miss, as far as it was looked for."""
     wwid = found.wwid
-    cure = f"use another LUN; if nobody needs what is on it, once: `--erase {wwid}`"
+    cure = f"use another LUN; if the data on this one is not needed, once: `--erase {wwid}`"
     for signature in found.signatures:
         yield Problem(f"the LUN {wwid} has data: {signature}", cure)
     if found.marker is not None and found.marker.wwid != wwid:

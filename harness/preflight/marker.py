@@ -1,4 +1,4 @@
-"""The block that says a LUN is ours to write to: 4 KiB at its very beginning; pure.
+"""The block that says that Pathproof may write to a LUN: its first 4 KiB; pure.
 
     offset  bytes
          0     64  what it is, for whoever looks at the disk: MAGIC, padded with zeros
@@ -30,7 +30,7 @@ _DIGEST_AT = SIZE - hashlib.sha256().digest_size
 
 @dataclass(frozen=True)
 class Marker:
-    """Which LUN was marked: `mark` is unique to this marking, `size` in bytes."""
+    """What the marker of a LUN says: `mark` is unique to this marking, `size` in bytes."""
 
     mark: UUID
     wwid: str

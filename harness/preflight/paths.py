@@ -1,4 +1,4 @@
-"""Whether sessions, paths and map are those of the one LUN, and nobody else uses it; pure."""
+"""Whether sessions, paths and map are those of the one LUN, which nothing else uses; pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from harness.units import format_size
 class Wanted:
     """What was planned: one session a path, and the LUN that each of them reaches.
 
-    `wwid` is None as long as nobody knows it; `serial` is the LUN's unit serial number, if known.
+    `wwid` is None as long as it is not known; `serial` is the LUN's unit serial number, if known.
     `preferences`: whether the testbed is about access states, so that it needs a device handler.
     """
 
@@ -168,8 +168,8 @@ def _map_problems(wwid: str, facts: Facts) -> Iterator[Problem]:
         if luns:
             yield Problem(
                 f"there is no map of {wwid} on {', '.join(sorted(luns))}",
-                "`multipath -v3` says why; a blacklist of the machine's own, or somebody who "
-                "holds a path",
+                "`multipath -v3` says why; a blacklist of the machine's own, or a program "
+                "that holds a path",
             )
     elif set(found.below) != luns:
         yield Problem(
@@ -180,7 +180,7 @@ def _map_problems(wwid: str, facts: Facts) -> Iterator[Problem]:
 
 
 def holder_problems(wwid: str, facts: Facts) -> Iterator[Problem]:
-    """Whoever uses the LUN beside its own map: mounts, swap, and devices stacked on it.
+    """All that uses the LUN beside its own map: mounts, swap, and devices stacked on it.
 
     Partitions by themselves are no use; what lies on them is.
     """
@@ -196,12 +196,12 @@ def holder_problems(wwid: str, facts: Facts) -> Iterator[Problem]:
                 what = f"belongs to the {place}, which is mounted in another mount namespace"
                 cure = "`umount` it there (`lsns --type mnt` has them all)"
             yield Problem(
-                f"{_title(device)}, of the LUN {wwid}, {what}", f"{cure}, if nobody needs it"
+                f"{_title(device)}, of the LUN {wwid}, {what}", f"{cure}, if it is not needed"
             )
         if device.name not in below and not device.is_partition:
             yield Problem(
                 f"{_title(device)} lies on {_listed(device.below)}, which is the LUN {wwid}",
-                f"{_ending(device)}, if nobody needs it",
+                f"{_ending(device)}, if it is not needed",
             )
 
 

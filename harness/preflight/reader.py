@@ -5,7 +5,7 @@ It runs on the initiator by itself: Python 3.6, no imports but the standard libr
     python3 reader.py DISK HELD < EXTENTS
 
 takes lines `OFFSET SIZE` and reads all of these bytes of DISK, several pieces at a time. HELD is
-opened exclusively meanwhile, so that nobody begins to use it. It prints one JSON object a line:
+opened exclusively meanwhile, so that nothing begins to use it. It prints one JSON object a line:
 
     {"size": BYTES, "head": HEX, "held": ""}      first of all: the disk's size, its first
                                                   4 KiB, and why HELD is not to be had, if so

@@ -87,7 +87,7 @@ def held_addresses(
     """Have the addresses on shared networks for the length of the block; wait for them first.
 
     `nics`: the initiator's NICs by their names in the topology, up and without an address yet.
-    `what` is told to those that wait. Raises PreflightFailed if what is no testbed has one of them.
+    Those that wait are shown `what`. Raises PreflightFailed if what is no testbed has one of them.
     """
     source = files("harness.provision").joinpath("arp.py").read_text()
     who = f"{this_process(what)} on {socket.gethostname()}"
@@ -112,7 +112,7 @@ def held_addresses(
 
 
 def _claim(topology: Topology, nics: Mapping[str, str], who: str) -> dict[str, Any]:
-    """What the program is told: every address of a machine that is made for the testbed."""
+    """The input of the program: every address of a machine that is made for the testbed."""
     return {
         "who": who,
         "nics": {
@@ -133,7 +133,10 @@ def _bare(address: str) -> IPv4Address | IPv6Address:
 
 
 def _still_used(heard: Held) -> bool:
-    """False, once it was said by whom. Raises PreflightFailed if it will not end."""
+    """Show which testbed uses an address, and return False: it is still in use.
+
+    Raises PreflightFailed if the user is no testbed, and so will not end.
+    """
     if (use := heard.stranger) is not None:
         raise PreflightFailed(
             [

@@ -62,13 +62,13 @@ def arp(mac: bytes, sender: bytes, asked: bytes) -> bytes:
     return HEADER.pack(BROADCAST, mac, ARP) + packet
 
 
-def subject(frame: bytes, ours: Set[bytes]) -> Optional[Tuple[bytes, bytes]]:
+def subject(frame: bytes, own_macs: Set[bytes]) -> Optional[Tuple[bytes, bytes]]:
     """The address that a frame of ARP claims or probes, and by which MAC; None if neither."""
     if len(frame) < HEADER.size + PACKET.size:
         return None
     fields = PACKET.unpack_from(frame, HEADER.size)
     kind, mac, sender, asked = fields[:5], fields[5], fields[6], fields[8]
-    if kind[:4] != (1, 0x0800, 6, 4) or mac in ours:
+    if kind[:4] != (1, 0x0800, 6, 4) or mac in own_macs:
         return None
     if sender != NO_ADDRESS:
         return sender, mac
@@ -113,7 +113,7 @@ class Claim:
         self.who = who
         self.token = os.urandom(8).hex()
         self.nics = [Nic(name, addresses) for name, addresses in nics.items()]
-        self.ours = {mac for nic in self.nics for mac in (nic.mac, *nic.addresses.values())}
+        self.own_macs = {mac for nic in self.nics for mac in (nic.mac, *nic.addresses.values())}
         self.held = False
         self.over = False
         self.used: Dict[str, Tuple[str, str]] = {}
@@ -145,7 +145,7 @@ class Claim:
                 self.over = True
 
     def hear_arp(self, nic: Nic, frame: bytes) -> None:
-        found = subject(frame, self.ours)
+        found = subject(frame, self.own_macs)
         if found is None or found[0] not in nic.addresses:
             return
         address, mac = socket.inet_ntoa(found[0]), shown_mac(found[1])

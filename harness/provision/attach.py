@@ -42,7 +42,7 @@ def attach(
     kernel = initiator.machine.run(["uname", "-r"]).stdout.strip()
     luns = zip(target.topology.luns, initiator.attachments, strict=True)
     paths = {lun.name: attachment.paths() for lun, attachment in luns}
-    if not config.target.is_ours:
+    if not config.target.is_made:
         claim_each(initiator.attachments, config)
     return Attached(paths, kernel, facts.lacking)
 

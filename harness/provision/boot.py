@@ -60,7 +60,7 @@ def boot(resources: Resources, wired: Wired, links: ExitStack) -> Booted:
 
 
 def _make_disks(resources: Resources, folder: Path) -> Disks:
-    """A system disk for each machine, and the LUNs for a target that is made."""
+    """A system disk for each VM, and the LUNs for a target that is one of them."""
     disks: dict[Role, list[Path]] = {}
     for role in resources.topology.guests:
         system = disk_file(folder, role, SYSTEM_DISK_SERIAL)

@@ -33,7 +33,7 @@ class Configured:
 
 
 def configure(resources: Resources, booted: Booted, links: ExitStack) -> Configured:
-    """Give the machines their addresses, once nobody else has them, and configure both ends.
+    """Give the machines their addresses, once no other machine has them; configure both ends.
 
     Observers and the claim to addresses end with `links`.
     """

@@ -103,7 +103,7 @@ def _behind(nic: Nic) -> list[str]:
 
 
 def _addresses(device: str, nic: Nic) -> list[str]:
-    """IPv6 addresses are used at once: nobody else can have them on a cable."""
+    """IPv6 addresses are used at once: no other machine can have them on a cable."""
     return [
         f"ip address replace {address} dev {device}"
         + (" nodad" if ip_interface(address).version == 6 else "")

@@ -1,4 +1,4 @@
-"""From nothing to a testbed ready for I/O, and back to nothing."""
+"""Making a testbed that is ready for I/O, and removing it again."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Provisioner:
 
     @contextmanager
     def cold(self) -> Iterator[Testbed]:
-        """As `testbed`, and booted in any case."""
+        """A testbed as of `testbed`, but always booted."""
         with ExitStack() as stack:
             with step(StepTitle.ALL, Spent.PROVISIONING):
                 testbed = self._booted(stack)
@@ -66,7 +66,7 @@ class Provisioner:
 
     @contextmanager
     def fork(self) -> Iterator[Testbed]:
-        """As `testbed`, and forked or a HypervisorError."""
+        """A testbed as of `testbed`, but always forked. Raises HypervisorError if it cannot be."""
         with ExitStack() as stack:
             with step(StepTitle.ALL, Spent.PROVISIONING):
                 testbed = self._forked(stack)
@@ -82,7 +82,7 @@ class Provisioner:
 
     @contextmanager
     def with_profile(self, name: str) -> Iterator[Provisioner]:
-        """With other timeouts; of both together there is one testbed at a time."""
+        """A provisioner with the timeouts of another profile; both have one testbed at a time."""
         config = self.resources.config
         initiator = config.initiator.model_copy(update={"profile": name})
         with ExitStack() as held:
@@ -247,7 +247,7 @@ def provisioner(config: Config) -> Iterator[Provisioner]:
     Removes first what dead owners left behind. Everything is removed at the end of the block,
     unless it was kept.
     """
-    if not config.initiator.is_ours:
+    if not config.initiator.is_made:
         raise HypervisorError(
             "no VM is made here: the initiator is an existing machine (initiator.machine)",
             hint="the suites run on it: `pytest suites/failover`",

@@ -44,7 +44,7 @@ class Damaged(HypervisorError):
 
 @dataclass(frozen=True)
 class Golden:
-    """A snapshot that was found whole.
+    """A snapshot that was found undamaged.
 
     `nics`: by role, the machine's name of each data NIC. `paths`: by the name of the LUN.
     """
@@ -56,7 +56,7 @@ class Golden:
     identities: Mapping[str, tuple[int, ...]]
 
     def require_untouched(self) -> None:
-        """Raises Damaged if somebody wrote to a file since it was found whole."""
+        """Raise Damaged if a file was written to since it was found undamaged."""
         for name, identity in self.identities.items():
             if _identity(self.folder / name) != identity:
                 raise Damaged(f"snapshot {self.folder.name}: {name} was changed")

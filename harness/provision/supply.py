@@ -1,4 +1,4 @@
-"""Testbeds for one test after another: a new one for each, or the same while it is whole."""
+"""Testbeds for one test after another: a new one for each, or the same while it is intact."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _TURN_S = 300.0
 
 
 class Scope(StrEnum):
-    """Which tests share a testbed."""
+    """The tests that share a testbed: none, those of a module, or all."""
 
     TEST = "test"
     MODULE = "module"
@@ -57,9 +57,9 @@ class Testbeds:
 
     @contextmanager
     def lent(self, owner: object = None) -> Iterator[Testbed]:
-        """A whole testbed with every path active, for the length of the block.
+        """A testbed with every path active, for the length of the block.
 
-        The same `owner` gets the same testbed again, while it is whole and its turn lasts; None
+        The same `owner` gets the same testbed again, while it is intact and its turn lasts; None
         stands for one block, after which the testbed is removed. Raises BrokenTestbed, with the
         first cause, once making one has failed.
         """
@@ -119,7 +119,7 @@ class Testbeds:
 
 
 def _maker(config: Config) -> AbstractContextManager[Provisioner | ExistingProvisioner]:
-    if not config.initiator.is_ours:
+    if not config.initiator.is_made:
         return existing_provisioner(config)
     from harness.provision.provisioner import provisioner  # needs libvirt
 

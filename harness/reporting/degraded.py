@@ -29,7 +29,7 @@ class Degraded:
         self._tests: dict[Lacking, dict[str, str]] = {}
 
     def note(self, lacking: Lacking, *, test: str = "", worker: str = "") -> None:
-        """Something was lacking, for `test` if it is not of the whole run; on `worker` if any."""
+        """Note what was lacking: for one `test`, or for the run if it is ""; on `worker` if any."""
         tests = self._tests.setdefault(lacking, {})
         if test:
             tests[test] = worker

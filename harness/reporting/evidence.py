@@ -89,7 +89,7 @@ def path_bytes_csv(measurements: Measurements) -> str:
 
 
 def stall_markdown(measurements: Measurements) -> str:
-    """Of each fault the stall by its parts, how a path came back, and the budget by its terms."""
+    """The parts of each fault's stall, how a path came back, and the terms of its budget."""
     sections = []
     for fault in measurements.faults:
         text = f"#### {fault.name}\n\n{fault.description}\n\n"
@@ -118,7 +118,7 @@ def stall_markdown(measurements: Measurements) -> str:
 
 
 def _outage_rows(parts: Breakdown, fault: FaultRecord) -> list[tuple[str, ...]]:
-    """A share is told once, with the first of the parts that have it together."""
+    """A share is shown once, with the first of the parts that have it together."""
     slack = [term for term in fault.budget.terms if term.name == "slack"]
     used_s = sum(part.seconds for part in parts.outage if set(part.terms) & set(slack))
     left_s = sum(term.seconds for term in slack) - used_s

@@ -235,7 +235,7 @@ def showing_progress(
 
 
 def _order(running: _Running) -> tuple[int, ...]:
-    """By the way down from the root: children follow their parent."""
+    """The sort key of a step, by the way down from the root: children follow their parent."""
     numbers = [running.step.number]
     parent = running.step.parent
     while parent is not None:

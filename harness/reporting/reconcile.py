@@ -86,7 +86,7 @@ def _from_outcome(outcome: Outcome) -> dict[str, Any]:
 
 
 def _md5(*parts: str) -> str:
-    """As allure has its identifiers."""
+    """An identifier in the form that allure uses."""
     # allure_commons has no type hints.
     return str(untyped_md5(*parts))  # type: ignore[no-untyped-call]  # allure's
 

@@ -32,7 +32,7 @@ class Axis:
 
     @classmethod
     def of(cls, measurements: Measurements) -> Axis:
-        """From the first to the last thing that was seen; bins of 100 ms, wider in long tests."""
+        """The axis from the first to the last event; bins of 100 ms, wider in long tests."""
         times = [e.at_ns for e in measurements.timeline]
         times += [t for p in measurements.phases for t in (p.start_ns, p.end_ns)]
         logs = [s.completions.at_ns for s in measurements.streams if len(s.completions)]
@@ -109,7 +109,7 @@ def path_spans(measurements: Measurements, path: str, axis: Axis) -> tuple[Span,
 
 
 def thin_out(at_ns: Ints, values: Ints, axis: Axis, columns: int) -> tuple[Ints, Ints]:
-    """At most three points a column of the picture: the smallest value, the median, the largest."""
+    """Keep three points a column of the picture at most: smallest value, median, largest."""
     if len(at_ns) == 0:
         return at_ns, values
     width = max(1, -(-(axis.end_ns - axis.start_ns) // columns))

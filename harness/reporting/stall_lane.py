@@ -115,7 +115,7 @@ def _bar(lane: Axes, start: float, length: float, top: float, colour: str) -> No
 
 
 def _write(lane: Axes, bar: tuple[float, float], row: float, text: str, width: float) -> None:
-    """To the right of the bar, else to its left, else within it: wherever there is room."""
+    """Write where there is room: to the right of the bar, else to its left, else within it."""
     low, high = lane.get_xlim()
     needed = (canvas.text_width(text, SIZE) + 8) * (high - low) / width
     start, end = max(bar[0], low), min(bar[1], high)

@@ -42,7 +42,7 @@ def render_timeline(measurements: Measurements) -> bytes:
     """The picture as SVG: text stays text, and the same measurements give the same bytes.
 
     From the top: events, throughput of the load, latency of the probe, one lane per path with
-    its state, the stall above what its budget allows. Nothing is told by colour alone.
+    its state, the stall above what its budget allows. Nothing is shown by colour alone.
     """
     with canvas.style():
         return canvas.to_svg(_draw(measurements))

@@ -36,9 +36,9 @@ class Schedule(Generic[Worker]):
     """Who holds which tests, and which still wait. Tests are named by their place in `cases`.
 
     A worker takes the longest of the tests that the fewest workers are able to run. It never takes
-    one that it is unable to run, unless nobody is able to: then anybody takes it, last, so that it
-    ends as an error and not in silence. Tests of unknown duration count as the median of the
-    others. The same events give the same decisions.
+    one that it is unable to run, unless no worker is able to: then any worker takes it, last, so
+    that it ends as an error and not in silence. Tests of unknown duration count as the median of
+    the others. The same events give the same decisions.
     """
 
     def __init__(self, cases: Sequence[Case], *, queue: int = 2) -> None:
@@ -58,7 +58,7 @@ class Schedule(Generic[Worker]):
 
     @property
     def waiting(self) -> int:
-        """How many tests nobody holds."""
+        """How many tests no worker holds."""
         return sum(map(len, self._waiting.values()))
 
     def wait(self, index: int) -> None:

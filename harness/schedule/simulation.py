@@ -49,8 +49,8 @@ def simulate(
     """Run every case, each for its `took_s`, on machines that can start at `ready_s`.
 
     `deaths_s` says when a machine dies, by name: its tests then run elsewhere. Workers behave as
-    pytest-xdist's do: one begins a test when it knows the next or is told that there is none. Told
-    so, it ends afterwards; it is started anew when there is something for it after all.
+    pytest-xdist's do: one begins a test when it knows the next, or knows that there is none. In
+    the second case it ends afterwards; it is started anew when there is a test for it after all.
     """
     run = _Run(Schedule(cases, queue=queue), took_s, queue)
     slots = [Slot(machine, number) for machine in machines for number in range(machine.slots)]

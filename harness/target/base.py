@@ -99,7 +99,7 @@ def data_disks(config: TargetConfig, topology: Topology) -> tuple[Lun, ...]:
 def storage_script(config: TargetConfig, topology: Topology) -> str:
     """Shell script that readies the storage; it ends with a newline.
 
-    A disk is told what to do with its cache, since targets believe what it says of that.
+    The cache of a disk is set here, since targets go by what the disk reports of its cache.
     """
     lines = []
     if config.backstore == "fileio":

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 
 @dataclass(frozen=True)
 class Capabilities:
-    """Of one LUN and the target that serves it; what is not said is not there.
+    """What one LUN and its target can do; what they do not report counts as missing.
 
     The names are what a test may require. SPC-4 and SBC-3 define them, RFC 7143 CHAP.
     """
@@ -20,7 +20,7 @@ class Capabilities:
     mutual_chap: bool = False
 
     def lacking(self, *names: str) -> tuple[str, ...]:
-        """Those of `names` that are not there. Raises ValueError for one that nobody knows."""
+        """Those of `names` that the target lacks. Raises ValueError for an unknown name."""
         known = [field.name for field in fields(self)]
         if unknown := [name for name in names if name not in known]:
             raise ValueError(f"no capability {', '.join(unknown)}; there are {', '.join(known)}")

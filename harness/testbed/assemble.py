@@ -1,4 +1,4 @@
-"""From what the machines saw to measurements on one clock; pure."""
+"""Make measurements on one clock of what the machines saw; pure."""
 
 from __future__ import annotations
 

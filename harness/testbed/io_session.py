@@ -202,7 +202,7 @@ class IoSession:
     def cutting_short(self) -> Iterator[None]:
         """Let I/O end, and be judged as it is, if what a block waits for does not come.
 
-        Raises CutShort instead of TimedOut, and if nobody watches the initiator any more.
+        Raises CutShort instead of TimedOut, and if the observer of the initiator has ended.
         """
         try:
             yield

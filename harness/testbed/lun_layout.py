@@ -9,7 +9,7 @@ from harness.measurements import PROBE
 from harness.units import KIB
 from harness.workload import Area, Job, JobKind
 
-_LONGEST_S = 1800.0  # jobs are stopped when a test is over; this ends them if nobody does
+_LONGEST_S = 1800.0  # jobs are stopped when a test is over; this ends them if nothing else does
 
 
 # Small reads, since verified reads end after one pass: 4096 of them in 16 MiB last for 80 s.
@@ -18,7 +18,7 @@ _FILL_SIZE = 64 * KIB
 _RESERVED = _FILL_SIZE
 _LOAD_DEPTH = 8
 # So few that each is written again every few seconds, also while a path is dead: a write that
-# is stuck there and lands late would otherwise hit a block that nobody has written since.
+# is stuck there and lands late would otherwise hit a block that was not written since.
 _MOST_BLOCKS = 512
 
 
@@ -26,7 +26,7 @@ _MOST_BLOCKS = 512
 class Layout:
     """`read_area` is filled once with verifiable blocks; `write_area` belongs to the writes.
 
-    What precedes them belongs to the marker of LUNs that are not ours (`preflight.marker`).
+    What precedes them belongs to the marker of external LUNs (`preflight.marker`).
     """
 
     config: WorkloadConfig

@@ -21,7 +21,7 @@ _AT = {
 
 def lacking(config: Config, needs: Collection[Means]) -> str:
     """What of `needs` a testbed of that configuration has not, and why; empty if it has all."""
-    made = {Role.TARGET: config.target.is_ours, Role.INITIATOR: config.initiator.is_ours}
+    made = {Role.TARGET: config.target.is_made, Role.INITIATOR: config.initiator.is_made}
     missing = {
         role: [means for means, at in _AT.items() if at is role and means in needs]
         for role in Role

@@ -1,4 +1,4 @@
-"""Which disk a path was at each time: a path that comes back may have another; pure."""
+"""The disk of each path at each time: a path that comes back may have another one; pure."""
 
 from __future__ import annotations
 

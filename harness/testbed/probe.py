@@ -26,7 +26,7 @@ def probe(testbed: Testbed) -> dict[str, Features]:
 
 
 def capabilities_of(testbed: Testbed) -> Capabilities:
-    """What tests may require: a kind of ours is known, an external target is asked.
+    """What tests may require: known for each kind of VM, asked of an external target.
 
     Raises InitiatorError if an external target's paths contradict each other. Whether it wants
     CHAP is known by its credentials; nothing else tells.
@@ -36,7 +36,7 @@ def capabilities_of(testbed: Testbed) -> Capabilities:
         return testbed.target.capabilities
     seen = {seen_in(features) for features in probe(testbed).values()}
     if len(seen) != 1:
-        raise InitiatorError(f"the paths tell of different capabilities: {seen}")
+        raise InitiatorError(f"the paths report different capabilities: {seen}")
     chap = config.chap
     return replace(
         seen.pop(),

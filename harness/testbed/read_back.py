@@ -51,7 +51,7 @@ def together(backs: Sequence[ReadBack]) -> ReadBack:
 
 
 def bring_paths_back(testbed: MeasuredTestbed, within_s: float) -> None:
-    """Heal what nobody else heals, since queueing has ended: without a path nothing is read.
+    """Heal the faults that still last, since queueing has ended: without a path nothing is read.
 
     Raises TimedOut if not every path comes back within that time.
     """

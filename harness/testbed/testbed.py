@@ -140,7 +140,7 @@ class Testbed:
 
     @property
     def domains(self) -> dict[str, Domain]:
-        """Of every machine that is a VM of the testbed, by its name."""
+        """The domain of every machine that is a VM of the testbed, by the machine's name."""
         guests = self._guests.values()
         return {guest.machine.name: guest.domain for guest in guests if guest.domain is not None}
 
@@ -248,8 +248,8 @@ class Testbed:
             raise LabCannot(f"{fault.name} is not possible here: {reason}")
         if self._fault is not None:
             raise FaultError(
-                f"{fault.name} cannot be injected while {self._fault.name} lasts: nobody could "
-                "tell which of them a stall is due to",
+                f"{fault.name} cannot be injected while {self._fault.name} lasts: it would be "
+                "unknown which of them caused a stall",
                 hint="Together(…) injects several faults as one",
             )
         session = self._io
@@ -331,7 +331,7 @@ class Testbed:
         """
         if self.broken:
             raise BrokenTestbed(f"the testbed broke in an earlier test: {self.broken}")
-        with step("Make sure that all is whole", Spent.PROVISIONING):
+        with step("Make sure that the testbed is intact", Spent.PROVISIONING):
             self.heal()
             self.wait_for_paths(active=len(self.topology.paths), spent_on=Spent.PROVISIONING)
             self.preflight()  # a path that came back has logged in anew

@@ -89,7 +89,7 @@ class _History:
         return number in self.issued_ns and number not in self.overwritten
 
     def written_by(self, look: Look) -> int | None:
-        """The number of the write that a whole block comes from; None if no write had that."""
+        """The number of the write that an undamaged block comes from; None if there is none."""
         numbers = [n for n in self.issued_ns if n % NUMBERS == look.number]
         return min(numbers, key=lambda n: abs(self.issued_ns[n] - look.written_ns), default=None)
 
@@ -103,7 +103,7 @@ class Ledger:
 
     @classmethod
     def of(cls, log: CompletionLog, issued: IssuedWrites) -> Ledger:
-        """From fio's two logs of one job; times are those of the machine that ran it.
+        """The ledger of fio's two logs of one job; times are those of the machine that ran it.
 
         Raises WorkloadError if more writes to a block completed than were issued.
         """
@@ -127,7 +127,7 @@ class Ledger:
                 raise WorkloadError(f"more writes completed at offset {offset} than were issued")
             issued_ns = begun_ns + issued.after_ns[mine]
             last = len(rows) - 1
-            # Where a write was never acknowledged, nobody can say which: it may still arrive.
+            # Where a write was never acknowledged, it is unknown which: it may still arrive.
             complete = len(rows) == len(mine)
             gone = complete & (log.at_ns[writes[rows]] + _GRAIN_NS < issued_ns[last])
             blocks[offset] = _History(
@@ -139,7 +139,7 @@ class Ledger:
         return cls(begun_ns, blocks)
 
     def compare(self, looks: Looks) -> ReadBack:
-        """Every block must be whole, in place and current, and the same wherever it is read."""
+        """Every block must be undamaged, in its place and current, and the same on every path."""
         findings = [
             finding
             for offset, history in self.blocks.items()
@@ -181,7 +181,7 @@ class Ledger:
         yield from filter(None, findings.values())
 
     def _write_found(self, history: _History, look: Look) -> int | None:
-        """The write of a whole block in place; None for any other, and if nobody wrote that."""
+        """The write of an undamaged block in its place; None for another block or unknown write."""
         if look.problem != "ok":
             return None
         if look.written_ns < self.begun_ns - _BETWEEN_RUNS_NS:
@@ -193,7 +193,7 @@ def _damage(look: Look) -> tuple[Damage, str]:
     problem, _, number = look.problem.partition(":")
     match problem:
         case "ok":
-            return Damage.FOREIGN, "whole, but no write to this block made it"
+            return Damage.FOREIGN, "undamaged, but no write to this block made it"
         case "misdirected":
             return Damage.MISDIRECTED, f"belongs at offset {look.belongs}"
         case "unreadable":

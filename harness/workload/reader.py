@@ -60,7 +60,7 @@ CRC32C = tuple(crc32c_table())
 
 
 def crc32c(data: bytes) -> int:
-    """As in fio, which leaves out the inversion at the end."""
+    """CRC-32C as fio computes it, without the inversion at the end."""
     crc = 0xFFFFFFFF
     for byte in data:
         crc = CRC32C[(crc ^ byte) & 0xFF] ^ crc >> 8
@@ -152,17 +152,17 @@ def not_running(device: str) -> str:
     return "" if state == "running" else "the disk is " + state
 
 
-def read_path(path: Place, first: Place, start: int, ours: List[Content]) -> None:
+def read_path(path: Place, first: Place, start: int, reference: List[Content]) -> None:
     """Compare a stretch of a path with what the first place has."""
-    theirs = path.blocks(start, len(ours) * path.block_size)
+    theirs = path.blocks(start, len(reference) * path.block_size)
     for error in theirs:
         if isinstance(error, int) and error not in ANSWERS:
             path.away = os.strerror(error)
             return
-    path.count += len(ours)
-    if theirs == ours:
+    path.count += len(reference)
+    if theirs == reference:
         return
-    for number, (our, their) in enumerate(zip(ours, theirs)):
+    for number, (our, their) in enumerate(zip(reference, theirs)):
         if their != our:
             offset = start + number * path.block_size
             path.tell(offset, their)

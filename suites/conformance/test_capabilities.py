@@ -1,4 +1,4 @@
-"""What the target can do, as its LUN tells over each path."""
+"""What the target can do, as its LUN reports over each path."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from suites.conformance.tables import CAPABILITIES
 
 
 def test_every_path_tells_of_what_the_kind_is_known_for(testbed: Testbed) -> None:
-    """Every path tells of the capabilities that the kind of target is known for."""
+    """Every path reports the capabilities that this kind of target is known to have."""
     features = list(probe(testbed).values())
     assert len(set(features)) == 1
     if testbed.target.kind == "external":
@@ -39,7 +39,7 @@ def test_every_path_tells_of_what_the_kind_is_known_for(testbed: Testbed) -> Non
 
 @pytest.mark.requires("alua")
 def test_access_states_of_several_groups_are_told(testbed: Testbed) -> None:
-    """Paths by several groups, one not optimized, tell their access states and lead to one LUN."""
+    """Paths to several groups report their access states, one not optimized, and reach one LUN."""
     target = testbed.target
     if not isinstance(target, LioTarget):
         pytest.skip(f"groups of a target of kind {target.kind} cannot be set")
@@ -59,7 +59,7 @@ def test_access_states_of_several_groups_are_told(testbed: Testbed) -> None:
 
 @pytest.mark.parametrize("cache", ["write-through", "write-back"])
 def test_every_path_tells_of_the_cache_that_was_asked_for(ours: Testbed, cache: str) -> None:
-    """Every path tells of the write cache that was asked for.
+    """Every path reports the write cache that was asked for.
 
     Or the initiator's kernel would flush too little, and a crash of the target cost data.
     """

@@ -1,4 +1,4 @@
-"""CHAP: who knows the secret gets in, nobody else does, and nobody sees it."""
+"""CHAP: only a machine with the secret can log in, and the secret is never shown."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ echo 1 >enforce_discovery_auth
 
 
 def _fresh(name: str) -> Credentials:
-    """Credentials that nobody else has, with a word in the secret to search for."""
+    """Credentials made for this test, with a word in the secret to search for."""
     return Credentials.model_validate({"user": name, "secret": f"Planted{secrets.token_hex(12)}"})
 
 
@@ -57,7 +57,7 @@ def initiator(testbed: Testbed, chap: ChapConfig | None) -> Initiator:
 
 @pytest.mark.requires("chap")
 def test_the_right_secret_logs_in(ours: Testbed) -> None:
-    """The right secret logs in on every path, and the map is whole."""
+    """The right secret logs in on every path, and the map has every path."""
     serve(ours, ONE_WAY)
     knowing = initiator(ours, ONE_WAY)
     knowing.log_in()
@@ -82,7 +82,7 @@ def test_the_right_secret_logs_in(ours: Testbed) -> None:
     ],
 )
 def test_who_does_not_know_the_secret_is_refused(ours: Testbed, chap: ChapConfig | None) -> None:
-    """Who does not know the secret is refused with one clear error, and has no session."""
+    """An initiator without the secret is refused with one clear error, and has no session."""
     serve(ours, ONE_WAY)
     stranger = initiator(ours, chap)
     with pytest.raises(InitiatorError, match="login rejected: authorization failure"):
@@ -92,7 +92,7 @@ def test_who_does_not_know_the_secret_is_refused(ours: Testbed, chap: ChapConfig
 
 @pytest.mark.requires("chap")
 def test_a_discovery_that_wants_the_secret_gets_it(ours: Testbed) -> None:
-    """A discovery gets the secret that it wants; who has none learns nothing of the target."""
+    """A discovery needs the secret; without it the initiator learns nothing of the target."""
     if ours.target.kind != "lio":
         pytest.skip(f"a target of kind {ours.target.kind} is not made to guard its discovery")
     serve(ours, ONE_WAY)
@@ -110,7 +110,7 @@ def test_a_discovery_that_wants_the_secret_gets_it(ours: Testbed) -> None:
 
 @pytest.mark.requires("mutual_chap")
 def test_a_target_that_knows_its_secret_is_trusted(ours: Testbed) -> None:
-    """A target that proves to know its own secret is trusted."""
+    """The initiator accepts a target that proves that it knows its own secret."""
     serve(ours, BOTH_WAYS)
     knowing = initiator(ours, BOTH_WAYS)
     knowing.log_in()
@@ -120,7 +120,7 @@ def test_a_target_that_knows_its_secret_is_trusted(ours: Testbed) -> None:
 
 @pytest.mark.requires("mutual_chap")
 def test_a_target_with_another_secret_is_refused(ours: Testbed) -> None:
-    """The initiator refuses a target with another secret, however well it is known itself."""
+    """The initiator refuses a target with another secret, although its own secret is right."""
     serve(ours, BOTH_WAYS)
     suspicious = initiator(ours, BOTH_WAYS.model_copy(update={"outgoing": _fresh("target-1")}))
     with pytest.raises(InitiatorError, match=r"^portal .*: login re"):

@@ -44,7 +44,7 @@ END
 
 @pytest.fixture(autouse=True)
 def _settles_soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was planted is there for good."""
+    """Let the preflight give up soon: what was planted does not go away by itself."""
     monkeypatch.setattr(run, "_UNCHANGED_S", 5.0)
 
 
@@ -55,7 +55,10 @@ def initiator(testbed: Testbed, negotiation: Negotiation) -> Initiator:
 
 
 def test_what_the_initiator_asks_for_is_in_force(ours: Testbed) -> None:
-    """Every path has it; IET does digests only if its own options allow them."""
+    """Every path has the values that the initiator asked for.
+
+    IET does digests only if its own options allow them.
+    """
     iet = IetOptions()
     if ours.target.kind == "iet":
         iet = IetOptions(header_digest="None,CRC32C", data_digest="None,CRC32C")
@@ -67,7 +70,7 @@ def test_what_the_initiator_asks_for_is_in_force(ours: Testbed) -> None:
 
 
 def test_what_was_asked_of_the_target_alone_is_found_lacking(ours: Testbed) -> None:
-    """As IET lets an initiator in without the digests that it was told to use."""
+    """A digest that was asked of the target only is found missing from each session."""
     asked = Negotiation.of(IetOptions(header_digest="CRC32C"), LoginOptions())
     unaware = initiator(ours, asked)
     unaware.log_in()

@@ -138,7 +138,7 @@ def run(number: int, measurements: Measurements, longest_s: float) -> Run:
 
 
 def summed_up(seen: Sequence[Run]) -> Clean:
-    """At least one run."""
+    """The summary of one or more runs."""
     stalls = [one.stall_s for one in seen if one.stall_s is not None]
     resolutions = [one.resolution_s for one in seen if one.resolution_s is not None]
     uncertainties = [seconds for one in seen for seconds in one.clock_uncertainties_s]

@@ -37,9 +37,9 @@ multipath -ll | grep -c 'active ready running'
 
 @dataclass(frozen=True)
 class Density:
-    """Of `testbeds` idle forks that were alive at once, every path read then.
+    """What one fork takes, in bytes, while `testbeds` idle forks are alive. Every path was read.
 
-    Bytes; memory is the resident memory of both QEMUs, disk what a fork wrote itself; medians.
+    `memory` is the resident memory of both QEMUs, `disk` what a fork wrote itself; medians.
     """
 
     testbeds: int
@@ -59,11 +59,12 @@ def density(
     """Fork many testbeds, have all alive at once, and tell what each takes of this machine."""
     hypervisor = loaded.config.hypervisor.model_copy(update={"testbeds": count})
     config = loaded.config.model_copy(update={"hypervisor": hypervisor, "name": _NAME})
+    topology = plan(config)
     with telling(ctx), ExitStack() as stack:
         folders = [stack.enter_context(_kept(config, number + 1)) for number in range(count)]
         with step("Read over every path of every testbed", Spent.MEASURING):
             for folder in folders:
-                _require_alive(folder, len(plan(config).paths))
+                _require_alive(folder, len(topology.paths) * len(topology.luns))
         found = [footprint(folder) for folder in folders]
     memory, disk = [one.memory for one in found], [one.disk for one in found]
     result = Density(count, median(memory), median(disk), sum(memory))
@@ -96,7 +97,7 @@ def _kept(config: Config, number: int) -> Iterator[Folder]:
 
 
 def _fork_and_keep(config: Config) -> str:
-    """In a process of its own: the name of the testbed that it leaves."""
+    """Fork a testbed and leave it, in a process of its own. Returns the testbed's name."""
     from harness.provision.provisioner import provisioner
 
     with provisioner(config) as lab, lab.fork():

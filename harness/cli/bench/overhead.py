@@ -110,7 +110,7 @@ class Compared:
     gauges: tuple[Job, ...] = ()
 
     def measured(self, seconds: float, seed: int) -> list[Job]:
-        """As a test runs them."""
+        """The jobs with the duration and the seeds of a test."""
         jobs = (*self.load, *self.gauges)
         return [replace(job, seconds=seconds, seed=seed + n) for n, job in enumerate(jobs)]
 
@@ -197,7 +197,7 @@ def _with(testbed: Testbed, jobs: Compared, leg_s: float, seed: int) -> float:
 
 
 def _without(testbed: Testbed, jobs: Compared, leg_s: float, seed: int) -> float:
-    """MiB/s of the same load without a log, while nobody samples anything."""
+    """MiB/s of the same load without a log and without samples."""
     from harness.topology import Role
     from harness.workload import FioRun
 

@@ -43,7 +43,7 @@ class Cold:
 
 @dataclass(frozen=True)
 class Times(Cold):
-    """And the forks, each from the call to verified I/O on every path, as `cold_s`.
+    """The times of a cold boot and of forks, each from the call to verified I/O on every path.
 
     `snapshot_s` is what making the golden snapshot took, or looking at it if it was there.
     """

@@ -143,7 +143,7 @@ def _failover(testbed: Testbed, fault: Fault, seed: int) -> Measurements:
 
 
 def case(profile: str, fault: str, measurements: Measurements) -> Case:
-    """What a test with one fault shows; that of one cut short before its fault, what was seen."""
+    """What a test with one fault shows; if it was cut short before the fault, what was seen."""
     from harness.analysis.breakdown import breakdown
     from harness.analysis.stall import stall_resolution_ns, worst_stall
     from harness.checks import (

@@ -152,7 +152,7 @@ class Heartbeat:
 
 
 def where(status: str) -> Dict[str, List[str]]:
-    """Of each disk in a map's status: its name, the number of its iSCSI session, and its origin."""
+    """Name, number of the iSCSI session, and origin of each disk in a map's status."""
     found = {}
     for number in DEVICE_NUMBER.findall(status):
         with suppress(OSError):  # it is going away

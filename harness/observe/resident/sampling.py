@@ -60,7 +60,7 @@ class Sampler:
             each.close()
 
     def pause_s(self) -> Optional[float]:
-        """Until the next sample is due."""
+        """Seconds until the next sample is due; None while there are none."""
         return None if self.resting else max(0, self.due_ns - now_ns()) / 1e9
 
     def sample(self) -> None:

@@ -7,7 +7,7 @@ from typing import Any, Callable, Dict, List
 
 
 class Voice:
-    """Prints messages, at once or together with the next that is."""
+    """Prints messages at once, or keeps them until the next that is printed at once."""
 
     def __init__(self) -> None:
         self.held: List[Callable[[], Dict[str, Any]]] = []

@@ -36,7 +36,7 @@ class Volume:
 
     @property
     def size(self) -> int | None:
-        """In bytes."""
+        """The size in bytes; None if it is not shown."""
         if self.blocks is None or self.block_size is None:
             return None
         return self.blocks * self.block_size

@@ -184,7 +184,7 @@ class IetTarget(Target):
             asked["OutgoingUser"] = chap.outgoing.user
         shown = ietadm.parse_accounts(self._ietadm(ietadm.show_accounts(tid)).stdout)
         return [
-            f"{direction} is {shown.get(direction, 'nobody')}, not {user}"
+            f"{direction} is {shown.get(direction, 'not set')}, not {user}"
             for direction, user in asked.items()
             if shown.get(direction) != user
         ]
@@ -218,7 +218,7 @@ class IetTarget(Target):
         except CommandTimedOut as error:
             raise TargetError(
                 error.message,
-                hint="IET answers nobody while a closing connection waits for stuck backend I/O",
+                hint="IET does not answer while a closing connection waits for stuck backend I/O",
             ) from None
 
     def _refused(self, problem: str) -> TargetError:

@@ -51,7 +51,7 @@ class Unit:
 
 @dataclass(frozen=True)
 class PortalGroup:
-    """A target portal group (RFC 7143 section 3.1): its portals lead to these units.
+    """A target portal group (RFC 7143 section 2.2): its portals lead to these units.
 
     The place of a unit is its LUN. All groups have the same initiators and credentials.
     """
@@ -196,7 +196,7 @@ def _portal_group(group: PortalGroup, wanted: Serving) -> dict[str, Any]:
 
 
 def _address(portal: Portal) -> str:
-    """As configfs names the folder of a portal."""
+    """The address in the form that configfs uses for the folder of a portal."""
     return f"[{portal.address}]" if portal.address.version == 6 else str(portal.address)
 
 

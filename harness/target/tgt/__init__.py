@@ -1,4 +1,4 @@
-"""tgt, the target framework of user space: what it is told, what it says it serves."""
+"""tgt, the target framework of user space: its commands, and what it says that it serves."""
 
 from harness.target.tgt.target import TgtTarget
 

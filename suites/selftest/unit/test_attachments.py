@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import re
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
+
+import pytest
 
 from harness.config import Config
 from harness.config.model import FAST
+from harness.errors import InitiatorError
 from harness.initiator import Initiator
-from harness.initiator.existing import _UNDO_SCRIPT
-from harness.initiator.multipath import WWIDS, render_conf, render_drop_in
+from harness.initiator.existing import _UNDO_SCRIPT, ExistingInitiator
+from harness.initiator.multipath import DROP_IN, WWIDS, render_conf, render_drop_in
 from harness.topology import plan
-from suites.selftest.unit.scripted_machine import Answer, ScriptedMachine
+from suites.selftest.unit.scripted_machine import Answer, Asked, ScriptedMachine
 
 TOPOLOGY = plan(Config())
 FIRST, SECOND = "360014057043dfe0435de773ca03bbf04", "36001405ab1fe0435de773ca03bbf0400"
@@ -97,3 +101,33 @@ def test_every_lun_of_a_run_that_was_killed_is_undone(tmp_path: Path) -> None:
     assert wwids.read_text() == f"/{FIRST}/\n"
     assert done.returncode == 0
     assert not drop_in.exists()
+
+
+@pytest.mark.parametrize("there", [FIRST, SECOND])
+def test_no_lun_that_a_machine_has_already_is_taken_over(there: str) -> None:
+    """Whichever it is: somebody else uses it."""
+    machine = ScriptedMachine(lambda _: Answer(f"--\ndevice|sdx|8:0|2048||||{there}||\n"))
+    one = ExistingInitiator(machine, TOPOLOGY, FAST, (FIRST, SECOND))
+    with pytest.raises(InitiatorError, match=f"has the LUN {there} already: sdx"):
+        one.require_unused()
+
+
+def test_an_existing_machine_learns_every_lun_before_its_disks_appear() -> None:
+    """Of those that it knew nothing is added, so that nothing of them is taken away."""
+
+    def answer(asked: Asked) -> Answer:
+        if asked.argv[0] == "grep":
+            return Answer(status=0 if f"/{FIRST}/" in asked.argv else 1)
+        return Answer("ok\n" if asked.argv[0] == "multipathd" else "## services\n")
+
+    class Files(ScriptedMachine):
+        written = ""
+
+        def write_files(self, files: Mapping[str, object], **_: object) -> None:
+            self.written = str(files[DROP_IN])
+
+    machine = Files(answer)
+    ExistingInitiator(machine, TOPOLOGY, FAST, (FIRST, SECOND)).configure()
+    assert machine.written.splitlines()[2:4] == [f"# lun {FIRST} known", f"# lun {SECOND} new"]
+    added = [asked.argv[-1] for asked in machine.asked if ">>" in " ".join(asked.argv)]
+    assert added == [SECOND]

@@ -266,7 +266,7 @@ def test_a_testbed_that_cannot_be_read_is_listed_and_left_alone(
     for command in (["down", "one-1"], ["reap"], ["down", "--all"]):
         status, output = run(*command)
         assert status == 2
-        assert "nothing tells where its machines run" in output
+        assert "it is unknown where its machines run" in output
     assert folder.path.exists()
     (finding,) = earlier_testbeds()
     assert finding.text == "one-1: cannot be read"

@@ -41,7 +41,7 @@ def test_limits_without_the_correlation_would_miss_more() -> None:
 
 
 def test_samples_that_never_differ_have_one_ratio() -> None:
-    """And nothing at all is a ratio of 0."""
+    """Half the rate is a ratio of 50 %, and no throughput is a ratio of 0."""
     assert ratio_of_means(np.full(4, 2.0), np.full(4, 1.0)).high == 0.5
     assert ratio_of_means(np.full(4, 2.0), np.zeros(4)).high == 0
     assert str(ratio_of_means(np.full(4, 2.0), np.full(4, 1.0))) == "50.0% to 50.0%"

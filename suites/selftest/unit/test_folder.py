@@ -132,7 +132,7 @@ def test_a_testbed_whose_manifest_cannot_be_read_is_left_alone(content: str) -> 
     folder = left_behind("mine-1")
     (folder.path / "testbed.json").write_text(content)
     left_behind("mine-2")
-    with pytest.raises(UnreadableManifest, match="nothing tells where its machines run"):
+    with pytest.raises(UnreadableManifest, match="it is unknown where its machines run"):
         folder.manifest()
     with pytest.raises(HarnessError) as error:
         reap(nothing_runs, kept_too=True)
@@ -243,7 +243,7 @@ def test_a_state_folder_that_is_a_link_is_refused(state: Path, tmp_path: Path) -
     """In /var/tmp anybody could have put it there."""
     (tmp_path / "real").mkdir()
     state.symlink_to(tmp_path / "real")
-    with pytest.raises(ConfigError, match="belongs to somebody else") as refusal:
+    with pytest.raises(ConfigError, match="belongs to another user") as refusal:
         base()
     assert "PATHPROOF_STATE" in refusal.value.hint
 
@@ -253,7 +253,7 @@ def test_a_state_folder_of_somebody_else_is_refused(state: Path) -> None:
     """They could read the keys and swap the disks."""
     state.mkdir()
     os.chown(state, 65534, 65534)
-    with pytest.raises(ConfigError, match="belongs to somebody else"):
+    with pytest.raises(ConfigError, match="belongs to another user"):
         base()
 
 

@@ -144,8 +144,8 @@ def test_ietd_that_does_not_serve_what_was_asked_for(served: str, problem: str) 
 @pytest.mark.parametrize(
     ("accounts", "problem"),
     [
-        ("", "IncomingUser is nobody, not me; OutgoingUser is nobody, not you"),
-        ("IncomingUser me\n", "OutgoingUser is nobody, not you"),
+        ("", "IncomingUser is not set, not me; OutgoingUser is not set, not you"),
+        ("IncomingUser me\n", "OutgoingUser is not set, not you"),
         ("IncomingUser me\nOutgoingUser other\n", "OutgoingUser is other, not you"),
     ],
 )

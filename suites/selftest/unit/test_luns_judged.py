@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -25,7 +26,7 @@ from harness.measurements import MAP, BlockFinding, ClockReading, Damage, Kernel
 from harness.observe import Clock, MapDisk, MapSample, Observation, Sample
 from harness.preflight import run
 from harness.preflight.paths import Facts
-from harness.reporting.verdict_document import Judged, verdict_document
+from harness.reporting.verdict_document import Judged, VerdictDocument, verdict_document
 from harness.testbed import io_session
 from harness.testbed.fio_runs import FioRuns
 from harness.testbed.io_session import IoSession
@@ -34,6 +35,7 @@ from harness.testbed.protocols import MeasuredTestbed
 from harness.topology import Role, plan
 from harness.workload import Area, FioRun, Job, JobKind
 from suites.selftest.unit.judged import good
+from suites.selftest.unit.small_suite import run_suite
 
 CONFIG = load(None, {"topology": ("luns", "--topology")}).config
 LUNS = plan(CONFIG).luns[:2]
@@ -41,6 +43,21 @@ JOBS = (Job("write", JobKind.RANDOM_WRITE, Area(0, 2**20), 2**14, 4, iops=80),)
 DAMAGED = replace(
     good(), lun="lun1", read_back=ReadBack(9, 9, {MAP: 9}, (BlockFinding(0, MAP, Damage.TORN),))
 )
+
+TWO_LUNS = """
+from dataclasses import replace
+
+from harness.checks import Check, Finding, Verdict
+from suites.selftest.unit.synthetic_failover import failover
+
+def damaged(measured):
+    verdict = Verdict.FAIL if measured.lun == "lun1" else Verdict.PASS
+    return Finding("says", verdict, "because")
+
+def test_two_luns(judge):
+    luns = {name: replace(failover(), lun=name) for name in ("lun0", "lun1")}
+    judge(luns, Check("says", damaged)).require()
+"""
 
 
 def test_a_lun_that_is_damaged_fails_and_the_others_do_not() -> None:
@@ -67,6 +84,19 @@ def test_a_verdict_says_of_which_lun_it_is() -> None:
     told = [(part.lun, part.verdict) for part in document.judgements]
     assert told == [("lun0", Verdict.PASS), ("lun1", Verdict.FAIL)]
     assert document.verdict is Verdict.FAIL
+
+
+def test_what_several_luns_measured_is_judged_for_each(tmp_path: Path) -> None:
+    """The test fails by the one that is damaged, and its document has both."""
+    done = run_suite(tmp_path, TWO_LUNS)
+    assert "lun1: says: fail: because" in done.stdout, done.stdout + done.stderr
+    assert "lun0: says" not in done.stdout.partition("short test summary")[2]
+    (file,) = tmp_path.glob("reports/out/2*/verdicts/*.json")
+    parts = VerdictDocument.model_validate_json(file.read_text()).judgements
+    assert [(part.lun, part.verdict) for part in parts] == [
+        ("lun0", Verdict.PASS),
+        ("lun1", Verdict.FAIL),
+    ]
 
 
 def test_each_lun_has_its_own_map_in_a_sample() -> None:

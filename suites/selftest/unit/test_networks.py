@@ -13,7 +13,7 @@ from harness.config.networks import NetworkConfig, default_networks
 from harness.errors import ConfigError
 from harness.topology import Role, plan
 
-READY = ("active-passive", "eight", "four", "ipv6", "one-subnet", "two-controllers", "two")
+READY = ("active-passive", "eight", "four", "ipv6", "luns", "one-subnet", "two-controllers", "two")
 
 
 @pytest.fixture(autouse=True)
@@ -269,6 +269,7 @@ def test_the_ready_topologies_are_known() -> None:
         ("eight", "a1 a2 a3 a4 b1 b2 b3 b4"),
         ("four", "a1 a2 b1 b2"),
         ("ipv6", "a b"),
+        ("luns", "a b"),
         ("one-subnet", "a-nic1 a-nic2"),
         ("two", "a b"),
         ("two-controllers", "a1 a2 b1 b2"),
