@@ -48,7 +48,8 @@ class Controller:
 class TargetPortal:
     """A portal of the planned target: its name in reports, its network and its controller.
 
-    `iqn` is the target's name at this portal. `controller` is "" if there are none.
+    `iqn` is the target's name at this portal. `controller` is "" if there are none. `via` is the
+    router's address on the network, if the portal is outside its subnet.
     """
 
     name: str
@@ -56,9 +57,15 @@ class TargetPortal:
     portal: Portal
     iqn: str
     controller: str = ""
+    via: Address | None = None
 
     def __str__(self) -> str:
         return f"{self.portal} ({self.name})"
+
+    @property
+    def next_hop(self) -> Address:
+        """Whose MAC address the frames to it have: its own, or the router's."""
+        return self.via or self.portal.address
 
 
 @dataclass(frozen=True)
@@ -83,7 +90,10 @@ class Nic:
     """A data NIC of one machine, and the addresses that it gets, as "172.16.0.1/24".
 
     `links` are those that end at it. With a `bridge` the NIC is a port of that bridge inside the
-    machine, which then has the addresses: a switch with several cables.
+    machine, which then has the addresses: a switch with several cables. `routed` are addresses of
+    the machine itself, "172.17.0.1/32", which others reach by a route through this NIC, and
+    `routes` the machine's own, as "172.17.0.1 via 172.16.0.1". `mtu` None leaves what it has;
+    frames have the tag `vlan`, if there is one. `shared`: others may have its addresses.
     """
 
     name: str
@@ -91,6 +101,11 @@ class Nic:
     links: tuple[str, ...]
     addresses: tuple[str, ...]
     bridge: str = ""
+    routed: tuple[str, ...] = ()
+    routes: tuple[str, ...] = ()
+    mtu: int | None = None
+    vlan: int | None = None
+    shared: bool = False
 
 
 @dataclass(frozen=True)
@@ -106,6 +121,8 @@ class Network:
     portals: tuple[TargetPortal, ...]
     libvirt_network: str | None = None
     bridge: str | None = None
+    mtu: int | None = None
+    vlan: int | None = None
 
     @property
     def shared(self) -> bool:
@@ -115,15 +132,20 @@ class Network:
     @property
     def wire(self) -> str:
         """What other testbeds may be on, too; empty for cables."""
+        tagged = f" VLAN {self.vlan}" if self.vlan else ""
         if self.bridge:
-            return f"bridge {self.bridge}"
-        return f"network {self.libvirt_network}" if self.libvirt_network else ""
+            return f"bridge {self.bridge}{tagged}"
+        return f"network {self.libvirt_network}{tagged}" if self.libvirt_network else ""
+
+    def device(self, nic: str) -> str:
+        """The device that has the addresses of a NIC here: itself, or that of the VLAN on it."""
+        return f"{nic}.{self.vlan}" if self.vlan else nic
 
     def addresses(self, role: Role) -> tuple[Address, ...]:
-        """Every address that a role has on this network, each once."""
+        """Every address that a role has in the subnet, each once."""
         if role is Role.INITIATOR:
             return tuple(link.address for link in self.links)
-        return tuple(dict.fromkeys(one.portal.address for one in self.portals))
+        return tuple(dict.fromkeys(one.next_hop for one in self.portals))
 
     def nics(self, role: Role) -> tuple[Nic, ...]:
         """The NICs of a role on this network.
@@ -132,19 +154,46 @@ class Network:
         others use, too, the target has one.
         """
         prefix = self.subnet.prefixlen
+        behind = [one for one in self.portals if one.via is not None]
+
+        def nic(name: str, mac: str, links: tuple[str, ...], *addresses: str, at: str = "") -> Nic:
+            of_target = role is Role.TARGET
+            return Nic(
+                name,
+                mac,
+                links,
+                addresses,
+                at,
+                routed=_each(f"{one.portal.address}/{_alone(one)}" for one in behind if of_target),
+                routes=_each(
+                    f"{one.portal.address} via {one.via}" for one in behind if not of_target
+                ),
+                mtu=self.mtu,
+                vlan=self.vlan,
+                shared=self.shared,
+            )
+
         if role is Role.INITIATOR:
             return tuple(
-                Nic(link.name, link.initiator_mac, (link.name,), (f"{link.address}/{prefix}",))
+                nic(link.name, link.initiator_mac, (link.name,), f"{link.address}/{prefix}")
                 for link in self.links
             )
         addresses = tuple(f"{address}/{prefix}" for address in self.addresses(role))
         names = tuple(link.name for link in self.links)
         if self.shared or len(self.links) == 1:
-            return (Nic(self.name, self.links[0].target_mac, names, addresses),)
-        bridge = f"br-{self.name}"
+            return (nic(self.name, self.links[0].target_mac, names, *addresses),)
         return tuple(
-            Nic(link.name, link.target_mac, (link.name,), addresses, bridge) for link in self.links
+            nic(link.name, link.target_mac, (link.name,), *addresses, at=f"br-{self.name}")
+            for link in self.links
         )
+
+
+def _each(words: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(words))
+
+
+def _alone(portal: TargetPortal) -> int:
+    return portal.portal.address.max_prefixlen
 
 
 @dataclass(frozen=True)
@@ -168,7 +217,7 @@ class Lun:
     """A logical unit: its place among those of the target, and its name in reports ("lun0").
 
     Of one that the target makes: its size in bytes and its pinned serial (32 hex digits). Of one
-    of an external target: its WWID, as multipath-tools has it, "" if nobody named it.
+    of an external target: its WWID, as multipath-tools has it, "" if it was not named.
     """
 
     number: int
@@ -362,6 +411,7 @@ def _network(config: Config, network: NetworkConfig, run: str) -> Network:
             portal=Portal(one.address, one.port or config.target.port),
             iqn=one.iqn or config.target.iqn,
             controller=one.controller or "",
+            via=one.via,
         )
         for number, one in enumerate(network.portals, start=1)
     )
@@ -372,6 +422,8 @@ def _network(config: Config, network: NetworkConfig, run: str) -> Network:
         portals=portals,
         libvirt_network=network.libvirt_network,
         bridge=network.bridge,
+        mtu=network.mtu,
+        vlan=network.vlan,
     )
 
 

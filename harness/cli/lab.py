@@ -154,7 +154,7 @@ def _networks(config: Config, qemu_host: QemuHost, connection: Connection) -> It
                     Level.OK, subject, f"libvirt's network {network.libvirt_network} is active"
                 )
         elif network.bridge:
-            if bad := qemu_host.bridge_problem(network.bridge):
+            if bad := qemu_host.bridge_problem(network.bridge, network.mtu or 0):
                 yield Diagnosis(Level.PROBLEM, subject, bad.cause, bad.cure)
             else:
                 yield Diagnosis(Level.OK, subject, f"bridge {network.bridge} is up")

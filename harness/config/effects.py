@@ -44,8 +44,14 @@ def _of_other_targets(config: Config) -> Iterator[str]:
                 f"controllers.{number}.access_state: it is for a target of kind 'lio'; Pathproof "
                 f"sets none on kind {kind!r}"
             )
+    ports = {one.port or config.target.port for n in config.networks for one in n.portals}
     for number, network in enumerate(config.networks):
         for place, portal in enumerate(network.portals):
+            if kind == "iet" and len(ports) > 1 and portal.port not in {None, config.target.port}:
+                yield (
+                    f"networks.{number}.portals.{place}.port: ietd(8) listens at one port, which "
+                    "is target.port; leave it out, or take kind 'lio' or 'tgt'"
+                )
             if portal.iqn is not None and config.target.is_made:
                 yield (
                     f"networks.{number}.portals.{place}.iqn: it is that of an external target; "
@@ -67,6 +73,12 @@ def _never_in_force(config: Config) -> Iterator[str]:
             "answer could be late"
         )
     for number, network in enumerate(config.networks):
+        if network.wire and network.subnet.version == 6 and config.target.is_made:
+            yield (
+                f"networks.{number}.subnet: on a network that others use Pathproof makes sure of "
+                "addresses by ARP, which is for IPv4; give IPv4 addresses, or leave out `bridge` "
+                "and `libvirt_network` for cables"
+            )
         if network.libvirt_network and is_embedded(config.hypervisor.uri):
             yield (
                 f"networks.{number}.libvirt_network: the embedded libvirt has no networks; give "
@@ -90,6 +102,11 @@ def _of_other_machines(config: Config) -> Iterator[str]:
                     f"networks.{number}.{name}: {why}, and has NICs of its own on the network; "
                     "leave it out"
                 )
+        if network.vlan is not None:
+            yield (
+                f"networks.{number}.vlan: {why}, whose NICs have their VLANs already; leave it "
+                "out, and give the address of the VLAN's NIC"
+            )
     profile = config.initiator.profile
     if not config.has_builtin_profile:
         for name in ("fast_io_fail_s", "polling_interval_s"):

@@ -7,7 +7,6 @@ import os
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, get_args
 
@@ -17,6 +16,7 @@ from pydantic_core import ErrorDetails
 from harness.config.credentials import ENVIRONMENT, ChapConfig, from_environment, from_file
 from harness.config.kinds import require_kind
 from harness.config.model import Config
+from harness.config.ready import ready_topologies
 from harness.errors import ConfigError
 
 DEFAULT_FILE = Path("pathproof.toml")
@@ -142,15 +142,6 @@ def _values(table: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, An
             yield from _values(value, f"{key}.")
         else:
             yield key, value
-
-
-def ready_topologies() -> dict[str, dict[str, Any]]:
-    """What can be named as `topology`: each is a part of a testbed's file."""
-    folder = files("harness.config").joinpath("topologies")
-    return {
-        entry.name.removesuffix(".toml"): tomllib.loads(entry.read_text())
-        for entry in sorted(folder.iterdir(), key=lambda entry: entry.name)
-    }
 
 
 def _credentials(

@@ -21,6 +21,7 @@ from harness.config.networks import (
     require_controllers,
     require_each_portal_once,
     require_independent,
+    require_routes,
 )
 from harness.config.requirements import Requirements, why_no_forks, why_no_kvm
 from harness.units import KIB, MIB, format_size
@@ -289,6 +290,7 @@ class Config(Model):
     def _networks_fit(self) -> Self:
         require_independent(self.networks)
         require_each_portal_once(self.networks, self.target.port)
+        require_routes(self.networks)
         require_controllers(self.networks, self.controllers)
         return self
 

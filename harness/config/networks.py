@@ -74,6 +74,9 @@ class PortalConfig(Model):
     iqn: str | None = Field(
         None, description="an external target's name at this portal, where it is not target.iqn"
     )
+    via: IPv4Address | IPv6Address | None = Field(
+        None, description="the router's address on the network, for a portal outside its subnet"
+    )
 
 
 class ControllerConfig(Model):
@@ -102,6 +105,20 @@ class NetworkConfig(Model):
     ] = Field(description="the initiator's address; several for a NIC each")
     libvirt_network: str | None = Field(None, description="name of a libvirt network")
     bridge: str | None = Field(None, description="name of a bridge on the hypervisor")
+    mtu: int | None = Field(
+        None,
+        ge=1280,
+        le=65521,
+        description="of the NICs and cables, such as 9000; the preflight proves it end to end",
+    )
+    vlan: int | None = Field(
+        None, ge=1, le=4094, description="the NICs' frames have this tag (IEEE 802.1Q)"
+    )
+
+    @property
+    def at_target(self) -> tuple[IPv4Address | IPv6Address, ...]:
+        """Every address that the target, or a router before it, has in the subnet."""
+        return tuple(dict.fromkeys(portal.via or portal.address for portal in self.portals))
 
     @property
     def wire(self) -> str | None:
@@ -112,17 +129,41 @@ class NetworkConfig(Model):
 
     @model_validator(mode="after")
     def _addresses_fit(self) -> Self:
-        at_target = list(dict.fromkeys(portal.address for portal in self.portals))
-        for end in (*at_target, *self.initiator):
+        for end in (*self.at_target, *self.initiator):
             if end not in self.subnet:
-                raise ValueError(f"network {self.name}: {end} is not in {self.subnet}")
-        for end in at_target:
+                raise ValueError(
+                    f"network {self.name}: {end} is not in {self.subnet}; a portal behind a "
+                    "router has `via`, the router's address in the subnet"
+                )
+        for end in self.at_target:
             if end in self.initiator:
                 raise ValueError(f"network {self.name}: target and initiator share {end}")
         if len(set(self.initiator)) < len(self.initiator):
             raise ValueError(f"network {self.name}: the initiator has an address twice")
         if self.libvirt_network and self.bridge:
             raise ValueError(f"network {self.name}: give 'libvirt_network' or 'bridge', not both")
+        return self
+
+    @model_validator(mode="after")
+    def _routes_fit(self) -> Self:
+        for portal in self.portals:
+            if portal.via is None:
+                continue
+            if portal.address in self.subnet:
+                raise ValueError(
+                    f"network {self.name}: {portal.address} is in {self.subnet}, so no router is "
+                    "between; leave `via` out"
+                )
+            if portal.address.version != portal.via.version:
+                raise ValueError(
+                    f"network {self.name}: {portal.address} and its router {portal.via} are not "
+                    "of one version of IP"
+                )
+            if len(self.initiator) > 1:
+                raise ValueError(
+                    f"network {self.name}: a portal with `via` needs a network where the "
+                    "initiator has one address: a route has one NIC"
+                )
         return self
 
 
@@ -174,6 +215,28 @@ def require_each_portal_once(networks: Sequence[NetworkConfig], port: int) -> No
                     f"{seen[at]} of the list already; each portal makes paths of its own"
                 )
             seen[at] = place
+
+
+def require_routes(networks: Sequence[NetworkConfig]) -> None:
+    """Raises ValueError, which begins with the key, for a portal that no route could lead to."""
+    taken: dict[object, str] = {}
+    for number, network in enumerate(networks):
+        for place, portal in enumerate(network.portals):
+            if portal.via is None:
+                continue
+            key = f"networks.{number}.portals.{place}.via"
+            way = f"{network.name} by {portal.via}"
+            for other in networks:
+                if portal.address in other.subnet:
+                    raise ValueError(
+                        f"{key}: {portal.address} is in the subnet of network {other.name}, and "
+                        "the kernel would go there directly"
+                    )
+            if taken.setdefault(portal.address, way) != way:
+                raise ValueError(
+                    f"{key}: {portal.address} is reached over network {taken[portal.address]}, "
+                    "too; a route leads one way"
+                )
 
 
 def require_controllers(

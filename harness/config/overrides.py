@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from harness.config.ready import topology_names
+
 
 class Override(NamedTuple):
     """An option, the dotted key whose value it replaces, and what it says of itself.
@@ -38,8 +40,7 @@ OVERRIDES = (
     Override(
         "--topology",
         "topology",
-        "a ready topology: two, four, eight, active-passive, two-controllers, one-subnet, ipv6 or "
-        "luns",
+        f"a ready topology: {', '.join(topology_names())}",
     ),
     Override("--target", "target.kind", "lio, tgt, iet or external"),
     Override("--credentials", "target.credentials", "file with CHAP secrets, readable by you only"),

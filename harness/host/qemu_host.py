@@ -112,7 +112,7 @@ class QemuHost(Protocol):
     def takes_direct_io(self, folder: Path) -> bool:
         """Whether files there can be opened with O_DIRECT, which is tried."""
 
-    def bridge_problem(self, name: str) -> Problem | None:
+    def bridge_problem(self, name: str, mtu: int = 0) -> Problem | None:
         """What keeps machines from a bridge of that name there; None if nothing does."""
 
     def port_candidates(self) -> Sequence[int]:
@@ -143,8 +143,8 @@ class OwnQemuHost:
     def takes_direct_io(self, folder: Path) -> bool:
         return HypervisorHost().takes_direct_io(folder)
 
-    def bridge_problem(self, name: str) -> Problem | None:
-        return HypervisorHost().bridge_problem(name)
+    def bridge_problem(self, name: str, mtu: int = 0) -> Problem | None:
+        return HypervisorHost().bridge_problem(name, mtu)
 
     def port_candidates(self) -> Sequence[int]:
         return CANDIDATES
@@ -184,8 +184,8 @@ class ForeignQemuHost:
     def takes_direct_io(self, folder: Path) -> bool:
         return self.machine.takes_direct_io(folder)
 
-    def bridge_problem(self, name: str) -> Problem | None:
-        return self.machine.bridge_problem(name)
+    def bridge_problem(self, name: str, mtu: int = 0) -> Problem | None:
+        return self.machine.bridge_problem(name, mtu)
 
     def port_candidates(self) -> Sequence[int]:
         return free_candidates(self.machine.run(PORTS_IN_USE).stdout)

@@ -77,7 +77,7 @@ class Attachment:
             self._wait_for_device()
 
     def _wait_for_device(self) -> None:
-        """Until udev has made the map's file: what writes before then makes a plain file there."""
+        """Wait until udev has made the map's file; an earlier write would make a plain file."""
         argv = ["test", "-b", self.device]
         poll(
             lambda: self.machine.run(argv, timeout_s=_TOOL_TIMEOUT_S, check=False).status == 0,
@@ -164,8 +164,8 @@ class Attachment:
     def stop_queueing(self) -> None:
         """Let I/O fail instead of waiting for a path, so that nothing stays unkillable.
 
-        multipathd would switch queueing on again if only the device mapper were told; the
-        device mapper is told as well, in case multipathd hangs.
+        Both multipathd and the device mapper are asked. multipathd would switch queueing on again
+        if only the device mapper were asked. multipathd may hang, but the device mapper does not.
         """
 
         def tell(*argv: str) -> None:

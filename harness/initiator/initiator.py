@@ -62,8 +62,10 @@ class Initiator:
     def configure(self) -> None:
         """Write the configuration and start the daemons."""
         with step("Configure the initiator", Spent.CONFIGURATION):
-            ours = Role.TARGET in self.topology.guests
-            conf = multipath.render_conf(self.wwids, self.profile, self.grouping, ours=ours)
+            made = Role.TARGET in self.topology.guests
+            conf = multipath.render_conf(
+                self.wwids, self.profile, self.grouping, target_is_made=made
+            )
             name = f"InitiatorName={self.topology.initiator_iqn}\n"
             self.machine.write_files(
                 {"/etc/iscsi/initiatorname.iscsi": name, multipath.CONF: conf},
@@ -96,7 +98,8 @@ class Initiator:
         """
         for link in self.topology.links:
             if link.iface != iscsiadm.DEFAULT_IFACE:
-                for argv in iscsiadm.bind_argvs(link.iface, nics[link.name]):
+                device = self.topology.network(link.network).device(nics[link.name])
+                for argv in iscsiadm.bind_argvs(link.iface, device):
                     self.machine.run(argv, timeout_s=_TOOL_TIMEOUT_S)
 
     def _prepare_records(self, iqn: str) -> None:

@@ -99,14 +99,14 @@ def render_conf(
     profile: Profile,
     grouping: PathGrouping = "multibus",
     *,
-    ours: bool = True,
+    target_is_made: bool = True,
 ) -> str:
     """multipath.conf for these LUNs; everything else is left alone by its WWID.
 
-    For a target that is not `ours`, multipath-tools' own entry for the array holds, but for what
+    For an external target multipath-tools' own entry for the array holds, except for what
     is demanded of every map.
     """
-    stanzas = list(dict.fromkeys(STANZAS.values())) if ours else []
+    stanzas = list(dict.fromkeys(STANZAS.values())) if target_is_made else []
     template = Environment(undefined=StrictUndefined, autoescape=False).from_string(_TEMPLATE)  # noqa: S701  # not HTML
     patterns = [as_pattern(wwid) for wwid in wwids]
     return template.render(patterns=patterns, profile=profile, grouping=grouping, stanzas=stanzas)

@@ -30,7 +30,13 @@ add="ip link add $1 type bridge && ip link set $1 up"
 test -e "$1" || { echo "is not there"; echo "\\`$add\\` makes it"; exit; }
 test -d "$1/bridge" || { echo "is no bridge of the kernel, but another kind of interface"; exit; }
 flags=$(cat "$1/flags")
-test $((flags & 1)) = 1 || { echo "is down"; echo "\\`ip link set $1 up\\`"; }
+test $((flags & 1)) = 1 || { echo "is down"; echo "\\`ip link set $1 up\\`"; exit; }
+for port in "$1"/brif/*; do
+  test -e "$port" || continue
+  mtu=$(cat "$port/../mtu") name=${port##*/}
+  test "$mtu" -ge "$2" || { echo "has port $name, whose MTU is $mtu and not $2"
+    echo "\\`ip link set $name mtu $2\\`, and at the switch behind it"; exit; }
+done
 """
 
 
@@ -71,8 +77,11 @@ class HypervisorHost(LocalMachine):
         argv = ["sh", "-euc", _TRY_DIRECT_IO, "sh", str(folder)]
         return self.run(argv, check=False).status == 0
 
-    def bridge_problem(self, name: str) -> Problem | None:
-        """What keeps machines from a bridge of that name there; None if nothing does."""
-        said = self.run(["sh", "-euc", _LOOK_AT_BRIDGE, "sh", name]).stdout
+    def bridge_problem(self, name: str, mtu: int = 0) -> Problem | None:
+        """What keeps machines from a bridge of that name there; None if nothing does.
+
+        Each of its ports must let frames of `mtu` bytes through.
+        """
+        said = self.run(["sh", "-euc", _LOOK_AT_BRIDGE, "sh", name, str(mtu)]).stdout
         cause, _, cure = said.strip().partition("\n")
         return Problem(f"bridge {name} {cause}", cure) if cause else None

@@ -16,21 +16,27 @@ from harness.errors import (
 )
 from harness.initiator import Initiator
 from harness.initiator.devices import Survey
+from harness.preflight.groups import GROUPS_ARGV, group_problems, parse_groups
 from harness.preflight.handlers import Handlers, look_at_handlers
 from harness.preflight.paths import Facts, Wanted, path_problems
+from harness.preflight.wiring import End, wiring_problems
 from harness.steps import Spent, step
 from harness.target.external import UNNAMED
 
 # Disks, map and timeouts appear one after another when a session is new; under TCG it took 4 s.
 _PATIENCE_S = 90.0
 _UNCHANGED_S = 20.0
+_LOOK_TIMEOUT_S = 15.0
 _LOOK_YOURSELF = "`iscsiadm -m session -P 3` and `multipath -ll` there may say more"
 
 
-def require_fit(initiator: Initiator, *, serials: Sequence[str | None] = ()) -> Facts:
-    """Wait until sessions, paths and maps are as planned; returns them as they are.
+def require_fit(
+    initiator: Initiator, *, serials: Sequence[str | None] = (), ends: Sequence[End] = ()
+) -> Facts:
+    """Wait until wiring, sessions, paths and maps are as planned; returns the last three.
 
-    `serials` are the unit serial numbers that the LUNs must have, where they are known. Raises
+    `serials` are the unit serial numbers that the LUNs must have, where they are known; `ends` are
+    the machines whose NICs are looked at, once the rest is as planned or stays otherwise. Raises
     PreflightFailed once what is wrong has not changed for some time.
     """
     luns = [
@@ -39,10 +45,11 @@ def require_fit(initiator: Initiator, *, serials: Sequence[str | None] = ()) -> 
     ]
     facts = Facts((), {}, ())
     problems: list[Problem] = []
+    seen: list[Problem] = []
     unchanged = Deadline.after(_UNCHANGED_S)
 
-    def settled() -> bool:
-        nonlocal facts, problems, unchanged
+    def look() -> list[Problem]:
+        nonlocal facts
         try:
             facts = facts_now(initiator)
             # What multipathd will set is known once it has taken up its configuration and the LUN.
@@ -52,11 +59,18 @@ def require_fit(initiator: Initiator, *, serials: Sequence[str | None] = ()) -> 
                 for wwid, serial in luns
                 for problem in path_problems(Wanted(planned, wwid, serial, preferences), facts)
             ]
-            found = list(dict.fromkeys(found))  # what is wrong with a session is so for every LUN
+            found += _of_groups(initiator, facts)
+            return list(dict.fromkeys(found))  # what is wrong with a session is so for every LUN
         except (InitiatorError, CommandFailed, CommandTimedOut) as error:
             # Such as a session of which not all is there yet, or one that goes while it is read.
-            found = [Problem(error.message, error.hint or _LOOK_YOURSELF)]
-        before, problems = problems, found
+            return [Problem(error.message, error.hint or _LOOK_YOURSELF)]
+
+    def settled() -> bool:
+        nonlocal problems, seen, unchanged
+        before, seen_before = problems, seen
+        problems = seen = look()
+        if not seen or seen == seen_before:  # else sessions and paths are still coming up
+            problems = [*_of_wiring(initiator, ends), *seen]  # the cause of others, if any
         if problems != before:
             unchanged = Deadline.after(_UNCHANGED_S)
         return not problems or unchanged.expired
@@ -69,6 +83,32 @@ def require_fit(initiator: Initiator, *, serials: Sequence[str | None] = ()) -> 
     if problems:
         raise PreflightFailed(problems)
     return facts
+
+
+def _of_wiring(initiator: Initiator, ends: Sequence[End]) -> list[Problem]:
+    try:
+        return wiring_problems(initiator.topology, ends)
+    except (CommandFailed, CommandTimedOut) as error:
+        return [Problem(error.message, error.hint or "`ip address` and `ip route` there say more")]
+
+
+def _of_groups(initiator: Initiator, facts: Facts) -> list[Problem]:
+    """What is wrong with the path groups of those maps that there are."""
+    wwids = [wwid for wwid in initiator.wwids if facts.map(wwid) is not None]
+    if not wwids:
+        return []
+    answer = initiator.machine.run(GROUPS_ARGV, timeout_s=_LOOK_TIMEOUT_S, check=False)
+    topology, policy = initiator.topology, initiator.grouping
+    return [
+        problem
+        for wwid in wwids
+        for problem in group_problems(
+            topology,
+            policy,
+            parse_groups(answer.stdout or answer.stderr, wwid),
+            facts.reached,
+        )
+    ]
 
 
 def facts_now(initiator: Initiator) -> Facts:

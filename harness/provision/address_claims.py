@@ -116,7 +116,7 @@ def _claim(topology: Topology, nics: Mapping[str, str], who: str) -> dict[str, A
     return {
         "who": who,
         "nics": {
-            nics[network.links[0].name]: {
+            network.device(nics[network.links[0].name]): {
                 str(address): nic.mac
                 for role in topology.guests
                 for nic in network.nics(role)

@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.config import Config
-from harness.errors import PreflightFailed, Problem
+from harness.errors import InitiatorError, PreflightFailed, Problem
 from harness.initiator import Attachment, Initiator
 from harness.initiator.path_disk import PathDisk
 from harness.lacking import Lacking
-from harness.preflight import Asked, claim, require_fit
+from harness.preflight import Asked, End, claim, require_fit, require_wired
 from harness.target import Target
+from harness.topology import Role
 
 
 @dataclass(frozen=True)
@@ -35,9 +36,14 @@ def attach(
     `nics`: the initiator's name of the NIC at each link.
     """
     initiator.bind(nics)
-    initiator.log_in()
+    ends = (End(Role.INITIATOR, initiator.machine, nics),)
+    try:
+        initiator.log_in()
+    except InitiatorError:
+        require_wired(initiator.topology, ends)  # of a portal that does not answer it is the cause
+        raise
     target.require_logins()
-    facts = require_fit(initiator, serials=[lun.serial for lun in config.every_lun])
+    facts = require_fit(initiator, serials=[lun.serial for lun in config.every_lun], ends=ends)
     initiator.wait_for_maps()
     kernel = initiator.machine.run(["uname", "-r"]).stdout.strip()
     luns = zip(target.topology.luns, initiator.attachments, strict=True)

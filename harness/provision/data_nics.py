@@ -67,13 +67,17 @@ def render_script(nics: Sequence[Nic], *, addressed: bool) -> str:
     lines = []
     for nic in nics:
         crowded = any(subnets.count(ip_interface(a).network) > 1 for a in nic.addresses)
+        device = f"$nic.{nic.vlan}" if nic.vlan else "$nic"
+        mtu = f" mtu {nic.mtu}" if nic.mtu else ""
         orders = [
-            *(_addresses("$nic", nic) if addressed and not nic.bridge else []),
-            *(_CROWDED if crowded and not nic.bridge else []),
+            *(_addresses(device, nic) if addressed and not (nic.bridge or nic.vlan) else []),
+            *(_crowded(device) if crowded and not (nic.bridge or nic.vlan) else []),
             # Else QEMU drops multicast frames that the guest did not ask for, and neither end can
             # tell them from frames that the cable lost.
-            "ip link set $nic up allmulticast on",
-            *(_behind(nic) if addressed and nic.bridge else []),
+            f"ip link set $nic up{mtu} allmulticast on",
+            *(_tagged(device, nic, mtu, addressed=addressed, crowded=crowded) if nic.vlan else []),
+            *(_behind(device, nic, mtu) if addressed and nic.bridge else []),
+            *(_routing(nic.bridge or device, nic) if addressed else []),
             f"echo {nic.name} $nic",
         ]
         lines.append(
@@ -85,27 +89,53 @@ def render_script(nics: Sequence[Nic], *, addressed: bool) -> str:
     return "\n".join(lines)
 
 
-_CROWDED = [
-    "sysctl -qw net.ipv4.conf.$nic.arp_ignore=1",
-    "sysctl -qw net.ipv4.conf.$nic.arp_announce=2",
-    "sysctl -qw net.ipv4.conf.$nic.rp_filter=2",
-]
+def _crowded(device: str) -> list[str]:
+    """With slashes: the name of a VLAN's device has a dot (sysctl(8))."""
+    conf = f"net/ipv4/conf/{device}"
+    return [
+        f"sysctl -qw {conf}/arp_ignore=1",
+        f"sysctl -qw {conf}/arp_announce=2",
+        f"sysctl -qw {conf}/rp_filter=2",
+    ]
 
 
-def _behind(nic: Nic) -> list[str]:
+def _tagged(device: str, nic: Nic, mtu: str, *, addressed: bool, crowded: bool) -> list[str]:
+    """A device for the VLAN on the NIC, which must be up with its MTU before."""
+    made = f"ip link add link $nic name {device} type vlan id {nic.vlan}"
+    return [
+        f"[ -e /sys/class/net/{device} ] || {made}",
+        *(_addresses(device, nic) if addressed and not nic.bridge else []),
+        *(_crowded(device) if crowded and not nic.bridge else []),
+        f"ip link set {device} up{mtu}",
+    ]
+
+
+def _behind(device: str, nic: Nic, mtu: str) -> list[str]:
     """The NIC is a port of a bridge, which has the addresses. Its own may be the bridge's, too."""
     return [
         f"[ -e /sys/class/net/{nic.bridge} ] || ip link add {nic.bridge} type bridge stp_state 0",
-        f"ip link set $nic master {nic.bridge}",
+        f"ip link set {device} master {nic.bridge}",
         *_addresses(nic.bridge, nic),
-        f"ip link set {nic.bridge} up",
+        f"ip link set {nic.bridge} up{mtu}",
+    ]
+
+
+def _routing(device: str, nic: Nic) -> list[str]:
+    """A router's own addresses belong to none of its networks, so they are on the loopback."""
+    return [
+        *(f"ip address replace {address} dev lo" for address in nic.routed),
+        *(f"ip route replace {route} dev {device}" for route in nic.routes),
     ]
 
 
 def _addresses(device: str, nic: Nic) -> list[str]:
-    """IPv6 addresses are used at once: no other machine can have them on a cable."""
+    """IPv6 addresses are used at once on a cable, where no other machine can have them.
+
+    On a network that others use the kernel asks first: duplicate address detection, RFC 4862.
+    """
+    at_once = " nodad" if not nic.shared else ""
     return [
         f"ip address replace {address} dev {device}"
-        + (" nodad" if ip_interface(address).version == 6 else "")
+        + (at_once if ip_interface(address).version == 6 else "")
         for address in nic.addresses
     ]

@@ -86,7 +86,7 @@ def domain_spec(
             for path, serial in zip(disks, serials(role, config.target, topology), strict=True)
         ),
         nics=tuple(
-            Nic(nic.mac, _attachment(network, nic.links[0], role, wiring))
+            Nic(nic.mac, _attachment(network, nic.links[0], role, wiring), nic.mtu)
             for network in topology.networks
             for nic in network.nics(role)
         ),

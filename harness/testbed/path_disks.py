@@ -34,7 +34,7 @@ class PathDisks:
 
     @classmethod
     def of(cls, seen: Observation, name: str, paths: Sequence[PathDisk]) -> PathDisks:
-        """From what was seen of the map of that name.
+        """The disks as they were seen in the map of that name.
 
         `paths` were there once, perhaps before another test.
 

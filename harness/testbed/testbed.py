@@ -35,7 +35,7 @@ from harness.lacking import Lacking
 from harness.machine import Machine
 from harness.measurements import PlannedSession, SessionSettings
 from harness.observe import Observer, Sample, Watch
-from harness.preflight import mark_own, require_fit, require_mark
+from harness.preflight import End, mark_own, require_fit, require_mark
 from harness.steps import Spent, step
 from harness.target import Target
 from harness.target.base import storage_path
@@ -193,7 +193,8 @@ class Testbed:
 
     def preflight(self) -> None:
         """Make sure that it is fit to be written to. Raises PreflightFailed, with each cure."""
-        self.lacking = require_fit(self.initiator).lacking
+        ends = [End(role, guest.machine, guest.nics) for role, guest in self._guests.items()]
+        self.lacking = require_fit(self.initiator, ends=ends).lacking
 
     def watch(self) -> None:
         """Tell each observer what its samples shall hold."""

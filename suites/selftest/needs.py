@@ -10,12 +10,16 @@ ROOT = "needs root"
 ROOT_WITH_NAMESPACES = "needs root that may make mount namespaces (CAP_SYS_ADMIN)"
 ROOT_WITH_KMSG = "needs root and a writable /dev/kmsg"
 BLOCK_DEVICE = "needs a block device"
+VLANS = "needs a kernel that has VLANs (8021q)"
 KVM_DEVICE = "needs a /dev/kvm, though not one that works"
 DIRECT_IO = "needs a /var/tmp that takes O_DIRECT"
 DEBIAN = "needs a host with Debian, whose release the fresh machine has"
 
 NO_PACKAGE_BRINGS = frozenset(
-    {ROOT, ROOT_WITH_NAMESPACES, ROOT_WITH_KMSG, BLOCK_DEVICE, KVM_DEVICE, DIRECT_IO, DEBIAN}
+    {
+        *(ROOT, ROOT_WITH_NAMESPACES, ROOT_WITH_KMSG, BLOCK_DEVICE, VLANS, KVM_DEVICE, DIRECT_IO),
+        DEBIAN,
+    }
 )
 
 

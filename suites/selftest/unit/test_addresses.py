@@ -142,6 +142,14 @@ def soon(condition: Callable[[], object]) -> None:
     poll(lambda: bool(condition()), what="it", deadline=Deadline.after(20), every_s=0.02)
 
 
+def test_addresses_in_a_vlan_are_asked_for_in_the_vlan() -> None:
+    """By the device on the NIC, whose own frames have no tag."""
+    cable, bridged = Config().networks
+    tagged = bridged.model_copy(update={"bridge": "br0", "vlan": 7})
+    claim = addresses._claim(plan(Config(networks=(cable, tagged))), {"b": "nic0"}, "it")
+    assert list(claim["nics"]) == ["nic0.7"]
+
+
 def test_the_second_waits_and_says_for_whom(hosts: list[Host]) -> None:
     """Though each is on a host of its own; it goes on when the first has ended."""
     first, second = Run(hosts[0], "lab-1"), Run(hosts[1], "lab-2")

@@ -23,6 +23,7 @@ from harness.hypervisor.accel import Kvm
 from harness.hypervisor.connection import connect
 from harness.hypervisor.networks import network_problem
 from harness.hypervisor.trial import Trial
+from harness.machine import hypervisor_host
 from harness.reporting import html
 from harness.units import GIB
 
@@ -238,6 +239,26 @@ def test_every_bridge_that_is_named_is_looked_at(tmp_path: Path) -> None:
         ),
     ]
     assert list(lab._networks(Config(), OwnQemuHost(tmp_path), unused)) == []
+
+
+@pytest.mark.parametrize(("mtu", "cause"), [
+    (0, ""), (1500, ""), (9000, "bridge br0 has port eth0, whose MTU is 1500 and not 9000"),
+])  # fmt: skip
+def test_the_ports_of_a_bridge_let_frames_of_the_networks_mtu_through(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mtu: int, cause: str
+) -> None:
+    """Each of them; sysfs is laid out as the kernel has it."""
+    bridge, port = tmp_path / "br0", tmp_path / "eth0"
+    for folder in (bridge / "bridge", bridge / "brif", port / "brport"):
+        folder.mkdir(parents=True)
+    (bridge / "flags").write_text("0x1003\n")
+    (port / "mtu").write_text("1500\n")
+    (bridge / "brif/eth0").symlink_to("../../eth0/brport")
+    script = hypervisor_host._LOOK_AT_BRIDGE.replace("/sys/class/net", str(tmp_path))
+    monkeypatch.setattr(hypervisor_host, "_LOOK_AT_BRIDGE", script)
+    problem = OwnQemuHost(tmp_path).bridge_problem("br0", mtu)
+    assert (problem.cause if problem else "") == cause
+    assert problem is None or problem.cure.startswith("`ip link set eth0 mtu 9000`")
 
 
 def test_a_network_that_is_missing_or_not_active_is_named_with_its_cure(tmp_path: Path) -> None:

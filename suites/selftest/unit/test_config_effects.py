@@ -31,6 +31,15 @@ portals = ["10.0.1.1"]
 initiator = "10.0.1.2"
 """
 
+IN_IPV6 = """
+[[networks]]
+name = "v6"
+subnet = "fd00::/64"
+portals = ["fd00::1"]
+initiator = "fd00::2"
+{0}
+"""
+
 
 def complaint(tmp_path: Path, text: str, **options: tuple[object, str]) -> str:
     file = tmp_path / "own.toml"
@@ -76,6 +85,22 @@ NO_DATA = "initiator.iscsi.immediate_data = false"
             "target.iet.first_burst_length",
             "nothing is sent without being asked for",
         ),
+        (
+            f'{IET}topology = "ports"',
+            "networks.0.portals.1.port",
+            "ietd(8) listens at one port, which is target.port",
+        ),
+        (
+            f"{IET}target.port = 3261\n" + TWO.format("").replace("0.1.1", "0.1.1:3262"),
+            "networks.1.portals.0.port",
+            "ietd(8) listens at one port",
+        ),
+        (
+            IN_IPV6.format('bridge = "br0"') + TWO.format(""),
+            "networks.0.subnet",
+            "makes sure of addresses by ARP, which is for IPv4",
+        ),
+        (STANDING + TWO.format("vlan = 5"), "networks.0.vlan", "have their VLANs already"),
         (f"{STANDING}hypervisor.accel = 'tcg'", "hypervisor.accel", "'local', and no VM is made"),
         (f"{STANDING}hypervisor.uri = 'qemu:///system'", "hypervisor.uri", "no VM is made"),
         (f"{STANDING}machines.memory = '2GiB'", "machines.memory", "no VM is made"),
@@ -124,6 +149,12 @@ def test_the_option_that_takes_the_effect_away_is_not_blamed(tmp_path: Path) -> 
         f"{STANDING}hypervisor.fork = false",
         f"{STANDING}initiator.profile = 'stock'",
         f"{STANDING}initiator.profile = 'own'\nprofiles.own.noop_out_interval_s = 5",
+        'topology = "ports"',
+        'topology = "ports"\ntarget.kind = "tgt"',
+        f"{IET}target.port = 3261\n" + TWO.format(""),
+        f"{IET}" + TWO.format("").replace("0.1.1", "0.1.1:3260"),
+        IN_IPV6.format("") + TWO.format(""),
+        f"{STANDING}" + TWO.format("mtu = 9000"),
         "hypervisor.uri = 'qemu:///system'\n" + TWO.format('libvirt_network = "n"'),
     ],
 )

@@ -150,7 +150,7 @@ def test_the_size_of_a_lun_that_is_not_ours_is_not_known_yet() -> None:
 
 def test_the_arrays_own_entry_of_multipath_tools_holds() -> None:
     """But for what is demanded of every map."""
-    conf = render_conf([WWID], FAST, ours=False)
+    conf = render_conf([WWID], FAST, target_is_made=False)
     assert "devices {" not in conf
     overrides = conf[conf.index("overrides {") :]
     for line in ("fast_io_fail_tmo     1", "no_path_retry        queue"):

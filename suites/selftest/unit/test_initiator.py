@@ -100,6 +100,16 @@ def test_each_nic_of_one_subnet_gets_an_interface_of_its_own() -> None:
     ]
 
 
+def test_an_interface_is_bound_to_the_vlans_device() -> None:
+    """The NIC below it sends frames without a tag."""
+    config = load(None, {"topology": ("one-subnet", "--topology")}).config
+    networks = tuple(one.model_copy(update={"vlan": 5}) for one in config.networks)
+    machine = ScriptedMachine()
+    topology = plan(config.model_copy(update={"networks": networks}))
+    Initiator(machine, topology, FAST, ("3600",)).bind({"a-nic1": "ens9", "a-nic2": "ens2"})
+    assert [asked.argv[-1] for asked in machine.asked] == ["new", "ens9.5", "new", "ens2.5"]
+
+
 @pytest.mark.parametrize("name", ["two", "four", "ipv6"])
 def test_a_nic_with_a_subnet_of_its_own_needs_no_interface(name: str) -> None:
     """open-iscsi's default one does; nothing is asked of the machine."""

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.config import Config
-from harness.config.load import ready_topologies
+from harness.config.ready import ready_topologies
 from harness.faults import Fault, Means, losses
 from harness.faults.base import Lab
 from harness.faults.losses import ControllerLost, NetworkLost, OneByOne

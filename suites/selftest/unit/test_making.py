@@ -11,6 +11,7 @@ from unittest.mock import MagicMock
 import pytest
 
 from harness.config import Config
+from harness.errors import HarnessError, InitiatorError, PreflightFailed, Problem
 from harness.hypervisor.accel import Choice
 from harness.provision import attach, boot, configure, existing, first_io, prepare, prove
 from harness.provision.existing import ExistingProvisioner
@@ -109,6 +110,19 @@ def test_an_existing_machine_is_used_in_turn_and_claimed_before_it_writes(
         told.append("test")
     before = ["turn of lab-7", "claim", "prove target", "write", "prove paths"]
     assert told == [*before, "test", "turn over"]
+
+
+@pytest.mark.parametrize("wired", [True, False])
+def test_of_a_login_that_fails_the_wiring_is_told_if_it_is_the_cause(
+    monkeypatch: pytest.MonkeyPatch, wired: bool
+) -> None:
+    """That a portal does not answer is what follows from it."""
+    initiator = MagicMock()
+    initiator.log_in.side_effect = InitiatorError("portal a does not answer")
+    wrong = [] if wired else [PreflightFailed([Problem("crossed", "")])]
+    monkeypatch.setattr(attach, "require_wired", MagicMock(side_effect=wrong or None))
+    with pytest.raises(HarnessError, match="does not answer" if wired else "crossed"):
+        attach.attach(Config(), MagicMock(), initiator, {})
 
 
 @pytest.fixture

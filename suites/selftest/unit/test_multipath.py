@@ -118,9 +118,9 @@ def test_losing_every_path_is_a_pause_and_not_an_error() -> None:
     assert said["find_multipaths"] == "greedy"
 
 
-@pytest.mark.parametrize("ours", [True, False])
-def test_groups_are_as_configured(*, ours: bool) -> None:
-    conf = render_conf([WWID], STOCK, "group_by_prio", ours=ours)
+@pytest.mark.parametrize("made", [True, False])
+def test_groups_are_as_configured(*, made: bool) -> None:
+    conf = render_conf([WWID], STOCK, "group_by_prio", target_is_made=made)
     assert set(re.findall(r"path_grouping_policy (\w+)", conf)) == {"group_by_prio"}
 
 

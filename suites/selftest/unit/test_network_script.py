@@ -18,7 +18,7 @@ from harness.topology import Nic, Role, Topology, plan
 from suites.selftest.unit.scripted_machine import Answer, ScriptedMachine
 
 TOPOLOGY = plan(Config())
-READY = ("two", "four", "one-subnet", "ipv6")
+READY = ("two", "four", "one-subnet", "ipv6", "jumbo", "vlan", "routed")
 
 
 def ready(name: str) -> Topology:
@@ -38,7 +38,7 @@ def test_the_script_is_valid_shell(name: str, role: Role, addressed: bool) -> No
 def machine(folder: Path, nics: dict[str, str], bridges: dict[str, str]) -> dict[str, str]:
     """A machine with these NICs and bridges (name -> MAC address).
 
-    Its `ip` and its `sysctl` only note their calls, and a bridge that is made is there.
+    Its `ip` and its `sysctl` only note their calls, and a device that is made is there.
     """
     for name, mac in (nics | bridges).items():
         nic = folder / "net" / name
@@ -52,7 +52,9 @@ def machine(folder: Path, nics: dict[str, str], bridges: dict[str, str]) -> dict
         program = folder / "bin" / tool
         program.write_text(
             f'#!/bin/sh\necho "{tool} $*" >> {folder}/calls\n'
-            f'[ "$1 $2" != "link add" ] || mkdir {folder}/net/$3\n'
+            f'[ "$1 $2" = "link add" ] || exit 0\n'
+            f'[ "$3" = link ] && name=$6 || name=$3\n'
+            f"mkdir {folder}/net/$name\n"
         )
         program.chmod(0o755)
     return os.environ | {"PATH": f"{folder}/bin:{os.environ['PATH']}"}
@@ -136,9 +138,9 @@ def test_nics_of_one_subnet_answer_for_their_own_address_only(tmp_path: Path) ->
         for nic, host in (("ens9", 101), ("ens2", 102))
         for call in (
             f"ip address replace 172.16.0.{host}/24 dev {nic}",
-            f"sysctl -qw net.ipv4.conf.{nic}.arp_ignore=1",
-            f"sysctl -qw net.ipv4.conf.{nic}.arp_announce=2",
-            f"sysctl -qw net.ipv4.conf.{nic}.rp_filter=2",
+            f"sysctl -qw net/ipv4/conf/{nic}/arp_ignore=1",
+            f"sysctl -qw net/ipv4/conf/{nic}/arp_announce=2",
+            f"sysctl -qw net/ipv4/conf/{nic}/rp_filter=2",
             f"ip link set {nic} up allmulticast on",
         )
     ]
@@ -170,6 +172,85 @@ def test_a_bridge_with_the_mac_address_of_its_port_is_no_nic(tmp_path: Path) -> 
     said, calls = run(tmp_path, nics, named, bridges={"br-a": nics[0].mac})
     assert said == ["a-nic1 ens9", "a-nic2 ens2"]
     assert not any("link add" in call or "set br-a master" in call for call in calls)
+
+
+def test_the_mtu_is_that_of_the_network(tmp_path: Path) -> None:
+    """Whatever the hypervisor has told the NIC."""
+    a, b = ready("jumbo").nics(Role.INITIATOR)
+    _, calls = run(tmp_path, (a, b), {"ens9": a.mac, "ens2": b.mac})
+    assert "ip link set ens9 up mtu 9000 allmulticast on" in calls
+    assert "ip link set ens2 up mtu 9000 allmulticast on" in calls
+
+
+def test_a_nic_in_a_vlan_has_its_address_on_a_device_of_its_own(tmp_path: Path) -> None:
+    """The NIC itself, whose name is told, has none: faults pull its cable."""
+    a, b = ready("vlan").nics(Role.TARGET)
+    said, calls = run(tmp_path, (a, b), {"ens9": a.mac, "ens2": b.mac})
+    assert said == ["a ens9", "b ens2"]
+    assert calls == [
+        call
+        for nic, vlan, host in (("ens9", 101, "172.16.0.1"), ("ens2", 102, "172.16.1.1"))
+        for call in (
+            f"ip link set {nic} up allmulticast on",
+            f"ip link add link {nic} name {nic}.{vlan} type vlan id {vlan}",
+            f"ip address replace {host}/24 dev {nic}.{vlan}",
+            f"ip link set {nic}.{vlan} up",
+        )
+    ]
+
+
+def in_a_vlan(name: str) -> Topology:
+    """A ready topology, with frames of 9000 bytes in VLAN 5."""
+    config = load(None, {"topology": (name, "--topology")}).config
+    changed = {"vlan": 5, "mtu": 9000}
+    return plan(config.model_copy(update={"networks": tuple(
+        network.model_copy(update=changed) for network in config.networks
+    )}))  # fmt: skip
+
+
+def test_nics_of_one_subnet_in_a_vlan_are_kept_apart_there(tmp_path: Path) -> None:
+    """The settings are those of the devices that have the addresses."""
+    one, other = in_a_vlan("one-subnet").nics(Role.INITIATOR)
+    _, calls = run(tmp_path, (one, other), {"ens9": one.mac, "ens2": other.mac})
+    assert [call for call in calls if "sysctl" in call and "ens9" in call] == [
+        "sysctl -qw net/ipv4/conf/ens9.5/arp_ignore=1",
+        "sysctl -qw net/ipv4/conf/ens9.5/arp_announce=2",
+        "sysctl -qw net/ipv4/conf/ens9.5/rp_filter=2",
+    ]
+
+
+def test_several_cables_in_a_vlan_end_at_a_bridge_inside_the_target(tmp_path: Path) -> None:
+    """Its ports are the VLAN's devices."""
+    one, other = in_a_vlan("one-subnet").nics(Role.TARGET)
+    _, calls = run(tmp_path, (one, other), {"ens9": one.mac, "ens2": other.mac})
+    assert "ip link set ens9.5 master br-a" in calls
+    assert "ip link set br-a up mtu 9000" in calls
+    assert not any("ip address" in call and "br-a" not in call for call in calls)
+
+
+def test_a_portal_behind_a_router_is_the_targets_own_and_the_initiator_has_a_route(
+    tmp_path: Path,
+) -> None:
+    """The address belongs to none of the networks, so no NIC has it."""
+    topology = ready("routed")
+    (a, _), (own, _) = topology.nics(Role.TARGET), topology.nics(Role.INITIATOR)
+    for folder in (tmp_path / "target", tmp_path / "initiator"):
+        folder.mkdir()
+    _, calls = run(tmp_path / "target", (a,), {"ens9": a.mac})
+    assert calls[0] == "ip address replace 172.16.0.1/24 dev ens9"
+    assert calls[-1] == "ip address replace 172.17.0.1/32 dev lo"
+    _, calls = run(tmp_path / "initiator", (own,), {"ens9": own.mac})
+    assert calls[-1] == "ip route replace 172.17.0.1 via 172.16.0.1 dev ens9"
+
+
+def test_an_ipv6_address_on_a_network_of_others_is_asked_for_first(tmp_path: Path) -> None:
+    """By the kernel; on a cable it need not be."""
+    (network, _) = load(None, {"topology": ("ipv6", "--topology")}).config.networks
+    bridged = network.model_copy(update={"bridge": "br0"})
+    shared = plan(Config.model_construct(networks=(bridged, Config().networks[1])))
+    nic = shared.networks[0].nics(Role.INITIATOR)[0]
+    _, calls = run(tmp_path, (nic,), {"ens9": nic.mac})
+    assert calls[0] == "ip address replace fd00:172:16::101/64 dev ens9"
 
 
 def scripted(*answers: Answer) -> ScriptedMachine:

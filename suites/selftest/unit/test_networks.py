@@ -8,12 +8,15 @@ from pathlib import Path
 import pytest
 
 from harness.config import Config, Loaded, load
-from harness.config.load import ready_topologies
 from harness.config.networks import NetworkConfig, default_networks
+from harness.config.ready import ready_topologies
 from harness.errors import ConfigError
 from harness.topology import Role, plan
 
-READY = ("active-passive", "eight", "four", "ipv6", "luns", "one-subnet", "two-controllers", "two")
+READY = (
+    *("active-passive", "eight", "four", "ipv6", "jumbo", "luns", "one-subnet", "ports", "routed"),
+    *("two-controllers", "two", "vlan"),
+)
 
 
 @pytest.fixture(autouse=True)
@@ -119,7 +122,7 @@ def test_a_wrong_key_of_a_portal_is_named_with_the_one_that_was_meant() -> None:
     text = complaint(network('{ address = "10.1.0.1", prot = 3261 }') + OTHER)
     assert text == (
         "own.toml: unknown key 'networks.0.portals.0.prot'; did you mean 'port'? "
-        "(allowed: address, port, controller, iqn)"
+        "(allowed: address, port, controller, iqn, via)"
     )
 
 
@@ -153,6 +156,87 @@ def test_addresses_that_do_not_fit_are_refused(portals: str, initiator: str, say
     text = complaint(network(portals, initiator) + OTHER)
     assert says in text
     assert "network a: " in text
+
+
+VIA = '{{ address = "{0}", via = "{1}" }}'
+
+
+def routed(address: str, via: str, initiator: str = '"10.1.0.101"') -> str:
+    return network(VIA.format(address, via), initiator)
+
+
+def test_a_portal_behind_a_router_is_outside_the_subnet() -> None:
+    """The router is in it, and the target of a testbed is the router itself."""
+    topology = plan(loaded(routed("10.9.0.1", "10.1.0.1") + OTHER).config)
+    (portal,) = topology.networks[0].portals
+    assert (str(portal.portal.address), str(portal.next_hop)) == ("10.9.0.1", "10.1.0.1")
+    (target,), (initiator,) = (topology.networks[0].nics(role) for role in Role)
+    assert (target.addresses, target.routed) == (("10.1.0.1/24",), ("10.9.0.1/32",))
+    assert (initiator.routes, target.routes) == (("10.9.0.1 via 10.1.0.1",), ())
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (routed("10.1.0.2", "10.1.0.1"), "10.1.0.2 is in 10.1.0.0/24, so no router is between"),
+        (routed("10.9.0.1", "10.8.0.1"), "10.8.0.1 is not in 10.1.0.0/24"),
+        (routed("fd00::1", "10.1.0.1"), "fd00::1 and its router 10.1.0.1 are not of one version"),
+        (
+            routed("10.9.0.1", "10.1.0.1", '["10.1.0.101", "10.1.0.102"]'),
+            "needs a network where the initiator has one address",
+        ),
+        (
+            routed("10.2.0.9", "10.1.0.1"),
+            "networks.0.portals.0.via: 10.2.0.9 is in the subnet of network b",
+        ),
+        (
+            routed("10.9.0.1", "10.1.0.1")
+            + network(
+                VIA.format("10.9.0.1", "10.3.0.1"), '"10.3.0.2"', name="c", subnet="10.3.0.0/24"
+            ),
+            "networks.1.portals.0.via: 10.9.0.1 is reached over network a by 10.1.0.1, too",
+        ),
+        (network('"10.9.0.1"'), "a portal behind a router has `via`"),
+    ],
+)
+def test_a_route_that_cannot_be_is_refused(text: str, says: str) -> None:
+    """With the reason."""
+    assert says in complaint(text + OTHER)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "says"),
+    [
+        ("mtu", 1000, "must be 1280 or more"),  # the least that IPv6 allows
+        ("mtu", 70000, "must be 65521 or less"),
+        ("vlan", 0, "must be 1 or more"),
+        ("vlan", 4095, "must be 4094 or less"),
+    ],
+)
+def test_an_mtu_or_a_vlan_that_cannot_be_is_refused(key: str, value: int, says: str) -> None:
+    text = network('"10.1.0.1"') + f"{key} = {value}\n" + OTHER
+    assert complaint(text) == f"own.toml: networks.0.{key}: {says} (got {value})"
+
+
+def test_mtu_and_vlan_are_those_of_every_nic_of_a_network() -> None:
+    """And of no other network's. What has the addresses is a device on the NIC."""
+    text = network('"10.1.0.1"') + "mtu = 9000\nvlan = 7\n" + OTHER
+    topology = plan(loaded(text).config)
+    for role in Role:
+        first, second = topology.nics(role)
+        assert (first.mtu, first.vlan, second.mtu, second.vlan) == (9000, 7, None, None)
+    first_network, second_network = topology.networks
+    assert first_network.device("eth0") == "eth0.7"
+    assert second_network.device("eth0") == "eth0"
+
+
+def test_a_vlan_of_a_bridge_is_another_wire_than_the_bridge() -> None:
+    """Two testbeds may have the same addresses in two VLANs."""
+    bridged = network('"10.1.0.1"') + 'bridge = "br0"\n'
+    wires = [
+        plan(loaded(bridged + more + OTHER).config).networks[0].wire for more in ("", "vlan=7\n")
+    ]
+    assert wires == ["bridge br0", "bridge br0 VLAN 7"]
 
 
 def test_one_path_is_too_few() -> None:
@@ -269,7 +353,11 @@ def test_the_ready_topologies_are_known() -> None:
         ("eight", "a1 a2 a3 a4 b1 b2 b3 b4"),
         ("four", "a1 a2 b1 b2"),
         ("ipv6", "a b"),
+        ("jumbo", "a b"),
         ("luns", "a b"),
+        ("ports", "a1 a2 b1 b2"),
+        ("routed", "a b"),
+        ("vlan", "a b"),
         ("one-subnet", "a-nic1 a-nic2"),
         ("two", "a b"),
         ("two-controllers", "a1 a2 b1 b2"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from ipaddress import IPv4Address
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -24,14 +25,18 @@ from harness.initiator import Initiator
 from harness.initiator.devices import BlockDevice, Survey
 from harness.initiator.sysfs import Disk, Session
 from harness.measurements import PlannedSession, SessionSettings
-from harness.preflight import require_fit, run
+from harness.preflight import End, require_fit, run
 from harness.preflight.handlers import Handlers
 from harness.preflight.paths import Facts, Wanted, path_problems
-from harness.topology import plan
+from harness.topology import Role, plan
+from suites.selftest.unit.scripted_machine import Answer, Asked, ScriptedMachine
 
 WWID = "360014057043dfe0435de773ca03bbf04"
 NAA = f"naa.{WWID[1:]}"
 SIZE = 10**10
+GROUPS = (Path(__file__).parent / "recorded" / "multipathd-0.9.4-maps.json").read_text()
+TABLE = "table|0 8 multipath 0 0 1 1 service-time 0 0 2\n"
+SAID = {"multipathd": GROUPS}
 WANTED = Wanted(tuple(PlannedSession(path, 1, 1, 1, through=path) for path in "ab"), WWID)
 
 
@@ -254,9 +259,8 @@ def fit(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Facts]:
     monkeypatch.setattr(run, "_UNCHANGED_S", 0.2)
 
     def on(*surveys: Survey | HarnessError) -> Facts:
-        table = SimpleNamespace(stdout="table|0 8 multipath 0 0 1 1 service-time 0 0 2\n")
-        machine = SimpleNamespace(run=lambda *_, **__: table)
-        initiator = Initiator(cast(Any, machine), TOPOLOGY, FAST, (WWID,))
+        machine = ScriptedMachine(lambda asked: Answer(SAID.get(asked.argv[0], TABLE)))
+        initiator = Initiator(machine, TOPOLOGY, FAST, (WWID,))
         monkeypatch.setattr(initiator, "survey", Machine(*surveys).survey)
         return require_fit(initiator)
 
@@ -318,6 +322,26 @@ def test_what_stays_wrong_is_told(fit: Callable[..., Facts]) -> None:
     ]
 
 
+def test_path_groups_and_wiring_are_looked_at_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The wiring first, of which the rest may be an effect."""
+    monkeypatch.setattr(run, "_UNCHANGED_S", 0.2)
+
+    def answer(asked: Asked) -> Answer:
+        if asked.argv[0] == "sh" and "dmsetup" in asked.argv[2]:
+            return Answer(TABLE)
+        wiring = "[]\n== neighbours\n[]\n== settings\n"
+        return Answer(GROUPS if asked.argv[0] == "multipathd" else wiring)
+
+    machine = ScriptedMachine(answer)
+    initiator = Initiator(machine, TOPOLOGY, FAST, (WWID,), grouping="failover")
+    monkeypatch.setattr(initiator, "survey", Machine(WHOLE).survey)
+    with pytest.raises(PreflightFailed) as caught:
+        require_fit(initiator, ends=[End(Role.INITIATOR, machine, {"a": "eth0", "b": "eth1"})])
+    first, *_, last = (problem.cause for problem in caught.value.problems)
+    assert first == "the initiator has no device eth0, its NIC a"
+    assert last.startswith("the map has 1 path group (a b), and path_grouping_policy failover ")
+
+
 def test_other_targets_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine that is not ours may be logged in elsewhere, over IPv6 and without a connection."""
     other = "iqn.2001-04.com.example:other"
@@ -333,8 +357,11 @@ def test_other_targets_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
         f"device|dm-0|253:0|1|sda sdb|{WWID}|mpath-{WWID}|||",
     ]
     said = SimpleNamespace(stdout="\n".join(lines) + "\n")
-    table = SimpleNamespace(stdout="table|0 8 multipath 0 0 1 1 service-time 0 0 2\n")
-    machine = SimpleNamespace(sh=lambda *_, **__: said, run=lambda *_, **__: table)
+    answers = {"multipathd": SimpleNamespace(stdout=GROUPS)}
+    table = SimpleNamespace(stdout=TABLE)
+    machine = SimpleNamespace(
+        sh=lambda *_, **__: said, run=lambda argv, **_: answers.get(argv[0], table)
+    )
     monkeypatch.setattr(run, "_UNCHANGED_S", 0.2)
     initiator = Initiator(cast(Any, machine), TOPOLOGY, FAST, (WWID,))
     assert require_fit(initiator).reached == GOOD.reached

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.config import Config
-from harness.config.load import ready_topologies
 from harness.config.model import TargetConfig
 from harness.config.networks import PortalConfig
+from harness.config.ready import ready_topologies
 from harness.topology import Portal, Role, Topology, management_mac, plan
 
 NAMES = st.from_regex(r"[a-z][a-z0-9-]{0,23}", fullmatch=True)
@@ -21,6 +21,10 @@ PATHS = {
     "two": ("a", "b"),
     "active-passive": ("a", "b"),
     "ipv6": ("a", "b"),
+    "jumbo": ("a", "b"),
+    "ports": FOUR,
+    "routed": ("a", "b"),
+    "vlan": ("a", "b"),
     "four": FOUR,
     "two-controllers": FOUR,
     "eight": ("a1", "a2", "a3", "a4", "b1", "b2", "b3", "b4"),

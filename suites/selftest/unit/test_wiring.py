@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
+import pytest
+
 from harness.config import Config
 from harness.config.sizes import sized_for
 from harness.guest_images.store import BuiltImage
@@ -27,8 +29,10 @@ IMAGE = BuiltImage("f", Path("/i/disk"), Path("/i/kernel"), Path("/i/initrd"), "
 SAME = "same"
 
 
-def spec(role: Role, accel: Accel, *, direct_io: bool = True) -> DomainSpec:
-    config = sized_for(Config(), accel)
+def spec(
+    role: Role, accel: Accel, *, direct_io: bool = True, described: Config | None = None
+) -> DomainSpec:
+    config = sized_for(described or Config(), accel)
     topology = plan(config)
     disks = [Path("/t/system.qcow2"), Path("/t/lun.qcow2")][: 2 if role is Role.TARGET else 1]
     wiring = Wiring({Role.TARGET: 20001, Role.INITIATOR: 20002}, {"a": 20003, "b": 20004})
@@ -52,6 +56,14 @@ def test_switches_that_save_time_under_emulation_do_not_reach_kvm() -> None:
         "mitigations=off",
         "no_timer_check",
     }
+
+
+@pytest.mark.parametrize("role", list(Role))
+def test_the_hypervisor_tells_each_nic_the_mtu_of_its_network(role: Role) -> None:
+    """Both ends of the cable; without one it is left alone."""
+    first, second = Config().networks
+    jumbo = Config(networks=(first.model_copy(update={"mtu": 9000}), second))
+    assert [nic.mtu for nic in spec(role, "tcg", described=jumbo).nics] == [9000, None]
 
 
 def test_only_a_target_under_kvm_goes_past_the_page_cache_and_only_where_it_can() -> None:

@@ -73,7 +73,7 @@ def test_any_wwid_that_the_configuration_takes_is_written_as_its_own_pattern(wwi
     )
     assert config.target.wwid == wwid
     quoted = f'wwid "{as_pattern(wwid)}"\n'
-    assert quoted in render_conf([wwid], FAST, ours=False)
+    assert quoted in render_conf([wwid], FAST, target_is_made=False)
     assert quoted in render_drop_in({wwid: False}, [], "multibus", active=())
 
 

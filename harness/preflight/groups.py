@@ -1,0 +1,137 @@
+"""Whether the map's path groups are those of the policy, and priorities those of the states; pure.
+
+Sources: multipath.conf(5) for `path_grouping_policy`; libmultipath/pgpolicies.c.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from harness.config.model import PathGrouping
+from harness.errors import InitiatorError, Problem
+from harness.topology import Path, Topology
+
+GROUPS_ARGV = ["multipathd", "show", "maps", "json"]
+
+
+@dataclass(frozen=True)
+class Member:
+    """A disk in a path group, with the priority that multipathd has for it."""
+
+    disk: str
+    priority: int
+
+
+@dataclass(frozen=True)
+class Known:
+    """A path of the topology with the group that it is in, from 0 on, and its priority."""
+
+    path: Path
+    group: int
+    priority: int
+
+
+def parse_groups(text: str, wwid: str) -> tuple[tuple[Member, ...], ...]:
+    """The path groups of one map in `multipathd show maps json`; none if there is no such map.
+
+    Raises InitiatorError for any other answer, such as `timeout`. Real output, abridged:
+    `{"maps": [{"uuid": "360014057…", "path_groups": [{"pri": 50, "group": 1, "paths": [{"dev":
+    "sda", "pri": 50}]}]}]}`
+    """
+    try:
+        for entry in json.loads(text)["maps"]:
+            if entry.get("uuid") == wwid:
+                return tuple(
+                    tuple(Member(path["dev"], int(path["pri"])) for path in group["paths"])
+                    for group in entry["path_groups"]
+                )
+    except (ValueError, KeyError, TypeError, AttributeError) as error:  # JSON of another shape
+        said = text.strip()[-100:] or "nothing"
+        raise InitiatorError(
+            f"multipathd's answer is not a list of maps: {error!r}; it ends in: {said}"
+        ) from None
+    return ()
+
+
+def group_problems(
+    topology: Topology,
+    policy: PathGrouping,
+    groups: tuple[tuple[Member, ...], ...],
+    reached: Mapping[str, tuple[str, ...]],
+) -> Iterator[Problem]:
+    """What of the path groups is not as planned; `reached`: path -> names of its disks.
+
+    What is not in the map, or no path, is for others to tell of.
+    """
+    paths = {disk: topology.path(path) for path, disks in reached.items() for disk in disks}
+    known = [
+        Known(paths[member.disk], number, member.priority)
+        for number, group in enumerate(groups)
+        for member in group
+        if member.disk in paths
+    ]
+    yield from _exchanged(topology, known)
+    expected = _partition(known, policy)
+    found = _parted([(one.path.name, one.group) for one in known])
+    if found != expected:
+        yield Problem(
+            f"the map has {_counted(found)}, and path_grouping_policy {policy} makes "
+            f"{_counted(expected)}: the policy is not in force, or paths have another priority",
+            "`multipathd show config local` shows the policy for this LUN; a later section of "
+            "multipath.conf (multipaths, overrides) or a file in conf.d may set another one",
+        )
+
+
+def _partition(known: list[Known], policy: PathGrouping) -> list[tuple[str, ...]]:
+    """The groups that a policy makes: which paths are together."""
+
+    def mark(one: Known) -> str:
+        match policy:
+            case "failover":
+                return one.path.name
+            case "group_by_prio":
+                return str(one.priority)
+            case "group_by_node_name":
+                return one.path.portal.iqn
+            case "multibus" | "group_by_serial":  # there is one LUN, and so one serial number
+                return ""
+
+    return _parted([(one.path.name, mark(one)) for one in known])
+
+
+def _parted(marks: Sequence[tuple[str, str | int]]) -> list[tuple[str, ...]]:
+    """The names with the same mark together, in one order whatever that of the groups is."""
+    together: dict[str | int, list[str]] = {}
+    for name, mark in marks:
+        together.setdefault(mark, []).append(name)
+    return sorted(tuple(sorted(names)) for names in together.values())
+
+
+def _counted(groups: list[tuple[str, ...]]) -> str:
+    """As in "2 path groups (a1 b1; a2 b2)"."""
+    title = "1 path group" if len(groups) == 1 else f"{len(groups)} path groups"
+    return f"{title} ({'; '.join(' '.join(names) for names in groups)})"
+
+
+def _exchanged(topology: Topology, known: list[Known]) -> Iterator[Problem]:
+    """Each path to an optimized portal has a higher priority than each to a non-optimized one."""
+    by_state: dict[str, list[Known]] = {"optimized": [], "non-optimized": []}
+    for one in known:
+        by_state[topology.access_state(one.path.portal)].append(one)
+    good, poor = by_state["optimized"], by_state["non-optimized"]
+    if not (good and poor):
+        return
+    lowest = min(good, key=lambda one: one.priority)
+    highest = max(poor, key=lambda one: one.priority)
+    if lowest.priority <= highest.priority:
+        yield Problem(
+            f"path {lowest.path.name}, to an optimized portal (controller "
+            f"{lowest.path.portal.controller}), has priority {lowest.priority}, and path "
+            f"{highest.path.name}, to a non-optimized one (controller "
+            f"{highest.path.portal.controller}), has {highest.priority}: the target tells other "
+            "access states, or the prioritizer does not ask for them",
+            "`sg_rtpg --decode` over each path shows the access states; exchange those of the "
+            "portals on the target or in [[controllers]]; `prio` must be alua",
+        )

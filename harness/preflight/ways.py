@@ -1,0 +1,191 @@
+"""Whether each path's packets leave by its NIC and arrive at the NIC that was planned; pure."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Any
+
+from harness.errors import MachineError, Problem
+from harness.initiator.iscsiadm import DEFAULT_IFACE, record_argv
+from harness.topology import Address, Path, Role, Topology
+
+MARK = "== "
+_UNANSWERED = {"FAILED", "INCOMPLETE"}
+_UNBOUND = "<empty>"
+
+
+@dataclass(frozen=True)
+class Way:
+    """Where the kernel sends packets: a device, and the router if there is one."""
+
+    device: str
+    router: Address | None = None
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """Who has an address on a device: `mac` is "" where no machine answered."""
+
+    mac: str
+    state: str
+
+
+@dataclass(frozen=True)
+class Ways:
+    """What an initiator knows of the ways to its portals.
+
+    `routes` by path, without those to which there is no route. `neighbours` by device and address.
+    `bound`: the NIC that the node record of a path names, "" if it names none; without paths that
+    have no record.
+    """
+
+    routes: Mapping[str, Way]
+    neighbours: Mapping[tuple[str, Address], Neighbour]
+    bound: Mapping[str, str]
+
+
+def ways_script(topology: Topology, devices: Mapping[str, str]) -> str:
+    """Shell that prints what `parse_ways` reads; `devices` by link.
+
+    Sources: ip-route(8), ip-neighbour(8), iscsiadm(8).
+    """
+    lines = [f"echo '{MARK}neighbours'", "ip -json neighbour show"]
+    for path in topology.paths:
+        bound = path.link.iface != DEFAULT_IFACE
+        argv = ["ip", "-json", "route", "get", str(path.portal.portal.address)]
+        argv += ["oif", devices[path.link.name]] if bound else []
+        lines += [f"echo '{MARK}route {path.name}'", f"{shlex.join(argv)} 2>/dev/null || :"]
+        if bound:
+            record = record_argv(path.portal.iqn, path.portal.portal)
+            argv = [*record, "--interface", path.link.iface]
+            lines += [
+                f"echo '{MARK}bound {path.name}'",
+                f"{shlex.join(argv)} 2>/dev/null | sed -n 's/^iface.net_ifacename = //p'",
+            ]
+    return "\n".join(lines) + "\n"
+
+
+def parse_ways(text: str) -> Ways:
+    """What `ways_script` printed. Raises MachineError for anything else.
+
+    Real parts: `[{"dst":"172.16.0.1","dev":"ens16","prefsrc":"172.16.0.101","flags":[]}]` of a
+    route, `[{"dst":"172.16.0.1","dev":"ens16","lladdr":"52:54:00:77:f0:74","state":["STALE"]}]`.
+    """
+    parts: dict[str, str] = {}
+    for part in f"\n{text}".split(f"\n{MARK}")[1:]:
+        title, _, body = part.partition("\n")
+        parts[title] = body.strip()
+    try:
+        return Ways(
+            routes={
+                title.removeprefix("route "): _way(json.loads(body)[0])
+                for title, body in parts.items()
+                if title.startswith("route ") and body
+            },
+            neighbours={
+                (one["dev"], ip_address(one["dst"])): Neighbour(
+                    one.get("lladdr", ""), " ".join(one.get("state", []))
+                )
+                for one in json.loads(parts.get("neighbours") or "[]")
+            },
+            bound={
+                title.removeprefix("bound "): "" if body == _UNBOUND else body
+                for title, body in parts.items()
+                if title.startswith("bound ") and body
+            },
+        )
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        IndexError,
+        AttributeError,
+    ) as error:  # JSON of another shape
+        raise MachineError(f"not the ways to portals ({error!r}): {text[:200]!r}") from None
+
+
+def _way(route: Mapping[str, Any]) -> Way:
+    router = route.get("gateway") or route.get("via", {}).get("host")
+    return Way(route["dev"], ip_address(router) if router else None)
+
+
+def way_problems(topology: Topology, devices: Mapping[str, str], ways: Ways) -> Iterator[Problem]:
+    """What of the ways to the portals is not as planned; `devices` by link."""
+    for path in topology.paths:
+        yield from _binding(path, devices[path.link.name], ways)
+        yield from _route(path, devices, ways.routes.get(path.name))
+    seen = set()
+    for path in topology.paths:
+        place = (devices[path.link.name], path.portal.next_hop)
+        if place not in seen and (neighbour := ways.neighbours.get(place)):
+            seen.add(place)
+            yield from _neighbour(path, place[0], neighbour, topology)
+
+
+def _binding(path: Path, device: str, ways: Ways) -> Iterator[Problem]:
+    found = ways.bound.get(path.name, device)
+    if found != device:
+        yield Problem(
+            f"interface {path.link.iface} of open-iscsi, by which path {path.name} logs in, is "
+            f"bound to {found or 'no NIC'} instead of {device}: the kernel may send several "
+            "paths out by one NIC",
+            f"`iscsiadm -m iface -I {path.link.iface} -o update -n iface.net_ifacename -v "
+            f"{device}`, make its node record anew, then log out and in",
+        )
+
+
+def _route(path: Path, devices: Mapping[str, str], found: Way | None) -> Iterator[Problem]:
+    device, portal = devices[path.link.name], path.portal
+    cure = f"`ip route get {portal.portal.address}` must name {device}" + (
+        f" and router {portal.via}; `ip route add {portal.portal.address} via {portal.via} dev "
+        f"{device}`"
+        if portal.via
+        else ", the NIC of the portal's own network"
+    )
+    if found is None:
+        yield Problem(f"the initiator has no route to portal {portal}", cure)
+    elif found.device != device:
+        links = [link for link, name in devices.items() if name == found.device]
+        of_link = f", the NIC of link {', '.join(links)}" if links else ""
+        yield Problem(
+            f"packets to portal {portal} leave by {found.device}{of_link}, and not by {device}, "
+            f"the NIC of link {path.link.name}",
+            cure,
+        )
+    elif found.router != portal.via:
+        by = f"router {found.router}" if found.router else "no router"
+        yield Problem(
+            f"packets to portal {portal} go through {by} instead of "
+            f"{f'router {portal.via}' if portal.via else 'none'}",
+            cure if portal.via else f"{cure}; or give `via` in [[networks]]",
+        )
+
+
+def _neighbour(path: Path, device: str, found: Neighbour, topology: Topology) -> Iterator[Problem]:
+    where = f"{path.portal.next_hop} on {device} (link {path.link.name})"
+    if not found.mac:
+        if found.state in _UNANSWERED:
+            yield Problem(
+                f"no machine answers for {where}, the way to portal {path.portal}",
+                "does the target have that address, on this network and in this VLAN?",
+            )
+        return
+    if Role.TARGET not in topology.guests:
+        return
+    network = topology.network(path.link.network)
+    if found.mac in {link.target_mac for link in network.links}:
+        return
+    ends = {link.target_mac: link.name for link in topology.links}
+    whose = (
+        f"the target's NIC of link {ends[found.mac]}: cables are crossed"
+        if found.mac in ends
+        else "no NIC of the target: another machine has the address"
+    )
+    yield Problem(
+        f"the machine that answers for {where} has MAC address {found.mac}, which is {whose}",
+        "plug each cable into the NIC of its own network; give the address to no other machine",
+    )

@@ -1,0 +1,68 @@
+"""Whether the networks are wired as planned: each machine is looked at, pure functions judge."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from harness.concurrency import side_by_side
+from harness.errors import PreflightFailed, Problem
+from harness.machine import Machine
+from harness.preflight.frames import echo_argv, frame_problems, parse_echo
+from harness.preflight.nics import DEVICES_SCRIPT, nic_problems, parse_devices
+from harness.preflight.subnet import crowded, parse_settings, settings_script, subnet_problems
+from harness.preflight.ways import MARK, parse_ways, way_problems, ways_script
+from harness.topology import Role, Topology
+
+_TIMEOUT_S = 30.0
+_SETTINGS = f"{MARK}settings"
+
+
+@dataclass(frozen=True)
+class End:
+    """One machine's end of the cables: `nics` are its names of the data NICs, by the NIC's."""
+
+    role: Role
+    machine: Machine
+    nics: Mapping[str, str]
+
+
+def require_wired(topology: Topology, ends: Sequence[End]) -> None:
+    """Raises PreflightFailed with everything that is wired otherwise than planned."""
+    if problems := wiring_problems(topology, ends):
+        raise PreflightFailed(problems)
+
+
+def wiring_problems(topology: Topology, ends: Sequence[End]) -> list[Problem]:
+    """Everything that is wired otherwise than planned, as these machines show it now."""
+    looks = side_by_side(*((lambda e=end: list(_looked_at(topology, e))) for end in ends))
+    return [problem for look in looks for problem in look]
+
+
+def _looked_at(topology: Topology, end: End) -> Iterator[Problem]:
+    """All is asked at once but for frames: under emulation each command takes its time."""
+    asks = end.role is Role.INITIATOR
+    devices = _devices(topology, end) if asks else {}
+    shared = [devices[link.name] for network in crowded(topology) for link in network.links if asks]
+    script = DEVICES_SCRIPT
+    if asks:
+        script += f"{ways_script(topology, devices)}echo '{_SETTINGS}'\n{settings_script(shared)}"
+    said = end.machine.sh(script, timeout_s=_TIMEOUT_S).stdout
+    addresses, separator, rest = said.partition(f"\n{MARK}")
+    yield from nic_problems(end.role, topology, end.nics, parse_devices(addresses))
+    if not asks:
+        return
+    ways, _, settings = f"{separator}{rest}".partition(f"\n{_SETTINGS}\n")
+    yield from way_problems(topology, devices, parse_ways(ways))
+    yield from subnet_problems(topology, devices, parse_settings(settings))
+    if argv := echo_argv(topology, devices):
+        answers = parse_echo(end.machine.run(argv, timeout_s=_TIMEOUT_S).stdout)
+        yield from frame_problems(topology, devices, answers)
+
+
+def _devices(topology: Topology, end: End) -> dict[str, str]:
+    """The device that has the initiator's address of each link."""
+    return {
+        link.name: topology.network(link.network).device(end.nics[link.name])
+        for link in topology.links
+    }
