@@ -73,7 +73,8 @@ def _cut_short_too_soon(measurements: Measurements) -> str:
 def load_shared_again(measurements: Measurements, at_least: float) -> Outcome:
     """Each path carries at least that part of the share that it carried before the fault.
 
-    A path that came back slow is given less by the device mapper (dm-ps-service-time.c in the
+    A path that was in reserve before must be in reserve again: else I/O did not fail back. A path
+    that came back slow is given less by the device mapper (dm-ps-service-time.c in the
     kernel), so that neither throughput nor latency need suffer while it is useless.
     """
     before, after = measurements.phases[0], measurements.phases[-1]
@@ -96,6 +97,12 @@ def load_shared_again(measurements: Measurements, at_least: float) -> Outcome:
         for path in was
         if became[path] < at_least * was[path]
     ]
+    if measurements.path_states:
+        reserve = in_reserve(measurements, before.start_ns, before.end_ns)
+        poor += [
+            f"path {path} was in reserve before the fault, and is in use after it: no failback"
+            for path in sorted(reserve - measurements.path_states[-1].reserve)
+        ]
     if poor:
         return failed("; ".join(poor), figures, numbers)
     text = "every path carries its share again"

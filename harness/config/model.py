@@ -14,15 +14,13 @@ from harness.config.iet import IetOptions
 from harness.config.iqn import iqn_problem
 from harness.config.luns import MOST_LUNS, LunConfig, Size, Wwid, require_luns
 from harness.config.negotiation import LoginOptions
-from harness.config.networks import (
-    ControllerConfig,
-    NetworkConfig,
-    default_networks,
+from harness.config.network_rules import (
     require_controllers,
     require_each_portal_once,
     require_independent,
     require_routes,
 )
+from harness.config.networks import ControllerConfig, NetworkConfig, default_networks
 from harness.config.requirements import Requirements, why_no_forks, why_no_kvm
 from harness.units import KIB, MIB, format_size
 

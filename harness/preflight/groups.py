@@ -56,12 +56,13 @@ def parse_groups(text: str, wwid: str) -> tuple[tuple[Member, ...], ...]:
 
 
 def group_problems(
+    wwid: str,
     topology: Topology,
     policy: PathGrouping,
     groups: tuple[tuple[Member, ...], ...],
     reached: Mapping[str, tuple[str, ...]],
 ) -> Iterator[Problem]:
-    """What of the path groups is not as planned; `reached`: path -> names of its disks.
+    """What of a LUN's path groups is not as planned; `reached`: path -> names of its disks.
 
     What is not in the map, or no path, is for others to tell of.
     """
@@ -77,7 +78,7 @@ def group_problems(
     found = _parted([(one.path.name, one.group) for one in known])
     if found != expected:
         yield Problem(
-            f"the map has {_counted(found)}, and path_grouping_policy {policy} makes "
+            f"the map of {wwid} has {_counted(found)}, and path_grouping_policy {policy} makes "
             f"{_counted(expected)}: the policy is not in force, or paths have another priority",
             "`multipathd show config local` shows the policy for this LUN; a later section of "
             "multipath.conf (multipaths, overrides) or a file in conf.d may set another one",

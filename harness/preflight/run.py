@@ -103,6 +103,7 @@ def _of_groups(initiator: Initiator, facts: Facts) -> list[Problem]:
         problem
         for wwid in wwids
         for problem in group_problems(
+            wwid,
             topology,
             policy,
             parse_groups(answer.stdout or answer.stderr, wwid),

@@ -98,13 +98,7 @@ def parse_ways(text: str) -> Ways:
                 if title.startswith("bound ") and body
             },
         )
-    except (
-        ValueError,
-        KeyError,
-        TypeError,
-        IndexError,
-        AttributeError,
-    ) as error:  # JSON of another shape
+    except (ValueError, LookupError, TypeError, AttributeError) as error:  # another shape
         raise MachineError(f"not the ways to portals ({error!r}): {text[:200]!r}") from None
 
 

@@ -37,6 +37,9 @@ from harness.workload import FioRun, Job, RunResult
 from harness.workload.run import ENDING_TIMEOUT_S
 
 _START_TIMEOUT_S = 60.0
+# On one busy emulated processor the I/O of 4 LUNs took 5 to 10 s to end, that of 16 LUNs 43 s, and
+# 23 s to be read back.
+_MORE_FOR_EACH_LUN = 0.25
 _FIRST_BYTES = 64 * 1024  # on every path, before I/O counts as running
 _LOOK_INTERVAL_S = 0.25
 
@@ -46,13 +49,15 @@ class IoSession:
 
     def __init__(self, testbed: MeasuredTestbed, jobs: Sequence[Job], within_s: float) -> None:
         self._testbed = testbed
+        self._luns = {one.lun.name: LunIo(one) for one in testbed.maps}
+        self._stretch = 1 + (len(self._luns) - 1) * _MORE_FOR_EACH_LUN
         self.watchdog = Watchdog(
             within_s,
             gather=lambda: gather(testbed, EVIDENCE_S),
             alive=lambda: testbed.answers(Role.INITIATOR, SILENCE_S),
             power_off=testbed.power_off,
+            stretch=self._stretch,
         )
-        self._luns = {one.lun.name: LunIo(one) for one in testbed.maps}
         self._jobs = tuple(job.shared_by(len(self._luns)) for job in jobs)
         self._runs: FioRuns | None = None
         self._witness = Witness(testbed)
@@ -152,7 +157,8 @@ class IoSession:
 
     def _finish_one(self, of: LunIo, run: FioRun) -> RunResult:
         try:
-            result = run.finish(self.watchdog.left(QUEUEING_S, at_most_s=ENDING_TIMEOUT_S))
+            at_most_s = ENDING_TIMEOUT_S * self._stretch
+            result = run.finish(self.watchdog.left(QUEUEING_S, at_most_s=at_most_s))
         except FioHangs as error:
             of.note_cut_short(error.message)
             self.watchdog.expire()
@@ -192,7 +198,8 @@ class IoSession:
             self.start_phase()
 
     def _wait_for(self, condition: Callable[[Sample], bool], *, what: str) -> Sample:
-        deadline = Deadline.after(self.watchdog.left(at_most_s=_START_TIMEOUT_S))
+        at_most_s = _START_TIMEOUT_S * self._stretch
+        deadline = Deadline.after(self.watchdog.left(at_most_s=at_most_s))
         with self.cutting_short():
             return self._testbed.observer(Role.INITIATOR).wait_for(
                 condition, what=what, deadline=deadline

@@ -191,9 +191,13 @@ class Testbed:
         """One session a path, with what the profile demands of it."""
         return self.initiator.planned_sessions()
 
-    def preflight(self) -> None:
-        """Make sure that it is fit to be written to. Raises PreflightFailed, with each cure."""
-        ends = [End(role, guest.machine, guest.nics) for role, guest in self._guests.items()]
+    def preflight(self, *, wiring: bool = True) -> None:
+        """Make sure that it is fit to be written to. Raises PreflightFailed, with each cure.
+
+        Without `wiring` NICs and routes are left out.
+        """
+        guests = self._guests if wiring else {}
+        ends = [End(role, guest.machine, guest.nics) for role, guest in guests.items()]
         self.lacking = require_fit(self.initiator, ends=ends).lacking
 
     def watch(self) -> None:
@@ -223,7 +227,7 @@ class Testbed:
         Each job runs on every LUN, with its share of the pace.
 
         What is not over `within_s`, by default `workload.limit_s`, is ended and judged as it
-        is, within 60 s: see `harness.testbed.watchdog`.
+        is, within 60 s if there is one LUN: see `harness.testbed.watchdog`.
 
         A failure in here makes the testbed unusable for later tests: what was cleared up in
         haste is not what they expect.

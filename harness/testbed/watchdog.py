@@ -11,6 +11,9 @@ In seconds from the block's deadline, or from the moment at which all was lost b
     44  every VM of the testbed loses its power, so that whatever still waits for them ends
     59  libvirt has ended a QEMU that hears no SIGTERM, or has given up
 
+That is with one LUN. With several each instant comes later by a common factor (`stretch`), since
+there is more to end, to read back and to put together.
+
 An initiator that does not answer for 30 s loses its power at once. Nothing but the machines is
 ended by force: a test that waits for something else waits on.
 """
@@ -48,6 +51,7 @@ _LOOK_INTERVAL_S = 0.5
 class Watchdog:
     """Watches one block of I/O, which may last `within_s` from now on.
 
+    What follows then takes `stretch` times as long as with one LUN.
     `gather` collects evidence, by name. `alive` says whether the initiator answers, and may take
     some time for that. `power_off` ends all machines.
     """
@@ -59,8 +63,10 @@ class Watchdog:
         gather: Callable[[], Mapping[str, str]],
         alive: Callable[[], bool],
         power_off: Callable[[], object],
+        stretch: float = 1.0,
     ) -> None:
         self._within_s = within_s
+        self._stretch = stretch
         self._gather = gather
         self._alive = alive
         self._power_off = power_off
@@ -75,8 +81,9 @@ class Watchdog:
         return time.monotonic() >= self._ends_at
 
     def left(self, until_s: float = 0.0, *, at_most_s: float = math.inf) -> float:
-        """Seconds until `until_s` after the deadline; never negative."""
-        return min(at_most_s, max(0.0, self._ends_at + until_s - time.monotonic()))
+        """Seconds until `until_s`, stretched, after the deadline; never negative."""
+        ends_at = self._ends_at + until_s * self._stretch
+        return min(at_most_s, max(0.0, ends_at - time.monotonic()))
 
     def left_to_read(self) -> float:
         """Seconds until the read-back is given up: there has to be time for evidence of it."""

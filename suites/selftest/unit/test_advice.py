@@ -22,7 +22,7 @@ TYPED = re.compile(r"(?<![\w./-])(pathproof|pytest)((?: +(?!-> )[^\s`|;&>]+)*)")
 # Options of other programs are in texts that name the program before. What is a word of plain
 # English, too, counts only in the same span of code.
 OTHERS = re.compile(
-    r"\b(apt-get|busybox|dmsetup|fio|journalctl|lsns|mdadm|mkdir|sg_inq|sg_persist|systemctl"
+    r"\b(apt-get|busybox|dmsetup|fio|journalctl|lsns|mdadm|mkdir|sg_inq|sg_persist|sg_rtpg|systemctl"
     r"|systemd-run|systemd-tmpfiles|tar|udevadm|usermod|vgchange|virsh|iscsiadm|modprobe"
     r"|rescan-scsi-bus.sh)\b"
     r"|[`/\n(](bootstrap|configure|env|find|ss|stat)\b[^`]*$"

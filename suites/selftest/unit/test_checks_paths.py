@@ -134,6 +134,20 @@ def test_a_path_in_reserve_takes_over_and_is_in_reserve_again() -> None:
     assert found(paths_restored(), in_reserve(measured, "")).verdict is Verdict.FAIL
 
 
+@pytest.mark.parametrize("used_at_end", [False, True])
+def test_a_reserve_that_stays_in_use_fails(used_at_end: bool) -> None:
+    """As where a target makes the other group optimized, too: both paths share the load."""
+
+    def kept_back(at_ns: int) -> bool:
+        return at_ns <= INJECTED or (at_ns >= HEALED and not used_at_end)
+
+    measured = in_reserve(good(), "b", kept_back)
+    measured = with_counters(measured, "b", lambda c: carrying(c, START, INJECTED, 0))
+    finding = found(load_shared_again(0.3), measured)
+    assert (finding.verdict is Verdict.FAIL) == used_at_end, finding.message
+    assert ("path b was in reserve before the fault" in finding.message) == used_at_end
+
+
 def test_a_path_in_reserve_that_is_lost_must_be_seen_to_fail() -> None:
     """That it carries nothing is no sign."""
     measured = in_reserve(good(), "a")

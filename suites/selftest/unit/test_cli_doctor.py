@@ -256,9 +256,15 @@ def test_the_ports_of_a_bridge_let_frames_of_the_networks_mtu_through(
     (bridge / "brif/eth0").symlink_to("../../eth0/brport")
     script = hypervisor_host._LOOK_AT_BRIDGE.replace("/sys/class/net", str(tmp_path))
     monkeypatch.setattr(hypervisor_host, "_LOOK_AT_BRIDGE", script)
-    problem = OwnQemuHost(tmp_path).bridge_problem("br0", mtu)
-    assert (problem.cause if problem else "") == cause
-    assert problem is None or problem.cure.startswith("`ip link set eth0 mtu 9000`")
+    networks = [
+        network.model_copy(update={"bridge": "br0", "mtu": mtu or None})
+        for network in Config().networks[:1]
+    ]
+    unused: Any = None
+    described = Config.model_construct(networks=tuple(networks))
+    (found,) = lab._networks(described, OwnQemuHost(tmp_path), unused)
+    assert found.text == (cause or "bridge br0 is up")
+    assert found.fix.startswith("`ip link set eth0 mtu 9000`" if cause else "")
 
 
 def test_a_network_that_is_missing_or_not_active_is_named_with_its_cure(tmp_path: Path) -> None:

@@ -27,11 +27,14 @@ from harness.observe import Clock, MapDisk, MapSample, Observation, Sample
 from harness.preflight import run
 from harness.preflight.paths import Facts
 from harness.reporting.verdict_document import Judged, VerdictDocument, verdict_document
+from harness.steps import Spent
 from harness.testbed import io_session
 from harness.testbed.fio_runs import FioRuns
 from harness.testbed.io_session import IoSession
+from harness.testbed.map_view import MapView, wait_for_paths
 from harness.testbed.path_disks import PathDisks
 from harness.testbed.protocols import MeasuredTestbed
+from harness.testbed.watchdog import QUEUEING_S
 from harness.topology import Role, plan
 from harness.workload import Area, FioRun, Job, JobKind
 from suites.selftest.unit.judged import good
@@ -119,6 +122,26 @@ def test_each_lun_has_its_own_map_in_a_sample() -> None:
     assert sample.map("two").count_paths("failed") == 1
 
 
+def test_paths_are_waited_for_on_every_map_at_once() -> None:
+    """A map alone is waited for by itself."""
+    seen: list[bool] = []
+
+    def wait_for(condition: Callable[[Sample], bool], **_: object) -> Sample:
+        for states in (("active", "failed"), ("failed", "active"), ("active", "active")):
+            maps = {lun.name: MapSample({"8:0": s}) for lun, s in zip(LUNS, states, strict=True)}
+            seen.append(condition(Sample(0, {}, maps, {}, {}, 0, 0)))
+        return Sample(0, {}, {}, {}, {}, 0, 0)
+
+    observer: Any = SimpleNamespace(wait_for=wait_for)
+    views = [
+        MapView(observer, lun, cast(Any, SimpleNamespace(map_name=lun.name)), (), lambda: None)
+        for lun in LUNS
+    ]
+    wait_for_paths(observer, views, None, active=1, failed=0, timeout_s=1, spent_on=Spent.WAITING)
+    views[0].wait_for_paths(active=1)
+    assert seen == [False, False, True, True, False, True]
+
+
 def disk(name: str, origin: str) -> MapDisk:
     return MapDisk(name, "session1", origin)
 
@@ -129,7 +152,7 @@ class Fio:
     def __init__(self, *, ended: str = "", hangs: bool = False) -> None:
         self.ended = ended
         self.hangs = hangs
-        self.waits = 0
+        self.waited_s = 0.0
 
     @property
     def running(self) -> bool:
@@ -142,8 +165,8 @@ class Fio:
     def stop(self) -> None:
         pass
 
-    def finish(self, _: float) -> SimpleNamespace:
-        self.waits += 1
+    def finish(self, timeout_s: float) -> SimpleNamespace:
+        self.waited_s = timeout_s
         if self.hangs:
             raise FioHangs("fio hangs")
         return SimpleNamespace(broken="")
@@ -220,7 +243,7 @@ def measuring(monkeypatch: pytest.MonkeyPatch) -> Callable[[Bench], IoSession]:
 
     def begin(bench: Bench) -> IoSession:
         monkeypatch.setattr(FioRun, "started", bench.start)
-        return IoSession(cast(MeasuredTestbed, bench), JOBS, 60)
+        return IoSession(cast(MeasuredTestbed, bench), JOBS, 600)
 
     monkeypatch.setattr(io_session, "gather", lambda *_: {})
     monkeypatch.setattr(io_session, "read_everything_back", lambda _, of, __: f"of {of.lun}")
@@ -257,6 +280,17 @@ def test_io_that_hangs_on_one_lun_is_forced_there_alone(
     assert (one.forced, one.cut_short) == (False, "")
     assert (other.forced, other.cut_short) == (True, "fio hangs")
     assert session.cut_short == "lun1: fio hangs"
+
+
+def test_several_luns_have_more_time_to_end(measuring: Callable[[Bench], IoSession]) -> None:
+    """Else a slow end would be taken for I/O that hangs, for which the storage is blamed."""
+    bench = Bench(Fio(), Fio())
+    session = measuring(bench)
+    with session.running():
+        session.run_for(seconds=0.01)
+    assert [fio.waited_s for fio in bench.fios] == [pytest.approx(75, abs=1)] * 2
+    session.watchdog.expire()
+    assert session.watchdog.left(QUEUEING_S) == pytest.approx(25, abs=1)
 
 
 def test_io_that_gives_up_on_one_lun_goes_on_on_the_others(

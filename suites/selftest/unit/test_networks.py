@@ -15,7 +15,7 @@ from harness.topology import Role, plan
 
 READY = (
     *("active-passive", "eight", "four", "ipv6", "jumbo", "luns", "one-subnet", "ports", "routed"),
-    *("two-controllers", "two", "vlan"),
+    *("two", "two-controllers", "vlan"),
 )
 
 

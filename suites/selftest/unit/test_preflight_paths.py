@@ -339,7 +339,9 @@ def test_path_groups_and_wiring_are_looked_at_too(monkeypatch: pytest.MonkeyPatc
         require_fit(initiator, ends=[End(Role.INITIATOR, machine, {"a": "eth0", "b": "eth1"})])
     first, *_, last = (problem.cause for problem in caught.value.problems)
     assert first == "the initiator has no device eth0, its NIC a"
-    assert last.startswith("the map has 1 path group (a b), and path_grouping_policy failover ")
+    assert last.startswith(
+        f"the map of {WWID} has 1 path group (a b), and path_grouping_policy failover "
+    )
 
 
 def test_other_targets_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,11 +13,9 @@ from typing import Any
 import pytest
 
 from harness.config import Config, load
-from harness.config.model import PathGrouping
-from harness.errors import InitiatorError, MachineError, PreflightFailed
+from harness.errors import MachineError, PreflightFailed
 from harness.preflight import End, require_wired
 from harness.preflight.frames import echo_argv, frame_problems, parse_echo
-from harness.preflight.groups import Member, group_problems, parse_groups
 from harness.preflight.nics import Device, nic_problems, parse_devices
 from harness.preflight.subnet import parse_settings, settings_script, subnet_problems
 from harness.preflight.ways import Neighbour, Way, Ways, parse_ways, way_problems, ways_script
@@ -29,8 +27,6 @@ RECORDED = Path(__file__).parent / "recorded"
 ADDRESSES = (RECORDED / "iproute2-6.1.0-address.json").read_text()
 DEVICES = parse_devices(ADDRESSES)
 NAMES = {"a": "eth0", "b": "eth1"}
-WWID = "360014057043dfe0435de773ca03bbf04"
-MAPS = (RECORDED / "multipathd-0.9.4-maps.json").read_text()
 
 
 def ready(name: str, **more: Any) -> Topology:
@@ -336,69 +332,6 @@ def test_frames_that_do_not_pass_are_told(answer: str, says: str) -> None:
     (problem,) = frame_problems(ready("jumbo"), NAMES, changed)
     assert problem.cause.startswith("172.16.1.1, the address of portal b, ")
     assert says in problem.cause
-
-
-GROUPED = {
-    "failover": [["a1"], ["a2"], ["b1"], ["b2"]],
-    "multibus": [["a1", "a2", "b1", "b2"]],
-    "group_by_serial": [["b2", "a1", "a2", "b1"]],
-    "group_by_prio": [["a2", "b2"], ["a1", "b1"]],
-    "group_by_node_name": [["a1", "a2", "b1", "b2"]],
-}
-PRIORITIES = {"a1": 50, "b1": 50, "a2": 10, "b2": 10}
-REACHED = {name: (f"sd{name}",) for name in PRIORITIES}
-
-
-def group_causes(
-    policy: PathGrouping, groups: list[list[str]], priorities: Mapping[str, int] = PRIORITIES
-) -> list[str]:
-    members = tuple(tuple(Member(f"sd{n}", priorities[n]) for n in names) for names in groups)
-    topology = ready("two-controllers")
-    return [p.cause for p in group_problems(topology, policy, members, REACHED)]
-
-
-@pytest.mark.parametrize("policy", GROUPED)
-def test_the_groups_of_a_policy_are_no_problem(policy: PathGrouping) -> None:
-    """In whatever order multipathd has them: they are sorted by priority."""
-    assert group_causes(policy, GROUPED[policy]) == []
-
-
-def test_a_policy_that_is_not_in_force_is_told_with_both() -> None:
-    (cause,) = group_causes("failover", GROUPED["multibus"])
-    assert cause == (
-        "the map has 1 path group (a1 a2 b1 b2), and path_grouping_policy failover makes 4 path "
-        "groups (a1; a2; b1; b2): the policy is not in force, or paths have another priority"
-    )
-    for policy, found in (("group_by_prio", "failover"), ("multibus", "group_by_prio")):
-        (cause,) = group_causes(policy, GROUPED[found])  # type: ignore[arg-type]  # a name of one
-        assert cause.startswith(f"the map has {len(GROUPED[found])} path groups (")
-
-
-def test_access_states_that_are_exchanged_are_told() -> None:
-    """By the priorities; without one of its own neither state is told."""
-    exchanged = {"a1": 10, "b1": 10, "a2": 50, "b2": 50}
-    (cause,) = group_causes("group_by_prio", GROUPED["group_by_prio"], exchanged)
-    assert cause.startswith(
-        "path a1, to an optimized portal (controller c1), has priority 10, and path a2, to a "
-        "non-optimized one (controller c2), has 50: "
-    )
-    (cause,) = group_causes("multibus", GROUPED["multibus"], dict.fromkeys(PRIORITIES, 1))
-    assert "has priority 1, and path a2" in cause
-
-
-def test_what_is_not_in_the_map_is_for_others_to_tell_of() -> None:
-    """As a disk that no path has is."""
-    assert group_causes("failover", GROUPED["failover"][:2]) == []
-    stranger = ((Member("sdx", 50),),)
-    assert list(group_problems(TWO, "failover", stranger, {"a": ("sda",)})) == []
-
-
-def test_groups_are_read() -> None:
-    """Of one map; another answer is an error."""
-    assert parse_groups(MAPS, WWID) == ((Member("sda", 50), Member("sdb", 50)),)
-    assert parse_groups(MAPS, "36") == ()
-    with pytest.raises(InitiatorError, match="ends in: timeout"):
-        parse_groups("timeout\n", WWID)
 
 
 def test_each_machine_is_looked_at_and_all_is_told() -> None:

@@ -186,7 +186,7 @@ def setting(name: str, value: int, own: int) -> Planting:
     return on_initiator(f"sysctl -qw {key}={value}", f"sysctl -qw {key}={own}")
 
 
-NOT_ITS_POLICY = "the map has 1 path group ({paths}), and path_grouping_policy"
+NOT_ITS_POLICY = "has 1 path group ({paths}), and path_grouping_policy"
 
 PLANTS: Mapping[str, Mapping[str, Plant]] = {
     "two": {
@@ -234,8 +234,7 @@ PLANTS: Mapping[str, Mapping[str, Plant]] = {
     "two-controllers": {
         "the access states are exchanged": Plant(
             exchanged_states,
-            "path a1, to an optimized portal (controller c1), has priority 10, and path a2, to a "
-            "non-optimized one (controller c2), has 50",
+            "to an optimized portal (controller c1), has priority 10, and path",
         ),
         "the grouping policy is not in force": Plant(
             policy("multibus"), f"{NOT_ITS_POLICY} group_by_prio makes 2 path groups (a1 b1; a2 b2)"
