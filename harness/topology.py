@@ -73,8 +73,9 @@ class Link:
     """A NIC of the initiator on a network, with the address that it has there.
 
     On a network of the hypervisor's own it is a cable, whose other end is a NIC of the target.
-    `iface` is the interface of open-iscsi that binds its sessions to the NIC (iscsiadm(8)); by
-    "default" the kernel's routes decide.
+    `iface` is the interface of open-iscsi that binds its sessions to the NIC (iscsiadm(8)). By
+    "default" the kernel's routes decide. It is "" where no link has an interface of its own: then
+    open-iscsi need not be told.
     """
 
     name: str
@@ -82,7 +83,12 @@ class Link:
     address: Address
     initiator_mac: str
     target_mac: str
-    iface: str = "default"
+    iface: str = ""
+
+    @property
+    def bound(self) -> bool:
+        """Whether sessions are bound to this NIC, whatever the routes say."""
+        return self.iface not in {"", "default"}
 
 
 @dataclass(frozen=True)
@@ -403,7 +409,11 @@ def plan(config: Config, run: str = "") -> Topology:
 
 def _network(config: Config, network: NetworkConfig, run: str) -> Network:
     unique = (config.name, network.name, run) if network.wire else (config.name, network.name)
-    links = tuple(_link(network, number, unique) for number in range(1, len(network.initiator) + 1))
+    # Once there is an interface, open-iscsi makes records for it unless "default" is asked for.
+    plain = "default" if any(len(one.initiator) > 1 for one in config.networks) else ""
+    links = tuple(
+        _link(network, number, unique, plain) for number in range(1, len(network.initiator) + 1)
+    )
     portals = tuple(
         TargetPortal(
             name=network.name if len(network.portals) == 1 else f"{network.name}{number}",
@@ -427,8 +437,8 @@ def _network(config: Config, network: NetworkConfig, run: str) -> Network:
     )
 
 
-def _link(network: NetworkConfig, number: int, unique: tuple[str, ...]) -> Link:
-    """The link of the initiator's NIC of that number, from 1 on."""
+def _link(network: NetworkConfig, number: int, unique: tuple[str, ...], plain: str) -> Link:
+    """The link of the initiator's NIC of that number, from 1 on; `plain` needs no interface."""
     alone = len(network.initiator) == 1
     identity = unique if alone else (*unique, f"nic{number}")
     return Link(
@@ -437,7 +447,7 @@ def _link(network: NetworkConfig, number: int, unique: tuple[str, ...]) -> Link:
         address=network.initiator[number - 1],
         initiator_mac=_mac(*identity, Role.INITIATOR),
         target_mac=_mac(*identity, Role.TARGET),
-        iface="default" if alone else f"pathproof-{network.name}-nic{number}",
+        iface=plain if alone else f"pathproof-{network.name}-nic{number}",
     )
 
 

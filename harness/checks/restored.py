@@ -11,6 +11,7 @@ from harness.timeline import Phase
 from harness.units import NS_PER_S, format_size
 
 _LAST_LOOK_NS = NS_PER_S
+_FEWEST_LOOKS = 3
 _RECOVERY_S = 45.0  # at least: a busy host may take longer than the settings allow
 
 
@@ -97,16 +98,26 @@ def load_shared_again(measurements: Measurements, at_least: float) -> Outcome:
         for path in was
         if became[path] < at_least * was[path]
     ]
-    if measurements.path_states:
-        reserve = in_reserve(measurements, before.start_ns, before.end_ns)
-        poor += [
-            f"path {path} was in reserve before the fault, and is in use after it: no failback"
-            for path in sorted(reserve - measurements.path_states[-1].reserve)
-        ]
+    poor += [
+        f"path {path} was in reserve before the fault, and is in use after it: no failback"
+        for path in sorted(_in_use_at_last(measurements, before, after))
+    ]
     if poor:
         return failed("; ".join(poor), figures, numbers)
     text = "every path carries its share again"
     return passed(text, figures, numbers)
+
+
+def _in_use_at_last(measurements: Measurements, before: Phase, after: Phase) -> frozenset[str]:
+    """Paths in reserve in all of the phase before, and in no look of the last second after.
+
+    One look alone tells nothing: a map that was just loaded anew has no group in use.
+    """
+    since_ns = max(after.start_ns, after.end_ns - NS_PER_S)
+    looks = [s.reserve for s in measurements.path_states if since_ns <= s.at_ns <= after.end_ns]
+    if len(looks) < _FEWEST_LOOKS:
+        return frozenset()
+    return in_reserve(measurements, before.start_ns, before.end_ns).difference(*looks)
 
 
 def _shares(measurements: Measurements, phase: Phase) -> dict[str, float]:

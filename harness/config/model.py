@@ -18,6 +18,7 @@ from harness.config.network_rules import (
     require_controllers,
     require_each_portal_once,
     require_independent,
+    require_names_apart,
     require_routes,
 )
 from harness.config.networks import ControllerConfig, NetworkConfig, default_networks
@@ -287,6 +288,7 @@ class Config(Model):
     @model_validator(mode="after")
     def _networks_fit(self) -> Self:
         require_independent(self.networks)
+        require_names_apart(self.networks)
         require_each_portal_once(self.networks, self.target.port)
         require_routes(self.networks)
         require_controllers(self.networks, self.controllers)

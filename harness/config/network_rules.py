@@ -31,6 +31,27 @@ def require_independent(networks: Sequence[NetworkConfig]) -> None:
             )
 
 
+def require_names_apart(networks: Sequence[NetworkConfig]) -> None:
+    """Raises ValueError, which begins with the key, for links or portals of one name."""
+    links = [(n.name, name) for n in networks for name in _named(n.name, "-nic", len(n.initiator))]
+    portals = [(n.name, name) for n in networks for name in _named(n.name, "", len(n.portals))]
+    for what, owned in (("link", links), ("portal", portals)):
+        owners: dict[str, str] = {}
+        for network, name in owned:
+            if (owner := owners.setdefault(name, network)) != network:
+                raise ValueError(
+                    f"networks: {owner} and {network} would both have a {what} named {name}; give "
+                    "one of them another name"
+                )
+
+
+def _named(network: str, suffix: str, count: int) -> list[str]:
+    """The names of a network's links or portals, as `plan` in harness.topology gives them."""
+    if count == 1:
+        return [network]
+    return [f"{network}{suffix}{number}" for number in range(1, count + 1)]
+
+
 def require_each_portal_once(networks: Sequence[NetworkConfig], port: int) -> None:
     """Raises ValueError, which begins with the key. `port` is that of portals without their own."""
     for number, network in enumerate(networks):

@@ -55,6 +55,10 @@ class Fault(ABC):
     def hits(self, topology: Topology) -> tuple[str, ...]:
         """The names of the paths that carry nothing while this fault lasts."""
 
+    def unplugs(self, topology: Topology) -> tuple[str, ...]:  # most kinds: none
+        """The names of the links whose cables carry nothing while this fault lasts."""
+        return ()
+
     @property
     @abstractmethod
     def where(self) -> str:
@@ -113,6 +117,9 @@ class Together(Fault):
 
     def hits(self, topology: Topology) -> tuple[str, ...]:
         return tuple(dict.fromkeys(p for fault in self.faults for p in fault.hits(topology)))
+
+    def unplugs(self, topology: Topology) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(p for fault in self.faults for p in fault.unplugs(topology)))
 
     @property
     def where(self) -> str:
@@ -219,7 +226,7 @@ class Injection:
         return FaultRecord(
             name=self.fault.name,
             paths=self.paths,
-            links=tuple(dict.fromkeys(self.topology.path(p).link.name for p in self.paths)),
+            links=self.fault.unplugs(self.topology),
             description=self.fault.description,
             injected_ns=self.injected_ns,
             confirmed_ns=self.confirmed_ns,

@@ -26,7 +26,10 @@ class _PulledCable(LostAtOneEnd):
         return self.link
 
     def hits(self, topology: Topology) -> tuple[str, ...]:
-        return topology.over_link(self.link)
+        return tuple(p for link in self.unplugs(topology) for p in topology.over_link(link))
+
+    def unplugs(self, topology: Topology) -> tuple[str, ...]:
+        return topology.nic_at(self.role, self.link).links
 
     def inject(self, lab: Lab) -> None:
         lab.set_link(self.role, self.link, up=False)
@@ -89,10 +92,6 @@ class PeerLinkDown(_PulledCable):
     def everywhere(cls, topology: Topology) -> tuple[Self, ...]:
         """One of each NIC of the target."""
         return tuple(cls(nic.links[0]) for nic in topology.nics(Role.TARGET))
-
-    def hits(self, topology: Topology) -> tuple[str, ...]:
-        nic = topology.nic_at(Role.TARGET, self.link)
-        return tuple(path for link in nic.links for path in topology.over_link(link))
 
     @property
     def description(self) -> str:

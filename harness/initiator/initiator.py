@@ -97,7 +97,7 @@ class Initiator:
         `nics`: the machine's name of the NIC at each link.
         """
         for link in self.topology.links:
-            if link.iface != iscsiadm.DEFAULT_IFACE:
+            if link.bound:
                 device = self.topology.network(link.network).device(nics[link.name])
                 for argv in iscsiadm.bind_argvs(link.iface, device):
                     self.machine.run(argv, timeout_s=_TOOL_TIMEOUT_S)

@@ -32,7 +32,6 @@ _REASONS = {
     AUTHORIZATION_FAILED: "login rejected: authorization failure (02/01 or 02/02)",
 }
 
-DEFAULT_IFACE = "default"
 LOGIN_TIMEOUT = "node.conn[0].timeo.login_timeout"
 
 
@@ -54,7 +53,7 @@ def bind_argvs(iface: str, nic: str) -> list[list[str]]:
     ]
 
 
-def discovery_argv(portal: Portal, ifaces: Sequence[str] = (DEFAULT_IFACE,)) -> list[str]:
+def discovery_argv(portal: Portal, ifaces: Sequence[str] = ()) -> list[str]:
     """Ask one portal which targets it knows; the answers become node records of `ifaces`.
 
     All at once: a discovery by one interface removes the records of the others.
@@ -64,7 +63,7 @@ def discovery_argv(portal: Portal, ifaces: Sequence[str] = (DEFAULT_IFACE,)) -> 
 
 
 def _by(iface: str) -> list[str]:
-    return [] if iface == DEFAULT_IFACE else ["--interface", iface]
+    return ["--interface", iface] if iface else []
 
 
 def known_discovery_argv(portal: Portal, *operation: str) -> list[str]:
@@ -73,7 +72,7 @@ def known_discovery_argv(portal: Portal, *operation: str) -> list[str]:
     return [*mode, "--portal", str(portal), *operation]
 
 
-def new_record_argv(iqn: str, portal: Portal, iface: str = DEFAULT_IFACE) -> list[str]:
+def new_record_argv(iqn: str, portal: Portal, iface: str = "") -> list[str]:
     """Make the record of one portal and one interface without asking the portal."""
     return [*record_argv(iqn, portal), *_by(iface), "--op", "new"]
 
@@ -100,7 +99,7 @@ def update_argv(iqn: str, settings: dict[str, str]) -> list[str]:
     return argv
 
 
-def login_argv(iqn: str, portal: Portal, iface: str = DEFAULT_IFACE) -> list[str]:
+def login_argv(iqn: str, portal: Portal, iface: str = "") -> list[str]:
     """Make one session from one interface to one portal."""
     return [*record_argv(iqn, portal), *_by(iface), "--login"]
 

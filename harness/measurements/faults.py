@@ -11,7 +11,7 @@ from harness.budget import Budget
 class FaultRecord:
     """One fault as it was: what, where, when, and the stall it may cause.
 
-    `paths` are those that carry nothing meanwhile, `links` those whose cables it disturbs.
+    `paths` are those that carry nothing meanwhile, `links` those whose cables are unplugged.
     `io_stops` is True where no path is left, so that the stall lasts until healing. The order
     to heal was given at `healing_ns`, zero if that is not known, and carried out by `healed_ns`;
     after that a path may take as long as `returning` allows until it is used again.

@@ -61,7 +61,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     own = {
         name.strip()
         for marker in metafunc.definition.iter_markers("parametrize")
-        for name in _names(marker.args[0])
+        for name in _names(marker.kwargs.get("argnames") or marker.args[0])
     }
     wanted = {"loss", "link", "path"}.intersection(metafunc.fixturenames) - own
     if not wanted:

@@ -10,7 +10,7 @@ from ipaddress import ip_address
 from typing import Any
 
 from harness.errors import MachineError, Problem
-from harness.initiator.iscsiadm import DEFAULT_IFACE, record_argv
+from harness.initiator.iscsiadm import record_argv
 from harness.topology import Address, Path, Role, Topology
 
 MARK = "== "
@@ -55,7 +55,7 @@ def ways_script(topology: Topology, devices: Mapping[str, str]) -> str:
     """
     lines = [f"echo '{MARK}neighbours'", "ip -json neighbour show"]
     for path in topology.paths:
-        bound = path.link.iface != DEFAULT_IFACE
+        bound = path.link.bound
         argv = ["ip", "-json", "route", "get", str(path.portal.portal.address)]
         argv += ["oif", devices[path.link.name]] if bound else []
         lines += [f"echo '{MARK}route {path.name}'", f"{shlex.join(argv)} 2>/dev/null || :"]

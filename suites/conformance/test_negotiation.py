@@ -51,7 +51,10 @@ def _settles_soon(monkeypatch: pytest.MonkeyPatch) -> None:
 def initiator(testbed: Testbed, negotiation: Negotiation) -> Initiator:
     machine = testbed.machine(Role.INITIATOR)
     profile, wwids = testbed.config.profile, testbed.initiator.wwids
-    return Initiator(machine, testbed.topology, profile, wwids, negotiation=negotiation)
+    grouping = testbed.initiator.grouping
+    return Initiator(
+        machine, testbed.topology, profile, wwids, grouping=grouping, negotiation=negotiation
+    )
 
 
 def test_what_the_initiator_asks_for_is_in_force(ours: Testbed) -> None:

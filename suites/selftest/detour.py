@@ -32,6 +32,6 @@ def lead_astray(testbed: Testbed) -> tuple[Path, Link]:
 def log_out(testbed: Testbed, path: Path) -> None:
     """End the session of one path."""
     argv = iscsiadm.record_argv(path.portal.iqn, path.portal.portal)
-    if path.link.iface != iscsiadm.DEFAULT_IFACE:  # else the other NICs' sessions would end, too
+    if path.link.bound:  # else the other NICs' sessions would end, too
         argv += ["--interface", path.link.iface]
     testbed.machine(Role.INITIATOR).run([*argv, "--logout"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Callable
 from ipaddress import IPv4Address
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -383,3 +384,29 @@ def test_a_map_without_its_device_file_is_not_ready() -> None:
     wwid = "360014057043dfe0435de773ca03bbf04"
     Initiator(machine, TOPOLOGY, FAST, (wwid,)).attachments[0].wait_for_map()
     assert next(looks, None) is None
+
+
+def test_beside_an_interface_of_its_own_the_default_one_is_named() -> None:
+    """Else open-iscsi would make records for the other network's interfaces alone."""
+    described = {
+        "networks": [
+            {"name": "a", "subnet": "10.1.0.0/24", "portals": ["10.1.0.1"]}
+            | {"initiator": ["10.1.0.101", "10.1.0.102"]},
+            {"name": "b", "subnet": "10.2.0.0/24", "portals": ["10.2.0.1"]}
+            | {"initiator": ["10.2.0.101"]},
+        ]
+    }
+    machine = ScriptedMachine(lambda asked: Answer(_offer(asked)))
+    one = Initiator(machine, plan(Config.model_validate(described)), FAST, ("3600",))
+    one.log_in()
+    by_portal = [
+        [word for before, word in pairwise(asked.argv) if before == "--interface"]
+        for asked in machine.asked
+        if "10.2.0.1:3260" in asked.argv
+    ]
+    assert by_portal == [["default"], ["default"]]
+
+
+def _offer(asked: Asked) -> str:
+    portals = [word for word in asked.argv if word.endswith(":3260")]
+    return f"{portals[0]},1 iqn.2026-01.io.pathproof:storage\n" if "discovery" in asked.argv else ""

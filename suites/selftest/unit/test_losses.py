@@ -224,3 +224,14 @@ def test_each_loss_waits_until_the_one_before_it_was_noticed() -> None:
         *(f"drop {one}", "3 left", f"drop {two}", "2 left"),
         *(f"drop {three}", "1 left"),
     ]
+
+
+def test_only_what_pulls_a_cable_unplugs_one() -> None:
+    """While packets are dropped the lab's cables must carry what is sent."""
+    topology = ready("two-controllers")
+    unplugged = {one.name: one.unplugs(topology) for one in losses(topology, everything)}
+    assert unplugged["LinkDown(a)"] == unplugged["PeerLinkDown(a)"] == ("a",)
+    assert unplugged["SilentDrop(a1)"] == unplugged["ControllerLost(c1)"] == ()
+    nics = planned(network(0, nics=2), network(1))
+    (lost,) = (one for one in losses(nics, everything) if isinstance(one, NetworkLost))
+    assert lost.unplugs(nics) == ("a-nic1", "a-nic2")

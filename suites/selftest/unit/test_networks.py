@@ -472,3 +472,21 @@ def test_one_address_may_have_several_ports() -> None:
     """Each is a portal."""
     config = loaded(network('"10.1.0.1", "10.1.0.1:3261"')).config
     assert len(plan(config).portals) == 2
+
+
+@pytest.mark.parametrize(
+    ("portals", "initiator", "second", "says"),
+    [
+        ('"10.1.0.1", "10.1.0.2"', '"10.1.0.101"', "a1", "a portal named a1"),
+        ('"10.1.0.1"', '["10.1.0.101", "10.1.0.102"]', "a-nic1", "a link named a-nic1"),
+    ],
+)
+def test_names_that_would_be_given_twice_are_refused(
+    portals: str, initiator: str, second: str, says: str
+) -> None:
+    """A fault would hit one of both and claim the paths of the other, too."""
+    other = network('"10.2.0.1"', '"10.2.0.101"', name=second, subnet="10.2.0.0/24")
+    text = complaint(network(portals, initiator) + other)
+    assert text == (
+        f"own.toml: networks: a and {second} would both have {says}; give one of them another name"
+    )
