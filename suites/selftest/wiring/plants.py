@@ -169,7 +169,9 @@ def _logged_in_by(testbed: Testbed, device: str, iface: str) -> Iterator[None]:
         machine.run([*record, "--logout"])
         machine.run([*record, "--op", "delete"])
         machine.run(iscsiadm.bind_argvs(iface, name)[1])
-        machine.run(iscsiadm.new_record_argv(iqn, portal, iface))
+        # Without the portal group's tag the record would be the portal's only one, of any interface.
+        tagged = ["--portal", f"{portal},1", "--interface", iface, "--op", "new"]
+        machine.run(["iscsiadm", "--mode", "node", "--targetname", iqn, *tagged])
         testbed.initiator._prepare_records(iqn)
         machine.run(iscsiadm.login_argv(iqn, portal, iface))
 
@@ -327,7 +329,7 @@ PLANTS: Mapping[str, Mapping[str, Plant]] = {
                 "ip link del {a}.101\nip link add link {a} name {a}.101 type vlan id 101\n"
                 "ip address add 172.16.0.1/24 dev {a}.101\nip link set {a}.101 up",
             ),
-            "no machine answers for 172.16.0.1 on {a}.101 (link a), the way to portal a",
+            "no machine answers for 172.16.0.1 on {a}.101 (link a)",
             by_network=True,
         ),
     },
