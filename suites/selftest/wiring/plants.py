@@ -169,7 +169,7 @@ def _logged_in_by(testbed: Testbed, device: str, iface: str) -> Iterator[None]:
         machine.run([*record, "--logout"])
         machine.run([*record, "--op", "delete"])
         machine.run(iscsiadm.bind_argvs(iface, name)[1])
-        # Without the portal group's tag the record would be the portal's only one, of any interface.
+        # Without the portal group's tag a portal has one record, whatever the interface.
         tagged = ["--portal", f"{portal},1", "--interface", iface, "--op", "new"]
         machine.run(["iscsiadm", "--mode", "node", "--targetname", iqn, *tagged])
         testbed.initiator._prepare_records(iqn)
