@@ -102,6 +102,11 @@ def _of_other_machines(config: Config) -> Iterator[str]:
                     f"networks.{number}.{name}: {why}, and has NICs of its own on the network; "
                     "leave it out"
                 )
+        if len(network.initiator) > 1:
+            yield (
+                f"networks.{number}.initiator: {why}, where Pathproof makes records without asking "
+                "the portal, and open-iscsi keeps one such record for all NICs; give one address"
+            )
         if network.vlan is not None:
             yield (
                 f"networks.{number}.vlan: {why}, whose NICs have their VLANs already; leave it "

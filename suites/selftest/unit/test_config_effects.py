@@ -109,6 +109,11 @@ NO_DATA = "initiator.iscsi.immediate_data = false"
             "initiator.iqn",
             "keeps its own initiator name",
         ),
+        (
+            STANDING + TWO.format("").replace('"10.0.0.2"', '["10.0.0.2", "10.0.0.3"]'),
+            "networks.0.initiator",
+            "one such record for all NICs",
+        ),
         (STANDING + TWO.format('bridge = "br0"'), "networks.0.bridge", "has NICs of its own"),
         (
             f"{STANDING}initiator.profile = 'own'\nprofiles.own.fast_io_fail_s = 5",
