@@ -73,7 +73,7 @@ def up(loaded: Loaded, ctx: typer.Context) -> None:
     with telling(ctx), provisioner(loaded.config) as lab, lab.testbed() as testbed:
         with undisturbed_afterwards():
             lab.keep()
-        name, device = lab.resources.folder.name, testbed.map.device
+        name, maps = lab.resources.folder.name, testbed.maps
     if is_quiet(ctx):
         typer.echo(name)
         return
@@ -81,8 +81,12 @@ def up(loaded: Loaded, ctx: typer.Context) -> None:
     portals = ", ".join(str(one.portal) for one in testbed.topology.portals)
     serves = f"{loaded.config.target.iqn} at {portals}"
     has_target = loaded.config.target.is_made
+    first, *others = (
+        f"the map {f'of {one.lun.name} ' if len(maps) > 1 else ''}is {one.device}" for one in maps
+    )
     rows = [
-        (f"pathproof ssh {name} initiator", f"the map is {device}"),
+        (f"pathproof ssh {name} initiator", first),
+        *(("", other) for other in others),
         (f"pathproof ssh {name} target" if has_target else "the target is external:", serves),
         (f"pathproof down {name}", "removes it"),
     ]

@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from harness.config.base import Model
 from harness.config.credentials import ChapConfig
 from harness.config.effects import changed, require_effects
+from harness.config.guest_room import require_room
 from harness.config.iet import IetOptions
 from harness.config.iqn import iqn_problem
 from harness.config.luns import MOST_LUNS, LunConfig, Size, Wwid, require_luns
@@ -297,6 +298,11 @@ class Config(Model):
     @model_validator(mode="after")
     def _luns_fit(self) -> Self:
         require_luns(self.target, self.luns, changed(self.target))
+        return self
+
+    @model_validator(mode="after")
+    def _machines_have_room(self) -> Self:
+        require_room(self)
         return self
 
     @model_validator(mode="after")

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from harness.budget import Budget, BudgetTerm, Layer, Reconnecting
 from harness.concurrency import side_by_side
-from harness.errors import FaultError, HarnessError, defects
+from harness.errors import CutShort, FaultError, HarnessError, defects
 from harness.machine import Machine
 from harness.measurements import FaultRecord, SessionSettings
 from harness.observe import Observer
@@ -46,6 +46,9 @@ class Lab(Protocol):
 
     def set_link(self, role: Role, link: str, *, up: bool) -> None:
         """Plug or pull a NIC's cable at the hypervisor."""
+
+    def wait_until_lost(self, paths: Sequence[str]) -> None:
+        """Wait until no map of any LUN has these paths active. Raises CutShort."""
 
 
 class Fault(ABC):
@@ -256,7 +259,8 @@ def injected(
     """Break for the length of the block; both ends are confirmed.
 
     `on_change` is called when the fault was injected and when it was healed. Healing is tried
-    even if confirming failed or the block raised.
+    even if confirming failed or the block raised. If injecting is cut short, what was broken until
+    then counts as the fault: I/O is judged as it is.
     """
     injection = Injection(fault, lab.topology)
     with step(f"Inject {fault.name}", Spent.WAITING):
@@ -266,19 +270,29 @@ def injected(
             on_change(injection)
             fault.confirm(lab)
             injection.confirmed_ns = time.monotonic_ns()
+        except CutShort:
+            on_change(injection)
+            injection.confirmed_ns = time.monotonic_ns()
+            _heal(injection, lab, on_change)
+            raise
         except BaseException as failure:
             _heal_after_failure(fault, lab, failure)
             raise
     try:
         yield injection
     finally:
-        with step(f"Heal {fault.name}", Spent.WAITING):
-            injection.healing_ns = time.monotonic_ns()
-            fault.heal(lab)
-            injection.healed_ns = time.monotonic_ns()
-            on_change(injection)
-            fault.confirm_healed(lab)
-            injection.healing_confirmed_ns = time.monotonic_ns()
+        _heal(injection, lab, on_change)
+
+
+def _heal(injection: Injection, lab: Lab, on_change: Callable[[Injection], None]) -> None:
+    fault = injection.fault
+    with step(f"Heal {fault.name}", Spent.WAITING):
+        injection.healing_ns = time.monotonic_ns()
+        fault.heal(lab)
+        injection.healed_ns = time.monotonic_ns()
+        on_change(injection)
+        fault.confirm_healed(lab)
+        injection.healing_confirmed_ns = time.monotonic_ns()
 
 
 def _heal_after_failure(fault: Fault, lab: Lab, failure: BaseException) -> None:

@@ -6,14 +6,11 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from harness.deadline import Deadline
 from harness.faults.base import Fault, Lab, Together
 from harness.faults.link import LinkDown, PeerLinkDown
 from harness.faults.silent_drop import InitiatorDrop, SilentDrop
-from harness.topology import Role, Topology
+from harness.topology import Topology
 
-# Far beyond what any timeouts allow; nothing is judged by it.
-_GIVEN_UP_S = 300.0
 KINDS = (LinkDown, PeerLinkDown, SilentDrop, InitiatorDrop)
 
 
@@ -67,15 +64,7 @@ class OneByOne(Together):
     def inject(self, lab: Lab) -> None:
         for number, fault in enumerate(self.faults, start=1):
             fault.inject(lab)
-            _wait_for_failed(lab, Together(self.faults[:number]).hits(lab.topology))
-
-
-def _wait_for_failed(lab: Lab, paths: Sequence[str]) -> None:
-    lab.observer(Role.INITIATOR).wait_for(
-        lambda sample: sample.count_paths("active") <= len(lab.topology.paths) - len(paths),
-        what=f"failed paths: {', '.join(paths)}",
-        deadline=Deadline.after(_GIVEN_UP_S),
-    )
+            lab.wait_until_lost(Together(self.faults[:number]).hits(lab.topology))
 
 
 def losses(topology: Topology, possible: Callable[[Fault], bool]) -> tuple[Fault, ...]:

@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from harness.config.guest_room import MOST_DISKS, MOST_NICS
 from harness.errors import ConfigError
 from harness.units import MIB
 
 RNG_SLOT = 3
-DISK_SLOTS = range(4, 16)
-NIC_SLOTS = range(16, 28)
+DISK_SLOTS = range(4, 4 + MOST_DISKS)
+NIC_SLOTS = range(16, 16 + MOST_NICS)
 MANAGEMENT_SLOT = 28
 
 # The kernel silently cuts what is longer (COMMAND_LINE_SIZE in arch/x86/include/asm/setup.h).

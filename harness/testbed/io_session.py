@@ -126,7 +126,7 @@ class IoSession:
                     self._read_back_in_time(results)
             witness.list_paths("after", self.watchdog.left_to_measure())
             with step("Collect what was measured", Spent.MEASURING):
-                if not self.cut_short:
+                if not self._cut_short:  # the block, or by a target that died; not one of the LUNs
                     witness.look_again(min(SETTINGS_S, self.watchdog.left_to_measure()))
                 seen = witness.observations()
                 self._measurements = {

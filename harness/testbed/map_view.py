@@ -9,7 +9,7 @@ from harness.deadline import Deadline
 from harness.errors import CutShort, TimedOut
 from harness.initiator import Attachment
 from harness.initiator.path_disk import PathDisk
-from harness.observe import Observer, Sample
+from harness.observe import MapSample, Observer, Sample
 from harness.steps import Spent, step
 from harness.testbed.io_session import IoSession
 from harness.topology import Lun
@@ -74,23 +74,56 @@ def wait_for_paths(
     By default for 120 s, or longer if the settings in force allow paths more time. Raises
     CutShort with what was there instead: I/O ends there, and is judged as it is.
     """
+    return _wait_for_maps(
+        *(observer, maps, io),
+        lambda one: one.count_paths("active") == active and one.count_paths("failed") == failed,
+        what=f"{active} active and {failed} failed paths",
+        timeout_s=timeout_s,
+        spent_on=spent_on,
+    )
+
+
+def wait_until_lost(
+    observer: Observer,
+    maps: Sequence[MapView],
+    io: IoSession | None,
+    paths: Sequence[str],
+    *,
+    of: int,
+) -> None:
+    """Wait until each of the maps, which have `of` paths, has as many fewer active ones.
+
+    They may have failed, or left the map. Waits as long as `wait_for_paths`, and raises as that.
+    A map that could not be read has no number, and says nothing.
+    """
+    _wait_for_maps(
+        *(observer, maps, io),
+        lambda one: bool(one.number) and one.count_paths("active") <= of - len(paths),
+        what=f"the loss of paths {', '.join(paths)}",
+        timeout_s=None,
+        spent_on=Spent.WAITING,
+    )
+
+
+def _wait_for_maps(
+    observer: Observer,
+    maps: Sequence[MapView],
+    io: IoSession | None,
+    met: Callable[[MapSample], bool],
+    *,
+    what: str,
+    timeout_s: float | None,
+    spent_on: Spent,
+) -> Sample:
     if timeout_s is None:
         timeout_s = max(_PATHS_TIMEOUT_S, io.patience_s if io else 0.0)
     allowed_s = timeout_s if io is None else io.watchdog.left(at_most_s=timeout_s)
     cutting_short = _cutting_short() if io is None else io.cutting_short()
     names = [one.attachment.map_name for one in maps]
-
-    def is_there(sample: Sample) -> bool:
-        seen = [sample.map(name) for name in names]
-        return all(
-            one.count_paths("active") == active and one.count_paths("failed") == failed
-            for one in seen
-        )
-
-    with step(f"Wait for {active} active and {failed} failed paths", spent_on), cutting_short:
+    with step(f"Wait for {what}", spent_on), cutting_short:
         return observer.wait_for(
-            is_there,
-            what=f"{active} active and {failed} failed paths",
+            lambda sample: all(met(sample.map(name)) for name in names),
+            what=what,
             deadline=Deadline.after(allowed_s),
         )
 

@@ -42,7 +42,7 @@ from harness.target.base import storage_path
 from harness.testbed.guest_disks import disk_names
 from harness.testbed.io_session import IoSession
 from harness.testbed.lun_layout import Layout
-from harness.testbed.map_view import MapView, wait_for_paths
+from harness.testbed.map_view import MapView, wait_for_paths, wait_until_lost
 from harness.testbed.means import lacking
 from harness.topology import Lun, Role, Topology
 from harness.units import KIB
@@ -296,6 +296,14 @@ class Testbed:
             failed=failed,
             timeout_s=timeout_s,
             spent_on=spent_on,
+        )
+
+    def wait_until_lost(self, paths: Sequence[str]) -> None:
+        """Wait until no map has these paths active. Raises CutShort in the end."""
+        wait_until_lost(
+            *(self.observer(Role.INITIATOR), self.maps, self._io),
+            paths,
+            of=len(self.topology.paths),
         )
 
     def _require_io(self) -> IoSession:

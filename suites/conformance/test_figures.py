@@ -26,10 +26,10 @@ def test_the_stall_when_a_path_is_lost(
         io.wait_until_running()
         io.run_for(seconds=3)
         testbed.fail_over(every[0], during_s=3, after_s=3)
-    judgement = judge(io.measurements, *promise_kept())
+    judgement = judge(io.measurements_by_lun, *promise_kept())
     judgement.require()
-    (stall,) = (f.figures["stall"] for f in judgement.findings if "stall" in f.figures)
-    _note(testbed, f"stall, {kind.__name__}", stall)
+    stalls = [f.figures["stall"] for f in judgement.findings if "stall" in f.figures]
+    _note(testbed, f"stall, {kind.__name__}", "; ".join(stalls))
 
 
 @pytest.mark.parametrize(
@@ -56,15 +56,19 @@ def test_what_all_paths_deliver(
         io.run_for(seconds=1)
         io.start_phase()
         io.run_for(seconds=5)
-    judge(io.measurements, no_io_errors()).require()
-    rates = binned_rates(io.measurements.streams, io.measurements.phases[-1])
+    measured = io.measurements_by_lun
+    judge(measured, no_io_errors()).require()
+    streams = [stream for one in measured.values() for stream in one.streams]
+    # The LUNs have their phases in common.
+    rates = binned_rates(streams, next(iter(measured.values())).phases[-1])
     column = request.node.callspec.id
     _note(testbed, column, f"{Spread.of(rates).median:.1f} MiB/s")
 
 
 def _note(testbed: Testbed, column: str, text: str) -> None:
-    """The table is of two paths. Figures of arrays are for their owner, in the report."""
-    if testbed.target.kind == "external" or len(testbed.topology.paths) != 2:
+    """The table is of one LUN with two paths. An array's figures are in its report."""
+    topology = testbed.topology
+    if testbed.target.kind == "external" or (len(topology.paths), len(topology.luns)) != (2, 1):
         return
     environment = testbed.environment
     on = f"{environment['Acceleration'].split()[0]}, {environment['Guest kernel']}"

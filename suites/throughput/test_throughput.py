@@ -55,8 +55,10 @@ def test_throughput_whole_and_degraded(
             io.run_for(seconds=SETTLING_S)
             io.start_phase()
             io.run_for(seconds=MEASURED_S)
-        measured = io.measurements
-        figures[name] = binned_rates(measured.streams, measured.phases[-1])
+        measured = io.measurements_by_lun
+        streams = [stream for one in measured.values() for stream in one.streams]
+        # The LUNs have their phases in common.
+        figures[name] = binned_rates(streams, next(iter(measured.values())).phases[-1])
         judgements.append(
             judge(
                 measured,
@@ -90,6 +92,6 @@ def _lost(testbed: Testbed, loss: Fault) -> Iterator[None]:
     """Some paths are dead and the map has noticed."""
     everything, lost = len(testbed.topology.paths), len(loss.hits(testbed.topology))
     with testbed.fault(loss):
-        testbed.map.wait_for_paths(active=everything - lost, failed=lost)
+        testbed.wait_for_paths(active=everything - lost, failed=lost)
         yield
-    testbed.map.wait_for_paths(active=everything)
+    testbed.wait_for_paths(active=everything)

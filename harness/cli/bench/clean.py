@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.cli.bench.one_lun import require_one_lun
 from harness.cli.options import Json, configured, telling
 from harness.cli.text import columns
 from harness.config import Loaded
@@ -85,6 +86,7 @@ def clean(
     """
     from harness.provision.provisioner import provisioner
 
+    require_one_lun(loaded.config)
     seen = []
     with telling(ctx), provisioner(loaded.config) as lab:
         for number in range(1, runs + 1):

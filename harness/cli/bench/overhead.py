@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.cli.bench.one_lun import require_one_lun
 from harness.cli.options import Json, configured, telling
 from harness.cli.text import columns
 from harness.config import Loaded
@@ -90,6 +91,7 @@ def overhead(
     """
     from harness.provision.provisioner import provisioner
 
+    require_one_lun(loaded.config)
     with telling(ctx), provisioner(loaded.config) as lab, lab.testbed() as testbed:
         results = []
         for kind in load or Load:

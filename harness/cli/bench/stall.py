@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from harness.budget import NO_LIMIT, Budget
+from harness.cli.bench.one_lun import require_one_lun
 from harness.cli.options import Json, configured, telling
 from harness.cli.text import columns
 from harness.config import Config, Loaded
@@ -75,6 +76,7 @@ def stall(
     """
     from harness.provision.provisioner import provisioner
 
+    require_one_lun(loaded.config)
     faults, left_out = chosen_faults(fault or (), loaded.config)
     cases: list[Case] = []
     with telling(ctx), provisioner(loaded.config) as site:

@@ -8,8 +8,11 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import typer
@@ -19,8 +22,10 @@ from harness.cli import ssh
 from harness.cli.app import app
 from harness.cli.lab import earlier_testbeds
 from harness.cli.testbeds import State, choose, state_of
+from harness.config import Config
 from harness.errors import ConfigError
 from harness.host.folder import Address, Folder, Manifest, claimed
+from harness.topology import plan
 
 HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAqpJ8i1BVV+3lpSzOzyYnKm9jDo4QLxxSgZ9zSLYoL2"
 ADDRESSES = {
@@ -270,3 +275,35 @@ def test_a_testbed_that_cannot_be_read_is_listed_and_left_alone(
     assert folder.path.exists()
     (finding,) = earlier_testbeds()
     assert finding.text == "one-1: cannot be read"
+
+
+@pytest.mark.parametrize(
+    ("topology", "maps"),
+    [
+        ("two", ["the map is /dev/mapper/0"]),
+        ("luns", [f"the map of lun{n} is /dev/mapper/{n}" for n in range(4)]),
+    ],
+)
+def test_up_names_every_map(
+    monkeypatch: pytest.MonkeyPatch, topology: str, maps: list[str]
+) -> None:
+    """Of several each with its LUN."""
+
+    def made(config: Config) -> Any:
+        planned = plan(config)
+        bed = SimpleNamespace(
+            topology=planned,
+            maps=[
+                SimpleNamespace(lun=lun, device=f"/dev/mapper/{n}")
+                for n, lun in enumerate(planned.luns)
+            ],
+        )
+        bed.map = bed.maps[0]
+        folder = SimpleNamespace(folder=SimpleNamespace(name="bed"))
+        lab = SimpleNamespace(testbed=lambda: nullcontext(bed), keep=lambda: None, resources=folder)
+        return nullcontext(lab)
+
+    monkeypatch.setattr("harness.provision.provisioner.provisioner", made)
+    status, output = run("up", "--topology", topology)
+    assert status == 0, output
+    assert re.findall(r"the map .*", output) == maps

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from harness.errors import FaultError, MachineError, TimedOut, defects
+from harness.errors import CutShort, FaultError, MachineError, TimedOut, defects
 from harness.faults import injected
 from harness.steps import Listener, listening
 
@@ -98,3 +98,21 @@ class Hiding(Scripted):
             raise TypeError("x")
         finally:
             super().heal(lab)
+
+
+def test_a_fault_that_is_cut_short_is_noted_before_it_is_healed() -> None:
+    """I/O is judged as it is, and paths that were lost by then were lost by the fault."""
+
+    class CutOff(Scripted):
+        def inject(self, _lab: object) -> None:
+            raise CutShort("path b was not lost")
+
+    noted: list[bool] = []
+    fault, lab = cast(Any, CutOff()), cast(Any, SimpleNamespace(topology=None))
+    with (
+        pytest.raises(CutShort, match="path b was not lost"),
+        injected(fault, lab, lambda injection: noted.append(bool(injection.healed_ns))),
+    ):
+        pytest.fail("the block was run")
+    assert noted == [False, True]
+    assert fault.healed == 1

@@ -29,6 +29,7 @@ from harness.measurements import SessionSettings
 from harness.observe import DiskSample, MapSample, Sample
 from harness.testbed import io_session, watchdog, witness
 from harness.testbed.io_session import IoSession
+from harness.testbed.map_view import wait_until_lost
 from harness.testbed.protocols import MeasuredTestbed
 from harness.testbed.witness import Witness
 from harness.topology import Role, plan
@@ -573,3 +574,16 @@ def test_paths_are_waited_for_as_long_as_the_settings_in_force_allow(
     with one.running():
         one.note_fault(Injection(SilentDrop("a"), bench.topology, injected_ns=1))
         assert one.patience_s == patience_s
+
+
+def test_what_waits_for_a_loss_that_does_not_come_ends_with_the_io(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is judged as it is; and no wait outlasts the I/O."""
+    bench.fio.hangs = False
+    monkeypatch.setattr(bench, "session_settings", tuple)
+    one = session_of(bench, 7.0)
+    with one.running():
+        observer = cast(Any, bench.observer(Role.INITIATOR))
+        wait_until_lost(observer, (), one, ["a"], of=2)
+    assert one.cut_short.startswith("the loss of paths a: not within 7 s")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from typing import Any, NamedTuple, cast
+from collections.abc import Sequence
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -180,18 +180,8 @@ def test_of_several_portals_all_but_one_are_lost() -> None:
     assert len(kept) > 1
 
 
-class Sampled(NamedTuple):
-    """As much of a sample as is looked at."""
-
-    active: int
-
-    def count_paths(self, state: str) -> int:
-        assert state == "active"  # one that has left the map is not failed, and is lost, too
-        return self.active
-
-
 class Written:
-    """A lab that writes down what is done to it, and down to how many paths it was waited."""
+    """A lab that writes down what is done to it, and for the loss of which paths it was waited."""
 
     def __init__(self, topology: Topology) -> None:
         self.topology = topology
@@ -205,13 +195,8 @@ class Written:
         tables = set(re.findall(rb"pathproof_drop_(\w+)", stdin))
         self.log.append(f"drop {b' '.join(tables).decode()}")
 
-    def observer(self, role: Role) -> Written:
-        assert role is Role.INITIATOR
-        return self
-
-    def wait_for(self, met: Callable[[Sampled], bool], *, what: str, deadline: object) -> None:
-        enough = next(active for active in range(99, -1, -1) if met(Sampled(active)))
-        self.log.append(f"{enough} left")
+    def wait_until_lost(self, paths: Sequence[str]) -> None:
+        self.log.append(f"wait {' '.join(paths)}")
 
 
 def test_each_loss_waits_until_the_one_before_it_was_noticed() -> None:
@@ -221,8 +206,8 @@ def test_each_loss_waits_until_the_one_before_it_was_noticed() -> None:
     lost.inject(cast(Lab, lab))
     one, two, three = lost.hits(lab.topology)
     assert lab.log == [
-        *(f"drop {one}", "3 left", f"drop {two}", "2 left"),
-        *(f"drop {three}", "1 left"),
+        *(f"drop {one}", f"wait {one}", f"drop {two}", f"wait {one} {two}"),
+        *(f"drop {three}", f"wait {one} {two} {three}"),
     ]
 
 

@@ -10,6 +10,7 @@ from harness.config import Config, load
 from harness.config.model import WorkloadConfig
 from harness.errors import ConfigError, PreflightFailed, Problem
 from harness.host.sharing import shared_by
+from harness.hypervisor.domain_xml import DISK_SLOTS
 from harness.initiator import Attachment
 from harness.preflight import Answer, Asked
 from harness.provision import attach
@@ -81,6 +82,10 @@ def test_luns_of_an_array_are_those_that_are_named() -> None:
         ),
         ({"luns": [{"size": "64MiB"}, {"size": "32MiB"}]}, "do not fit the LUN of 32.0 MiB"),
         ({"luns": [{"size": "64MiB"}] * 17}, "at most 16 items"),
+        (
+            {"luns": [{"size": "64MiB"}] * 12, "target": {"backstore": "block"}},
+            "luns: 12, and with target.backstore .* room for 11",
+        ),
     ],
 )
 def test_a_list_that_contradicts_the_target_is_refused(described: Any, says: str) -> None:
@@ -108,6 +113,14 @@ def test_a_list_that_contradicts_the_target_is_refused(described: Any, says: str
 def test_a_list_that_contradicts_the_array_is_refused(luns: Any, target: Any, says: str) -> None:
     with pytest.raises(ValueError, match=says):
         array(luns, **target)
+
+
+@pytest.mark.parametrize(("number", "backstore"), [(11, "block"), (16, "fileio")])
+def test_a_guest_has_room_for_all_luns_that_are_accepted(number: int, backstore: str) -> None:
+    """The system's is one of its disks; LUNs in files are not counted."""
+    described = {"luns": [{"size": "64MiB"}] * number, "target": {"backstore": backstore}}
+    config = Config.model_validate(described)
+    assert len(serials(Role.TARGET, config.target, plan(config))) <= len(DISK_SLOTS)
 
 
 def test_a_ready_topology_with_luns_takes_no_others(tmp_path: Any) -> None:

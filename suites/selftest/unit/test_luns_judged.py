@@ -31,7 +31,7 @@ from harness.steps import Spent
 from harness.testbed import io_session
 from harness.testbed.fio_runs import FioRuns
 from harness.testbed.io_session import IoSession
-from harness.testbed.map_view import MapView, wait_for_paths
+from harness.testbed.map_view import MapView, wait_for_paths, wait_until_lost
 from harness.testbed.path_disks import PathDisks
 from harness.testbed.protocols import MeasuredTestbed
 from harness.testbed.watchdog import QUEUEING_S
@@ -142,6 +142,30 @@ def test_paths_are_waited_for_on_every_map_at_once() -> None:
     assert seen == [False, False, True, True, False, True]
 
 
+def test_a_path_is_lost_once_every_map_has_lost_it() -> None:
+    """One that left a map is lost there, too; a map that could not be read says nothing."""
+    lost, whole = ({"8:0": "failed", "8:1": "active"}, {"8:0": "active", "8:1": "active"})
+    looks = [
+        (MapSample(lost, number="1:0"), MapSample(whole, number="1:1")),
+        (MapSample(lost, number="1:0"), MapSample()),
+        (MapSample(lost, number="1:0"), MapSample({"8:1": "active"}, number="1:1")),
+    ]
+    seen: list[bool] = []
+
+    def wait_for(condition: Callable[[Sample], bool], **_: object) -> None:
+        for look in looks:
+            maps = {lun.name: one for lun, one in zip(LUNS, look, strict=True)}
+            seen.append(condition(Sample(0, {}, maps, {}, {}, 0, 0)))
+
+    observer: Any = SimpleNamespace(wait_for=wait_for)
+    views = [
+        MapView(observer, lun, cast(Any, SimpleNamespace(map_name=lun.name)), (), lambda: None)
+        for lun in LUNS
+    ]
+    wait_until_lost(observer, views, None, ["a"], of=2)
+    assert seen == [False, False, True]
+
+
 def disk(name: str, origin: str) -> MapDisk:
     return MapDisk(name, "session1", origin)
 
@@ -184,6 +208,7 @@ class Bench:
         self.fios = list(fios)
         self.started: list[tuple[str, str, int | None]] = []
         self.told: list[str] = []
+        self.looks = 0
         self.maps = tuple(
             SimpleNamespace(
                 lun=lun,
@@ -221,9 +246,11 @@ class Bench:
         )
 
     def session_settings(self) -> tuple[()]:
+        self.looks += 1
         return ()
 
-    planned_sessions = session_settings
+    def planned_sessions(self) -> tuple[()]:
+        return ()
 
     def answers(self, *_: object) -> bool:
         return True
@@ -297,9 +324,11 @@ def test_io_that_gives_up_on_one_lun_goes_on_on_the_others(
     measuring: Callable[[Bench], IoSession],
 ) -> None:
     """The block ends once none is left."""
-    session = measuring(Bench(Fio(), Fio(ended="fio ended early: EIO")))
+    bench = Bench(Fio(), Fio(ended="fio ended early: EIO"))
+    session = measuring(bench)
     with session.running():
         session.run_for(seconds=0.01)
+    assert bench.looks == 2  # the sessions are looked at when I/O is over, too
     one, other = cast(Any, session.measurements_by_lun).values()
     assert (one.cut_short, other.cut_short) == ("", "fio ended early: EIO")
     runs = FioRuns({"lun0": cast(Any, Fio(ended="x")), "lun1": cast(Any, Fio(ended="y"))})

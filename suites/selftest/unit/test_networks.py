@@ -11,6 +11,7 @@ from harness.config import Config, Loaded, load
 from harness.config.networks import NetworkConfig, default_networks
 from harness.config.ready import ready_topologies
 from harness.errors import ConfigError
+from harness.hypervisor.domain_xml import NIC_SLOTS
 from harness.topology import Role, plan
 
 READY = (
@@ -490,3 +491,16 @@ def test_names_that_would_be_given_twice_are_refused(
     assert text == (
         f"own.toml: networks: a and {second} would both have {says}; give one of them another name"
     )
+
+
+def test_an_initiator_with_more_nics_than_a_guest_has_room_for_is_refused() -> None:
+    """Twelve it has; on a host that is there they are not counted."""
+
+    def described(nics: int) -> str:
+        addresses = ", ".join(f'"10.1.0.{101 + number}"' for number in range(nics))
+        return network('"10.1.0.1"', f"[{addresses}]") + OTHER
+
+    assert len(plan(loaded(described(11)).config).nics(Role.INITIATOR)) == len(NIC_SLOTS)
+    assert "networks: the initiator has 13 addresses" in complaint(described(12))
+    array = '[target]\nkind = "external"\nwwid = "360014057043dfe0435de773ca03bbf04"\n'
+    assert loaded(array + '[initiator]\nmachine = "local"\n' + described(12))

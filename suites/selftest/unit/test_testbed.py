@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from ipaddress import IPv6Address
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -22,6 +24,7 @@ from harness.testbed.testbed import Testbed
 from harness.topology import Role, plan
 from suites.selftest.unit.scripted_machine import Answer, ScriptedMachine
 
+GUIDE = Path(__file__).resolve().parents[3] / "docs/writing-tests.md"
 READY = ("two", "four", "one-subnet", "two-controllers")
 FIRST, SECOND = PathDisk("a", "sda", "8:0"), PathDisk("b", "sdb", "8:16")
 BACK = PathDisk("b", "sdc", "8:32")
@@ -174,10 +177,9 @@ class Io:
         self.told.append("phase")
 
 
-def test_a_failover_waits_for_the_paths_that_the_fault_hits(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """And for all of them once it is healed; then a phase of its own begins."""
+@pytest.fixture
+def failing_over(monkeypatch: pytest.MonkeyPatch) -> tuple[Testbed, Io, list[str]]:
+    """A testbed with I/O, and what is done with both, in order."""
     told: list[str] = []
 
     @contextmanager
@@ -186,24 +188,41 @@ def test_a_failover_waits_for_the_paths_that_the_fault_hits(
         yield
         told.append("heal")
 
-    bed = bed_with("four")
-    monkeypatch.setattr(bed, "_io", Io(told))
+    bed, io = bed_with("four"), Io(told)
+    monkeypatch.setattr(bed, "_io", io)
     monkeypatch.setattr(bed, "fault", fault)
     monkeypatch.setattr(
         bed,
         "wait_for_paths",
         lambda *, active, failed=0: told.append(f"{active} active, {failed} failed"),
     )
+    return bed, io, told
+
+
+FAILOVER = [
+    *("inject LinkDown(a)", "2 active, 2 failed", "run 3 s"),
+    *("heal", "4 active, 0 failed", "phase", "run 5 s"),
+]
+
+
+def test_a_failover_waits_for_the_paths_that_the_fault_hits(
+    failing_over: tuple[Testbed, Io, list[str]],
+) -> None:
+    """And for all of them once it is healed; then a phase of its own begins."""
+    bed, _, told = failing_over
     bed.fail_over(LinkDown("a"), during_s=3, after_s=5)
-    assert told == [
-        "inject LinkDown(a)",
-        "2 active, 2 failed",
-        "run 3 s",
-        "heal",
-        "4 active, 0 failed",
-        "phase",
-        "run 5 s",
-    ]
+    assert told == FAILOVER
+
+
+def test_the_failover_that_the_guide_writes_out_is_the_same(
+    failing_over: tuple[Testbed, Io, list[str]],
+) -> None:
+    """It waits for every map, too."""
+    bed, io, told = failing_over
+    blocks = re.findall(r"```python\n(.*?)```", GUIDE.read_text(), re.DOTALL)
+    (written_out,) = (block for block in blocks if block.startswith("everything, lost"))
+    exec(written_out, {"testbed": bed, "io": io, "fault": LinkDown("a")})
+    assert told == [*FAILOVER[:-1], "run 3 s"]
 
 
 def test_a_failover_without_io_is_refused() -> None:
