@@ -12,6 +12,8 @@ from typing import TypeVar
 from harness.config.model import Config
 from harness.config.networks import AccessState, NetworkConfig
 
+# The interface of open-iscsi that is bound to no NIC; source: iscsiadm(8).
+_PLAIN_IFACE = "default"
 Address = IPv4Address | IPv6Address
 Subnet = IPv4Network | IPv6Network
 _Part = TypeVar("_Part", "Network", "Link", "TargetPortal", "Path", "Controller")
@@ -88,7 +90,7 @@ class Link:
     @property
     def bound(self) -> bool:
         """Whether sessions are bound to this NIC, whatever the routes say."""
-        return self.iface not in {"", "default"}
+        return self.iface not in {"", _PLAIN_IFACE}
 
 
 @dataclass(frozen=True)
@@ -336,6 +338,11 @@ class Topology:
         """The interfaces of open-iscsi by which the initiator logs in at a portal."""
         return tuple(link.iface for link in self.network(portal.network).links)
 
+    @property
+    def bound_ifaces(self) -> tuple[str, ...]:
+        """The interfaces of open-iscsi that bind sessions to a NIC: those that a run makes."""
+        return tuple(link.iface for link in self.links if link.bound)
+
     def link_of(self, address: Address | None) -> Link | None:
         """The link whose NIC has that address."""
         return next((link for link in self.links if link.address == address), None)
@@ -410,7 +417,7 @@ def plan(config: Config, run: str = "") -> Topology:
 def _network(config: Config, network: NetworkConfig, run: str) -> Network:
     unique = (config.name, network.name, run) if network.wire else (config.name, network.name)
     # Once there is an interface, open-iscsi makes records for it unless "default" is asked for.
-    plain = "default" if any(len(one.initiator) > 1 for one in config.networks) else ""
+    plain = _PLAIN_IFACE if any(len(one.initiator) > 1 for one in config.networks) else ""
     links = tuple(
         _link(network, number, unique, plain) for number in range(1, len(network.initiator) + 1)
     )

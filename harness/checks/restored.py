@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.analysis.confidence import ratio_of_means
 from harness.analysis.fault_effect import in_reserve
 from harness.analysis.path_accounts import disagreements
+from harness.analysis.throughput import BIN_NS
 from harness.checks.definition import check
+from harness.checks.excuses import starved
 from harness.checks.outcome import Outcome, failed, passed, unknown
 from harness.measurements import Measurements
 from harness.timeline import Phase
@@ -12,6 +18,7 @@ from harness.units import NS_PER_S, format_size
 
 _LAST_LOOK_NS = NS_PER_S
 _FEWEST_LOOKS = 3
+_FEWEST_BINS = 3
 _RECOVERY_S = 45.0  # at least: a busy host may take longer than the settings allow
 
 
@@ -92,20 +99,50 @@ def load_shared_again(measurements: Measurements, at_least: float) -> Outcome:
     }
     numbers = {f"share_before_{path}": share for path, share in was.items()}
     numbers |= {f"share_after_{path}": share for path, share in became.items()}
+    less = [path for path in was if became[path] < at_least * was[path]]
+    proven = [path for path in less if _proven_less(measurements, path, at_least)]
     poor = [
         f"path {path} carries {became[path]:.0%} of the load after the fault, "
         f"{was[path]:.0%} before"
-        for path in was
-        if became[path] < at_least * was[path]
+        for path in proven or less
     ]
-    poor += [
+    kept = [
         f"path {path} was in reserve before the fault, and is in use after it: no failback"
         for path in sorted(_in_use_at_last(measurements, before, after))
     ]
-    if poor:
-        return failed("; ".join(poor), figures, numbers)
+    if poor or kept:
+        text = "; ".join([*poor, *kept])
+        doubt = starved(measurements, after, figures, recovered=False)
+        if not (proven or kept or doubt):
+            doubt = "the shares vary too much to tell"
+        if doubt:
+            return unknown(f"{text}; {doubt}", figures, numbers)
+        return failed(text, figures, numbers)
     text = "every path carries its share again"
     return passed(text, figures, numbers)
+
+
+def _proven_less(measurements: Measurements, path: str, at_least: float) -> bool:
+    """Whether a path's share is surely too small, by its spread over both phases."""
+    before, after = (
+        _binned_shares(measurements, path, phase)
+        for phase in (measurements.phases[0], measurements.phases[-1])
+    )
+    if min(len(before), len(after)) < _FEWEST_BINS or not before.any():
+        return False
+    return ratio_of_means(before, after).high < at_least
+
+
+def _binned_shares(measurements: Measurements, path: str, phase: Phase) -> NDArray[np.float64]:
+    """A path's part of all bytes, for each half second of a phase in which any were carried."""
+    edges = np.arange(phase.start_ns, phase.end_ns + 1, BIN_NS)
+    carried = {
+        one.path: np.diff(np.interp(edges, one.at_ns, one.bytes_read + one.bytes_written))
+        for one in measurements.counters
+        if len(one.at_ns)
+    }
+    every = np.sum(list(carried.values()), axis=0)
+    return np.asarray(carried[path][every > 0] / every[every > 0])
 
 
 def _in_use_at_last(measurements: Measurements, before: Phase, after: Phase) -> frozenset[str]:

@@ -7,18 +7,13 @@ import numpy as np
 from harness.analysis.confidence import percentile_limits, ratio_of_means
 from harness.analysis.throughput import Spread, binned_rates, load, pace
 from harness.checks.definition import check
+from harness.checks.excuses import starved
 from harness.checks.outcome import Outcome, failed, passed, unknown
 from harness.measurements import Measurements
-from harness.timeline import Phase
 from harness.units import MIB, NS_PER_S, format_seconds
 
 _MIN_BINS = 3
 _MIN_PROBES = 20
-# A healthy run on two cores shows a quarter, as guests also wait for their own I/O threads. With
-# two testbeds there it was 55 to 70 %, and a third of all comparisons went wrong.
-_MOST_STEAL = 0.6
-# A failure needs a quieter host than a pass: 48 % after a fault made reads three times as slow.
-_MOST_STEAL_TO_FAIL = 0.4
 _TAIL = 90  # percentile
 
 
@@ -50,10 +45,8 @@ def latency_recovered(measurements: Measurements, at_most: float) -> Outcome:
         f"(p{_TAIL} of the probe), at most {at_most:g} wanted"
     )
     recovered = became_s <= at_most * was_s
-    if starved := _starved(
-        measurements, before if recovered else after, figures, recovered=recovered
-    ):
-        return unknown(f"{text}; {starved}", figures, numbers)
+    if lean := starved(measurements, before if recovered else after, figures, recovered=recovered):
+        return unknown(f"{text}; {lean}", figures, numbers)
     least_s = percentile_limits(latencies[1], _TAIL).low / NS_PER_S
     most_s = percentile_limits(latencies[0], _TAIL).high / NS_PER_S
     if not recovered and least_s <= at_most * most_s:
@@ -98,32 +91,10 @@ def throughput_recovered(measurements: Measurements, at_least: float) -> Outcome
     figures["share, with 99 % confidence"] = str(limits)
     text = f"{share:.1%} of the throughput before the fault, at least {at_least:.0%} wanted"
     recovered = share >= at_least
-    if starved := _starved(
-        measurements, before if recovered else after, figures, recovered=recovered
-    ):
-        return unknown(f"{text}; {starved}", figures, numbers)
+    if lean := starved(measurements, before if recovered else after, figures, recovered=recovered):
+        return unknown(f"{text}; {lean}", figures, numbers)
     if not recovered and limits.high >= at_least:
         text += f"; the rates vary too much to tell: it may be {limits}"
         return unknown(text, figures, numbers)
     judged = passed if recovered else failed
     return judged(text, figures, numbers)
-
-
-def _starved(
-    measurements: Measurements, phase: Phase, figures: dict[str, str], *, recovered: bool
-) -> str:
-    """Why a phase tells nothing of the storage, or nothing; its steal is noted in `figures`.
-
-    A phase without processors looks slow: before the fault that may hide a loss, afterwards it
-    may be taken for one.
-    """
-    if measurements.processors is None:
-        return ""
-    steal = measurements.processors.steal(phase.start_ns, phase.end_ns)
-    figures[f"steal {phase.name}"] = f"{steal:.0%}"
-    if steal <= (_MOST_STEAL if recovered else _MOST_STEAL_TO_FAIL):
-        return ""
-    return (
-        f"but {phase.name} the fault the host kept {steal:.0%} of the processor time that the "
-        "machines wanted: too busy to compare"
-    )

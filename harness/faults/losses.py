@@ -31,7 +31,10 @@ class ControllerLost(Together):
 
 @dataclass(frozen=True)
 class NetworkLost(Together):
-    """Every NIC of the initiator on one network loses its carrier at once."""
+    """Every NIC of the initiator on one network loses its carrier at once.
+
+    Where the cables are out of reach every portal of the network falls silent at once.
+    """
 
     network: str = ""
 
@@ -79,11 +82,21 @@ def losses(topology: Topology, possible: Callable[[Fault], bool]) -> tuple[Fault
         for fault in (
             *(fault for kind in KINDS for fault in kind.everywhere(topology)),
             *_controllers(topology, possible),
-            *_networks(topology),
+            *_networks(topology, possible),
             *_all_but_one(topology, possible),
         )
         if set(fault.hits(topology)) < everything
     )
+
+
+def least_loss_of(topology: Topology, path: str, possible: Callable[[Fault], bool]) -> Fault | None:
+    """The possible loss that takes this path, and as few others as can be; None if there is none.
+
+    Of several that take as many, the first of `losses`.
+    """
+    every = filter(possible, losses(topology, possible))
+    taking = [loss for loss in every if path in loss.hits(topology)]
+    return min(taking, key=lambda loss: len(loss.hits(topology)), default=None)
 
 
 def _controllers(topology: Topology, possible: Callable[[Fault], bool]) -> Iterator[Fault]:
@@ -94,11 +107,14 @@ def _controllers(topology: Topology, possible: Callable[[Fault], bool]) -> Itera
             yield ControllerLost(drops, controller.name)
 
 
-def _networks(topology: Topology) -> Iterator[Fault]:
+def _networks(topology: Topology, possible: Callable[[Fault], bool]) -> Iterator[Fault]:
+    """The loss of a single link or portal, if a network has no more, is a fault of its own."""
     for network in topology.networks:
-        if len(network.links) > 1:
-            pulled = tuple(LinkDown(link.name) for link in network.links)
-            yield NetworkLost(pulled, network.name)
+        parts: tuple[Fault, ...] = tuple(LinkDown(link.name) for link in network.links)
+        if not all(map(possible, parts)):  # such as of an existing initiator
+            parts = _drops([portal.name for portal in network.portals], possible)
+        if len(parts) > 1:
+            yield NetworkLost(parts, network.name)
 
 
 def _all_but_one(topology: Topology, possible: Callable[[Fault], bool]) -> Iterator[Fault]:

@@ -23,7 +23,7 @@ from harness.provision.step_titles import StepTitle
 from harness.steps import Spent, step, warn
 from harness.target import NoMachine, target_for
 from harness.testbed.testbed import Guest, Testbed
-from harness.topology import Role, Topology, plan
+from harness.topology import Link, Role, Topology, plan
 
 _CONNECT_TIMEOUT_S = 30.0
 
@@ -137,7 +137,7 @@ def initiator_on(
 def nics_of(machine: Machine, topology: Topology) -> dict[str, str]:
     """The NIC that has the initiator's address of a link, by link.
 
-    Raises InitiatorError for an address that the machine has not.
+    Raises InitiatorError for an address that the machine has not, and for two on one NIC.
     """
     listing = machine.run(["ip", "-oneline", "address"]).stdout
     have = {words[3].partition("/")[0]: words[1] for words in map(str.split, listing.splitlines())}
@@ -148,7 +148,18 @@ def nics_of(machine: Machine, topology: Topology) -> dict[str, str]:
             f"{machine.name} has no address {wanted}; it has {', '.join(sorted(have))}",
             hint="networks.N.initiator is the address that the machine has on that network",
         )
-    return {link.name: have[str(link.address)] for link in topology.links}
+    by_nic: dict[str, list[Link]] = {}
+    for link in topology.links:
+        by_nic.setdefault(have[str(link.address)], []).append(link)
+    for nic, links in by_nic.items():
+        if len(links) > 1:  # paths over one cable, which are lost together
+            addresses = " and ".join(f"{link.address} (link {link.name})" for link in links)
+            raise InitiatorError(
+                f"{machine.name} has {addresses} on one NIC, {nic}: each link needs its own",
+                hint="give one of the addresses to another NIC; or, if there is only one NIC, have "
+                "one address of it in networks.N.initiator, and several portals there",
+            )
+    return {link.name: nic for nic, (link,) in by_nic.items()}
 
 
 @contextmanager

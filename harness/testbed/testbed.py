@@ -28,6 +28,7 @@ from harness.faults import (
     SilentDrop,
     Together,
     injected,
+    least_loss_of,
 )
 from harness.initiator import Attachment, Initiator
 from harness.initiator.path_disk import PathDisk
@@ -319,6 +320,16 @@ class Testbed:
     def all_paths_lost(self) -> Fault:
         """Every portal falls silent at once."""
         return Together(tuple(self.silent_drop(one.name) for one in self.topology.portals))
+
+    def least_loss_of(self, path: str) -> Fault:
+        """What is possible here and takes that path, and as few others as can be.
+
+        Raises LabCannot if whatever takes it leaves no other.
+        """
+        loss = least_loss_of(self.topology, path, lambda one: not lacking(self.config, one.needs))
+        if loss is None:
+            raise LabCannot(f"nothing that is possible here takes path {path} and leaves another")
+        return loss
 
     @contextmanager
     def without_path(self, name: str) -> Iterator[None]:

@@ -9,10 +9,9 @@ import pytest
 
 from harness.analysis.throughput import Rates, binned_rates
 from harness.checks import accounting_agrees, kernel_sound, lab_sound, no_io_errors
-from harness.faults import Fault, losses
+from harness.faults import Fault
 from harness.plugin import Judge, PublishThroughput
 from harness.testbed import Testbed
-from harness.testbed.means import lacking
 from harness.units import KIB
 from harness.workload import JobKind
 
@@ -41,7 +40,7 @@ def test_throughput_whole_and_degraded(
 ) -> None:
     """I/O goes without an error on all paths, on one path less, and while a path is dead."""
     spare = testbed.topology.paths[-1].name
-    loss = _least_loss_of(testbed, spare)
+    loss = testbed.least_loss_of(spare)
     conditions: dict[str, AbstractContextManager[None]] = {
         "all paths": nullcontext(),
         f"without path {spare}": testbed.without_path(spare),
@@ -71,20 +70,6 @@ def test_throughput_whole_and_degraded(
     publish_throughput(f"{kind}, {block_size // KIB} KiB blocks", figures)
     for judgement in judgements:
         judgement.require()
-
-
-def _least_loss_of(testbed: Testbed, path: str) -> Fault:
-    """What is possible here and takes that path, and as few others as can be."""
-    topology = testbed.topology
-
-    def possible(fault: Fault) -> bool:
-        return not lacking(testbed.config, fault.needs)
-
-    every = filter(possible, losses(topology, possible))
-    taking = [loss for loss in every if path in loss.hits(topology)]
-    if not taking:
-        pytest.skip(f"nothing that can be done here takes path {path} and leaves another")
-    return min(taking, key=lambda loss: len(loss.hits(topology)))
 
 
 @contextmanager

@@ -27,8 +27,9 @@ from harness.measurements import (
     SessionSettings,
 )
 from harness.timeline import Event, Happened, Timeline
-from harness.units import NS_PER_MS, NS_PER_S
+from harness.units import MIB, NS_PER_MS, NS_PER_S
 from suites.selftest.unit.judged import (
+    busy_host,
     carrying,
     found,
     good,
@@ -220,9 +221,30 @@ def test_a_path_that_carries_less_after_healing_fails(part: float, verdict: Verd
 
     slow, other = good().counters
     counters = (after_healing(slow, part), after_healing(other, 2 - part))
-    finding = found(load_shared_again(at_least=0.5), replace(good(), counters=counters))
+    measured = replace(good(), counters=counters)
+    finding = found(load_shared_again(at_least=0.5), measured)
     assert finding.verdict is verdict
     assert ("a carries" in finding.message) == (verdict is Verdict.FAIL)
+    busy = found(load_shared_again(at_least=0.5), replace(measured, processors=busy_host(0.7)))
+    assert busy.verdict is (Verdict.UNKNOWN if verdict is Verdict.FAIL else verdict)
+
+
+def test_a_share_that_may_be_small_by_chance_is_not_proven_to_be() -> None:
+    """Few I/Os go now over one path, now over the other: a third on the average."""
+
+    def by_turns(counters: PathCounters, turns: tuple[float, ...]) -> PathCounters:
+        written = counters.bytes_written
+        grown = np.diff(written, prepend=written[0]).astype(float)
+        turn = (counters.at_ns - HEALED) // (NS_PER_S // 2) % len(turns)
+        after = counters.at_ns > HEALED + 3 * NS_PER_S
+        grown = np.where(after, 0.24 * MIB * np.array(turns)[turn], grown)
+        return replace(counters, bytes_written=np.cumsum(grown).astype(np.int64))
+
+    slow, other = good().counters
+    counters = (by_turns(slow, (0.0, 0.0, 2.0)), by_turns(other, (2.0, 2.0, 0.0)))
+    finding = found(load_shared_again(at_least=0.8), replace(good(), counters=counters))
+    assert finding.verdict is Verdict.UNKNOWN, finding.message
+    assert "the shares vary too much to tell" in finding.message
 
 
 def test_a_share_that_is_not_known_is_open() -> None:

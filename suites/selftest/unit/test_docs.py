@@ -23,6 +23,7 @@ from harness.cli.app import app
 from harness.config import Config
 from harness.config.networks import PortalConfig
 from harness.config.overrides import OVERRIDES
+from harness.config.ready import topology_names
 from harness.hypervisor.connection import connect
 from harness.measurements import Damage
 from harness.plugin.options import add_options
@@ -72,6 +73,17 @@ def anchors(page: Path) -> set[str]:
 def test_every_key_is_documented() -> None:
     """And no page tells of keys that are gone."""
     assert documented().keys() == dict(fields(Config)).keys()
+
+
+def test_every_ready_topology_is_documented() -> None:
+    """By a row of the table and a section, and there are no others."""
+    text = (DOCS / "topologies.md").read_text()
+    _, _, ready = text.partition("\n## Ready ones\n")
+    ready, _, _ = ready.partition("\n## ")
+    rows = re.findall(r"^\| `([\w-]+)` \|", ready, re.MULTILINE)
+    sections = re.findall(r"^### (.+)$", ready, re.MULTILINE)
+    assert sorted(rows) == topology_names()
+    assert sections == rows
 
 
 def test_every_key_of_a_portal_is_documented() -> None:

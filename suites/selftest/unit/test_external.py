@@ -213,6 +213,19 @@ def test_what_is_impossible_is_not_tried() -> None:
         pass
 
 
+def test_the_least_loss_is_one_that_this_lab_has_means_for() -> None:
+    """Where there is none the test is skipped, as with any fault that is impossible."""
+    assert bed_of(config()).least_loss_of("b") == LinkDown("b")
+    existing = config().model_copy(
+        update={"initiator": InitiatorConfig.model_validate({"machine": "local"})}
+    )
+    assert bed_of(existing).least_loss_of("b") == InitiatorDrop("b")
+    one_portal = load(None, {"topology": ("one-subnet", "--topology")}).config
+    alone = existing.model_copy(update={"networks": one_portal.networks})
+    with pytest.raises(LabCannot, match="takes path a-nic1 and leaves another"):
+        bed_of(alone).least_loss_of("a-nic1")
+
+
 def test_faults_that_overlap_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each phase and each budget is of one fault; nothing is injected."""
     done: list[str] = []

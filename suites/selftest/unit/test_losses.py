@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import pytest
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from harness.config import Config
 from harness.config.ready import ready_topologies
-from harness.faults import Fault, Means, losses
+from harness.faults import Fault, Means, least_loss_of, losses
 from harness.faults.base import Lab
 from harness.faults.losses import ControllerLost, NetworkLost, OneByOne
 from harness.topology import Role, Topology, plan
@@ -67,6 +67,11 @@ def everything(_: Fault) -> bool:
 def without_the_target(fault: Fault) -> bool:
     """As with an array, whose cables and commands are out of reach."""
     return fault.needs.isdisjoint({Means.TARGET_CABLE, Means.TARGET_GUEST})
+
+
+def by_the_initiator_alone(fault: Fault) -> bool:
+    """As with an array and an existing initiator."""
+    return fault.needs == {Means.INITIATOR_GUEST}
 
 
 def ids(topology: Topology) -> list[str]:
@@ -150,6 +155,27 @@ def test_a_network_with_several_nics_can_be_lost_as_one() -> None:
     assert [part.name for part in lost[0].parts] == ["LinkDown(a-nic1)", "LinkDown(a-nic2)"]
 
 
+def test_an_existing_initiator_loses_a_network_by_its_portals() -> None:
+    """Its cables are out of reach; a network with one portal is lost with that."""
+
+    def lost(topology: Topology, possible: Callable[[Fault], bool]) -> dict[str, list[str]]:
+        every = losses(topology, possible)
+        return {
+            one.name: [part.name for part in one.parts]
+            for one in every
+            if isinstance(one, NetworkLost)
+        }
+
+    assert lost(ready("four"), by_the_initiator_alone) == {
+        "NetworkLost(a)": ["InitiatorDrop(a1)", "InitiatorDrop(a2)"],
+        "NetworkLost(b)": ["InitiatorDrop(b1)", "InitiatorDrop(b2)"],
+    }
+    assert lost(ready("four"), without_the_target) == {}  # a link's loss is the same
+    two_nics = planned(network(0, nics=2), network(1, portals=2))
+    assert lost(two_nics, by_the_initiator_alone).keys() == {"NetworkLost(b)"}
+    assert lost(two_nics, without_the_target).keys() == {"NetworkLost(a)"}
+
+
 def test_on_a_shared_network_the_target_loses_its_only_nic() -> None:
     """With it all links there, so that is one loss; and none at all where no other network is."""
     topology = planned(network(0, nics=2, bridge="br-san"), network(1))
@@ -160,6 +186,32 @@ def test_on_a_shared_network_the_target_loses_its_only_nic() -> None:
     alone = planned(network(0, nics=2, bridge="br-san"))
     names = [one.name for one in losses(alone, everything)]
     assert names == ["LinkDown(a-nic1)", "LinkDown(a-nic2)"]
+
+
+def least(topology: Topology, possible: Callable[[Fault], bool]) -> list[str]:
+    """The least loss of each path."""
+    found = [least_loss_of(topology, path.name, possible) for path in topology.paths]
+    return [one.name if one else "none" for one in found]
+
+
+def test_the_least_loss_of_a_path_takes_no_other_where_that_can_be() -> None:
+    """Of those that take as many it is a link's; two NICs that lead to one portal each are one."""
+    assert least(ready("two"), everything) == ["LinkDown(a)", "LinkDown(b)"]
+    portals = ["a1", "a2", "b1", "b2"]
+    assert least(ready("four"), everything) == [f"SilentDrop({name})" for name in portals]
+    one_link = planned(network(0, portals=2))
+    assert least(one_link, everything) == ["SilentDrop(a1)", "SilentDrop(a2)"]
+    assert least(ready("one-subnet"), everything) == ["LinkDown(a-nic1)", "LinkDown(a-nic2)"]
+
+
+def test_the_least_loss_is_one_that_is_possible() -> None:
+    """With an existing initiator and its array; there may be none."""
+    assert least(ready("two"), by_the_initiator_alone) == ["InitiatorDrop(a)", "InitiatorDrop(b)"]
+    two_nics = planned(network(0, nics=2), network(1))
+    assert least(two_nics, by_the_initiator_alone) == ["InitiatorDrop(a)"] * 2 + [
+        "InitiatorDrop(b)"
+    ]
+    assert least(ready("one-subnet"), by_the_initiator_alone) == ["none", "none"]
 
 
 def all_but_one(topology: Topology) -> OneByOne:

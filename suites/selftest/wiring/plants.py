@@ -357,6 +357,12 @@ PLANTS: Mapping[str, Mapping[str, Plant]] = {
     },
 }
 
+# By name, with the topology whose plants are those that it would have.
+WITHOUT_PLANTS: Mapping[str, str] = {
+    "eight": "wired as `four`, with more portals",
+    "luns": "wired as `two`, with more LUNs",
+}
+
 
 def filled_in(testbed: Testbed, says: str) -> str:
     """The text with the names that this testbed has."""
