@@ -338,11 +338,6 @@ class Topology:
         """The interfaces of open-iscsi by which the initiator logs in at a portal."""
         return tuple(link.iface for link in self.network(portal.network).links)
 
-    @property
-    def bound_ifaces(self) -> tuple[str, ...]:
-        """The interfaces of open-iscsi that bind sessions to a NIC: those that a run makes."""
-        return tuple(link.iface for link in self.links if link.bound)
-
     def link_of(self, address: Address | None) -> Link | None:
         """The link whose NIC has that address."""
         return next((link for link in self.links if link.address == address), None)

@@ -67,10 +67,6 @@ for iqn in $iqns; do
     iscsiadm --mode node --targetname "$iqn" --op delete || failed=1
   fi
 done
-for iface in $(sed -n 's/^# iface //p' "$drop_in"); do
-  iscsiadm --mode iface 2>/dev/null | grep -q "^$iface " || continue
-  iscsiadm --mode iface --interface "$iface" --op delete || failed=1
-done
 for wwid in $(sed -n 's/^# lun \(.*\) new$/\1/p' "$drop_in"); do
   [ -e WWIDS ] || continue
   grep -vxF "/$wwid/" WWIDS >WWIDS.new
@@ -184,8 +180,8 @@ class ExistingInitiator(Initiator):
         with step("Configure the initiator", Spent.CONFIGURATION):
             known = {wwid: self._is_known(wwid) for wwid in self.wwids}
             active = active_units(look(self.machine))
-            iqns, ifaces = self.topology.target_iqns, self.topology.bound_ifaces
-            conf = render_drop_in(known, iqns, self.grouping, active=active, ifaces=ifaces)
+            iqns = self.topology.target_iqns
+            conf = render_drop_in(known, iqns, self.grouping, active=active)
             self.machine.write_files({DROP_IN: conf}, mode=0o600)
             attach("multipath drop-in", conf)
             for wwid in (one for one in self.wwids if not known[one]):
@@ -254,9 +250,8 @@ class ExistingInitiator(Initiator):
     def require_unused(self) -> None:
         """The machine may have no session with the target yet: another's disks could be on it.
 
-        Nor a record of it, whose settings and secrets would be lost, nor an interface of open-iscsi
-        that the run would make, nor a LUN by another way: the run would take over its map. Else it
-        raises InitiatorError; it changes nothing.
+        Nor a record of it, whose settings and secrets would be lost, nor a LUN by another way:
+        the run would take over its map. Else it raises InitiatorError; it changes nothing.
         """
         devices = self.survey().devices
         for wwid in self.wwids:
@@ -278,23 +273,6 @@ class ExistingInitiator(Initiator):
                     f"{self.machine.name} has records of {iqn} already",
                     hint=f"if they are not needed: `{shlex.join([*argv, '--op', 'delete'])}`",
                 )
-        ifaces = self._ifaces_there() if self.topology.bound_ifaces else set()
-        for iface in self.topology.bound_ifaces:
-            if iface in ifaces:
-                raise InitiatorError(
-                    f"{self.machine.name} has an interface {iface} of open-iscsi already",
-                    hint="if it is not needed: "
-                    f"`iscsiadm --mode iface --interface {iface} --op delete`",
-                )
-
-    def _ifaces_there(self) -> set[str]:
-        """The interfaces of open-iscsi that the machine has.
-
-        Real line: `default tcp,<empty>,<empty>,<empty>,<empty>`
-        """
-        argv = ["iscsiadm", "--mode", "iface"]
-        listing = self.machine.run(argv, timeout_s=_TIMEOUT_S, check=False).stdout
-        return {line.split()[0] for line in listing.splitlines() if line.strip()}
 
     def _undo(self, _: MachineState | None = None) -> None:
         """Take away what runs have made; warn of what cannot be."""

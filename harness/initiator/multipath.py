@@ -123,22 +123,16 @@ _USED_AT_ONCE = """\
 
 
 def render_drop_in(
-    luns: Mapping[str, bool],
-    iqns: Iterable[str],
-    grouping: PathGrouping,
-    *,
-    active: Iterable[str],
-    ifaces: Iterable[str] = (),
+    luns: Mapping[str, bool], iqns: Iterable[str], grouping: PathGrouping, *, active: Iterable[str]
 ) -> str:
     """What is added to the configuration of an existing machine: these LUNs, and no others.
 
-    It also says what is to be undone: `luns` has whether the machine knew each WWID before,
-    `active` the units that were, and `ifaces` the interfaces of open-iscsi that the run makes.
+    It also says what is to be undone: `luns` has whether the machine knew each WWID before, and
+    `active` the units that were.
     """
     lines = [
         "# Written by Pathproof for the length of a run.",
         *(f"# target {iqn}" for iqn in iqns),
-        *(f"# iface {iface}" for iface in ifaces),
         *(f"# lun {wwid} {'known' if known else 'new'}" for wwid, known in luns.items()),
         f"# active {' '.join(active)}",
         "blacklist_exceptions {",

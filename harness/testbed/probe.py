@@ -1,4 +1,4 @@
-"""What a testbed's target can do, as its LUN tells over each path."""
+"""What a testbed's target can do, as each LUN tells over each path."""
 
 from __future__ import annotations
 
@@ -12,34 +12,40 @@ from harness.testbed.testbed import Testbed
 from harness.topology import Role
 
 
-def probe(testbed: Testbed) -> dict[str, Features]:
-    """The LUN's features over each path, by its name."""
+def probe(testbed: Testbed) -> dict[str, dict[str, Features]]:
+    """Each LUN's features over each path, by the names of both."""
     initiator = testbed.machine(Role.INITIATOR)
-    features = {}
-    with step("Ask the LUN what it can do", Spent.MEASURING):
-        for path in testbed.map.attachment.paths():
-            argv = ["sh", "-c", FEATURES_SCRIPT, "sh", f"/dev/{path.disk}"]
-            said = initiator.run(argv).stdout
-            attach(f"features over path {path}", said)
-            features[path.path] = parse_features(said)
+    features: dict[str, dict[str, Features]] = {}
+    with step("Ask each LUN what it can do", Spent.MEASURING):
+        for one in testbed.maps:
+            for path in one.attachment.paths():
+                argv = ["sh", "-c", FEATURES_SCRIPT, "sh", f"/dev/{path.disk}"]
+                said = initiator.run(argv).stdout
+                attach(f"features of {one.lun.name} over path {path}", said)
+                features.setdefault(one.lun.name, {})[path.path] = parse_features(said)
     return features
 
 
 def capabilities_of(testbed: Testbed) -> Capabilities:
     """What tests may require: known for each kind of VM, asked of an external target.
 
-    Raises InitiatorError if an external target's paths contradict each other. Whether it wants
-    CHAP is known by its credentials; nothing else tells.
+    Raises InitiatorError if an external target's LUNs, or the paths of one, contradict each other.
+    Whether it wants CHAP is known by its credentials; nothing else tells.
     """
     config = testbed.config.target
     if config.kind != "external":
         return testbed.target.capabilities
-    seen = {seen_in(features) for features in probe(testbed).values()}
+    seen: dict[Capabilities, list[str]] = {}
+    for lun, paths in probe(testbed).items():
+        for path, features in paths.items():
+            seen.setdefault(seen_in(features), []).append(f"{lun} over {path}")
     if len(seen) != 1:
-        raise InitiatorError(f"the paths report different capabilities: {seen}")
+        told = "; ".join(f"{', '.join(where)}: {one}" for one, where in seen.items())
+        raise InitiatorError(f"the LUNs or paths report different capabilities: {told}")
+    (of_all,) = seen
     chap = config.chap
     return replace(
-        seen.pop(),
+        of_all,
         chap=chap is not None,
         mutual_chap=chap is not None and chap.outgoing is not None,
     )

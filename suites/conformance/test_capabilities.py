@@ -15,16 +15,17 @@ from suites.conformance.tables import CAPABILITIES
 
 
 def test_every_path_tells_of_what_the_kind_is_known_for(testbed: Testbed) -> None:
-    """Every path reports the capabilities that this kind of target is known to have."""
-    features = list(probe(testbed).values())
-    assert len(set(features)) == 1
+    """Every path reports the capabilities that this kind of target is known to have.
+
+    LUNs of an array may have their access states, each over all of its paths the same.
+    """
+    luns = [list(paths.values()) for paths in probe(testbed).values()]
+    assert all(len(set(features)) == 1 for features in luns)
     if testbed.target.kind == "external":
         return
-    seen = seen_in(features[0])
-    assert (features[0].vendor, features[0].product) == (
-        testbed.target.vendor,
-        testbed.target.product,
-    )
+    (features,) = {features for paths in luns for features in paths}
+    seen = seen_in(features)
+    assert (features.vendor, features.product) == (testbed.target.vendor, testbed.target.product)
     assert seen == replace(testbed.target.capabilities, chap=False, mutual_chap=False)
     CAPABILITIES.note(
         testbed.target.kind,
@@ -52,7 +53,7 @@ def test_access_states_of_several_groups_are_told(testbed: Testbed) -> None:
     target.serve(one_group_each(serving(target.config, target.topology), states))
     testbed.initiator.log_in()
     testbed.initiator.wait_for_maps()
-    for features in probe(testbed).values():
+    for features in (one for paths in probe(testbed).values() for one in paths.values()):
         assert "active/non optimized" in features.access_states
         assert "active/optimized" in features.access_states
 
@@ -67,7 +68,7 @@ def test_every_path_tells_of_the_cache_that_was_asked_for(ours: Testbed, cache: 
     target_for(config, ours.machine(Role.TARGET), ours.topology).configure()
     ours.initiator.log_in()
     ours.initiator.wait_for_maps()
-    for path in ours.map.attachment.paths():
+    for path in (path for one in ours.maps for path in one.attachment.paths()):
         said = ours.machine(Role.INITIATOR).sh(f"cat /sys/block/{path.disk}/queue/write_cache")
         assert said.stdout.strip() == cache.replace("-", " ")
 

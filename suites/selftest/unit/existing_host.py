@@ -14,7 +14,7 @@ from harness.errors import MachineError
 from harness.initiator.devices import SURVEY_SCRIPT
 from harness.initiator.existing import ExistingInitiator
 from harness.machine import Process
-from harness.topology import Topology, plan
+from harness.topology import plan
 from suites.selftest.unit.scripted_machine import Answer, Asked, ScriptedMachine
 
 WWID = "360014057043dfe0435de773ca03bbf04"
@@ -87,7 +87,6 @@ class Host:
         devices: str = "",
         addresses: str = ADDRESSES,
         traces: bool = False,
-        ifaces: tuple[str, ...] = ("default",),
     ) -> None:
         self.tools = tools
         self.multipathd = list(multipathd)
@@ -97,7 +96,6 @@ class Host:
         self.devices = devices
         self.addresses = addresses
         self.traces = traces
-        self.ifaces = ifaces
         self.undoing: Answer | MachineError = Answer()
         self.machine = Lockable(self.answer, locked=locked)
 
@@ -114,10 +112,7 @@ class Host:
             return Answer(self.addresses)
         if asked.argv[0] == "test":
             return Answer(status=0 if self.traces else 1)
-        none = ",".join(["<empty>"] * 4)
-        listing = "".join(f"{iface} tcp,{none}\n" for iface in self.ifaces)
-        answers = {("multipathd", "reconfigure"): "ok\n", ("iscsiadm", "--mode", "iface"): listing}
-        return Answer(answers.get(asked.argv, ""))
+        return Answer("ok\n" if asked.argv == ("multipathd", "reconfigure") else "")
 
     def _answer_script(self, script: str) -> Answer:
         if "drop_in=$1" in script:
@@ -132,8 +127,8 @@ class Host:
             return Answer(self.looks.pop(0) if self.looks else LOOK)
         return Answer()
 
-    def initiator(self, topology: Topology | None = None) -> ExistingInitiator:
-        return ExistingInitiator(self.machine, topology or plan(config()), FAST, (WWID,))
+    def initiator(self) -> ExistingInitiator:
+        return ExistingInitiator(self.machine, plan(config()), FAST, (WWID,))
 
     def asked(self) -> list[str]:
         return [" ".join(asked.argv) for asked in self.machine.asked]

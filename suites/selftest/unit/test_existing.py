@@ -8,7 +8,6 @@ import pytest
 from pydantic import ValidationError
 
 from harness.config import Config
-from harness.config.ready import ready_topologies
 from harness.errors import InitiatorError, MachineError
 from harness.faults import InitiatorDrop, LinkDown
 from harness.host.slots import limit_for
@@ -29,8 +28,6 @@ from suites.selftest.unit.existing_host import (
     config,
 )
 from suites.selftest.unit.scripted_machine import Answer, ScriptedMachine
-
-ONE_SUBNET = plan(Config.model_validate(ready_topologies()["one-subnet"]))
 
 
 class Warnings(Listener):
@@ -210,27 +207,6 @@ def test_what_is_to_be_undone_is_told_by_the_file() -> None:
         if line.startswith("# active")
     )
     assert active == "# active multipathd.service"
-
-
-def test_interfaces_that_the_run_makes_are_told_by_the_file() -> None:
-    """Where NICs share a subnet; others that the machine has are not to be deleted."""
-    host = Host()
-    host.initiator(ONE_SUBNET).configure()
-    written = "".join(asked.stdin.decode() for asked in host.machine.asked)
-    told = [line for line in written.splitlines() if line.startswith("# iface")]
-    assert told == ["# iface pathproof-a-nic1", "# iface pathproof-a-nic2"]
-
-
-@pytest.mark.parametrize("owned", [("default", "pathproof-a-nic2"), ("default", "pathproof-mine")])
-def test_an_interface_of_the_owner_is_neither_changed_nor_deleted(owned: tuple[str, ...]) -> None:
-    """One that has the name of an interface of the run stops the run; any other one may stay."""
-    host = Host(ifaces=owned)
-    initiator = host.initiator(ONE_SUBNET)
-    if "pathproof-a-nic2" in owned:
-        with pytest.raises(InitiatorError, match="has an interface pathproof-a-nic2 of open-iscsi"):
-            initiator.require_unused()
-    else:
-        initiator.require_unused()
 
 
 def test_folders_that_were_not_there_are_removed() -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
@@ -18,6 +19,7 @@ from harness.config import load
 from harness.errors import WorkloadError
 from harness.faults import LinkDown
 from harness.measurements import Measurements
+from harness.testbed import Testbed
 from harness.testbed.lun_layout import Layout
 from harness.topology import plan
 from harness.workload import JobKind
@@ -49,33 +51,29 @@ class Io:
     def start_phase(self) -> None: ...
 
 
-class Bed:
-    """As much of a testbed with four LUNs as is measured; it writes down what it waits for."""
-
-    config = CONFIG
-    topology = plan(CONFIG)
-    layout = Layout.of(CONFIG.workload, 4)
+class Bed(Testbed):
+    """A testbed with four LUNs and no machines; it writes down what it waits for."""
 
     def __init__(self) -> None:
+        self.config = CONFIG
+        self.topology = plan(CONFIG)
+        self.layout = Layout.of(CONFIG.workload, 4)
+        self.target = cast(Any, SimpleNamespace(kind="lio"))
         self.waited: list[tuple[int, int]] = []
 
-    @contextmanager
-    def io(self, _: object) -> Iterator[Io]:
-        yield Io()
+    def io(self, *_: object, **__: object) -> Any:
+        return nullcontext(Io())
 
-    def fault(self, _: object) -> Any:
+    def fault(self, *_: object) -> Any:
         return nullcontext()
 
-    without_path = fault
+    def without_path(self, name: str) -> Any:
+        return nullcontext()
 
-    def fail_over(self, *_: object, **__: float) -> None: ...
+    def fail_over(self, *_: object, **__: object) -> None: ...
 
-    def wait_for_paths(self, *, active: int, failed: int = 0) -> None:
+    def wait_for_paths(self, *, active: int, failed: int = 0, **_: object) -> Any:
         self.waited.append((active, failed))
-
-    @property
-    def target(self) -> Any:
-        return type("Target", (), {"kind": "lio"})
 
 
 class Judged:
@@ -97,12 +95,12 @@ class Content:
     def require(self) -> None: ...
 
 
-LUNS = tuple(lun.name for lun in Bed.topology.luns)
+LUNS = tuple(lun.name for lun in plan(CONFIG).luns)
 
 
 def test_throughput_is_that_of_all_luns_together() -> None:
     """On all paths, without one, and while every map has lost it."""
-    bed, judged = cast(Any, Bed()), Judged()
+    bed, judged = Bed(), Judged()
     published: dict[str, Any] = {}
     publish = cast(Any, lambda _, figures: published.update(figures))
     delivered(bed, cast(Any, judged), publish, 1, JobKind.READ, 2**14)
@@ -119,9 +117,9 @@ def test_figures_of_several_luns_are_judged_and_not_written_down(
 ) -> None:
     """The table is of one."""
     monkeypatch.setattr(type(FIGURES), "note", lambda *_: pytest.fail("it was written down"))
-    bed, judged = cast(Any, Bed()), Judged()
+    bed, judged = Bed(), Judged()
     test_figures.test_the_stall_when_a_path_is_lost(bed, cast(Any, judged), 1, LinkDown)
-    request: Any = type("R", (), {"node": type("N", (), {"callspec": type("C", (), {"id": "x"})})})
+    request: Any = SimpleNamespace(node=SimpleNamespace(callspec=SimpleNamespace(id="x")))
     test_figures.test_what_all_paths_deliver(
         bed, cast(Any, judged), 1, JobKind.READ, 2**14, request
     )

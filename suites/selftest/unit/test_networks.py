@@ -494,11 +494,15 @@ def test_names_that_would_be_given_twice_are_refused(
 
 
 def test_an_initiator_with_more_nics_than_a_guest_has_room_for_is_refused() -> None:
-    """It has twelve."""
+    """Twelve it has; on a host that is there they are not counted."""
 
     def described(nics: int) -> str:
-        addresses = ", ".join(f'"10.1.0.{101 + number}"' for number in range(nics))
-        return network('"10.1.0.1"', f"[{addresses}]") + OTHER
+        return "".join(
+            network(f'"10.1.{n}.1"', f'"10.1.{n}.101"', name=f"n{n}", subnet=f"10.1.{n}.0/24")
+            for n in range(nics)
+        )
 
-    assert len(plan(loaded(described(11)).config).nics(Role.INITIATOR)) == len(NIC_SLOTS)
-    assert "networks: the initiator has 13 addresses" in complaint(described(12))
+    assert len(plan(loaded(described(12)).config).nics(Role.INITIATOR)) == len(NIC_SLOTS)
+    assert "networks: the initiator has 13 addresses" in complaint(described(13))
+    array = '[target]\nkind = "external"\nwwid = "360014057043dfe0435de773ca03bbf04"\n'
+    assert loaded(array + '[initiator]\nmachine = "local"\n' + described(13))

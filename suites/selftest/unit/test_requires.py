@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
 from harness.config import Config
+from harness.errors import InitiatorError
 from harness.initiator.features import Features
+from harness.initiator.path_disk import PathDisk
 from harness.plugin.requires import skip_unless_capable
 from harness.target import KINDS, Capabilities, target_for
 from harness.testbed import Testbed
-from harness.testbed.probe import seen_in
+from harness.testbed.probe import capabilities_of, seen_in
 from harness.topology import plan
-from suites.selftest.unit.scripted_machine import ScriptedMachine
+from suites.selftest.unit.scripted_machine import Answer, ScriptedMachine
 
+RECORDED = Path(__file__).parent / "recorded"
+LIO, TGT = ((RECORDED / f"sg3-utils-1.46-{kind}.txt").read_text() for kind in ("lio", "tgt"))
 HALF = Capabilities(chap=True, unmap=True)
 
 
@@ -66,3 +71,26 @@ def test_what_a_lun_tells_are_capabilities() -> None:
     """CHAP is none of its business."""
     features = Features("V", "P", True, ("active/optimized",), False, True, False)
     assert seen_in(features) == Capabilities(alua=True, unmap=True)
+
+
+def array(*luns: str) -> Testbed:
+    """An external target whose LUNs tell that of themselves, each over path a."""
+    told = {f"/dev/sd{number}": text for number, text in enumerate(luns)}
+    machine = ScriptedMachine(lambda asked: Answer(told[asked.argv[-1]]))
+    maps = [
+        SimpleNamespace(
+            lun=SimpleNamespace(name=f"lun{number}"),
+            attachment=SimpleNamespace(paths=lambda n=number: [PathDisk("a", f"sd{n}", "8:0")]),
+        )
+        for number, _ in enumerate(luns)
+    ]
+    config = SimpleNamespace(target=SimpleNamespace(kind="external", chap=None))
+    bed = SimpleNamespace(config=config, maps=maps, map=maps[0], machine=lambda _: machine)
+    return cast(Testbed, bed)
+
+
+def test_every_lun_of_an_array_is_asked() -> None:
+    """Those that contradict each other are named."""
+    assert capabilities_of(array(LIO, LIO)).alua
+    with pytest.raises(InitiatorError, match=r"different capabilities: lun0 over a: .*; lun1 over"):
+        capabilities_of(array(LIO, TGT))
