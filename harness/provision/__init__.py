@@ -4,5 +4,5 @@
 SHAPING = (
     *("host", "hypervisor", "initiator", "machine", "observe"),
     *("preflight", "provision", "target", "testbed", "workload"),
-    "topology.py",
+    "topology",
 )

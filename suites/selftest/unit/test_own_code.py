@@ -43,7 +43,7 @@ def test_a_change_of_any_named_code_changes_the_digest(copy: Path, name: str) ->
 def test_a_name_that_is_not_there_is_an_error() -> None:
     """Else code that was moved would be missing in the key, and nothing would tell."""
     with pytest.raises(FileNotFoundError):
-        digest_of("topology.py", "no_such_folder")
+        digest_of("topology", "no_such_folder")
 
 
 def test_whatever_provisioning_imports_is_in_the_key_of_a_snapshot_or_leaves_no_trace() -> None:

@@ -1,0 +1,186 @@
+"""The wanted testbed as frozen data: its networks, and the paths that links and portals make."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from harness.config.networks import AccessState
+from harness.topology.parts import (
+    Address,
+    Controller,
+    Link,
+    Network,
+    Nic,
+    Portal,
+    Role,
+    TargetPortal,
+)
+
+_Part = TypeVar("_Part", "Network", "Link", "TargetPortal", "Path", "Controller")
+
+
+@dataclass(frozen=True)
+class Path:
+    """One way from the initiator to the LUN: a session from a link to a portal.
+
+    Whatever is measured, judged, broken and reported has this name; the SCSI disk that it is at
+    the moment (`sda`) has another one after the next login.
+    """
+
+    name: str
+    link: Link
+    portal: TargetPortal
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.link.address} to {self.portal.portal})"
+
+
+@dataclass(frozen=True)
+class Lun:
+    """A logical unit: its place among those of the target, and its name in reports ("lun0").
+
+    Of one that the target makes: its size in bytes and its pinned serial (32 hex digits). Of one
+    of an external target: its WWID, as multipath-tools has it, "" if it was not named.
+    """
+
+    number: int
+    size: int
+    serial: str
+    wwid: str = ""
+
+    @property
+    def name(self) -> str:
+        return f"lun{self.number}"
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True)
+class Topology:
+    """Everything about a testbed that is known before it exists.
+
+    `guests` are the roles whose machines are made for this testbed.
+    """
+
+    name: str
+    networks: tuple[Network, ...]
+    target_iqn: str
+    initiator_iqn: str
+    luns: tuple[Lun, ...]
+    controllers: tuple[Controller, ...] = ()
+    guests: tuple[Role, ...] = tuple(Role)
+
+    @property
+    def links(self) -> tuple[Link, ...]:
+        """Every link, in the order of the networks."""
+        return tuple(link for network in self.networks for link in network.links)
+
+    @property
+    def portals(self) -> tuple[TargetPortal, ...]:
+        """Every portal, in the order of the networks."""
+        return tuple(portal for network in self.networks for portal in network.portals)
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """Every path, in the order of the networks: from each link to each portal there."""
+        return tuple(
+            Path(_path_name(network, link, portal), link, portal)
+            for network in self.networks
+            for link in network.links
+            for portal in network.portals
+        )
+
+    @property
+    def target_iqns(self) -> tuple[str, ...]:
+        """Every name that the target has at a portal: some arrays have one for each."""
+        return tuple(dict.fromkeys(portal.iqn for portal in self.portals))
+
+    @property
+    def shared(self) -> tuple[Network, ...]:
+        """The networks where there may be others, other testbeds among them."""
+        return tuple(network for network in self.networks if network.shared)
+
+    @property
+    def cables(self) -> tuple[Link, ...]:
+        """The links that the hypervisor makes itself, from one guest to the other."""
+        if len(self.guests) < len(Role):
+            return ()
+        return tuple(link for n in self.networks if not n.shared for link in n.links)
+
+    def network(self, name: str) -> Network:
+        """The network of that name. Raises KeyError with the known names."""
+        return _named(self.networks, name, "network")
+
+    def link(self, name: str) -> Link:
+        """The link of that name. Raises KeyError with the known names."""
+        return _named(self.links, name, "link")
+
+    def portal(self, name: str) -> TargetPortal:
+        """The portal of that name. Raises KeyError with the known names."""
+        return _named(self.portals, name, "portal")
+
+    def path(self, name: str) -> Path:
+        """The path of that name. Raises KeyError with the known names."""
+        return _named(self.paths, name, "path")
+
+    def controller(self, name: str) -> Controller:
+        """The controller of that name. Raises KeyError with the known names."""
+        return _named(self.controllers, name, "controller")
+
+    def access_state(self, portal: TargetPortal) -> AccessState:
+        """What ALUA tells of a portal: the state of its controller."""
+        return self.controller(portal.controller).access_state if portal.controller else "optimized"
+
+    def nics(self, role: Role) -> tuple[Nic, ...]:
+        """Every data NIC of a role, in the order of the networks."""
+        return tuple(nic for network in self.networks for nic in network.nics(role))
+
+    def nic_at(self, role: Role, link: str) -> Nic:
+        """The NIC of a role at its end of a link."""
+        network = self.network(self.link(link).network)
+        return next(nic for nic in network.nics(role) if link in nic.links)
+
+    def over_link(self, name: str) -> tuple[str, ...]:
+        """The names of the paths that begin at a link."""
+        return tuple(path.name for path in self.paths if path.link.name == name)
+
+    def over_portal(self, name: str) -> tuple[str, ...]:
+        """The names of the paths that lead to a portal."""
+        return tuple(path.name for path in self.paths if path.portal.name == name)
+
+    def ifaces_to(self, portal: TargetPortal) -> tuple[str, ...]:
+        """The interfaces of open-iscsi by which the initiator logs in at a portal."""
+        return tuple(link.iface for link in self.network(portal.network).links)
+
+    def link_of(self, address: Address | None) -> Link | None:
+        """The link whose NIC has that address."""
+        return next((link for link in self.links if link.address == address), None)
+
+    def path_of(self, portal: Portal | None, iface: str) -> Path | None:
+        """The path of a session that was made to `portal` by an interface of open-iscsi.
+
+        Where one link leads to the portal the session is that path by whatever interface.
+        """
+        found = [path for path in self.paths if path.portal.portal == portal]
+        if len(found) == 1:
+            return found[0]
+        return next((path for path in found if path.link.iface == iface), None)
+
+
+def _named(every: Iterable[_Part], name: str, what: str) -> _Part:
+    known = {one.name: one for one in every}
+    if name not in known:
+        raise KeyError(f"no {what} {name!r}; there are {list(known)}")
+    return known[name]
+
+
+def _path_name(network: Network, link: Link, portal: TargetPortal) -> str:
+    """The portal's name, with the NIC if there are several."""
+    return portal.name if len(network.links) == 1 else f"{portal.name}-{_nic_of(network, link)}"
+
+
+def _nic_of(network: Network, link: Link) -> str:
+    return f"nic{network.links.index(link) + 1}"
