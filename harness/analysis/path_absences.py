@@ -76,21 +76,27 @@ def felt_until_ns(fault: FaultRecord) -> float:
 def excused_until_ns(measurements: Measurements, fault: FaultRecord, path: str) -> float:
     """The end of the time in which a fault explains a loss: once the path is back, a loss is new.
 
-    What came before its healing was confirmed is the fault's in any case.
+    What came before its healing was confirmed is the fault's in any case. A path that is not back
+    yet may be given up once more: multipathd loads the map anew while path groups change, and a map
+    takes every path for usable at first (alloc_pgpath() in drivers/md/dm-mpath.c). So it is for as
+    long as the way back may take.
     """
+    felt_ns = felt_until_ns(fault)
     about = [e for e in measurements.timeline if e.path == path and e.at_ns >= fault.injected_ns]
     failed = next((e.at_ns for e in about if e.what is Happened.PATH_FAILED), None)
+    if failed is None or failed > felt_ns:
+        return felt_ns
+    down_ns = max(felt_ns, fault.healing_confirmed_ns + fault.returning.seconds * NS_PER_S)
     back_ns = next(
         (
             e.at_ns
             for e in about
             if e.what is Happened.PATH_REINSTATED
-            and failed is not None
             and e.at_ns >= max(failed, fault.healing_confirmed_ns)
         ),
-        felt_until_ns(fault),
+        down_ns,
     )
-    return min(back_ns, felt_until_ns(fault))
+    return min(back_ns, down_ns)
 
 
 def _outages(seen: Sequence[_Seen]) -> Iterator[Sequence[_Seen]]:

@@ -58,6 +58,16 @@ def test_a_path_that_is_lost_again_once_it_was_back_is_another_loss() -> None:
     assert "without a fault" not in found(no_unexpected_path_loss(), never_back).message
 
 
+def test_a_path_that_is_given_up_once_more_before_it_is_back_is_the_same_loss() -> None:
+    """As on a map that multipathd loads anew: seen with ALUA groups, 0.1 s before the login."""
+    seen = logged(good(), (21.0, FAILED, "a"))
+    assert found(no_unexpected_path_loss(), seen).verdict is Verdict.PASS
+    (fault,) = seen.faults
+    soon = replace(fault, returning=Budget((BudgetTerm("login_timeout", 0.5, "record"),)))
+    finding = found(no_unexpected_path_loss(), replace(seen, faults=(soon,)))
+    assert finding.verdict is Verdict.FAIL  # it should have been back by then
+
+
 def lost(measured: Measurements) -> Measurements:
     """The path that the fault spares, for two seconds of the second phase, by both accounts."""
     measured = logged(measured, (10, FAILED, "b"), (12, REINSTATED, "b"))
