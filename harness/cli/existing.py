@@ -12,8 +12,8 @@ from harness.errors import HarnessError
 from harness.topology import Topology, plan
 
 if TYPE_CHECKING:
-    from harness.initiator.existing import ExistingInitiator
     from harness.machine import Machine
+    from harness.transport.existing import ExistingInitiator
 
 _MACHINE, _TOOLS, _MULTIPATHD, _NICS, _USE = (
     "initiator",

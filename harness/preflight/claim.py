@@ -13,15 +13,15 @@ from typing import Any
 from uuid import uuid4
 
 from harness.errors import CommandTimedOut, InitiatorError, PreflightFailed, Problem, TimedOut
-from harness.initiator import Attachment
-from harness.initiator.path_disk import PathDisk
-from harness.initiator.wwid import map_name
 from harness.machine import Completed, Machine, Process
 from harness.preflight import marker
 from harness.preflight.consent import Answer, Asked, Contents, Scan, Signature, decide
 from harness.preflight.marker import Marker, NoMarker
 from harness.preflight.unmapped import Extent, samples, to_read, unmapped
 from harness.steps import Spent, attach, progress, step
+from harness.transport import Attachment
+from harness.transport.dm_multipath.wwid import map_name
+from harness.transport.path_disk import PathDisk
 from harness.units import format_seconds, format_size
 
 _LOOK_TIMEOUT_S = 60.0

@@ -12,11 +12,11 @@ from uuid import uuid4
 
 from harness.concurrency import side_by_side
 from harness.errors import PreflightFailed, Problem
-from harness.initiator import Attachment
 from harness.machine import Machine
 from harness.preflight import marker
 from harness.preflight.marker import Marker
 from harness.steps import Spent, step
+from harness.transport import Attachment
 
 
 def mark_own(target: Machine, storage: str, wwid: str, size: int) -> bytes:

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 from harness.analysis.sessions import login_problems
 from harness.errors import Problem
-from harness.initiator.devices import BlockDevice
 from harness.lacking import Lacking
 from harness.measurements import PlannedSession, SessionSettings
 from harness.preflight.handlers import Handlers
+from harness.transport.devices import BlockDevice
 from harness.units import format_size
 
 

@@ -14,14 +14,14 @@ from harness.errors import (
     Problem,
     TimedOut,
 )
-from harness.initiator import Initiator
-from harness.initiator.devices import Survey
 from harness.preflight.groups import GROUPS_ARGV, group_problems, parse_groups
 from harness.preflight.handlers import Handlers, look_at_handlers
 from harness.preflight.paths import Facts, Wanted, path_problems
 from harness.preflight.wiring import End, wiring_problems
 from harness.steps import Spent, step
 from harness.target.external import UNNAMED
+from harness.transport import Initiator
+from harness.transport.devices import Survey
 
 # Disks, map and timeouts appear one after another when a session is new; under TCG it took 4 s.
 _PATIENCE_S = 90.0

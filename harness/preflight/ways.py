@@ -10,8 +10,8 @@ from ipaddress import ip_address
 from typing import Any
 
 from harness.errors import MachineError, Problem
-from harness.initiator.iscsiadm import record_argv
 from harness.topology import Address, Path, Role, Topology
+from harness.transport.iscsi.iscsiadm import record_argv
 
 MARK = "== "
 _UNANSWERED = {"FAILED", "INCOMPLETE"}

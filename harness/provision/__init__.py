@@ -2,7 +2,7 @@
 
 # What decides on the state of a testbed, beside its configuration: part of a snapshot's key.
 SHAPING = (
-    *("host", "hypervisor", "initiator", "machine", "observe"),
+    *("host", "hypervisor", "machine", "observe", "transport"),
     *("preflight", "provision", "target", "testbed", "workload"),
     "topology",
 )

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from harness.config import Config
 from harness.errors import InitiatorError, PreflightFailed, Problem
-from harness.initiator import Attachment, Initiator
-from harness.initiator.path_disk import PathDisk
 from harness.lacking import Lacking
 from harness.preflight import Asked, End, claim, require_fit, require_wired
 from harness.target import Target
 from harness.topology import Role
+from harness.transport import Attachment, Initiator
+from harness.transport.path_disk import PathDisk
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from harness.initiator import Initiator
 from harness.observe import observing
 from harness.provision.address_claims import Held, held_addresses
 from harness.provision.boot import Booted
@@ -17,6 +16,7 @@ from harness.steps import Spent, step
 from harness.target import Target
 from harness.testbed.testbed import Guest
 from harness.topology import Role
+from harness.transport import Initiator
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ from harness.config.negotiation import Negotiation
 from harness.deadline import Deadline
 from harness.errors import InitiatorError
 from harness.host.slots import someone_waits, turn
-from harness.initiator.existing import ExistingInitiator
 from harness.lacking import Lacking
 from harness.machine import LocalMachine, Machine, SshEndpoint, SshMachine
 from harness.observe import observing
@@ -24,6 +23,7 @@ from harness.steps import Spent, step, warn
 from harness.target import NoMachine, target_for
 from harness.testbed.testbed import Guest, Testbed
 from harness.topology import Link, Role, Topology, plan
+from harness.transport.existing import ExistingInitiator
 
 _CONNECT_TIMEOUT_S = 30.0
 

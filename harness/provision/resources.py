@@ -24,8 +24,6 @@ from harness.hypervisor.domain import Domain, PortTaken, destroy_named
 from harness.hypervisor.domain_xml import DomainSpec
 from harness.hypervisor.networks import bridges_of
 from harness.hypervisor.ports import lease_ports
-from harness.initiator import Initiator
-from harness.initiator.path_disk import PathDisk
 from harness.machine import Machine, SshEndpoint, SshMachine
 from harness.provision.wiring import (
     domain_name,
@@ -38,6 +36,8 @@ from harness.steps import warn
 from harness.target import NoMachine, Target, target_for
 from harness.testbed.testbed import Guest, Testbed
 from harness.topology import Role, Topology
+from harness.transport import Initiator
+from harness.transport.path_disk import PathDisk
 
 _PORT_TRIES = 5
 _EVIDENCE_LINES = 300  # of a console: the stacks of some twenty tasks

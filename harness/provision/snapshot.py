@@ -23,12 +23,12 @@ from harness.concurrency import side_by_side
 from harness.config import Config
 from harness.errors import HypervisorError
 from harness.guest_images.store import BuiltImage
-from harness.initiator.path_disk import PathDisk
 from harness.own_code import digest_of
 from harness.provision import SHAPING
 from harness.steps import step
 from harness.testbed.lun_layout import Layout
 from harness.topology import Role
+from harness.transport.path_disk import PathDisk
 
 RECORD = "snapshot.json"
 _CPU_INFO = Path("/proc/cpuinfo")

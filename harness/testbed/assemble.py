@@ -11,7 +11,6 @@ import numpy as np
 from harness.analysis import kernel_events
 from harness.analysis.lun_devices import LunDevices
 from harness.analysis.stall import longest_stall
-from harness.initiator.path_disk import PathDisk
 from harness.measurements import (
     CableEnd,
     FaultRecord,
@@ -29,6 +28,7 @@ from harness.observe import NicSample, Observation
 from harness.testbed.path_disks import PathDisks
 from harness.timeline import Event, Happened, Phase, Timeline
 from harness.topology import Role
+from harness.transport.path_disk import PathDisk
 from harness.workload import RunResult
 
 _SHORTEST_STALL_S = 0.5  # shorter pauses are no event of their own

@@ -8,10 +8,10 @@ from contextlib import suppress
 from harness.concurrency import side_by_side, within
 from harness.deadline import Deadline, poll
 from harness.errors import HarnessError, TimedOut, defects
-from harness.initiator.sysfs import SESSIONS_SCRIPT
 from harness.machine import Machine
 from harness.testbed.protocols import Map, MeasuredTestbed
 from harness.topology import Role
+from harness.transport.iscsi.sysfs import SESSIONS_SCRIPT
 
 _ANSWER_S = 2.0  # a machine that does not answer by then is asked over its keyboard
 _KEYS = "9wl"  # say everything on the console; blocked tasks; what each processor does

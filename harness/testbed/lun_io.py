@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.initiator.path_disk import PathDisk
 from harness.measurements import ReadBack
 from harness.observe import MapSample, Sample
 from harness.testbed.protocols import Map
+from harness.transport.path_disk import PathDisk
 
 
 @dataclass

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from harness.errors import InitiatorError
-from harness.initiator.features import FEATURES_SCRIPT, Features, parse_features
 from harness.steps import Spent, attach, step
 from harness.target import Capabilities
 from harness.testbed.testbed import Testbed
 from harness.topology import Role
+from harness.transport.features import FEATURES_SCRIPT, Features, parse_features
 
 
 def probe(testbed: Testbed) -> dict[str, dict[str, Features]]:

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from harness.config import Config
-from harness.initiator import Attachment, Initiator
-from harness.initiator.path_disk import PathDisk
 from harness.machine import Machine
 from harness.measurements import PlannedSession, SessionSettings
 from harness.observe import Observer
 from harness.topology import Lun, Role, Topology
+from harness.transport import Attachment, Initiator
+from harness.transport.path_disk import PathDisk
 
 if TYPE_CHECKING:
     from harness.hypervisor.domain import Domain

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 
 from harness.concurrency import within
 from harness.deadline import Deadline
-from harness.initiator.path_disk import PathDisk
 from harness.machine import Machine
 from harness.measurements import MAP, ReadBack
 from harness.steps import Spent, step
 from harness.testbed.protocols import Map, MeasuredTestbed
 from harness.topology import Role
+from harness.transport.path_disk import PathDisk
 from harness.workload import RunResult, read_back
 
 

@@ -30,8 +30,6 @@ from harness.faults import (
     injected,
     least_loss_of,
 )
-from harness.initiator import Attachment, Initiator
-from harness.initiator.path_disk import PathDisk
 from harness.lacking import Lacking
 from harness.machine import Machine
 from harness.measurements import PlannedSession, SessionSettings
@@ -46,6 +44,8 @@ from harness.testbed.lun_layout import Layout
 from harness.testbed.map_view import MapView, wait_for_paths, wait_until_lost
 from harness.testbed.means import lacking
 from harness.topology import Lun, Role, Topology
+from harness.transport import Attachment, Initiator
+from harness.transport.path_disk import PathDisk
 from harness.units import KIB
 from harness.workload import Job
 

@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from harness.budget import Reconnecting
 from harness.concurrency import side_by_side, within
 from harness.errors import HarnessError, HypervisorError, TimedOut, defects
-from harness.initiator import Attachment
 from harness.measurements import PlannedSession, ProcessorTime, SessionSettings
 from harness.observe import Observation, StealWatch, watching_steal
 from harness.steps import Spent, attach, step
 from harness.testbed.protocols import MeasuredTestbed
 from harness.topology import Role
+from harness.transport import Attachment
 
 _ANSWER_S = 4.0  # a target that does not answer by then is taken for dead, once I/O was cut short
 _LISTING_S = 15.0

@@ -10,11 +10,11 @@ import pytest
 
 from harness.config.credentials import ChapConfig, Confidential, Credentials
 from harness.errors import InitiatorError
-from harness.initiator import Initiator
 from harness.machine import Machine
 from harness.target import target_for
 from harness.testbed import Testbed
 from harness.topology import Role
+from harness.transport import Initiator
 from suites.conformance.tables import CAPABILITIES
 
 # Prints each process and file of a log that has what it looks for. The brackets keep the search

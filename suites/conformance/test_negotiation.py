@@ -9,11 +9,11 @@ import pytest
 from harness.config.iet import IetOptions
 from harness.config.negotiation import LoginOptions, Negotiation
 from harness.errors import PreflightFailed
-from harness.initiator import Initiator
 from harness.preflight import require_fit, run
 from harness.target import target_for
 from harness.testbed import Testbed
 from harness.topology import Role
+from harness.transport import Initiator
 
 OFFERS = LoginOptions(
     header_digest="CRC32C",

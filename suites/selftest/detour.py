@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from harness.initiator import iscsiadm
 from harness.testbed import Testbed
 from harness.topology import Link, Path, Role
+from harness.transport.iscsi import iscsiadm
 
 
 def lead_astray(testbed: Testbed) -> tuple[Path, Link]:

@@ -12,13 +12,13 @@ from string import ascii_lowercase
 import pytest
 
 from harness.errors import PreflightFailed
-from harness.initiator import iscsiadm
-from harness.initiator.multipath import CONF
 from harness.preflight import run
 from harness.target import LioTarget
 from harness.target.lio import SAVED, AccessState, Serving, one_group_each, render, serving
 from harness.testbed import Testbed
 from harness.topology import Portal, Role
+from harness.transport.dm_multipath.multipath import CONF
+from harness.transport.iscsi import iscsiadm
 from suites.selftest.detour import lead_astray, log_out
 
 OTHER_TARGET = "iqn.2026-01.io.pathproof:other"

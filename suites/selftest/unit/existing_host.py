@@ -11,10 +11,10 @@ from typing import cast
 from harness.config import Config
 from harness.config.model import FAST
 from harness.errors import MachineError
-from harness.initiator.devices import SURVEY_SCRIPT
-from harness.initiator.existing import ExistingInitiator
 from harness.machine import Process
 from harness.topology import plan
+from harness.transport.devices import SURVEY_SCRIPT
+from harness.transport.existing import ExistingInitiator
 from suites.selftest.unit.scripted_machine import Answer, Asked, ScriptedMachine
 
 WWID = "360014057043dfe0435de773ca03bbf04"

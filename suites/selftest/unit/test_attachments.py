@@ -12,10 +12,10 @@ import pytest
 from harness.config import Config
 from harness.config.model import FAST
 from harness.errors import InitiatorError
-from harness.initiator import Initiator
-from harness.initiator.existing import _UNDO_SCRIPT, ExistingInitiator
-from harness.initiator.multipath import DROP_IN, WWIDS, render_conf, render_drop_in
 from harness.topology import plan
+from harness.transport import Initiator
+from harness.transport.dm_multipath.multipath import DROP_IN, WWIDS, render_conf, render_drop_in
+from harness.transport.existing import _UNDO_SCRIPT, ExistingInitiator
 from suites.selftest.unit.scripted_machine import Answer, Asked, ScriptedMachine
 
 TOPOLOGY = plan(Config())

@@ -15,15 +15,15 @@ import pytest
 import harness.preflight.reader
 from harness.config import Config
 from harness.errors import PreflightFailed
-from harness.initiator import Attachment
-from harness.initiator.devices import Survey
-from harness.initiator.path_disk import PathDisk
 from harness.machine import LocalMachine, Process
 from harness.preflight import Answer, Asked, claim, marker
 from harness.preflight.claim import _Reading, parse_keys, parse_signatures, read_in_full
 from harness.preflight.consent import Scan, Signature
 from harness.preflight.unmapped import Extent
 from harness.topology import plan
+from harness.transport import Attachment
+from harness.transport.devices import Survey
+from harness.transport.path_disk import PathDisk
 from harness.units import MIB
 from suites.selftest.unit.fio_on_this_host import folder_for_direct_io
 

@@ -11,7 +11,7 @@ from harness.config import Config, load
 from harness.config.iet import IetOptions
 from harness.config.negotiation import KEYS, LoginOptions, Negotiation
 from harness.errors import ConfigError
-from harness.initiator import iscsiadm
+from harness.transport.iscsi import iscsiadm
 
 STANDING = """
 initiator.machine = "local"

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import InitiatorError
-from harness.initiator.devices import (
+from harness.transport.devices import (
     SURVEY_SCRIPT,
     BlockDevice,
     Survey,

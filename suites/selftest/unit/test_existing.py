@@ -11,12 +11,12 @@ from harness.config import Config
 from harness.errors import InitiatorError, MachineError
 from harness.faults import InitiatorDrop, LinkDown
 from harness.host.slots import limit_for
-from harness.initiator.multipath import DROP_IN, render_drop_in
-from harness.initiator.state_before import differences, parse_look
 from harness.provision.existing import ExistingProvisioner, nics_of
 from harness.steps import Listener, listening
 from harness.testbed.means import lacking
 from harness.topology import plan
+from harness.transport.dm_multipath.multipath import DROP_IN, render_drop_in
+from harness.transport.state_before import differences, parse_look
 from suites.selftest.unit.existing_host import (
     ADDRESSES,
     HELP,
@@ -94,7 +94,7 @@ def test_a_machine_that_is_in_use_is_not_touched(host: Host, says: str) -> None:
 @pytest.fixture
 def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("harness.deadline.time.sleep", lambda _: None)
-    monkeypatch.setattr("harness.initiator.in_force._PATIENCE_S", 0.01)
+    monkeypatch.setattr("harness.transport.in_force._PATIENCE_S", 0.01)
 
 
 @pytest.mark.parametrize("said", ["timeout\n", LOCAL[:500], ""])
@@ -110,7 +110,7 @@ def test_a_multipathd_that_is_busy_is_not_called_old(
     ):
         pass
     assert "0.7.8" not in str(error.value)
-    monkeypatch.setattr("harness.initiator.in_force._PATIENCE_S", 30.0)
+    monkeypatch.setattr("harness.transport.in_force._PATIENCE_S", 30.0)
     with Host(multipathd=(said, said, LOCAL)).initiator().borrowed():
         pass
 
@@ -178,7 +178,7 @@ def test_what_is_missing_is_named_by_its_packages() -> None:
 
 def test_what_differs_afterwards_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also if the block failed; that is what is raised."""
-    monkeypatch.setattr("harness.initiator.existing._SETTLING_S", 0.0)
+    monkeypatch.setattr("harness.transport.existing._SETTLING_S", 0.0)
     after = LOOK.replace("vda", "sda\nvda").replace(
         "iscsid.service inactive", "iscsid.service active"
     )

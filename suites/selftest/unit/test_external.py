@@ -23,7 +23,6 @@ from harness.faults import (
     Together,
 )
 from harness.host.slots import limit_for
-from harness.initiator.multipath import render_conf
 from harness.plugin.fixtures import skip_without_means
 from harness.plugin.run import KEY
 from harness.provision.boot import _make_disks
@@ -34,6 +33,7 @@ from harness.target.external import UNNAMED
 from harness.testbed.means import lacking
 from harness.testbed.testbed import Testbed
 from harness.topology import Role, plan
+from harness.transport.dm_multipath.multipath import render_conf
 
 WWID = "360014057043dfe0435de773ca03bbf04"
 NETWORKS = [

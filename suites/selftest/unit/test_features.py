@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import InitiatorError
-from harness.initiator.features import FEATURES_SCRIPT, Features, parse_features
+from harness.transport.features import FEATURES_SCRIPT, Features, parse_features
 
 RECORDED = Path(__file__).parent / "recorded"
 LIO = (RECORDED / "sg3-utils-1.46-lio.txt").read_text()

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from harness.config import Config
 from harness.config.model import FAST
 from harness.errors import InitiatorError, PreflightFailed
-from harness.initiator import Initiator
-from harness.initiator.devices import SURVEY_SCRIPT
 from harness.lacking import Lacking
 from harness.preflight import require_fit, run
 from harness.preflight.handlers import Handlers, look_at_handlers, parse_handlers
 from harness.topology import plan
+from harness.transport import Initiator
+from harness.transport.devices import SURVEY_SCRIPT
 from suites.selftest.unit.scripted_machine import Answer, Asked, ScriptedMachine
 
 RECORDED = Path(__file__).parent / "recorded"

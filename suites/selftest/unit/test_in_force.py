@@ -10,10 +10,11 @@ import pytest
 from harness.config import Config
 from harness.config.model import FAST, STOCK, Profile
 from harness.errors import InitiatorError, TimedOut
-from harness.initiator import Initiator, attachment, in_force, multipathd
-from harness.initiator.existing import ExistingInitiator
-from harness.initiator.multipathd_config import ScsiIdentity
 from harness.topology import plan
+from harness.transport import Initiator, in_force
+from harness.transport.dm_multipath import attachment, multipathd
+from harness.transport.dm_multipath.multipathd_config import ScsiIdentity
+from harness.transport.existing import ExistingInitiator
 from suites.selftest.unit.scripted_machine import Answer, Asked, ScriptedMachine
 
 RECORDED = Path(__file__).parent / "recorded"

@@ -16,9 +16,11 @@ from harness.config.iet import IetOptions
 from harness.config.model import FAST
 from harness.config.negotiation import LoginOptions, Negotiation
 from harness.errors import CommandTimedOut, InitiatorError
-from harness.initiator import Initiator, chap, multipath
-from harness.initiator.sysfs import Session
 from harness.topology import plan
+from harness.transport import Initiator
+from harness.transport.dm_multipath import multipath
+from harness.transport.iscsi import chap
+from harness.transport.iscsi.sysfs import Session
 from suites.selftest.unit.scripted_machine import Answer, Asked, ScriptedMachine
 
 RECORDED = Path(__file__).parent / "recorded"

@@ -24,7 +24,6 @@ from harness.errors import (
     defects,
 )
 from harness.faults import Injection, SilentDrop
-from harness.initiator.path_disk import PathDisk
 from harness.measurements import SessionSettings
 from harness.observe import DiskSample, MapSample, Sample
 from harness.testbed import io_session, watchdog, witness
@@ -33,6 +32,7 @@ from harness.testbed.map_view import wait_until_lost
 from harness.testbed.protocols import MeasuredTestbed
 from harness.testbed.witness import Witness
 from harness.topology import Role, plan
+from harness.transport.path_disk import PathDisk
 from harness.workload import FioRun
 
 

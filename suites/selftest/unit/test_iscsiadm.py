@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from harness.config.model import FAST, STOCK, Profile
 from harness.config.negotiation import LoginOptions
-from harness.initiator import iscsiadm
-from harness.initiator.iscsiadm import DiscoveredNode, node_settings, parse_discovery
 from harness.topology import Portal
+from harness.transport.iscsi import iscsiadm
+from harness.transport.iscsi.iscsiadm import DiscoveredNode, node_settings, parse_discovery
 
 IQN = "iqn.2026-01.io.pathproof:storage"
 PORTAL = Portal(IPv4Address("172.16.0.1"))

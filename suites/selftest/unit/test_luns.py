@@ -11,7 +11,6 @@ from harness.config.model import WorkloadConfig
 from harness.errors import ConfigError, PreflightFailed, Problem
 from harness.host.sharing import shared_by
 from harness.hypervisor.domain_xml import DISK_SLOTS
-from harness.initiator import Attachment
 from harness.preflight import Answer, Asked
 from harness.provision import attach
 from harness.target import NoMachine, target_for
@@ -23,6 +22,7 @@ from harness.target.tgt.show import ShownLun, ShownTarget
 from harness.testbed.guest_disks import disk_names, serials
 from harness.testbed.lun_layout import Layout
 from harness.topology import Role, plan
+from harness.transport import Attachment
 from harness.units import KIB, MIB
 from harness.workload import Area, Job, JobKind
 

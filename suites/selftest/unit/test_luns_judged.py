@@ -21,7 +21,6 @@ from harness.errors import (
     VerdictFailed,
     WorkloadError,
 )
-from harness.initiator.path_disk import PathDisk
 from harness.measurements import MAP, BlockFinding, ClockReading, Damage, KernelLog, ReadBack
 from harness.observe import Clock, MapDisk, MapSample, Observation, Sample
 from harness.preflight import run
@@ -36,6 +35,7 @@ from harness.testbed.path_disks import PathDisks
 from harness.testbed.protocols import MeasuredTestbed
 from harness.testbed.watchdog import QUEUEING_S
 from harness.topology import Role, plan
+from harness.transport.path_disk import PathDisk
 from harness.workload import Area, FioRun, Job, JobKind
 from suites.selftest.unit.judged import good
 from suites.selftest.unit.small_suite import run_suite

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from harness.config.model import FAST, STOCK, Profile
 from harness.errors import InitiatorError
-from harness.initiator.multipath import Map, MapPath, find_map, render_conf
+from harness.transport.dm_multipath.multipath import Map, MapPath, find_map, render_conf
 
 MAPS = Path(__file__).parent / "recorded" / "multipathd-0.9.4-maps.json"
 WWID = "360014057043dfe0435de773ca03bbf04"

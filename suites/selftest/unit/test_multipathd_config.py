@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import InitiatorError
-from harness.initiator.multipathd_config import (
+from harness.transport.dm_multipath.multipathd_config import (
     ScsiIdentity,
     Section,
     parse_config,

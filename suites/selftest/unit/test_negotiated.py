@@ -14,13 +14,13 @@ from harness.config import Config
 from harness.config.model import FAST
 from harness.config.negotiation import Negotiation
 from harness.errors import InitiatorError, PreflightFailed
-from harness.initiator import Initiator
-from harness.initiator.devices import SURVEY_SCRIPT
-from harness.initiator.negotiated import LOGINS_SCRIPT, Login, parse_logins
-from harness.initiator.sysfs import SESSIONS_SCRIPT
 from harness.measurements import PlannedSession, SessionSettings
 from harness.preflight import require_fit, run
 from harness.topology import plan
+from harness.transport import Initiator
+from harness.transport.devices import SURVEY_SCRIPT
+from harness.transport.iscsi.negotiated import LOGINS_SCRIPT, Login, parse_logins
+from harness.transport.iscsi.sysfs import SESSIONS_SCRIPT
 from suites.selftest.unit.judged import found, good
 from suites.selftest.unit.scripted_machine import Answer, Asked, ScriptedMachine
 

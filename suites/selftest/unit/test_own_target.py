@@ -10,10 +10,10 @@ import pytest
 from harness.config import Config
 from harness.config.model import FAST
 from harness.errors import CommandFailed, PreflightFailed
-from harness.initiator import Initiator
 from harness.machine import LocalMachine, Process
 from harness.preflight import mark_own, marker, require_mark
 from harness.topology import plan
+from harness.transport import Initiator
 from harness.units import MIB
 from suites.selftest.unit.fio_on_this_host import folder_for_direct_io
 

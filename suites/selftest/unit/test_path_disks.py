@@ -14,12 +14,12 @@ from harness.checks import (
     no_io_errors,
     no_unexpected_path_loss,
 )
-from harness.initiator.path_disk import PathDisk
 from harness.measurements import ClockReading, KernelLog, KernelMessage, Measurements
 from harness.observe import Clock, DiskSample, MapDisk, MapSample, Observation, Sample
 from harness.testbed.assemble import Raw, assemble
 from harness.timeline import Happened
 from harness.topology import Role
+from harness.transport.path_disk import PathDisk
 from harness.units import NS_PER_S
 from harness.workload import RunResult
 from harness.workload.report import FioReport

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.initiator.posix_regex import found_in
+from harness.transport.dm_multipath.posix_regex import found_in
 
 
 @pytest.mark.parametrize(

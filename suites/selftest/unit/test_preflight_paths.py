@@ -21,14 +21,14 @@ from harness.errors import (
     MachineError,
     PreflightFailed,
 )
-from harness.initiator import Initiator
-from harness.initiator.devices import BlockDevice, Survey
-from harness.initiator.sysfs import Disk, Session
 from harness.measurements import PlannedSession, SessionSettings
 from harness.preflight import End, require_fit, run
 from harness.preflight.handlers import Handlers
 from harness.preflight.paths import Facts, Wanted, path_problems
 from harness.topology import Role, plan
+from harness.transport import Initiator
+from harness.transport.devices import BlockDevice, Survey
+from harness.transport.iscsi.sysfs import Disk, Session
 from suites.selftest.unit.scripted_machine import Answer, Asked, ScriptedMachine
 
 WWID = "360014057043dfe0435de773ca03bbf04"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from harness.initiator.path_disk import PathDisk
 from harness.measurements import MAP
 from harness.testbed.read_back import places_of
+from harness.transport.path_disk import PathDisk
 
 PATHS = (PathDisk("a", "sda", "8:0"), PathDisk("b", "sdb", "8:16"))
 

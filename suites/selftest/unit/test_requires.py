@@ -10,13 +10,13 @@ import pytest
 
 from harness.config import Config
 from harness.errors import InitiatorError
-from harness.initiator.features import Features
-from harness.initiator.path_disk import PathDisk
 from harness.plugin.requires import skip_unless_capable
 from harness.target import KINDS, Capabilities, target_for
 from harness.testbed import Testbed
 from harness.testbed.probe import capabilities_of, seen_in
 from harness.topology import plan
+from harness.transport.features import Features
+from harness.transport.path_disk import PathDisk
 from suites.selftest.unit.scripted_machine import Answer, ScriptedMachine
 
 RECORDED = Path(__file__).parent / "recorded"

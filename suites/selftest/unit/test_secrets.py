@@ -17,11 +17,11 @@ from harness.config.credentials import ChapConfig
 from harness.config.model import FAST, TargetKind
 from harness.errors import ConfigError, HarnessError, InitiatorError, TargetError
 from harness.guest_images.store import BuiltImage
-from harness.initiator import Initiator
 from harness.provision.snapshot import determinants
 from harness.steps import Attachment, Listener, Step, listening
 from harness.target import KINDS, Target, target_for
 from harness.topology import Role, plan
+from harness.transport import Initiator
 from suites.selftest.unit.scripted_machine import Answer, Asked, ScriptedMachine
 
 ROOT = Path(__file__).parents[3]

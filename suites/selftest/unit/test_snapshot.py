@@ -11,10 +11,10 @@ import pytest
 from harness.config import load
 from harness.config.model import Config
 from harness.guest_images.store import BuiltImage
-from harness.initiator.path_disk import PathDisk
 from harness.provision import snapshot as golden
 from harness.provision.snapshot import RECORD, Damaged, determinants, is_whole, key_of, opened, seal
 from harness.topology import Role
+from harness.transport.path_disk import PathDisk
 
 DETERMINED_BY: dict[str, Any] = {"testbed": {"cpus": 1}, "versions": {"QEMU": "7.2.11"}}
 NICS = {Role.TARGET: {"a": "ens16"}, Role.INITIATOR: {"a": "ens16"}}

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import InitiatorError
-from harness.initiator.sysfs import NEVER, SESSIONS_SCRIPT, Disk, Session, parse_sessions
+from harness.transport.iscsi.sysfs import NEVER, SESSIONS_SCRIPT, Disk, Session, parse_sessions
 
 RECORDED = Path(__file__).parent / "recorded"
 IQN = "iqn.2026-01.io.pathproof:storage"

@@ -16,12 +16,12 @@ from harness.config import Config, load
 from harness.config.model import FAST
 from harness.errors import WorkloadError
 from harness.faults import Fault, LinkDown
-from harness.initiator import Initiator
-from harness.initiator.path_disk import PathDisk
-from harness.initiator.sysfs import Session
 from harness.observe import Watch
 from harness.testbed.testbed import Testbed
 from harness.topology import Role, plan
+from harness.transport import Initiator
+from harness.transport.iscsi.sysfs import Session
+from harness.transport.path_disk import PathDisk
 from suites.selftest.unit.scripted_machine import Answer, ScriptedMachine
 
 GUIDE = Path(__file__).resolve().parents[3] / "docs/writing-tests.md"

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.initiator.multipathd_config import parse_config
-from harness.initiator.tools import multipathd_problem, tool_problem, tools_argv
+from harness.transport.dm_multipath.multipathd_config import parse_config
+from harness.transport.tools import multipathd_problem, tool_problem, tools_argv
 
 RECORDED = Path(__file__).parent / "recorded"
 

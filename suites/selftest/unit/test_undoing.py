@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.initiator.existing import _UNDO_SCRIPT
-from harness.initiator.multipath import WWIDS, render_drop_in
+from harness.transport.dm_multipath.multipath import WWIDS, render_drop_in
+from harness.transport.existing import _UNDO_SCRIPT
 from suites.selftest.unit.fio_on_this_host import FIO
 
 WWID = "360014057043dfe0435de773ca03bbf04"

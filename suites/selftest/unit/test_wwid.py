@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from harness.config import Config
 from harness.config.model import FAST
-from harness.initiator.devices import BlockDevice
-from harness.initiator.multipath import render_conf, render_drop_in
-from harness.initiator.wwid import as_pattern, has_wwid, map_name
+from harness.transport.devices import BlockDevice
+from harness.transport.dm_multipath.multipath import render_conf, render_drop_in
+from harness.transport.dm_multipath.wwid import as_pattern, has_wwid, map_name
 
 WWID = "360014057043dfe0435de773ca03bbf04"
 ODD = "1ACME_disk#1+2=3@4,5"

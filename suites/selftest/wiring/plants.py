@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from harness.deadline import Deadline, poll
-from harness.initiator import iscsiadm
-from harness.initiator.multipath import CONF
 from harness.preflight.groups import GROUPS_ARGV, parse_groups
 from harness.target import LioTarget
 from harness.target.lio import serving
 from harness.testbed import Testbed
 from harness.topology import Role
+from harness.transport.dm_multipath.multipath import CONF
+from harness.transport.iscsi import iscsiadm
 
 Planting = Callable[[Testbed], Any]
 

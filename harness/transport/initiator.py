@@ -12,16 +12,18 @@ from harness.config.credentials import ChapConfig
 from harness.config.model import PathGrouping, Profile
 from harness.config.negotiation import Negotiation
 from harness.errors import CommandTimedOut, HarnessError, InitiatorError
-from harness.initiator import chap, in_force, iscsiadm, multipath
-from harness.initiator.attachment import Attachment
-from harness.initiator.devices import SURVEY_SCRIPT, Survey, parse_survey
-from harness.initiator.multipathd_config import polling, recovery_demanded
-from harness.initiator.negotiated import LOGINS_SCRIPT, Login, parse_logins
-from harness.initiator.sysfs import SESSIONS_SCRIPT, Session, parse_sessions
 from harness.machine import Machine
 from harness.measurements import PlannedSession, SessionSettings
 from harness.steps import Spent, attach, step
 from harness.topology import Path, Portal, Role, TargetPortal, Topology
+from harness.transport import in_force
+from harness.transport.devices import SURVEY_SCRIPT, Survey, parse_survey
+from harness.transport.dm_multipath import multipath
+from harness.transport.dm_multipath.attachment import Attachment
+from harness.transport.dm_multipath.multipathd_config import polling, recovery_demanded
+from harness.transport.iscsi import chap, iscsiadm
+from harness.transport.iscsi.negotiated import LOGINS_SCRIPT, Login, parse_logins
+from harness.transport.iscsi.sysfs import SESSIONS_SCRIPT, Session, parse_sessions
 
 # Every one of these ends by itself on a healthy machine; under TCG the slowest took 4 s.
 _TOOL_TIMEOUT_S = 90.0

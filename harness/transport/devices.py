@@ -10,9 +10,9 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from harness.errors import InitiatorError
-from harness.initiator import btrfs
-from harness.initiator.sysfs import SESSIONS_SCRIPT, Session, parse_sessions
-from harness.initiator.wwid import has_wwid
+from harness.transport import btrfs
+from harness.transport.dm_multipath.wwid import has_wwid
+from harness.transport.iscsi.sysfs import SESSIONS_SCRIPT, Session, parse_sessions
 
 _SECTOR = 512  # the unit of /sys/block/*/size, whatever the device's block size
 _SEPARATOR = "--"

@@ -11,15 +11,15 @@ from collections.abc import Mapping
 from harness.budget import Setting
 from harness.deadline import Deadline, poll
 from harness.errors import CommandTimedOut, InitiatorError, TimedOut
-from harness.initiator.iscsiadm import LOGIN_TIMEOUT, parse_record, record_argv
-from harness.initiator.multipathd_config import (
+from harness.machine import Machine
+from harness.topology import Portal
+from harness.transport.dm_multipath.multipathd_config import (
     ScsiIdentity,
     Section,
     UnknownCommand,
     parse_config,
 )
-from harness.machine import Machine
-from harness.topology import Portal
+from harness.transport.iscsi.iscsiadm import LOGIN_TIMEOUT, parse_record, record_argv
 
 # multipathd's own answers take 4 s at most (uxsock_timeout); it may be busy with other paths.
 _LOOK_TIMEOUT_S = 15.0

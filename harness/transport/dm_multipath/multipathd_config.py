@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from harness.budget import Setting
 from harness.errors import InitiatorError
-from harness.initiator.posix_regex import found_in
+from harness.transport.dm_multipath.posix_regex import found_in
 
 _ALWAYS_THERE = ("defaults", "devices", "overrides")  # and what may follow: multipaths
 _PROTOCOL = "scsi:iscsi"

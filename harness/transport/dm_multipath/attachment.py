@@ -8,14 +8,14 @@ from contextlib import suppress
 from harness.concurrency import side_by_side
 from harness.deadline import Deadline, poll
 from harness.errors import CommandTimedOut, InitiatorError
-from harness.initiator import multipath, multipathd
-from harness.initiator.devices import Survey
-from harness.initiator.multipath import Map
-from harness.initiator.path_disk import PathDisk
-from harness.initiator.wwid import map_name
 from harness.machine import Machine
 from harness.steps import Spent, step
 from harness.topology import Topology
+from harness.transport.devices import Survey
+from harness.transport.dm_multipath import multipath, multipathd
+from harness.transport.dm_multipath.multipath import Map
+from harness.transport.dm_multipath.wwid import map_name
+from harness.transport.path_disk import PathDisk
 
 # Every one of these ends by itself on a healthy machine; under TCG the slowest took 4 s.
 _TOOL_TIMEOUT_S = 90.0

@@ -13,7 +13,7 @@ from jinja2 import Environment, StrictUndefined
 
 from harness.config.model import PathGrouping, Profile
 from harness.errors import InitiatorError
-from harness.initiator.wwid import as_pattern
+from harness.transport.dm_multipath.wwid import as_pattern
 
 CONF = "/etc/multipath.conf"
 CONF_FOLDER = "/etc/multipath/conf.d"

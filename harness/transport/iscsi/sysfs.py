@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 
 from harness.errors import InitiatorError
-from harness.initiator.negotiated import Login
 from harness.topology import Address, Portal
+from harness.transport.iscsi.negotiated import Login
 
 # One line per session and disk: session|target|state|address|port|iface|recovery_tmo|recv_tmo|
 # ping_tmo|own address|disk|device number|wwid. A session without a disk has one line with the last

@@ -10,11 +10,15 @@ from threading import Event
 
 from harness.deadline import Deadline, poll
 from harness.errors import HarnessError, InitiatorError, TimedOut, defects
-from harness.initiator import in_force, iscsiadm, multipathd
-from harness.initiator.initiator import Initiator
-from harness.initiator.multipath import DROP_IN, WWIDS, render_drop_in
-from harness.initiator.multipathd_config import UnknownCommand
-from harness.initiator.state_before import (
+from harness.steps import Spent, attach, step, warn
+from harness.topology import TargetPortal
+from harness.transport import in_force
+from harness.transport.dm_multipath import multipathd
+from harness.transport.dm_multipath.multipath import DROP_IN, WWIDS, render_drop_in
+from harness.transport.dm_multipath.multipathd_config import UnknownCommand
+from harness.transport.initiator import Initiator
+from harness.transport.iscsi import iscsiadm
+from harness.transport.state_before import (
     FILES,
     MULTIPATH_FILES,
     UNITS,
@@ -23,9 +27,7 @@ from harness.initiator.state_before import (
     differences,
     look,
 )
-from harness.initiator.tools import multipathd_problem, tool_problem, tools_argv
-from harness.steps import Spent, attach, step, warn
-from harness.topology import TargetPortal
+from harness.transport.tools import multipathd_problem, tool_problem, tools_argv
 
 _TIMEOUT_S = 90.0
 _SETTLING_S = 15.0
