@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.analysis.kernel_events import is_distress, is_trouble
+from harness.analysis.kernel_trouble import is_distress, is_trouble
 from harness.checks.definition import check
 from harness.checks.outcome import Outcome, failed, passed, unknown
 from harness.measurements import Measurements

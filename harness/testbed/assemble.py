@@ -8,8 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from harness.analysis import kernel_events
-from harness.analysis.lun_devices import LunDevices
+from harness.analysis import kernel_trouble
 from harness.analysis.stall import longest_stall
 from harness.measurements import (
     CableEnd,
@@ -25,10 +24,12 @@ from harness.measurements import (
     Watching,
 )
 from harness.observe import NicSample, Observation
-from harness.testbed.path_disks import PathDisks
 from harness.timeline import Event, Happened, Phase, Timeline
 from harness.topology import Role
+from harness.transport import kernel_events
+from harness.transport.lun_devices import LunDevices
 from harness.transport.path_disk import PathDisk
+from harness.transport.path_disks import PathDisks
 from harness.workload import RunResult
 
 _SHORTEST_STALL_S = 0.5  # shorter pauses are no event of their own
@@ -170,6 +171,7 @@ def _events(raw: Raw, streams: Sequence[Stream], disks: PathDisks) -> Iterator[E
         error_ns = seen.clock.uncertainty_ns + seen.kernel_log.error_ns
         lun = disks.lun_devices() if role is Role.INITIATOR else LunDevices()
         yield from kernel_events.events(seen.kernel_log, lun, error_ns)
+        yield from kernel_trouble.troubles(seen.kernel_log, error_ns)
     for record in raw.faults:
         yield Event(record.injected_ns, Happened.FAULT_INJECTED, "harness", record.name)
         yield Event(record.confirmed_ns, Happened.FAULT_CONFIRMED, "harness", record.name)

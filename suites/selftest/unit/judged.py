@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from harness.analysis.kernel_events import events
+from harness.analysis.kernel_trouble import troubles
 from harness.checks import (
     Check,
     Finding,
@@ -24,6 +24,7 @@ from harness.measurements import (
     Stream,
 )
 from harness.timeline import Timeline
+from harness.transport.kernel_events import events
 from suites.selftest.unit.synthetic_failover import (
     END,
     INJECTED,
@@ -90,7 +91,8 @@ def with_kernel_line(measured: Measurements, text: str) -> Measurements:
     """As the initiator says it when the fault is injected; it is in the timeline as what it is."""
     log = measured.kernel_logs[0]
     said = KernelMessage(INJECTED, 3, text)
-    told = events(replace(log, messages=(said,)), LUN, uncertainty_ns=0)
+    only = replace(log, messages=(said,))
+    told = [*events(only, LUN, uncertainty_ns=0), *troubles(only, uncertainty_ns=0)]
     log = replace(log, messages=(*log.messages, said))
     return replace(
         measured,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from harness.analysis.lun_devices import Look, LunDevices
 from harness.budget import Budget, BudgetTerm, Layer
 from harness.measurements import (
     ClockReading,
@@ -24,6 +23,7 @@ from harness.measurements import (
 )
 from harness.reporting.series import Floats
 from harness.timeline import Event, Happened, Phase, Timeline
+from harness.transport.lun_devices import Look, LunDevices
 from harness.units import MIB, NS_PER_MS, NS_PER_S
 
 START = 5_000 * NS_PER_S

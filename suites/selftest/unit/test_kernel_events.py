@@ -9,10 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.analysis.kernel_events import events, is_map_error, is_trouble
-from harness.analysis.lun_devices import Look, LunDevices
+from harness.analysis.kernel_trouble import is_trouble, troubles
 from harness.measurements import KernelLog, KernelMessage
 from harness.timeline import Happened
+from harness.transport.dm_multipath.kernel_log import is_map_error
+from harness.transport.kernel_events import events
+from harness.transport.lun_devices import Look, LunDevices
 
 RECORDED = Path(__file__).parent / "recorded"
 PATHS = {"8:0": "a", "8:16": "b"}
@@ -121,7 +123,8 @@ def test_a_device_handler_at_work_is_not_taken_for_a_path_that_comes_back() -> N
 
 def told(text: str, lun: LunDevices = LUN) -> list[tuple[Happened, str]]:
     """What a line of the initiator's log says, and of which path."""
-    return [(e.what, e.path) for e in events(KernelLog("i", (message(text),), 0), lun, 0)]
+    log = KernelLog("i", (message(text),), 0)
+    return [(e.what, e.path) for e in (*events(log, lun, 0), *troubles(log, 0))]
 
 
 @pytest.mark.parametrize("number", ["22", "1011", "1019", "1020", "1021", "1022"])

@@ -31,11 +31,11 @@ from harness.testbed import io_session
 from harness.testbed.fio_runs import FioRuns
 from harness.testbed.io_session import IoSession
 from harness.testbed.map_view import MapView, wait_for_paths, wait_until_lost
-from harness.testbed.path_disks import PathDisks
 from harness.testbed.protocols import MeasuredTestbed
 from harness.testbed.watchdog import QUEUEING_S
 from harness.topology import Role, plan
 from harness.transport.path_disk import PathDisk
+from harness.transport.path_disks import PathDisks
 from harness.workload import Area, FioRun, Job, JobKind
 from suites.selftest.unit.judged import good
 from suites.selftest.unit.small_suite import run_suite

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import pytest
 
-from harness.analysis.lun_devices import Look, LunDevices
 from harness.checks import (
     Verdict,
     evidence_sound,
@@ -19,6 +18,7 @@ from harness.observe import Clock, DiskSample, MapDisk, MapSample, Observation, 
 from harness.testbed.assemble import Raw, assemble
 from harness.timeline import Happened
 from harness.topology import Role
+from harness.transport.lun_devices import Look, LunDevices
 from harness.transport.path_disk import PathDisk
 from harness.units import NS_PER_S
 from harness.workload import RunResult

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.analysis.lun_devices import Look, LunDevices
 from harness.measurements import Ints, PathCounters, PathStates, UnplannedDisk
 from harness.observe import DiskSample, MapDisk, MapSample, Observation, Sample
 from harness.observe.clock import Clock
+from harness.transport.lun_devices import Look, LunDevices
 from harness.transport.path_disk import PathDisk
 
 _RUNNING = "running"  # SCSI device state, drivers/scsi/scsi_sysfs.c

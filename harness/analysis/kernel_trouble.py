@@ -1,0 +1,48 @@
+"""What must never be in a kernel log: defects of the kernel itself, hung tasks, want of memory.
+
+A line of these is about the machine, and not about a device.
+
+Sources: check_hung_task() in kernel/hung_task.c, __warn() in kernel/panic.c, die() in
+arch/*/kernel; of Linux 5.10, 6.1, 6.12 and 7.2.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from harness.measurements import KernelLog, KernelMessage
+from harness.timeline import Event, Happened
+
+_TROUBLE = re.compile(
+    r"(?:^BUG:|kernel BUG at|^WARNING:|^Oops\b|^general protection fault|Kernel panic"
+    r"|: [0-9a-f]{4,16} \[#\d+\]"  # die() in arch/*/kernel, whatever its reason
+    r"|possible circular locking|possible recursive locking"
+    r"|soft lockup|hard LOCKUP|rcu.*detected (?:expedited )?stall|Unable to handle kernel)"
+)
+# Of a process, whosever it is.
+_DISTRESS = re.compile(
+    r"(?:INFO: task .* blocked (?:in I/O wait )?for more than"
+    r"|^Out of memory\b)"  # of the machine, not of a control group
+)
+
+
+def is_trouble(message: KernelMessage) -> bool:
+    """Whether the record shows a defect of the kernel itself, a hung task, or want of memory."""
+    return bool(_TROUBLE.search(message.text)) or is_distress(message)
+
+
+def is_distress(message: KernelMessage) -> bool:
+    """Whether the record is about a process that hung, or was killed for want of memory.
+
+    On a machine where others run programs it may be one of theirs.
+    """
+    return bool(_DISTRESS.search(message.text))
+
+
+def troubles(log: KernelLog, uncertainty_ns: int) -> Iterator[Event]:
+    """An event for each record of a log that shows trouble."""
+    source = f"{log.machine} kernel"
+    for message in filter(is_trouble, log.messages):
+        what = Happened.KERNEL_TROUBLE
+        yield Event(message.at_ns, what, source, message.text, uncertainty_ns)
