@@ -9,6 +9,17 @@ from math import isfinite
 NO_LIMIT = "no limit"
 
 
+class Effect(StrEnum):
+    """What the initiator notices of a path that is broken; its timeouts depend on that.
+
+    `SILENT`: nothing is sent back, neither a reset nor an end of file. `UNREACHABLE`: nor does
+    anybody answer for the portal's address, so that an attempt to connect may fail early.
+    """
+
+    SILENT = "silent"
+    UNREACHABLE = "unreachable"
+
+
 class Layer(StrEnum):
     """What takes the time while I/O stands still or a path comes back, in that order."""
 
@@ -83,11 +94,3 @@ class Setting:
     name: str
     seconds: float
     source: str
-
-
-@dataclass(frozen=True)
-class Reconnecting:
-    """What decides how soon a healed path is used again."""
-
-    login_timeout: Setting
-    polling: Setting

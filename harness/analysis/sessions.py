@@ -4,69 +4,62 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from harness.analysis.advice import NO_ADVICE, Advice
 from harness.analysis.negotiation import differing_values, redirections, unknown_values
 from harness.errors import Problem
-from harness.measurements import LOGGED_IN, PlannedSession, SessionSettings
-
-_CURES = {
-    "noop_out_interval_s": "node.conn[0].timeo.noop_out_interval in the node record, then log in",
-    "noop_out_timeout_s": "node.conn[0].timeo.noop_out_timeout in the node record, then log in",
-    "recovery_tmo_s": (
-        "fast_io_fail_tmo in multipath.conf: a later section (overrides) or a file in conf.d may "
-        "set another one"
-    ),
-}
+from harness.measurements import PlannedSession, SessionSettings
 
 
 def login_problems(
-    planned: Sequence[PlannedSession], sessions: Sequence[SessionSettings]
+    planned: Sequence[PlannedSession],
+    sessions: Sequence[SessionSettings],
+    advice: Advice = NO_ADVICE,
 ) -> Iterator[Problem]:
     """What differs from the plan, and what of it is not known."""
-    yield from login_differences(planned, sessions)
-    yield from unknown_logins(planned, sessions)
+    yield from login_differences(planned, sessions, advice)
+    yield from unknown_logins(planned, sessions, advice)
 
 
 def login_differences(
-    planned: Sequence[PlannedSession], sessions: Sequence[SessionSettings]
+    planned: Sequence[PlannedSession],
+    sessions: Sequence[SessionSettings],
+    advice: Advice = NO_ADVICE,
 ) -> Iterator[Problem]:
     """What differs from the plan: the number of sessions, their ways, logins and timeouts."""
     for plan in planned:
-        yield from _differences(plan, [one for one in sessions if one.path == plan.path])
+        found = [one for one in sessions if one.path == plan.path]
+        yield from _differences(plan, found, advice)
 
 
 def unknown_logins(
-    planned: Sequence[PlannedSession], sessions: Sequence[SessionSettings]
+    planned: Sequence[PlannedSession],
+    sessions: Sequence[SessionSettings],
+    advice: Advice = NO_ADVICE,
 ) -> Iterator[Problem]:
     """Why it is not known of some session whether it is as planned."""
     for plan in planned:
         for session in sessions:
             if session.path != plan.path:
                 continue
-            if session.state != LOGGED_IN and not plan.negotiated:
+            if not session.is_up and not plan.negotiated:
                 yield Problem(
                     f"the session of path {plan.path} is not logged in (its state is "
                     f"{session.state}), so its way is unknown",
-                    "does the portal answer? `iscsiadm -m session -P 1` shows the session's state",
+                    advice.not_up,
                 )
-            yield from unknown_values(plan, session)
+            yield from unknown_values(plan, session, advice)
 
 
-def shown(setting: str, seconds: int) -> str:
-    """A timeout for people: NOP-Outs are off at 0, recovery is only where it never ends."""
-    off = seconds < 0 or (seconds == 0 and setting != "recovery_tmo")
-    return "off" if off else f"{seconds} s"
-
-
-def _differences(planned: PlannedSession, found: Sequence[SessionSettings]) -> Iterator[Problem]:
+def _differences(
+    planned: PlannedSession, found: Sequence[SessionSettings], advice: Advice
+) -> Iterator[Problem]:
     if len(found) != 1:
         yield Problem(
             f"path {planned.path} has {len(found)} sessions instead of one",
-            "log out of those that are too many: `iscsiadm -m session`"
-            if found
-            else "does the portal answer, and does the target admit this initiator?",
+            advice.too_many if found else advice.missing,
         )
     for session in found:
-        if session.state == LOGGED_IN and session.through != planned.through:
+        if session.is_up and session.through != planned.through:
             end = f"link {session.through}" if session.through else "none of the links"
             yield Problem(
                 f"the session of path {planned.path} runs through {end} instead of link "
@@ -75,13 +68,12 @@ def _differences(planned: PlannedSession, found: Sequence[SessionSettings]) -> I
                 "address that networks.N.initiator has",
             )
         yield from redirections(planned, session)
-        yield from differing_values(planned, session)
-        for setting, cure in _CURES.items():
-            wanted, is_now = getattr(planned, setting), getattr(session, setting)
-            if wanted is not None and is_now != wanted:
-                name = setting.removesuffix("_s")
+        yield from differing_values(planned, session, advice)
+        for timeout in session.timeouts:
+            wanted = planned.timeouts.get(timeout.name, timeout.value)
+            if timeout.value != wanted:
                 yield Problem(
-                    f"{name} of the session of path {planned.path} is "
-                    f"{shown(name, is_now)} instead of {wanted} s",
-                    cure,
+                    f"{timeout.name} of the session of path {planned.path} is "
+                    f"{timeout} instead of {wanted} s",
+                    advice.timeouts.get(timeout.name, ""),
                 )

@@ -94,7 +94,7 @@ def _caused(measurements: Measurements, first_ns: int, last_ns: int) -> tuple[in
 
     Until one is given up it takes what the settings of its session allow, at most; twice that.
     """
-    noticed_s = max((sum(one.limits) for one in measurements.settings), default=0.0)
+    noticed_s = max((one.gives_up_s for one in measurements.settings), default=0.0)
     if not isfinite(noticed_s):
         return None
     return first_ns - 2 * int(noticed_s * NS_PER_S), last_ns

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from harness.analysis.negotiation import differing_values, redirections, unknown_values
-from harness.analysis.sessions import login_differences, shown, unknown_logins
+from harness.analysis.sessions import login_differences, unknown_logins
 from harness.checks.definition import check
 from harness.checks.outcome import Outcome, failed, passed, unknown
-from harness.measurements import LOGGED_IN, Measurements, PlannedSession, SessionSettings
+from harness.measurements import Measurements, PlannedSession, SessionSettings
 
 
 @check("sessions as planned")
@@ -25,11 +25,7 @@ def sessions_as_planned(measurements: Measurements) -> Outcome:
     if not measurements.planned:
         return unknown("it is not known which sessions were planned")
     figures = {
-        f"session of path {one.path}": (
-            f"through {one.through or 'none of the links'}, "
-            f"NOP-Out {one.noop_out_interval_s} + {one.noop_out_timeout_s} s, "
-            f"recovery_tmo {shown('recovery_tmo', one.recovery_tmo_s)}"
-        )
+        f"session of path {one.path}": f"through {one.through or 'none of the links'}, {one.text}"
         for one in measurements.settings
     }
     if elsewhere := [p.cause for each in _each(measurements) for p in redirections(*each)]:
@@ -80,20 +76,16 @@ def _same_session(
     """Each session as it was before the I/O and as it was afterwards."""
     for was in measurements.settings:
         for became in measurements.settings_after or ():
-            if became.path == was.path and became.state == LOGGED_IN:
+            if became.path == was.path and became.is_up:
                 yield was, became
 
 
 def _changes(was: SessionSettings, became: SessionSettings) -> Iterator[str]:
     """The timeouts of a session that changed since the beginning, when budgets are made."""
-    for setting in ("noop_out_interval_s", "noop_out_timeout_s", "recovery_tmo_s"):
-        before, after = getattr(was, setting), getattr(became, setting)
-        if before != after:
-            title = setting.removesuffix("_s")
-            yield (
-                f"{title} of the session of path {was.path} was {shown(title, before)} "
-                f"and became {shown(title, after)}"
-            )
+    before = {one.name: one for one in was.timeouts}
+    for after in became.timeouts:
+        if (old := before.get(after.name, after)) != after:
+            yield (f"{after.name} of the session of path {was.path} was {old} and became {after}")
 
 
 def _each(measurements: Measurements) -> Iterator[tuple[PlannedSession, SessionSettings]]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
-from harness.budget import Budget, BudgetTerm, Layer, Reconnecting
+from harness.budget import Budget, BudgetTerm, Effect, Layer
 from harness.concurrency import side_by_side
 from harness.errors import CutShort, FaultError, HarnessError, defects
 from harness.machine import Machine
@@ -18,6 +18,7 @@ from harness.measurements import FaultRecord, SessionSettings
 from harness.observe import Observer
 from harness.steps import Spent, step, warn
 from harness.topology import Role, Topology
+from harness.transport.base import Allowances
 
 CONFIRM_TIMEOUT_S = 20.0
 
@@ -103,13 +104,20 @@ class Fault(ABC):
     def confirm_healed(self, lab: Lab) -> None:
         """Prove that the fault no longer acts. Raises FaultError or TimedOut."""
 
+    @property
     @abstractmethod
-    def detection_terms(self, settings: SessionSettings) -> tuple[BudgetTerm, ...]:
-        """How long the initiator may take to give a path up, term by term."""
+    def effects(self) -> frozenset[Effect]:
+        """What the initiator notices of it: one effect, or those of its parts."""
 
-    @abstractmethod
-    def recovery_terms(self, reconnecting: Reconnecting) -> tuple[BudgetTerm, ...]:
+    def detection_terms(
+        self, session: SessionSettings, allowances: Allowances
+    ) -> tuple[BudgetTerm, ...]:
+        """How long the initiator may take to give a path up, term by term."""
+        return _longest(allowances.detection_terms(session, one) for one in sorted(self.effects))
+
+    def recovery_terms(self, allowances: Allowances) -> tuple[BudgetTerm, ...]:
         """How long I/O may wait after healing where no path was left, term by term."""
+        return _longest(map(allowances.recovery_terms, sorted(self.effects)))
 
 
 @dataclass(frozen=True)
@@ -157,13 +165,9 @@ class Together(Fault):
     def confirm_healed(self, lab: Lab) -> None:
         self._all(lambda fault: fault.confirm_healed(lab))
 
-    def detection_terms(self, settings: SessionSettings) -> tuple[BudgetTerm, ...]:
-        """The longest of the parts."""
-        return _longest(fault.detection_terms(settings) for fault in self.faults)
-
-    def recovery_terms(self, reconnecting: Reconnecting) -> tuple[BudgetTerm, ...]:
-        """The longest of its parts."""
-        return _longest(fault.recovery_terms(reconnecting) for fault in self.faults)
+    @property
+    def effects(self) -> frozenset[Effect]:
+        return frozenset().union(*(fault.effects for fault in self.faults))
 
     def _all(self, action: Callable[[Fault], None]) -> None:
         side_by_side(*((lambda f=fault: action(f)) for fault in self.faults))
@@ -197,11 +201,11 @@ class Injection:
         return len(self.paths) == len(self.topology.paths)
 
     def record(
-        self, settings: Sequence[SessionSettings], slack_s: float, reconnecting: Reconnecting
+        self, settings: Sequence[SessionSettings], slack_s: float, allowances: Allowances
     ) -> FaultRecord:
         """What the checks need to know. `settings` are those of every session, before the fault.
 
-        `reconnecting` counts for the way back, and for the stall only when no path was left.
+        `allowances` are those of the initiator at that time.
         """
         hit = [s for s in settings if s.path in self.paths]
         if not hit:
@@ -215,10 +219,10 @@ class Injection:
                 (Layer.DETECTION, Layer.SESSION_RECOVERY, Layer.DEVICE_MAPPER, Layer.NO_PATH),
             )
             # Where a dead connection is not noticed no login follows, but TCP's next attempt.
-            unnoticed = _longest(map(self._unnoticed, hit))
-            terms = (outage, *self.fault.recovery_terms(reconnecting), *unnoticed)
+            unnoticed = _longest(self._unnoticed(one, allowances) for one in hit)
+            terms = (outage, *self.fault.recovery_terms(allowances), *unnoticed)
         else:
-            terms = _longest(map(self._detection, hit))
+            terms = _longest(self._detection(one, allowances) for one in hit)
         slack = BudgetTerm(
             "slack",
             slack_s,
@@ -236,19 +240,23 @@ class Injection:
             healed_ns=self.healed_ns,
             healing_confirmed_ns=self.healing_confirmed_ns,
             budget=Budget((*terms, slack)),
-            returning=Budget((*self.fault.recovery_terms(reconnecting), slack)),
+            returning=Budget((*self.fault.recovery_terms(allowances), slack)),
             io_stops=self.io_stops,
             healing_ns=self.healing_ns,
         )
 
-    def _detection(self, session: SessionSettings) -> tuple[BudgetTerm, ...]:
+    def _detection(
+        self, session: SessionSettings, allowances: Allowances
+    ) -> tuple[BudgetTerm, ...]:
         """The terms of the parts that hit a session: the longest."""
         hitting = [p for p in self.fault.parts if session.path in p.hits(self.topology)]
-        return _longest(part.detection_terms(session) for part in hitting)
+        return _longest(part.detection_terms(session, allowances) for part in hitting)
 
-    def _unnoticed(self, session: SessionSettings) -> tuple[BudgetTerm, ...]:
+    def _unnoticed(
+        self, session: SessionSettings, allowances: Allowances
+    ) -> tuple[BudgetTerm, ...]:
         """The terms of a session by which the loss of its connection may never be noticed."""
-        terms = Budget(self._detection(session)).unlimited
+        terms = Budget(self._detection(session, allowances)).unlimited
         return tuple(term for term in terms if Layer.DETECTION in term.layers)
 
 

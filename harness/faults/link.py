@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
-from harness.budget import BudgetTerm, Layer, Reconnecting
+from harness.budget import Effect
 from harness.deadline import Deadline
 from harness.faults.base import CONFIRM_TIMEOUT_S, Lab, Means
 from harness.faults.silent_loss import LostAtOneEnd
@@ -43,19 +43,10 @@ class _PulledCable(LostAtOneEnd):
     def confirm_healed(self, lab: Lab) -> None:
         self._wait_for_carrier(lab, up=True)
 
-    def recovery_terms(self, reconnecting: Reconnecting) -> tuple[BudgetTerm, ...]:
-        """An attempt to log in may also fail, as ARP gets no answer: then open-iscsi pauses.
-
-        Source: ISCSI_CONN_ERR_REOPEN_DELAY in open-iscsi's usr/initiator.c.
-        """
-        pause = BudgetTerm(
-            "reopen delay",
-            3,
-            "open-iscsi's usr/initiator.c",
-            "an attempt that failed, as ARP got no answer, is followed by a pause",
-            (Layer.LOGIN,),
-        )
-        return (pause, *super().recovery_terms(reconnecting))
+    @property
+    def effects(self) -> frozenset[Effect]:
+        """Without a carrier ARP gets no answer either."""
+        return frozenset({Effect.UNREACHABLE})
 
     def _wait_for_carrier(self, lab: Lab, *, up: bool) -> None:
         nic = lab.nic(self.role, self.link)

@@ -11,11 +11,10 @@ from harness.measurements.machines import ClockReading, KernelLog, KernelMessage
 from harness.measurements.measurements import Measurements
 from harness.measurements.paths import PathCounters, PathStates, UnplannedDisk
 from harness.measurements.read_back import MAP, BlockFinding, Damage, ReadBack
-from harness.measurements.sessions import LOGGED_IN, PlannedSession, SessionSettings
+from harness.measurements.sessions import PlannedSession, SessionSettings, Timeout
 from harness.measurements.streams import PROBE, CompletionLog, FioErrors, Stream
 
 __all__ = [
-    "LOGGED_IN",
     "MAP",
     "PROBE",
     "BlockFinding",
@@ -37,6 +36,7 @@ __all__ = [
     "ReadBack",
     "SessionSettings",
     "Stream",
+    "Timeout",
     "UnplannedDisk",
     "Watching",
 ]

@@ -10,6 +10,7 @@ from harness.errors import Problem
 from harness.lacking import Lacking
 from harness.measurements import PlannedSession, SessionSettings
 from harness.preflight.handlers import Handlers
+from harness.transport.advice import ADVICE
 from harness.transport.devices import BlockDevice
 from harness.units import format_size
 
@@ -62,7 +63,7 @@ def path_problems(wanted: Wanted, facts: Facts) -> list[Problem]:
     if wanted.wwid is None:  # then there is no map, nor are there its timeouts
         return list(_offers(wanted.serial, facts))
     return [
-        *login_problems(wanted.sessions, facts.sessions),
+        *login_problems(wanted.sessions, facts.sessions, ADVICE),
         *_stray_sessions(facts),
         *_lun_problems(wanted.wwid, wanted.sessions, facts),
         *_identity_problems(wanted.wwid, wanted.serial, facts),

@@ -155,8 +155,12 @@ def settings_markdown(measurements: Measurements) -> str:
     """Effective session settings, what was negotiated, and how well the clocks are known."""
     parts = []
     if measurements.settings:
-        names = ("noop_out_interval", "noop_out_timeout", "recovery_tmo")
-        rows = [(one.path, *map(shown_setting, one.limits)) for one in measurements.settings]
+        timeouts = [{t.name: t.seconds for t in one.timeouts} for one in measurements.settings]
+        names = list(dict.fromkeys(name for each in timeouts for name in each))
+        rows = [
+            (one.path, *(shown_setting(each[name]) if name in each else "" for name in names))
+            for one, each in zip(measurements.settings, timeouts, strict=True)
+        ]
         header = ("path", *(f"{name}, s" for name in names))
         parts.append("#### Effective session settings\n\n" + _markdown(header, rows))
     if keys := list(dict.fromkeys(key for one in measurements.settings for key in one.negotiated)):

@@ -244,9 +244,9 @@ class IoSession:
     @property
     def patience_s(self) -> float:
         """Twice what paths may take to go or to return, by those settings that are a limit."""
-        going = [sum(session.limits) for session in self._witness.settings]
+        going = [session.gives_up_s for session in self._witness.settings]
         returning = [
-            sum(term.seconds for term in i.fault.recovery_terms(self._witness.reconnecting))
+            sum(term.seconds for term in i.fault.recovery_terms(self._witness.allowances))
             for i in self._phases.injections
         ]
         return 2 * max(filter(isfinite, (*going, *returning)), default=0.0)
@@ -347,7 +347,7 @@ class IoSession:
         testbed, witness = self._testbed, self._witness
         budget = testbed.config.budget
         records = tuple(
-            i.record(witness.settings, budget.slack_s, witness.reconnecting)
+            i.record(witness.settings, budget.slack_s, witness.allowances)
             for i in self._phases.injections
         )
         raw = Raw(

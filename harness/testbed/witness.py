@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from harness.budget import Reconnecting
 from harness.concurrency import side_by_side, within
 from harness.errors import HarnessError, HypervisorError, TimedOut, defects
 from harness.measurements import PlannedSession, ProcessorTime, SessionSettings
@@ -14,6 +13,7 @@ from harness.steps import Spent, attach, step
 from harness.testbed.protocols import MeasuredTestbed
 from harness.topology import Role
 from harness.transport import Attachment
+from harness.transport.base import Allowances
 
 _ANSWER_S = 4.0  # a target that does not answer by then is taken for dead, once I/O was cut short
 _LISTING_S = 15.0
@@ -27,7 +27,7 @@ class Witness:
     """
 
     planned: tuple[PlannedSession, ...]
-    reconnecting: Reconnecting
+    allowances: Allowances
 
     def __init__(self, testbed: MeasuredTestbed) -> None:
         self._testbed = testbed
@@ -58,7 +58,7 @@ class Witness:
         with step("Start I/O", Spent.MEASURING):
             self.settings = testbed.session_settings()
             self.planned = testbed.planned_sessions()
-            self.reconnecting = testbed.initiator.reconnecting()
+            self.allowances = testbed.initiator.allowances()
             side_by_side(
                 *(
                     lambda r=role: testbed.observer(r).begin("pathproof: test begins")

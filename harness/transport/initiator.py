@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 
-from harness.budget import Reconnecting
 from harness.config.credentials import ChapConfig
 from harness.config.model import PathGrouping, Profile
 from harness.config.negotiation import Negotiation
@@ -17,12 +16,14 @@ from harness.measurements import PlannedSession, SessionSettings
 from harness.steps import Spent, attach, step
 from harness.topology import Path, Portal, Role, TargetPortal, Topology
 from harness.transport import in_force
+from harness.transport.allowances import InForce
 from harness.transport.devices import SURVEY_SCRIPT, Survey, parse_survey
 from harness.transport.dm_multipath import multipath
 from harness.transport.dm_multipath.attachment import Attachment
 from harness.transport.dm_multipath.multipathd_config import polling, recovery_demanded
 from harness.transport.iscsi import chap, iscsiadm
 from harness.transport.iscsi.negotiated import LOGINS_SCRIPT, Login, parse_logins
+from harness.transport.iscsi.settings import planned_session, session_settings
 from harness.transport.iscsi.sysfs import SESSIONS_SCRIPT, Session, parse_sessions
 
 # Every one of these ends by itself on a healthy machine; under TCG the slowest took 4 s.
@@ -200,7 +201,7 @@ class Initiator:
         """
         profile, recovery_tmo_s = self.profile, self._recovery_demanded()
         return tuple(
-            PlannedSession(
+            planned_session(
                 path.name,
                 profile.noop_out_interval_s,
                 profile.noop_out_timeout_s,
@@ -225,14 +226,17 @@ class Initiator:
         identity = in_force.scsi_identity(self.machine, disk)
         return recovery_demanded(in_force.multipathd_config(self.machine), identity)
 
-    def reconnecting(self) -> Reconnecting:
-        """What decides how soon a healed path is used again; the slowest portal counts."""
+    def allowances(self) -> InForce:
+        """How long a path may take to go and to return, by what is in force now.
+
+        The slowest portal counts.
+        """
         logins = [
             in_force.login_timeout(self.machine, portal.iqn, portal.portal)
             for portal in self.topology.portals
         ]
         config = in_force.multipathd_config(self.machine)
-        return Reconnecting(
+        return InForce(
             login_timeout=max(logins, key=lambda one: one.seconds),
             polling=polling(config, self._multipath_version),
         )
@@ -244,12 +248,12 @@ class Initiator:
     def settings_of(self, sessions: Sequence[Session]) -> tuple[SessionSettings, ...]:
         """The effective timeouts of those sessions that are on a path, and their links."""
         return tuple(
-            SessionSettings(
-                path=path.name,
-                noop_out_interval_s=s.noop_out_interval_s,
-                noop_out_timeout_s=s.noop_out_timeout_s,
-                recovery_tmo_s=s.recovery_tmo_s,
-                through=link.name if (link := self.topology.link_of(s.own_address)) else "",
+            session_settings(
+                path.name,
+                s.noop_out_interval_s,
+                s.noop_out_timeout_s,
+                s.recovery_tmo_s,
+                link.name if (link := self.topology.link_of(s.own_address)) else "",
                 connected_to=s.login.connected_to,
                 negotiated=s.login.negotiated,
                 state=s.state,

@@ -16,13 +16,12 @@ from harness.measurements import (
     Measurements,
     PathCounters,
     PathStates,
-    PlannedSession,
-    SessionSettings,
     Stream,
     Watching,
 )
 from harness.reporting.series import Floats
 from harness.timeline import Event, Happened, Phase, Timeline
+from harness.transport.iscsi.settings import planned_session, session_settings
 from harness.transport.lun_devices import Look, LunDevices
 from harness.units import MIB, NS_PER_MS, NS_PER_S
 
@@ -109,9 +108,9 @@ def failover() -> Measurements:
             KernelLog("target", (), lost=2),
         ),
         clocks=(ClockReading("initiator", START, NS_PER_S, 1_900_000),),
-        settings=tuple(SessionSettings(path, 1, 1, 1, path) for path in ("a", "b")),
-        settings_after=tuple(SessionSettings(path, 1, 1, 1, path) for path in ("a", "b")),
-        planned=tuple(PlannedSession(path, 1, 1, 1, through=path) for path in ("a", "b")),
+        settings=tuple(session_settings(path, 1, 1, 1, path) for path in ("a", "b")),
+        settings_after=tuple(session_settings(path, 1, 1, 1, path) for path in ("a", "b")),
+        planned=tuple(planned_session(path, 1, 1, 1, through=path) for path in ("a", "b")),
         faults=(
             FaultRecord(
                 "SilentDrop(a)",

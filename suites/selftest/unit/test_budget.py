@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from harness.budget import Budget, BudgetTerm, Reconnecting, Setting
+from harness.budget import Budget, BudgetTerm, Setting
 from harness.config import Config
 from harness.errors import FaultError
 from harness.faults import (
@@ -19,10 +19,13 @@ from harness.faults import (
 )
 from harness.measurements import FaultRecord, SessionSettings
 from harness.topology import Topology, plan
+from harness.transport.allowances import InForce
+from harness.transport.base import Allowances
+from harness.transport.iscsi.settings import session_settings
 from harness.units import NS_PER_S
 
-SESSIONS = (SessionSettings("a", 1, 2, 3), SessionSettings("b", 5, 5, 120))
-RECONNECTING = Reconnecting(
+SESSIONS = (session_settings("a", 1, 2, 3), session_settings("b", 5, 5, 120))
+ALLOWANCES = InForce(
     login_timeout=Setting("login_timeout", 3, "node record of 172.16.0.1:3260"),
     polling=Setting("polling_interval", 1, "multipathd 0.9.4: show config"),
 )
@@ -49,7 +52,7 @@ def injection(fault: Fault, paths: str = "ab") -> Injection:
 
 
 def record(fault: Fault) -> FaultRecord:
-    return injection(fault).record(SESSIONS, 1.0, RECONNECTING)
+    return injection(fault).record(SESSIONS, 1.0, ALLOWANCES)
 
 
 def terms(fault: Fault) -> dict[str, float]:
@@ -86,25 +89,27 @@ def test_with_no_path_left_healing_is_waited_for() -> None:
 class Reset(LinkDown):
     """As if the target said at once that the connection is gone."""
 
-    def detection_terms(self, settings: SessionSettings) -> tuple[BudgetTerm, ...]:
-        return super().detection_terms(settings)[-1:]
+    def detection_terms(
+        self, session: SessionSettings, allowances: Allowances
+    ) -> tuple[BudgetTerm, ...]:
+        return super().detection_terms(session, allowances)[-1:]
 
 
 def test_a_budget_is_the_faults_own() -> None:
-    """There is none for a fault that does not say what it allows."""
-    assert {"detection_terms", "recovery_terms"} <= Fault.__abstractmethods__
+    """There is none for a fault that does not say what the initiator notices of it."""
+    assert "effects" in Fault.__abstractmethods__
     assert terms(Reset("a")) == {"recovery_tmo": 3.0, "slack": 1.0}
 
 
 def test_several_at_once_have_the_longest_of_their_budgets() -> None:
     """Of three paths two are lost, and each session may take as long as what hits it."""
-    one_left = (*SESSIONS, SessionSettings("c", 1, 1, 1))
+    one_left = (*SESSIONS, session_settings("c", 1, 1, 1))
     for faults, seconds in (
         ((Reset("a"), SilentDrop("b")), 131),
         ((SilentDrop("a"), Reset("b")), 121),
         ((SilentDrop("a"), Reset("a")), 7),
     ):
-        told = injection(Together(faults), "abc").record(one_left, 1.0, RECONNECTING)
+        told = injection(Together(faults), "abc").record(one_left, 1.0, ALLOWANCES)
         assert told.budget.seconds == seconds
 
 
@@ -126,19 +131,19 @@ def test_every_term_says_where_it_was_read_and_why(fault: Fault) -> None:
 def test_a_fault_that_hits_no_session_has_no_budget() -> None:
     """It would be tested for nothing."""
     with pytest.raises(FaultError, match="hits no session"):
-        injection(LinkDown("c"), "abc").record(SESSIONS, 1.0, RECONNECTING)
+        injection(LinkDown("c"), "abc").record(SESSIONS, 1.0, ALLOWANCES)
 
 
 def unlimited(settings: tuple[SessionSettings, ...], fault: Fault) -> tuple[BudgetTerm, ...]:
     paths = "".join(one.path for one in settings)
-    return injection(fault, paths).record(settings, 1.0, RECONNECTING).budget.unlimited
+    return injection(fault, paths).record(settings, 1.0, ALLOWANCES).budget.unlimited
 
 
 @pytest.mark.parametrize(
     ("session", "off", "cure"),
     [
-        (SessionSettings("a", 0, 0, 5), ["noop_out_interval", "noop_out_timeout"], "node record"),
-        (SessionSettings("a", 5, 5, -1), ["recovery_tmo"], "fast_io_fail_tmo"),
+        (session_settings("a", 0, 0, 5), ["noop_out_interval", "noop_out_timeout"], "node record"),
+        (session_settings("a", 5, 5, -1), ["recovery_tmo"], "fast_io_fail_tmo"),
     ],
 )
 def test_what_is_off_has_no_limit_but_a_cure(
@@ -154,12 +159,12 @@ def test_what_is_off_has_no_limit_but_a_cure(
 
 def test_a_recovery_of_zero_seconds_is_a_limit() -> None:
     """The session's I/O fails as soon as its connection does."""
-    assert unlimited((SessionSettings("a", 5, 5, 0), SESSIONS[1]), LinkDown("a")) == ()
+    assert unlimited((session_settings("a", 5, 5, 0), SESSIONS[1]), LinkDown("a")) == ()
 
 
 def test_a_session_without_a_limit_is_the_slowest() -> None:
     """Of two that are hit, one of three paths being left."""
-    sessions = (SessionSettings("a", 1, 1, -1), *SESSIONS[1:], SessionSettings("c", 1, 1, 1))
+    sessions = (session_settings("a", 1, 1, -1), *SESSIONS[1:], session_settings("c", 1, 1, 1))
     both = Together((SilentDrop("a"), SilentDrop("b")))
     assert [term.name for term in unlimited(sessions, both)] == ["recovery_tmo"]
 
@@ -167,9 +172,9 @@ def test_a_session_without_a_limit_is_the_slowest() -> None:
 def test_with_no_path_left_only_recovery_may_be_off() -> None:
     """It logs in again anyway; but a connection that is not found dead stays as it is."""
     both = Together((SilentDrop("a"), SilentDrop("b")))
-    patient = tuple(SessionSettings(path, 1, 1, -1) for path in "ab")
+    patient = tuple(session_settings(path, 1, 1, -1) for path in "ab")
     assert unlimited(patient, both) == ()
-    deaf = tuple(SessionSettings(path, 0, 0, 1) for path in "ab")
+    deaf = tuple(session_settings(path, 0, 0, 1) for path in "ab")
     names = [term.name for term in unlimited(deaf, both)]
     assert names == ["noop_out_interval", "noop_out_timeout"]
 

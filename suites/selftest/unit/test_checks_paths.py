@@ -23,10 +23,9 @@ from harness.measurements import (
     Measurements,
     PathCounters,
     PathStates,
-    PlannedSession,
-    SessionSettings,
 )
 from harness.timeline import Event, Happened, Timeline
+from harness.transport.iscsi.settings import planned_session, session_settings
 from harness.units import MIB, NS_PER_MS, NS_PER_S
 from suites.selftest.unit.judged import (
     busy_host,
@@ -278,7 +277,7 @@ def test_sessions_that_were_not_planned_fail(
     sessions: list[tuple[str, int, int, int, str]], problem: str
 ) -> None:
     """With what is wrong and where."""
-    settings = tuple(SessionSettings(*one) for one in sessions)
+    settings = tuple(session_settings(*one) for one in sessions)
     finding = found(sessions_as_planned(), replace(good(), settings=settings))
     assert finding.verdict is Verdict.FAIL
     assert problem in finding.message
@@ -286,8 +285,8 @@ def test_sessions_that_were_not_planned_fail(
 
 def test_timeouts_left_to_the_distribution_are_not_judged() -> None:
     """The budget follows them, whatever they are."""
-    planned = tuple(PlannedSession(path, through=path) for path in ("a", "b"))
-    settings = tuple(SessionSettings(path, 5, 5, 120, path) for path in ("a", "b"))
+    planned = tuple(planned_session(path, through=path) for path in ("a", "b"))
+    settings = tuple(session_settings(path, 5, 5, 120, path) for path in ("a", "b"))
     measured = replace(good(), settings=settings, settings_after=settings, planned=planned)
     assert found(sessions_as_planned(), measured).verdict is Verdict.PASS
 

@@ -15,6 +15,7 @@ from harness.transport import Initiator, in_force
 from harness.transport.dm_multipath import attachment, multipathd
 from harness.transport.dm_multipath.multipathd_config import ScsiIdentity
 from harness.transport.existing import ExistingInitiator
+from harness.transport.iscsi.settings import RECOVERY
 from suites.selftest.unit.scripted_machine import Answer, Asked, ScriptedMachine
 
 RECORDED = Path(__file__).parent / "recorded"
@@ -69,17 +70,17 @@ def test_an_answer_that_is_not_whole_is_not_yet_one(monkeypatch: pytest.MonkeyPa
     """`timeout`, nothing, the beginning; then all of it."""
     monkeypatch.setattr(in_force, "_PATIENCE_S", 5.0)
     one = initiator(answering("timeout\n", "", CONFIG[:700], CONFIG))
-    assert one.reconnecting().polling.seconds == 10
+    assert one.allowances().polling.seconds == 10
 
 
 def test_the_last_answer_is_told() -> None:
     with pytest.raises(InitiatorError, match=r"multipathd: not within 0 s; last seen: .*timeout"):
-        initiator(answering("timeout\n")).reconnecting()
+        initiator(answering("timeout\n")).allowances()
 
 
 def test_how_soon_a_path_is_used_again_is_that_of_the_machine() -> None:
     """Whatever the profile says: fast would have 1 and 3 s."""
-    found = initiator(answering(CONFIG), FAST).reconnecting()
+    found = initiator(answering(CONFIG), FAST).allowances()
     assert (found.polling.name, found.polling.seconds) == ("polling_interval", 10)
     assert found.polling.source == "multipathd 0.9.4: show config"
     assert found.login_timeout.seconds == 30
@@ -88,7 +89,7 @@ def test_how_soon_a_path_is_used_again_is_that_of_the_machine() -> None:
 
 def test_a_record_without_the_timeout_is_refused() -> None:
     with pytest.raises(InitiatorError, match=r"172\.16\.0\.1:3260 has no node"):
-        initiator(answering(CONFIG, login_timeout="")).reconnecting()
+        initiator(answering(CONFIG, login_timeout="")).allowances()
 
 
 def test_a_version_that_is_not_told_is_none() -> None:
@@ -105,7 +106,7 @@ def demanded(
     answer: Callable[[Asked], Answer], profile: Profile = STOCK, kind: type[Initiator] = Initiator
 ) -> list[int | None]:
     planned = initiator(answer, profile, kind).planned_sessions()
-    return [session.recovery_tmo_s for session in planned]
+    return [session.timeouts.get(RECOVERY) for session in planned]
 
 
 def test_what_a_profile_leaves_alone_is_planned_as_multipathd_has_it() -> None:
@@ -123,9 +124,9 @@ def test_a_machine_that_is_not_ours_has_its_own() -> None:
 def test_it_is_asked_anew_while_sessions_come_up() -> None:
     """At first no path was there, or the configuration was still the old one."""
     before = CONFIG.replace("\tfast_io_fail_tmo 5\n", "\tfast_io_fail_tmo 6\n")
-    one = initiator(answering(before, CONFIG))
-    assert [session.recovery_tmo_s for session in one.planned_sessions()] == [6, 6]
-    assert [session.recovery_tmo_s for session in one.planned_sessions()] == [5, 5]
+    changing = initiator(answering(before, CONFIG))
+    assert [one.timeouts[RECOVERY] for one in changing.planned_sessions()] == [6, 6]
+    assert [one.timeouts[RECOVERY] for one in changing.planned_sessions()] == [5, 5]
 
 
 def test_without_a_path_nothing_is_demanded_yet() -> None:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, cast
 
 import pytest
 
-from harness.budget import Reconnecting, Setting
+from harness.budget import Setting
 from harness.config import Config
 from harness.errors import (
     CutShort,
@@ -24,7 +24,6 @@ from harness.errors import (
     defects,
 )
 from harness.faults import Injection, SilentDrop
-from harness.measurements import SessionSettings
 from harness.observe import DiskSample, MapSample, Sample
 from harness.testbed import io_session, watchdog, witness
 from harness.testbed.io_session import IoSession
@@ -32,6 +31,8 @@ from harness.testbed.map_view import wait_until_lost
 from harness.testbed.protocols import MeasuredTestbed
 from harness.testbed.witness import Witness
 from harness.topology import Role, plan
+from harness.transport.allowances import InForce
+from harness.transport.iscsi.settings import session_settings
 from harness.transport.path_disk import PathDisk
 from harness.workload import FioRun
 
@@ -91,7 +92,7 @@ class Fio:
         pass
 
 
-RECONNECTING = Reconnecting(
+ALLOWANCES = InForce(
     Setting("login_timeout", 3, "record"), Setting("polling_interval", 1, "multipathd")
 )
 
@@ -118,7 +119,7 @@ class Bench:
         self.maps = (self.map,)
         self.topology = plan(self.config)
         self.observers = {role: Observer(self.told) for role in Role}
-        self.initiator = SimpleNamespace(reconnecting=lambda: RECONNECTING)
+        self.initiator = SimpleNamespace(allowances=lambda: ALLOWANCES)
 
     @property
     def roles(self) -> tuple[Role, ...]:
@@ -568,8 +569,8 @@ def test_paths_are_waited_for_as_long_as_the_settings_in_force_allow(
     """Twice that: until they fail, or until they are back (login 3 s, a tick); not for ever."""
     bench.fio.hangs = False
     polling = Setting("polling_interval", polling_s, "multipathd")
-    bench.initiator.reconnecting = lambda: replace(RECONNECTING, polling=polling)
-    monkeypatch.setattr(bench, "session_settings", lambda: (SessionSettings("a", *session),))
+    bench.initiator.allowances = lambda: replace(ALLOWANCES, polling=polling)
+    monkeypatch.setattr(bench, "session_settings", lambda: (session_settings("a", *session),))
     one = session_of(bench, 7.0)
     with one.running():
         one.note_fault(Injection(SilentDrop("a"), bench.topology, injected_ns=1))

@@ -222,7 +222,7 @@ class Bench:
             )
             for number, (lun, fio) in enumerate(zip(LUNS, fios, strict=True))
         )
-        self.initiator = SimpleNamespace(reconnecting=lambda: None)
+        self.initiator = SimpleNamespace(allowances=lambda: None)
 
     def _stopping(self, lun: str, fio: Fio) -> Callable[[], None]:
         def stop() -> None:

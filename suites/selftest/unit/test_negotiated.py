@@ -14,12 +14,14 @@ from harness.config import Config
 from harness.config.model import FAST
 from harness.config.negotiation import Negotiation
 from harness.errors import InitiatorError, PreflightFailed
-from harness.measurements import PlannedSession, SessionSettings
+from harness.measurements import SessionSettings
 from harness.preflight import require_fit, run
 from harness.topology import plan
 from harness.transport import Initiator
+from harness.transport.advice import ADVICE
 from harness.transport.devices import SURVEY_SCRIPT
 from harness.transport.iscsi.negotiated import LOGINS_SCRIPT, Login, parse_logins
+from harness.transport.iscsi.settings import planned_session, session_settings
 from harness.transport.iscsi.sysfs import SESSIONS_SCRIPT
 from suites.selftest.unit.judged import found, good
 from suites.selftest.unit.scripted_machine import Answer, Asked, ScriptedMachine
@@ -42,8 +44,19 @@ NEGOTIATED = {
 }
 PORTAL = "172.16.0.1:3260"
 NAMES = {"session1", "session2", "session3", "session4"}
-PLAN = PlannedSession("a", portal=PORTAL, through="a", negotiated=NEGOTIATED)
-AS_PLANNED = SessionSettings("a", 1, 1, 1, "a", connected_to=PORTAL, negotiated=NEGOTIATED)
+PLAN = planned_session("a", portal=PORTAL, through="a", negotiated=NEGOTIATED)
+
+
+def as_planned(negotiated: dict[str, str]) -> SessionSettings:
+    return session_settings("a", 1, 1, 1, "a", connected_to=PORTAL, negotiated=negotiated)
+
+
+AS_PLANNED = as_planned(NEGOTIATED)
+
+
+def lost(state: str) -> SessionSettings:
+    """The session in a state in which it is not logged in."""
+    return replace(AS_PLANNED, through="", state=state, is_up=False)
 
 
 def test_a_recorded_login_is_understood() -> None:
@@ -120,14 +133,14 @@ def test_the_script_reads_each_session_with_and_without_a_connection(tmp_path: P
 def test_a_login_as_asked_for_is_no_problem() -> None:
     """Nor are values that were not asked for."""
     assert list(login_problems([PLAN], [AS_PLANNED])) == []
-    assert list(login_problems([PlannedSession("a", through="a")], [AS_PLANNED])) == []
+    assert list(login_problems([planned_session("a", through="a")], [AS_PLANNED])) == []
 
 
 @pytest.mark.parametrize("key", NEGOTIATED)
 def test_each_value_that_was_asked_for_is_compared(key: str) -> None:
     """With the key, the path and both values; an unknown one is neither right nor wrong."""
     another = replace(AS_PLANNED, negotiated=NEGOTIATED | {key: "another"})
-    (problem,) = login_problems([PLAN], [another])
+    (problem,) = login_problems([PLAN], [another], ADVICE)
     assert problem.cause == (
         f"{key} of the session of path a is another instead of {NEGOTIATED[key]}"
     )
@@ -148,7 +161,7 @@ def test_a_first_burst_that_is_not_allowed_is_not_compared() -> None:
     """Both ends leave FirstBurstLength as it is then."""
     off = NEGOTIATED | {"ImmediateData": "No"}
     asked = replace(PLAN, negotiated=off)
-    session = replace(AS_PLANNED, negotiated=off | {"FirstBurstLength": "262144"})
+    session = as_planned(off | {"FirstBurstLength": "262144"})
     assert list(login_problems([asked], [session])) == []
 
 
@@ -157,8 +170,12 @@ def test_a_session_without_connection_is_not_as_asked_for() -> None:
     cleared = NEGOTIATED | {"HeaderDigest": "None"}
     for session in (
         replace(AS_PLANNED, connected_to="", negotiated=cleared),
-        replace(AS_PLANNED, connected_to="", negotiated=cleared, through="", state="FAILED"),
-        replace(AS_PLANNED, negotiated=cleared, state="FREE"),  # in the midst of a login
+        replace(
+            AS_PLANNED, connected_to="", negotiated=cleared, through="", state="FAILED", is_up=False
+        ),
+        replace(
+            AS_PLANNED, negotiated=cleared, state="FREE", is_up=False
+        ),  # in the midst of a login
     ):
         (problem,) = login_problems([PLAN], [session])
         assert f"no connection that is logged in (its state is {session.state})" in problem.cause
@@ -170,19 +187,21 @@ def test_a_session_without_connection_is_not_as_asked_for() -> None:
 
 def test_the_way_of_a_session_without_connection_is_not_known() -> None:
     """Nor is it wrong."""
-    (problem,) = login_problems([PlannedSession("a")], [replace(AS_PLANNED, through="", state="x")])
+    (problem,) = login_problems(
+        [planned_session("a")], [replace(AS_PLANNED, through="", state="x", is_up=False)]
+    )
     assert "not logged in (its state is x)" in problem.cause
-    lost = tuple(replace(one, through="", state="FAILED") for one in good().settings)
-    finding = found(sessions_as_planned(), replace(good(), settings=lost))
+    gone = tuple(replace(one, through="", state="FAILED", is_up=False) for one in good().settings)
+    finding = found(sessions_as_planned(), replace(good(), settings=gone))
     assert finding.verdict is Verdict.UNKNOWN
-    after = found(sessions_as_planned(), replace(good(), settings_after=lost))
+    after = found(sessions_as_planned(), replace(good(), settings_after=gone))
     assert after.verdict is Verdict.PASS  # whether they are back is for another check
 
 
 def test_timeouts_that_changed_on_the_way_leave_it_open() -> None:
     """A later fault would be held to a limit that was no longer in force."""
     first, second = good().settings
-    changed = replace(second, noop_out_interval_s=0, recovery_tmo_s=120)
+    changed = session_settings(second.path, 0, 1, 120, second.through)
     finding = found(sessions_as_planned(), replace(good(), settings_after=(first, changed)))
     assert finding.verdict is Verdict.UNKNOWN
     assert "noop_out_interval of the session of path b was 1 s and became off" in finding.message
@@ -203,7 +222,7 @@ def test_what_came_back_must_have_been_looked_at(
 def test_a_login_that_was_redirected_is_a_problem_with_both_portals() -> None:
     """Also where it stays on the network, and nothing was asked for."""
     session = replace(AS_PLANNED, connected_to="172.16.0.1:3261")
-    (problem,) = login_problems([PlannedSession("a", portal=PORTAL, through="a")], [session])
+    (problem,) = login_problems([planned_session("a", portal=PORTAL, through="a")], [session])
     assert f"login to {PORTAL} of path a was redirected to 172.16.0.1:3261" in problem.cause
 
 
@@ -261,8 +280,9 @@ def test_sessions_have_their_logins() -> None:
     assert asked.login == seen.login == Login(PORTAL, PORTAL, NEGOTIATED)
     (settings,) = one.settings_of([asked])
     assert (settings.connected_to, settings.negotiated) == (PORTAL, NEGOTIATED)
-    (lost,) = one.settings_of([replace(asked, state="FAILED")])
-    assert (settings.state, lost.state) == ("LOGGED_IN", "FAILED")
+    (failed,) = one.settings_of([replace(asked, state="FAILED")])
+    assert (settings.state, settings.is_up) == ("LOGGED_IN", True)
+    assert (failed.state, failed.is_up) == ("FAILED", False)
 
 
 def preflight(monkeypatch: pytest.MonkeyPatch, logins: str, config: str) -> str:

@@ -21,13 +21,13 @@ from harness.errors import (
     MachineError,
     PreflightFailed,
 )
-from harness.measurements import PlannedSession, SessionSettings
 from harness.preflight import End, require_fit, run
 from harness.preflight.handlers import Handlers
 from harness.preflight.paths import Facts, Wanted, path_problems
 from harness.topology import Role, plan
 from harness.transport import Initiator
 from harness.transport.devices import BlockDevice, Survey
+from harness.transport.iscsi.settings import planned_session, session_settings
 from harness.transport.iscsi.sysfs import Disk, Session
 from suites.selftest.unit.scripted_machine import Answer, Asked, ScriptedMachine
 
@@ -37,7 +37,7 @@ SIZE = 10**10
 GROUPS = (Path(__file__).parent / "recorded" / "multipathd-0.9.4-maps.json").read_text()
 TABLE = "table|0 8 multipath 0 0 1 1 service-time 0 0 2\n"
 SAID = {"multipathd": GROUPS}
-WANTED = Wanted(tuple(PlannedSession(path, 1, 1, 1, through=path) for path in "ab"), WWID)
+WANTED = Wanted(tuple(planned_session(path, 1, 1, 1, through=path) for path in "ab"), WWID)
 
 
 def disk(name: str, minor: int, wwid: str = WWID, size: int = SIZE) -> BlockDevice:
@@ -51,7 +51,7 @@ def over(name: str, *below: str, uuid: str = "", title: str = "", place: str = "
 
 MAP = over("dm-0", "sda", "sdb", uuid=f"mpath-{WWID}", title=WWID)
 GOOD = Facts(
-    sessions=(SessionSettings("a", 1, 1, 1, "a"), SessionSettings("b", 1, 1, 1, "b")),
+    sessions=(session_settings("a", 1, 1, 1, "a"), session_settings("b", 1, 1, 1, "b")),
     reached={"a": ("sda",), "b": ("sdb",)},
     devices=(disk("sda", 0), disk("sdb", 16), MAP, over("vda1", "vda", place="/")),
     handlers={WWID: Handlers()},
@@ -93,9 +93,7 @@ def test_a_whole_testbed_has_no_problem() -> None:
             "ip route get",
         ),
         (
-            replace(
-                GOOD, sessions=(GOOD.sessions[0], replace(GOOD.sessions[1], recovery_tmo_s=120))
-            ),
+            replace(GOOD, sessions=(GOOD.sessions[0], session_settings("b", 1, 1, 120, "b"))),
             "recovery_tmo of the session of path b is 120 s instead of 1 s",
             "fast_io_fail_tmo",
         ),

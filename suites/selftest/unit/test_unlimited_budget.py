@@ -10,7 +10,7 @@ from math import inf
 
 import pytest
 
-from harness.budget import Budget
+from harness.budget import Budget, Effect, Setting
 from harness.checks import (
     Verdict,
     fault_took_effect,
@@ -19,19 +19,21 @@ from harness.checks import (
     stall_within_budget,
 )
 from harness.cli.bench.stall import as_told, case, table
-from harness.faults import SilentDrop
 from harness.measurements import Measurements, SessionSettings
 from harness.reporting.evidence import settings_markdown, stall_markdown
 from harness.reporting.stall_line import stall_line
 from harness.reporting.timeline_plot import render_timeline
 from harness.reporting.verdict_document import Judged, verdict_document
 from harness.timeline import Happened, Timeline
+from harness.transport.allowances import InForce
+from harness.transport.iscsi.settings import session_settings
 from suites.selftest.unit.judged import found, good
 from suites.selftest.unit.synthetic_failover import END, HEALED
 
+ALLOWANCES = InForce(Setting("login_timeout", 3, ""), Setting("polling_interval", 1, ""))
 OFF = (
-    SessionSettings("a", 0, 0, 1, "a"),
-    SessionSettings("a", 1, 1, -1, "a"),
+    session_settings("a", 0, 0, 1, "a"),
+    session_settings("a", 1, 1, -1, "a"),
 )
 WHY = (
     (
@@ -52,7 +54,7 @@ def without_limit(session: SessionSettings) -> Measurements:
     measured = good()
     (fault,) = measured.faults
     slack = fault.budget.terms[-1]
-    budget = Budget((*SilentDrop("a").detection_terms(session), slack))
+    budget = Budget((*ALLOWANCES.detection_terms(session, Effect.SILENT), slack))
     settings = (session, *measured.settings[1:])
     return replace(measured, settings=settings, faults=(replace(fault, budget=budget),))
 

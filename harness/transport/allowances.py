@@ -1,0 +1,118 @@
+"""How long open-iscsi and dm-multipath may take until a path is given up, and until it is back.
+
+Sources: drivers/scsi/libiscsi.c and scsi_transport_iscsi.c in the kernel;
+ISCSI_CONN_ERR_REOPEN_DELAY in open-iscsi's usr/initiator.c; multipathd's check_path().
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import isfinite
+
+from harness.budget import BudgetTerm, Effect, Layer, Setting
+from harness.measurements import SessionSettings, Timeout
+from harness.transport.iscsi.settings import NOOP_OUT_INTERVAL, NOOP_OUT_TIMEOUT, RECOVERY
+
+
+@dataclass(frozen=True)
+class _Meaning:
+    """What a timeout does; `off` is what follows where it is off, and what to do about it."""
+
+    source: str
+    why: str
+    layer: Layer
+    off: tuple[str, str]
+
+
+_NO_NOP_OUT = (
+    "no NOP-Out is sent, so a connection that falls silent is not found dead",
+    "set noop_out_interval and noop_out_timeout in the node record, then log out and in",
+)
+_NEVER_GIVES_UP = (
+    "a session that is lost keeps its I/O until it is back, however long that takes",
+    "set fast_io_fail_tmo in multipath.conf to 1 or more, then `multipathd reconfigure`",
+)
+_MEANINGS: Mapping[str, _Meaning] = {
+    NOOP_OUT_INTERVAL: _Meaning(
+        "sysfs recv_tmo",
+        "a NOP-Out is sent only after that long without a word from the target",
+        Layer.DETECTION,
+        _NO_NOP_OUT,
+    ),
+    NOOP_OUT_TIMEOUT: _Meaning(
+        "sysfs ping_tmo",
+        "the NOP-Out may be answered for that long",
+        Layer.DETECTION,
+        _NO_NOP_OUT,
+    ),
+    RECOVERY: _Meaning(
+        "sysfs recovery_tmo",
+        "the session may log in again for that long before its I/O is failed",
+        Layer.SESSION_RECOVERY,
+        _NEVER_GIVES_UP,
+    ),
+}
+
+
+@dataclass(frozen=True)
+class InForce:
+    """What decides how soon a healed path is used again. An `Allowances`."""
+
+    login_timeout: Setting
+    polling: Setting
+
+    def detection_terms(self, session: SessionSettings, effect: Effect) -> tuple[BudgetTerm, ...]:
+        """The next NOP-Out has to be due, its answer overdue, and recovery given up.
+
+        A carrier that is lost is no exception: TCP keeps the connection.
+        """
+        return tuple(map(_term, session.timeouts))
+
+    def recovery_terms(self, effect: Effect) -> tuple[BudgetTerm, ...]:
+        """The session has to log in again, and multipathd to see it.
+
+        The device mapper queues I/O meanwhile (queue_if_no_path). A map that does not queue has
+        no longer stall but I/O errors. Where nobody answers ARP an attempt to log in may also fail:
+        then open-iscsi pauses.
+        """
+        pause = BudgetTerm(
+            "reopen delay",
+            3,
+            "open-iscsi's usr/initiator.c",
+            "an attempt that failed, as ARP got no answer, is followed by a pause",
+            (Layer.LOGIN,),
+        )
+        return (
+            *([pause] if effect is Effect.UNREACHABLE else []),
+            BudgetTerm(
+                self.login_timeout.name,
+                self.login_timeout.seconds,
+                self.login_timeout.source,
+                "an attempt to log in that began during the outage may have to run out",
+                (Layer.LOGIN,),
+            ),
+            BudgetTerm(
+                self.polling.name,
+                self.polling.seconds,
+                self.polling.source,
+                "multipathd looks at a failed path that often",
+                (Layer.REINSTATEMENT,),
+            ),
+            BudgetTerm(
+                "checker tick",
+                1,
+                "multipathd's check_path()",
+                "an answer that the path checker did not have at once is fetched a second later",
+                (Layer.REINSTATEMENT,),
+            ),
+        )
+
+
+def _term(timeout: Timeout) -> BudgetTerm:
+    meaning = _MEANINGS[timeout.name]
+    layers = (meaning.layer,)
+    if isfinite(timeout.seconds):
+        return BudgetTerm(timeout.name, timeout.seconds, meaning.source, meaning.why, layers)
+    why, cure = meaning.off
+    return BudgetTerm(timeout.name, timeout.seconds, meaning.source, why, layers, cure)
