@@ -10,6 +10,7 @@ from harness.observe.observer import Observer, leave_resident, observing
 from harness.observe.sample import (
     DiskSample,
     MapDisk,
+    MapProbe,
     MapSample,
     NicSample,
     Observation,
@@ -22,6 +23,7 @@ __all__ = [
     "Clock",
     "DiskSample",
     "MapDisk",
+    "MapProbe",
     "MapSample",
     "NicSample",
     "Observation",

@@ -20,7 +20,7 @@ from harness.measurements import ClockReading, KernelLog, KernelMessage
 from harness.observe.clock import Clock, Exchange, reading
 from harness.observe.message import parse_line
 from harness.observe.resident import program
-from harness.observe.sample import Observation, Sample, Watch, parse_sample
+from harness.observe.sample import NO_MAPS, MapProbe, Observation, Sample, Watch, parse_sample
 from harness.units import NS_PER_S
 
 _LAST_WORDS_S = 1.0  # of a program that takes no command any more
@@ -45,8 +45,9 @@ class _Seen:
 class Observer:
     """Talks to the resident program of one machine. Made by `observing`."""
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(self, machine: Machine, maps: MapProbe = NO_MAPS) -> None:
         self.machine = machine
+        self._maps = maps
         self._changed = threading.Condition()
         self._seen = _Seen()
         self._pongs: dict[int, tuple[int, int]] = {}
@@ -313,7 +314,7 @@ class Observer:
             case "lost":
                 self._seen.lost += message["lost"]
             case "sample":
-                self._seen.samples.append(parse_sample(message))
+                self._seen.samples.append(parse_sample(message, self._maps))
             case "read":
                 self._read = message["read"]
             case "awake":
@@ -322,32 +323,35 @@ class Observer:
                 self._ready = True
 
 
-def _resident_argv(*arguments: str) -> Sequence[str]:
+def _resident_argv(maps: MapProbe, *arguments: str) -> Sequence[str]:
     """The command line of the resident program: its source travels as an argument."""
-    return ["python3", "-I", "-S", "-u", "-c", program(), *arguments]
+    return ["python3", "-I", "-S", "-u", "-c", program(maps.source), *arguments]
 
 
-def leave_resident(machine: Machine) -> None:
+def leave_resident(machine: Machine, maps: MapProbe = NO_MAPS) -> None:
     """Start a resident program that outlives this connection, and the machine's being saved.
 
     `observing` with `resident` finds it. Starting one takes a cold machine 0.6 s, finding one
     0.2 s.
     """
-    command = shlex.join(_resident_argv(_SOCKET))
+    command = shlex.join(_resident_argv(maps, _SOCKET))
     machine.sh(f"setsid -f {command} </dev/null >/dev/null 2>&1")
-    with observing(machine, resident=True):
+    with observing(machine, maps, resident=True):
         pass
 
 
 @contextmanager
-def observing(machine: Machine, *, resident: bool = False) -> Iterator[Observer]:
+def observing(
+    machine: Machine, maps: MapProbe = NO_MAPS, *, resident: bool = False
+) -> Iterator[Observer]:
     """Watch a machine until the block ends. Needs Python 3.6 or later there.
 
-    `resident`: by the program that `leave_resident` left there. Needs socat(1).
+    `maps` is how the transport looks at maps. `resident`: by the program that `leave_resident` left
+    there, with the same `maps`. Needs socat(1).
     """
-    observer = Observer(machine)
+    observer = Observer(machine, maps)
     found = ["socat", "STDIO", f"UNIX-CONNECT:{_SOCKET},retry=50,interval=0.2"]
-    argv = found if resident else _resident_argv()
+    argv = found if resident else _resident_argv(maps)
     with machine.background(argv, on_line=observer.hear) as process:
         observer.attach(process)
         yield observer

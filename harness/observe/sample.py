@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 from typing import Any
 
 from harness.measurements import KernelLog
 from harness.observe.clock import Clock
-from harness.observe.dm_status import parse_multipath_status, parse_reserve
 
 _SECTOR = 512
 
@@ -59,9 +57,9 @@ class NicSample:
 
 @dataclass(frozen=True)
 class MapDisk:
-    """A disk of the map. `session` ("session1") and `origin` are "" if it is no iSCSI disk.
+    """A disk of the map. `session` ("session1") and `origin` are "" if it is local.
 
-    `origin` is the portal of the node record and the interface, "172.16.0.1:3260,default".
+    `origin` is where its session was made to, and by which interface: "172.16.0.1:3260,default".
     """
 
     name: str
@@ -134,12 +132,26 @@ class Observation:
     died: str = ""
 
 
-def parse_sample(message: dict[str, Any]) -> Sample:
+@dataclass(frozen=True)
+class MapProbe:
+    """How a transport looks at maps: its part of the resident program, and how to read its words.
+
+    `parse` takes what a sample tells of one map: `status`, `number` and `where`.
+    """
+
+    source: str
+    parse: Callable[[Mapping[str, Any]], MapSample]
+
+
+NO_MAPS = MapProbe("", lambda _: MapSample())
+
+
+def parse_sample(message: dict[str, Any], maps: MapProbe = NO_MAPS) -> Sample:
     """Parse a message of the resident program that has the shape of a sample."""
     return Sample(
         machine_ns=message["sample"],
         disks={name: _disk(*texts) for name, texts in message["disks"].items() if texts[0]},
-        maps={name: _map(**told) for name, told in message["maps"].items()},
+        maps={name: maps.parse(told) for name, told in message["maps"].items()},
         carriers={nic: up == "1" for nic, up in message["carriers"].items()},
         nics={
             nic: _nic(counts, message["beats"].get(nic, 0), message["changes"].get(nic))
@@ -148,28 +160,6 @@ def parse_sample(message: dict[str, Any]) -> Sample:
         wall_ahead_ns=message["ahead"],
         cpu_ns=message["cpu"],
     )
-
-
-def _map(dm: str, number: str, where: dict[str, tuple[str, str, str]]) -> MapSample:
-    return MapSample(
-        paths=parse_multipath_status(dm),
-        reserve=parse_reserve(dm),
-        number=number,
-        disks={
-            disk: MapDisk(name, f"session{session}" if session else "", _origin(origin))
-            for disk, (name, session, origin) in where.items()
-        },
-    )
-
-
-def _origin(text: str) -> str:
-    """An origin with its IPv6 address in the shortest form, whatever form the node record has."""
-    portal, _, interface = text.rpartition(",")
-    address, _, port = portal.rpartition(":")
-    try:
-        return f"{ip_address(address)}:{port},{interface}"
-    except ValueError:  # a host name, or nothing
-        return text
 
 
 def _disk(stat: str, state: str) -> DiskSample:

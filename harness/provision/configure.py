@@ -16,7 +16,7 @@ from harness.steps import Spent, step
 from harness.target import Target
 from harness.testbed.testbed import Guest
 from harness.topology import Role
-from harness.transport import Initiator
+from harness.transport import MAPS, Initiator
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def configure(resources: Resources, booted: Booted, links: ExitStack) -> Configu
     def prepare(role: Role) -> Guest:
         nics = configure_nics(machines[role], role, resources.topology)
         end[role]()
-        observer = links.enter_context(observing(machines[role]))
+        observer = links.enter_context(observing(machines[role], MAPS))
         return Guest(machines[role], observer, booted.domains[role], nics)
 
     with step(StepTitle.CONFIGURE, Spent.CONFIGURATION):

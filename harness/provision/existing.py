@@ -23,6 +23,7 @@ from harness.steps import Spent, step, warn
 from harness.target import NoMachine, target_for
 from harness.testbed.testbed import Guest, Testbed
 from harness.topology import Link, Role, Topology, plan
+from harness.transport import MAPS
 from harness.transport.existing import ExistingInitiator
 
 _CONNECT_TIMEOUT_S = 30.0
@@ -73,7 +74,7 @@ class ExistingProvisioner:
         nics = nics_of(machine, topology)
         with step(StepTitle.CONFIGURE, Spent.CONFIGURATION):
             initiator.configure()
-            observer = stack.enter_context(observing(machine))
+            observer = stack.enter_context(observing(machine, MAPS))
         attached = attach(config, target, initiator, nics)
         testbed = Testbed(
             config,

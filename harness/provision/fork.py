@@ -19,6 +19,7 @@ from harness.steps import Spent, step
 from harness.testbed.guest_disks import serials
 from harness.testbed.testbed import Guest, Testbed, mark_target
 from harness.topology import Role
+from harness.transport import MAPS
 
 
 class CannotSave(HypervisorError):
@@ -40,7 +41,7 @@ def make_golden(
     with step(StepTitle.GOLDEN, Spent.PROVISIONING), ExitStack() as power:
         with ExitStack() as links:
             testbed = cold(power, links, folder)
-            by_role(roles, lambda role: leave_resident(testbed.machine(role)))
+            by_role(roles, lambda role: leave_resident(testbed.machine(role), MAPS))
         with step(StepTitle.SAVE, Spent.PROVISIONING):
             try:
                 for role in roles:
@@ -80,7 +81,7 @@ def fork(resources: Resources, golden: Golden, stack: ExitStack) -> Testbed:
     def reach(role: Role) -> Guest:
         machine = resources.log_in(role, domains[role])
         stack.callback(machine.close)
-        observer = stack.enter_context(observing(machine, resident=True))
+        observer = stack.enter_context(observing(machine, MAPS, resident=True))
         observer.wake()
         if role is Role.TARGET:  # at once, as it has less to do than the initiator
             marks.extend(mark_target(machine, resources.target({role: machine})))

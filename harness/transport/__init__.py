@@ -7,5 +7,6 @@
 from harness.transport.dm_multipath.attachment import Attachment
 from harness.transport.initiator import Initiator
 from harness.transport.iscsi.sysfs import Session
+from harness.transport.map_probe import MAPS
 
-__all__ = ["Attachment", "Initiator", "Session"]
+__all__ = ["MAPS", "Attachment", "Initiator", "Session"]

@@ -2,8 +2,10 @@
 
 It runs there by itself: Python 3.6, no imports but the standard library, nothing written to
 disk. Its parts are joined when it is sent (`program`), so no two of them have a global name in
-common. It ends when its standard input does. Given the path of a UNIX socket it stays instead,
-and serves whoever connects, one after another: so it can be saved together with its machine.
+common. What it knows of maps is a part that the transport brings.
+
+It ends when its standard input does. Given the path of a UNIX socket it stays instead, and serves
+whoever connects, one after another: so it can be saved together with its machine.
 
 It prints one JSON object a line. Samples are held back for a second and printed together, or with
 whatever else is printed: each print wakes the programs on its way to the reader, on the very
@@ -14,12 +16,12 @@ processor whose I/O is measured. Times are CLOCK_MONOTONIC of the machine, in na
                                                                      `error` bounds the time's
     {"lost": 3}                                                      records overwritten unseen
     {"sample": time, "disks": {"sdb": ["  100  0  800 ...", "running"]},    its stat and state
-     "maps": {NAME: {"dm": "2 0 0 0 1 1 A 0 2 2 8:16 A 0 ...",   each map's status and number
+     "maps": {NAME: {"status": "2 0 0 0 1 1 A 0 2 2 8:16 A 0 ...",   each map's status and number
                      "number": "253:0",
                      "where": {"8:16": ["sdb", "1", "172.16.0.1:3260"]}}},
                                                                      its disks: name, number of the
-                                                                     iSCSI session and its origin,
-                                                                     both "" if there is none; only
+                                                                     session and its origin, both
+                                                                     "" if there is none; only
                                                                      with the first sample of those
                                                                      printed together
      "carriers": {"eth1": "1"},
@@ -51,13 +53,16 @@ import ast
 from importlib.resources import files
 
 # In the order in which they need each other; each is a module of this folder.
-PARTS = ("voice", "kernel_log", "devices", "sampling", "control")
+PARTS = ("voice", "kernel_log", "devices", "maps", "sampling", "control")
 
 
-def program() -> str:
-    """Its source in one piece, for `python3 -c`."""
+def program(maps: str = "") -> str:
+    """Its source in one piece, for `python3 -c`; `maps` is that of the transport's part."""
     folder = files("harness.observe.resident")
-    return "\n\n".join(_alone(folder.joinpath(f"{part}.py").read_text()) for part in PARTS)
+    sources = {part: folder.joinpath(f"{part}.py").read_text() for part in PARTS}
+    if maps:
+        sources["maps"] = maps
+    return "\n\n".join(map(_alone, sources.values()))
 
 
 def _alone(source: str) -> str:

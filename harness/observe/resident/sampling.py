@@ -5,7 +5,8 @@ import time
 from functools import partial
 from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Tuple
 
-from harness.observe.resident.devices import Attribute, Heartbeat, Links, MapStatus, decoded, where
+from harness.observe.resident.devices import Attribute, Heartbeat, Links, decoded
+from harness.observe.resident.maps import WatchedMap, where
 from harness.observe.resident.voice import Voice, now_ns
 
 HELD_NS = 1_000_000_000
@@ -20,7 +21,7 @@ class Sampler:
         self.disks: Dict[str, Tuple[Attribute, Attribute]] = {}
         self.counters = Attribute("/proc/net/dev")
         self.hearts: Dict[str, Heartbeat] = {}
-        self.maps: List[MapStatus] = []
+        self.maps: List[WatchedMap] = []
         self.interval_ns = 0
         self.due_ns = 0
         self.resting = True
@@ -33,7 +34,7 @@ class Sampler:
         self.close()
         self.disks = {}
         self.follow(what["disks"])
-        self.maps = [MapStatus(name) for name in what["maps"]]
+        self.maps = [WatchedMap(name) for name in what["maps"]]
         self.links.watch(what["nics"])
         self.hearts = {nic: Heartbeat(nic) for nic in what["cables"]}
         self.interval_ns = what["every"]
@@ -82,7 +83,7 @@ class Sampler:
         states = [state.read() for _, state in self.disks.values()]
         maps = [TakenMap(each.name.decode(), each.read(), each.number, {}) for each in self.maps]
         if not held:
-            maps = [each._replace(where=where(decoded(each.dm))) for each in maps]
+            maps = [each._replace(where=where(decoded(each.status))) for each in maps]
         self.follow(place[0] for each in maps for place in each.where.values())
         beats = {nic: heart.sent for nic, heart in self.hearts.items()}
         taken = Taken(
@@ -98,7 +99,7 @@ class TakenMap(NamedTuple):
     """A map as it was read: its status line, its number, and what its disks are."""
 
     name: str
-    dm: bytes
+    status: bytes
     number: int
     where: Dict[str, List[str]]
 
@@ -126,7 +127,7 @@ def told(names: Tuple[str, ...], nics: Tuple[str, ...], taken: Taken) -> Dict[st
         "disks": dict(zip(names, texts)),
         "maps": {
             each.name: {
-                "dm": decoded(each.dm),
+                "status": decoded(each.status),
                 "number": numbered(each.number),
                 "where": each.where,
             }

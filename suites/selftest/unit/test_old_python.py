@@ -12,6 +12,7 @@ import pytest
 
 import harness
 from harness.observe import resident
+from harness.transport import MAPS
 
 TOP = Path(harness.__file__).parent
 PARTS = [f"observe/resident/{part}.py" for part in resident.PARTS]
@@ -42,15 +43,24 @@ def test_the_programs_are_found() -> None:
     assert {TOP / part for part in PARTS} == set(folder.glob("*.py")) - {folder / "__init__.py"}
 
 
-def test_the_resident_program_has_each_part_and_imports_none() -> None:
-    joined = resident.program()
-    of_parts = [name for part in PARTS for name in defined((TOP / part).read_text())]
+@pytest.mark.parametrize("maps", ["observe/resident/maps.py", "transport/resident_maps.py"])
+def test_the_resident_program_has_each_part_and_imports_none(maps: str) -> None:
+    """With the part that knows of no maps, and with that of the transport in its place."""
+    joined = resident.program(MAPS.source if maps.startswith("transport") else "")
+    parts = [maps if part == "observe/resident/maps.py" else part for part in PARTS]
+    of_parts = [name for part in parts for name in defined((TOP / part).read_text())]
     assert defined(joined) == of_parts
     assert len(set(of_parts)) == len(of_parts)  # else one would take the place of another
     for node in ast.walk(ast.parse(joined)):
         names = [node.module] if isinstance(node, ast.ImportFrom) else []
         names += [one.name for one in node.names] if isinstance(node, ast.Import) else []
         assert {str(name).partition(".")[0] for name in names} <= sys.stdlib_module_names
+
+
+def test_a_transports_part_has_all_that_samples_ask_of_maps() -> None:
+    stated = defined((TOP / "observe/resident/maps.py").read_text())
+    assert set(stated) <= set(defined(MAPS.source))
+    assert "transport/resident_maps.py" in programs()
 
 
 @pytest.mark.parametrize("program", programs())

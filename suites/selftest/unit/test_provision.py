@@ -39,7 +39,7 @@ def test_a_programming_error_in_saving_is_not_taken_for_a_hypervisor_that_cannot
         raise refusal
 
     testbed = SimpleNamespace(machine=lambda _: None, domain=lambda _: SimpleNamespace(pause=pause))
-    monkeypatch.setattr(forks, "leave_resident", lambda _: None)
+    monkeypatch.setattr(forks, "leave_resident", lambda *_: None)
     resources: Any = SimpleNamespace(topology=SimpleNamespace(guests=tuple(Role)))
     with pytest.raises(HypervisorError) as raised:
         forks.make_golden(resources, tmp_path, {}, lambda *_: cast(Testbed, testbed))

@@ -13,6 +13,7 @@ import pytest
 from harness.observe import MapDisk
 from harness.observe.resident import devices, sampling, voice
 from harness.observe.sample import parse_sample
+from harness.transport import MAPS, resident_maps
 from suites.selftest import needs
 
 BLOCKS = sorted(path for path in Path("/sys/block").glob("*") if (path / "dev").exists())
@@ -55,8 +56,8 @@ def test_a_disk_is_told_with_its_session_and_origin(
     session = tmp_path / "class/iscsi_session/session11"
     session.mkdir(parents=True)
     (session / "ifacename").write_text("pathproof-b-nic2\n")
-    monkeypatch.setattr(devices, "SYSFS", str(tmp_path))
-    assert devices.where(f"{STATUS} 8:32 A 0 0 1".format("8:16", "65:0")) == {
+    monkeypatch.setattr(resident_maps, "SYSFS", str(tmp_path))
+    assert resident_maps.where(f"{STATUS} 8:32 A 0 0 1".format("8:16", "65:0")) == {
         "8:16": ["sdb", "11", "172.16.1.1:3260,pathproof-b-nic2"],
         "65:0": ["sdq", "", ""],
     }
@@ -67,12 +68,12 @@ def test_a_maps_number_comes_with_its_status(monkeypatch: pytest.MonkeyPatch) ->
     status = STATUS.format("8:16", "65:0").encode()
 
     def answer(_: int, request: int, buffer: bytearray) -> None:
-        assert request == devices.DM_TABLE_STATUS
-        header = devices.DM_HEADER
+        assert request == resident_maps.DM_TABLE_STATUS
+        header = resident_maps.DM_HEADER
         parts = list(header.unpack_from(buffer))
         parts[4], parts[10] = header.size, (300 & 0xFF) | (254 << 8) | ((300 & ~0xFF) << 12)
         header.pack_into(buffer, 0, *parts)
-        start = header.size + devices.DM_SPEC.size
+        start = header.size + resident_maps.DM_SPEC.size
         buffer[start : start + len(status) + 1] = status + b"\0"
 
     def refuse(*_: object) -> None:
@@ -80,23 +81,26 @@ def test_a_maps_number_comes_with_its_status(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(os, "open", lambda *_: -1)
     monkeypatch.setattr(fcntl, "ioctl", answer)
-    found = devices.MapStatus("a map")
+    found = resident_maps.WatchedMap("a map")
     assert (found.read(), os.major(found.number), os.minor(found.number)) == (status, 254, 300)
     monkeypatch.setattr(fcntl, "ioctl", refuse)
     assert (found.read(), found.number) == (b"", 0)
 
 
 @pytest.mark.skipif(len(BLOCKS) < 2, reason=needs.BLOCK_DEVICE)
-def test_a_disk_that_joins_the_map_is_watched_from_then_on() -> None:
+def test_a_disk_that_joins_the_map_is_watched_from_then_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Under whatever name it comes back; the others of this very host are passed over."""
     first, second = ((path / "dev").read_text().strip() for path in BLOCKS[:2])
+    monkeypatch.setattr(sampling, "where", resident_maps.where)  # as when they are joined
     sampler = sampling.Sampler(voice.Voice(), devices.Links())
     sampler.watch({"disks": [BLOCKS[0].name], "maps": [], "nics": [], "cables": [], "every": 0})
     sampler.maps = [cast(Any, Map(STATUS.format(first, second), (254 << 8) | 7))]
     for _ in range(2):
         sampler.due_ns = 0
         sampler.sample()
-    one, two = (parse_sample(message()) for message in sampler.voice.held)
+    one, two = (parse_sample(message(), MAPS) for message in sampler.voice.held)
     names = [path.name for path in BLOCKS[:2]]
     assert (list(one.disks), list(two.disks)) == (names[:1], names)
     assert (one.map("lun").number, two.map("lun").number) == ("254:7", "254:7")

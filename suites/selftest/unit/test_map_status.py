@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.observe.dm_status import parse_multipath_status, parse_reserve
+from harness.transport.dm_multipath.status import parse_multipath_status, parse_reserve
 
 
 @pytest.mark.parametrize(
