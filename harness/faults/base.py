@@ -18,7 +18,7 @@ from harness.measurements import FaultRecord, SessionSettings
 from harness.observe import Observer
 from harness.steps import Spent, step, warn
 from harness.topology import Role, Topology
-from harness.transport.base import Allowances
+from harness.transport import Allowances
 
 CONFIRM_TIMEOUT_S = 20.0
 

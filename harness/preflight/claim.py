@@ -19,14 +19,12 @@ from harness.preflight.consent import Answer, Asked, Contents, Scan, Signature, 
 from harness.preflight.marker import Marker, NoMarker
 from harness.preflight.unmapped import Extent, samples, to_read, unmapped
 from harness.steps import Spent, attach, progress, step
-from harness.transport import Attachment
-from harness.transport.dm_multipath.wwid import map_name
-from harness.transport.path_disk import PathDisk
+from harness.transport import Attachment, PathDisk
 from harness.units import format_seconds, format_size
 
 _LOOK_TIMEOUT_S = 60.0
 _LOOK_INTERVAL_S = 0.5
-_SILENCE_S = 120.0  # longer than multipathd's and the kernel's own patience with a disk
+_SILENCE_S = 120.0  # longer than the kernel's own patience with a disk, and that of path checkers
 
 
 class _Reading:
@@ -57,12 +55,12 @@ def claim(attachment: Attachment, asked: Asked) -> Answer:
     planned = attachment.paths()
     paths = [path.disk for path in planned]
     with step("May the LUN be written to?", Spent.PROVISIONING):
-        found = look(machine, wwid, paths[0])
+        found = look(attachment, paths[0])
         decision = decide(asked, found)
         if decision.answer is Answer.PROVE:
-            scan = read_in_full(machine, paths[0], wwid, found.size)
+            scan = read_in_full(attachment, paths[0], found.size)
             # Hours may have gone by.
-            found = replace(look(machine, wwid, paths[0]), scan=scan)
+            found = replace(look(attachment, paths[0]), scan=scan)
             decision = decide(asked, found)
         attach("what is on the LUN", _described(found, decision.answer))
     if not decision.answer.permits:
@@ -80,14 +78,15 @@ def claim(attachment: Attachment, asked: Asked) -> Answer:
     with step(f"Mark the LUN: {decision.answer}", Spent.PROVISIONING):
         mark(machine, Marker(uuid4(), wwid, found.size), paths)
         if decision.answer is Answer.ERASE:
-            _forget_cached(machine, _map(wwid))
-            machine.run(["wipefs", "--all", "--quiet", _map(wwid)])
+            _forget_cached(machine, attachment.device)
+            machine.run(["wipefs", "--all", "--quiet", attachment.device])
     return decision.answer
 
 
-def look(machine: Machine, wwid: str, path: str) -> Contents:
+def look(attachment: Attachment, path: str) -> Contents:
     """What there is to see without reading all of it."""
-    reading = _read(machine, path, wwid, ())
+    machine, wwid = attachment.machine, attachment.wwid
+    reading = _read(attachment, path, ())
     found, no_marker = None, ""
     try:
         found = marker.unpack(bytes.fromhex(reading["head"]))
@@ -165,17 +164,17 @@ def parse_signatures(text: str) -> tuple[Signature, ...]:
         raise InitiatorError(f"wipefs lists no signatures ({error!r}): {text[:200]!r}") from None
 
 
-def read_in_full(machine: Machine, path: str, wwid: str, size: int) -> Scan:
+def read_in_full(attachment: Attachment, path: str, size: int) -> Scan:
     """Read a LUN until a byte is not zero. What was never written is not read, but for samples.
 
     At 1 GB/s 10 TB take three hours; the progress says how long it will be.
     """
-    holes = unmapped(machine, _disk(path), size)
+    holes = unmapped(attachment.machine, _disk(path), size)
     extents = tuple(to_read(size, holes))
     wanted = _total(extents)
     spared = _total(holes) - sum(_total(samples(hole)) for hole in holes)
     with step(f"Read {format_size(wanted)} of {format_size(size)}", Spent.PROVISIONING):
-        reading = _read(machine, path, wwid, extents)
+        reading = _read(attachment, path, extents)
     failure = reading["failed"] or reading["held"] or ""
     return Scan(size, reading["read"], spared, reading["data"], failure)
 
@@ -184,14 +183,14 @@ def _total(extents: Iterable[Extent]) -> int:
     return sum(extent.size for extent in extents)
 
 
-def _read(machine: Machine, path: str, wwid: str, extents: Sequence[Extent]) -> _Reading:
+def _read(attachment: Attachment, path: str, extents: Sequence[Extent]) -> _Reading:
     """Have the reader read; raises InitiatorError if it fails, TimedOut if it falls silent."""
     source = files("harness.preflight").joinpath("reader.py").read_text()
-    argv = ["python3", "-I", "-S", "-c", source, _disk(path), _map(wwid)]
+    argv = ["python3", "-I", "-S", "-c", source, _disk(path), attachment.device]
     wanted = _total(extents)
     reading = _Reading()
     began = time.monotonic()
-    with machine.background(argv, on_line=reading.hear) as process:
+    with attachment.machine.background(argv, on_line=reading.hear) as process:
         process.send("".join(f"{one.offset} {one.size}\n" for one in extents).encode())
         process.close_input()
         while (ended := _ended(process)) is None:
@@ -256,10 +255,6 @@ def _described(found: Contents, answer: Answer) -> str:
 
 def _disk(path: str) -> str:
     return f"/dev/{path}"
-
-
-def _map(wwid: str) -> str:
-    return f"/dev/mapper/{map_name(wwid)}"
 
 
 def _listed(paths: Sequence[PathDisk]) -> str:

@@ -11,8 +11,7 @@ from harness.lacking import Lacking
 from harness.preflight import Asked, End, claim, require_fit, require_wired
 from harness.target import Target
 from harness.topology import Role
-from harness.transport import Attachment, Initiator
-from harness.transport.path_disk import PathDisk
+from harness.transport import Attachment, Initiator, PathDisk
 
 
 @dataclass(frozen=True)

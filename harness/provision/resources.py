@@ -36,8 +36,7 @@ from harness.steps import warn
 from harness.target import NoMachine, Target, target_for
 from harness.testbed.testbed import Guest, Testbed
 from harness.topology import Role, Topology
-from harness.transport import Initiator
-from harness.transport.path_disk import PathDisk
+from harness.transport import Initiator, IscsiInitiator, PathDisk
 
 _PORT_TRIES = 5
 _EVIDENCE_LINES = 300  # of a console: the stacks of some twenty tasks
@@ -234,9 +233,9 @@ class Resources:
         machine = machines.get(Role.TARGET) or NoMachine("the external target")
         return target_for(self.config.target, machine, self.topology)
 
-    def initiator(self, machines: Mapping[Role, Machine], target: Target) -> Initiator:
+    def initiator(self, machines: Mapping[Role, Machine], target: Target) -> IscsiInitiator:
         """The driver of the initiator, for the target's LUNs."""
-        return Initiator(
+        return IscsiInitiator(
             machines[Role.INITIATOR],
             self.topology,
             self.config.profile,

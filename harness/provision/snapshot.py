@@ -28,7 +28,7 @@ from harness.provision import SHAPING
 from harness.steps import step
 from harness.testbed.lun_layout import Layout
 from harness.topology import Role
-from harness.transport.path_disk import PathDisk
+from harness.transport import PathDisk
 
 RECORD = "snapshot.json"
 _CPU_INFO = Path("/proc/cpuinfo")

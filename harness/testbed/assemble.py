@@ -26,9 +26,8 @@ from harness.measurements import (
 from harness.observe import NicSample, Observation
 from harness.timeline import Event, Happened, Phase, Timeline
 from harness.topology import Role
-from harness.transport import kernel_events
+from harness.transport import PathDisk, kernel_events
 from harness.transport.lun_devices import LunDevices
-from harness.transport.path_disk import PathDisk
 from harness.transport.path_disks import PathDisks
 from harness.workload import RunResult
 
@@ -69,7 +68,7 @@ def assemble(raw: Raw) -> Measurements:
     initiator = raw.observations[Role.INITIATOR]
     streams = raw.result.streams(initiator.clock)
     disks = PathDisks.of(initiator, raw.map, raw.paths)
-    notes = {f"multipath -ll {when}": text for when, text in raw.path_listings.items()}
+    notes = dict(raw.path_listings)
     notes |= {"fio job": raw.result.job_file, "fio report": raw.result.report_text}
     return Measurements(
         lun=raw.lun,

@@ -8,10 +8,8 @@ from contextlib import suppress
 from harness.concurrency import side_by_side, within
 from harness.deadline import Deadline, poll
 from harness.errors import HarnessError, TimedOut, defects
-from harness.machine import Machine
-from harness.testbed.protocols import Map, MeasuredTestbed
+from harness.testbed.protocols import MeasuredTestbed
 from harness.topology import Role
-from harness.transport.iscsi.sysfs import SESSIONS_SCRIPT
 
 _ANSWER_S = 2.0  # a machine that does not answer by then is asked over its keyboard
 _KEYS = "9wl"  # say everything on the console; blocked tasks; what each processor does
@@ -44,30 +42,18 @@ def gather(testbed: MeasuredTestbed, timeout_s: float) -> dict[str, str]:
     initiator = testbed.machine(Role.INITIATOR)
     items: dict[str, Callable[[], str]] = {
         "initiator blocked tasks": lambda: initiator.sh(TASKS_SCRIPT, timeout_s=timeout_s).stdout,
-        "iSCSI sessions": lambda: initiator.sh(SESSIONS_SCRIPT, timeout_s=timeout_s).stdout,
+        **testbed.initiator.hang_evidence(timeout_s),
     }
     for one in testbed.maps:
-        items |= _of_map(
-            initiator, one, f" of {one.lun}" if len(testbed.maps) > 1 else "", timeout_s
-        )
+        which = f" of {one.lun}" if len(testbed.maps) > 1 else ""
+        of_map = one.attachment.hang_evidence(timeout_s)
+        items |= {f"{title}{which}": ask for title, ask in of_map.items()}
     for role in testbed.roles:
         items |= _outside(testbed, role, timeout_s)
     texts = side_by_side(
         *((lambda n=name, a=action: _text(n, a, timeout_s)) for name, action in items.items())
     )
     return dict(zip(items, texts, strict=True))
-
-
-def _of_map(
-    initiator: Machine, of: Map, which: str, timeout_s: float
-) -> dict[str, Callable[[], str]]:
-    wwid = of.attachment.wwid
-    # Without --noflush the status would wait for the I/O that hangs.
-    dm = f"dmsetup table {wwid}; dmsetup status --noflush {wwid}; dmsetup info {wwid}"
-    return {
-        f"device mapper{which}": lambda: initiator.sh(dm, timeout_s=timeout_s).stdout,
-        f"multipath -ll{which}": of.attachment.describe_paths,
-    }
 
 
 def _outside(

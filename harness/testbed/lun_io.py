@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from harness.measurements import ReadBack
 from harness.observe import MapSample, Sample
 from harness.testbed.protocols import Map
-from harness.transport.path_disk import PathDisk
+from harness.transport import PathDisk
 
 
 @dataclass

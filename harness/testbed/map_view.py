@@ -11,8 +11,7 @@ from harness.observe import MapSample, Observer, Sample
 from harness.steps import Spent, step
 from harness.testbed.io_session import IoSession
 from harness.topology import Lun
-from harness.transport import Attachment
-from harness.transport.path_disk import PathDisk
+from harness.transport import Attachment, PathDisk
 
 # Reconnecting takes open-iscsi 2 to 4 s plus a login, then multipathd has to look; nothing is
 # ever judged by this.

@@ -10,8 +10,7 @@ from harness.machine import Machine
 from harness.measurements import PlannedSession, SessionSettings
 from harness.observe import Observer
 from harness.topology import Lun, Role, Topology
-from harness.transport import Attachment, Initiator
-from harness.transport.path_disk import PathDisk
+from harness.transport import Attachment, Initiator, PathDisk
 
 if TYPE_CHECKING:
     from harness.hypervisor.domain import Domain

@@ -11,7 +11,7 @@ from harness.measurements import MAP, ReadBack
 from harness.steps import Spent, step
 from harness.testbed.protocols import Map, MeasuredTestbed
 from harness.topology import Role
-from harness.transport.path_disk import PathDisk
+from harness.transport import PathDisk
 from harness.workload import RunResult, read_back
 
 

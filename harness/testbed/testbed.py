@@ -44,8 +44,7 @@ from harness.testbed.lun_layout import Layout
 from harness.testbed.map_view import MapView, wait_for_paths, wait_until_lost
 from harness.testbed.means import lacking
 from harness.topology import Lun, Role, Topology
-from harness.transport import Attachment, Initiator
-from harness.transport.path_disk import PathDisk
+from harness.transport import Attachment, Initiator, PathDisk
 from harness.units import KIB
 from harness.workload import Job
 
@@ -186,7 +185,7 @@ class Testbed:
 
         Sessions with the target that are on no path are for the preflight to tell of.
         """
-        return self.initiator.settings_of(self.initiator.sessions())
+        return self.initiator.session_settings()
 
     def planned_sessions(self) -> tuple[PlannedSession, ...]:
         """One session a path, with what the profile demands of it."""

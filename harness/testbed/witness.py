@@ -12,8 +12,7 @@ from harness.observe import Observation, StealWatch, watching_steal
 from harness.steps import Spent, attach, step
 from harness.testbed.protocols import MeasuredTestbed
 from harness.topology import Role
-from harness.transport import Attachment
-from harness.transport.base import Allowances
+from harness.transport import Allowances, Attachment
 
 _ANSWER_S = 4.0  # a target that does not answer by then is taken for dead, once I/O was cut short
 _LISTING_S = 15.0
@@ -34,7 +33,7 @@ class Witness:
         self._steal: StealWatch | None = None
         self.settings: tuple[SessionSettings, ...] = ()
         self.settings_after: tuple[SessionSettings, ...] | None = None
-        self.path_listings: dict[str, dict[str, str]] = {}  # LUN -> when -> text
+        self.path_listings: dict[str, dict[str, str]] = {}  # LUN -> what and when -> text
         self.target_is_dead = False
 
     @property
@@ -81,18 +80,19 @@ class Witness:
             attach("sessions not looked at", str(error))
 
     def list_paths(self, when: str, within_s: float = _LISTING_S) -> None:
-        """Keep `multipath -ll` of every map, or why it is not to be had."""
+        """Keep what shows the paths of every map, or why it is not to be had."""
 
         def listing(attachment: Attachment) -> str:
             try:
-                return within(within_s, attachment.describe_paths, what="multipath -ll")
+                return within(within_s, attachment.describe_paths, what=attachment.listing)
             except TimedOut as error:
                 return error.message
 
         maps = self._testbed.maps
         listings = side_by_side(*(lambda a=one.attachment: listing(a) for one in maps))
         for one, text in zip(maps, listings, strict=True):
-            self.path_listings.setdefault(one.lun.name, {})[when] = text
+            title = f"{one.attachment.listing} {when}"
+            self.path_listings.setdefault(one.lun.name, {})[title] = text
 
     @contextmanager
     def watching_host(self) -> Iterator[None]:

@@ -1,12 +1,22 @@
 """How an initiator reaches its LUNs: open-iscsi and dm-multipath, and what the kernel says of them.
 
-`iscsi` has the sessions, `dm_multipath` the maps; this folder joins them. Imports `machine`,
+`base` is what the rest of the harness needs of a transport. `iscsi` has the sessions,
+`dm_multipath` the maps, `fitness` judges both; this folder joins them. Imports `machine`,
 `observe` and the data layers.
 """
 
-from harness.transport.dm_multipath.attachment import Attachment
-from harness.transport.initiator import Initiator
-from harness.transport.iscsi.sysfs import Session
+from harness.transport.base import Allowances, Attachment, Fitness, Initiator, WantedLun
+from harness.transport.initiator import IscsiInitiator
 from harness.transport.map_probe import MAPS
+from harness.transport.path_disk import PathDisk
 
-__all__ = ["MAPS", "Attachment", "Initiator", "Session"]
+__all__ = [
+    "MAPS",
+    "Allowances",
+    "Attachment",
+    "Fitness",
+    "Initiator",
+    "IscsiInitiator",
+    "PathDisk",
+    "WantedLun",
+]

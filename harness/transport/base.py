@@ -1,11 +1,23 @@
-"""What the rest of the harness needs of a transport, whatever it is made of."""
+"""What the rest of the harness needs of a transport, whatever it is made of.
+
+A transport takes an initiator to its LUNs. It has a session for each path, a map for each LUN, and
+words of its own for what is in force, what the kernel says and what is wrong. iSCSI with
+dm-multipath is one.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from harness.budget import BudgetTerm, Effect
-from harness.measurements import SessionSettings
+from harness.errors import Problem
+from harness.lacking import Lacking
+from harness.machine import Machine
+from harness.measurements import PlannedSession, SessionSettings
+from harness.topology import Topology
+from harness.transport.path_disk import PathDisk
 
 
 class Allowances(Protocol):
@@ -16,3 +28,120 @@ class Allowances(Protocol):
 
     def recovery_terms(self, effect: Effect) -> tuple[BudgetTerm, ...]:
         """From healing until I/O goes over the path again."""
+
+
+@dataclass(frozen=True)
+class WantedLun:
+    """A LUN that was planned: `wwid` is None as long as it is not known, `serial` if it is not."""
+
+    wwid: str | None
+    serial: str | None = None
+
+
+@dataclass(frozen=True)
+class Fitness:
+    """What of sessions, paths and maps is not as planned, and what a run does without."""
+
+    problems: tuple[Problem, ...] = ()
+    lacking: tuple[Lacking, ...] = ()
+
+
+class Attachment(Protocol):
+    """One LUN on one machine: its map, and the disks that the map is made of."""
+
+    wwid: str
+
+    @property
+    def machine(self) -> Machine: ...
+
+    @property
+    def map_name(self) -> str:
+        """What samples call the map."""
+
+    @property
+    def device(self) -> str:
+        """The map's device file."""
+
+    def wait_for_map(self) -> None:
+        """Wait until the map has every path, all of them active."""
+
+    def paths(self) -> tuple[PathDisk, ...]:
+        """The disk of every path to the LUN, in the order of the topology: exactly one each.
+
+        Raises InitiatorError if a path has none or several; other LUNs are passed over.
+        """
+
+    def paths_in_use(self) -> dict[str, PathDisk]:
+        """The disk of each path by the path's name, as far as it is known which one it is."""
+
+    def take_path_away(self, name: str) -> None:
+        """Take a healthy path out of the map, by the name of its disk."""
+
+    def give_path_back(self, name: str) -> None:
+        """Undo `take_path_away`."""
+
+    @property
+    def listing(self) -> str:
+        """The name of what `describe_paths` shows."""
+
+    def hang_evidence(self, timeout_s: float) -> Mapping[str, Callable[[], str]]:
+        """What tells of the map while I/O hangs: by title, how to ask for it."""
+
+    def describe_paths(self) -> str:
+        """The map and its paths for people; an excuse if the machine does not answer."""
+
+    def stop_queueing(self) -> None:
+        """Let I/O fail instead of waiting for a path, so that nothing stays unkillable."""
+
+
+class Initiator(Protocol):
+    """One machine's way to the LUNs of a testbed."""
+
+    look_yourself: str  # the commands that tell more, for people
+
+    @property
+    def machine(self) -> Machine: ...
+
+    @property
+    def topology(self) -> Topology: ...
+
+    @property
+    def wwids(self) -> tuple[str, ...]:
+        """Those of the LUNs, in the order of the topology."""
+
+    @property
+    def attachments(self) -> Sequence[Attachment]:
+        """Each LUN's, in the order of the topology."""
+
+    def configure(self) -> None:
+        """Write the configuration and start the daemons."""
+
+    def bind(self, nics: Mapping[str, str]) -> None:
+        """See to it that each session leaves by the NIC of its link; `nics` by link."""
+
+    def log_in(self) -> None:
+        """Make the session of every path. Raises InitiatorError with the portal and the reason."""
+
+    def wait_for_maps(self) -> None:
+        """Wait until every map has every path, all of them active."""
+
+    def fitness(self, luns: Sequence[WantedLun]) -> Fitness:
+        """What of sessions, paths and maps is not as planned at this moment.
+
+        Raises InitiatorError, CommandFailed or CommandTimedOut while not all of it is there yet.
+        """
+
+    def planned_sessions(self) -> tuple[PlannedSession, ...]:
+        """One session a path, with what is demanded of it."""
+
+    def session_settings(self) -> tuple[SessionSettings, ...]:
+        """What is in force on the session of each path, read now."""
+
+    def allowances(self) -> Allowances:
+        """How long a path may take to go and to return, by what is in force now."""
+
+    def hang_evidence(self, timeout_s: float) -> Mapping[str, Callable[[], str]]:
+        """What tells of the sessions while I/O hangs: by title, how to ask for it."""
+
+    def log_out(self) -> None:
+        """Undo `log_in`. Raises InitiatorError with all that was left behind."""

@@ -16,7 +16,7 @@ from harness.transport import in_force
 from harness.transport.dm_multipath import multipathd
 from harness.transport.dm_multipath.multipath import DROP_IN, WWIDS, render_drop_in
 from harness.transport.dm_multipath.multipathd_config import UnknownCommand
-from harness.transport.initiator import Initiator
+from harness.transport.initiator import IscsiInitiator
 from harness.transport.iscsi import iscsiadm
 from harness.transport.state_before import (
     FILES,
@@ -100,7 +100,7 @@ rm -f "$drop_in"
 _LOCK_ARGV = ["flock", "--nonblock", "--close", "/etc/iscsi", "sh", "-c", "echo held; exec cat"]
 
 
-class ExistingInitiator(Initiator):
+class ExistingInitiator(IscsiInitiator):
     """open-iscsi and multipath-tools of a machine that serves others, too.
 
     Its initiator name, its timeouts for failing I/O (`fast_io_fail_tmo` holds for whole arrays) and

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 
@@ -17,10 +17,12 @@ from harness.steps import Spent, attach, step
 from harness.topology import Path, Portal, Role, TargetPortal, Topology
 from harness.transport import in_force
 from harness.transport.allowances import InForce
+from harness.transport.base import Fitness, WantedLun
 from harness.transport.devices import SURVEY_SCRIPT, Survey, parse_survey
 from harness.transport.dm_multipath import multipath
-from harness.transport.dm_multipath.attachment import Attachment
+from harness.transport.dm_multipath.attachment import MultipathAttachment
 from harness.transport.dm_multipath.multipathd_config import polling, recovery_demanded
+from harness.transport.fitness.look import fitness
 from harness.transport.iscsi import chap, iscsiadm
 from harness.transport.iscsi.negotiated import LOGINS_SCRIPT, Login, parse_logins
 from harness.transport.iscsi.settings import planned_session, session_settings
@@ -32,11 +34,13 @@ _LOGINS = "== logins"
 _LOGINS_TOO = f"\necho '{_LOGINS}'\n{LOGINS_SCRIPT}"
 
 
-class Initiator:
+class IscsiInitiator:
     """open-iscsi and multipath-tools on one machine, for the LUNs of a testbed.
 
     `wwids` are those of the LUNs, in the order of the topology; each has its map in `attachments`.
     """
+
+    look_yourself = "`iscsiadm -m session -P 3` and `multipath -ll` there may say more"
 
     def __init__(
         self,
@@ -55,7 +59,9 @@ class Initiator:
         self.credentials = credentials
         self.grouping = grouping
         self.negotiation = negotiation or Negotiation()
-        self.attachments = tuple(Attachment(machine, topology, w, self.survey) for w in wwids)
+        self.attachments = tuple(
+            MultipathAttachment(machine, topology, w, self.survey) for w in wwids
+        )
 
     @property
     def wwids(self) -> tuple[str, ...]:
@@ -261,6 +267,19 @@ class Initiator:
             for s in sessions
             if (path := self.path_of(s))
         )
+
+    def session_settings(self) -> tuple[SessionSettings, ...]:
+        """The same of the sessions that there are now."""
+        return self.settings_of(self.sessions())
+
+    def fitness(self, luns: Sequence[WantedLun]) -> Fitness:
+        """What of sessions, paths and maps is not as planned at this moment."""
+        return fitness(self, luns)
+
+    def hang_evidence(self, timeout_s: float) -> Mapping[str, Callable[[], str]]:
+        """The sessions as the kernel has them."""
+        script = SESSIONS_SCRIPT
+        return {"iSCSI sessions": lambda: self.machine.sh(script, timeout_s=timeout_s).stdout}
 
     def path_of(self, session: Session) -> Path | None:
         """The path that a session is; None for one to a portal that was not planned."""

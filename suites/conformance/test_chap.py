@@ -14,7 +14,7 @@ from harness.machine import Machine
 from harness.target import target_for
 from harness.testbed import Testbed
 from harness.topology import Role
-from harness.transport import Initiator
+from harness.transport import IscsiInitiator
 from suites.conformance.tables import CAPABILITIES
 
 # Prints each process and file of a log that has what it looks for. The brackets keep the search
@@ -49,10 +49,10 @@ def serve(testbed: Testbed, chap: ChapConfig) -> None:
     target_for(config, testbed.machine(Role.TARGET), testbed.topology).configure()
 
 
-def initiator(testbed: Testbed, chap: ChapConfig | None) -> Initiator:
+def initiator(testbed: Testbed, chap: ChapConfig | None) -> IscsiInitiator:
     machine = testbed.machine(Role.INITIATOR)
     profile, wwids = testbed.config.profile, testbed.initiator.wwids
-    return Initiator(machine, testbed.topology, profile, wwids, chap)
+    return IscsiInitiator(machine, testbed.topology, profile, wwids, chap)
 
 
 @pytest.mark.requires("chap")

@@ -13,7 +13,7 @@ from harness.preflight import require_fit, run
 from harness.target import target_for
 from harness.testbed import Testbed
 from harness.topology import Role
-from harness.transport import Initiator
+from harness.transport import IscsiInitiator
 
 OFFERS = LoginOptions(
     header_digest="CRC32C",
@@ -48,11 +48,11 @@ def _settles_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run, "_UNCHANGED_S", 5.0)
 
 
-def initiator(testbed: Testbed, negotiation: Negotiation) -> Initiator:
+def initiator(testbed: Testbed, negotiation: Negotiation) -> IscsiInitiator:
     machine = testbed.machine(Role.INITIATOR)
     profile, wwids = testbed.config.profile, testbed.initiator.wwids
-    grouping = testbed.initiator.grouping
-    return Initiator(
+    grouping = testbed.config.initiator.path_grouping_policy
+    return IscsiInitiator(
         machine, testbed.topology, profile, wwids, grouping=grouping, negotiation=negotiation
     )
 

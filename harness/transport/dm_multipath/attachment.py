@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 from harness.concurrency import side_by_side
@@ -21,10 +21,11 @@ from harness.transport.path_disk import PathDisk
 _TOOL_TIMEOUT_S = 90.0
 _MAP_TIMEOUT_S = 90.0
 _LOOK_TIMEOUT_S = 15.0  # of one look while a map comes up
+_LISTING = "multipath -ll"
 
 
-class Attachment:
-    """The map of the LUN with that WWID. Made by `Initiator`, whose sessions lead to the LUN.
+class MultipathAttachment:
+    """The map of the LUN with that WWID. Made by `IscsiInitiator`, whose sessions lead to the LUN.
 
     `survey` looks at the machine's sessions with the target and at its block devices.
     """
@@ -151,6 +152,21 @@ class Attachment:
     def give_path_back(self, name: str) -> None:
         """Undo `take_path_away`."""
         multipathd.order(self.machine, "add", "path", name)
+
+    @property
+    def listing(self) -> str:
+        """The name of what `describe_paths` shows."""
+        return _LISTING
+
+    def hang_evidence(self, timeout_s: float) -> Mapping[str, Callable[[], str]]:
+        """The map as the device mapper and multipath have it, each asked for by itself."""
+        wwid = self.wwid
+        # Without --noflush the status would wait for the I/O that hangs.
+        dm = f"dmsetup table {wwid}; dmsetup status --noflush {wwid}; dmsetup info {wwid}"
+        return {
+            "device mapper": lambda: self.machine.sh(dm, timeout_s=timeout_s).stdout,
+            _LISTING: self.describe_paths,
+        }
 
     def describe_paths(self) -> str:
         """`multipath -ll` for people; an excuse if it does not answer."""

@@ -21,6 +21,7 @@ from suites.selftest.defects.plants import (
     two_links,
 )
 from suites.selftest.detour import lead_astray, log_out
+from suites.selftest.iscsi import iscsi_initiator
 
 SET_RECOVERY_TMO = "for s in /sys/class/iscsi_session/*/recovery_tmo; do echo {} > $s; done"
 
@@ -84,7 +85,8 @@ def test_a_path_that_comes_back_with_other_values(testbed: Testbed, seed: int) -
     """The target agrees to less at the second login, as a controller with other settings would."""
     path = testbed.topology.paths[0].name
     testbed.broken = "the target's MaxBurstLength was changed on purpose"
-    testbed.initiator.negotiation = Negotiation(demanded={"MaxBurstLength": "262144"})
+    demanded = {"MaxBurstLength": "262144"}
+    iscsi_initiator(testbed).negotiation = Negotiation(demanded=demanded)
     target = testbed.machine(Role.TARGET)
     groups = f"/sys/kernel/config/target/iscsi/{testbed.topology.target_iqn}/tpgt_*"
     less = f"for file in {groups}/param/MaxBurstLength; do echo 65536 >$file; done"

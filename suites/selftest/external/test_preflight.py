@@ -20,6 +20,7 @@ from harness.topology import Portal, Role
 from harness.transport.dm_multipath.multipath import CONF
 from harness.transport.iscsi import iscsiadm
 from suites.selftest.detour import lead_astray, log_out
+from suites.selftest.iscsi import iscsi_initiator
 
 OTHER_TARGET = "iqn.2026-01.io.pathproof:other"
 
@@ -213,12 +214,13 @@ def test_another_target_with_this_ones_names_is_found(testbed: Testbed) -> None:
     assert isinstance(testbed.target, LioTarget)
     testbed.target.serve(replace(wanted, groups=(*here, replace(there, units=(other,)))))
     iqn = testbed.topology.target_iqn
+    offers = iscsi_initiator(testbed).negotiation.offers
     for argv in (
         [*iscsiadm.forget_argv(iqn), "--portal", str(second)],
         iscsiadm.discovery_argv(second),
         iscsiadm.update_argv(
             iqn,
-            iscsiadm.node_settings(testbed.config.profile, testbed.initiator.negotiation.offers),
+            iscsiadm.node_settings(testbed.config.profile, offers),
         ),
     ):
         testbed.machine(Role.INITIATOR).run(argv)

@@ -13,7 +13,7 @@ from harness.config import Config
 from harness.config.model import FAST
 from harness.errors import InitiatorError
 from harness.topology import plan
-from harness.transport import Initiator
+from harness.transport import IscsiInitiator
 from harness.transport.dm_multipath.multipath import DROP_IN, WWIDS, render_conf, render_drop_in
 from harness.transport.existing import _UNDO_SCRIPT, ExistingInitiator
 from suites.selftest.unit.scripted_machine import Answer, Asked, ScriptedMachine
@@ -41,9 +41,9 @@ SURVEY = "".join(
 )
 
 
-def initiator(answer: str = "") -> tuple[Initiator, ScriptedMachine]:
+def initiator(answer: str = "") -> tuple[IscsiInitiator, ScriptedMachine]:
     machine = ScriptedMachine(lambda _: Answer(answer))
-    return Initiator(machine, TOPOLOGY, FAST, (FIRST, SECOND)), machine
+    return IscsiInitiator(machine, TOPOLOGY, FAST, (FIRST, SECOND)), machine
 
 
 def test_each_lun_has_a_disk_on_every_path() -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from harness.preflight.paths import Facts, holder_problems
 from harness.transport import btrfs
 from harness.transport.devices import SURVEY_SCRIPT, BlockDevice, parse_survey
+from harness.transport.fitness.paths import Facts, holder_problems
 
 WWID = "3600140562ba56d643b3c6c378fb543f9"
 UUID = "0e13a2ff-5e35-4f3c-8c8f-3a1d4c2b9d10"

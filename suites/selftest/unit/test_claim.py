@@ -21,8 +21,8 @@ from harness.preflight.claim import _Reading, parse_keys, parse_signatures, read
 from harness.preflight.consent import Scan, Signature
 from harness.preflight.unmapped import Extent
 from harness.topology import plan
-from harness.transport import Attachment
 from harness.transport.devices import Survey
+from harness.transport.dm_multipath.attachment import MultipathAttachment
 from harness.transport.path_disk import PathDisk
 from harness.units import MIB
 from suites.selftest.unit.fio_on_this_host import folder_for_direct_io
@@ -91,7 +91,7 @@ def put(lab: Lab, offset: int, data: bytes) -> None:
         disk.write(data)
 
 
-class Finder(Attachment):
+class Finder(MultipathAttachment):
     """Knows its paths without asking."""
 
     def __init__(self, lab: Lab) -> None:
@@ -261,9 +261,9 @@ def test_what_was_never_written_is_not_read(lab: Lab, monkeypatch: pytest.Monkey
         ),
     }
     stand_in(lab, monkeypatch, answers)
-    assert read_in_full(lab, "sda", WWID, SIZE) == Scan(SIZE, 18 * MIB, SIZE - 18 * MIB)
+    assert read_in_full(Finder(lab), "sda", SIZE) == Scan(SIZE, 18 * MIB, SIZE - 18 * MIB)
     put(lab, SIZE - 1, b"\1")  # the target errs, and a sample shows it
-    assert read_in_full(lab, "sda", WWID, SIZE).data_at == SIZE - 1
+    assert read_in_full(Finder(lab), "sda", SIZE).data_at == SIZE - 1
 
 
 def run_reader(disk: Path, held: Path, extents: str) -> dict[str, object]:

@@ -13,10 +13,11 @@ from harness.config.model import FAST
 from harness.errors import InitiatorError, PreflightFailed
 from harness.lacking import Lacking
 from harness.preflight import require_fit, run
-from harness.preflight.handlers import Handlers, look_at_handlers, parse_handlers
 from harness.topology import plan
-from harness.transport import Initiator
+from harness.transport import IscsiInitiator
 from harness.transport.devices import SURVEY_SCRIPT
+from harness.transport.fitness.handlers import Handlers, look_at_handlers, parse_handlers
+from harness.transport.fitness.look import facts_now
 from suites.selftest.unit.scripted_machine import Answer, Asked, ScriptedMachine
 
 RECORDED = Path(__file__).parent / "recorded"
@@ -91,7 +92,7 @@ def test_what_is_no_table_is_not_taken_for_one_without_a_handler(text: str) -> N
         parse_handlers(text)
 
 
-def initiator(looks: str, config: str = "{}") -> Initiator:
+def initiator(looks: str, config: str = "{}") -> IscsiInitiator:
     """One whose sessions and map are as planned, and whose handlers are these."""
     topology = plan(Config.model_validate_json(config))
     sessions = [
@@ -113,7 +114,7 @@ def initiator(looks: str, config: str = "{}") -> Initiator:
 
     described = Config.model_validate_json(config)
     grouping = described.initiator.path_grouping_policy
-    return Initiator(ScriptedMachine(answer), topology, FAST, (WWID,), None, grouping)
+    return IscsiInitiator(ScriptedMachine(answer), topology, FAST, (WWID,), None, grouping)
 
 
 BY_PRIORITY = '{"initiator": {"path_grouping_policy": "group_by_prio"}}'
@@ -136,7 +137,9 @@ def test_preferred_paths_without_a_handler_end_the_run(
 ) -> None:
     """A report about ALUA must not be believed where the kernel has none."""
     monkeypatch.setattr(run, "_UNCHANGED_S", 0.0)
-    assert require_fit(initiator(ATTACHED, config)).handlers == {WWID: Handlers("alua", BOTH)}
+    attached = initiator(ATTACHED, config)
+    require_fit(attached)
+    assert facts_now(attached).handlers == {WWID: Handlers("alua", BOTH)}
     with pytest.raises(PreflightFailed, match="the kernel has no device handlers"):
         require_fit(initiator(CLOUD, config))
 

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -30,8 +31,15 @@ class Answering:
         self.silent = silent
         self.keys: dict[Role, str] = {}
         self.never = threading.Event()
-        attachment = SimpleNamespace(wwid="3600", describe_paths=self._hang)
+        attachment = SimpleNamespace(hang_evidence=self._of_map)
+        self.initiator = SimpleNamespace(hang_evidence=lambda _: {"sessions": lambda: "none"})
         self.maps = (SimpleNamespace(lun="lun0", attachment=attachment),)
+
+    def _of_map(self, _: float) -> dict[str, Callable[[], str]]:
+        return {"device mapper": self._fail, "multipath -ll": self._hang}
+
+    def _fail(self) -> str:
+        raise MachineError("connection lost")
 
     def _hang(self) -> str:
         self.never.wait()
@@ -39,8 +47,6 @@ class Answering:
 
     def machine(self, role: Role) -> SimpleNamespace:
         def sh(script: str, *, timeout_s: float) -> SimpleNamespace:
-            if "dmsetup" in script:
-                raise MachineError("connection lost")
             return SimpleNamespace(stdout=f"{role}: {script.split(maxsplit=1)[0]}")
 
         return SimpleNamespace(sh=sh)
@@ -68,6 +74,7 @@ def test_evidence_is_bounded_and_one_item_does_not_spoil_another() -> None:
     assert time.monotonic() - started < 3
     testbed.never.set()
     assert found["multipath -ll"] == "not to be had: multipath -ll: not within 0 s"
+    assert found["sessions"] == "none"
     assert found["device mapper"] == "not to be had: connection lost"
     assert found["initiator blocked tasks"] == "initiator: for"
     assert found["target kernel stacks"] == "target: echo"

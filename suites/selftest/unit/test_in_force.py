@@ -11,7 +11,7 @@ from harness.config import Config
 from harness.config.model import FAST, STOCK, Profile
 from harness.errors import InitiatorError, TimedOut
 from harness.topology import plan
-from harness.transport import Initiator, in_force
+from harness.transport import IscsiInitiator, in_force
 from harness.transport.dm_multipath import attachment, multipathd
 from harness.transport.dm_multipath.multipathd_config import ScsiIdentity
 from harness.transport.existing import ExistingInitiator
@@ -61,8 +61,10 @@ def answering(
 
 
 def initiator(
-    answer: Callable[[Asked], Answer], profile: Profile = STOCK, kind: type[Initiator] = Initiator
-) -> Initiator:
+    answer: Callable[[Asked], Answer],
+    profile: Profile = STOCK,
+    kind: type[IscsiInitiator] = IscsiInitiator,
+) -> IscsiInitiator:
     return kind(ScriptedMachine(answer), TOPOLOGY, profile, (WWID,))
 
 
@@ -103,7 +105,9 @@ def test_a_disk_is_called_what_multipathd_calls_it() -> None:
 
 
 def demanded(
-    answer: Callable[[Asked], Answer], profile: Profile = STOCK, kind: type[Initiator] = Initiator
+    answer: Callable[[Asked], Answer],
+    profile: Profile = STOCK,
+    kind: type[IscsiInitiator] = IscsiInitiator,
 ) -> list[int | None]:
     planned = initiator(answer, profile, kind).planned_sessions()
     return [session.timeouts.get(RECOVERY) for session in planned]

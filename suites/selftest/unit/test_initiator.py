@@ -17,7 +17,7 @@ from harness.config.model import FAST
 from harness.config.negotiation import LoginOptions, Negotiation
 from harness.errors import CommandTimedOut, InitiatorError
 from harness.topology import plan
-from harness.transport import Initiator
+from harness.transport import IscsiInitiator
 from harness.transport.dm_multipath import multipath
 from harness.transport.iscsi import chap
 from harness.transport.iscsi.sysfs import Session
@@ -36,17 +36,17 @@ CHAP = ChapConfig.model_validate(
 
 def initiator(
     answer: Callable[[Asked], Answer], credentials: ChapConfig | None = None
-) -> tuple[Initiator, ScriptedMachine]:
+) -> tuple[IscsiInitiator, ScriptedMachine]:
     machine = ScriptedMachine(answer)
-    return Initiator(machine, TOPOLOGY, FAST, ("3600",), credentials), machine
+    return IscsiInitiator(machine, TOPOLOGY, FAST, ("3600",), credentials), machine
 
 
-def of_topology(name: str) -> tuple[Initiator, ScriptedMachine]:
+def of_topology(name: str) -> tuple[IscsiInitiator, ScriptedMachine]:
     """Of a ready topology, all of whose portals offer all of them."""
     topology = plan(load(None, {"topology": (name, "--topology")}).config)
     offers = "".join(f"{one.portal},1 {topology.target_iqn}\n" for one in topology.portals)
     machine = ScriptedMachine(lambda asked: Answer(offers if "sendtargets" in asked.argv else ""))
-    return Initiator(machine, topology, FAST, ("3600",)), machine
+    return IscsiInitiator(machine, topology, FAST, ("3600",)), machine
 
 
 def willing(asked: Asked) -> Answer:
@@ -109,7 +109,7 @@ def test_an_interface_is_bound_to_the_vlans_device() -> None:
     networks = tuple(one.model_copy(update={"vlan": 5}) for one in config.networks)
     machine = ScriptedMachine()
     topology = plan(config.model_copy(update={"networks": networks}))
-    Initiator(machine, topology, FAST, ("3600",)).bind({"a-nic1": "ens9", "a-nic2": "ens2"})
+    IscsiInitiator(machine, topology, FAST, ("3600",)).bind({"a-nic1": "ens9", "a-nic2": "ens2"})
     assert [asked.argv[-1] for asked in machine.asked] == ["new", "ens9.5", "new", "ens2.5"]
 
 
@@ -366,7 +366,7 @@ def test_a_target_that_does_no_digests_is_suspected() -> None:
     machine = ScriptedMachine(refusing("--login", 19))
     negotiation = Negotiation.of(IetOptions(), offers)
     with pytest.raises(InitiatorError) as caught:
-        Initiator(machine, TOPOLOGY, FAST, ("3600",), negotiation=negotiation).log_in()
+        IscsiInitiator(machine, TOPOLOGY, FAST, ("3600",), negotiation=negotiation).log_in()
     assert "digests that [initiator.iscsi] insists on" in caught.value.hint
     assert "node.conn[0].iscsi.HeaderDigest" in str(machine.asked)
 
@@ -384,7 +384,7 @@ def test_a_map_without_its_device_file_is_not_ready() -> None:
 
     machine = ScriptedMachine(answer)
     wwid = "360014057043dfe0435de773ca03bbf04"
-    Initiator(machine, TOPOLOGY, FAST, (wwid,)).attachments[0].wait_for_map()
+    IscsiInitiator(machine, TOPOLOGY, FAST, (wwid,)).attachments[0].wait_for_map()
     assert next(looks, None) is None
 
 
@@ -399,7 +399,7 @@ def test_beside_an_interface_of_its_own_the_default_one_is_named() -> None:
         ]
     }
     machine = ScriptedMachine(lambda asked: Answer(_offer(asked)))
-    one = Initiator(machine, plan(Config.model_validate(described)), FAST, ("3600",))
+    one = IscsiInitiator(machine, plan(Config.model_validate(described)), FAST, ("3600",))
     one.log_in()
     by_portal = [
         [word for before, word in pairwise(asked.argv) if before == "--interface"]

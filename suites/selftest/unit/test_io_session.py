@@ -113,6 +113,7 @@ class Bench:
             map_name="lun",
             stop_queueing=self._stop_queueing,
             describe_paths=lambda: "paths",
+            listing="multipath -ll",
         )
         lun = plan(self.config).luns[0]
         self.map = SimpleNamespace(lun=lun, attachment=attachment, paths=("a", "b"))
@@ -522,7 +523,7 @@ def test_a_listing_that_hangs_is_given_up(bench: Bench) -> None:
     seen = Witness(cast(MeasuredTestbed, bench))
     seen.list_paths("after", within_s=0.1)
     listing.set()
-    assert seen.path_listings["lun0"] == {"after": "multipath -ll: not within 0 s"}
+    assert seen.path_listings["lun0"] == {"multipath -ll after": "multipath -ll: not within 0 s"}
 
 
 @pytest.mark.parametrize("failure", [TimedOut("nft hangs"), TypeError("x")])

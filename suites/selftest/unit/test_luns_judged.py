@@ -24,7 +24,6 @@ from harness.errors import (
 from harness.measurements import MAP, BlockFinding, ClockReading, Damage, KernelLog, ReadBack
 from harness.observe import Clock, MapDisk, MapSample, Observation, Sample
 from harness.preflight import run
-from harness.preflight.paths import Facts
 from harness.reporting.verdict_document import Judged, VerdictDocument, verdict_document
 from harness.steps import Spent
 from harness.testbed import io_session
@@ -34,6 +33,8 @@ from harness.testbed.map_view import MapView, wait_for_paths, wait_until_lost
 from harness.testbed.protocols import MeasuredTestbed
 from harness.testbed.watchdog import QUEUEING_S
 from harness.topology import Role, plan
+from harness.transport.fitness import look
+from harness.transport.fitness.paths import Facts
 from harness.transport.path_disk import PathDisk
 from harness.transport.path_disks import PathDisks
 from harness.workload import Area, FioRun, Job, JobKind
@@ -153,8 +154,8 @@ def test_a_path_is_lost_once_every_map_has_lost_it() -> None:
     seen: list[bool] = []
 
     def wait_for(condition: Callable[[Sample], bool], **_: object) -> None:
-        for look in looks:
-            maps = {lun.name: one for lun, one in zip(LUNS, look, strict=True)}
+        for maps_then in looks:
+            maps = {lun.name: one for lun, one in zip(LUNS, maps_then, strict=True)}
             seen.append(condition(Sample(0, {}, maps, {}, {}, 0, 0)))
 
     observer: Any = SimpleNamespace(wait_for=wait_for)
@@ -218,6 +219,7 @@ class Bench:
                     map_name=lun.name,
                     stop_queueing=self._stopping(lun.name, fio),
                     describe_paths=lambda: "paths",
+                    listing="multipath -ll",
                 ),
             )
             for number, (lun, fio) in enumerate(zip(LUNS, fios, strict=True))
@@ -348,14 +350,15 @@ def test_every_lun_is_looked_at_before_anything_is_written(
         return [Problem("a session is astray", ""), about]
 
     monkeypatch.setattr(run, "_UNCHANGED_S", 0.01)
-    monkeypatch.setattr(run, "facts_now", lambda _: Facts((), {}, ()))
-    monkeypatch.setattr(run, "path_problems", problems)
+    monkeypatch.setattr(look, "facts_now", lambda _: Facts((), {}, ()))
+    monkeypatch.setattr(look, "path_problems", problems)
     initiator: Any = SimpleNamespace(
         wwids=("3600a", "3600b"),
         planned_sessions=tuple,
         topology=SimpleNamespace(controllers=()),
         grouping="multibus",
     )
+    initiator.fitness = lambda luns: look.fitness(initiator, luns)
     with pytest.raises(PreflightFailed) as caught:
         run.require_fit(initiator, serials=[None, "7"])
     assert set(asked) == {("3600a", None), ("3600b", "7")}

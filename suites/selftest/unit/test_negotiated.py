@@ -17,7 +17,7 @@ from harness.errors import InitiatorError, PreflightFailed
 from harness.measurements import SessionSettings
 from harness.preflight import require_fit, run
 from harness.topology import plan
-from harness.transport import Initiator
+from harness.transport import IscsiInitiator
 from harness.transport.advice import ADVICE
 from harness.transport.devices import SURVEY_SCRIPT
 from harness.transport.iscsi.negotiated import LOGINS_SCRIPT, Login, parse_logins
@@ -257,7 +257,7 @@ def test_what_a_redirected_login_shows_proves_nothing(after: bool) -> None:
     assert "redirected to 172.16.1.1:3261" in text
 
 
-def initiator(logins: str, config: str = "{}") -> Initiator:
+def initiator(logins: str, config: str = "{}") -> IscsiInitiator:
     """One whose machine has one session, of path a."""
 
     def answer(asked: Asked) -> Answer:
@@ -270,7 +270,7 @@ def initiator(logins: str, config: str = "{}") -> Initiator:
     described = Config.model_validate_json(config)
     negotiation = Negotiation.of(described.target.iet, described.initiator.iscsi)
     machine = ScriptedMachine(answer)
-    return Initiator(machine, plan(described), FAST, ("3600",), negotiation=negotiation)
+    return IscsiInitiator(machine, plan(described), FAST, ("3600",), negotiation=negotiation)
 
 
 def test_sessions_have_their_logins() -> None:

@@ -13,7 +13,7 @@ from harness.errors import CommandFailed, PreflightFailed
 from harness.machine import LocalMachine, Process
 from harness.preflight import mark_own, marker, require_mark
 from harness.topology import plan
-from harness.transport import Initiator
+from harness.transport import IscsiInitiator
 from harness.units import MIB
 from suites.selftest.unit.fio_on_this_host import folder_for_direct_io
 
@@ -53,7 +53,7 @@ def lead(folder: Path, path: str, lun: str) -> None:
 
 
 def proven(folder: Path) -> None:
-    initiator = Initiator(Machine(folder), plan(Config()), FAST, (WWID,))
+    initiator = IscsiInitiator(Machine(folder), plan(Config()), FAST, (WWID,))
     block = mark_own(LocalMachine("target"), str(folder / "own"), WWID, SIZE)
     require_mark(block, initiator.attachments[0], ["sda", "sdb"])
 

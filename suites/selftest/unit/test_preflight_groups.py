@@ -10,8 +10,8 @@ import pytest
 from harness.config import load
 from harness.config.model import PathGrouping
 from harness.errors import InitiatorError
-from harness.preflight.groups import Member, group_problems, parse_groups
 from harness.topology import plan
+from harness.transport.fitness.groups import Member, group_problems, parse_groups
 
 MAPS = (Path(__file__).parent / "recorded" / "multipathd-0.9.4-maps.json").read_text()
 WWID = "360014057043dfe0435de773ca03bbf04"

@@ -22,11 +22,12 @@ from harness.errors import (
     PreflightFailed,
 )
 from harness.preflight import End, require_fit, run
-from harness.preflight.handlers import Handlers
-from harness.preflight.paths import Facts, Wanted, path_problems
 from harness.topology import Role, plan
-from harness.transport import Initiator
+from harness.transport import IscsiInitiator
 from harness.transport.devices import BlockDevice, Survey
+from harness.transport.fitness.handlers import Handlers
+from harness.transport.fitness.look import facts_now
+from harness.transport.fitness.paths import Facts, Wanted, path_problems
 from harness.transport.iscsi.settings import planned_session, session_settings
 from harness.transport.iscsi.sysfs import Disk, Session
 from suites.selftest.unit.scripted_machine import Answer, Asked, ScriptedMachine
@@ -258,9 +259,10 @@ def fit(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Facts]:
 
     def on(*surveys: Survey | HarnessError) -> Facts:
         machine = ScriptedMachine(lambda asked: Answer(SAID.get(asked.argv[0], TABLE)))
-        initiator = Initiator(machine, TOPOLOGY, FAST, (WWID,))
+        initiator = IscsiInitiator(machine, TOPOLOGY, FAST, (WWID,))
         monkeypatch.setattr(initiator, "survey", Machine(*surveys).survey)
-        return require_fit(initiator)
+        require_fit(initiator)
+        return facts_now(initiator)
 
     return on
 
@@ -331,7 +333,7 @@ def test_path_groups_and_wiring_are_looked_at_too(monkeypatch: pytest.MonkeyPatc
         return Answer(GROUPS if asked.argv[0] == "multipathd" else wiring)
 
     machine = ScriptedMachine(answer)
-    initiator = Initiator(machine, TOPOLOGY, FAST, (WWID,), grouping="failover")
+    initiator = IscsiInitiator(machine, TOPOLOGY, FAST, (WWID,), grouping="failover")
     monkeypatch.setattr(initiator, "survey", Machine(WHOLE).survey)
     with pytest.raises(PreflightFailed) as caught:
         require_fit(initiator, ends=[End(Role.INITIATOR, machine, {"a": "eth0", "b": "eth1"})])
@@ -363,8 +365,9 @@ def test_other_targets_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
         sh=lambda *_, **__: said, run=lambda argv, **_: answers.get(argv[0], table)
     )
     monkeypatch.setattr(run, "_UNCHANGED_S", 0.2)
-    initiator = Initiator(cast(Any, machine), TOPOLOGY, FAST, (WWID,))
-    assert require_fit(initiator).reached == GOOD.reached
+    initiator = IscsiInitiator(cast(Any, machine), TOPOLOGY, FAST, (WWID,))
+    require_fit(initiator)
+    assert facts_now(initiator).reached == GOOD.reached
     (attachment,) = initiator.attachments
     assert [path.disk for path in attachment.paths()] == ["sda", "sdb"]
     assert [*attachment.paths_in_use().values()] == [*attachment.paths()]
@@ -400,5 +403,7 @@ def test_of_two_disks_of_a_path_the_one_in_the_map_is_the_path(
         f"device|dm-0|253:0|1|{' '.join(in_map)}|{WWID}|mpath-{WWID}|||",
     ]
     machine = SimpleNamespace(sh=lambda *_, **__: SimpleNamespace(stdout="\n".join(lines) + "\n"))
-    found = Initiator(cast(Any, machine), TOPOLOGY, FAST, (WWID,)).attachments[0].paths_in_use()
+    found = (
+        IscsiInitiator(cast(Any, machine), TOPOLOGY, FAST, (WWID,)).attachments[0].paths_in_use()
+    )
     assert {path: one.disk for path, one in found.items()} == ({"b": disk} if disk else {})

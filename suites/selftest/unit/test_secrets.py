@@ -21,7 +21,7 @@ from harness.provision.snapshot import determinants
 from harness.steps import Attachment, Listener, Step, listening
 from harness.target import KINDS, Target, target_for
 from harness.topology import Role, plan
-from harness.transport import Initiator
+from harness.transport import IscsiInitiator
 from suites.selftest.unit.scripted_machine import Answer, Asked, ScriptedMachine
 
 ROOT = Path(__file__).parents[3]
@@ -105,8 +105,8 @@ def target_on(machine: ScriptedMachine, config: Config) -> Target:
     return target_for(config.target, machine, plan(config))
 
 
-def initiator_on(machine: ScriptedMachine, config: Config) -> Initiator:
-    return Initiator(machine, plan(config), FAST, ("3600",), config.target.chap)
+def initiator_on(machine: ScriptedMachine, config: Config) -> IscsiInitiator:
+    return IscsiInitiator(machine, plan(config), FAST, ("3600",), config.target.chap)
 
 
 def answers_of_a_portal(asked: Asked) -> Answer:

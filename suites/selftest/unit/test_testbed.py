@@ -16,10 +16,11 @@ from harness.config import Config, load
 from harness.config.model import FAST
 from harness.errors import WorkloadError
 from harness.faults import Fault, LinkDown
+from harness.measurements import SessionSettings
 from harness.observe import Watch
 from harness.testbed.testbed import Testbed
 from harness.topology import Role, plan
-from harness.transport import Initiator
+from harness.transport import IscsiInitiator
 from harness.transport.iscsi.sysfs import Session
 from harness.transport.path_disk import PathDisk
 from suites.selftest.unit.scripted_machine import Answer, ScriptedMachine
@@ -58,7 +59,7 @@ class Devices:
         self.told: list[str] = []
         self._topology = plan(Config())
         machine = ScriptedMachine(lambda _: Answer())
-        self.settings_of = Initiator(machine, self._topology, FAST, ("3600",)).settings_of
+        self.settings_of = IscsiInitiator(machine, self._topology, FAST, ("3600",)).settings_of
 
     def paths(self) -> tuple[PathDisk, ...]:
         """The second came back under another name."""
@@ -79,6 +80,9 @@ class Devices:
             )
             for n, address in enumerate(addresses)
         ]
+
+    def session_settings(self) -> tuple[SessionSettings, ...]:
+        return self.settings_of(self.sessions())
 
 
 def test_sessions_on_no_path_have_no_settings_here() -> None:

@@ -8,13 +8,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from harness.deadline import Deadline, poll
-from harness.preflight.groups import GROUPS_ARGV, parse_groups
 from harness.target import LioTarget
 from harness.target.lio import serving
 from harness.testbed import Testbed
 from harness.topology import Role
 from harness.transport.dm_multipath.multipath import CONF
+from harness.transport.fitness.groups import GROUPS_ARGV, parse_groups
 from harness.transport.iscsi import iscsiadm
+from suites.selftest.iscsi import iscsi_initiator
 
 Planting = Callable[[Testbed], Any]
 
@@ -172,7 +173,7 @@ def _logged_in_by(testbed: Testbed, device: str, iface: str) -> Iterator[None]:
         # Without the portal group's tag a portal has one record, whatever the interface.
         tagged = ["--portal", f"{portal},1", "--interface", iface, "--op", "new"]
         machine.run(["iscsiadm", "--mode", "node", "--targetname", iqn, *tagged])
-        testbed.initiator._prepare_records(iqn)
+        iscsi_initiator(testbed)._prepare_records(iqn)
         machine.run(iscsiadm.login_argv(iqn, portal, iface))
 
     by(device)

@@ -9,9 +9,9 @@ from harness.analysis.sessions import login_problems
 from harness.errors import Problem
 from harness.lacking import Lacking
 from harness.measurements import PlannedSession, SessionSettings
-from harness.preflight.handlers import Handlers
 from harness.transport.advice import ADVICE
 from harness.transport.devices import BlockDevice
+from harness.transport.fitness.handlers import Handlers
 from harness.units import format_size
 
 

@@ -1,0 +1,97 @@
+"""A look at an initiator: what of its sessions, paths and maps is not as planned."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from harness.errors import Problem
+from harness.transport.base import Fitness, WantedLun
+from harness.transport.devices import Survey
+from harness.transport.fitness.groups import GROUPS_ARGV, group_problems, parse_groups
+from harness.transport.fitness.handlers import Handlers, look_at_handlers
+from harness.transport.fitness.paths import Facts, Wanted, path_problems
+
+if TYPE_CHECKING:
+    from harness.transport.initiator import IscsiInitiator
+
+_LOOK_TIMEOUT_S = 15.0
+
+
+def fitness(initiator: IscsiInitiator, luns: Sequence[WantedLun]) -> Fitness:
+    """What is wrong at this moment, each once, and what a run does without.
+
+    Raises InitiatorError, CommandFailed or CommandTimedOut while not all of it is there yet.
+    """
+    facts = facts_now(initiator)
+    # What multipathd will set is known once it has taken up its configuration and the LUN.
+    planned, preferences = initiator.planned_sessions(), _has_preferences(initiator)
+    found = [
+        problem
+        for lun in luns
+        for problem in path_problems(Wanted(planned, lun.wwid, lun.serial, preferences), facts)
+    ]
+    found += _of_groups(initiator, facts)
+    # What is wrong with a session is so for every LUN.
+    return Fitness(tuple(dict.fromkeys(found)), facts.lacking)
+
+
+def _of_groups(initiator: IscsiInitiator, facts: Facts) -> list[Problem]:
+    """What is wrong with the path groups of those maps that there are."""
+    wwids = [wwid for wwid in initiator.wwids if facts.map(wwid) is not None]
+    if not wwids:
+        return []
+    answer = initiator.machine.run(GROUPS_ARGV, timeout_s=_LOOK_TIMEOUT_S, check=False)
+    topology, policy = initiator.topology, initiator.grouping
+    return [
+        problem
+        for wwid in wwids
+        for problem in group_problems(
+            wwid,
+            topology,
+            policy,
+            parse_groups(answer.stdout or answer.stderr, wwid),
+            facts.reached,
+        )
+    ]
+
+
+def facts_now(initiator: IscsiInitiator) -> Facts:
+    """What the initiator has at this moment."""
+    survey = initiator.survey()
+    reached: dict[str, tuple[str, ...]] = {}
+    elsewhere = []
+    for session in survey.sessions:
+        path = initiator.path_of(session)
+        if path is None:
+            elsewhere.append(f"{session.name} to {session.portal or session.address}")
+            continue
+        disks = tuple(disk.name for disk in session.disks)
+        reached[path.name] = reached.get(path.name, ()) + disks
+    return Facts(
+        initiator.settings_of(survey.sessions),
+        reached,
+        survey.devices,
+        elsewhere=tuple(elsewhere),
+        handlers=_handlers_now(initiator, survey),
+    )
+
+
+def _handlers_now(initiator: IscsiInitiator, survey: Survey) -> dict[str, Handlers]:
+    """Those of each LUN's map and its disks, by WWID; a LUN without a map is left out."""
+    maps = {
+        wwid: device
+        for wwid in initiator.wwids
+        for device in survey.devices
+        if device.is_map_of(wwid)
+    }
+    return {
+        wwid: look_at_handlers(initiator.machine, device.dm_name, device.below)
+        for wwid, device in maps.items()
+    }
+
+
+def _has_preferences(initiator: IscsiInitiator) -> bool:
+    """Whether the testbed is about access states, which without a handler are words only."""
+    states = {controller.access_state for controller in initiator.topology.controllers}
+    return initiator.grouping == "group_by_prio" or len(states) > 1
