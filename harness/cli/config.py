@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Annotated
+from typing import Annotated, get_args
 
 import tomli_w
 import typer
 from pydantic import BaseModel, BeforeValidator
+from pydantic.fields import FieldInfo
 
 from harness.cli.options import NAME, Json, configured
 from harness.cli.text import columns
@@ -70,5 +71,15 @@ def _sizes(model: BaseModel, prefix: str = "") -> Iterator[str]:
         value = getattr(model, name)
         if isinstance(value, BaseModel):
             yield from _sizes(value, f"{prefix}{name}.")
-        elif BeforeValidator(parse_size) in field.metadata:
+        elif isinstance(value, tuple):
+            for number, one in enumerate(value):
+                if isinstance(one, BaseModel):
+                    yield from _sizes(one, f"{prefix}{name}.{number}.")
+        elif _is_size(field):
             yield prefix + name
+
+
+def _is_size(field: FieldInfo) -> bool:
+    """Of a value that may be None the type is one of several."""
+    of_types = [getattr(one, "__metadata__", ()) for one in get_args(field.annotation)]
+    return any(BeforeValidator(parse_size) in found for found in (field.metadata, *of_types))

@@ -73,7 +73,7 @@ def _never_in_force(config: Config) -> Iterator[str]:
             "answer could be late"
         )
     for number, network in enumerate(config.networks):
-        if network.wire and network.subnet.version == 6 and config.target.is_made:
+        if network.segment and network.subnet.version == 6 and config.target.is_made:
             yield (
                 f"networks.{number}.subnet: on a network that others use Pathproof makes sure of "
                 "addresses by ARP, which is for IPv4; give IPv4 addresses, or leave out `bridge` "

@@ -269,7 +269,7 @@ class Config(Model):
             fork=self.hypervisor.fork,
             has_secrets=self.target.chap is not None,
             is_external=not self.target.is_made,
-            is_shared=any(network.wire for network in self.networks),
+            is_shared=any(network.segment for network in self.networks),
             uri=self.hypervisor.uri,
         )
 
@@ -331,7 +331,7 @@ class Config(Model):
                 )
             return self
         for network in self.networks:
-            if not (self.target.is_made or network.wire):
+            if not (self.target.is_made or network.segment):
                 raise ValueError(
                     f"networks: {network.name} has cables of the hypervisor's own, which lead to "
                     "no external target; give 'bridge' or 'libvirt_network'"

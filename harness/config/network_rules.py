@@ -19,9 +19,9 @@ def require_independent(networks: Sequence[NetworkConfig]) -> None:
     for one, other in combinations(networks, 2):
         if one.name == other.name:
             raise ValueError(f"networks: two are named {one.name!r}")
-        if one.wire is not None and one.wire == other.wire:
+        if one.segment is not None and one.segment == other.segment:
             raise ValueError(
-                f"networks: {one.name} and {other.name} are both on {one.wire}; one fault would "
+                f"networks: {one.name} and {other.name} are both on {one.segment}; one fault would "
                 "take the paths of both, so each needs its own"
             )
         if one.subnet.version == other.subnet.version and one.subnet.overlaps(other.subnet):

@@ -119,8 +119,8 @@ class NetworkConfig(Model):
         return tuple(dict.fromkeys(portal.via or portal.address for portal in self.portals))
 
     @property
-    def wire(self) -> str | None:
-        """The bridge or network that it is on; None for cables."""
+    def segment(self) -> str | None:
+        """The layer-2 segment that it is on, a bridge or a network of libvirt; None for cables."""
         if self.bridge:
             return f"bridge {self.bridge}"
         return f"network {self.libvirt_network}" if self.libvirt_network else None

@@ -79,10 +79,10 @@ def _addresses(config: Config, bridges: Bridges) -> Iterator[Shared]:
     topology = plan(config)
     for network in topology.shared:
         bridge = network.bridge or bridges.get(network.libvirt_network or "")
-        wire = f"bridge {bridge}" if bridge else network.wire
+        segment = f"bridge {bridge}" if bridge else network.segment
         for role in topology.guests:
             for address in network.addresses(role):
-                title = f"{address} on {wire}"
+                title = f"{address} on {segment}"
                 yield Shared(title, f"{_where(config)} {title}")
 
 

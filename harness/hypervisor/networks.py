@@ -68,7 +68,8 @@ def require_apart(networks: Iterable[NetworkConfig], bridges: Mapping[str, str])
         other = first.setdefault(bridge, network)
         if other is not network:
             raise ConfigError(
-                f"networks: {other.name} ({other.wire}) and {network.name} ({network.wire}) are "
-                f"both on bridge {bridge}; one fault would take the paths of both",
+                f"networks: {other.name} ({other.segment}) and {network.name} "
+                f"({network.segment}) are both on bridge {bridge}; one fault would take the paths "
+                "of both",
                 hint="give each a libvirt network or a bridge of its own",
             )

@@ -64,12 +64,17 @@ class SshEndpoint:
 
 
 class SshMachine(Machine):
-    """Runs every command in a channel of one kept-alive connection."""
+    """Runs every command in a channel of a kept-alive connection.
+
+    A connection takes 10 channels at once, unless `MaxSessions` of sshd_config(5) says otherwise.
+    Once every connection refuses another channel, one more connection is made.
+    """
 
     def __init__(self, name: str, endpoint: SshEndpoint, client: paramiko.SSHClient) -> None:
         super().__init__(name)
         self.endpoint = endpoint
-        self._client = client
+        self._clients = [client]
+        self._connecting = threading.Lock()
         self._given_up = ""
 
     @classmethod
@@ -119,10 +124,7 @@ class SshMachine(Machine):
         # The shell's own pid becomes the command's by exec: what it takes to signal it.
         deadline = Deadline.after(_ANSWER_TIMEOUT_S)
         try:
-            transport = self._client.get_transport()
-            if transport is None or not transport.is_active():
-                raise lost(self.name, self._given_up or "no transport")
-            channel = transport.open_session(timeout=deadline.remaining_s)
+            channel = self._channel(deadline)
             with _closed_at(deadline, channel):
                 channel.exec_command(f"echo $$; exec {shlex.join(argv)}")
                 stdout: io.BufferedReader = io.BufferedReader(_Output(channel.recv))
@@ -134,8 +136,51 @@ class SshMachine(Machine):
             raise lost(self.name, self._given_up or repr(error)) from None
         return _Channel(self, argv, channel, pid, stdout, on_line)
 
+    def _channel(self, deadline: Deadline) -> paramiko.Channel:
+        """A new channel of whichever connection takes one more."""
+        if channel := self._taken(deadline):
+            return channel
+        with self._connecting:
+            if channel := self._taken(deadline):  # of a connection that was made meanwhile
+                return channel
+            client = _client(self.endpoint)
+            try:
+                _login(client, self.endpoint)
+            except BaseException:
+                client.close()
+                raise
+            self._clients.append(client)
+            if channel := self._opened(client, deadline):
+                return channel
+        raise MachineError(
+            f"{self.name}: even a new connection refuses a session",
+            hint="`MaxSessions` of sshd_config there must be 1 at least; 10 is its default",
+        )
+
+    def _taken(self, deadline: Deadline) -> paramiko.Channel | None:
+        """A new channel of the latest connection that takes one, None if none does."""
+        for client in reversed(self._clients):
+            if channel := self._opened(client, deadline):
+                return channel
+        return None
+
+    def _opened(self, client: paramiko.SSHClient, deadline: Deadline) -> paramiko.Channel | None:
+        """A new channel of one connection, None if it is refused."""
+        transport = client.get_transport()
+        if transport is None or not transport.is_active():
+            raise lost(self.name, self._given_up or "no transport")
+        try:
+            return transport.open_session(timeout=deadline.remaining_s)
+        except paramiko.SSHException:
+            # A ChannelException, unless another thread that was refused has just taken it: a
+            # transport of paramiko keeps one exception for all threads.
+            if deadline.expired or not transport.is_active():
+                raise
+            return None
+
     def close(self) -> None:
-        self._client.close()
+        for client in self._clients:
+            client.close()
 
 
 @contextmanager
@@ -227,7 +272,10 @@ class _Channel(Process):
         # Without an exit status the command was ended by a signal, or the connection is gone; a
         # transport that is lost notes the reason first, then wakes its channels, then is inactive.
         transport = self._channel.get_transport()
-        if status == -1 and (transport.saved_exception or not transport.is_active()):
+        noted = transport.saved_exception
+        if isinstance(noted, paramiko.ChannelException):  # of another channel, which was refused
+            noted = None
+        if status == -1 and (noted or not transport.is_active()):
             raise lost(self.machine, f"while {self.argv[0]} ran")
         return status
 

@@ -61,7 +61,7 @@ def _device(entry: Mapping[str, Any]) -> Device:
 
 def device_of(nic: Nic, name: str) -> str:
     """The device that has the addresses of a NIC, whose name in the machine is `name`."""
-    return nic.bridge or (f"{name}.{nic.vlan}" if nic.vlan else name)
+    return nic.bridge or nic.device(name)
 
 
 def nic_problems(

@@ -28,14 +28,19 @@ class Attached:
 
 
 def attach(
-    config: Config, target: Target, initiator: Initiator, nics: Mapping[str, str]
+    config: Config,
+    target: Target,
+    initiator: Initiator,
+    nics: Mapping[str, str],
+    others: Sequence[End] = (),
 ) -> Attached:
     """Log in, pass the preflight, and wait for the maps. Raises PreflightFailed, with each cure.
 
-    `nics`: the initiator's name of the NIC at each link.
+    `nics`: the initiator's name of the NIC at each link. The NICs of `others` are examined beside
+    those of the initiator.
     """
     initiator.bind(nics)
-    ends = (End(Role.INITIATOR, initiator.machine, nics),)
+    ends = (End(Role.INITIATOR, initiator.machine, nics), *others)
     try:
         initiator.log_in()
     except InitiatorError:

@@ -67,7 +67,7 @@ def render_script(nics: Sequence[Nic], *, addressed: bool) -> str:
     lines = []
     for nic in nics:
         crowded = any(subnets.count(ip_interface(a).network) > 1 for a in nic.addresses)
-        device = f"$nic.{nic.vlan}" if nic.vlan else "$nic"
+        device = nic.device("$nic")
         mtu = f" mtu {nic.mtu}" if nic.mtu else ""
         orders = [
             *(_addresses(device, nic) if addressed and not (nic.bridge or nic.vlan) else []),

@@ -16,13 +16,14 @@ from harness.host.slots import someone_waits, turn
 from harness.lacking import Lacking
 from harness.machine import LocalMachine, Machine, SshEndpoint, SshMachine
 from harness.observe import observing
+from harness.preflight.links import LOWER_SCRIPT, link_problems, parse_lower
 from harness.provision.attach import attach
 from harness.provision.prove import prove
 from harness.provision.step_titles import StepTitle
 from harness.steps import Spent, step, warn
 from harness.target import NoMachine, target_for
 from harness.testbed.testbed import Guest, Testbed
-from harness.topology import Link, Role, Topology, plan
+from harness.topology import Role, Topology, plan
 from harness.transport import MAPS
 from harness.transport.existing import ExistingInitiator
 
@@ -136,9 +137,10 @@ def initiator_on(
 
 
 def nics_of(machine: Machine, topology: Topology) -> dict[str, str]:
-    """The NIC that has the initiator's address of a link, by link.
+    """The device that has the initiator's address of a link, by link.
 
-    Raises InitiatorError for an address that the machine has not, and for two on one NIC.
+    Raises InitiatorError for an address that the machine has not, and for two links on one NIC,
+    whatever is made on it: VLANs, macvlans, bonds or bridges.
     """
     listing = machine.run(["ip", "-oneline", "address"]).stdout
     have = {words[3].partition("/")[0]: words[1] for words in map(str.split, listing.splitlines())}
@@ -149,18 +151,12 @@ def nics_of(machine: Machine, topology: Topology) -> dict[str, str]:
             f"{machine.name} has no address {wanted}; it has {', '.join(sorted(have))}",
             hint="networks.N.initiator is the address that the machine has on that network",
         )
-    by_nic: dict[str, list[Link]] = {}
-    for link in topology.links:
-        by_nic.setdefault(have[str(link.address)], []).append(link)
-    for nic, links in by_nic.items():
-        if len(links) > 1:  # paths over one cable, which are lost together
-            addresses = " and ".join(f"{link.address} (link {link.name})" for link in links)
-            raise InitiatorError(
-                f"{machine.name} has {addresses} on one NIC, {nic}: each link needs its own",
-                hint="give one of the addresses to another NIC; or, if there is only one NIC, have "
-                "one address of it in networks.N.initiator, and several portals there",
-            )
-    return {link.name: nic for nic, (link,) in by_nic.items()}
+    nics = {link.name: have[str(link.address)] for link in topology.links}
+    below = parse_lower(machine.sh(LOWER_SCRIPT).stdout)
+    if problems := link_problems(topology, nics, below):
+        causes = "; ".join(problem.cause for problem in problems)
+        raise InitiatorError(f"{machine.name} has {causes}", hint=problems[0].cure)
+    return nics
 
 
 @contextmanager

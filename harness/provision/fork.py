@@ -95,7 +95,9 @@ def fork(resources: Resources, golden: Golden, stack: ExitStack) -> Testbed:
     initiator = resources.initiator(machines, target)
     testbed = resources.assembled(guests, target, initiator, golden.paths, environment)
     side_by_side(
-        lambda: testbed.preflight(wiring=False),  # a third of a second; the snapshot has passed it
+        # Without NICs and routes, which take a third of a second: the machines were examined before
+        # they were saved, the cables are new, and each path carries I/O in a moment.
+        lambda: testbed.preflight(wiring=False),
         testbed.prove_paths,
         lambda: testbed.prove_target(marks),
     )

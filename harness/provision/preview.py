@@ -16,7 +16,7 @@ from harness.host.slots import expected_accel
 from harness.hypervisor.domain_xml import render
 from harness.hypervisor.elsewhere import accel_of, other_host
 from harness.provision.snapshot import disk_file
-from harness.provision.wiring import domain_name, domain_spec, ports_needed, wire
+from harness.provision.wiring import assign_ports, domain_name, domain_spec, ports_needed
 from harness.testbed.guest_disks import serials
 from harness.topology import Role, plan
 
@@ -59,7 +59,7 @@ def domain_xml(config: Config, role: Role) -> str:
         disks=[
             disk_file(_FOLDER, role, serial) for serial in serials(role, config.target, topology)
         ],
-        wiring=wire(topology, ports),
+        wiring=assign_ports(topology, ports),
         console_log=_FOLDER / console_name(role),
         direct_io=True,
     )

@@ -15,6 +15,7 @@ from harness.errors import HarnessError, HypervisorError, cure, defects, summary
 from harness.host.folder import cache_folder
 from harness.host.slots import someone_waits, turn
 from harness.lacking import Lacking, as_error
+from harness.preflight import End
 from harness.provision.abandoned import remove_abandoned
 from harness.provision.address_claims import Held
 from harness.provision.attach import attach
@@ -123,7 +124,12 @@ class Provisioner:
         self._addresses = configured.addresses
         target, initiator = configured.target, configured.initiator
         nics = configured.guests[Role.INITIATOR].nics
-        attached = attach(resources.config, target, initiator, nics)
+        others = [
+            End(role, guest.machine, guest.nics)
+            for role, guest in configured.guests.items()
+            if role is not Role.INITIATOR
+        ]
+        attached = attach(resources.config, target, initiator, nics, others)
         environment = resources.describe(attached.kernel, target)
         testbed = resources.assembled(
             configured.guests, target, initiator, attached.paths, environment

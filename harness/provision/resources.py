@@ -26,11 +26,11 @@ from harness.hypervisor.networks import bridges_of
 from harness.hypervisor.ports import lease_ports
 from harness.machine import Machine, SshEndpoint, SshMachine
 from harness.provision.wiring import (
+    assign_ports,
     domain_name,
     domain_spec,
     listens,
     ports_needed,
-    wire,
 )
 from harness.steps import warn
 from harness.target import NoMachine, Target, target_for
@@ -154,7 +154,7 @@ class Resources:
         )
 
     def _specs(self, disks: Disks, ports: Sequence[int]) -> dict[Role, DomainSpec]:
-        wiring = wire(self.topology, ports)
+        wiring = assign_ports(self.topology, ports)
         direct_io = self.accel.accel == "kvm" and self._takes_direct_io(disks)
         return {
             role: domain_spec(

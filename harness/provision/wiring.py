@@ -40,11 +40,11 @@ def domain_name(testbed: str, role: Role, *, alone: bool) -> str:
 
 
 def ports_needed(topology: Topology) -> int:
-    """How many ports `wire` takes: one for each machine, and one for each of the cables."""
+    """How many ports `assign_ports` takes: one for each machine, and one for each of the cables."""
     return len(topology.guests) + len(topology.cables)
 
 
-def wire(topology: Topology, ports: Sequence[int]) -> Wiring:
+def assign_ports(topology: Topology, ports: Sequence[int]) -> Wiring:
     """Give each purpose one of `ports`."""
     free = iter(ports)
     return Wiring(

@@ -111,6 +111,13 @@ class Nic:
     vlan: int | None = None
     shared: bool = False
 
+    def device(self, name: str) -> str:
+        """The device for its frames: itself, which the machine calls `name`, or that of the VLAN.
+
+        On a `bridge` it is that device which is the port.
+        """
+        return device_on(name, self.vlan)
+
 
 @dataclass(frozen=True)
 class Network:
@@ -134,8 +141,8 @@ class Network:
         return bool(self.libvirt_network or self.bridge)
 
     @property
-    def wire(self) -> str:
-        """What other testbeds may be on, too; empty for cables."""
+    def segment(self) -> str:
+        """The layer-2 segment that other testbeds may be on, too; empty for cables."""
         tagged = f" VLAN {self.vlan}" if self.vlan else ""
         if self.bridge:
             return f"bridge {self.bridge}{tagged}"
@@ -143,7 +150,7 @@ class Network:
 
     def device(self, nic: str) -> str:
         """The device that has the addresses of a NIC here: itself, or that of the VLAN on it."""
-        return f"{nic}.{self.vlan}" if self.vlan else nic
+        return device_on(nic, self.vlan)
 
     def addresses(self, role: Role) -> tuple[Address, ...]:
         """Every address that a role has in the subnet, each once."""
@@ -190,6 +197,11 @@ class Network:
             nic(link.name, link.target_mac, (link.name,), *addresses, at=f"br-{self.name}")
             for link in self.links
         )
+
+
+def device_on(nic: str, vlan: int | None) -> str:
+    """The name of the device for a VLAN on a NIC, as ip-link(8) has it; without one the NIC's."""
+    return f"{nic}.{vlan}" if vlan else nic
 
 
 def _each(words: Iterable[str]) -> tuple[str, ...]:

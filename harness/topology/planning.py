@@ -59,7 +59,7 @@ def plan(config: Config, run: str = "") -> Topology:
 
 
 def _network(config: Config, network: NetworkConfig, run: str) -> Network:
-    unique = (config.name, network.name, run) if network.wire else (config.name, network.name)
+    unique = (config.name, network.name, run) if network.segment else (config.name, network.name)
     # Once there is an interface, open-iscsi makes records for it unless "default" is asked for.
     plain = PLAIN_IFACE if any(len(one.initiator) > 1 for one in config.networks) else ""
     links = tuple(

@@ -73,7 +73,9 @@ class IscsiInitiator:
         with step("Configure the initiator", Spent.CONFIGURATION):
             made = Role.TARGET in self.topology.guests
             conf = multipath.render_conf(
-                self.wwids, self.profile, self.grouping, target_is_made=made
+                *(self.wwids, self.profile, self.grouping),
+                target_is_made=made,
+                version=self._multipath_version,
             )
             name = f"InitiatorName={self.topology.initiator_iqn}\n"
             self.machine.write_files(

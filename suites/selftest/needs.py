@@ -11,6 +11,7 @@ ROOT_WITH_NAMESPACES = "needs root that may make mount namespaces (CAP_SYS_ADMIN
 ROOT_WITH_KMSG = "needs root and a writable /dev/kmsg"
 BLOCK_DEVICE = "needs a block device"
 VLANS = "needs a kernel that has VLANs (8021q)"
+STACKED_DEVICES = "needs a kernel that has VLANs, macvlans and bonds"
 KVM_DEVICE = "needs a /dev/kvm, though not one that works"
 DIRECT_IO = "needs a /var/tmp that takes O_DIRECT"
 DEBIAN = "needs a host with Debian, whose release the fresh machine has"
@@ -18,7 +19,7 @@ DEBIAN = "needs a host with Debian, whose release the fresh machine has"
 NO_PACKAGE_BRINGS = frozenset(
     {
         *(ROOT, ROOT_WITH_NAMESPACES, ROOT_WITH_KMSG, BLOCK_DEVICE, VLANS, KVM_DEVICE, DIRECT_IO),
-        DEBIAN,
+        *(STACKED_DEVICES, DEBIAN),
     }
 )
 

@@ -12,8 +12,8 @@ from harness.machine import Machine
 from harness.steps import Spent, step
 from harness.topology import Topology
 from harness.transport.devices import Survey
-from harness.transport.dm_multipath import multipath, multipathd
-from harness.transport.dm_multipath.multipath import Map
+from harness.transport.dm_multipath import multipathd
+from harness.transport.dm_multipath.maps import MAPS_ARGV, Map, find_map
 from harness.transport.dm_multipath.wwid import map_name
 from harness.transport.path_disk import PathDisk
 
@@ -92,9 +92,8 @@ class MultipathAttachment:
 
         As long as it is busy, or starts, it may say `timeout`, or a part of the answer, or nothing.
         """
-        argv = ["multipathd", "show", "maps", "json"]
-        answer = self.machine.run(argv, timeout_s=_LOOK_TIMEOUT_S, check=False)
-        return multipath.find_map(answer.stdout or answer.stderr, self.wwid)
+        answer = self.machine.run(MAPS_ARGV, timeout_s=_LOOK_TIMEOUT_S, check=False)
+        return find_map(answer.stdout or answer.stderr, self.wwid)
 
     def paths(self) -> tuple[PathDisk, ...]:
         """The disk of every path to the LUN, in the order of the topology: exactly one each.

@@ -1,18 +1,13 @@
-"""multipath-tools: its configuration file and what its daemon answers.
-
-Sources: multipath.conf(5), multipathd(8).
-"""
+"""The configuration file of multipath-tools. Sources: multipath.conf(5), multipathd(8)."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from jinja2 import Environment, StrictUndefined
 
 from harness.config.model import PathGrouping, Profile
-from harness.errors import InitiatorError
 from harness.transport.dm_multipath.wwid import as_pattern
 
 CONF = "/etc/multipath.conf"
@@ -34,6 +29,11 @@ STANZAS = {
     "tgt": Stanza("IET", "VIRTUAL-DISK"),
     "iet": Stanza("IET", "VIRTUAL-DISK"),  # multipath-tools has no built-in entry for it
 }
+
+# Since then `detect_pgpolicy` sets group_by_prio where every path has ALUA, whatever
+# `path_grouping_policy` says: select_pgpolicy() in libmultipath/propsel.c. An older version would
+# complain of the setting at each call.
+_DETECTS_SINCE = (0, 9, 6)
 
 # Queueing, so that losing all paths is a pause and not an error. find_multipaths: Debian's default
 # makes no map at all.
@@ -62,6 +62,9 @@ devices {
         vendor               "{{ stanza.vendor }}"
         product              "{{ stanza.product }}"
         path_grouping_policy {{ grouping }}
+        {%- if detects %}
+        detect_pgpolicy      no
+        {%- endif %}
         path_selector        "service-time 0"
         path_checker         tur
         failback             immediate
@@ -75,6 +78,9 @@ devices {
 {%- else %}
 overrides {
     path_grouping_policy {{ grouping }}
+    {%- if detects %}
+    detect_pgpolicy      no
+    {%- endif %}
     failback             immediate
     no_path_retry        queue
     {%- if profile.fast_io_fail_s is not none %}
@@ -100,16 +106,20 @@ def render_conf(
     grouping: PathGrouping = "multibus",
     *,
     target_is_made: bool = True,
+    version: tuple[int, ...] | None = None,
 ) -> str:
     """multipath.conf for these LUNs; everything else is left alone by its WWID.
 
     For an external target multipath-tools' own entry for the array holds, except for what
-    is demanded of every map.
+    is demanded of every map. `version` is that of multipath-tools, None if it is not known.
     """
+    detects = version is not None and version >= _DETECTS_SINCE
     stanzas = list(dict.fromkeys(STANZAS.values())) if target_is_made else []
     template = Environment(undefined=StrictUndefined, autoescape=False).from_string(_TEMPLATE)  # noqa: S701  # not HTML
     patterns = [as_pattern(wwid) for wwid in wwids]
-    return template.render(patterns=patterns, profile=profile, grouping=grouping, stanzas=stanzas)
+    return template.render(
+        patterns=patterns, profile=profile, grouping=grouping, stanzas=stanzas, detects=detects
+    )
 
 
 # Where a machine has such settings, a path that is back may be kept out of use for minutes, and no
@@ -155,48 +165,3 @@ def _multipath_section(wwid: str, grouping: PathGrouping) -> str:
         failback             immediate
         no_path_retry        queue
 {_USED_AT_ONCE}    }}"""
-
-
-@dataclass(frozen=True)
-class MapPath:
-    """One path as multipathd sees it: dm's state ("active"), and the path checker's ("ready")."""
-
-    name: str
-    device: str
-    dm_state: str
-    checker_state: str
-
-
-@dataclass(frozen=True)
-class Map:
-    """A multipath map: WWID, device-mapper name ("dm-0") and paths."""
-
-    wwid: str
-    dm_name: str
-    paths: tuple[MapPath, ...]
-
-
-def find_map(text: str, wwid: str) -> Map | None:
-    """The map of one LUN in `multipathd show maps json`; other maps may be whatever they are.
-
-    Raises InitiatorError for any other answer, such as one that was cut off, or `timeout`, which
-    multipathd prints with exit status 0.
-    """
-    try:
-        for entry in json.loads(text)["maps"]:
-            if entry.get("uuid") == wwid:
-                return Map(
-                    wwid=wwid,
-                    dm_name=entry["sysfs"],
-                    paths=tuple(
-                        MapPath(p["dev"], p["dev_t"], p["dm_st"], p["chk_st"])
-                        for group in entry["path_groups"]
-                        for p in group["paths"]
-                    ),
-                )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:  # JSON of another shape
-        said = text.strip()[-100:] or "nothing"
-        raise InitiatorError(
-            f"multipathd's answer is not a list of maps: {error!r}; it ends in: {said}"
-        ) from None
-    return None

@@ -2,8 +2,8 @@
 
 Sources, the same from multipath-tools 0.8.5 to 0.14.3 unless named: snprint_config() in
 libmultipath/print.c, find_hwe() and hwe_regmatch() in libmultipath/config.c,
-select_fast_io_fail() in libmultipath/propsel.c, sysfs_set_session_tmo() in
-libmultipath/discovery.c.
+select_fast_io_fail() and select_detect_pgpolicy() in libmultipath/propsel.c,
+sysfs_set_session_tmo() in libmultipath/discovery.c.
 """
 
 from __future__ import annotations
@@ -94,6 +94,18 @@ def recovery_demanded(config: Mapping[str, Section], of: ScsiIdentity) -> int | 
         if value := section.settings.get("fast_io_fail_tmo"):
             return int(value) if value.isdecimal() and int(value) > 0 else None
     raise InitiatorError("multipathd's configuration has no fast_io_fail_tmo")
+
+
+def detects_grouping(config: Mapping[str, Section], of: ScsiIdentity) -> bool:
+    """Whether multipathd sets group_by_prio for a LUN with ALUA, whatever its policy is.
+
+    That is `detect_pgpolicy` of multipath.conf(5), since 0.9.6; `multipaths` cannot have it. Older
+    versions have it in no section.
+    """
+    for section in _by_precedence(config, of):
+        if value := section.settings.get("detect_pgpolicy"):
+            return value == "yes"
+    return False
 
 
 def _by_precedence(config: Mapping[str, Section], of: ScsiIdentity) -> Iterator[Section]:

@@ -1,27 +1,18 @@
 """Whether the map's path groups are those of the policy, and priorities those of the states; pure.
 
-Sources: multipath.conf(5) for `path_grouping_policy`; libmultipath/pgpolicies.c.
+Sources: multipath.conf(5) for `path_grouping_policy` and `detect_pgpolicy`;
+libmultipath/pgpolicies.c.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.config.model import PathGrouping
-from harness.errors import InitiatorError, Problem
+from harness.errors import Problem
 from harness.topology import Path, Topology
-
-GROUPS_ARGV = ["multipathd", "show", "maps", "json"]
-
-
-@dataclass(frozen=True)
-class Member:
-    """A disk in a path group, with the priority that multipathd has for it."""
-
-    disk: str
-    priority: int
+from harness.transport.dm_multipath.maps import MapPath
 
 
 @dataclass(frozen=True)
@@ -33,50 +24,41 @@ class Known:
     priority: int
 
 
-def parse_groups(text: str, wwid: str) -> tuple[tuple[Member, ...], ...]:
-    """The path groups of one map in `multipathd show maps json`; none if there is no such map.
-
-    Raises InitiatorError for any other answer, such as `timeout`. Real output, abridged:
-    `{"maps": [{"uuid": "360014057…", "path_groups": [{"pri": 50, "group": 1, "paths": [{"dev":
-    "sda", "pri": 50}]}]}]}`
-    """
-    try:
-        for entry in json.loads(text)["maps"]:
-            if entry.get("uuid") == wwid:
-                return tuple(
-                    tuple(Member(path["dev"], int(path["pri"])) for path in group["paths"])
-                    for group in entry["path_groups"]
-                )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:  # JSON of another shape
-        said = text.strip()[-100:] or "nothing"
-        raise InitiatorError(
-            f"multipathd's answer is not a list of maps: {error!r}; it ends in: {said}"
-        ) from None
-    return ()
-
-
 def group_problems(
     wwid: str,
     topology: Topology,
     policy: PathGrouping,
-    groups: tuple[tuple[Member, ...], ...],
+    groups: Sequence[Sequence[MapPath]],
     reached: Mapping[str, tuple[str, ...]],
+    *,
+    detects: Callable[[], bool] = lambda: False,
 ) -> Iterator[Problem]:
     """What of a LUN's path groups is not as planned; `reached`: path -> names of its disks.
 
-    What is not in the map, or no path, is for others to tell of.
+    `detects` is asked only if the groups are others: whether multipathd takes group_by_prio for
+    the LUN because it found ALUA. What is not in the map, or no path, is for others to tell of.
     """
     paths = {disk: topology.path(path) for path, disks in reached.items() for disk in disks}
     known = [
-        Known(paths[member.disk], number, member.priority)
+        Known(paths[one.disk], number, one.priority)
         for number, group in enumerate(groups)
-        for member in group
-        if member.disk in paths
+        for one in group
+        if one.disk in paths
     ]
     yield from _exchanged(topology, known)
     expected = _partition(known, policy)
     found = _parted([(one.path.name, one.group) for one in known])
-    if found != expected:
+    if found == expected:
+        return
+    if found == _partition(known, "group_by_prio") and detects():
+        yield Problem(
+            f"the map of {wwid} has {_counted(found)}, and path_grouping_policy {policy} makes "
+            f"{_counted(expected)}: multipathd has found ALUA and groups paths by priority, as "
+            "detect_pgpolicy says (multipath.conf(5))",
+            'path_grouping_policy = "group_by_prio" in [initiator]; or `detect_pgpolicy no` in the '
+            "section of the array in multipath.conf there, and `multipathd reconfigure`",
+        )
+    else:
         yield Problem(
             f"the map of {wwid} has {_counted(found)}, and path_grouping_policy {policy} makes "
             f"{_counted(expected)}: the policy is not in force, or paths have another priority",

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
-from harness.errors import Problem
+from harness.errors import InitiatorError, Problem
+from harness.transport import in_force
 from harness.transport.base import Fitness, WantedLun
 from harness.transport.devices import Survey
-from harness.transport.fitness.groups import GROUPS_ARGV, group_problems, parse_groups
+from harness.transport.dm_multipath.maps import MAPS_ARGV, find_map
+from harness.transport.dm_multipath.multipathd_config import detects_grouping
+from harness.transport.fitness.groups import group_problems
 from harness.transport.fitness.handlers import Handlers, look_at_handlers
 from harness.transport.fitness.paths import Facts, Wanted, path_problems
 
@@ -41,19 +45,29 @@ def _of_groups(initiator: IscsiInitiator, facts: Facts) -> list[Problem]:
     wwids = [wwid for wwid in initiator.wwids if facts.map(wwid) is not None]
     if not wwids:
         return []
-    answer = initiator.machine.run(GROUPS_ARGV, timeout_s=_LOOK_TIMEOUT_S, check=False)
+    answer = initiator.machine.run(MAPS_ARGV, timeout_s=_LOOK_TIMEOUT_S, check=False)
+    maps = {wwid: find_map(answer.stdout or answer.stderr, wwid) for wwid in wwids}
     topology, policy = initiator.topology, initiator.grouping
     return [
         problem
-        for wwid in wwids
+        for wwid, found in maps.items()
         for problem in group_problems(
-            wwid,
-            topology,
-            policy,
-            parse_groups(answer.stdout or answer.stderr, wwid),
-            facts.reached,
+            *(wwid, topology, policy, found.groups if found else (), facts.reached),
+            detects=partial(_detects_grouping, initiator, facts, wwid),
         )
     ]
+
+
+def _detects_grouping(initiator: IscsiInitiator, facts: Facts, wwid: str) -> bool:
+    """Whether multipathd chooses the policy of the LUN by itself."""
+    found = facts.map(wwid)
+    if found is None or not found.below:
+        return False
+    try:
+        identity = in_force.scsi_identity(initiator.machine, found.below[0])
+        return detects_grouping(in_force.multipathd_config(initiator.machine), identity)
+    except InitiatorError:  # the groups are told all the same
+        return False
 
 
 def facts_now(initiator: IscsiInitiator) -> Facts:

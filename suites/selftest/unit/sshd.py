@@ -63,7 +63,7 @@ class Sshd:
 
 
 @contextmanager
-def sshd_in(folder: Path, kind: str = "ed25519") -> Iterator[Sshd]:
+def sshd_in(folder: Path, kind: str = "ed25519", *, max_sessions: int = 50) -> Iterator[Sshd]:
     host_key = new_key(folder / "host", kind)
     (folder / "authorized_keys").write_text(new_key(folder / "client") + "\n")
     with socket.create_server(("127.0.0.1", 0)) as found:
@@ -73,7 +73,8 @@ def sshd_in(folder: Path, kind: str = "ed25519") -> Iterator[Sshd]:
     (folder / "config").write_text(
         f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host\nPidFile none\n"
         f"AuthorizedKeysFile {folder}/authorized_keys\nStrictModes no\nUsePAM no\n"
-        "PasswordAuthentication no\nPermitRootLogin prohibit-password\nMaxSessions 50\n"
+        "PasswordAuthentication no\nPermitRootLogin prohibit-password\n"
+        f"MaxSessions {max_sessions}\n"
     )
     argv = [str(SSHD), "-D", "-e", "-f", str(folder / "config")]
     with (

@@ -167,6 +167,16 @@ def test_config_names_the_origin_of_each_value(runner: CliRunner, tmp_path: Path
     assert re.search(r"^hypervisor\.fork +true +default$", text, re.MULTILINE)
 
 
+def test_config_shows_the_size_of_each_lun_as_other_sizes(
+    runner: CliRunner, tmp_path: Path
+) -> None:
+    """In bytes, and with a unit for people."""
+    (tmp_path / "pathproof.toml").write_text("[[luns]]\nsize = '300MiB'\n[[luns]]\nsize = '1GiB'\n")
+    text = runner.invoke(app, ["config"]).output
+    assert re.search(r"^luns\.0\.size +314572800 \(300\.0 MiB\) ", text, re.MULTILINE)
+    assert re.search(r"^luns\.1\.size +1073741824 \(1\.0 GiB\) ", text, re.MULTILINE)
+
+
 def test_config_as_json_has_value_and_origin(runner: CliRunner) -> None:
     values = json.loads(runner.invoke(app, ["config", "--json", "--name", "other"]).output)
     assert values["name"] == {"value": "other", "origin": "--name"}

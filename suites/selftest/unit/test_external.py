@@ -27,7 +27,7 @@ from harness.plugin.fixtures import skip_without_means
 from harness.plugin.run import KEY
 from harness.provision.boot import _make_disks
 from harness.provision.resources import Resources
-from harness.provision.wiring import ports_needed, wire
+from harness.provision.wiring import assign_ports, ports_needed
 from harness.target import ExternalTarget, NoMachine, target_for
 from harness.target.external import UNNAMED
 from harness.testbed.means import lacking
@@ -68,7 +68,7 @@ def test_only_the_initiator_is_a_guest() -> None:
     assert topology.guests == (Role.INITIATOR,)
     assert plan(Config()).guests == tuple(Role)
     assert ports_needed(topology) == 1
-    assert wire(topology, [40000]).ssh == {Role.INITIATOR: 40000}
+    assert assign_ports(topology, [40000]).ssh == {Role.INITIATOR: 40000}
     assert limit_for(config()).testbeds == 1
 
 

@@ -199,7 +199,7 @@ def test_a_machine_that_stands_still_as_a_command_starts_is_given_up(
 ) -> None:
     """The channel is open, and the command is never confirmed."""
     sshd, machine = freezing
-    transport = machine._client.get_transport()
+    transport = machine._clients[0].get_transport()
     assert transport is not None
     opened = transport.open_session(timeout=5)
 
@@ -240,7 +240,7 @@ def test_a_wait_may_end_while_the_connection_is_being_lost(tmp_path: Path) -> No
     """Then there is nothing left to close, which is no error."""
     with sshd_in(tmp_path) as sshd:
         machine = connected(sshd.endpoint)
-        transport = machine._client.get_transport()
+        transport = machine._clients[0].get_transport()
         assert transport is not None
         channel = transport.open_session(timeout=5)
         before = set(threading.enumerate())

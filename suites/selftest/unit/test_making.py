@@ -13,14 +13,23 @@ import pytest
 from harness.config import Config
 from harness.errors import HarnessError, InitiatorError, PreflightFailed, Problem
 from harness.hypervisor.accel import Choice
-from harness.provision import attach, boot, configure, existing, first_io, prepare, prove
+from harness.provision import (
+    attach,
+    boot,
+    configure,
+    existing,
+    first_io,
+    prepare,
+    prove,
+    provisioner,
+)
 from harness.provision.existing import ExistingProvisioner
 from harness.provision.first_io import fill
 from harness.provision.provisioner import Provisioner
 from harness.testbed import io_session
 from harness.testbed.io_session import IoSession
 from harness.testbed.protocols import MeasuredTestbed
-from harness.topology import plan
+from harness.topology import Role, plan
 from harness.workload import FioRun
 
 OWN_FIO = "/opt/fio/bin/fio"
@@ -123,6 +132,25 @@ def test_of_a_login_that_fails_the_wiring_is_told_if_it_is_the_cause(
     monkeypatch.setattr(attach, "require_wired", MagicMock(side_effect=wrong or None))
     with pytest.raises(HarnessError, match="does not answer" if wired else "crossed"):
         attach.attach(Config(), MagicMock(), initiator, {})
+
+
+def test_before_the_first_test_the_nics_of_both_machines_are_examined(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A portal may answer although the target's other NIC has no carrier or the wrong address."""
+    by_role = {role: MagicMock(nics={"a": f"eth-{role}"}) for role in Role}
+    resources = MagicMock(config=Config())
+    monkeypatch.setattr(provisioner, "boot", MagicMock())
+    monkeypatch.setattr(provisioner, "wire", MagicMock())
+    monkeypatch.setattr(provisioner, "configure", lambda *_: MagicMock(guests=by_role))
+    monkeypatch.setattr(provisioner, "prove", MagicMock())
+    require_fit = MagicMock()
+    monkeypatch.setattr(attach, "require_fit", require_fit)
+    Provisioner(resources, ExitStack())._from_nothing(ExitStack(), ExitStack(), Path("unused"))
+    ends = require_fit.call_args.kwargs["ends"]
+    assert {end.role: dict(end.nics) for end in ends} == {
+        role: dict(by_role[role].nics) for role in Role
+    }
 
 
 @pytest.fixture

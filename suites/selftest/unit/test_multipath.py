@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from harness.config.model import FAST, STOCK, Profile
 from harness.errors import InitiatorError
-from harness.transport.dm_multipath.multipath import Map, MapPath, find_map, render_conf
+from harness.transport.dm_multipath.maps import Map, MapPath, find_map
+from harness.transport.dm_multipath.multipath import render_conf
 
 MAPS = Path(__file__).parent / "recorded" / "multipathd-0.9.4-maps.json"
 WWID = "360014057043dfe0435de773ca03bbf04"
@@ -22,8 +23,11 @@ SECONDS = st.none() | st.integers(1, 60)
 def test_a_map_is_read_with_its_paths_and_their_states() -> None:
     """The map's own `paths` is a number and must not be taken for the list."""
     text = MAPS.read_text()
-    paths = (MapPath("sda", "8:0", "active", "ready"), MapPath("sdb", "8:16", "active", "ready"))
-    assert find_map(text, WWID) == Map(WWID, "dm-0", paths)
+    paths = (
+        MapPath("sda", "8:0", "active", "ready", 50),
+        MapPath("sdb", "8:16", "active", "ready", 50),
+    )
+    assert find_map(text, WWID) == Map(WWID, "dm-0", (paths,))
 
 
 def test_paths_of_all_groups_count() -> None:
@@ -33,7 +37,8 @@ def test_paths_of_all_groups_count() -> None:
     raw["maps"][0]["path_groups"] = [{**group, "paths": [path]} for path in group["paths"]]
     found = find_map(json.dumps(raw), WWID)
     assert found is not None
-    assert [p.name for p in found.paths] == ["sda", "sdb"]
+    assert [[p.disk for p in group] for group in found.groups] == [["sda"], ["sdb"]]
+    assert [p.disk for p in found.paths] == ["sda", "sdb"]
 
 
 def test_other_maps_may_look_however_they_do() -> None:
@@ -122,6 +127,20 @@ def test_losing_every_path_is_a_pause_and_not_an_error() -> None:
 def test_groups_are_as_configured(*, made: bool) -> None:
     conf = render_conf([WWID], STOCK, "group_by_prio", target_is_made=made)
     assert set(re.findall(r"path_grouping_policy (\w+)", conf)) == {"group_by_prio"}
+
+
+@pytest.mark.parametrize(
+    ("version", "written"),
+    [((0, 9, 6), True), ((0, 14, 3), True), ((0, 9, 5), False), ((0, 9), False), (None, False)],
+)
+@pytest.mark.parametrize("made", [True, False])
+def test_multipathd_does_not_choose_the_policy_where_it_could(
+    *, made: bool, version: tuple[int, ...] | None, written: bool
+) -> None:
+    """Older versions do not know the setting, and would complain of it at each call."""
+    conf = render_conf([WWID], STOCK, "failover", target_is_made=made, version=version)
+    expected = {"no"} if written else set()
+    assert set(re.findall(r"detect_pgpolicy +(\w+)", conf)) == expected
 
 
 def test_each_kind_of_target_is_recognised_once() -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
+from harness.config.model import FAST
 from harness.errors import InitiatorError
+from harness.transport.dm_multipath.multipath import render_conf
 from harness.transport.dm_multipath.multipathd_config import (
     ScsiIdentity,
     Section,
+    detects_grouping,
     parse_config,
     polling,
     recovery_demanded,
@@ -18,6 +22,7 @@ from harness.transport.dm_multipath.multipathd_config import (
 
 RECORDED = Path(__file__).parent / "recorded"
 VERSIONS = ("0.8.5", "0.9.4", "0.11.1")
+WWID = "360014057043dfe0435de773ca03bbf04"
 LUN = ScsiIdentity("LIO-ORG", "pathproof", "4.0")
 every_version = pytest.mark.parametrize("version", VERSIONS)
 
@@ -79,6 +84,46 @@ def test_overrides_go_before_all_sections(version: str) -> None:
 def test_overrides_of_another_protocol_only_leave_the_general_ones() -> None:
     other = ('type "scsi:iscsi"', 'type "scsi:sas"')
     assert recovery_demanded(config("0.9.4", overrides("0.9.4"), other), LUN) == 6
+
+
+@every_version
+def test_whether_multipathd_chooses_the_grouping_policy_depends_on_the_version(
+    version: str,
+) -> None:
+    """0.9.6 and later do it unless a section that holds for the LUN says otherwise."""
+    assert detects_grouping(config(version), LUN) == (version == "0.11.1")
+
+
+def test_a_section_that_holds_for_the_lun_decides_on_the_detection() -> None:
+    """`overrides` first, then the sections that fit, then `defaults`."""
+    off, on = (f'\tdetect_pgpolicy "{value}"\n' for value in ("no", "yes"))
+    assert not detects_grouping(config("0.11.1", (on, off)), LUN)
+    labcorp = '\t\tvendor "LABCORP"\n'
+    of_another = config("0.11.1", (labcorp, labcorp + off))
+    assert detects_grouping(of_another, LUN)
+    assert not detects_grouping(of_another, ScsiIdentity("LABCORP", "x", "1"))
+    first = ("overrides {\n", f"overrides {{\n{on}")
+    assert detects_grouping(config("0.11.1", (labcorp, labcorp + off), first), LUN)
+
+
+@pytest.mark.parametrize("target", ["made", "external"])
+def test_the_policy_of_the_configuration_is_in_force_where_multipathd_could_choose(
+    target: str,
+) -> None:
+    """As 0.11.1 reads the file that is written for it: it takes every setting in it."""
+    found = parse_config((RECORDED / f"multipath-0.11.1-t-{target}-target.txt").read_text())
+    assert not detects_grouping(found, LUN)
+    written = render_conf(
+        [WWID], FAST, "failover", target_is_made=target == "made", version=(0, 11, 1)
+    )
+    pattern = (
+        r"device \{\n\s+vendor\s+\"LIO-ORG\"(.*?)\}" if target == "made" else r"overrides \{(.*?)\}"
+    )
+    (section,) = re.findall(pattern, written, re.DOTALL)
+    settings = dict(re.findall(r"^\s*(\w+)\s+\"?(.*?)\"?$", section, re.MULTILINE))
+    read = found["devices"].sections[-2] if target == "made" else found["overrides"]
+    assert settings["detect_pgpolicy"] == "no"
+    assert settings.items() <= read.settings.items()
 
 
 @every_version

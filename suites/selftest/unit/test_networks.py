@@ -231,13 +231,13 @@ def test_mtu_and_vlan_are_those_of_every_nic_of_a_network() -> None:
     assert second_network.device("eth0") == "eth0"
 
 
-def test_a_vlan_of_a_bridge_is_another_wire_than_the_bridge() -> None:
+def test_a_vlan_of_a_bridge_is_another_segment_than_the_bridge() -> None:
     """Two testbeds may have the same addresses in two VLANs."""
     bridged = network('"10.1.0.1"') + 'bridge = "br0"\n'
-    wires = [
-        plan(loaded(bridged + more + OTHER).config).networks[0].wire for more in ("", "vlan=7\n")
+    segments = [
+        plan(loaded(bridged + more + OTHER).config).networks[0].segment for more in ("", "vlan=7\n")
     ]
-    assert wires == ["bridge br0", "bridge br0 VLAN 7"]
+    assert segments == ["bridge br0", "bridge br0 VLAN 7"]
 
 
 def test_one_path_is_too_few() -> None:
@@ -457,9 +457,9 @@ def test_what_a_network_is_on_is_known() -> None:
         (one, _) = default_networks()
         return one.model_copy(update=more)
 
-    assert made().wire is None
-    assert made(bridge="br0").wire == "bridge br0"
-    assert made(libvirt_network="san").wire == "network san"
+    assert made().segment is None
+    assert made(bridge="br0").segment == "bridge br0"
+    assert made(libvirt_network="san").segment == "network san"
 
 
 @pytest.mark.parametrize("twice", ['"10.1.0.1", "10.1.0.1"', '"10.1.0.1", "10.1.0.1:3260"'])

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import pytest
 
 from harness.config import load
 from harness.config.model import PathGrouping
-from harness.errors import InitiatorError
 from harness.topology import plan
-from harness.transport.fitness.groups import Member, group_problems, parse_groups
+from harness.transport.dm_multipath.maps import MapPath
+from harness.transport.fitness.groups import group_problems
 
-MAPS = (Path(__file__).parent / "recorded" / "multipathd-0.9.4-maps.json").read_text()
 WWID = "360014057043dfe0435de773ca03bbf04"
 TWO, CONTROLLERS = (
     plan(load(None, {"topology": (name, "--topology")}).config)
@@ -30,11 +28,20 @@ PRIORITIES = {"a1": 50, "b1": 50, "a2": 10, "b2": 10}
 REACHED = {name: (f"sd{name}",) for name in PRIORITIES}
 
 
+def on_disk(name: str, priority: int) -> MapPath:
+    return MapPath(name, "8:0", "active", "ready", priority)
+
+
 def group_causes(
-    policy: PathGrouping, groups: list[list[str]], priorities: Mapping[str, int] = PRIORITIES
+    policy: PathGrouping,
+    groups: list[list[str]],
+    priorities: Mapping[str, int] = PRIORITIES,
+    *,
+    detects: bool = False,
 ) -> list[str]:
-    members = tuple(tuple(Member(f"sd{n}", priorities[n]) for n in names) for names in groups)
-    return [p.cause for p in group_problems(WWID, CONTROLLERS, policy, members, REACHED)]
+    found = [[on_disk(f"sd{name}", priorities[name]) for name in names] for names in groups]
+    problems = group_problems(WWID, CONTROLLERS, policy, found, REACHED, detects=lambda: detects)
+    return [problem.cause for problem in problems]
 
 
 @pytest.mark.parametrize("policy", GROUPED)
@@ -55,6 +62,18 @@ def test_a_policy_that_is_not_in_force_is_told_with_both() -> None:
         assert cause.startswith(f"the map of {WWID} has {len(GROUPED[found])} path groups (")
 
 
+def test_a_policy_that_multipathd_has_chosen_by_itself_is_told_as_the_cause() -> None:
+    """Only where the groups are those by priority; else another cause is to be found."""
+    (cause,) = group_causes("failover", GROUPED["group_by_prio"], detects=True)
+    assert cause.endswith(
+        "multipathd has found ALUA and groups paths by priority, as detect_pgpolicy says "
+        "(multipath.conf(5))"
+    )
+    (cause,) = group_causes("failover", GROUPED["multibus"], detects=True)
+    assert "detect_pgpolicy" not in cause
+    assert group_causes("group_by_prio", GROUPED["group_by_prio"], detects=True) == []
+
+
 def test_access_states_that_are_exchanged_are_told() -> None:
     """By the priorities; without one of its own neither state is told."""
     exchanged = {"a1": 10, "b1": 10, "a2": 50, "b2": 50}
@@ -70,13 +89,5 @@ def test_access_states_that_are_exchanged_are_told() -> None:
 def test_what_is_not_in_the_map_is_for_others_to_tell_of() -> None:
     """As a disk that no path has is."""
     assert group_causes("failover", GROUPED["failover"][:2]) == []
-    stranger = ((Member("sdx", 50),),)
+    stranger = [[on_disk("sdx", 50)]]
     assert list(group_problems(WWID, TWO, "failover", stranger, {"a": ("sda",)})) == []
-
-
-def test_groups_are_read() -> None:
-    """Of one map; another answer is an error."""
-    assert parse_groups(MAPS, WWID) == ((Member("sda", 50), Member("sdb", 50)),)
-    assert parse_groups(MAPS, "36") == ()
-    with pytest.raises(InitiatorError, match="ends in: timeout"):
-        parse_groups("timeout\n", WWID)

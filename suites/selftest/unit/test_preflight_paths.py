@@ -35,7 +35,8 @@ from suites.selftest.unit.scripted_machine import Answer, Asked, ScriptedMachine
 WWID = "360014057043dfe0435de773ca03bbf04"
 NAA = f"naa.{WWID[1:]}"
 SIZE = 10**10
-GROUPS = (Path(__file__).parent / "recorded" / "multipathd-0.9.4-maps.json").read_text()
+RECORDED = Path(__file__).parent / "recorded"
+GROUPS = (RECORDED / "multipathd-0.9.4-maps.json").read_text()
 TABLE = "table|0 8 multipath 0 0 1 1 service-time 0 0 2\n"
 SAID = {"multipathd": GROUPS}
 WANTED = Wanted(tuple(planned_session(path, 1, 1, 1, through=path) for path in "ab"), WWID)
@@ -322,13 +323,22 @@ def test_what_stays_wrong_is_told(fit: Callable[..., Facts]) -> None:
     ]
 
 
-def test_path_groups_and_wiring_are_looked_at_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The wiring first, of which the rest may be an effect."""
+@pytest.mark.parametrize(
+    ("version", "why"), [("0.9.4", "the policy is not in force"), ("0.11.1", "has found ALUA")]
+)
+def test_path_groups_and_wiring_are_looked_at_too(
+    version: str, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The wiring first, of which the rest may be an effect; multipathd may choose the policy."""
     monkeypatch.setattr(run, "_UNCHANGED_S", 0.2)
 
     def answer(asked: Asked) -> Answer:
         if asked.argv[0] == "sh" and "dmsetup" in asked.argv[2]:
             return Answer(TABLE)
+        if asked.argv[:3] == ("multipathd", "show", "config"):
+            return Answer((RECORDED / f"multipath-{version}-t.txt").read_text())
+        if asked.argv[0] == "cat":
+            return Answer("LIO-ORG \npathproof       \n4.0 \n")
         wiring = "[]\n== neighbours\n[]\n== settings\n"
         return Answer(GROUPS if asked.argv[0] == "multipathd" else wiring)
 
@@ -342,6 +352,7 @@ def test_path_groups_and_wiring_are_looked_at_too(monkeypatch: pytest.MonkeyPatc
     assert last.startswith(
         f"the map of {WWID} has 1 path group (a b), and path_grouping_policy failover "
     )
+    assert why in last
 
 
 def test_other_targets_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:

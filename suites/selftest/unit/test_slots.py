@@ -150,7 +150,7 @@ def test_on_a_network_each_address_of_a_machine_of_ours_is_shared() -> None:
     assert titles(array(machine="local")) == {f"LUN {WWID}"}
 
 
-def test_a_network_and_its_bridge_are_one_wire() -> None:
+def test_a_network_and_its_bridge_are_one_segment() -> None:
     """Whichever of the two names a configuration has, libvirt knows which bridge a network is."""
     system = on_bridges(hypervisor={"uri": "qemu:///system"})
     named = system.model_dump(mode="json", exclude_unset=True)

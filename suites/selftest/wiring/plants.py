@@ -12,8 +12,8 @@ from harness.target import LioTarget
 from harness.target.lio import serving
 from harness.testbed import Testbed
 from harness.topology import Role
+from harness.transport.dm_multipath.maps import MAPS_ARGV, find_map
 from harness.transport.dm_multipath.multipath import CONF
-from harness.transport.fitness.groups import GROUPS_ARGV, parse_groups
 from harness.transport.iscsi import iscsiadm
 from suites.selftest.iscsi import iscsi_initiator
 
@@ -128,9 +128,9 @@ def exchanged_states(testbed: Testbed) -> Iterator[None]:
 
 def _priorities(testbed: Testbed) -> dict[str, int]:
     """What multipathd has of each disk: it asks anew with each check of a path."""
-    said = testbed.machine(Role.INITIATOR).run(GROUPS_ARGV).stdout
-    groups = parse_groups(said, testbed.map.attachment.wwid)
-    return {member.disk: member.priority for group in groups for member in group}
+    said = testbed.machine(Role.INITIATOR).run(MAPS_ARGV).stdout
+    found = find_map(said, testbed.map.attachment.wwid)
+    return {path.disk: path.priority for path in found.paths} if found else {}
 
 
 @contextmanager

@@ -5,8 +5,7 @@ Both ends are configured by the harness's own scripts; there are no sessions.
 
 from __future__ import annotations
 
-import subprocess
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
@@ -16,12 +15,13 @@ import pytest
 from harness.config import load
 from harness.config.ready import topology_names
 from harness.deadline import Deadline, poll
-from harness.machine import LocalMachine, Machine, Process
+from harness.machine import Machine
 from harness.preflight import End
 from harness.preflight.wiring import wiring_problems
 from harness.provision.data_nics import render_script
 from harness.topology import Role, Topology, plan
 from suites.selftest import needs
+from suites.selftest.wiring.namespace import Namespace, namespace
 from suites.selftest.wiring.plants import PLANTS, filled_in
 
 # A cable of this kind has no device below it, as NICs of a guest have.
@@ -39,23 +39,6 @@ for pair in sys.argv[1:]:
         except OSError:
             pass  # that it is refused is an answer
 """
-
-
-class Host(LocalMachine):
-    """A network namespace, with a sysfs of its own; it lives as long as a process there."""
-
-    def __init__(self, name: str, pid: int) -> None:
-        super().__init__(name)
-        self.pid = pid
-
-    def start(
-        self, argv: Sequence[str], *, on_line: Callable[[bytes], None] | None = None
-    ) -> Process:
-        there = [f"--{kind}=/proc/{self.pid}/ns/{file}" for kind, file in _NAMESPACES]
-        return super().start(["nsenter", *there, *argv], on_line=on_line)
-
-
-_NAMESPACES = (("net", "net"), ("mount", "mnt"))
 
 
 @dataclass
@@ -93,7 +76,7 @@ def wired(name: str) -> Iterator[Wires]:
         pytest.skip(why)
     topology = plan(load(None, {"topology": (name, "--topology")}).config)
     with ExitStack() as stack:
-        hosts = {role: _host(stack, role) for role in Role}
+        hosts = {role: stack.enter_context(namespace(role.value)) for role in Role}
         initiator, target = hosts[Role.INITIATOR], hosts[Role.TARGET]
         for number, link in enumerate(topology.links):
             initiator.sh(
@@ -113,20 +96,7 @@ def wired(name: str) -> Iterator[Wires]:
         yield Wires(topology, hosts, names)
 
 
-def _host(stack: ExitStack, role: Role) -> Host:
-    inside = "mount -t sysfs sysfs /sys && echo there && exec sleep 600"
-    process = stack.enter_context(
-        subprocess.Popen(
-            ["unshare", "--net", "--mount", "sh", "-c", inside], stdout=subprocess.PIPE, text=True
-        )
-    )
-    stack.callback(process.kill)
-    assert process.stdout is not None
-    assert process.stdout.readline() == "there\n"
-    return Host(role.value, process.pid)
-
-
-def _require_vlans(host: Host) -> None:
+def _require_vlans(host: Namespace) -> None:
     done = host.sh("ip link add link eth0 name tried type vlan id 1", check=False)
     if "Unknown device type" in done.stderr:
         pytest.skip(needs.VLANS)

@@ -1,0 +1,64 @@
+"""More commands at once than one connection to a machine takes."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from queue import Queue
+
+import pytest
+
+from harness.concurrency import side_by_side
+from harness.errors import MachineError
+from harness.machine import SshMachine
+from suites.selftest.unit.sshd import NEEDS_SSHD, children, connected, runs, sshd_in
+
+pytestmark = NEEDS_SSHD
+
+
+@pytest.mark.parametrize("max_sessions", [1, 3])
+def test_more_commands_at_once_than_a_connection_takes(tmp_path: Path, max_sessions: int) -> None:
+    """Each connection takes as many as sshd allows, and no connection is made without need."""
+    commands, connections = 2 * max_sessions + 1, 4 if max_sessions == 1 else 3
+    with sshd_in(tmp_path, max_sessions=max_sessions) as sshd, ExitStack() as stack:
+        machine = connected(sshd.endpoint)
+        stack.callback(machine.close)
+        for _ in range(commands):
+            stack.enter_context(machine.background(["sleep", "60"]))
+        assert machine.run(["echo", "one more"]).stdout == "one more\n"
+        assert len(children(sshd.process.pid)) == connections
+
+
+def test_commands_that_start_at_the_same_time_share_new_connections(tmp_path: Path) -> None:
+    """One that waits for a connection to be made uses it, too."""
+    with sshd_in(tmp_path, max_sessions=4) as sshd:
+        machine = connected(sshd.endpoint)
+        script = "sleep 1; echo done"
+        done = side_by_side(*(lambda: machine.sh(script).stdout for _ in range(12)))
+        assert done == ["done\n"] * 12
+        assert len(machine._clients) == 3
+        machine.close()
+        with pytest.raises(MachineError, match="connection lost"):
+            machine.run(["true"])
+
+
+def test_a_command_beside_a_full_connection_can_be_ended(tmp_path: Path) -> None:
+    """A signal is a command of its own, which needs a channel."""
+    with sshd_in(tmp_path, max_sessions=1) as sshd:
+        machine = connected(sshd.endpoint)
+        pids: Queue[bytes] = Queue()
+        with machine.background(["sh", "-c", "echo $$; exec sleep 60"], on_line=pids.put):
+            pid = int(pids.get(timeout=20))
+            assert runs(pid)
+        assert not runs(pid)
+        machine.close()
+
+
+def test_a_machine_that_allows_no_session_says_what_to_change(tmp_path: Path) -> None:
+    """Login succeeds there, and no command runs."""
+    with sshd_in(tmp_path, max_sessions=0) as sshd:
+        machine: SshMachine = connected(sshd.endpoint)
+        with pytest.raises(MachineError, match="even a new connection refuses") as refused:
+            machine.run(["true"])
+        assert "MaxSessions" in (refused.value.hint or "")
+        machine.close()
