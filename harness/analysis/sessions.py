@@ -27,7 +27,7 @@ def login_differences(
 ) -> Iterator[Problem]:
     """What differs from the plan: the number of sessions, their ways, logins and timeouts."""
     for plan in planned:
-        found = [one for one in sessions if one.path == plan.path]
+        found = [one for one in sessions if plan.is_of(one)]
         yield from _differences(plan, found, advice)
 
 
@@ -39,7 +39,7 @@ def unknown_logins(
     """Why it is not known of some session whether it is as planned."""
     for plan in planned:
         for session in sessions:
-            if session.path != plan.path:
+            if not plan.is_of(session):
                 continue
             if not session.is_up and not plan.negotiated:
                 yield Problem(

@@ -62,7 +62,7 @@ def _unknown_after(measurements: Measurements) -> Iterator[str]:
         yield "the sessions were not looked at once I/O was over"
         return
     for plan in measurements.planned:
-        found = [one for one in measurements.settings_after if one.path == plan.path]
+        found = [one for one in measurements.settings_after if plan.is_of(one)]
         if not found:
             yield f"once I/O was over, path {plan.path} had no session"
         for session in found:
@@ -76,7 +76,8 @@ def _same_session(
     """Each session as it was before the I/O and as it was afterwards."""
     for was in measurements.settings:
         for became in measurements.settings_after or ():
-            if became.path == was.path and became.is_up:
+            same = (became.path, became.target) == (was.path, was.target)
+            if same and became.is_up:
                 yield was, became
 
 
@@ -96,8 +97,8 @@ def _each(measurements: Measurements) -> Iterator[tuple[PlannedSession, SessionS
 def _pairs(
     planned: tuple[PlannedSession, ...], sessions: tuple[SessionSettings, ...]
 ) -> Iterator[tuple[PlannedSession, SessionSettings]]:
-    """Each plan with each session of its path."""
+    """Each plan with each session that is of it."""
     for plan in planned:
         for session in sessions:
-            if session.path == plan.path:
+            if plan.is_of(session):
                 yield plan, session

@@ -79,7 +79,7 @@ def up(loaded: Loaded, ctx: typer.Context) -> None:
         return
     took = format_seconds(time.monotonic() - began)
     portals = ", ".join(str(one.portal) for one in testbed.topology.portals)
-    serves = f"{loaded.config.target.iqn} at {portals}"
+    serves = f"{', '.join(testbed.topology.target_iqns)} at {portals}"
     has_target = loaded.config.target.is_made
     first, *others = (
         f"the map {f'of {one.lun.name} ' if len(maps) > 1 else ''}is {one.device}" for one in maps

@@ -55,7 +55,7 @@ def _of_other_targets(config: Config) -> Iterator[str]:
             if portal.iqn is not None and config.target.is_made:
                 yield (
                     f"networks.{number}.portals.{place}.iqn: it is that of an external target; "
-                    f"kind {kind!r} has one name, target.iqn"
+                    f"kind {kind!r} has one name at all portals, target.iqn"
                 )
 
 

@@ -14,6 +14,7 @@ from harness.units import MIB, parse_size
 
 if TYPE_CHECKING:
     from harness.config.model import TargetConfig
+    from harness.config.networks import NetworkConfig
 
 MOST_LUNS = 16
 # Of a T10 identifier udev leaves "#+-.:=@_" as they are, and multipathd itself all but blanks.
@@ -41,6 +42,9 @@ class LunConfig(Model):
     )
     wwid: Wwid | None = Field(None, description="an external target's LUN, as multipath calls it")
     serial: str | None = Field(None, description="unit serial number of an external target's LUN")
+    target_iqn: str | None = Field(
+        None, description="name of the target that has it, where it is not target.iqn"
+    )
 
 
 def require_luns(target: TargetConfig, luns: Sequence[LunConfig], changed: Sequence[str]) -> None:
@@ -84,3 +88,38 @@ def require_luns(target: TargetConfig, luns: Sequence[LunConfig], changed: Seque
             f"--erase names {target.erase}, and {key} {which}: both must name the LUN whose data "
             "may be lost"
         )
+
+
+def require_target_names(
+    target: TargetConfig,
+    luns: Sequence[LunConfig],
+    networks: Sequence[NetworkConfig],
+    changed: Sequence[str],
+) -> None:
+    """Raises ValueError, which begins with the key, for names of targets that contradict.
+
+    `changed` are those keys of the target that have another value than the default.
+    """
+    named = {n: lun.target_iqn for n, lun in enumerate(luns) if lun.target_iqn is not None}
+    first = min(named, default=None)
+    for number, network in enumerate(networks):
+        for place, portal in enumerate(network.portals):
+            if portal.iqn is not None and first is not None:
+                raise ValueError(
+                    f"luns.{first}.target_iqn: networks.{number}.portals.{place}.iqn names the "
+                    "target at that portal, for all LUNs. An array has a name for each portal, or "
+                    "one for each group of LUNs; give one of the two"
+                )
+    if named and len(named) == len(luns) and "iqn" in changed and target.iqn not in named.values():
+        raise ValueError(
+            f"target.iqn: no LUN is in the target {target.iqn}: each of [[luns]] has another "
+            "target_iqn; leave it out"
+        )
+    spelled: dict[str, str] = {}
+    for number, lun in enumerate(luns):
+        iqn = lun.target_iqn or target.iqn
+        if (known := spelled.setdefault(iqn.lower(), iqn)) != iqn:
+            raise ValueError(
+                f"luns.{number}.target_iqn: {iqn!r} and {known!r} are one name, as capitals do "
+                "not count in it (RFC 7143 section 4.2.7); write it in one way"
+            )

@@ -13,7 +13,14 @@ from harness.config.effects import changed, require_effects
 from harness.config.guest_room import require_room
 from harness.config.iet import IetOptions
 from harness.config.iqn import iqn_problem
-from harness.config.luns import MOST_LUNS, LunConfig, Size, Wwid, require_luns
+from harness.config.luns import (
+    MOST_LUNS,
+    LunConfig,
+    Size,
+    Wwid,
+    require_luns,
+    require_target_names,
+)
 from harness.config.negotiation import LoginOptions
 from harness.config.network_rules import (
     require_controllers,
@@ -61,7 +68,7 @@ class MachineConfig(Model):
 
 
 class TargetConfig(Model):
-    """The iSCSI target and its LUN."""
+    """The iSCSI target, or all targets of one machine, and the LUN."""
 
     kind: TargetKind = Field("lio", description="which target software serves the LUN")
     iqn: str = "iqn.2026-01.io.pathproof:storage"
@@ -298,6 +305,7 @@ class Config(Model):
     @model_validator(mode="after")
     def _luns_fit(self) -> Self:
         require_luns(self.target, self.luns, changed(self.target))
+        require_target_names(self.target, self.luns, self.networks, changed(self.target))
         return self
 
     @model_validator(mode="after")
@@ -316,6 +324,9 @@ class Config(Model):
             for place, portal in enumerate(network.portals):
                 if portal.iqn is not None:
                     named[f"networks.{number}.portals.{place}.iqn"] = portal.iqn
+        for number, lun in enumerate(self.luns):
+            if lun.target_iqn is not None:
+                named[f"luns.{number}.target_iqn"] = lun.target_iqn
         for key, iqn in named.items():
             if problem := iqn_problem(iqn, self.target.kind):
                 raise ValueError(f"{key}: {iqn!r} {problem}")

@@ -203,7 +203,7 @@ class Injection:
     def record(
         self, settings: Sequence[SessionSettings], slack_s: float, allowances: Allowances
     ) -> FaultRecord:
-        """What the checks need to know. `settings` are those of every session, before the fault.
+        """What the checks need to know. `settings`: of the LUN's sessions, before the fault.
 
         `allowances` are those of the initiator at that time.
         """

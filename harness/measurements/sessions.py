@@ -31,7 +31,7 @@ class SessionSettings:
     `connected_to` is the portal at its other end, "" if there is none, and `negotiated` what both
     ends agreed on, as far as the driver tells; of `unsettled` nothing was agreed on, whatever it
     tells. All that says something only if the session `is_up`; `state` is the kernel's word for
-    that.
+    that. `target` is its target's name: a path has a session for each target.
     """
 
     path: str
@@ -43,6 +43,7 @@ class SessionSettings:
     unsettled: frozenset[str] = frozenset()
     state: str = ""
     is_up: bool = True
+    target: str = ""
 
     @property
     def gives_up_s(self) -> float:
@@ -55,7 +56,7 @@ class PlannedSession:
     """The plan of a session. `timeouts` by name are those that are demanded, in seconds.
 
     Its connection must be from the link `through` to `portal`; `negotiated` holds the values that
-    were asked for.
+    were asked for. `target` is the IQN of its target.
     """
 
     path: str
@@ -63,3 +64,8 @@ class PlannedSession:
     portal: str = ""
     through: str = ""
     negotiated: Mapping[str, str] = field(default_factory=dict)
+    target: str = ""
+
+    def is_of(self, session: SessionSettings) -> bool:
+        """Whether it is the plan of that session, whatever became of it."""
+        return (self.path, self.target) == (session.path, session.target)

@@ -33,9 +33,10 @@ def require_fit(
     the machines whose NICs are looked at, once the rest is as planned or stays otherwise. Raises
     PreflightFailed once what is wrong has not changed for some time.
     """
+    topology = initiator.topology
     luns = [
-        WantedLun(None if wwid == UNNAMED else wwid, serial)
-        for wwid, serial in zip_longest(initiator.wwids, serials)
+        WantedLun(None if wwid == UNNAMED else wwid, serial, topology.iqns_of(lun))
+        for lun, wwid, serial in zip_longest(topology.luns, initiator.wwids, serials)
     ]
     last = Fitness()
     problems: list[Problem] = []

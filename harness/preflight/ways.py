@@ -39,13 +39,13 @@ class Ways:
     """What an initiator knows of the ways to its portals.
 
     `routes` by path, without those to which there is no route. `neighbours` by device and address.
-    `bound`: the NIC that the node record of a path names, "" if it names none; without paths that
-    have no record.
+    `bound`: the NIC that the node record of a path and a target (its IQN) names, "" if it names
+    none; without those that have no record.
     """
 
     routes: Mapping[str, Way]
     neighbours: Mapping[tuple[str, Address], Neighbour]
-    bound: Mapping[str, str]
+    bound: Mapping[tuple[str, str], str]
 
 
 def ways_script(topology: Topology, devices: Mapping[str, str]) -> str:
@@ -59,11 +59,10 @@ def ways_script(topology: Topology, devices: Mapping[str, str]) -> str:
         argv = ["ip", "-json", "route", "get", str(path.portal.portal.address)]
         argv += ["oif", devices[path.link.name]] if bound else []
         lines += [f"echo '{MARK}route {path.name}'", f"{shlex.join(argv)} 2>/dev/null || :"]
-        if bound:
-            record = record_argv(path.portal.iqn, path.portal.portal)
-            argv = [*record, "--interface", path.link.iface]
+        for iqn in topology.iqns_at(path.portal) if bound else ():
+            argv = [*record_argv(iqn, path.portal.portal), "--interface", path.link.iface]
             lines += [
-                f"echo '{MARK}bound {path.name}'",
+                f"echo '{MARK}bound {path.name} {iqn}'",
                 f"{shlex.join(argv)} 2>/dev/null | sed -n 's/^iface.net_ifacename = //p'",
             ]
     return "\n".join(lines) + "\n"
@@ -93,13 +92,18 @@ def parse_ways(text: str) -> Ways:
                 for one in json.loads(parts.get("neighbours") or "[]")
             },
             bound={
-                title.removeprefix("bound "): "" if body == _UNBOUND else body
+                _path_and_target(title): "" if body == _UNBOUND else body
                 for title, body in parts.items()
                 if title.startswith("bound ") and body
             },
         )
     except (ValueError, LookupError, TypeError, AttributeError) as error:  # another shape
         raise MachineError(f"not the ways to portals ({error!r}): {text[:200]!r}") from None
+
+
+def _path_and_target(title: str) -> tuple[str, str]:
+    _, path, iqn = title.split()
+    return path, iqn
 
 
 def _way(route: Mapping[str, Any]) -> Way:
@@ -110,7 +114,8 @@ def _way(route: Mapping[str, Any]) -> Way:
 def way_problems(topology: Topology, devices: Mapping[str, str], ways: Ways) -> Iterator[Problem]:
     """What of the ways to the portals is not as planned; `devices` by link."""
     for path in topology.paths:
-        yield from _binding(path, devices[path.link.name], ways)
+        for iqn in topology.iqns_at(path.portal):
+            yield from _binding(path, iqn, devices[path.link.name], ways)
         yield from _route(path, devices, ways.routes.get(path.name))
     seen = set()
     for path in topology.paths:
@@ -120,8 +125,8 @@ def way_problems(topology: Topology, devices: Mapping[str, str], ways: Ways) -> 
             yield from _neighbour(path, place[0], neighbour, topology)
 
 
-def _binding(path: Path, device: str, ways: Ways) -> Iterator[Problem]:
-    found = ways.bound.get(path.name, device)
+def _binding(path: Path, iqn: str, device: str, ways: Ways) -> Iterator[Problem]:
+    found = ways.bound.get((path.name, iqn), device)
     if found != device:
         yield Problem(
             f"interface {path.link.iface} of open-iscsi, by which path {path.name} logs in, is "

@@ -69,7 +69,8 @@ class Target(ABC):
         if chap := self.config.chap:
             parts.append("mutual CHAP" if chap.outgoing else "CHAP")
         if (count := len(self.topology.luns)) > 1:
-            parts.append(f"{count} LUNs")
+            several = len(self.topology.target_iqns)
+            parts.append(f"{count} LUNs" + (f" in {several} targets" if several > 1 else ""))
         return ", ".join(parts)
 
 

@@ -50,4 +50,5 @@ class ExternalTarget(Target):
         """One line for the report."""
         chap = self.config.chap
         proof = "mutual CHAP" if chap and chap.outgoing else "CHAP" if chap else "no CHAP"
-        return f"external, {self.config.iqn}, LUN {', '.join(self.wwids)}, {proof}"
+        iqns = ", ".join(self.topology.target_iqns)
+        return f"external, {iqns}, LUN {', '.join(self.wwids)}, {proof}"

@@ -26,7 +26,7 @@ from harness.steps import Spent, attach, progress, step
 from harness.testbed.assemble import Raw, assemble
 from harness.testbed.fio_runs import FioRuns
 from harness.testbed.hang_evidence import gather
-from harness.testbed.lun_io import LunIo, joined
+from harness.testbed.lun_io import LunIo, joined, with_targets
 from harness.testbed.phases import Phases
 from harness.testbed.protocols import MeasuredTestbed
 from harness.testbed.read_back import bring_paths_back, read_everything_back
@@ -346,9 +346,10 @@ class IoSession:
     ) -> Measurements:
         testbed, witness = self._testbed, self._witness
         budget = testbed.config.budget
+        iqns = testbed.topology.iqns_of(of.map.lun)
+        settings, after = with_targets(iqns, witness.settings), witness.settings_after
         records = tuple(
-            i.record(witness.settings, budget.slack_s, witness.allowances)
-            for i in self._phases.injections
+            i.record(settings, budget.slack_s, witness.allowances) for i in self._phases.injections
         )
         raw = Raw(
             lun=of.map.lun.name,
@@ -357,9 +358,9 @@ class IoSession:
             observations=seen,
             paths=of.map.paths,
             phases=self._phases.over,
-            settings=witness.settings,
-            planned=witness.planned,
-            settings_after=witness.settings_after,
+            settings=settings,
+            planned=with_targets(iqns, witness.planned),
+            settings_after=None if after is None else with_targets(iqns, after),
             faults=records,
             read_back=of.back,
             path_listings=witness.path_listings[of.map.lun.name],

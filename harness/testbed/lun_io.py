@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from typing import TypeVar
 
-from harness.measurements import ReadBack
+from harness.measurements import PlannedSession, ReadBack, SessionSettings
 from harness.observe import MapSample, Sample
 from harness.testbed.protocols import Map
 from harness.transport import PathDisk
+
+_Session = TypeVar("_Session", PlannedSession, SessionSettings)
 
 
 @dataclass
@@ -39,3 +43,8 @@ class LunIo:
 def joined(*texts: str) -> str:
     """Those that are not empty, as one text."""
     return "; ".join(filter(None, texts))
+
+
+def with_targets(iqns: Collection[str], sessions: Iterable[_Session]) -> tuple[_Session, ...]:
+    """The sessions with these targets. A path has one with each target, and a LUN is in one."""
+    return tuple(one for one in sessions if one.target in iqns)

@@ -188,7 +188,7 @@ class Testbed:
         return self.initiator.session_settings()
 
     def planned_sessions(self) -> tuple[PlannedSession, ...]:
-        """One session a path, with what the profile demands of it."""
+        """One session for each path and target, with what the profile demands of it."""
         return self.initiator.planned_sessions()
 
     def preflight(self, *, wiring: bool = True) -> None:

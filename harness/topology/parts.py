@@ -46,14 +46,15 @@ class Controller:
 class TargetPortal:
     """A portal of the planned target: its name in reports, its network and its controller.
 
-    `iqn` is the target's name at this portal. `controller` is "" if there are none. `via` is the
-    router's address on the network, if the portal is outside its subnet.
+    `iqn` is the target's name at this portal alone, None where each target has its one name.
+    `controller` is "" if there are none. `via` is the router's address on the network, if the
+    portal is outside its subnet.
     """
 
     name: str
     network: str
     portal: Portal
-    iqn: str
+    iqn: str | None = None
     controller: str = ""
     via: Address | None = None
 

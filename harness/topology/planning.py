@@ -35,7 +35,6 @@ def plan(config: Config, run: str = "") -> Topology:
     return Topology(
         name=config.name,
         networks=networks,
-        target_iqn=config.target.iqn,
         initiator_iqn=config.initiator.iqn,
         luns=tuple(
             Lun(
@@ -43,6 +42,7 @@ def plan(config: Config, run: str = "") -> Topology:
                 one.size or 0,
                 _digest(config.name, config.target.iqn, f"lun {number}", *addresses)[:32],
                 one.wwid or "",
+                one.target_iqn or config.target.iqn,
             )
             for number, one in enumerate(config.every_lun)
         ),
@@ -70,7 +70,7 @@ def _network(config: Config, network: NetworkConfig, run: str) -> Network:
             name=network.name if len(network.portals) == 1 else f"{network.name}{number}",
             network=network.name,
             portal=Portal(one.address, one.port or config.target.port),
-            iqn=one.iqn or config.target.iqn,
+            iqn=one.iqn,
             controller=one.controller or "",
             via=one.via,
         )

@@ -23,7 +23,7 @@ _Part = TypeVar("_Part", "Network", "Link", "TargetPortal", "Path", "Controller"
 
 @dataclass(frozen=True)
 class Path:
-    """One way from the initiator to the LUN: a session from a link to a portal.
+    """One way from the initiator to the LUNs: from a link to a portal, a session for each target.
 
     Whatever is measured, judged, broken and reported has this name; the SCSI disk that it is at
     the moment (`sda`) has another one after the next login.
@@ -42,13 +42,15 @@ class Lun:
     """A logical unit: its place among those of the target, and its name in reports ("lun0").
 
     Of one that the target makes: its size in bytes and its pinned serial (32 hex digits). Of one
-    of an external target: its WWID, as multipath-tools has it, "" if it was not named.
+    of an external target: its WWID, as multipath-tools has it, "" if it was not named. `iqn` is
+    the name of the target that has it.
     """
 
     number: int
     size: int
     serial: str
     wwid: str = ""
+    iqn: str = ""
 
     @property
     def name(self) -> str:
@@ -67,7 +69,6 @@ class Topology:
 
     name: str
     networks: tuple[Network, ...]
-    target_iqn: str
     initiator_iqn: str
     luns: tuple[Lun, ...]
     controllers: tuple[Controller, ...] = ()
@@ -95,8 +96,33 @@ class Topology:
 
     @property
     def target_iqns(self) -> tuple[str, ...]:
-        """Every name that the target has at a portal: some arrays have one for each."""
-        return tuple(dict.fromkeys(portal.iqn for portal in self.portals))
+        """The name of every target. Some arrays have another one at each portal."""
+        every = (iqn for portal in self.portals for iqn in self.iqns_at(portal))
+        return tuple(dict.fromkeys(every))
+
+    @property
+    def target_iqn(self) -> str:
+        """The name of the first target: the only one, unless the configuration names several."""
+        return self.target_iqns[0]
+
+    def iqns_at(self, portal: TargetPortal) -> tuple[str, ...]:
+        """The name of every target that a portal leads to, in the order of their LUNs."""
+        if portal.iqn is not None:
+            return (portal.iqn,)
+        return tuple(dict.fromkeys(lun.iqn for lun in self.luns))
+
+    def iqns_of(self, lun: Lun) -> tuple[str, ...]:
+        """Every name of the target that has a LUN: some arrays have another one at each portal."""
+        return tuple(dict.fromkeys(portal.iqn or lun.iqn for portal in self.portals))
+
+    def luns_of(self, iqn: str) -> tuple[Lun, ...]:
+        """The LUNs of a target that has one name, in their order."""
+        return tuple(lun for lun in self.luns if lun.iqn == iqn)
+
+    @property
+    def logins(self) -> tuple[tuple[Path, str], ...]:
+        """Every session that there is to be: its path, and its target's name."""
+        return tuple((path, iqn) for path in self.paths for iqn in self.iqns_at(path.portal))
 
     @property
     def shared(self) -> tuple[Network, ...]:
@@ -159,12 +185,17 @@ class Topology:
         """The link whose NIC has that address."""
         return next((link for link in self.links if link.address == address), None)
 
-    def path_of(self, portal: Portal | None, iface: str) -> Path | None:
-        """The path of a session that was made to `portal` by an interface of open-iscsi.
+    def path_of(self, portal: Portal | None, iface: str, iqn: str) -> Path | None:
+        """The path of a session with a target, made to `portal` by an interface of open-iscsi.
 
-        Where one link leads to the portal the session is that path by whatever interface.
+        Where one link leads to the portal the session is that path by whatever interface. None if
+        no session with that target was planned there.
         """
-        found = [path for path in self.paths if path.portal.portal == portal]
+        found = [
+            path
+            for path in self.paths
+            if path.portal.portal == portal and iqn in self.iqns_at(path.portal)
+        ]
         if len(found) == 1:
             return found[0]
         return next((path for path in found if path.link.iface == iface), None)

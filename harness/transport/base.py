@@ -32,10 +32,14 @@ class Allowances(Protocol):
 
 @dataclass(frozen=True)
 class WantedLun:
-    """A LUN that was planned: `wwid` is None as long as it is not known, `serial` if it is not."""
+    """A LUN that was planned: `wwid` is None as long as it is not known, `serial` if it is not.
+
+    `targets` are the names of the targets that have it.
+    """
 
     wwid: str | None
     serial: str | None = None
+    targets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -199,8 +199,9 @@ class ExistingInitiator(IscsiInitiator):
 
     def _discover(self, at: TargetPortal, ifaces: Sequence[str]) -> None:
         """Make the records without asking: a discovery would leave those of other targets."""
-        for iface in ifaces:
-            self._ask(at, iscsiadm.new_record_argv(at.iqn, at.portal, iface))
+        for iqn in self.topology.iqns_at(at):
+            for iface in ifaces:
+                self._ask(at, iscsiadm.new_record_argv(iqn, at.portal, iface))
 
     def _recovery_demanded(self) -> int | None:
         """The value that the machine's multipathd sets, whatever the profile says."""

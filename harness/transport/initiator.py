@@ -89,7 +89,7 @@ class IscsiInitiator:
             )
 
     def log_in(self) -> None:
-        """Discover on every path, apply the profile, log in on every path.
+        """Discover on every path, apply the profile, log in on every path to every target.
 
         Raises InitiatorError for a portal that does not answer or refuses.
         """
@@ -98,8 +98,8 @@ class IscsiInitiator:
                 self._discover(portal, self.topology.ifaces_to(portal))
             for iqn in self.topology.target_iqns:
                 self._prepare_records(iqn)
-            for path in self.topology.paths:
-                argv = iscsiadm.login_argv(path.portal.iqn, path.portal.portal, path.link.iface)
+            for path, iqn in self.topology.logins:
+                argv = iscsiadm.login_argv(iqn, path.portal.portal, path.link.iface)
                 self._ask(path.portal, argv)
 
     def bind(self, nics: Mapping[str, str]) -> None:
@@ -122,10 +122,14 @@ class IscsiInitiator:
             self.machine.run(chap.node_argv(iqn), stdin=lines, timeout_s=_TOOL_TIMEOUT_S)
 
     def _discover(self, at: TargetPortal, ifaces: Sequence[str]) -> None:
-        """Make the records of a portal, one for each interface of open-iscsi."""
-        portal, iqn = at.portal, at.iqn
-        offers = self._ask(at, iscsiadm.discovery_argv(portal, ifaces), by_chap=True)
-        found = iscsiadm.parse_discovery(offers)
+        """Make the records of a portal: of each target, one for each interface of open-iscsi."""
+        offers = self._ask(at, iscsiadm.discovery_argv(at.portal, ifaces), by_chap=True)
+        for iqn in self.topology.iqns_at(at):
+            self._require_offered(at, iqn, offers)
+
+    def _require_offered(self, at: TargetPortal, iqn: str, offers: str) -> None:
+        """Raises InitiatorError if a portal does not offer a target, or has it elsewhere, too."""
+        portal, found = at.portal, iscsiadm.parse_discovery(offers)
         if not any(n.portal == portal and n.iqn == iqn for n in found):
             names = {n.iqn for n in found} - {iqn}
             alike = [name for name in names if name.lower() == iqn.lower()]
@@ -187,14 +191,14 @@ class IscsiInitiator:
             attachment.wait_for_map()
 
     def sessions(self) -> list[Session]:
-        """This target's sessions, with their effective timeouts."""
+        """The sessions with the targets, with their effective timeouts."""
         script = SESSIONS_SCRIPT + _LOGINS_TOO
         text = self.machine.sh(script, timeout_s=_TOOL_TIMEOUT_S).stdout
         sessions, _, logins = text.partition(f"{_LOGINS}\n")
         return with_logins(parse_sessions(sessions, self.topology.target_iqns), logins)
 
     def survey(self) -> Survey:
-        """This target's sessions and all block devices of the machine, at one look."""
+        """The sessions with the targets and all block devices of the machine, at one look."""
         script = SURVEY_SCRIPT + _LOGINS_TOO
         text = self.machine.sh(script, timeout_s=_TOOL_TIMEOUT_S).stdout
         survey, _, logins = text.partition(f"{_LOGINS}\n")
@@ -202,7 +206,7 @@ class IscsiInitiator:
         return replace(seen, sessions=tuple(with_logins(seen.sessions, logins)))
 
     def planned_sessions(self) -> tuple[PlannedSession, ...]:
-        """One session a path, with what the profile demands of it.
+        """One session for each path and target, with what the profile demands of it.
 
         `recovery_tmo` is multipathd's to set: where the profile leaves it alone, that of its
         configuration is demanded.
@@ -217,8 +221,9 @@ class IscsiInitiator:
                 portal=str(path.portal.portal),
                 through=path.link.name,
                 negotiated=self.negotiation.demanded,
+                target=iqn,
             )
-            for path in self.topology.paths
+            for path, iqn in self.topology.logins
         )
 
     def _recovery_demanded(self) -> int | None:
@@ -240,8 +245,9 @@ class IscsiInitiator:
         The slowest portal counts.
         """
         logins = [
-            in_force.login_timeout(self.machine, portal.iqn, portal.portal)
+            in_force.login_timeout(self.machine, iqn, portal.portal)
             for portal in self.topology.portals
+            for iqn in self.topology.iqns_at(portal)
         ]
         config = in_force.multipathd_config(self.machine)
         return InForce(
@@ -265,6 +271,7 @@ class IscsiInitiator:
                 connected_to=s.login.connected_to,
                 negotiated=s.login.negotiated,
                 state=s.state,
+                target=s.target,
             )
             for s in sessions
             if (path := self.path_of(s))
@@ -284,8 +291,8 @@ class IscsiInitiator:
         return {"iSCSI sessions": lambda: self.machine.sh(script, timeout_s=timeout_s).stdout}
 
     def path_of(self, session: Session) -> Path | None:
-        """The path that a session is; None for one to a portal that was not planned."""
-        return self.topology.path_of(session.portal, session.iface)
+        """The path that a session is on; None for one that was not planned."""
+        return self.topology.path_of(session.portal, session.iface, session.target)
 
     def log_out(self) -> None:
         """Flush every map, end the sessions, forget the records; what is not there is no failure.

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from harness.target import LioTarget, target_for
-from harness.target.lio import AccessState, one_group_each, serving
+from harness.target.lio import AccessState, every_target, one_group_each
 from harness.testbed import Testbed
 from harness.testbed.probe import probe, seen_in
 from harness.topology import Role
@@ -50,7 +50,8 @@ def test_access_states_of_several_groups_are_told(testbed: Testbed) -> None:
     testbed.broken = "its target was given groups of their own on purpose"
     states = [AccessState.NON_OPTIMIZED, *[AccessState.OPTIMIZED] * others]
     testbed.initiator.log_out()
-    target.serve(one_group_each(serving(target.config, target.topology), states))
+    targets = every_target(target.config, target.topology)
+    target.serve(*(one_group_each(one, states) for one in targets))
     testbed.initiator.log_in()
     testbed.initiator.wait_for_maps()
     for features in (one for paths in probe(testbed).values() for one in paths.values()):

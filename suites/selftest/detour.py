@@ -21,7 +21,7 @@ def lead_astray(testbed: Testbed) -> tuple[Path, Link]:
         pytest.skip("needs two IPv4 networks with one NIC in each")
     testbed.broken = "two paths run through one link on purpose"
     (link,), path = first.links, topology.paths[-1]
-    iqn, portal = path.portal.iqn, path.portal.portal
+    iqn, portal = topology.iqns_at(path.portal)[0], path.portal.portal
     machine, nic = testbed.machine(Role.INITIATOR), testbed.nic(Role.INITIATOR, link.name)
     log_out(testbed, path)
     machine.sh(f"ip route add {portal.address}/32 dev {nic} src {link.address}")
@@ -30,8 +30,8 @@ def lead_astray(testbed: Testbed) -> tuple[Path, Link]:
 
 
 def log_out(testbed: Testbed, path: Path) -> None:
-    """End the session of one path."""
-    argv = iscsiadm.record_argv(path.portal.iqn, path.portal.portal)
+    """End the session of one path with the first target."""
+    argv = iscsiadm.record_argv(testbed.topology.iqns_at(path.portal)[0], path.portal.portal)
     if path.link.bound:  # else the other NICs' sessions would end, too
         argv += ["--interface", path.link.iface]
     testbed.machine(Role.INITIATOR).run([*argv, "--logout"])

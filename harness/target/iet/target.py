@@ -28,7 +28,10 @@ _WAIT = conf.KEYWORDS["default_time2wait_s"]
 
 
 class IetTarget(Target):
-    """One target with the LUNs, on the data addresses only, for one initiator's addresses only."""
+    """Targets with the LUNs, on the data addresses only, for one initiator's addresses only.
+
+    What changes a target while it runs does so to the first one, unless `iqn` names another.
+    """
 
     kind: TargetKind = "iet"
     vendor = "IET"
@@ -39,14 +42,16 @@ class IetTarget(Target):
         return conf.wwid_of(_scsi_id(lun))
 
     @property
-    def wanted(self) -> WantedTarget:
+    def wanted(self) -> tuple[WantedTarget, ...]:
         """What ietd.conf asks for."""
-        return wanted_target(self.config, self.topology)
+        return tuple(
+            wanted_target(self.config, self.topology, iqn) for iqn in self.topology.target_iqns
+        )
 
     def configure(self) -> None:
         with step("Configure the target (IET)", Spent.CONFIGURATION):
             self._require_iet()
-            text = conf.render_conf([self.wanted])
+            text = conf.render_conf(self.wanted)
             files: dict[str, str | bytes] = {
                 conf.CONF: Confidential(text.encode()),
                 conf.TARGETS_ALLOW: conf.render_allow(
@@ -89,9 +94,9 @@ class IetTarget(Target):
             raise self._refused("ietd does not serve what it was asked for: " + "; ".join(problems))
 
     def sessions(self) -> list[Session]:
-        """This target's sessions as it sees them; a silent initiator's is among them for long."""
+        """The targets' sessions as they see them; a silent initiator's is among them for long."""
         sessions = proc.parse_sessions(self._bounded(["cat", proc.SESSIONS]).stdout)
-        return [session for session in sessions if session.target == self.topology.target_iqn]
+        return [session for session in sessions if session.target in self.topology.target_iqns]
 
     def disconnect(self, session: Session) -> None:
         """Close a session's connections, and wait until it is gone. The initiator comes back."""
@@ -103,15 +108,15 @@ class IetTarget(Target):
             deadline=Deadline.after(_GONE_TIMEOUT_S),
         )
 
-    def add_unit(self, unit: Unit) -> None:
+    def add_unit(self, unit: Unit, iqn: str = "") -> None:
         """Serve one more LUN. Initiators must scan for it: IET tells them nothing."""
-        self._ietadm(ietadm.new_lun(self._tid(), unit.number, conf.unit_parameters(unit)))
+        self._ietadm(ietadm.new_lun(self._tid(iqn), unit.number, conf.unit_parameters(unit)))
 
-    def remove_unit(self, number: int) -> None:
+    def remove_unit(self, number: int, iqn: str = "") -> None:
         """Serve a LUN no longer, whether it is in use or not."""
-        self._ietadm(ietadm.delete_lun(self._tid(), number))
+        self._ietadm(ietadm.delete_lun(self._tid(iqn), number))
 
-    def update(self, options: IetOptions) -> None:
+    def update(self, options: IetOptions, iqn: str = "") -> None:
         """Change the options that are set, for the target and for sessions to come."""
         if options.max_sessions is not None:
             raise ConfigError("max_sessions: IET takes it from ietd.conf only")
@@ -120,14 +125,14 @@ class IetTarget(Target):
         changes = conf.named(options)
         if lists := [name for name, value in changes.items() if "," in value]:
             raise ConfigError(f"{lists[0]}: ietadm takes one value, ietd.conf several")
-        tid = self._tid()
+        tid = self._tid(iqn)
         self._ietadm(ietadm.update(tid, changes))
         if problems := self._option_problems(tid, options):
             raise TargetError(f"IET did not take an option: {'; '.join(problems)}")
 
-    def redirect(self, destination: str) -> None:
+    def redirect(self, destination: str, iqn: str = "") -> None:
         """Send logins to another portal, `address[:port]`; nowhere else if it is empty."""
-        self._ietadm(ietadm.redirect(self._tid(), destination))
+        self._ietadm(ietadm.redirect(self._tid(iqn), destination))
 
     def require_logins(self) -> None:
         """The initiator's kernel does not know DefaultTime2Wait, and iscsid does not show it."""
@@ -158,8 +163,8 @@ class IetTarget(Target):
         port = self.topology.portals[0].portal.port
         return daemon.parse_look(self._bounded(["sh", "-c", daemon.look_script(port)]).stdout)
 
-    def _tid(self) -> int:
-        iqn = self.topology.target_iqn
+    def _tid(self, iqn: str) -> int:
+        iqn = iqn or self.topology.target_iqn
         for target in self._look().targets:
             if target.name == iqn:
                 return target.tid
@@ -168,11 +173,12 @@ class IetTarget(Target):
     def _problems(self) -> list[str]:
         """How what is served differs from what was asked for."""
         targets = self._look().targets
-        problems = differences([self.wanted], targets)
-        for target in targets:
-            if not problems and target.name == self.wanted.iqn:
-                problems = self._option_problems(target.tid, self.wanted.options)
-                problems += self._account_problems(target.tid, self.wanted.chap)
+        if problems := differences(self.wanted, targets):
+            return problems
+        tids = {target.name: target.tid for target in targets}
+        for wanted in self.wanted:
+            problems += self._option_problems(tids[wanted.iqn], wanted.options)
+            problems += self._account_problems(tids[wanted.iqn], wanted.chap)
         return problems
 
     def _account_problems(self, tid: int, chap: ChapConfig | None) -> list[str]:
@@ -226,15 +232,16 @@ class IetTarget(Target):
         return TargetError(f"{self.machine.name}: {problem}\n{log}", hint="docs/iet.md")
 
 
-def wanted_target(config: TargetConfig, topology: Topology) -> WantedTarget:
-    """One target with the topology's LUNs, from LUN 0 on, their identities pinned.
+def wanted_target(config: TargetConfig, topology: Topology, iqn: str = "") -> WantedTarget:
+    """One target, the first without `iqn`, with its LUNs from 0 on, their identities pinned.
 
     blockio has no cache: fileio serves a disk that is to be written back.
     """
+    iqn = iqn or topology.target_iqn
     writes_back = config.write_cache == "write-back"
     units = tuple(
         Unit(
-            lun.number,
+            number,
             "blockio" if config.backstore == "block" and not writes_back else "fileio",
             storage_path(config, lun),
             io_mode="wb" if writes_back else "wt",
@@ -242,9 +249,9 @@ def wanted_target(config: TargetConfig, topology: Topology) -> WantedTarget:
             scsi_sn=lun.serial,
             size=lun.size,
         )
-        for lun in topology.luns
+        for number, lun in enumerate(topology.luns_of(iqn))
     )
-    return WantedTarget(topology.target_iqn, units, config.iet, config.chap)
+    return WantedTarget(iqn, units, config.iet, config.chap)
 
 
 def differences(wanted: Sequence[WantedTarget], served: Sequence[ServedTarget]) -> list[str]:

@@ -1,6 +1,14 @@
 """LIO, the kernel's own target: what it is to serve, what it does serve, and the machine."""
 
-from harness.target.lio.saved import AccessState, Serving, one_group_each, render, serving, wwid_of
+from harness.target.lio.saved import (
+    AccessState,
+    Serving,
+    every_target,
+    one_group_each,
+    render,
+    serving,
+    wwid_of,
+)
 from harness.target.lio.target import SAVED, LioTarget
 
 __all__ = [
@@ -8,6 +16,7 @@ __all__ = [
     "AccessState",
     "LioTarget",
     "Serving",
+    "every_target",
     "one_group_each",
     "render",
     "serving",

@@ -64,7 +64,7 @@ class PortalGroup:
 
 @dataclass(frozen=True)
 class Serving:
-    """All that LIO is to serve."""
+    """All that LIO is to serve as one target."""
 
     iqn: str
     initiators: tuple[str, ...]
@@ -92,11 +92,17 @@ def wwid_of(serial: str) -> str:
     return f"36001405{digits[:25]}"
 
 
-def serving(config: TargetConfig, topology: Topology) -> Serving:
-    """What a testbed needs: its LUNs, reached by every portal.
+def every_target(config: TargetConfig, topology: Topology) -> tuple[Serving, ...]:
+    """What a testbed needs: its targets."""
+    return tuple(serving(config, topology, iqn) for iqn in topology.target_iqns)
+
+
+def serving(config: TargetConfig, topology: Topology, iqn: str = "") -> Serving:
+    """One target of a testbed, the first one without `iqn`: its LUNs, reached by every portal.
 
     A portal group for each controller, since an access state is that of a group; one without.
     """
+    iqn = iqn or topology.target_iqn
     units = tuple(
         Unit(
             lun.name,
@@ -107,7 +113,7 @@ def serving(config: TargetConfig, topology: Topology) -> Serving:
             # A disk has its own idea of its cache, and LIO goes by that.
             write_back=config.backstore == "fileio" and config.write_cache == "write-back",
         )
-        for lun in topology.luns
+        for lun in topology.luns_of(iqn)
     )
     controllers = topology.controllers or (Controller(""),)
     groups = tuple(
@@ -119,7 +125,7 @@ def serving(config: TargetConfig, topology: Topology) -> Serving:
         )
         for tag, controller in enumerate(controllers, start=1)
     )
-    return Serving(topology.target_iqn, (topology.initiator_iqn,), groups, config.chap)
+    return Serving(iqn, (topology.initiator_iqn,), groups, config.chap)
 
 
 def one_group_each(wanted: Serving, states: Sequence[AccessState]) -> Serving:
@@ -132,17 +138,18 @@ def one_group_each(wanted: Serving, states: Sequence[AccessState]) -> Serving:
     return replace(wanted, groups=groups)
 
 
-def render(wanted: Serving) -> dict[str, Any]:
-    """The whole configuration in rtslib's saved form."""
+def render(*targets: Serving) -> dict[str, Any]:
+    """The whole configuration in rtslib's saved form. No unit is in two of the targets."""
     return {
         "fabric_modules": [],
-        "storage_objects": [_storage_object(unit, wanted) for unit in wanted.units],
+        "storage_objects": [_storage_object(unit, one) for one in targets for unit in one.units],
         "targets": [
             {
                 "fabric": "iscsi",
-                "wwn": wanted.iqn,
-                "tpgs": [_portal_group(group, wanted) for group in wanted.groups],
+                "wwn": one.iqn,
+                "tpgs": [_portal_group(group, one) for group in one.groups],
             }
+            for one in targets
         ],
     }
 

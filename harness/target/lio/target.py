@@ -11,7 +11,7 @@ from harness.steps import Spent, attach, step
 from harness.target.base import Target, storage_script
 from harness.target.capabilities import Capabilities
 from harness.target.lio.look import LOOK, differences, expected, parse_look
-from harness.target.lio.saved import Serving, render, serving, wwid_of
+from harness.target.lio.saved import Serving, every_target, render, wwid_of
 from harness.topology import Lun
 
 SAVED = "/etc/rtslib-fb-target/pathproof.json"
@@ -19,7 +19,10 @@ _TIMEOUT_S = 90.0
 
 
 class LioTarget(Target):
-    """A unit for each LUN behind the portal groups on the data addresses, for one initiator."""
+    """Targets with a unit for each LUN, behind portal groups on the data addresses.
+
+    For one initiator.
+    """
 
     kind: TargetKind = "lio"
     vendor = "LIO-ORG"
@@ -39,21 +42,23 @@ class LioTarget(Target):
         return wwid_of(lun.serial)
 
     def configure(self) -> None:
-        self.serve(serving(self.config, self.topology))
+        self.serve(*every_target(self.config, self.topology))
 
-    def serve(self, wanted: Serving) -> None:
-        """Serve that and nothing else. Raises TargetError if it is not what runs then."""
-        saved = Confidential(json.dumps(render(wanted), indent=2).encode())
+    def serve(self, *targets: Serving) -> None:
+        """Serve these and nothing else. Raises TargetError if it is not what runs then."""
+        saved = Confidential(json.dumps(render(*targets), indent=2).encode())
         with step("Configure the target (LIO)", Spent.CONFIGURATION):
             self.machine.write_files({SAVED: saved}, mode=0o600)
-            shown = wanted.chap.hidden_in(saved.decode()) if wanted.chap else saved
+            chap = targets[0].chap  # all of them have the same
+            shown = chap.hidden_in(saved.decode()) if chap else saved
             attach("LIO configuration", shown, "application/json")
             room = storage_script(self.config, self.topology)
             try:
                 done = self.machine.sh(f"{room}targetctl restore {SAVED}", timeout_s=_TIMEOUT_S)
             except CommandFailed as error:
                 raise TargetError(f"LIO refused its configuration\n{error.message}") from None
-            self._compare(wanted, done.stdout + done.stderr)
+            for wanted in targets:
+                self._compare(wanted, done.stdout + done.stderr)
 
     def _compare(self, wanted: Serving, said: str) -> None:
         """Compare what runs with what was asked for: a restore reports errors and goes on."""
@@ -61,6 +66,6 @@ class LioTarget(Target):
         look = self.machine.run(argv, stdin=expected(wanted.chap), timeout_s=_TIMEOUT_S)
         if differing := differences(wanted, parse_look(look.stdout)):
             raise TargetError(
-                f"LIO does not run as asked: {'; '.join(differing)}; "
+                f"LIO does not run {wanted.iqn} as asked: {'; '.join(differing)}; "
                 f"targetctl said: {said.strip() or 'nothing'}"
             )

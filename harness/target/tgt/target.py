@@ -20,7 +20,7 @@ from harness.topology import Lun, Topology
 
 UNIT = "pathproof-tgt.service"
 _TIMEOUT_S = 60.0
-_TID = 1
+_FIRST_TID = 1
 _FIRST_LUN = 1  # 0 is tgt's own controller
 
 # tgtd ignores SIGTERM. What it serves is gone with it, so it is started anew each time.
@@ -39,7 +39,7 @@ _DIGESTS = [["--name", f"{part}Digest", "--value", "None,CRC32C"] for part in ("
 
 
 class TgtTarget(Target):
-    """One target with the LUNs, listening on the data addresses only, for one initiator's name."""
+    """Targets with the LUNs, listening on the data addresses only, for one initiator's name."""
 
     kind: TargetKind = "tgt"
     vendor = "IET"
@@ -55,7 +55,7 @@ class TgtTarget(Target):
         return f"3{scsi_id(lun)}"
 
     def configure(self) -> None:
-        commands = [*serving(self.config, self.topology), *binding(self.config)]
+        commands = serving(self.config, self.topology)
         with step("Configure the target (tgt)", Spent.CONFIGURATION):
             script = "\n".join(shlex.join(command) for command in commands)
             attach("tgt configuration", script)
@@ -119,17 +119,27 @@ def portals(topology: Topology) -> str:
 
 
 def serving(config: TargetConfig, topology: Topology) -> list[list[str]]:
-    """The commands for the LUNs, and for their one initiator."""
+    """The commands for the targets with their LUNs, and for their one initiator."""
     return [
-        _tgtadm("target", "new", "--tid", str(_TID), "--targetname", topology.target_iqn),
-        *(command for lun in topology.luns for command in _unit(config, lun)),
-        *(_tgtadm("target", "update", "--tid", str(_TID), *digest) for digest in _DIGESTS),
-        _tgtadm("target", "bind", "--tid", str(_TID), "--initiator-name", topology.initiator_iqn),
+        command
+        for tid, iqn in enumerate(topology.target_iqns, start=_FIRST_TID)
+        for command in _target(config, topology, str(tid), iqn)
     ]
 
 
-def _unit(config: TargetConfig, lun: Lun) -> list[list[str]]:
-    which = ["--tid", str(_TID), "--lun", str(_FIRST_LUN + lun.number)]
+def _target(config: TargetConfig, topology: Topology, tid: str, iqn: str) -> list[list[str]]:
+    numbered = enumerate(topology.luns_of(iqn), start=_FIRST_LUN)
+    return [
+        _tgtadm("target", "new", "--tid", tid, "--targetname", iqn),
+        *(command for number, lun in numbered for command in _unit(config, tid, number, lun)),
+        *(_tgtadm("target", "update", "--tid", tid, *digest) for digest in _DIGESTS),
+        _tgtadm("target", "bind", "--tid", tid, "--initiator-name", topology.initiator_iqn),
+        *_binding(config, tid),
+    ]
+
+
+def _unit(config: TargetConfig, tid: str, number: int, lun: Lun) -> list[list[str]]:
+    which = ["--tid", tid, "--lun", str(number)]
     identity = f"scsi_id={scsi_id(lun)},scsi_sn={lun.serial}"
     caching = _CACHING.format(byte=_CACHING_BYTE[config.write_cache])
     backing = ["--bstype", "rdwr", "--backing-store", storage_path(config, lun)]
@@ -140,11 +150,11 @@ def _unit(config: TargetConfig, lun: Lun) -> list[list[str]]:
     ]
 
 
-def binding(config: TargetConfig) -> list[list[str]]:
-    """The commands that have the target ask for accounts that tgtd knows, by their names."""
+def _binding(config: TargetConfig, tid: str) -> list[list[str]]:
+    """The commands that have a target ask for accounts that tgtd knows, by their names."""
     if not (chap := config.chap):
         return []
-    account = ("account", "bind", "--tid", str(_TID), "--user")
+    account = ("account", "bind", "--tid", tid, "--user")
     commands = [_tgtadm(*account, chap.incoming.user)]
     if chap.outgoing:
         commands.append(_tgtadm(*account, chap.outgoing.user, "--outgoing"))
@@ -159,17 +169,21 @@ def differences(
     config: TargetConfig, topology: Topology, shown: Sequence[ShownTarget]
 ) -> list[str]:
     """What runs otherwise than it was asked for, one text each."""
-    if [target.iqn for target in shown] != [topology.target_iqn]:
-        return [f"targets are {[target.iqn for target in shown]}, not [{topology.target_iqn!r}]"]
-    (target,) = shown
-    luns, wanted = [lun for lun in target.luns if lun.number], topology.luns
+    iqns = list(topology.target_iqns)
+    if (has := [target.iqn for target in shown]) != iqns:
+        return [f"targets are {has}, not {iqns}"]
+    return [text for target in shown for text in _differences(config, topology, target)]
+
+
+def _differences(config: TargetConfig, topology: Topology, target: ShownTarget) -> list[str]:
+    luns, wanted = [lun for lun in target.luns if lun.number], topology.luns_of(target.iqn)
     accounts = []
     if chap := config.chap:
         accounts = [chap.incoming.user]
         accounts += [f"{chap.outgoing.user} (outgoing)"] if chap.outgoing else []
     facts: dict[str, tuple[object, object]] = {
         "state": (target.state, "ready"),
-        "LUNs": ([lun.number for lun in luns], [_FIRST_LUN + lun.number for lun in wanted]),
+        "LUNs": ([lun.number for lun in luns], [_FIRST_LUN + n for n in range(len(wanted))]),
         "online": ([lun.online for lun in luns], [True for _ in wanted]),
         "SCSI ID": ([lun.scsi_id for lun in luns], [scsi_id(lun) for lun in wanted]),
         "SCSI SN": ([lun.scsi_sn for lun in luns], [lun.serial for lun in wanted]),
@@ -180,4 +194,5 @@ def differences(
         "ACL": (list(target.acl), [topology.initiator_iqn]),
         "accounts": (sorted(target.accounts), sorted(accounts)),
     }
-    return [f"{name} is {has}, not {want}" for name, (has, want) in facts.items() if has != want]
+    of = f" of {target.iqn}" if len(topology.target_iqns) > 1 else ""
+    return [f"{k}{of} is {has}, not {want}" for k, (has, want) in facts.items() if has != want]

@@ -135,7 +135,7 @@ class MultipathAttachment:
         luns = {device.name for device in survey.devices if device.is_lun(self.wwid)}
         found: dict[str, list[PathDisk]] = {path.name: [] for path in self.topology.paths}
         for session in survey.sessions:
-            if path := self.topology.path_of(session.portal, session.iface):
+            if path := self.topology.path_of(session.portal, session.iface, session.target):
                 origin = f"{session.address}:{session.port},{session.iface}"
                 found[path.name] += [
                     PathDisk(path.name, disk.name, disk.device, origin)

@@ -77,7 +77,7 @@ def _partition(known: list[Known], policy: PathGrouping) -> list[tuple[str, ...]
             case "group_by_prio":
                 return str(one.priority)
             case "group_by_node_name":
-                return one.path.portal.iqn
+                return one.path.portal.iqn or ""  # of all others it is one, the LUN's target's
             case "multibus" | "group_by_serial":  # there is one LUN, and so one serial number
                 return ""
 

@@ -30,10 +30,20 @@ def fitness(initiator: IscsiInitiator, luns: Sequence[WantedLun]) -> Fitness:
     facts = facts_now(initiator)
     # What multipathd will set is known once it has taken up its configuration and the LUN.
     planned, preferences = initiator.planned_sessions(), _has_preferences(initiator)
+    several = len({lun.targets for lun in luns}) > 1
     found = [
         problem
         for lun in luns
-        for problem in path_problems(Wanted(planned, lun.wwid, lun.serial, preferences), facts)
+        for problem in path_problems(
+            Wanted(
+                tuple(one for one in planned if one.target in lun.targets),
+                lun.wwid,
+                lun.serial,
+                preferences,
+                target=lun.targets[0] if several else "",
+            ),
+            facts,
+        )
     ]
     found += _of_groups(initiator, facts)
     # What is wrong with a session is so for every LUN.
@@ -74,13 +84,17 @@ def facts_now(initiator: IscsiInitiator) -> Facts:
     """What the initiator has at this moment."""
     survey = initiator.survey()
     reached: dict[str, tuple[str, ...]] = {}
+    targets: dict[str, str] = {}
     elsewhere = []
     for session in survey.sessions:
         path = initiator.path_of(session)
         if path is None:
-            elsewhere.append(f"{session.name} to {session.portal or session.address}")
+            several = len(initiator.topology.target_iqns) > 1
+            target = f" with target {session.target}" if several else ""
+            elsewhere.append(f"{session.name} to {session.portal or session.address}{target}")
             continue
         disks = tuple(disk.name for disk in session.disks)
+        targets |= dict.fromkeys(disks, session.target)
         reached[path.name] = reached.get(path.name, ()) + disks
     return Facts(
         initiator.settings_of(survey.sessions),
@@ -88,6 +102,7 @@ def facts_now(initiator: IscsiInitiator) -> Facts:
         survey.devices,
         elsewhere=tuple(elsewhere),
         handlers=_handlers_now(initiator, survey),
+        targets=targets,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from harness.analysis.sessions import login_problems
 from harness.errors import Problem
@@ -17,24 +17,26 @@ from harness.units import format_size
 
 @dataclass(frozen=True)
 class Wanted:
-    """What was planned: one session a path, and the LUN that each of them reaches.
+    """What was planned: one session of the LUN's target a path, and the LUN that each reaches.
 
     `wwid` is None as long as it is not known; `serial` is the LUN's unit serial number, if known.
     `preferences`: whether the testbed is about access states, so that it needs a device handler.
+    `target` is the IQN of the LUN's target, "" if there is only one.
     """
 
     sessions: tuple[PlannedSession, ...]
     wwid: str | None
     serial: str | None = None
     preferences: bool = False
+    target: str = ""
 
 
 @dataclass(frozen=True)
 class Facts:
     """What the initiator has. `reached`: path -> names of the disks that its sessions reach.
 
-    `elsewhere` are sessions with the target that are on no path. `handlers` are those of each
-    map, by its WWID.
+    `targets` has the IQN by the name of each such disk. `elsewhere` are sessions with the targets
+    that were not planned. `handlers` are those of each map, by its WWID.
     """
 
     sessions: tuple[SessionSettings, ...]
@@ -42,6 +44,7 @@ class Facts:
     devices: tuple[BlockDevice, ...]
     elsewhere: tuple[str, ...] = ()
     handlers: Mapping[str, Handlers] = field(default_factory=dict)
+    targets: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def lacking(self) -> tuple[Lacking, ...]:
@@ -63,7 +66,7 @@ def path_problems(wanted: Wanted, facts: Facts) -> list[Problem]:
     if wanted.wwid is None:  # then there is no map, nor are there its timeouts
         return list(_offers(wanted.serial, facts))
     return [
-        *login_problems(wanted.sessions, facts.sessions, ADVICE),
+        *_of_target(wanted.target, login_problems(wanted.sessions, facts.sessions, ADVICE)),
         *_stray_sessions(facts),
         *_lun_problems(wanted.wwid, wanted.sessions, facts),
         *_identity_problems(wanted.wwid, wanted.serial, facts),
@@ -71,6 +74,12 @@ def path_problems(wanted: Wanted, facts: Facts) -> list[Problem]:
         *holder_problems(wanted.wwid, facts),
         *(_handler_problems(wanted.wwid, facts) if wanted.preferences else ()),
     ]
+
+
+def _of_target(iqn: str, problems: Iterator[Problem]) -> Iterator[Problem]:
+    """With the target's name, where there are several: each path has a session with each."""
+    for one in problems:
+        yield replace(one, cause=f"target {iqn}: {one.cause}") if iqn else one
 
 
 def _handler_problems(wwid: str, facts: Facts) -> list[Problem]:
@@ -114,9 +123,17 @@ def _lun_problems(wwid: str, planned: Sequence[PlannedSession], facts: Facts) ->
     named = {device.name: device for device in facts.devices}
     luns = {device.name for device in facts.luns(wwid)}
     for plan in planned:
-        reached = facts.reached.get(plan.path, ())
+        over_path = facts.reached.get(plan.path, ())
+        reached = [n for n in over_path if facts.targets.get(n, plan.target) == plan.target]
         here = [name for name in reached if name in luns]
-        if not here:
+        astray = [name for name in over_path if name in luns and name not in reached]
+        for name in astray:
+            yield Problem(
+                f"path {plan.path} reaches the LUN with WWID {wwid} in target "
+                f"{facts.targets[name]} ({name}), and it was planned in target {plan.target}",
+                "move it there on the target, or name the target that has it: luns.N.target_iqn",
+            )
+        if not here and not astray:
             others = [f"{name} ({_identity(named.get(name))})" for name in reached]
             yield Problem(
                 f"path {plan.path} reaches no LUN with WWID {wwid}, but "

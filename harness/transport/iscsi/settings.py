@@ -27,6 +27,7 @@ def session_settings(
     connected_to: str = "",
     negotiated: Mapping[str, str] | None = None,
     state: str = LOGGED_IN,
+    target: str = "",
 ) -> SessionSettings:
     """What is in force on a session, from the values of /sys/class/iscsi_session and _connection.
 
@@ -52,6 +53,7 @@ def session_settings(
         unsettled=_unsettled(found),
         state=state,
         is_up=state == LOGGED_IN,
+        target=target,
     )
 
 
@@ -73,6 +75,7 @@ def planned_session(
     portal: str = "",
     through: str = "",
     negotiated: Mapping[str, str] | None = None,
+    target: str = "",
 ) -> PlannedSession:
     """The plan of a session; a timeout of None is left to the distribution."""
     demanded = {
@@ -86,4 +89,5 @@ def planned_session(
         portal,
         through,
         negotiated or {},
+        target,
     )

@@ -10,7 +10,7 @@ import pytest
 from harness.checks import Verdict, judge_each, together, undisturbed
 from harness.errors import CutShort
 from harness.target.base import backing_file
-from harness.target.lio import LioTarget, serving
+from harness.target.lio import LioTarget, Serving, every_target
 from harness.testbed import Testbed
 from harness.topology import Lun, Role
 from harness.units import KIB
@@ -64,7 +64,16 @@ def _serve_from_the_device_mapper(testbed: Testbed, lun: Lun) -> None:
         f"modprobe loop; modprobe dm-mod; losetup {_LOOP} {backing_file(lun.name)}\n"
         f"echo 0 {sectors} linear {_LOOP} 0 | dmsetup create {_MAPPED}"
     )
-    wanted = serving(target.config, testbed.topology)
+    target.serve(*(_mapped(one, lun) for one in every_target(target.config, testbed.topology)))
+    paths = len(testbed.topology.paths)
+    with suppress(CutShort):  # one may be back before the other is lost
+        testbed.wait_for_paths(active=0, failed=paths, timeout_s=10)
+    testbed.preflight()
+    testbed.wait_for_paths(active=paths)
+
+
+def _mapped(wanted: Serving, lun: Lun) -> Serving:
+    """The same with the device mapper's device for that LUN, if the target has it."""
     groups = tuple(
         replace(
             group,
@@ -77,12 +86,7 @@ def _serve_from_the_device_mapper(testbed: Testbed, lun: Lun) -> None:
         )
         for group in wanted.groups
     )
-    target.serve(replace(wanted, groups=groups))
-    paths = len(testbed.topology.paths)
-    with suppress(CutShort):  # one may be back before the other is lost
-        testbed.wait_for_paths(active=0, failed=paths, timeout_s=10)
-    testbed.preflight()
-    testbed.wait_for_paths(active=paths)
+    return replace(wanted, groups=groups)
 
 
 def _map(testbed: Testbed, lun: Lun, *, at: int, copy: bool) -> None:

@@ -210,7 +210,8 @@ def test_secrets_go_to_a_file_that_nobody_else_reads_and_nowhere_else(
 )
 def test_backstore_and_cache(backstore: str, cache: str, served: tuple[str, str, str]) -> None:
     """blockio has no cache, fileio takes devices as well."""
-    (unit,) = iet(Guest(), backstore=backstore, write_cache=cache).wanted.units
+    (target,) = iet(Guest(), backstore=backstore, write_cache=cache).wanted
+    (unit,) = target.units
     assert (unit.io_type, unit.io_mode, unit.path) == served
 
 

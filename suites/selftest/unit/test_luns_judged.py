@@ -355,7 +355,7 @@ def test_every_lun_is_looked_at_before_anything_is_written(
     initiator: Any = SimpleNamespace(
         wwids=("3600a", "3600b"),
         planned_sessions=tuple,
-        topology=SimpleNamespace(controllers=()),
+        topology=plan(load(None, {"topology": ("two-targets", "--topology")}).config),
         grouping="multibus",
     )
     initiator.fitness = lambda luns: look.fitness(initiator, luns)

@@ -39,7 +39,11 @@ RECORDED = Path(__file__).parent / "recorded"
 GROUPS = (RECORDED / "multipathd-0.9.4-maps.json").read_text()
 TABLE = "table|0 8 multipath 0 0 1 1 service-time 0 0 2\n"
 SAID = {"multipathd": GROUPS}
-WANTED = Wanted(tuple(planned_session(path, 1, 1, 1, through=path) for path in "ab"), WWID)
+TOPOLOGY = plan(Config())
+IQN = TOPOLOGY.target_iqn
+WANTED = Wanted(
+    tuple(planned_session(path, 1, 1, 1, through=path, target=IQN) for path in "ab"), WWID
+)
 
 
 def disk(name: str, minor: int, wwid: str = WWID, size: int = SIZE) -> BlockDevice:
@@ -53,10 +57,11 @@ def over(name: str, *below: str, uuid: str = "", title: str = "", place: str = "
 
 MAP = over("dm-0", "sda", "sdb", uuid=f"mpath-{WWID}", title=WWID)
 GOOD = Facts(
-    sessions=(session_settings("a", 1, 1, 1, "a"), session_settings("b", 1, 1, 1, "b")),
+    sessions=tuple(session_settings(path, 1, 1, 1, path, target=IQN) for path in "ab"),
     reached={"a": ("sda",), "b": ("sdb",)},
     devices=(disk("sda", 0), disk("sdb", 16), MAP, over("vda1", "vda", place="/")),
     handlers={WWID: Handlers()},
+    targets={"sda": IQN, "sdb": IQN},
 )
 
 
@@ -95,7 +100,9 @@ def test_a_whole_testbed_has_no_problem() -> None:
             "ip route get",
         ),
         (
-            replace(GOOD, sessions=(GOOD.sessions[0], session_settings("b", 1, 1, 120, "b"))),
+            replace(
+                GOOD, sessions=(GOOD.sessions[0], session_settings("b", 1, 1, 120, "b", target=IQN))
+            ),
             "recovery_tmo of the session of path b is 120 s instead of 1 s",
             "fast_io_fail_tmo",
         ),
@@ -217,9 +224,6 @@ def test_whatever_lies_on_a_holder_is_told_too() -> None:
     )
     causes = " ".join(problem.cause for problem in path_problems(WANTED, facts))
     assert all(word in causes for word in ("/srv", "vg-data", "secret"))
-
-
-TOPOLOGY = plan(Config())
 
 
 def session(number: int, address: str, *disks: str) -> Session:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from collections.abc import Mapping
 from dataclasses import replace
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from harness.config import Config, load
+from harness.config.ready import ready_topologies
 from harness.errors import MachineError, PreflightFailed
 from harness.preflight import End, require_wired
 from harness.preflight.frames import echo_argv, frame_problems, parse_echo
@@ -40,6 +42,7 @@ def ways_of(name: str) -> Ways:
 TWO, ONE_SUBNET = ready("two"), ready("one-subnet")
 WAYS = ways_of("two")
 IN_ONE = {"a-nic1": "eth0", "a-nic2": "eth1"}
+IQN = ONE_SUBNET.target_iqn
 
 
 def at(device: str, **changed: Any) -> list[Device]:
@@ -147,10 +150,27 @@ def test_ways_are_read() -> None:
     assert ways_of("routed").routes["a"] == Way("eth0", ip_address("172.16.0.1"))
 
 
+def test_the_record_of_every_target_is_asked_for() -> None:
+    """Each has an interface of its own kept in it."""
+    lun = {"size": "64MiB"}
+    described = {
+        **ready_topologies()["one-subnet"],
+        "luns": [{**lun, "target_iqn": f"{IQN}2"}, lun],
+    }
+    topology = plan(Config.model_validate(described))
+    script = ways_script(topology, IN_ONE)
+    titles = re.findall(r"^echo '== bound (.*)'$", script, re.MULTILINE)
+    assert titles == [f"a-nic{nic} {iqn}" for nic in (1, 2) for iqn in (f"{IQN}2", IQN)]
+    routes = {"a-nic1": Way("eth0"), "a-nic2": Way("eth1")}
+    bound = {("a-nic1", IQN): "eth0", ("a-nic2", f"{IQN}2"): "eth0"}
+    (cause,) = way_causes(Ways(routes, {}, bound), topology, IN_ONE)
+    assert "path a-nic2 logs in, is bound to eth0 instead of eth1" in cause
+
+
 def test_records_of_interfaces_are_read() -> None:
     """One that is bound to no NIC has no name in its record; one that is not there says nothing."""
-    text = "== neighbours\n[]\n== bound x\neth0\n== bound y\n<empty>\n== bound z\n== route x\n"
-    assert parse_ways(text) == Ways({}, {}, {"x": "eth0", "y": ""})
+    text = "== neighbours\n[]\n== bound x iqn\neth0\n== bound y iqn\n<empty>\n== bound z iqn\n"
+    assert parse_ways(text) == Ways({}, {}, {("x", "iqn"): "eth0", ("y", "iqn"): ""})
 
 
 @pytest.mark.parametrize("text", ["== neighbours\n{", "== route a\n[{}]\n", "== route a\n[]"])
@@ -225,7 +245,8 @@ def test_an_address_that_nobody_has_is_told() -> None:
 @pytest.mark.parametrize(("found", "told"), [("", "no NIC"), ("eth0", "eth0")])
 def test_an_interface_that_is_not_bound_to_its_nic_is_told(found: str, told: str) -> None:
     routes = {"a-nic1": Way("eth0"), "a-nic2": Way("eth1")}
-    (cause,) = way_causes(Ways(routes, {}, {"a-nic1": "eth0", "a-nic2": found}), ONE_SUBNET, IN_ONE)
+    bound = {("a-nic1", IQN): "eth0", ("a-nic2", IQN): found}
+    (cause,) = way_causes(Ways(routes, {}, bound), ONE_SUBNET, IN_ONE)
     assert f"path a-nic2 logs in, is bound to {told} instead of eth1" in cause
 
 

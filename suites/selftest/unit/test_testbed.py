@@ -76,7 +76,17 @@ class Devices:
         addresses = [IPv6Address("2001:db8::2"), *portals]
         return [
             Session(
-                f"session{n}", "iqn.x", "LOGGED_IN", address, 3260, "default", 1, 1, 1, None, ()
+                f"session{n}",
+                self._topology.target_iqn,
+                "LOGGED_IN",
+                address,
+                3260,
+                "default",
+                1,
+                1,
+                1,
+                None,
+                (),
             )
             for n, address in enumerate(addresses)
         ]

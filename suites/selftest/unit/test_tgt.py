@@ -17,7 +17,7 @@ from harness.config import Config
 from harness.config.credentials import ChapConfig
 from harness.errors import TargetError
 from harness.target.tgt.show import ShownTarget, parse_portals, parse_targets
-from harness.target.tgt.target import TgtTarget, binding, differences, portals, scsi_id, serving
+from harness.target.tgt.target import TgtTarget, differences, portals, scsi_id, serving
 from harness.topology import plan
 from suites.selftest.unit.scripted_machine import ScriptedMachine
 
@@ -127,7 +127,7 @@ def test_a_disk_may_be_served() -> None:
 
 def test_no_command_has_a_secret() -> None:
     """Arguments are what everybody sees; they name accounts."""
-    commands = str([*serving(CONFIG.target, TOPOLOGY), *binding(CONFIG.target)])
+    commands = str(serving(CONFIG.target, TOPOLOGY))
     assert "'--user', 'you', '--outgoing'" in commands
     assert "horse" not in commands
     assert "staple" not in commands

@@ -30,6 +30,7 @@ PATHS = {
     "eight": ("a1", "a2", "a3", "a4", "b1", "b2", "b3", "b4"),
     "one-subnet": ("a-nic1", "a-nic2"),
     "luns": ("a", "b"),
+    "two-targets": ("a", "b"),
 }
 
 
@@ -204,10 +205,9 @@ def test_a_session_is_the_path_of_its_portal() -> None:
     topology = ready("four")
     for path in topology.paths:
         for iface in ("default", "somebody's"):
-            assert topology.path_of(path.portal.portal, iface) == path
-    assert topology.path_of(Portal(ip_address("172.16.0.3")), "default") is None
-    assert topology.path_of(Portal(ip_address("172.16.0.1"), 3261), "default") is None
-    assert topology.path_of(None, "default") is None
+            assert topology.path_of(path.portal.portal, iface, topology.target_iqn) == path
+    for portal in (Portal(ip_address("172.16.0.3")), Portal(ip_address("172.16.0.1"), 3261), None):
+        assert topology.path_of(portal, "default", topology.target_iqn) is None
 
 
 def test_sessions_to_one_portal_are_told_apart_by_their_interfaces() -> None:
@@ -217,8 +217,8 @@ def test_sessions_to_one_portal_are_told_apart_by_their_interfaces() -> None:
     interfaces = [link.iface for link in topology.links]
     assert interfaces == ["pathproof-a-nic1", "pathproof-a-nic2"]
     for path, iface in zip(topology.paths, interfaces, strict=True):
-        assert topology.path_of(portal.portal, iface) == path
-    assert topology.path_of(portal.portal, "default") is None
+        assert topology.path_of(portal.portal, iface, topology.target_iqn) == path
+    assert topology.path_of(portal.portal, "default", topology.target_iqn) is None
 
 
 @pytest.mark.parametrize("name", PATHS)

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-from harness.deadline import Deadline, poll
-from harness.target import LioTarget
-from harness.target.lio import serving
 from harness.testbed import Testbed
 from harness.topology import Role
-from harness.transport.dm_multipath.maps import MAPS_ARGV, find_map
 from harness.transport.dm_multipath.multipath import CONF
 from harness.transport.iscsi import iscsiadm
 from suites.selftest.iscsi import iscsi_initiator
+from suites.selftest.wiring.served import exchanged_luns, exchanged_states
 
 Planting = Callable[[Testbed], Any]
 
@@ -87,8 +84,8 @@ def policy(now: str) -> Planting:
 def two_sessions_to_one_portal(testbed: Testbed) -> Iterator[None]:
     """The first portal has them, and the second one none."""
     first, second, *_ = testbed.topology.paths
-    machine = testbed.machine(Role.INITIATOR)
-    ended = [*iscsiadm.record_argv(second.portal.iqn, second.portal.portal), "--logout"]
+    machine, iqn = testbed.machine(Role.INITIATOR), testbed.topology.target_iqn
+    ended = [*iscsiadm.record_argv(iqn, second.portal.portal), "--logout"]
     session = (
         f"iscsiadm --mode session | sed -n 's/.*\\[\\(.*\\)\\] {first.portal.portal},.*/\\1/p'"
     )
@@ -100,37 +97,7 @@ def two_sessions_to_one_portal(testbed: Testbed) -> Iterator[None]:
     finally:
         for sid in set(machine.sh(session).stdout.split()) - {own}:
             machine.run(["iscsiadm", "--mode", "session", "--sid", sid, "--logout"])
-        machine.run(iscsiadm.login_argv(second.portal.iqn, second.portal.portal))
-
-
-@contextmanager
-def exchanged_states(testbed: Testbed) -> Iterator[None]:
-    """The target tells of each controller what the other one's state is."""
-    target = testbed.target
-    assert isinstance(target, LioTarget)
-    wanted = serving(testbed.config.target, testbed.topology)
-    one, other = wanted.groups
-    swapped = (replace(one, alua=other.alua), replace(other, alua=one.alua))
-    before = _priorities(testbed)
-    target.serve(replace(wanted, groups=swapped))
-    try:
-        poll(
-            lambda: _priorities(testbed).keys() == before.keys() and _priorities(testbed) != before,
-            what="other priorities",
-            deadline=Deadline.after(30),
-            every_s=1,
-            last_seen=lambda: str(_priorities(testbed)),
-        )
-        yield
-    finally:
-        target.serve(wanted)
-
-
-def _priorities(testbed: Testbed) -> dict[str, int]:
-    """What multipathd has of each disk: it asks anew with each check of a path."""
-    said = testbed.machine(Role.INITIATOR).run(MAPS_ARGV).stdout
-    found = find_map(said, testbed.map.attachment.wwid)
-    return {path.disk: path.priority for path in found.paths} if found else {}
+        machine.run(iscsiadm.login_argv(iqn, second.portal.portal))
 
 
 @contextmanager
@@ -145,7 +112,8 @@ def bound_to_one(testbed: Testbed) -> Iterator[None]:
 def unbound(testbed: Testbed) -> Iterator[None]:
     """The last path logs in by open-iscsi's own interface, which is bound to no NIC."""
     last = testbed.topology.paths[-1]
-    machine, iqn, portal = testbed.machine(Role.INITIATOR), last.portal.iqn, last.portal.portal
+    machine, iqn = testbed.machine(Role.INITIATOR), testbed.topology.target_iqn
+    portal = last.portal.portal
     record = [*iscsiadm.record_argv(iqn, portal), "--interface"]
     machine.run([*record, last.link.iface, "--logout"])
     machine.run(iscsiadm.new_record_argv(iqn, portal))
@@ -163,7 +131,7 @@ def _logged_in_by(testbed: Testbed, device: str, iface: str) -> Iterator[None]:
     """A record has the NIC that its interface had when it was made."""
     last = testbed.topology.paths[-1]
     machine, own = testbed.machine(Role.INITIATOR), nic(testbed, Role.INITIATOR, -1)
-    iqn, portal = last.portal.iqn, last.portal.portal
+    iqn, portal = testbed.topology.target_iqn, last.portal.portal
     record = [*iscsiadm.record_argv(iqn, portal), "--interface", iface]
 
     def by(name: str) -> None:
@@ -187,6 +155,9 @@ def setting(name: str, value: int, own: int) -> Planting:
     """One of the settings of the last NIC as it ships, or as some distributions ship it."""
     key = f"net/ipv4/conf/{{b}}/{name}"
     return on_initiator(f"sysctl -qw {key}={value}", f"sysctl -qw {key}={own}")
+
+
+OF_SECOND_TARGET = "iscsiadm -m node -T iqn.2026-01.io.pathproof:storage-2"
 
 
 NOT_ITS_POLICY = "has 1 path group ({paths}), and path_grouping_policy"
@@ -272,6 +243,19 @@ PLANTS: Mapping[str, Mapping[str, Plant]] = {
             ),
             "is 1, by net.ipv4.conf.all.rp_filter: it drops what arrives there",
             by_network=True,
+        ),
+    },
+    "two-targets": {
+        "the LUNs are in each other's target": Plant(
+            exchanged_luns,
+            "in target iqn.2026-01.io.pathproof:storage-2 (",
+        ),
+        "a session with one of the targets is missing": Plant(
+            on_initiator(
+                f"{OF_SECOND_TARGET} -p 172.16.1.1 --logout",
+                f"{OF_SECOND_TARGET} -p 172.16.1.1 --login",
+            ),
+            "target iqn.2026-01.io.pathproof:storage-2: path b has 0 sessions instead of one",
         ),
     },
     "ipv6": {
