@@ -45,12 +45,17 @@ class Event:
 
 @dataclass(frozen=True)
 class Phase:
-    """A named stretch of a test; `io_expected` is False where every path is meant to be dead."""
+    """A named stretch of a test; `io_expected` is False where no I/O is demanded of every job.
+
+    It is `settled` unless I/O only gets under way in it, or paths come back: such a stretch may be
+    too short for I/O of every job, or for a comparison. How long I/O waits is judged all the same.
+    """
 
     name: str
     start_ns: int
     end_ns: int
     io_expected: bool = True
+    settled: bool = True
 
     @property
     def seconds(self) -> float:

@@ -10,13 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from harness.analysis.recovery import (
-    PathReturn,
-    clock_uncertainty_ns,
-    path_returns,
-    paths_hit,
-    stall_during,
-)
+from harness.analysis.fault_waits import stall_during
+from harness.analysis.recovery import PathReturn, clock_uncertainty_ns, path_returns, paths_hit
 from harness.analysis.stall import Stall
 from harness.budget import BudgetTerm, Layer
 from harness.measurements import FaultRecord, Measurements

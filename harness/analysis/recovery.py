@@ -1,12 +1,11 @@
-"""After healing: how paths come back, and from when on a fault excuses no stall."""
+"""After healing: how paths come back, and from when on a fault excuses nothing."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
-from harness.analysis.stall import Stall, longest_stall, worst_stall
 from harness.measurements import FaultRecord, Measurements, PathCounters
 from harness.timeline import Event, Happened
 
@@ -28,7 +27,7 @@ class PathReturn:
 
 def path_returns(measurements: Measurements, fault: FaultRecord) -> list[PathReturn]:
     """How each path that the fault had hit came back, before the next fault."""
-    until_ns = _next_injection_ns(measurements, fault) or np.inf
+    until_ns = next_injection_ns(measurements, fault) or np.inf
     window = [e for e in measurements.timeline if fault.injected_ns <= e.at_ns <= until_ns]
     clock_ns = clock_uncertainty_ns(measurements)
     returns = []
@@ -47,53 +46,6 @@ def path_returns(measurements: Measurements, fault: FaultRecord) -> list[PathRet
         carries = _carries_io(counters, since_ns, until_ns, clock_ns)
         returns.append(PathReturn(recovered, reinstated, carries))
     return returns
-
-
-def stall_during(measurements: Measurements, fault: FaultRecord) -> Stall | None:
-    """The longest stall that a fault may excuse: it began before all was back."""
-    return worst_stall(
-        measurements,
-        start_ns=fault.injected_ns,
-        end_ns=_next_injection_ns(measurements, fault),
-        begun_before_ns=back_ns(measurements, fault),
-    )
-
-
-def stall_after(measurements: Measurements, fault: FaultRecord) -> Stall | None:
-    """The longest stall that began when all was back, and ended before the next fault."""
-    return worst_stall(
-        measurements,
-        end_ns=_next_injection_ns(measurements, fault),
-        begun_from_ns=back_ns(measurements, fault),
-    )
-
-
-def stall_cut_by(measurements: Measurements, fault: FaultRecord) -> Stall | None:
-    """The longest stall that was there when a fault was injected, as far as it had come by then."""
-    stalls = [
-        longest_stall(
-            stream.completions,
-            stream.name,
-            start_ns=fault.injected_ns,
-            begun_before_ns=fault.injected_ns,
-        )
-        for stream in measurements.streams
-    ]
-    cut = [replace(stall, end_ns=fault.injected_ns) for stall in stalls if stall]
-    return max(cut, key=lambda stall: stall.seconds, default=None)
-
-
-def still_felt(measurements: Measurements, fault: FaultRecord, stall: Stall) -> FaultRecord | None:
-    """The earlier fault that a stall began under, before all was back from that one."""
-    return next(
-        (
-            earlier
-            for earlier in measurements.faults
-            if earlier.injected_ns < fault.injected_ns
-            and stall.start_ns < back_ns(measurements, earlier)
-        ),
-        None,
-    )
 
 
 def back_ns(measurements: Measurements, fault: FaultRecord) -> int:
@@ -126,7 +78,8 @@ def paths_hit(measurements: Measurements, fault: FaultRecord) -> list[PathCounte
     return [c for c in measurements.counters if c.path in fault.paths]
 
 
-def _next_injection_ns(measurements: Measurements, fault: FaultRecord) -> int | None:
+def next_injection_ns(measurements: Measurements, fault: FaultRecord) -> int | None:
+    """When the next fault was injected; None if it was the last."""
     later = [f.injected_ns for f in measurements.faults if f.injected_ns > fault.injected_ns]
     return min(later, default=None)
 

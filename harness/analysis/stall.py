@@ -1,19 +1,27 @@
-"""The stall: the longest time without a completion while I/O was outstanding."""
+"""How long I/O waited: pauses of whole streams, and single I/Os from submission to completion.
+
+The stall is the longest time without a completion while I/O was outstanding.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
-from harness.measurements import CompletionLog, Measurements
+from harness.measurements import CompletionLog, Ints, Measurements
 
 _MIN_PROBES = 20
 
+Kind = TypeVar("Kind", bound="Wait")
+
 
 @dataclass(frozen=True)
-class Stall:
-    """A pause of one stream, from its last completion (or first submission) to the next one."""
+class Wait:
+    """A time for which I/O of one stream waited; `resolution_ns` is the grain of both its ends."""
 
     stream: str
     start_ns: int
@@ -25,67 +33,117 @@ class Stall:
         return (self.end_ns - self.start_ns) / 1e9
 
 
-def longest_stall(
-    log: CompletionLog,
-    stream: str,
-    *,
-    start_ns: int | None = None,
-    end_ns: int | None = None,
-    begun_before_ns: int | None = None,
-    begun_from_ns: int | None = None,
-) -> Stall | None:
-    """The longest pause of one stream that ended, and began, within stretches of time, or None.
-
-    Between two completions the stream waits from the first of them, or from the moment when
-    the earliest I/O still to complete was submitted if that was later: idle time is no stall.
-    """
-    order = np.argsort(log.at_ns, kind="stable")
-    at = log.at_ns[order]
-    if not len(at):
-        return None
-    submitted = at - log.latency_ns[order]
-    earliest_open = np.minimum.accumulate(submitted[::-1])[::-1]
-    previous = np.concatenate(([earliest_open[0]], at[:-1]))
-    since = np.maximum(previous, earliest_open)
-    within = np.full(len(at), fill_value=True)
-    if start_ns is not None:
-        within &= at > start_ns
-    if end_ns is not None:
-        within &= at <= end_ns
-    if begun_before_ns is not None:
-        within &= since < begun_before_ns
-    if begun_from_ns is not None:
-        within &= since >= begun_from_ns
-    if not within.any():
-        return None
-    worst = int(np.argmax(np.where(within, at - since, -1)))
-    return Stall(stream, int(since[worst]), int(at[worst]), log.resolution_ns)
+class Stall(Wait):
+    """A pause of one stream, from its last completion (or first submission) to the next one."""
 
 
-def worst_stall(
-    measurements: Measurements,
-    *,
-    start_ns: int | None = None,
-    end_ns: int | None = None,
-    begun_before_ns: int | None = None,
-    begun_from_ns: int | None = None,
-) -> Stall | None:
-    """The longest stall of any stream that ended, and began, within stretches of time."""
-    stalls = [
-        s
-        for stream in measurements.streams
-        if (
-            s := longest_stall(
-                stream.completions,
-                stream.name,
-                start_ns=start_ns,
-                end_ns=end_ns,
-                begun_before_ns=begun_before_ns,
-                begun_from_ns=begun_from_ns,
+class LongIo(Wait):
+    """One I/O, from its submission to its completion, whatever the others of its stream did."""
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Something that happened at `at_ns`, known to within `uncertainty_ns`."""
+
+    at_ns: int
+    uncertainty_ns: int
+
+
+@dataclass(frozen=True, eq=False)
+class Waits(Generic[Kind]):
+    """Waits of one kind of one stream, in the order in which they ended."""
+
+    kind: type[Kind]
+    stream: str
+    start_ns: Ints
+    end_ns: Ints
+    resolution_ns: int
+
+    @classmethod
+    def of(cls, kind: type[Kind], log: CompletionLog, stream: str) -> Waits[Kind]:
+        """All pauses of a stream, or all its I/Os.
+
+        Between two completions the stream waits from the first of them, or from the moment when
+        the earliest I/O still to complete was submitted if that was later: idle time is no stall.
+        """
+        order = np.argsort(log.at_ns, kind="stable")
+        at = log.at_ns[order]
+        submitted = at - log.latency_ns[order]
+        if kind is LongIo or not len(at):
+            return cls(kind, stream, submitted, at, log.resolution_ns)
+        earliest_open = np.minimum.accumulate(submitted[::-1])[::-1]
+        previous = np.concatenate(([earliest_open[0]], at[:-1]))
+        return cls(kind, stream, np.maximum(previous, earliest_open), at, log.resolution_ns)
+
+    def within(
+        self,
+        *,
+        start_ns: int | None = None,
+        end_ns: int | None = None,
+        begun_before_ns: int | None = None,
+        begun_from_ns: int | None = None,
+    ) -> Waits[Kind]:
+        """Those that ended, and began, within stretches of time."""
+        inside = np.full(len(self.end_ns), fill_value=True)
+        if start_ns is not None:
+            inside &= self.end_ns > start_ns
+        if end_ns is not None:
+            inside &= self.end_ns <= end_ns
+        if begun_before_ns is not None:
+            inside &= self.start_ns < begun_before_ns
+        if begun_from_ns is not None:
+            inside &= self.start_ns >= begun_from_ns
+        return self.only(inside)
+
+    def including(self, moments: Iterable[Moment]) -> NDArray[np.bool_]:
+        """For each whether one of the moments was in it, as far as times are known."""
+        found = np.full(len(self.end_ns), fill_value=False)
+        for moment in moments:
+            room_ns = moment.uncertainty_ns + self.resolution_ns
+            found |= (self.start_ns <= moment.at_ns + room_ns) & (
+                self.end_ns >= moment.at_ns - room_ns
             )
-        )
-    ]
-    return max(stalls, key=lambda s: s.end_ns - s.start_ns, default=None)
+        return found
+
+    def only(self, chosen: NDArray[np.bool_]) -> Waits[Kind]:
+        """Those of them that are chosen."""
+        return replace(self, start_ns=self.start_ns[chosen], end_ns=self.end_ns[chosen])
+
+    @property
+    def longest(self) -> Kind | None:
+        """The longest, the first of several; None if there is none."""
+        if not len(self.end_ns):
+            return None
+        worst = int(np.argmax(self.end_ns - self.start_ns))
+        ends = int(self.start_ns[worst]), int(self.end_ns[worst])
+        return self.kind(self.stream, *ends, self.resolution_ns)
+
+
+def waits_of(measurements: Measurements, kind: type[Kind]) -> list[Waits[Kind]]:
+    """The waits of every stream."""
+    return [Waits.of(kind, s.completions, s.name) for s in measurements.streams]
+
+
+def worst_of(each: Iterable[Waits[Kind]]) -> Kind | None:
+    """The longest of the waits of several streams; None if there is none."""
+    longest = (waits.longest for waits in each)
+    found = (wait for wait in longest if wait is not None)
+    return max(found, key=lambda wait: wait.end_ns - wait.start_ns, default=None)
+
+
+def longest_stall(log: CompletionLog, stream: str, *, start_ns: int | None = None) -> Stall | None:
+    """The longest pause of one stream that ended after a point in time, or None."""
+    return Waits.of(Stall, log, stream).within(start_ns=start_ns).longest
+
+
+def worst_stall(measurements: Measurements, *, start_ns: int | None = None) -> Stall | None:
+    """The longest stall of any stream that ended after a point in time, or None."""
+    return worst_of(one.within(start_ns=start_ns) for one in waits_of(measurements, Stall))
+
+
+def longest_io(log: CompletionLog, stream: str) -> LongIo | None:
+    """The I/O of one stream that took the longest; None if none completed."""
+    return Waits.of(LongIo, log, stream).longest
 
 
 def stall_resolution_ns(measurements: Measurements) -> int | None:
@@ -95,9 +153,9 @@ def stall_resolution_ns(measurements: Measurements) -> int | None:
     None if the probe measured too little to tell.
     """
     probe = measurements.probe
-    if probe is None or not measurements.phases:
+    if probe is None or measurements.before is None:
         return None
-    log, before = probe.completions, measurements.phases[0]
+    log, before = probe.completions, measurements.before
     inside = (log.at_ns >= before.start_ns) & (log.at_ns <= before.end_ns)
     submitted = np.sort((log.at_ns - log.latency_ns)[inside])
     if len(submitted) < _MIN_PROBES:

@@ -13,6 +13,7 @@ from harness.checks.integrity import data_intact, no_io_errors
 from harness.checks.judgement import Judgement, judge, judge_each, together
 from harness.checks.kernel import kernel_sound
 from harness.checks.lab_disks import lab_disks_sound
+from harness.checks.longest_io import longest_io_within_budget, no_io_beyond
 from harness.checks.outcome import Outcome, Verdict, failed, passed, unknown
 from harness.checks.path_loss import no_unexpected_path_loss
 from harness.checks.promise import lab_sound, promise_kept, undisturbed
@@ -20,7 +21,11 @@ from harness.checks.restored import load_shared_again, paths_restored
 from harness.checks.sessions import sessions_as_planned
 from harness.checks.soundness import evidence_sound
 from harness.checks.speed import latency_recovered, throughput_recovered
-from harness.checks.stall import no_stall_beyond, stall_within_budget
+from harness.checks.stall import (
+    no_stall_beyond,
+    stall_within_budget,
+    stalls_together_within_budget,
+)
 
 __all__ = [
     "Check",
@@ -42,6 +47,8 @@ __all__ = [
     "lab_sound",
     "latency_recovered",
     "load_shared_again",
+    "longest_io_within_budget",
+    "no_io_beyond",
     "no_io_errors",
     "no_stall_beyond",
     "no_unexpected_path_loss",
@@ -50,6 +57,7 @@ __all__ = [
     "promise_kept",
     "sessions_as_planned",
     "stall_within_budget",
+    "stalls_together_within_budget",
     "throughput_recovered",
     "together",
     "undisturbed",

@@ -30,7 +30,9 @@ def fault_took_effect(measurements: Measurements, fault: str | None = None) -> O
 
 
 def _effect(measurements: Measurements, fault: FaultRecord) -> Outcome:
-    before = measurements.phases[0]
+    before = measurements.before
+    if before is None:
+        return unknown(f"no phase before {fault.name}")
     figures: dict[str, str] = {}
     numbers: dict[str, float] = {}
     unseen = set(fault.paths) - {counters.path for counters in measurements.counters}

@@ -8,12 +8,17 @@ from harness.checks.effect import fault_took_effect
 from harness.checks.integrity import data_intact, no_io_errors
 from harness.checks.kernel import kernel_sound
 from harness.checks.lab_disks import lab_disks_sound
+from harness.checks.longest_io import longest_io_within_budget, no_io_beyond
 from harness.checks.path_loss import no_unexpected_path_loss
 from harness.checks.restored import load_shared_again, paths_restored
 from harness.checks.sessions import sessions_as_planned
 from harness.checks.soundness import evidence_sound
 from harness.checks.speed import latency_recovered, throughput_recovered
-from harness.checks.stall import no_stall_beyond, stall_within_budget
+from harness.checks.stall import (
+    no_stall_beyond,
+    stall_within_budget,
+    stalls_together_within_budget,
+)
 
 
 def lab_sound() -> tuple[Check, ...]:
@@ -29,6 +34,8 @@ def promise_kept() -> tuple[Check, ...]:
         data_intact(),
         fault_took_effect(),
         stall_within_budget(),
+        longest_io_within_budget(),
+        stalls_together_within_budget(),
         throughput_recovered(at_least=0.9),
         latency_recovered(at_most=3),
         paths_restored(),
@@ -46,6 +53,7 @@ def undisturbed(slack_s: float) -> tuple[Check, ...]:
         no_io_errors(),
         data_intact(),
         no_stall_beyond(slack_s),
+        no_io_beyond(slack_s),
         paths_restored(),
         no_unexpected_path_loss(),
         kernel_sound(),

@@ -13,9 +13,17 @@ from harness.measurements.paths import PathCounters, PathStates, UnplannedDisk
 from harness.measurements.read_back import MAP, BlockFinding, Damage, ReadBack
 from harness.measurements.sessions import PlannedSession, SessionSettings, Timeout
 from harness.measurements.streams import PROBE, CompletionLog, FioErrors, Stream
+from harness.measurements.write_history import (
+    NEVER_NS,
+    Found,
+    LookLog,
+    WriteHistory,
+    WriteLog,
+)
 
 __all__ = [
     "MAP",
+    "NEVER_NS",
     "PROBE",
     "BlockFinding",
     "CableEnd",
@@ -24,10 +32,12 @@ __all__ = [
     "Damage",
     "FaultRecord",
     "FioErrors",
+    "Found",
     "Ints",
     "KernelLog",
     "KernelMessage",
     "LabDisk",
+    "LookLog",
     "Measurements",
     "PathCounters",
     "PathStates",
@@ -39,4 +49,6 @@ __all__ = [
     "Timeout",
     "UnplannedDisk",
     "Watching",
+    "WriteHistory",
+    "WriteLog",
 ]

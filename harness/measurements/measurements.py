@@ -12,6 +12,7 @@ from harness.measurements.paths import PathCounters, PathStates, UnplannedDisk
 from harness.measurements.read_back import ReadBack
 from harness.measurements.sessions import PlannedSession, SessionSettings
 from harness.measurements.streams import PROBE, Stream
+from harness.measurements.write_history import WriteHistory
 from harness.timeline import Phase, Timeline
 
 
@@ -27,7 +28,7 @@ class Measurements:
     made to fail.
     `cable_ends` has two for each cable that the lab made itself, and none for other networks;
     `lab_disks` has those of a target that the lab made. `unplanned_disks` carried I/O of the map,
-    too, and are in no other figure.
+    too, and are in no other figure. `history` has every verified write, and every look at one.
     """
 
     timeline: Timeline
@@ -54,10 +55,16 @@ class Measurements:
     lab_disks: tuple[LabDisk, ...] = ()
     unplanned_disks: tuple[UnplannedDisk, ...] = ()
     lun: str = "lun0"
+    history: WriteHistory | None = None
 
     def phase(self, name: str) -> Phase | None:
         """The phase of that name, if the test had one."""
         return next((p for p in self.phases if p.name == name), None)
+
+    @property
+    def before(self) -> Phase | None:
+        """The first phase that later ones are compared with; None if there is none."""
+        return next((p for p in self.phases if p.settled), None)
 
     @property
     def probe(self) -> Stream | None:

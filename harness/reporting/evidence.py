@@ -6,6 +6,8 @@ from collections.abc import Iterable
 
 from harness import steps
 from harness.analysis.breakdown import Breakdown, Part, breakdown, listed
+from harness.analysis.fault_waits import longest_during
+from harness.analysis.stall import LongIo
 from harness.budget import shown_limit, shown_setting
 from harness.checks import Finding
 from harness.measurements import FaultRecord, KernelLog, Measurements
@@ -98,6 +100,9 @@ def stall_markdown(measurements: Measurements) -> str:
             rows = _outage_rows(parts, fault)
             total = (f"{parts.stall.seconds:.3f}", "", shown_limit(fault.budget.seconds), "sum")
             rows.append((f"**stall of {parts.stall.stream}**", "", "", *total))
+            if longest := longest_during(measurements, fault, LongIo):
+                took = (f"{longest.seconds:.3f}", "", shown_limit(fault.budget.seconds), "sum")
+                rows.append((f"**longest I/O, of {longest.stream}**", "", "", *took))
             rows += [
                 (f"after healing: {layer}", *row) for layer, *row in map(_part_row, parts.recovery)
             ]

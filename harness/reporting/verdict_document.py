@@ -17,7 +17,8 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from harness import __version__
 from harness.analysis.breakdown import Part, breakdown
-from harness.analysis.stall import Stall, longest_stall, stall_resolution_ns
+from harness.analysis.fault_waits import longest_during
+from harness.analysis.stall import LongIo, Stall, Wait, stall_resolution_ns, waits_of
 from harness.checks import Finding, Judgement, Verdict
 from harness.checks.judgement import worst
 from harness.lacking import Lacking, LackingName
@@ -105,6 +106,8 @@ class FaultPart(_Part):
     budget: tuple[TermPart, ...]
     stall_s: float | None
     """The longest stall that the fault may excuse; null if nothing was completed since."""
+    longest_io_s: float | None
+    """The same for a single I/O, from its submission to its completion."""
     parts: tuple[LayerPart, ...]
     """Of that stall, each by its own ends: their sum is the stall as far as the clocks agree."""
     recovery: tuple[LayerPart, ...]
@@ -120,11 +123,13 @@ class PhasePart(_Part):
     start_s: float
     end_s: float
     io_expected: bool
-    """False where every path was meant to be dead."""
+    """False where every path was meant to be dead, or the phase is not settled."""
+    settled: bool
+    """False while I/O only got under way, or paths came back: then nothing is compared with it."""
 
 
 class StallPart(_Part):
-    """The longest stall of one stream of I/O since the first phase began."""
+    """The longest stall, or the longest I/O, of one stream from its first I/O on."""
 
     stream: str
     start_s: float
@@ -170,6 +175,8 @@ class JudgementPart(_Part):
     phases: tuple[PhasePart, ...]
     faults: tuple[FaultPart, ...]
     stalls: tuple[StallPart, ...]
+    longest_ios: tuple[StallPart, ...]
+    """From submission to completion, of each stream."""
     clocks: tuple[ClockPart, ...]
     read_back: ReadBackPart | None
     """Null if nothing was read back."""
@@ -274,7 +281,8 @@ def _judgement(judged: Judged, zero_ns: int) -> JudgementPart:
         resolution_s=None if resolution_ns is None else resolution_ns / NS_PER_S,
         phases=tuple(_phase(phase, zero_ns) for phase in measurements.phases),
         faults=tuple(_fault(measurements, fault, zero_ns) for fault in measurements.faults),
-        stalls=tuple(_stall(stall, zero_ns) for stall in _stalls(measurements)),
+        stalls=_longest(measurements, Stall, zero_ns),
+        longest_ios=_longest(measurements, LongIo, zero_ns),
         clocks=tuple(_clock(clock, zero_ns) for clock in measurements.clocks),
         read_back=_read_back(measurements.read_back),
     )
@@ -296,6 +304,7 @@ def _phase(phase: Phase, zero_ns: int) -> PhasePart:
         start_s=_seconds(phase.start_ns, zero_ns),
         end_s=_seconds(phase.end_ns, zero_ns),
         io_expected=phase.io_expected,
+        settled=phase.settled,
     )
 
 
@@ -304,6 +313,7 @@ def _fault(measurements: Measurements, fault: FaultRecord, zero_ns: int) -> Faul
         return _seconds(at_ns, zero_ns) if at_ns else None
 
     taken_apart = breakdown(measurements, fault)
+    longest = longest_during(measurements, fault, LongIo)
     return FaultPart(
         name=fault.name,
         paths=fault.paths,
@@ -319,6 +329,7 @@ def _fault(measurements: Measurements, fault: FaultRecord, zero_ns: int) -> Faul
             for term in fault.budget.terms
         ),
         stall_s=taken_apart.stall.seconds if taken_apart else None,
+        longest_io_s=longest.seconds if longest else None,
         parts=tuple(_layer(part, zero_ns) for part in taken_apart.outage) if taken_apart else (),
         recovery=(
             tuple(_layer(part, zero_ns) for part in taken_apart.recovery) if taken_apart else ()
@@ -341,18 +352,16 @@ def _layer(part: Part, zero_ns: int) -> LayerPart:
     )
 
 
-def _stalls(measurements: Measurements) -> list[Stall]:
-    start_ns = measurements.phases[0].start_ns if measurements.phases else None
-    found = [longest_stall(s.completions, s.name, start_ns=start_ns) for s in measurements.streams]
-    return [stall for stall in found if stall is not None]
-
-
-def _stall(stall: Stall, zero_ns: int) -> StallPart:
-    return StallPart(
-        stream=stall.stream,
-        start_s=_seconds(stall.start_ns, zero_ns),
-        end_s=_seconds(stall.end_ns, zero_ns),
-        seconds=stall.seconds,
+def _longest(measurements: Measurements, kind: type[Wait], zero_ns: int) -> tuple[StallPart, ...]:
+    return tuple(
+        StallPart(
+            stream=wait.stream,
+            start_s=_seconds(wait.start_ns, zero_ns),
+            end_s=_seconds(wait.end_ns, zero_ns),
+            seconds=wait.seconds,
+        )
+        for one in waits_of(measurements, kind)
+        if (wait := one.longest) is not None
     )
 
 

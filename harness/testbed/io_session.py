@@ -112,6 +112,7 @@ class IoSession:
             )
             with fio as runs, self._guarded(), witness.watching_host():
                 self._runs = runs
+                self._phases.start(time.monotonic_ns())
                 with self._cut_short_noted():
                     yield
                 with step("Finish I/O", Spent.MEASURING):

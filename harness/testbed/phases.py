@@ -7,7 +7,7 @@ from harness.timeline import Phase
 
 
 class Phases:
-    """Each phase ends where the next one begins, at the latest. Times are the host's, in ns."""
+    """Each phase ends where the next one begins. Times are the host's, in ns."""
 
     def __init__(self) -> None:
         self._since_ns = 0
@@ -20,8 +20,8 @@ class Phases:
         return tuple(self._over)
 
     def start(self, at_ns: int) -> None:
-        """What follows is a phase of its own; what was since the last one ended is none."""
-        self._since_ns = at_ns
+        """What follows is a phase of its own; what was since the last one ended is not settled."""
+        self._end("paths return" if self.injections else "start", at_ns, settled=False)
 
     def note(self, injection: Injection) -> None:
         """A fault was injected or healed: a phase ends here."""
@@ -37,7 +37,10 @@ class Phases:
         """I/O is over."""
         self._end("after" if self.injections else "whole", at_ns)
 
-    def _end(self, name: str, at_ns: int, *, io_expected: bool = True) -> None:
+    def _end(
+        self, name: str, at_ns: int, *, io_expected: bool = True, settled: bool = True
+    ) -> None:
         if self._since_ns:
-            self._over.append(Phase(name, self._since_ns, at_ns, io_expected))
+            expected = io_expected and settled
+            self._over.append(Phase(name, self._since_ns, at_ns, expected, settled))
         self._since_ns = at_ns

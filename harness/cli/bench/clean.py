@@ -114,8 +114,7 @@ def run(number: int, measurements: Measurements, longest_s: float) -> Run:
     from harness.timeline import Happened
 
     judgement = judge(measurements, *undisturbed(longest_s))
-    begun_ns = measurements.phases[0].start_ns if measurements.phases else None
-    stall = worst_stall(measurements, start_ns=begun_ns)
+    stall = worst_stall(measurements)
     resolution_ns = stall_resolution_ns(measurements)
     paths_lost = sum(event.what is Happened.PATH_FAILED for event in measurements.timeline)
     logs = measurements.kernel_logs if paths_lost else ()

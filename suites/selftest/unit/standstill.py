@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from harness.analysis.breakdown import Breakdown, breakdown
@@ -11,6 +13,7 @@ from harness.measurements import (
     CompletionLog,
     FaultRecord,
     FioErrors,
+    KernelLog,
     Measurements,
     PathCounters,
     Stream,
@@ -112,6 +115,11 @@ def measured(
         settings=(),
         faults=(fault,),
     )
+
+
+def watched(measurements: Measurements) -> Measurements:
+    """With a kernel log in which nothing is missing."""
+    return replace(measurements, kernel_logs=(KernelLog("initiator", (), lost=0),))
 
 
 def taken_apart(measurements: Measurements) -> Breakdown:

@@ -16,7 +16,7 @@ def injection(fault: SilentDrop | Together, injected_ns: int) -> Injection:
 
 
 def test_phases_end_where_faults_begin_and_end() -> None:
-    """And begin anew where the block says so; time in between belongs to none."""
+    """And begin anew where the block says so; time in between is a phase that is not settled."""
     phases = Phases()
     phases.start(10)
     for name, at_ns in (("a", 20), ("b", 60)):
@@ -29,8 +29,10 @@ def test_phases_end_where_faults_begin_and_end() -> None:
     assert phases.over == (
         Phase("before", 10, 20, True),
         Phase("during SilentDrop(a)", 20, 30, True),
+        Phase("paths return", 30, 40, False, False),
         Phase("between", 40, 60, True),
         Phase("during SilentDrop(b)", 60, 70, True),
+        Phase("paths return", 70, 80, False, False),
         Phase("after", 80, 100, True),
     )
 
@@ -48,9 +50,24 @@ def test_no_io_is_expected_while_every_path_is_dead() -> None:
 def test_io_without_a_fault_is_one_phase_and_none_if_it_never_ran() -> None:
     phases = Phases()
     phases.end(5)
+    assert phases.over == ()
+    phases = Phases()
     phases.start(10)
     phases.end(20)
     assert phases.over == (Phase("whole", 10, 20, True),)
+
+
+def test_a_phase_that_begins_anew_leaves_nothing_out() -> None:
+    """What came before it is a phase, too, and nothing is compared with it."""
+    phases = Phases()
+    for at_ns in (10, 20, 25):
+        phases.start(at_ns)
+    phases.end(40)
+    assert phases.over == (
+        Phase("start", 10, 20, False, False),
+        Phase("start", 20, 25, False, False),
+        Phase("whole", 25, 40, True),
+    )
 
 
 def test_read_backs_of_several_jobs_are_one() -> None:

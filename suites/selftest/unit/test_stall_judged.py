@@ -6,11 +6,14 @@ from dataclasses import replace
 
 import pytest
 
-from harness.analysis.recovery import back_ns, stall_after, stall_during
+from harness.analysis.fault_waits import stall_during, wait_after
+from harness.analysis.recovery import back_ns
+from harness.analysis.stall import Stall
 from harness.checks import Verdict, no_stall_beyond, stall_within_budget
 from harness.measurements import (
     Measurements,
 )
+from harness.timeline import Timeline
 from harness.units import NS_PER_MS
 from suites.selftest.unit.standstill import (
     ERROR,
@@ -23,9 +26,11 @@ from suites.selftest.unit.standstill import (
     TIMED_OUT,
     Seen,
     at,
+    event,
     found,
     measured,
     taken_apart,
+    watched,
 )
 
 
@@ -89,10 +94,42 @@ def test_once_all_is_back_a_stall_has_only_the_slack() -> None:
     )
 
 
-def test_until_the_path_is_back_a_stall_has_the_budget() -> None:
-    """Healing was confirmed, but no I/O went over the path yet."""
-    finding = found(stall_within_budget(), measured((0, 3.05), (15, 17.5)))
-    assert finding.verdict is Verdict.PASS
+@pytest.mark.parametrize("pause", [(5, 7), (15, 17.5)])
+def test_a_stall_while_a_fault_lasts_has_the_slack_if_no_path_was_given_up(
+    pause: tuple[float, float],
+) -> None:
+    """It would fit the budget, but the surviving path has no reason to stand still."""
+    finding = found(stall_within_budget(), watched(measured((0, 3.05), pause)))
+    assert finding.verdict is Verdict.FAIL
+    assert "in LinkDown(a), while no path was given up" in finding.message
+    assert "beyond the slack of 1 s" in finding.message
+
+
+def test_a_stall_is_not_failed_for_want_of_the_line_that_excuses_it() -> None:
+    """Records of the kernel's log were lost: the path's may be among them."""
+    seen = tuple(one for one in LOSS + RETURN if one[1] is not FAILED)
+    complete = watched(measured((0, 2.5), seen=seen))
+    finding = found(stall_within_budget(), complete)
+    assert finding.verdict is Verdict.FAIL
+    gap = replace(complete, kernel_logs=(replace(complete.kernel_logs[0], lost=3),))
+    finding = found(stall_within_budget(), gap)
+    assert finding.verdict is Verdict.UNKNOWN
+    assert "3 records of the initiator's kernel log were lost" in finding.message
+
+
+def test_a_surviving_path_that_stands_still_again_and_again_is_found() -> None:
+    """Each pause is a little shorter than the budget."""
+    again = ((4, 7.9), (8, 11.9))
+    finding = found(stall_within_budget(), watched(measured((0, 3.05), *again)))
+    assert finding.verdict is Verdict.FAIL
+    assert "I/O stalled 3.90 s" in finding.message
+
+
+def test_a_path_that_came_back_before_it_was_given_up_held_its_io_until_then() -> None:
+    """Nothing was given up: the stall ended with the login, which has the budget."""
+    seen: tuple[Seen, ...] = ((2.0, ERROR, "1"), (14.5, RECOVERED, "1"))
+    early = watched(measured((11.5, 14.6), seen=seen, carries_from=14.6))
+    assert found(stall_within_budget(), early).verdict is Verdict.PASS
 
 
 def test_a_path_is_back_when_it_carries_io() -> None:
@@ -114,6 +151,7 @@ def test_a_path_that_flaps_later_excuses_nothing() -> None:
 
 def lost_one_after_the_other(first: Measurements) -> Measurements:
     """As if path b was lost 21 s after path a."""
+    given_up = event(23.0, FAILED, "2")
     second = replace(
         first.faults[0],
         name="LinkDown(b)",
@@ -123,13 +161,18 @@ def lost_one_after_the_other(first: Measurements) -> Measurements:
         healed_ns=at(23.5),
         healing_confirmed_ns=at(23.6),
     )
-    return replace(first, faults=(first.faults[0], second))
+    timeline = Timeline.of([*first.timeline, given_up])
+    return replace(first, timeline=timeline, faults=(first.faults[0], second))
 
 
 def test_every_stall_belongs_to_one_fault_and_one_limit() -> None:
     """The next fault begins where this one's time ends."""
     both = lost_one_after_the_other(measured((0, 3.05), (17.2, 20.6), (21, 23)))
-    stalls = [pick(both, fault) for fault in both.faults for pick in (stall_during, stall_after)]
+    stalls = [
+        stall
+        for fault in both.faults
+        for stall in (stall_during(both, fault), wait_after(both, fault, Stall))
+    ]
     assert [round(stall.seconds, 2) for stall in stalls if stall] == [3.05, 3.4, 2.0, 0.01]
 
 

@@ -132,6 +132,9 @@ def test_a_failover_is_told_in_seconds_since_it_began() -> None:
         ("after", 20, 29),
     ]
     (probe,) = (stall for stall in one["stalls"] if stall["stream"] == "probe")
+    assert [longest["stream"] for longest in one["longest_ios"]] == ["random writes", "probe"]
+    assert one["longest_ios"][1]["seconds"] == pytest.approx(probe["seconds"], abs=0.01)
+    assert fault["longest_io_s"] == pytest.approx(fault["stall_s"], abs=0.01)
     assert probe["seconds"] == pytest.approx(STALL_S)
     assert probe["start_s"] == pytest.approx(6)
     assert one["clocks"] == [

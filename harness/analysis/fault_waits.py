@@ -1,0 +1,179 @@
+"""Which waits of I/O a fault may excuse, and which have the slack only.
+
+A fault excuses the wait that ends with a path given up: until then the initiator cannot know that
+the path is lost. It excuses no other, however many there are while the fault lasts: the surviving
+paths have no reason to stand still.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from harness.analysis.path_absences import excused_until_ns
+from harness.analysis.recovery import (
+    back_ns,
+    clock_uncertainty_ns,
+    next_injection_ns,
+    path_returns,
+    paths_hit,
+)
+from harness.analysis.stall import Kind, Moment, Stall, Waits, waits_of, worst_of
+from harness.measurements import FaultRecord, Measurements
+from harness.timeline import Happened
+from harness.units import NS_PER_MS, NS_PER_S
+
+_SHORTEST_NS = 250 * NS_PER_MS
+# The kernel gives a path up some time before I/O goes on, and its clock is not fio's.
+_ROOM_NS = 250 * NS_PER_MS
+
+
+def moments(measurements: Measurements, fault: FaultRecord) -> tuple[Moment, ...]:
+    """The moments of which a wait has to include one, to be the fault's.
+
+    Each time at which one of its paths was given up. A path that came back before it was given up
+    held its I/O until then: so these are healing, the login, and the first I/O over it. They also
+    count where no path was left.
+    """
+    given_up = _given_up(measurements, fault)
+    lost = {e.path for e in measurements.timeline if e.what is Happened.PATH_FAILED}
+    hit = [counters.path for counters in paths_hit(measurements, fault)]
+    came_back = [
+        Moment(event.at_ns, event.uncertainty_ns + _ROOM_NS)
+        for path, back in zip(hit, path_returns(measurements, fault), strict=True)
+        if fault.io_stops or path not in lost
+        for event in (back.recovered, back.reinstated, back.carries)
+        if event is not None
+    ]
+    if fault.io_stops or not set(hit) <= lost:
+        clock_ns = clock_uncertainty_ns(measurements)
+        took_ns = fault.healed_ns - (fault.healing_ns or fault.healed_ns)
+        came_back.append(Moment(fault.healed_ns, clock_ns + took_ns))
+    return (*given_up, *came_back)
+
+
+def _given_up(measurements: Measurements, fault: FaultRecord) -> list[Moment]:
+    """Each time at which a path of a fault was given up, as far as the fault explains it."""
+    return [
+        Moment(e.at_ns, e.uncertainty_ns + _ROOM_NS)
+        for e in measurements.timeline
+        if e.what is Happened.PATH_FAILED
+        and e.path in fault.paths
+        and fault.injected_ns <= e.at_ns <= excused_until_ns(measurements, fault, e.path)
+    ]
+
+
+def excused_wait(measurements: Measurements, fault: FaultRecord, kind: type[Kind]) -> Kind | None:
+    """The longest wait that has the fault's budget; None if there is none."""
+    ends = moments(measurements, fault)
+    return worst_of(one.only(one.including(ends)) for one in _during(measurements, fault, kind))
+
+
+def other_wait(measurements: Measurements, fault: FaultRecord, kind: type[Kind]) -> Kind | None:
+    """The longest wait while a fault was felt that it does not excuse."""
+    ends = moments(measurements, fault)
+    return worst_of(one.only(~one.including(ends)) for one in _during(measurements, fault, kind))
+
+
+def longest_during(measurements: Measurements, fault: FaultRecord, kind: type[Kind]) -> Kind | None:
+    """The wait of a fault: the longest that it excuses.
+
+    If none of its paths was seen to be given up it is the longest of all while the fault was felt.
+    """
+    known = fault.io_stops or _given_up(measurements, fault)
+    longest = excused_wait(measurements, fault, kind) if known else None
+    return longest or worst_of(_during(measurements, fault, kind))
+
+
+def stall_during(measurements: Measurements, fault: FaultRecord) -> Stall | None:
+    """The stall of a fault, as `longest_during` has it."""
+    return longest_during(measurements, fault, Stall)
+
+
+def wait_before(measurements: Measurements, first: FaultRecord, kind: type[Kind]) -> Kind | None:
+    """The longest wait that was over before the first fault, from the first I/O on."""
+    return worst_of(one.within(end_ns=first.injected_ns) for one in waits_of(measurements, kind))
+
+
+def wait_after(measurements: Measurements, fault: FaultRecord, kind: type[Kind]) -> Kind | None:
+    """The longest wait that began when all was back, and ended before the next fault."""
+    return worst_of(
+        one.within(
+            end_ns=next_injection_ns(measurements, fault),
+            begun_from_ns=back_ns(measurements, fault),
+        )
+        for one in waits_of(measurements, kind)
+    )
+
+
+def wait_cut_by(measurements: Measurements, fault: FaultRecord, kind: type[Kind]) -> Kind | None:
+    """The longest wait that was there when a fault was injected, as far as it had come by then."""
+    longest = (
+        one.within(start_ns=fault.injected_ns, begun_before_ns=fault.injected_ns).longest
+        for one in waits_of(measurements, kind)
+    )
+    cut = [replace(wait, end_ns=fault.injected_ns) for wait in longest if wait is not None]
+    return max(cut, key=lambda wait: wait.seconds, default=None)
+
+
+def still_felt(measurements: Measurements, fault: FaultRecord, wait_ns: int) -> FaultRecord | None:
+    """The earlier fault under which I/O began to wait at `wait_ns`, before all was back from it."""
+    return next(
+        (
+            earlier
+            for earlier in measurements.faults
+            if earlier.injected_ns < fault.injected_ns and wait_ns < back_ns(measurements, earlier)
+        ),
+        None,
+    )
+
+
+def _during(
+    measurements: Measurements, fault: FaultRecord, kind: type[Kind]
+) -> Iterator[Waits[Kind]]:
+    """What ended after a fault was injected, and began before all was back."""
+    for one in waits_of(measurements, kind):
+        yield one.within(
+            start_ns=fault.injected_ns,
+            end_ns=next_injection_ns(measurements, fault),
+            begun_before_ns=back_ns(measurements, fault),
+        )
+
+
+@dataclass(frozen=True)
+class StallsTogether:
+    """The stalls of one stream while a fault was felt; `spans` is from when to when each was."""
+
+    stream: str
+    spans: tuple[tuple[int, int], ...]
+
+    @property
+    def count(self) -> int:
+        return len(self.spans)
+
+    @property
+    def seconds(self) -> float:
+        """All of them together."""
+        return sum(end - start for start, end in self.spans) / NS_PER_S
+
+
+def stalls_of(measurements: Measurements, fault: FaultRecord) -> list[StallsTogether]:
+    """The stalls of each stream that did I/O while a fault was felt, from its injection on.
+
+    Not those of every moment: twice the longest before any fault, or 0.25 s, is no stall here.
+    """
+    first_ns = min(each.injected_ns for each in measurements.faults)
+    found = []
+    for before, during in zip(
+        waits_of(measurements, Stall), _during(measurements, fault, Stall), strict=True
+    ):
+        usual = before.within(end_ns=first_ns).longest
+        floor_ns = max(_SHORTEST_NS, 2 * (usual.end_ns - usual.start_ns) if usual else 0)
+        starts = np.maximum(during.start_ns, fault.injected_ns)
+        long = during.end_ns - starts > floor_ns
+        spans = zip(starts[long].tolist(), during.end_ns[long].tolist(), strict=True)
+        if len(starts):
+            found.append(StallsTogether(during.stream, tuple(spans)))
+    return found

@@ -1,0 +1,65 @@
+"""Many pauses of an outage are an outage as one long pause is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from harness.budget import Budget
+from harness.checks import Verdict, stall_within_budget, stalls_together_within_budget
+from harness.units import NS_PER_S
+from suites.selftest.unit.judged import busy_host
+from suites.selftest.unit.standstill import found, measured, watched
+
+AGAIN = tuple((4.0 + 1.2 * n, 4.9 + 1.2 * n) for n in range(8))
+
+
+def test_pauses_within_the_slack_are_too_long_together() -> None:
+    """Nine tenths of a second, eight times, after the one that the fault explains."""
+    pauses = watched(measured((0, 3.05), *AGAIN))
+    assert found(stall_within_budget(), pauses).verdict is Verdict.PASS
+    finding = found(stalls_together_within_budget(), pauses)
+    assert finding.verdict is Verdict.FAIL
+    assert finding.message == (
+        "9 stalls of probe in LinkDown(a) took 10.25 s together, 6.25 s beyond the budget of 4 s"
+    )
+
+
+def test_one_stall_within_the_budget_passes() -> None:
+    finding = found(stalls_together_within_budget(), measured((0, 3.05)))
+    assert finding.verdict is Verdict.PASS
+    assert finding.numbers == pytest.approx({"stalls_s": 3.05, "stalls": 1, "budget_s": 4})
+
+
+def test_pauses_as_they_were_before_the_fault_do_not_count() -> None:
+    """A testbed that pauses for half a second now and then does so during the outage, too."""
+    before = tuple((-2.5 + n, -2.0 + n) for n in range(2))
+    finding = found(stalls_together_within_budget(), measured(*before, (0, 3.05), *AGAIN))
+    assert finding.verdict is Verdict.PASS
+    assert finding.numbers["stalls"] == 1
+
+
+def test_pauses_that_the_host_may_have_made_are_open() -> None:
+    """Without a processor a machine completes nothing."""
+    pauses = measured((0, 3.05), *AGAIN)
+    start_ns = pauses.faults[0].injected_ns
+    host = busy_host(0.9)
+    times = start_ns + (host.at_ns - host.at_ns[0])
+    busy = replace(pauses, processors=replace(host, at_ns=times))
+    assert times[-1] - times[0] > 14 * NS_PER_S
+    finding = found(stalls_together_within_budget(), busy)
+    assert finding.verdict is Verdict.UNKNOWN
+    assert "no processor" in finding.message
+
+
+def test_pauses_of_a_fault_without_a_budget_have_no_limit() -> None:
+    """Without a fault there is nothing to judge."""
+    pauses = measured((0, 3.05))
+    finding = found(stalls_together_within_budget(), replace(pauses, faults=()))
+    assert finding.verdict is Verdict.UNKNOWN
+    (fault,) = pauses.faults
+    terms = (replace(fault.budget.terms[0], seconds=float("inf")),)
+    endless = replace(pauses, faults=(replace(fault, budget=Budget(terms)),))
+    finding = found(stalls_together_within_budget(), endless)
+    assert (finding.verdict, "budget_s" in finding.numbers) == (Verdict.PASS, False)
