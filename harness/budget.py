@@ -26,7 +26,7 @@ class Layer(StrEnum):
     BEFORE_FAULT = "standstill before the fault"
     DETECTION = "detection"
     SESSION_RECOVERY = "session recovery"
-    DEVICE_MAPPER = "device mapper"
+    PATH_FAILURE = "path failure"
     NO_PATH = "no path left"
     LOGIN = "session login"
     REINSTATEMENT = "reinstatement"

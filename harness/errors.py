@@ -151,11 +151,11 @@ class MachineError(HarnessError):
 
 
 class TargetError(HarnessError):
-    """The iSCSI target does not serve what the configuration asks for."""
+    """The target does not serve what the configuration asks for."""
 
 
 class InitiatorError(HarnessError):
-    """open-iscsi or multipath-tools did not reach the wanted state."""
+    """The initiator did not reach the wanted state, or does not tell it."""
 
 
 class WorkloadError(HarnessError):

@@ -1,7 +1,7 @@
 """The stall of a fault by its parts: which layer took which time, and how long each was allowed.
 
 The order of an outage: the connection is found dead, the session's recovery times out, the
-device mapper fails the path, and the I/O completes over another. With no path left it waits
+path is failed, and the I/O completes over another. With no path left it waits
 for healing, a login, and a path reinstated.
 """
 
@@ -14,7 +14,7 @@ from harness.analysis.fault_waits import stall_during
 from harness.analysis.recovery import PathReturn, clock_uncertainty_ns, path_returns, paths_hit
 from harness.analysis.stall import Stall
 from harness.budget import BudgetTerm, Layer
-from harness.measurements import FaultRecord, Measurements
+from harness.measurements import FaultRecord, Measurements, Wording
 from harness.timeline import Event, Happened
 from harness.units import NS_PER_S, format_seconds
 
@@ -28,23 +28,20 @@ _Step = tuple[Layer, Happened, Event | None]
 class Part:
     """One stretch of a stall or of a recovery, and its share of the budget.
 
-    `layers` are several where it was not seen when the first of them was done. Times are as they
-    were seen; `uncertainty_s` bounds the error of `seconds`. `terms` of the budget allow it, which
-    it may have to share; there are none where the budget has no share for it.
+    `layers` are several where it was not seen when the first of them was done; `layer` has their
+    names. Times are as they were seen; `uncertainty_s` bounds the error of `seconds`. `terms` of
+    the budget allow it, which it may have to share; there are none where the budget has no share
+    for it.
     """
 
     layers: tuple[Layer, ...]
+    layer: str
     begins: Happened
     ends: Happened
     start_ns: int
     end_ns: int
     uncertainty_s: float
     terms: tuple[BudgetTerm, ...]
-
-    @property
-    def layer(self) -> str:
-        """The names of its layers."""
-        return listed(self.layers)
 
     @property
     def allowed_s(self) -> float | None:
@@ -171,8 +168,8 @@ def breakdown(measurements: Measurements, fault: FaultRecord) -> Breakdown | Non
     return Breakdown(
         fault=fault.name,
         stall=stall,
-        outage=_parts(begins, outage, fault.budget.terms),
-        recovery=_parts(healed, recovery, fault.budget.terms),
+        outage=_parts(begins, outage, fault.budget.terms, measurements.wording),
+        recovery=_parts(healed, recovery, fault.budget.terms, measurements.wording),
         missing=tuple(dict.fromkeys(unseen)),
         tolerance_s=grain_ns / NS_PER_S,
     )
@@ -206,7 +203,7 @@ def _outage(
         ),
         (Layer.SESSION_RECOVERY, Happened.RECOVERY_TIMED_OUT, timed_out),
         (
-            Layer.DEVICE_MAPPER,
+            Layer.PATH_FAILURE,
             Happened.PATH_FAILED,
             _last_given_up(happened, Happened.PATH_FAILED),
         ),
@@ -269,7 +266,9 @@ def _by(event: Event, effect: Event | None) -> Event:
     return event
 
 
-def _parts(begins: Event, steps: Iterable[_Step], terms: Sequence[BudgetTerm]) -> tuple[Part, ...]:
+def _parts(
+    begins: Event, steps: Iterable[_Step], terms: Sequence[BudgetTerm], wording: Wording
+) -> tuple[Part, ...]:
     """Parts without a gap; a step whose end was not seen is one part with the next."""
     parts = []
     layers: list[Layer] = []
@@ -277,16 +276,23 @@ def _parts(begins: Event, steps: Iterable[_Step], terms: Sequence[BudgetTerm]) -
         layers.append(layer)
         if ends is None:
             continue
-        parts.append(_part(layers, begins, ends, terms))
+        parts.append(_part(layers, begins, ends, terms, wording))
         begins, layers = ends, []
     return tuple(parts)
 
 
-def _part(layers: Sequence[Layer], begins: Event, ends: Event, terms: Sequence[BudgetTerm]) -> Part:
+def _part(
+    layers: Sequence[Layer],
+    begins: Event,
+    ends: Event,
+    terms: Sequence[BudgetTerm],
+    wording: Wording,
+) -> Part:
     shares = [term for term in (_NOTHING, *terms) if set(term.layers) & set(layers)]
     whole = set(layers) <= {layer for term in shares for layer in term.layers}
     return Part(
         layers=tuple(layers),
+        layer=listed([wording.of(layer) for layer in layers]),
         begins=begins.what,
         ends=ends.what,
         start_ns=begins.at_ns,

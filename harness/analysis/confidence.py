@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import ceil, floor, inf, sqrt
+from math import inf, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,14 +71,16 @@ def percentile_limits(samples: Samples, percent: float) -> Limits:
     """Limits of a percentile: those order statistics between which it lies.
 
     Source: H. A. David and H. N. Nagaraja, Order Statistics, section 7.1. The number of samples
-    below the percentile is binomial; a limit that there is no sample for is infinite, or 0.
+    below the percentile is binomial; a limit that there is no sample for is infinite, or 0. Of the
+    99th percentile there is an upper limit from 459 samples on.
     """
-    from scipy.special import ndtri
+    from scipy.special import bdtr
 
-    ordered, count, share = np.sort(samples), len(samples), percent / 100
-    reach = float(ndtri(CONFIDENCE)) * sqrt(count * share * (1 - share))
-    low, high = floor(count * share - reach) - 1, ceil(count * share + reach)
+    ordered, count = np.sort(samples), len(samples)
+    at_most = bdtr(np.arange(count), count, percent / 100)  # [k]: no more than k samples below it
+    above = np.flatnonzero(at_most >= CONFIDENCE)
+    below = np.flatnonzero(1 - at_most >= CONFIDENCE)
     return Limits(
-        low=float(ordered[low]) if low >= 0 else 0.0,
-        high=float(ordered[high]) if high < count else inf,
+        low=float(ordered[below[-1]]) if len(below) else 0.0,
+        high=float(ordered[above[0]]) if len(above) else inf,
     )

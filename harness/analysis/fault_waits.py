@@ -65,6 +65,11 @@ def _given_up(measurements: Measurements, fault: FaultRecord) -> list[Moment]:
     ]
 
 
+def given_up_ns(measurements: Measurements, fault: FaultRecord) -> list[int]:
+    """When paths of a fault were given up, as far as the fault explains it."""
+    return [moment.at_ns for moment in _given_up(measurements, fault)]
+
+
 def excused_wait(measurements: Measurements, fault: FaultRecord, kind: type[Kind]) -> Kind | None:
     """The longest wait that has the fault's budget; None if there is none."""
     ends = moments(measurements, fault)

@@ -1,7 +1,7 @@
 """Paths that samples show out of use at a time when no fault explains it; pure.
 
-The kernel logs each path that it gives up, but nothing of one that leaves the map: multipathd
-loads the map without a disk that is gone (ev_remove_path() in multipathd/main.c).
+The kernel logs each path that it gives up, but nothing of one that leaves the map: that is loaded
+without a disk that is gone (see `kernel_log` in harness/transport).
 """
 
 from __future__ import annotations
@@ -77,9 +77,8 @@ def excused_until_ns(measurements: Measurements, fault: FaultRecord, path: str) 
     """The end of the time in which a fault explains a loss: once the path is back, a loss is new.
 
     What came before its healing was confirmed is the fault's in any case. A path that is not back
-    yet may be given up once more: multipathd loads the map anew while path groups change, and a map
-    takes every path for usable at first (alloc_pgpath() in drivers/md/dm-mpath.c). So it is for as
-    long as the way back may take.
+    yet may be given up once more: the map is loaded anew while path groups change, and takes every
+    path for usable at first. So it is for as long as the way back may take.
     """
     felt_ns = felt_until_ns(fault)
     about = [e for e in measurements.timeline if e.path == path and e.at_ns >= fault.injected_ns]

@@ -18,9 +18,9 @@ from harness.units import NS_PER_MS, NS_PER_S
 
 _LOGGED = {Happened.PATH_FAILED: "failed", Happened.PATH_REINSTATED: "active"}
 _OTHER = {"active": "failed", "failed": "active"}
-# The clock of the log runs apart from that of the samples by some milliseconds. And when multipathd
-# loads a map anew all its paths are active, until it fails the dead ones again (multipath_ctr() in
-# drivers/md/dm-mpath.c, sync_map_state() in multipathd).
+# The clock of the log runs apart from that of the samples by some milliseconds. And when a map is
+# loaded anew all its paths are active, until the dead ones are failed again
+# (see `kernel_log` in harness/transport).
 APART_NS = 500 * NS_PER_MS
 
 _State = tuple[int, str]  # since when, in nanoseconds, and which
@@ -88,8 +88,7 @@ def _possible(
 ) -> set[str]:
     """The states that a path can have had in a stretch of time; being "missing" is not logged.
 
-    The kernel logs changes only: before each the path was in the other state (fail_path() and
-    reinstate_path() in drivers/md/dm-mpath.c).
+    The kernel logs changes only: before each the path was in the other state.
     """
     first_ns, last_ns = start_ns - APART_NS, end_ns + APART_NS
     if _between(logged, first_ns, last_ns):

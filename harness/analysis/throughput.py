@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from math import inf
+from math import inf, isfinite
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.measurements import PROBE, Stream
+from harness.measurements import PROBE, PathCounters, Stream
 from harness.timeline import Phase
 from harness.units import MIB, NS_PER_S
 
@@ -57,4 +57,32 @@ def binned_rates(streams: Iterable[Stream], phase: Phase) -> Rates:
         for stream in streams:
             log = stream.completions
             total += np.histogram(log.at_ns, bins=edges, weights=log.size)[0]
+    return total * (NS_PER_S / BIN_NS)
+
+
+def credited(rates: Rates, pace: float) -> Rates:
+    """The rates without what made up for the time before: no more is due than the pace.
+
+    fio makes up for an outage, or a slow start, by going faster for a while. What it makes up for
+    within these bins is credited, so a hiccup is no loss.
+    """
+    if not isfinite(pace):
+        return rates
+    credit = np.zeros(len(rates))
+    done = 0.0
+    for number, rate in enumerate(rates):
+        now = min(done + float(rate), pace * (number + 1))
+        credit[number], done = now - done, now
+    return credit
+
+
+def carried_rates(paths: Iterable[PathCounters], phase: Phase) -> Rates:
+    """Bytes a second that paths carried, by their counters, one sample per whole bin of a phase."""
+    count = (phase.end_ns - phase.start_ns) // BIN_NS
+    edges = phase.start_ns + BIN_NS * np.arange(count + 1)
+    total = np.zeros(count)
+    for one in paths:
+        if count and len(one.at_ns):
+            carried = one.bytes_read + one.bytes_written
+            total += np.diff(np.interp(edges, one.at_ns, carried))
     return total * (NS_PER_S / BIN_NS)

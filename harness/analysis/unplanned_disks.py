@@ -1,7 +1,7 @@
 """Disks of the map that were not planned: what they did, the planned paths did not do; pure.
 
 The preflight refuses such a disk. But on a machine that others use, one may come while a test runs:
-somebody logs in to another portal of the array, and multipathd puts its disk into the map. Its
+somebody logs in to another portal of the array, and its disk joins the map. Its
 session has other timeouts, and fio's I/O goes over it, too.
 """
 

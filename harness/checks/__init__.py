@@ -14,9 +14,11 @@ from harness.checks.judgement import Judgement, judge, judge_each, together
 from harness.checks.kernel import kernel_sound
 from harness.checks.lab_disks import lab_disks_sound
 from harness.checks.longest_io import longest_io_within_budget, no_io_beyond
+from harness.checks.outage import latency_held, throughput_held
 from harness.checks.outcome import Outcome, Verdict, failed, passed, unknown
 from harness.checks.path_loss import no_unexpected_path_loss
 from harness.checks.promise import lab_sound, promise_kept, undisturbed
+from harness.checks.redundancy import redundancy_back_in_time
 from harness.checks.restored import load_shared_again, paths_restored
 from harness.checks.sessions import sessions_as_planned
 from harness.checks.soundness import evidence_sound
@@ -26,6 +28,7 @@ from harness.checks.stall import (
     stall_within_budget,
     stalls_together_within_budget,
 )
+from harness.checks.trouble import no_trouble_without_a_fault
 
 __all__ = [
     "Check",
@@ -45,19 +48,23 @@ __all__ = [
     "kernel_sound",
     "lab_disks_sound",
     "lab_sound",
+    "latency_held",
     "latency_recovered",
     "load_shared_again",
     "longest_io_within_budget",
     "no_io_beyond",
     "no_io_errors",
     "no_stall_beyond",
+    "no_trouble_without_a_fault",
     "no_unexpected_path_loss",
     "passed",
     "paths_restored",
     "promise_kept",
+    "redundancy_back_in_time",
     "sessions_as_planned",
     "stall_within_budget",
     "stalls_together_within_budget",
+    "throughput_held",
     "throughput_recovered",
     "together",
     "undisturbed",

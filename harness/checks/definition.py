@@ -45,6 +45,7 @@ class Check:
     `through_the_lab`: cables and disks of the lab's own can make it fail, however good the storage.
     `by_path`: it judges each planned path by itself, so that no other disk of the map excuses it.
     `by_completions`: it reads fio's log of every I/O, and fails where entries are missing.
+    `by_samples`: it reads counters and states over time, and fails where samples are missing.
     """
 
     name: str
@@ -52,10 +53,16 @@ class Check:
     through_the_lab: bool = False
     by_path: bool = False
     by_completions: bool = False
+    by_samples: bool = False
 
 
 def check(
-    name: str, *, through_the_lab: bool = False, by_path: bool = False, by_completions: bool = False
+    name: str,
+    *,
+    through_the_lab: bool = False,
+    by_path: bool = False,
+    by_completions: bool = False,
+    by_samples: bool = False,
 ) -> Callable[[Callable[Concatenate[Measurements, Demands], Outcome]], Callable[Demands, Check]]:
     """Make a check of a function that takes measurements first, then what is demanded of them.
 
@@ -77,7 +84,7 @@ def check(
             def judge(measurements: Measurements) -> Finding:
                 return _named(name, function(measurements, *args, **kwargs))
 
-            return Check(name, judge, through_the_lab, by_path, by_completions)
+            return Check(name, judge, through_the_lab, by_path, by_completions, by_samples)
 
         demanding.__signature__ = signature  # type: ignore[attr-defined]  # help() shows it
         return demanding

@@ -12,7 +12,7 @@ from harness.measurements import FaultRecord, Measurements, PathCounters
 from harness.units import NS_PER_S, format_size
 
 
-@check("fault took effect", through_the_lab=True)
+@check("fault took effect", through_the_lab=True, by_samples=True)
 def fault_took_effect(measurements: Measurements, fault: str | None = None) -> Outcome:
     """Byte counters prove it: the dead paths carried nothing, the others took the load.
 

@@ -8,11 +8,13 @@ from typing import TypeVar
 
 from harness.analysis.cables import cable_faults
 from harness.analysis.lab_disks import disk_faults
+from harness.analysis.sampling import LONGEST_GAP_NS, longest_gap_ns
 from harness.analysis.unplanned_disks import unplanned_faults
 from harness.checks.definition import Finding
 from harness.checks.outcome import Outcome, Verdict
 from harness.measurements import Measurements
 from harness.timeline import Phase
+from harness.units import NS_PER_S
 
 Judged = TypeVar("Judged", Finding, Outcome)
 # A healthy run on two cores shows a quarter, as guests also wait for their own I/O threads. With
@@ -20,6 +22,8 @@ Judged = TypeVar("Judged", Finding, Outcome)
 _MOST_STEAL = 0.6
 # A failure needs a quieter host than a pass: 48 % after a fault made reads three times as slow.
 _MOST_STEAL_TO_FAIL = 0.4
+# And one that was about as quiet as before: 26 % before and 48 % after did the same.
+_MOST_MORE_STEAL = 0.1
 
 
 def unless_ios_are_missing(judged: Judged, measurements: Measurements) -> Judged:
@@ -31,6 +35,24 @@ def unless_ios_are_missing(judged: Judged, measurements: Measurements) -> Judged
     if judged.verdict is not Verdict.FAIL or not lacking or measurements.errors_forced:
         return judged
     text = f"{judged.message}; but fio's log and report of job {' and '.join(lacking)} differ"
+    return replace(judged, verdict=Verdict.UNKNOWN, message=text)
+
+
+def unless_samples_are_missing(judged: Judged, measurements: Measurements) -> Judged:
+    """A failure by counters and states proves nothing where they were not sampled for a while."""
+    if judged.verdict is not Verdict.FAIL:
+        return judged
+    gaps = [
+        f"the {watching.machine} was not watched to the end: {watching.died}"
+        if watching.died
+        else f"no sample of the {watching.machine} for {gap_ns / NS_PER_S:.1f} s"
+        for watching in measurements.watching
+        if (gap_ns := longest_gap_ns(watching, measurements.processors)) > LONGEST_GAP_NS
+        or watching.died
+    ]
+    if not gaps:
+        return judged
+    text = f"{judged.message}; but {'; '.join(gaps)}"
     return replace(judged, verdict=Verdict.UNKNOWN, message=text)
 
 
@@ -58,6 +80,26 @@ def unless_the_lab_did_it(
     return replace(judged, verdict=Verdict.UNKNOWN, message=text)
 
 
+def disturbed(
+    measurements: Measurements, before: Phase, after: Phase, figures: dict[str, str]
+) -> str:
+    """Why the host may be what made `after` worse than `before`, or nothing; for failures."""
+    if lean := starved(measurements, after, figures, recovered=False):
+        return lean
+    if measurements.processors is None:
+        return ""
+    was, became = (
+        measurements.processors.steal(phase.start_ns, phase.end_ns) for phase in (before, after)
+    )
+    figures[f"steal {before.name}"] = f"{was:.0%}"
+    if became <= was + _MOST_MORE_STEAL:
+        return ""
+    return (
+        f"but {_when(after)} the host kept {became:.0%} of the processor time that the machines "
+        f"wanted, and {was:.0%} {_when(before)}: too different to compare"
+    )
+
+
 def starved(
     measurements: Measurements, phase: Phase, figures: dict[str, str], *, recovered: bool
 ) -> str:
@@ -73,6 +115,11 @@ def starved(
     if steal <= (_MOST_STEAL if recovered else _MOST_STEAL_TO_FAIL):
         return ""
     return (
-        f"but {phase.name} the fault the host kept {steal:.0%} of the processor time that the "
-        "machines wanted: too busy to compare"
+        f"but {_when(phase)} the host kept {steal:.0%} of the processor time that the machines "
+        "wanted: too busy to compare"
     )
+
+
+def _when(phase: Phase) -> str:
+    """As a part of a sentence: "before the fault", "after the fault", "during LinkDown(a)"."""
+    return f"{phase.name} the fault" if phase.name in {"before", "after"} else phase.name

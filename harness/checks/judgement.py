@@ -8,7 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.checks.definition import Check, Finding
-from harness.checks.excuses import unless_ios_are_missing, unless_the_lab_did_it
+from harness.checks.excuses import (
+    unless_ios_are_missing,
+    unless_samples_are_missing,
+    unless_the_lab_did_it,
+)
 from harness.checks.outcome import Verdict
 from harness.errors import CouldNotTell, VerdictFailed
 from harness.measurements import Measurements
@@ -73,6 +77,8 @@ def _run(check: Check, measurements: Measurements) -> Finding:
         finding = check.judge(measurements)
         if check.by_completions:
             finding = unless_ios_are_missing(finding, measurements)
+        if check.by_samples:
+            finding = unless_samples_are_missing(finding, measurements)
         if check.through_the_lab:
             finding = unless_the_lab_did_it(finding, measurements, by_path=check.by_path)
         return finding

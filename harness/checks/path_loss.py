@@ -61,7 +61,7 @@ def no_unexpected_path_loss(measurements: Measurements) -> Outcome:
             text = f"{'; '.join(said)}; but {'; '.join(missed)}"
             return unknown(text, figures, numbers)
         first_ns, last_ns = min(start for start, _ in spans), max(end for _, end in spans)
-        span_ns = _caused(measurements, first_ns, last_ns)
+        span_ns = caused(measurements, first_ns, last_ns)
         return failed("; ".join(said), figures, numbers, span_ns)
     if unread := unread_kernel_logs(measurements):
         return unknown("; ".join(unread), figures, numbers)
@@ -89,7 +89,7 @@ def _losses_unseen(measurements: Measurements) -> str:
     return "" if measurements.path_states else MAP_UNSEEN
 
 
-def _caused(measurements: Measurements, first_ns: int, last_ns: int) -> tuple[int, int] | None:
+def caused(measurements: Measurements, first_ns: int, last_ns: int) -> tuple[int, int] | None:
     """When something can have caused that paths were given up; None if at any time.
 
     Until one is given up it takes what the settings of its session allow, at most; twice that.

@@ -9,7 +9,9 @@ from harness.checks.integrity import data_intact, no_io_errors
 from harness.checks.kernel import kernel_sound
 from harness.checks.lab_disks import lab_disks_sound
 from harness.checks.longest_io import longest_io_within_budget, no_io_beyond
+from harness.checks.outage import latency_held, throughput_held
 from harness.checks.path_loss import no_unexpected_path_loss
+from harness.checks.redundancy import redundancy_back_in_time
 from harness.checks.restored import load_shared_again, paths_restored
 from harness.checks.sessions import sessions_as_planned
 from harness.checks.soundness import evidence_sound
@@ -19,6 +21,7 @@ from harness.checks.stall import (
     stall_within_budget,
     stalls_together_within_budget,
 )
+from harness.checks.trouble import no_trouble_without_a_fault
 
 
 def lab_sound() -> tuple[Check, ...]:
@@ -36,11 +39,15 @@ def promise_kept() -> tuple[Check, ...]:
         stall_within_budget(),
         longest_io_within_budget(),
         stalls_together_within_budget(),
+        throughput_held(at_least=0.9),
+        latency_held(at_most=5),
         throughput_recovered(at_least=0.9),
         latency_recovered(at_most=3),
         paths_restored(),
+        redundancy_back_in_time(),
         load_shared_again(at_least=0.5),
         no_unexpected_path_loss(),
+        no_trouble_without_a_fault(),
         kernel_sound(),
         *lab_sound(),
     )
@@ -56,6 +63,7 @@ def undisturbed(slack_s: float) -> tuple[Check, ...]:
         no_io_beyond(slack_s),
         paths_restored(),
         no_unexpected_path_loss(),
+        no_trouble_without_a_fault(),
         kernel_sound(),
         *lab_sound(),
     )

@@ -10,7 +10,7 @@ from harness.analysis.fault_effect import in_reserve
 from harness.analysis.path_accounts import disagreements
 from harness.analysis.throughput import BIN_NS
 from harness.checks.definition import check
-from harness.checks.excuses import starved
+from harness.checks.excuses import disturbed
 from harness.checks.outcome import Outcome, failed, passed, unknown
 from harness.measurements import Measurements
 from harness.timeline import Phase
@@ -22,7 +22,7 @@ _FEWEST_BINS = 3
 _RECOVERY_S = 45.0  # at least: a busy host may take longer than the settings allow
 
 
-@check("paths restored", through_the_lab=True)
+@check("paths restored", through_the_lab=True, by_samples=True)
 def paths_restored(measurements: Measurements) -> Outcome:
     """At the end every path is active again, and has carried I/O since healing if it is in use."""
     if text := _not_seen_to_return(measurements):
@@ -77,16 +77,16 @@ def _cut_short_too_soon(measurements: Measurements) -> str:
     return f"the I/O was cut short {max(had_s, 0):.1f} s after healing: {measurements.cut_short}"
 
 
-@check("load shared again", through_the_lab=True)
+@check("load shared again", through_the_lab=True, by_samples=True)
 def load_shared_again(measurements: Measurements, at_least: float) -> Outcome:
     """Each path carries at least that part of the share that it carried before the fault.
 
     A path that was in reserve before must be in reserve again: else I/O did not fail back. A path
-    that came back slow is given less by the device mapper (dm-ps-service-time.c in the
-    kernel), so that neither throughput nor latency need suffer while it is useless.
+    that came back slow may be given less than its share, so that neither throughput nor latency
+    need suffer while it is useless.
     """
-    before, after = measurements.phases[0], measurements.phases[-1]
-    if before is after:
+    before, after = measurements.before, measurements.phases[-1]
+    if before is None or before is after:
         return unknown("there is no phase after a fault")
     if text := _cut_short_too_soon(measurements):
         return unknown(text)
@@ -112,7 +112,7 @@ def load_shared_again(measurements: Measurements, at_least: float) -> Outcome:
     ]
     if poor or kept:
         text = "; ".join([*poor, *kept])
-        doubt = starved(measurements, after, figures, recovered=False)
+        doubt = disturbed(measurements, before, after, figures)
         if not (proven or kept or doubt):
             doubt = "the shares vary too much to tell"
         if doubt:
@@ -124,10 +124,10 @@ def load_shared_again(measurements: Measurements, at_least: float) -> Outcome:
 
 def _proven_less(measurements: Measurements, path: str, at_least: float) -> bool:
     """Whether a path's share is surely too small, by its spread over both phases."""
-    before, after = (
-        _binned_shares(measurements, path, phase)
-        for phase in (measurements.phases[0], measurements.phases[-1])
-    )
+    was, became = measurements.before, measurements.phases[-1]
+    if was is None:
+        return False
+    before, after = (_binned_shares(measurements, path, phase) for phase in (was, became))
     if min(len(before), len(after)) < _FEWEST_BINS or not before.any():
         return False
     return ratio_of_means(before, after).high < at_least

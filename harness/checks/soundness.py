@@ -8,15 +8,13 @@ import numpy as np
 
 from harness.analysis.clocks import clock_moves
 from harness.analysis.path_accounts import disagreements
+from harness.analysis.sampling import LONGEST_GAP_NS, longest_gap_ns
 from harness.checks.definition import check
 from harness.checks.kernel import unread_kernel_logs
 from harness.checks.outcome import Outcome, passed, unknown
-from harness.measurements import ClockReading, Measurements, ProcessorTime, Stream, Watching
+from harness.measurements import ClockReading, Measurements, Stream
 from harness.units import NS_PER_MS, NS_PER_S, format_seconds
 
-# multipathd looks at a path once a second at most (polling_interval in multipath.conf(5)): in
-# less, none is taken away and given back unseen.
-_LONGEST_GAP_NS = NS_PER_S
 # A wall clock is trimmed by 0.5 ms a second (adjtimex(2)); what moves it further has set it.
 _FURTHEST_JUMP_NS = NS_PER_S
 # A fifth of the time that checks leave aside round the moments of a fault.
@@ -51,7 +49,7 @@ def evidence_sound(measurements: Measurements) -> Outcome:
 def _figures(measurements: Measurements) -> dict[str, str]:
     figures = {}
     for watching in measurements.watching:
-        gap = format_seconds(_longest_gap(watching, measurements.processors) / NS_PER_S)
+        gap = format_seconds(longest_gap_ns(watching, measurements.processors) / NS_PER_S)
         figures[f"samples of the {watching.machine}"] = (
             f"{watching.samples_per_s:.1f} a second, longest gap {gap}, "
             f"taking {watching.cpu_share:.1%} of a processor"
@@ -66,7 +64,7 @@ def _numbers(measurements: Measurements) -> dict[str, float]:
     numbers: dict[str, float] = {}
     for watching in measurements.watching:
         machine = watching.machine
-        gap_s = _longest_gap(watching, measurements.processors) / NS_PER_S
+        gap_s = longest_gap_ns(watching, measurements.processors) / NS_PER_S
         numbers[f"samples_per_s_{machine}"] = watching.samples_per_s
         numbers[f"longest_gap_{machine}_s"] = gap_s
         numbers[f"processor_share_{machine}"] = watching.cpu_share
@@ -74,21 +72,6 @@ def _numbers(measurements: Measurements) -> dict[str, float]:
         uncertainty_ns = float(np.median([c.uncertainty_ns for c in measurements.clocks]))
         numbers["clock_uncertainty_s"] = uncertainty_ns / NS_PER_S
     return numbers
-
-
-def _longest_gap(watching: Watching, processors: ProcessorTime | None) -> int:
-    """Nanoseconds without a sample while the machine may have been running.
-
-    One that its host gives no processor does nothing that could be missed.
-    """
-
-    def unseen_ns(start_ns: int, end_ns: int) -> int:
-        if processors is None:
-            return end_ns - start_ns
-        waited_ns = processors.waited_between(start_ns, end_ns, watching.machine)
-        return max(0, end_ns - start_ns - waited_ns)
-
-    return max(unseen_ns(*gap) for gap in watching.gaps())
 
 
 def _watching_problems(measurements: Measurements) -> Iterator[str]:
@@ -101,8 +84,8 @@ def _watching_problems(measurements: Measurements) -> Iterator[str]:
                 f"only {watching.samples_per_s:.1f} samples a second of the {machine}, "
                 f"{watching.wanted_per_s:.0f} wanted"
             )
-        gap_ns = _longest_gap(watching, measurements.processors)
-        if gap_ns > _LONGEST_GAP_NS:
+        gap_ns = longest_gap_ns(watching, measurements.processors)
+        if gap_ns > LONGEST_GAP_NS:
             yield f"no sample of the {machine} for {gap_ns / NS_PER_S:.1f} s"
         if watching.wall_jump_ns > _FURTHEST_JUMP_NS:
             yield f"the {machine}'s wall clock jumped by {watching.wall_jump_ns / NS_PER_S:.1f} s"

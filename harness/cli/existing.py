@@ -13,21 +13,16 @@ from harness.topology import Topology, plan
 
 if TYPE_CHECKING:
     from harness.machine import Machine
-    from harness.transport.existing import ExistingInitiator
+    from harness.transport import ExistingInitiator
 
-_MACHINE, _TOOLS, _MULTIPATHD, _NICS, _USE = (
-    "initiator",
-    "its tools",
-    "its multipathd",
-    "its addresses",
-    "its sessions",
-)
+_MACHINE, _TOOLS, _NICS, _USE = ("initiator", "its tools", "its addresses", "its sessions")
 
 
 def initiator(config: Config) -> Iterator[Diagnosis]:
-    """The machine, its tools, multipathd, addresses and sessions, as far as they can be asked."""
-    from harness.provision.existing import initiator_on, machine_of, where
+    """The machine, its tools, services, addresses and sessions, as far as they can be asked."""
+    from harness.provision.existing import machine_of, where
     from harness.target.external import UNNAMED
+    from harness.transport import existing_initiator_for
 
     topology = plan(config)
     try:
@@ -38,12 +33,13 @@ def initiator(config: Config) -> Iterator[Diagnosis]:
     with closing(machine):
         yield Diagnosis(Level.OK, _MACHINE, f"reached: {where(config)}")
         wwids = tuple(lun.wwid or UNNAMED for lun in config.every_lun)
-        found = initiator_on(machine, config, topology, wwids)
+        found = existing_initiator_for(config, machine, topology, wwids)
         fio = config.initiator.fio
         tools = _told(_TOOLS, "root, and all are there", lambda: found.require_tools(fio))
         yield tools
         if tools.level is Level.OK:  # all else is asked by means of them
-            yield _told(_MULTIPATHD, "runs, and will heed a run", found.require_multipathd)
+            services = f"its {found.services}"
+            yield _told(services, "runs, and will heed a run", found.require_services)
             yield _nics(machine, topology)
             yield _use(found)
 

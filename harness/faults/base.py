@@ -216,7 +216,7 @@ class Injection:
                 round((self.healing_confirmed_ns - self.injected_ns) / 1e9, 2),
                 "until healing was confirmed",
                 "no path is left, and no timeout can help",
-                (Layer.DETECTION, Layer.SESSION_RECOVERY, Layer.DEVICE_MAPPER, Layer.NO_PATH),
+                (Layer.DETECTION, Layer.SESSION_RECOVERY, Layer.PATH_FAILURE, Layer.NO_PATH),
             )
             # Where a dead connection is not noticed no login follows, but TCP's next attempt.
             unnoticed = _longest(self._unnoticed(one, allowances) for one in hit)
@@ -228,7 +228,7 @@ class Injection:
             slack_s,
             "budget.slack_s",
             "timers fire up to a tick late, and what is left has no timer",
-            (Layer.RESUBMISSION,) if self.io_stops else (Layer.DEVICE_MAPPER, Layer.RESUBMISSION),
+            (Layer.RESUBMISSION,) if self.io_stops else (Layer.PATH_FAILURE, Layer.RESUBMISSION),
         )
         return FaultRecord(
             name=self.fault.name,

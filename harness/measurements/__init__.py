@@ -13,6 +13,7 @@ from harness.measurements.paths import PathCounters, PathStates, UnplannedDisk
 from harness.measurements.read_back import MAP, BlockFinding, Damage, ReadBack
 from harness.measurements.sessions import PlannedSession, SessionSettings, Timeout
 from harness.measurements.streams import PROBE, CompletionLog, FioErrors, Stream
+from harness.measurements.wording import Wording
 from harness.measurements.write_history import (
     NEVER_NS,
     Found,
@@ -49,6 +50,7 @@ __all__ = [
     "Timeout",
     "UnplannedDisk",
     "Watching",
+    "Wording",
     "WriteHistory",
     "WriteLog",
 ]

@@ -12,6 +12,7 @@ from harness.measurements.paths import PathCounters, PathStates, UnplannedDisk
 from harness.measurements.read_back import ReadBack
 from harness.measurements.sessions import PlannedSession, SessionSettings
 from harness.measurements.streams import PROBE, Stream
+from harness.measurements.wording import Wording
 from harness.measurements.write_history import WriteHistory
 from harness.timeline import Phase, Timeline
 
@@ -29,6 +30,7 @@ class Measurements:
     `cable_ends` has two for each cable that the lab made itself, and none for other networks;
     `lab_disks` has those of a target that the lab made. `unplanned_disks` carried I/O of the map,
     too, and are in no other figure. `history` has every verified write, and every look at one.
+    `wording` has the transport's words for readers.
     """
 
     timeline: Timeline
@@ -56,6 +58,7 @@ class Measurements:
     unplanned_disks: tuple[UnplannedDisk, ...] = ()
     lun: str = "lun0"
     history: WriteHistory | None = None
+    wording: Wording = field(default_factory=Wording)
 
     def phase(self, name: str) -> Phase | None:
         """The phase of that name, if the test had one."""

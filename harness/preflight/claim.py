@@ -104,11 +104,11 @@ def look(attachment: Attachment, path: str) -> Contents:
     )
 
 
-def _holders(wwid: str, why_not_ours: str | None) -> Iterator[Problem]:
+def _holders(wwid: str, why_not: str | None) -> Iterator[Problem]:
     """Who uses the LUN on this machine."""
-    if why_not_ours:
+    if why_not:
         yield Problem(
-            f"the map of {wwid} is not to be had for ourselves: {why_not_ours}",
+            f"the map of {wwid} cannot be opened exclusively: {why_not}",
             "a program uses it: `lsblk` or `fuser -v` may say which",
         )
 

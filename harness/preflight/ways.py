@@ -11,11 +11,10 @@ from typing import Any
 
 from harness.errors import MachineError, Problem
 from harness.topology import Address, Path, Role, Topology
-from harness.transport.iscsi.iscsiadm import record_argv
+from harness.transport.bindings import NO_NIC, binding_command, binding_problem
 
 MARK = "== "
 _UNANSWERED = {"FAILED", "INCOMPLETE"}
-_UNBOUND = "<empty>"
 
 
 @dataclass(frozen=True)
@@ -39,8 +38,8 @@ class Ways:
     """What an initiator knows of the ways to its portals.
 
     `routes` by path, without those to which there is no route. `neighbours` by device and address.
-    `bound`: the NIC that the node record of a path and a target (its IQN) names, "" if it names
-    none; without those that have no record.
+    `bound`: the NIC that a path is set up to log in to a target by, "" if by none; without logins
+    of which that is not known.
     """
 
     routes: Mapping[str, Way]
@@ -51,7 +50,7 @@ class Ways:
 def ways_script(topology: Topology, devices: Mapping[str, str]) -> str:
     """Shell that prints what `parse_ways` reads; `devices` by link.
 
-    Sources: ip-route(8), ip-neighbour(8), iscsiadm(8).
+    Sources: ip-route(8), ip-neighbour(8).
     """
     lines = [f"echo '{MARK}neighbours'", "ip -json neighbour show"]
     for path in topology.paths:
@@ -59,12 +58,8 @@ def ways_script(topology: Topology, devices: Mapping[str, str]) -> str:
         argv = ["ip", "-json", "route", "get", str(path.portal.portal.address)]
         argv += ["oif", devices[path.link.name]] if bound else []
         lines += [f"echo '{MARK}route {path.name}'", f"{shlex.join(argv)} 2>/dev/null || :"]
-        for iqn in topology.iqns_at(path.portal) if bound else ():
-            argv = [*record_argv(iqn, path.portal.portal), "--interface", path.link.iface]
-            lines += [
-                f"echo '{MARK}bound {path.name} {iqn}'",
-                f"{shlex.join(argv)} 2>/dev/null | sed -n 's/^iface.net_ifacename = //p'",
-            ]
+        for target in topology.iqns_at(path.portal) if bound else ():
+            lines += [f"echo '{MARK}bound {path.name} {target}'", binding_command(path, target)]
     return "\n".join(lines) + "\n"
 
 
@@ -92,7 +87,7 @@ def parse_ways(text: str) -> Ways:
                 for one in json.loads(parts.get("neighbours") or "[]")
             },
             bound={
-                _path_and_target(title): "" if body == _UNBOUND else body
+                _path_and_target(title): "" if body == NO_NIC else body
                 for title, body in parts.items()
                 if title.startswith("bound ") and body
             },
@@ -114,8 +109,9 @@ def _way(route: Mapping[str, Any]) -> Way:
 def way_problems(topology: Topology, devices: Mapping[str, str], ways: Ways) -> Iterator[Problem]:
     """What of the ways to the portals is not as planned; `devices` by link."""
     for path in topology.paths:
-        for iqn in topology.iqns_at(path.portal):
-            yield from _binding(path, iqn, devices[path.link.name], ways)
+        device = devices[path.link.name]
+        found = [ways.bound.get((path.name, one), device) for one in topology.iqns_at(path.portal)]
+        yield from (binding_problem(path, device, one) for one in found if one != device)
         yield from _route(path, devices, ways.routes.get(path.name))
     seen = set()
     for path in topology.paths:
@@ -123,18 +119,6 @@ def way_problems(topology: Topology, devices: Mapping[str, str], ways: Ways) -> 
         if place not in seen and (neighbour := ways.neighbours.get(place)):
             seen.add(place)
             yield from _neighbour(path, place[0], neighbour, topology)
-
-
-def _binding(path: Path, iqn: str, device: str, ways: Ways) -> Iterator[Problem]:
-    found = ways.bound.get((path.name, iqn), device)
-    if found != device:
-        yield Problem(
-            f"interface {path.link.iface} of open-iscsi, by which path {path.name} logs in, is "
-            f"bound to {found or 'no NIC'} instead of {device}: the kernel may send several "
-            "paths out by one NIC",
-            f"`iscsiadm -m iface -I {path.link.iface} -o update -n iface.net_ifacename -v "
-            f"{device}`, make its node record anew, then log out and in",
-        )
 
 
 def _route(path: Path, devices: Mapping[str, str], found: Way | None) -> Iterator[Problem]:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from harness import __version__
 from harness.config import Config
-from harness.config.negotiation import Negotiation
 from harness.deadline import Deadline
 from harness.errors import InitiatorError
 from harness.host.slots import someone_waits, turn
@@ -24,8 +23,7 @@ from harness.steps import Spent, step, warn
 from harness.target import NoMachine, target_for
 from harness.testbed.testbed import Guest, Testbed
 from harness.topology import Role, Topology, plan
-from harness.transport import MAPS
-from harness.transport.existing import ExistingInitiator
+from harness.transport import MAPS, existing_initiator_for
 
 _CONNECT_TIMEOUT_S = 30.0
 
@@ -70,7 +68,7 @@ class ExistingProvisioner:
         machine = machine_of(config)
         stack.callback(machine.close)
         target = target_for(config.target, NoMachine("the external target"), topology)
-        initiator = initiator_on(machine, config, topology, target.wwids)
+        initiator = existing_initiator_for(config, machine, topology, target.wwids)
         stack.enter_context(initiator.borrowed(config.initiator.fio))
         nics = nics_of(machine, topology)
         with step(StepTitle.CONFIGURE, Spent.CONFIGURATION):
@@ -119,21 +117,6 @@ def machine_of(config: Config) -> Machine:
         return SshMachine.connect(
             Role.INITIATOR.value, endpoint, Deadline.after(_CONNECT_TIMEOUT_S)
         )
-
-
-def initiator_on(
-    machine: Machine, config: Config, topology: Topology, wwids: tuple[str, ...]
-) -> ExistingInitiator:
-    """The initiator on that machine, for the LUNs of these WWIDs."""
-    return ExistingInitiator(
-        machine,
-        topology,
-        config.profile,
-        wwids,
-        config.target.chap,
-        config.initiator.path_grouping_policy,
-        negotiation=Negotiation.of(config.target.iet, config.initiator.iscsi),
-    )
 
 
 def nics_of(machine: Machine, topology: Topology) -> dict[str, str]:

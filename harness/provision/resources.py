@@ -12,7 +12,6 @@ from typing import TypeVar
 from harness import __version__
 from harness.concurrency import side_by_side
 from harness.config import Config
-from harness.config.negotiation import Negotiation
 from harness.deadline import Deadline
 from harness.errors import HypervisorError, TimedOut
 from harness.guest_images.store import BuiltImage
@@ -36,7 +35,7 @@ from harness.steps import warn
 from harness.target import NoMachine, Target, target_for
 from harness.testbed.testbed import Guest, Testbed
 from harness.topology import Role, Topology
-from harness.transport import Initiator, IscsiInitiator, PathDisk
+from harness.transport import Initiator, PathDisk, initiator_for
 
 _PORT_TRIES = 5
 _EVIDENCE_LINES = 300  # of a console: the stacks of some twenty tasks
@@ -233,17 +232,10 @@ class Resources:
         machine = machines.get(Role.TARGET) or NoMachine("the external target")
         return target_for(self.config.target, machine, self.topology)
 
-    def initiator(self, machines: Mapping[Role, Machine], target: Target) -> IscsiInitiator:
+    def initiator(self, machines: Mapping[Role, Machine], target: Target) -> Initiator:
         """The driver of the initiator, for the target's LUNs."""
-        return IscsiInitiator(
-            machines[Role.INITIATOR],
-            self.topology,
-            self.config.profile,
-            target.wwids,
-            self.config.target.chap,
-            self.config.initiator.path_grouping_policy,
-            negotiation=Negotiation.of(self.config.target.iet, self.config.initiator.iscsi),
-        )
+        machine = machines[Role.INITIATOR]
+        return initiator_for(self.config, machine, self.topology, target.wwids)
 
     def assembled(
         self,

@@ -155,7 +155,7 @@ def _tells_something(fixture: ExecutableItem) -> bool:
 
 
 def _keep_first_host(result: TestResult) -> None:
-    """Ours came with the test; allure adds the name of the machine that pytest runs on."""
+    """The harness has set a label; allure adds that of the machine that pytest runs on."""
     for label in [label for label in result.labels if label.name == LabelType.HOST][1:]:
         result.labels[:] = [other for other in result.labels if other is not label]
 

@@ -6,15 +6,15 @@ from collections.abc import Mapping, Sequence
 
 from harness.analysis.breakdown import Breakdown, Part, breakdown, listed
 from harness.budget import Layer
-from harness.measurements import Measurements
+from harness.measurements import Measurements, Wording
 
 WIDTH = 100
 _LIMITS = ("budget_s", "limit_s", "slack_s", "max_stall_s")
 _WORDS = {
     Layer.BEFORE_FAULT: "before the fault",
     Layer.DETECTION: "noticed",
-    Layer.SESSION_RECOVERY: "recovery_tmo",
-    Layer.DEVICE_MAPPER: "failover",
+    Layer.SESSION_RECOVERY: "recovery",
+    Layer.PATH_FAILURE: "failover",
     Layer.NO_PATH: "outage",
     Layer.LOGIN: "login",
     Layer.REINSTATEMENT: "reinstated",
@@ -25,7 +25,7 @@ _LEAST_S = 0.015
 
 
 def stall_line(test: str, measurements: Measurements, numbers: Mapping[str, float]) -> str:
-    """`test: 3.10 s of 4.00 s: noticed 2.03, recovery_tmo 1.01, failover 0.06`, of `WIDTH` at most.
+    """`test: 3.10 s of 4.00 s: noticed 2.03, recovery 1.01, failover 0.06`, of `WIDTH` at most.
 
     `numbers` are those of the check that judged the stall. Parts are told of a stall that a fault
     caused, but for those of a few milliseconds; those that share terms of the budget are one. Of a
@@ -36,20 +36,21 @@ def stall_line(test: str, measurements: Measurements, numbers: Mapping[str, floa
     text = f"{numbers['stall_s']:.2f} s {allowed}"
     for taken_apart in (breakdown(measurements, fault) for fault in measurements.faults):
         if taken_apart and taken_apart.stall.seconds == numbers["stall_s"]:
-            text += f": {_parts(taken_apart)}"
+            text += f": {_parts(taken_apart, measurements.wording)}"
     room = max(WIDTH - len(text) - 2, 10)
     name = test if len(test) <= room else f"…{test[1 - room :]}"
     line = f"{name}: {text}"
     return line if len(line) <= WIDTH else f"{line[: WIDTH - 1]}…"
 
 
-def _parts(of: Breakdown) -> str:
+def _parts(of: Breakdown, wording: Wording) -> str:
     told = [share for share in of.shares if share.seconds >= _LEAST_S]
-    return ", ".join(f"{_words(share.parts)} {share.seconds:.2f}" for share in told)
+    return ", ".join(f"{_words(share.parts, wording)} {share.seconds:.2f}" for share in told)
 
 
-def _words(parts: Sequence[Part]) -> str:
+def _words(parts: Sequence[Part], wording: Wording) -> str:
     layers = [layer for part in parts for layer in part.layers]
     if Layer.NO_PATH in layers:  # whatever came before it, only healing could end it
         return _WORDS[Layer.NO_PATH]
-    return listed(list(dict.fromkeys(_WORDS[layer] for layer in layers)))
+    words = _WORDS | dict(wording.short)
+    return listed(list(dict.fromkeys(words[layer] for layer in layers)))

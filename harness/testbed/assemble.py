@@ -29,6 +29,7 @@ from harness.topology import Role
 from harness.transport import PathDisk, kernel_events
 from harness.transport.lun_devices import LunDevices
 from harness.transport.path_disks import PathDisks
+from harness.transport.wording import WORDING
 from harness.workload import RunResult
 
 _SHORTEST_STALL_S = 0.5  # shorter pauses are no event of their own
@@ -99,6 +100,7 @@ def assemble(raw: Raw) -> Measurements:
         ),
         lab_disks=tuple(_lab_disk(raw.observations[Role.TARGET], disk) for disk in raw.lab_disks),
         unplanned_disks=tuple(disks.unplanned()),
+        wording=WORDING,
     )
 
 

@@ -1,4 +1,4 @@
-"""The multipath map of a LUN as tests see it, and waiting for its paths."""
+"""The map of a LUN as tests see it, and waiting for its paths."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from harness.testbed.io_session import IoSession
 from harness.topology import Lun
 from harness.transport import Attachment, PathDisk
 
-# Reconnecting takes open-iscsi 2 to 4 s plus a login, then multipathd has to look; nothing is
+# Seen: 2 to 4 s plus a login until a session is back, then the path has to be looked at. Nothing is
 # ever judged by this.
 _PATHS_TIMEOUT_S = 120.0
 
@@ -68,7 +68,7 @@ def wait_for_paths(
     timeout_s: float | None,
     spent_on: Spent,
 ) -> Sample:
-    """Wait until the device mapper has that many paths in each state in each of the maps.
+    """Wait until each of the maps has that many paths in each state.
 
     By default for 120 s, or longer if the settings in force allow paths more time. Raises
     CutShort with what was there instead: I/O ends there, and is judged as it is.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Map(Protocol):
-    """The multipath map of a LUN."""
+    """The map of a LUN."""
 
     @property
     def lun(self) -> Lun: ...

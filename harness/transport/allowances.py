@@ -73,8 +73,8 @@ class InForce:
         """The session has to log in again, and multipathd to see it.
 
         The device mapper queues I/O meanwhile (queue_if_no_path). A map that does not queue has
-        no longer stall but I/O errors. Where nobody answers ARP an attempt to log in may also fail:
-        then open-iscsi pauses.
+        no longer stall but I/O errors. Where no machine answers ARP an attempt to log in may also
+        fail: then open-iscsi pauses.
         """
         pause = BudgetTerm(
             "reopen delay",

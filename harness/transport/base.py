@@ -8,6 +8,7 @@ dm-multipath is one.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -149,3 +150,29 @@ class Initiator(Protocol):
 
     def log_out(self) -> None:
         """Undo `log_in`. Raises InitiatorError with all that was left behind."""
+
+
+class ExistingInitiator(Initiator, Protocol):
+    """An initiator on a machine that serves others, too: it is left as it was found."""
+
+    services: str  # the names of the services that must run there, for people
+
+    def borrowed(self, fio: str = "fio") -> AbstractContextManager[None]:
+        """Undo at the end of the block what was done in it, and say what is not as it was found.
+
+        `fio` is the one that will run there. Raises InitiatorError, with nothing changed, if the
+        machine is unfit or already in use.
+        """
+
+    @property
+    def has_traces(self) -> bool:
+        """Whether there is what a run has made: one that goes on, or one that was killed."""
+
+    def require_tools(self, fio: str = "fio") -> None:
+        """Raises InitiatorError if a tool is missing or too old; changes nothing."""
+
+    def require_services(self) -> None:
+        """Raises InitiatorError if they do not run or would not heed a run; changes nothing."""
+
+    def require_unused(self) -> None:
+        """Raises InitiatorError if others use the target or a LUN there; changes nothing."""

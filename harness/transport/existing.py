@@ -107,6 +107,8 @@ class ExistingInitiator(IscsiInitiator):
     its other sessions and maps stay as they are.
     """
 
+    services = "multipathd"
+
     @contextmanager
     def borrowed(self, fio: str = "fio") -> Iterator[None]:
         """Undo at the end of the block what was done in it, and say what is not as it was found.
@@ -228,7 +230,7 @@ class ExistingInitiator(IscsiInitiator):
             cause, cure = problem
             raise InitiatorError(f"{self.machine.name}: {cause}", hint=cure)
 
-    def require_multipathd(self) -> None:
+    def require_services(self) -> None:
         """Raises InitiatorError if it does not run or would not heed a run; changes nothing."""
         self._require_multipathd(look(self.machine))
 

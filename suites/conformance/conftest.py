@@ -13,7 +13,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture
-def ours(testbed: Testbed) -> Testbed:
+def logged_out(testbed: Testbed) -> Testbed:
     """A testbed whose target may be configured anew; its initiator is logged out."""
     if testbed.target.kind == "external":
         pytest.skip("nothing is configured on an external target")

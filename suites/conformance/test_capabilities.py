@@ -60,17 +60,19 @@ def test_access_states_of_several_groups_are_told(testbed: Testbed) -> None:
 
 
 @pytest.mark.parametrize("cache", ["write-through", "write-back"])
-def test_every_path_tells_of_the_cache_that_was_asked_for(ours: Testbed, cache: str) -> None:
+def test_every_path_tells_of_the_cache_that_was_asked_for(logged_out: Testbed, cache: str) -> None:
     """Every path reports the write cache that was asked for.
 
     Or the initiator's kernel would flush too little, and a crash of the target cost data.
     """
-    config = ours.config.target.model_copy(update={"write_cache": cache})
-    target_for(config, ours.machine(Role.TARGET), ours.topology).configure()
-    ours.initiator.log_in()
-    ours.initiator.wait_for_maps()
-    for path in (path for one in ours.maps for path in one.attachment.paths()):
-        said = ours.machine(Role.INITIATOR).sh(f"cat /sys/block/{path.disk}/queue/write_cache")
+    config = logged_out.config.target.model_copy(update={"write_cache": cache})
+    target_for(config, logged_out.machine(Role.TARGET), logged_out.topology).configure()
+    logged_out.initiator.log_in()
+    logged_out.initiator.wait_for_maps()
+    for path in (path for one in logged_out.maps for path in one.attachment.paths()):
+        said = logged_out.machine(Role.INITIATOR).sh(
+            f"cat /sys/block/{path.disk}/queue/write_cache"
+        )
         assert said.stdout.strip() == cache.replace("-", " ")
 
 

@@ -56,13 +56,13 @@ def initiator(testbed: Testbed, chap: ChapConfig | None) -> IscsiInitiator:
 
 
 @pytest.mark.requires("chap")
-def test_the_right_secret_logs_in(ours: Testbed) -> None:
+def test_the_right_secret_logs_in(logged_out: Testbed) -> None:
     """The right secret logs in on every path, and the map has every path."""
-    serve(ours, ONE_WAY)
-    knowing = initiator(ours, ONE_WAY)
+    serve(logged_out, ONE_WAY)
+    knowing = initiator(logged_out, ONE_WAY)
     knowing.log_in()
     knowing.wait_for_maps()
-    CAPABILITIES.note(ours.target.kind, {"CHAP": "yes"})
+    CAPABILITIES.note(logged_out.target.kind, {"CHAP": "yes"})
 
 
 @pytest.mark.requires("chap")
@@ -81,60 +81,64 @@ def test_the_right_secret_logs_in(ours: Testbed) -> None:
         ),
     ],
 )
-def test_who_does_not_know_the_secret_is_refused(ours: Testbed, chap: ChapConfig | None) -> None:
+def test_who_does_not_know_the_secret_is_refused(
+    logged_out: Testbed, chap: ChapConfig | None
+) -> None:
     """An initiator without the secret is refused with one clear error, and has no session."""
-    serve(ours, ONE_WAY)
-    stranger = initiator(ours, chap)
+    serve(logged_out, ONE_WAY)
+    stranger = initiator(logged_out, chap)
     with pytest.raises(InitiatorError, match="login rejected: authorization failure"):
         stranger.log_in()
     assert stranger.sessions() == []
 
 
 @pytest.mark.requires("chap")
-def test_a_discovery_that_wants_the_secret_gets_it(ours: Testbed) -> None:
+def test_a_discovery_that_wants_the_secret_gets_it(logged_out: Testbed) -> None:
     """A discovery needs the secret; without it the initiator learns nothing of the target."""
-    if ours.target.kind != "lio":
-        pytest.skip(f"a target of kind {ours.target.kind} is not made to guard its discovery")
-    serve(ours, ONE_WAY)
+    if logged_out.target.kind != "lio":
+        pytest.skip(f"a target of kind {logged_out.target.kind} is not made to guard its discovery")
+    serve(logged_out, ONE_WAY)
     user, secret = ONE_WAY.incoming.user, ONE_WAY.incoming.revealed
-    ours.machine(Role.TARGET).run(
+    logged_out.machine(Role.TARGET).run(
         ["sh", "-euc", _LIO_GUARDS_DISCOVERY],
         stdin=Confidential(f"{user} {secret}\n".encode()),
     )
     with pytest.raises(InitiatorError, match=r"discovery login to .* rejected"):
-        initiator(ours, None).log_in()
-    knowing = initiator(ours, ONE_WAY)
+        initiator(logged_out, None).log_in()
+    knowing = initiator(logged_out, ONE_WAY)
     knowing.log_in()
     knowing.wait_for_maps()
 
 
 @pytest.mark.requires("mutual_chap")
-def test_a_target_that_knows_its_secret_is_trusted(ours: Testbed) -> None:
+def test_a_target_that_knows_its_secret_is_trusted(logged_out: Testbed) -> None:
     """The initiator accepts a target that proves that it knows its own secret."""
-    serve(ours, BOTH_WAYS)
-    knowing = initiator(ours, BOTH_WAYS)
+    serve(logged_out, BOTH_WAYS)
+    knowing = initiator(logged_out, BOTH_WAYS)
     knowing.log_in()
     knowing.wait_for_maps()
-    CAPABILITIES.note(ours.target.kind, {"mutual CHAP": "yes"})
+    CAPABILITIES.note(logged_out.target.kind, {"mutual CHAP": "yes"})
 
 
 @pytest.mark.requires("mutual_chap")
-def test_a_target_with_another_secret_is_refused(ours: Testbed) -> None:
+def test_a_target_with_another_secret_is_refused(logged_out: Testbed) -> None:
     """The initiator refuses a target with another secret, although its own secret is right."""
-    serve(ours, BOTH_WAYS)
-    suspicious = initiator(ours, BOTH_WAYS.model_copy(update={"outgoing": _fresh("target-1")}))
+    serve(logged_out, BOTH_WAYS)
+    suspicious = initiator(
+        logged_out, BOTH_WAYS.model_copy(update={"outgoing": _fresh("target-1")})
+    )
     with pytest.raises(InitiatorError, match=r"^portal .*: login re"):
         suspicious.log_in()
     assert suspicious.sessions() == []
 
 
 @pytest.mark.requires("mutual_chap")
-def test_no_process_and_no_log_of_a_machine_has_a_secret(ours: Testbed) -> None:
+def test_no_process_and_no_log_of_a_machine_has_a_secret(logged_out: Testbed) -> None:
     """No process and no log of either machine shows a secret, from set-up to login."""
-    machines = [ours.machine(role) for role in Role]
+    machines = [logged_out.machine(role) for role in Role]
     with watching(machines[0]) as on_target, watching(machines[1]) as on_initiator:
-        serve(ours, BOTH_WAYS)
-        initiator(ours, BOTH_WAYS).log_in()
+        serve(logged_out, BOTH_WAYS)
+        initiator(logged_out, BOTH_WAYS).log_in()
         for machine in machines:  # or the watch itself sees nothing
             machine.run(["sh", "-c", "sleep 2; :", "sh", "Planted-to-be-seen"])
     for seen in (on_target, on_initiator):

@@ -57,44 +57,44 @@ def initiator(testbed: Testbed, negotiation: Negotiation) -> IscsiInitiator:
     )
 
 
-def test_what_the_initiator_asks_for_is_in_force(ours: Testbed) -> None:
+def test_what_the_initiator_asks_for_is_in_force(logged_out: Testbed) -> None:
     """Every path has the values that the initiator asked for.
 
     IET does digests only if its own options allow them.
     """
     iet = IetOptions()
-    if ours.target.kind == "iet":
+    if logged_out.target.kind == "iet":
         iet = IetOptions(header_digest="None,CRC32C", data_digest="None,CRC32C")
-        config = ours.config.target.model_copy(update={"iet": iet})
-        target_for(config, ours.machine(Role.TARGET), ours.topology).configure()
-    asking = initiator(ours, Negotiation.of(iet, OFFERS))
+        config = logged_out.config.target.model_copy(update={"iet": iet})
+        target_for(config, logged_out.machine(Role.TARGET), logged_out.topology).configure()
+    asking = initiator(logged_out, Negotiation.of(iet, OFFERS))
     asking.log_in()
     require_fit(asking)
 
 
-def test_what_was_asked_of_the_target_alone_is_found_lacking(ours: Testbed) -> None:
+def test_what_was_asked_of_the_target_alone_is_found_lacking(logged_out: Testbed) -> None:
     """A digest that was asked of the target only is found missing from each session."""
     asked = Negotiation.of(IetOptions(header_digest="CRC32C"), LoginOptions())
-    unaware = initiator(ours, asked)
+    unaware = initiator(logged_out, asked)
     unaware.log_in()
     with pytest.raises(PreflightFailed) as caught:
         require_fit(unaware)
-    for path in ours.topology.paths:
+    for path in logged_out.topology.paths:
         says = f"HeaderDigest of the session of path {path.name} is None instead of CRC32C"
         assert says in caught.value.message
 
 
-def test_a_login_that_is_redirected_is_found(ours: Testbed) -> None:
+def test_a_login_that_is_redirected_is_found(logged_out: Testbed) -> None:
     """A login that ends at another portal, where no fault would hit it, is found."""
-    if ours.target.kind != "tgt":
-        pytest.skip(f"a target of kind {ours.target.kind} is not made to redirect logins")
-    elsewhere = replace(ours.topology.portals[-1].portal, port=3261)
-    argv = ["sh", "-euc", _REDIRECT, "sh", ours.topology.target_iqn, str(elsewhere)]
-    ours.machine(Role.TARGET).run(argv, timeout_s=60)
-    ours.initiator.log_in()
+    if logged_out.target.kind != "tgt":
+        pytest.skip(f"a target of kind {logged_out.target.kind} is not made to redirect logins")
+    elsewhere = replace(logged_out.topology.portals[-1].portal, port=3261)
+    argv = ["sh", "-euc", _REDIRECT, "sh", logged_out.topology.target_iqn, str(elsewhere)]
+    logged_out.machine(Role.TARGET).run(argv, timeout_s=60)
+    logged_out.initiator.log_in()
     with pytest.raises(PreflightFailed) as caught:
-        require_fit(ours.initiator)
-    for path in ours.topology.paths:
+        require_fit(logged_out.initiator)
+    for path in logged_out.topology.paths:
         portal, name = path.portal.portal, path.name
         says = f"the login to {portal} of path {name} was redirected to {elsewhere}"
         assert says in caught.value.message

@@ -26,13 +26,6 @@ from harness.units import format_size
 
 _LOGIN_S = 120.0
 _NAME = "density"
-# Reads every path of every map directly, and counts those that device-mapper calls active.
-_LOOK = """
-for slave in /sys/block/dm-*/slaves/*; do
-  dd if=/dev/${slave##*/} of=/dev/null bs=64k count=8 iflag=direct status=none
-done
-multipath -ll | grep -c 'active ready running'
-"""
 
 
 @dataclass(frozen=True)
@@ -109,6 +102,7 @@ def _require_alive(folder: Folder, paths: int) -> None:
     """Raises HypervisorError if a path cannot be read or is not active."""
     from harness.deadline import Deadline
     from harness.machine import SshEndpoint, SshMachine
+    from harness.transport import READ_EVERY_PATH
 
     manifest = folder.manifest()
     assert manifest is not None, folder
@@ -118,7 +112,7 @@ def _require_alive(folder: Folder, paths: int) -> None:
     )
     machine = SshMachine.connect("initiator", endpoint, Deadline.after(_LOGIN_S))
     try:
-        active = int(machine.sh(_LOOK).stdout)
+        active = int(machine.sh(READ_EVERY_PATH).stdout)
     finally:
         machine.close()
     if active != paths:

@@ -6,6 +6,13 @@ kernels up to 5.7 leave out the map's number, but for those of RHEL 8):
 
     device-mapper: multipath: 253:0: Failing path 8:16.
     device-mapper: multipath: 253:0: Reinstating path 8:16.
+
+Habits that readings of samples and log rely on: fail_path() and reinstate_path() log changes only;
+multipathd loads a map without a disk that is gone, and logs nothing of that in the kernel
+(ev_remove_path() in multipathd/main.c); a map that is loaded anew takes every path for usable
+(alloc_pgpath() and multipath_ctr()) until multipathd fails the dead ones again (sync_map_state());
+multipathd looks at a path once a second at most (polling_interval in multipath.conf(5)); a slow
+path is given less (dm-ps-service-time.c).
 """
 
 from __future__ import annotations

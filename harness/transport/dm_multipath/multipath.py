@@ -14,6 +14,13 @@ CONF = "/etc/multipath.conf"
 CONF_FOLDER = "/etc/multipath/conf.d"
 DROP_IN = f"{CONF_FOLDER}/pathproof.conf"
 WWIDS = "/etc/multipath/wwids"
+# Reads every path of every map directly, and counts those that the device mapper calls active.
+READ_EVERY_PATH = """
+for slave in /sys/block/dm-*/slaves/*; do
+  dd if=/dev/${slave##*/} of=/dev/null bs=64k count=8 iflag=direct status=none
+done
+multipath -ll | grep -c 'active ready running'
+"""
 
 
 @dataclass(frozen=True)

@@ -84,13 +84,13 @@ class Place:
 
     def left(self) -> Left:
         """Look at processes, sockets, files and locks as the kernel has them."""
-        ours = {pid: line for pid, line in _command_lines().items() if self._is_ours(pid, line)}
-        foreign = {inode for pid in _command_lines() if pid not in ours for inode in _sockets(pid)}
+        own = {pid: line for pid, line in _command_lines().items() if self._is_own(pid, line)}
+        foreign = {inode for pid in _command_lines() if pid not in own for inode in _sockets(pid)}
         state = str(self.state)
         paths = [path for path in self.state.rglob("*") if not self._is_kept(path)]
         return Left(
-            qemus=[str(pid) for pid, line in ours.items() if _is_qemu(line)],
-            processes=[f"{pid} {line[:60]}" for pid, line in ours.items() if not _is_qemu(line)],
+            qemus=[str(pid) for pid, line in own.items() if _is_qemu(line)],
+            processes=[f"{pid} {line[:60]}" for pid, line in own.items() if not _is_qemu(line)],
             sockets=[
                 name
                 for inode, name in _unix_sockets()
@@ -108,7 +108,7 @@ class Place:
         own = self.state / self.kept if self.kept else None
         return path == self.state / SLOTS or own in {path, *path.parents}
 
-    def _is_ours(self, pid: int, line: str) -> bool:
+    def _is_own(self, pid: int, line: str) -> bool:
         if self.kept and f"{self.state}/{self.kept}/" in line:
             return False
         if f"{self.folder}/" in line:
@@ -204,7 +204,7 @@ def _start(place: Place, arguments: Sequence[str], log: IO[str]) -> subprocess.P
 
 
 def _duration_s(place: Place, arguments: Sequence[str]) -> float:
-    """How long a run takes that nobody disturbs. Raises CalledProcessError if it is broken.
+    """How long a run takes that nothing disturbs. Raises CalledProcessError if it is broken.
 
     A test that fails is no obstacle: beside a kept testbed, throughput may well not recover.
     """
@@ -251,7 +251,7 @@ def _killed(place: Place, arguments: Sequence[str], instant_s: float, choose: ra
     lines = [line.strip() for line in (place.folder / "log").read_text().splitlines()]
     doing = next((line for line in reversed(lines) if line), "before the first line")
     if had_ended:
-        return "nobody, the run had ended"
+        return "no process, the run had ended"
     return f"{'pytest' if victim == run.pid else 'a worker'}, after: {doing[:60]}"
 
 
@@ -304,7 +304,7 @@ def trial(rounds: int, seed: int, arguments: Sequence[str], fresh_every: int) ->
     totals: Counter[str] = Counter()
     with _place() as empty:
         place = replace(empty, kept=_pathproof(empty, "-q", "up", "--name", "kept"))
-        _say(f"{place.kept} is kept; two runs that nobody disturbs")
+        _say(f"{place.kept} is kept; two runs that nothing disturbs")
         place.forget_snapshots()
         fresh_s, length_s = _duration_s(place, arguments), _duration_s(place, arguments)
         _say(f"one takes {length_s:.1f} s, and {fresh_s:.1f} s with a new snapshot")

@@ -189,7 +189,7 @@ def test_a_path_that_is_lost_without_a_fault(testbed: Testbed, seed: int) -> Non
 def test_multipathd_does_nothing_in_the_outage(
     testbed: Testbed, seed: int, plant: str, end: str, undo: str
 ) -> None:
-    """The kernel fails the path by itself; nobody gives it back."""
+    """The kernel fails the path by itself; it is not given back."""
     machine, fault = testbed.machine(Role.INITIATOR), first_link_down(testbed)
     try:
         measured = lose_a_path(

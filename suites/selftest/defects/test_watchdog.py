@@ -42,7 +42,7 @@ def ended_in_time(within_s: float) -> Iterator[Evidence]:
 
 
 def test_io_that_waits_for_ever_fails_in_time(testbed: Testbed, seed: int) -> None:
-    """All paths fall silent, the map queues, and nobody heals; a reader cannot even be killed."""
+    """All paths fall silent, the map queues, nothing is healed; a reader cannot even be killed."""
     reader = ["dd", f"if={testbed.map.device}", "of=/dev/null", "iflag=direct"]
     with ended_in_time(WITHIN_S) as evidence:
         with testbed.io(testbed.layout.mixed(seed), within_s=WITHIN_S) as io:

@@ -82,10 +82,10 @@ def array(tmp_path: Path) -> Iterator[Array]:
             subprocess.run(["ip", "link", "add", bridge, "type", "bridge"], check=True)
             stack.callback(subprocess.run, ["ip", "link", "delete", bridge], check=True)
             subprocess.run(["ip", "link", "set", bridge, "up"], check=True)
-        ours = tmp_path / "ours.toml"
+        served = tmp_path / "served.toml"
         head = 'name = "array"\n[hypervisor]\nfork = false\n'
-        ours.write_text(described('lun_size = "256MiB"', 101, head))
-        name = pathproof("--quiet", "up", "--testbed", str(ours)).strip()
+        served.write_text(described('lun_size = "256MiB"', 101, head))
+        name = pathproof("--quiet", "up", "--testbed", str(served)).strip()
         stack.callback(pathproof, "down", name)
         pathproof("ssh", name, "initiator", "--", LOG_OUT)
         pathproof("ssh", name, "target", "--", BY_HAND)

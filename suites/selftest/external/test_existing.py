@@ -106,15 +106,15 @@ class Lab:
 
 @pytest.fixture
 def lab(tmp_path: Path) -> Iterator[Lab]:
-    ours = tmp_path / "ours.toml"
-    ours.write_text(
+    served = tmp_path / "served.toml"
+    served.write_text(
         'name = "array"\n[hypervisor]\nfork = false\n'
         '[target]\nlun_size = "256MiB"\ncredentials = "chap.toml"\n'
     )
     chap = tmp_path / "chap.toml"
     chap.touch(mode=0o600)
     chap.write_text(CHAP)
-    name = pathproof("--quiet", "up", "--testbed", str(ours)).strip()
+    name = pathproof("--quiet", "up", "--testbed", str(served)).strip()
     try:
         wwid = pathproof("ssh", name, "initiator", "--", "dmsetup ls --target multipath").split()[0]
         pathproof("ssh", name, "initiator", "--", CLEAR)
@@ -160,7 +160,7 @@ def test_what_ended_early_is_undone(lab: Lab) -> None:
 
 
 def test_other_sessions_maps_and_disks_change_no_verdict_and_stay(lab: Lab) -> None:
-    """Nor do settings of the machine; the budget is what they allow."""
+    """Settings of the machine change no verdict either; the budget is what they allow."""
     lab.on_array(neighbours.ON_ARRAY)
     lab.on_machine(neighbours.ON_MACHINE)
     lab.over_ssh()

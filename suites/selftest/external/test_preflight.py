@@ -52,7 +52,7 @@ def wrong_timeout(testbed: Testbed) -> None:
 
 
 def portal_elsewhere(testbed: Testbed) -> None:
-    """The target has one more portal, which nobody described."""
+    """The target has one more portal, which is not in the configuration."""
     portal, network = elsewhere(testbed), testbed.topology.networks[0]
     nic = network.nics(Role.TARGET)[0]
     device = nic.bridge or testbed.nics(Role.TARGET)[nic.name]
@@ -189,7 +189,7 @@ def filled_in(testbed: Testbed, says: str) -> str:
 
 
 def elsewhere(testbed: Testbed) -> Portal:
-    """A portal on the first network that nobody described."""
+    """A portal on the first network that is not in the configuration."""
     return Portal(testbed.topology.networks[0].subnet[77])
 
 

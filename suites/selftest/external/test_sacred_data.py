@@ -21,7 +21,7 @@ SIZE = 256 * MIB  # of the LUN, so that reading it in full takes seconds
 
 @pytest.fixture
 def blank(testbed: Testbed) -> Testbed:
-    """The target serves a small LUN that nobody has written to."""
+    """The target serves a small LUN without any data."""
     testbed.broken = "its LUN was replaced on purpose"
     initiator, target = testbed.initiator, testbed.target
     assert isinstance(target, LioTarget)
@@ -49,7 +49,7 @@ def digest(testbed: Testbed) -> str:
 
 
 def test_a_blank_lun_is_read_in_full_and_marked(blank: Testbed) -> None:
-    """Then every path shows the mark, and it is enough the next time."""
+    """Every path shows the mark afterwards, and the next claim needs no more."""
     assert claimed(blank) is Answer.BLANK
     assert claimed(blank) is Answer.MARKED
     head = blank.machine(Role.TARGET).run(["head", "-c", str(marker.SIZE), BACKING_FILE])
@@ -60,7 +60,7 @@ def test_a_file_system_is_refused_and_byte_identical_afterwards(blank: Testbed) 
     """Until its owner gives it up."""
     machine, device = blank.machine(Role.INITIATOR), blank.map.device
     machine.sh(f"mkfs.ext4 -q -L payroll {device}; mount {device} /mnt; cp /etc/passwd /mnt")
-    with pytest.raises(PreflightFailed, match="is not to be had for ourselves"):
+    with pytest.raises(PreflightFailed, match="cannot be opened exclusively"):
         claimed(blank, erase=True)
     machine.sh("umount /mnt")
     before = digest(blank)
@@ -72,7 +72,7 @@ def test_a_file_system_is_refused_and_byte_identical_afterwards(blank: Testbed) 
 
 
 def test_a_lun_that_somebody_registered_with_is_refused(blank: Testbed) -> None:
-    """Though nothing is on it, and whatever is said: a host that is not here may use it."""
+    """It is refused although it is blank and may be erased: another host may use it."""
     path = blank.map.paths[0].disk
     initiator = blank.machine(Role.INITIATOR)
     initiator.sh(f"sg_persist --out --register --param-sark=0xabc /dev/{path}")

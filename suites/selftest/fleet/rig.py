@@ -93,10 +93,10 @@ class Host:
     def processes(self) -> list[int]:
         """sshd, all that it started, and what has lost its parent since."""
         parents = dict(_parents())
-        ours = {self.sshd.pid}
-        while more := {child for child, parent in parents.items() if parent in ours} - ours:
-            ours |= more
-        return sorted(pid for pid in parents if pid in ours or self._is_ours(pid))
+        own = {self.sshd.pid}
+        while more := {child for child, parent in parents.items() if parent in own} - own:
+            own |= more
+        return sorted(pid for pid in parents if pid in own or self._is_own(pid))
 
     def kill(self) -> None:
         """Let it die at once, with everything that runs on it."""
@@ -104,7 +104,7 @@ class Host:
         self.sshd.wait()
 
     def freeze(self) -> None:
-        """Let it fall silent: its connections stay open, and nobody answers."""
+        """Let it fall silent: its connections stay open, and nothing answers."""
         self._signal(signal.SIGSTOP)
 
     def _signal(self, number: signal.Signals) -> None:
@@ -115,7 +115,7 @@ class Host:
                     os.kill(pid, number)
             done |= new
 
-    def _is_ours(self, pid: int) -> bool:
+    def _is_own(self, pid: int) -> bool:
         """Whether it has the host's environment, as workers have, or its files, as QEMU has."""
         process = Path(f"/proc/{pid}")
         with suppress(OSError):

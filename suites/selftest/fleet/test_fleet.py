@@ -258,7 +258,7 @@ def test_the_last_test_of_a_host_that_dies_runs_elsewhere(
 
 
 def test_a_host_that_falls_silent_is_noticed(make_rig: MakeRig, checkout: Path) -> None:
-    """Nobody closes its connections."""
+    """Its connections are not closed."""
     made = make_rig("one", "two")
     run = Run(checkout, made, WAITS_ON_TWO)
     wait_for(home(made, "two") / "running")

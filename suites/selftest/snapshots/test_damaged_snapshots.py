@@ -21,7 +21,7 @@ ANEW = "made anew"
 
 
 def truncate(snapshot: Path) -> str:
-    """As after a power cut: the name is there, half of the content is not."""
+    """It looks as after a power cut: the name is there, half of the content is not."""
     memory = snapshot / "initiator.memory"
     memory.chmod(0o600)
     os.truncate(memory, memory.stat().st_size // 2)
@@ -41,7 +41,7 @@ def flip_a_bit(snapshot: Path) -> str:
 
 
 def skew_the_version(snapshot: Path) -> str:
-    """As if another QEMU had saved it."""
+    """It looks as if another QEMU had saved it."""
     rewrite(snapshot, lambda record: record["determined_by"]["versions"].update(QEMU="6.2.0"))
     return "is of another versions"
 

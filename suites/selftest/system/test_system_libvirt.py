@@ -107,7 +107,7 @@ def test_the_doctor_starts_a_machine_as_qemus_user_on_every_network(
 def test_a_libvirt_that_asks_qemu_anew_for_each_machine_is_named_with_its_cure(
     libvirt: StockLibvirt, testbed_file: Path
 ) -> None:
-    """As where /dev/kvm is for root alone: the cure is what makes it stop."""
+    """This happens where only root may use /dev/kvm; the cure makes it stop."""
     doctor = ("pathproof", "doctor", "--testbed", str(testbed_file))
     said = "libvirt asks QEMU anew before each machine what it can do, since libvirt-qemu cannot"
     libvirt.run("chmod", "600", "/dev/kvm")
@@ -154,7 +154,7 @@ def test_the_doctor_names_a_network_or_bridge_that_is_not_fit(
 def test_io_survives_on_every_kind_of_network(
     libvirt: StockLibvirt, folder: Path, testbed_file: Path, whole_suite: bool
 ) -> None:
-    """And the host's processors were watched: a verdict of PASS needs that on a busy host."""
+    """The host's processors are watched: a PASS needs that on a busy host."""
     reports = folder / f"reports-{testbed_file.stem}"
     what = ["suites/failover", "--testbed-scope", "session"] if whole_suite else [ONE_TEST]
     run = pytest_argv(testbed_file, *what, "--reports", str(reports))

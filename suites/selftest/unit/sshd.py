@@ -69,7 +69,7 @@ def sshd_in(folder: Path, kind: str = "ed25519", *, max_sessions: int = 50) -> I
     with socket.create_server(("127.0.0.1", 0)) as found:
         port = found.getsockname()[1]
     if os.getuid() == 0:
-        Path("/run/sshd").mkdir(exist_ok=True, mode=0o755)  # it insists, and nobody makes it
+        Path("/run/sshd").mkdir(exist_ok=True, mode=0o755)  # it insists on it, and does not make it
     (folder / "config").write_text(
         f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host\nPidFile none\n"
         f"AuthorizedKeysFile {folder}/authorized_keys\nStrictModes no\nUsePAM no\n"

@@ -19,6 +19,7 @@ from harness.measurements import (
     Stream,
 )
 from harness.timeline import Event, Happened, Phase, Timeline
+from harness.transport.wording import WORDING
 from harness.units import NS_PER_MS, NS_PER_S
 
 INJECTED = 100 * NS_PER_S
@@ -27,14 +28,14 @@ SINGLE = (
     BudgetTerm("noop_out_interval", 1, "", layers=(Layer.DETECTION,)),
     BudgetTerm("noop_out_timeout", 1, "", layers=(Layer.DETECTION,)),
     BudgetTerm("recovery_tmo", 1, "", layers=(Layer.SESSION_RECOVERY,)),
-    BudgetTerm("slack", 1, "", layers=(Layer.DEVICE_MAPPER, Layer.RESUBMISSION)),
+    BudgetTerm("slack", 1, "", layers=(Layer.PATH_FAILURE, Layer.RESUBMISSION)),
 )
 ALL_PATHS = (
     BudgetTerm(
         "outage",
         14.1,
         "",
-        layers=(Layer.DETECTION, Layer.SESSION_RECOVERY, Layer.DEVICE_MAPPER, Layer.NO_PATH),
+        layers=(Layer.DETECTION, Layer.SESSION_RECOVERY, Layer.PATH_FAILURE, Layer.NO_PATH),
     ),
     BudgetTerm("login_timeout", 3, "", layers=(Layer.LOGIN,)),
     BudgetTerm("polling_interval", 1, "", layers=(Layer.REINSTATEMENT,)),
@@ -114,6 +115,7 @@ def measured(
         clocks=(),
         settings=(),
         faults=(fault,),
+        wording=WORDING,
     )
 
 

@@ -23,6 +23,7 @@ from harness.reporting.series import Floats
 from harness.timeline import Event, Happened, Phase, Timeline
 from harness.transport.iscsi.settings import planned_session, session_settings
 from harness.transport.lun_devices import Look, LunDevices
+from harness.transport.wording import WORDING
 from harness.units import MIB, NS_PER_MS, NS_PER_S
 
 START = 5_000 * NS_PER_S
@@ -65,7 +66,7 @@ def failover() -> Measurements:
             BudgetTerm("noop_out_interval", 1, "sysfs", layers=(Layer.DETECTION,)),
             BudgetTerm("noop_out_timeout", 1, "sysfs", layers=(Layer.DETECTION,)),
             BudgetTerm("recovery_tmo", 1, "sysfs", layers=(Layer.SESSION_RECOVERY,)),
-            BudgetTerm("slack", 1, "stated", layers=(Layer.DEVICE_MAPPER, Layer.RESUBMISSION)),
+            BudgetTerm("slack", 1, "stated", layers=(Layer.PATH_FAILURE, Layer.RESUBMISSION)),
         )
     )
     return Measurements(
@@ -110,6 +111,7 @@ def failover() -> Measurements:
         clocks=(ClockReading("initiator", START, NS_PER_S, 1_900_000),),
         settings=tuple(session_settings(path, 1, 1, 1, path) for path in ("a", "b")),
         settings_after=tuple(session_settings(path, 1, 1, 1, path) for path in ("a", "b")),
+        wording=WORDING,
         planned=tuple(planned_session(path, 1, 1, 1, through=path) for path in ("a", "b")),
         faults=(
             FaultRecord(

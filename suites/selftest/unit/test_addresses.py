@@ -151,7 +151,7 @@ def test_addresses_in_a_vlan_are_asked_for_in_the_vlan() -> None:
 
 
 def test_the_second_waits_and_says_for_whom(hosts: list[Host]) -> None:
-    """Though each is on a host of its own; it goes on when the first has ended."""
+    """Each is on a host of its own. The second goes on when the first has ended."""
     first, second = Run(hosts[0], "lab-1"), Run(hosts[1], "lab-2")
     hosts[0].weak = True  # which does not count any more once it has the addresses
     said = Said()
@@ -173,7 +173,7 @@ def test_the_second_waits_and_says_for_whom(hosts: list[Host]) -> None:
 
 
 def test_whose_they_are_is_known_after_the_nic_was_down(hosts: list[Host]) -> None:
-    """As a fault leaves it."""
+    """A fault leaves it so."""
     first, second = Run(hosts[0], "lab-1"), Run(hosts[1], "lab-2")
     first.thread.start()
     assert first.has.wait(20)

@@ -82,7 +82,7 @@ def names_of(command: Any) -> set[str]:
 
 @pytest.fixture(scope="module")
 def of_pytest(pytestconfig: pytest.Config) -> set[str]:
-    """Its own options, those of its plugins, and ours."""
+    """Its own options, those of its plugins, and those of this project."""
     parser = pytestconfig._parser
     groups = [parser._anonymous, *parser._groups]
     names = (name for group in groups for option in group.options for name in option.names())
@@ -90,7 +90,7 @@ def of_pytest(pytestconfig: pytest.Config) -> set[str]:
 
 
 @pytest.fixture(scope="module")
-def ours() -> set[str]:
+def of_project() -> set[str]:
     """Every option that this project brings, and so can give advice on."""
     parser = pytest.Parser(_ispytest=True)
     add_options(parser)
@@ -105,29 +105,29 @@ def ours() -> set[str]:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_what_a_page_tells_to_type_is_there(
-    page: Path, of_pytest: set[str], ours: set[str]
+    page: Path, of_pytest: set[str], of_project: set[str]
 ) -> None:
     wrong = []
     for span in spans(page.read_text()):
         typed = [match[0] for match in TYPED.finditer(span)]
         wrong += [f"{one}: {why}" for one in typed if (why := wrong_with(one, of_pytest))]
         if span.startswith("--"):
-            wrong += [name for name in OPTION.findall(span) if name not in ours | of_pytest]
+            wrong += [name for name in OPTION.findall(span) if name not in of_project | of_pytest]
     assert wrong == []
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(TOP)))
 def test_what_a_message_tells_to_type_is_there(
-    path: Path, of_pytest: set[str], ours: set[str]
+    path: Path, of_pytest: set[str], of_project: set[str]
 ) -> None:
-    """`--alluredir` is an option of pytest's, but a run of ours would not heed it."""
+    """`--alluredir` is an option of pytest's, but a run of this project would ignore it."""
     shown = "cli" in path.parts  # docstrings are `--help` there
     wrong = []
     for message in messages(ast.parse(path.read_text()), docstrings=shown):
         typed = [match[0] for match in TYPED.finditer(message)]
         wrong += [f"{one}: {why}" for one in typed if (why := wrong_with(one, of_pytest))]
         for option in OPTION.finditer(message):
-            if option[0] not in ours and not OTHERS.search(message[: option.start()]):
+            if option[0] not in of_project and not OTHERS.search(message[: option.start()]):
                 wrong.append(f"{option[0]}: {message!r}")
     assert wrong == []
 

@@ -28,8 +28,8 @@ STORAGE, LAB, DEFECT, UNKNOWN = Blame
         (HarnessError("broken"), True, LAB),
         (TimedOut("broken"), False, LAB),
         (OSError("disk full"), True, LAB),
-        (KeyError("a defect of ours"), True, DEFECT),
-        (KeyError("a defect of ours"), False, DEFECT),
+        (KeyError("a defect of the harness"), True, DEFECT),
+        (KeyError("a defect of the harness"), False, DEFECT),
         (
             ExceptionGroup("g", [FaultError("x"), ExceptionGroup("h", [TypeError("y")])]),
             True,
@@ -74,7 +74,7 @@ def test_a_suppressed_context_is_not_looked_at() -> None:
 
 
 def test_errors_are_shown_in_their_own_words() -> None:
-    """Ours without the type, with their hint; others with it; groups one by one."""
+    """Those of the harness without type, with their hint; others with it; groups one by one."""
     assert describe(TimedOut("no answer", hint="look there")) == "no answer\nhint: look there"
     assert describe(KeyError("x")) == "KeyError: 'x'"
     group = ExceptionGroup("two", [VerdictFailed("a"), ValueError("b")])

@@ -30,7 +30,7 @@ def call(folder: Path, code: str, **replaced: str) -> subprocess.CompletedProces
 
 
 def apt_that_knows(folder: Path, known: dict[str, str]) -> None:
-    """As `apt-cache policy` prints it; of a name that it does not know it prints nothing."""
+    """It answers as `apt-cache policy` does, which prints nothing of an unknown name."""
     (folder / "bin").mkdir()
     cases = "".join(
         f"{name}) printf '{name}:\\n  Installed: (none)\\n  Candidate: {version}\\n' ;;\n"

@@ -134,7 +134,7 @@ def test_what_came_after_the_stall_had_no_part_in_it() -> None:
     assert parts.missing == ("session recovery timed out", "path failed")
 
 
-def test_a_fault_that_nobody_noticed_has_one_part() -> None:
+def test_a_fault_that_was_not_noticed_has_one_part() -> None:
     """It is held to the whole budget."""
     (part,) = taken_apart(measured((0, 2.9), seen=())).outage
     assert (part.layer, part.allowed_s) == (

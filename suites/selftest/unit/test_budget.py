@@ -113,7 +113,7 @@ def test_several_at_once_have_the_longest_of_their_budgets() -> None:
         assert told.budget.seconds == seconds
 
 
-def test_where_nobody_answers_arp_open_iscsi_pauses() -> None:
+def test_where_no_machine_answers_arp_open_iscsi_pauses() -> None:
     """One such part is enough: the slowest counts."""
     for one in (LinkDown("a"), PeerLinkDown("a")):
         assert terms(Together((one, SilentDrop("b"))))["reopen delay"] == 3
@@ -181,7 +181,7 @@ def test_with_no_path_left_only_recovery_may_be_off() -> None:
 
 @pytest.mark.parametrize("fault", [LinkDown("a"), Together((SilentDrop("a"), SilentDrop("b")))])
 def test_the_way_back_has_a_budget_whether_a_path_is_left_or_not(fault: Fault) -> None:
-    """Without the outage, and with the pause where nobody answered ARP."""
+    """Without the outage, and with the pause where no machine answered ARP."""
     returning = {term.name: term.seconds for term in record(fault).returning.terms}
     pause = {"reopen delay": 3.0} if isinstance(fault, LinkDown) else {}
     way = {"login_timeout": 3.0, "polling_interval": 1.0, "checker tick": 1.0, "slack": 1.0}

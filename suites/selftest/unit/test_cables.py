@@ -196,7 +196,7 @@ def test_what_is_sent_into_an_unplugged_cable_is_not_lost(machine: str) -> None:
 
 
 def test_a_cable_that_is_unplugged_all_the_time_is_not_judged() -> None:
-    """As where throughput is measured with a path dead."""
+    """Throughput with a dead path is measured so."""
     measured = losing(500)
     ends = tuple(replace(e, carrier=np.zeros_like(e.carrier)) for e in measured.cable_ends)
     assert found(replace(measured, cable_ends=ends), cables_sound()).verdict is Verdict.PASS
@@ -379,6 +379,6 @@ def test_the_lab_can_excuse_paths_and_time_only(check: Check) -> None:
 
 
 def test_both_promises_ask_about_the_cables() -> None:
-    """And hold no failure of a path against the storage without it."""
+    """Without that check no failure of a path is the storage's."""
     for promise in (promise_kept(), undisturbed(1.0)):
         assert "cables sound" in {check.name for check in promise}

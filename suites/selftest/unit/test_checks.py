@@ -130,7 +130,7 @@ def test_a_judgement_is_as_bad_as_its_worst_finding(verdicts: list[Verdict]) -> 
 
 @given(VERDICTS, st.randoms())
 def test_the_order_of_the_checks_does_not_matter(verdicts: list[Verdict], chance: object) -> None:
-    """Nor does asking one twice."""
+    """It does not matter either if a check is given twice."""
     findings = tuple(Finding(str(v), v, "") for v in verdicts)
     assert Judgement(findings).verdict is Judgement(findings[::-1]).verdict
     assert Judgement(findings).verdict is Judgement(findings + findings).verdict

@@ -70,7 +70,7 @@ def test_an_outcome_without_figures_has_none() -> None:
 
 
 def test_wrong_demands_are_an_error_where_they_are_written() -> None:
-    """Else the check would crash in the end, and the test be unknown for its author's mistake."""
+    """Otherwise the check would crash at the end, and the verdict would be unknown."""
     with pytest.raises(TypeError, match="at_least"):
         throughput_recovered()  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="at_most"):

@@ -161,7 +161,7 @@ def test_sound_evidence_is_told_with_its_figures() -> None:
     ids=lambda v: v if isinstance(v, str) else "",
 )
 def test_what_is_wrong_with_the_evidence_is_named(measured: Measurements, reason: str) -> None:
-    """It is unknown, never a failure: nobody knows what the storage did."""
+    """It is unknown, never a failure: it is not known what the storage did."""
     finding = found(evidence_sound(), measured)
     assert (finding.verdict, finding.message) == (Verdict.UNKNOWN, reason)
 
@@ -219,7 +219,7 @@ def test_a_wall_clock_may_be_trimmed_but_not_set(by_ns: int) -> None:
 
 
 def test_a_machine_without_any_sample_was_not_watched() -> None:
-    """Nor does it divide by zero."""
+    """It is unknown, and nothing is divided by zero."""
     measured = watched(lambda w: without_samples(w, START, END))
     finding = found(evidence_sound(), measured)
     assert finding.verdict is Verdict.UNKNOWN
@@ -289,7 +289,7 @@ def test_a_kernel_log_that_was_not_read_whole_leaves_it_open(logs: tuple[KernelL
 
 
 @pytest.mark.parametrize("check", [kernel_sound(), evidence_sound()])
-def test_a_machine_that_nobody_could_watch_leaves_it_open(check: Check) -> None:
+def test_a_machine_that_could_not_be_watched_leaves_it_open(check: Check) -> None:
     """A target that panicked left neither a log nor samples."""
     measured = good()
     alone = replace(measured, kernel_logs=measured.kernel_logs[:1], watching=measured.watching[:1])

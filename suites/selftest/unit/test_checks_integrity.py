@@ -1,4 +1,4 @@
-"""I/O errors and damaged blocks are told, and what nobody saw is left open."""
+"""I/O errors and damaged blocks are told, and what was not seen is left open."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_lost_records_of_a_kernel_log_leave_it_open() -> None:
 
 
 def test_errors_are_open_where_the_map_was_not_seen() -> None:
-    """Then nobody can tell whose map an error in the log is on."""
+    """Then it is not known whose map an error in the log is on."""
     finding = found(no_io_errors(), replace(good(), path_states=()))
     assert finding.verdict is Verdict.UNKNOWN
     assert "which map" in finding.message
@@ -97,7 +97,7 @@ def test_a_stream_that_did_nothing_in_a_phase_leaves_it_open() -> None:
 
 
 def test_no_kernel_log_leaves_it_open() -> None:
-    """Nobody looked."""
+    """No one looked."""
     assert found(no_io_errors(), replace(good(), kernel_logs=())).verdict is Verdict.UNKNOWN
 
 

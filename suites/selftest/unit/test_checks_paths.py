@@ -189,7 +189,7 @@ def test_a_path_that_does_not_come_back_fails(last: dict[str, str]) -> None:
     assert (finding.verdict, finding.message) == (Verdict.FAIL, "paths not active at the end: a")
 
 
-def test_path_states_that_nobody_saw_at_the_end_leave_it_open() -> None:
+def test_path_states_that_were_not_seen_at_the_end_leave_it_open() -> None:
     """A path that was failed when the observer died may have come back."""
     measured = good()
     seen = tuple(s for s in measured.path_states if s.at_ns < HEALED)
@@ -342,7 +342,7 @@ def given_up_twice(measured: Measurements) -> Measurements:
 
 
 def test_bytes_between_two_moments_of_giving_up_count() -> None:
-    """The fault lost its effect for a while, and nobody tested what the report would claim."""
+    """The fault lost its effect for a while, and what the report would claim was not tested."""
     measured = given_up_twice(good())
     assert found(fault_took_effect(), measured).verdict is Verdict.PASS
     start, end = INJECTED + 5 * NS_PER_S, INJECTED + 9 * NS_PER_S

@@ -22,7 +22,7 @@ from harness.measurements import (
     CompletionLog,
     Stream,
 )
-from harness.units import NS_PER_MS, NS_PER_S
+from harness.units import MIB, NS_PER_MS, NS_PER_S
 from suites.selftest.unit.judged import (
     busy_host,
     found,
@@ -306,7 +306,8 @@ def test_a_load_that_made_up_for_a_slow_start_need_not_go_on_so() -> None:
     paced = with_stream(measured, load.name, lambda s: replace(s, pace=asked))
     finding = found(throughput_recovered(0.9), paced)
     assert finding.verdict is Verdict.PASS, finding.message
-    assert finding.message.startswith("100.0% of the throughput before")
+    assert finding.numbers["after_mib_s"] == pytest.approx(asked / MIB, rel=0.01)
+    assert finding.numbers["before_mib_s"] == pytest.approx(asked / MIB, rel=0.01)
 
 
 @pytest.mark.parametrize("check", [stall_within_budget(), no_stall_beyond(5)])

@@ -168,9 +168,9 @@ def test_a_file_system_made_on_a_marked_lun_is_refused(lab: Lab) -> None:
 
 
 def test_a_map_that_somebody_holds_is_refused(lab: Lab) -> None:
-    """Whoever it is: a map that cannot be opened is not ours alone."""
+    """Whoever it is: a map that cannot be opened has another user."""
     (lab.folder / "dev/mapper" / WWID).unlink()
-    assert "is not to be had for ourselves: No such file or directory" in refused(lab)
+    assert "cannot be opened exclusively: No such file or directory" in refused(lab)
 
 
 def test_paths_to_different_luns_are_told_apart(lab: Lab) -> None:

@@ -49,7 +49,7 @@ def test_the_interval_is_that_of_the_tables(count: int, rank: int, level: float)
 
 @given(st.lists(st.floats(0.1, 10), min_size=1, max_size=60))
 def test_the_interval_holds_the_samples_median(sample: list[float]) -> None:
-    """And is as sure as it can be."""
+    """The interval is as sure as that many samples allow."""
     low, high, level = median_interval(sample)
     ordered = sorted(sample)
     assert low <= ordered[len(ordered) // 2] <= high

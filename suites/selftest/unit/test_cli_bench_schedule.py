@@ -47,7 +47,7 @@ def test_the_table_has_a_line_for_each_number_of_hosts(runner: CliRunner) -> Non
 
 
 def test_the_own_history_comes_first(runner: CliRunner, tmp_path: Path) -> None:
-    """And one without a test that ran through is refused."""
+    """A history without a test that ran through is refused."""
     own = tmp_path / "reports" / "out" / "history.jsonl"
     own.parent.mkdir(parents=True)
     own.write_text('{"testResults": {}}\n')

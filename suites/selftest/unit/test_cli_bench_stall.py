@@ -26,7 +26,7 @@ from suites.selftest.unit.synthetic_failover import STALL_S, failover, nothing_m
 
 
 class Part(NamedTuple):
-    """As much of `harness.analysis.breakdown.Part` as is told."""
+    """It has as much of `harness.analysis.breakdown.Part` as is shown."""
 
     layer: str
     seconds: float
@@ -112,7 +112,7 @@ def test_a_stall_that_could_not_be_taken_apart_does_not_add_up(parts: list[Part]
 
 
 def test_parts_that_could_not_be_told_apart_do_not_add_up(parts: list[Part]) -> None:
-    """Though one part that covers two is as long as both."""
+    """One part that covers two is as long as both, and is not added."""
     one, other = parts
     parts[:] = [one._replace(seconds=one.seconds + other.seconds)]
     told = as_told([case("fast", FAULT, good())])

@@ -68,7 +68,7 @@ def test_every_command_explains_itself(runner: CliRunner) -> None:
     ],
 )
 def test_a_flag_takes_no_value(runner: CliRunner, command: str, flags: list[str]) -> None:
-    """Nor does its help look as if it did."""
+    """Its help does not look as if it took one, either."""
     text = runner.invoke(app, [*command.split(), "--help"], env={"COLUMNS": "100"}).output
     lines = [line for line in text.splitlines() if any(f" {flag} " in line for flag in flags)]
     assert len(lines) == len(flags)
@@ -92,7 +92,7 @@ def test_a_wrong_key_is_one_message_without_a_traceback(runner: CliRunner, tmp_p
 def test_an_error_of_the_operating_system_is_a_message_too(
     runner: CliRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A full disk is nobody's defect."""
+    """A full disk is not a defect of the harness."""
 
     def full() -> None:
         raise OSError(28, "No space left on device", "/cache/disk")

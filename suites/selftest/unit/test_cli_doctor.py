@@ -51,7 +51,7 @@ def test_bootstrap_installs_what_the_doctor_looks_for() -> None:
 
 
 def test_libvirts_helper_is_looked_for_where_bootstrap_looks_for_it() -> None:
-    """Else the one installs what the other does not find; both name the same packages."""
+    """Otherwise one installs what the other does not find. Both name the same packages."""
     row = f'"{"|".join(helper.PATTERNS)} {"|".join(helper.PACKAGES)}"'
     assert row in (TOP / "bootstrap").read_text()
 
@@ -71,7 +71,7 @@ def test_libvirts_helper_is_found_by_its_patterns(
 
 
 def test_the_doctor_looks_for_what_bootstrap_installs() -> None:
-    """But for what it tries out, and what only bootstrap itself needs."""
+    """What it tries out, and what only bootstrap needs, is left out."""
     tried = {"$qemu_driver", "newuidmap", "debian-archive-keyring.gpg"}
     builds_the_binding = {"gcc", "stdlib.h", "pkg-config", "libvirt.h"}
     known = {program.name for program in host.PROGRAMS}
@@ -268,7 +268,7 @@ def test_the_ports_of_a_bridge_let_frames_of_the_networks_mtu_through(
 
 
 def test_a_network_that_is_missing_or_not_active_is_named_with_its_cure(tmp_path: Path) -> None:
-    """As of libvirt's own test driver, which has one network, `default`."""
+    """The networks are those of libvirt's test driver, which has one, `default`."""
     with connect("test:///default", tmp_path) as connection:
         assert network_problem(connection, "default") is None
         missing = network_problem(connection, "san-a")

@@ -119,7 +119,7 @@ def test_ps_of_nothing_says_so(state: Path) -> None:
 
 
 def test_a_name_may_be_cut_short_and_left_out(make: Callable[..., Folder]) -> None:
-    """As long as it means one testbed only."""
+    """It is enough if it means one testbed only."""
     one, other = make("one-1", kept=True), make("one-12", kept=True)
     assert choose("one-1", [one, other]) == one
     assert choose("on", [one]) == one

@@ -71,7 +71,7 @@ def test_a_steady_drift_between_two_readings_is_undone(
 
 @given(st.lists(st.integers(0, 10**15), min_size=1, max_size=20))
 def test_converting_many_times_at_once_is_the_same(times: list[int]) -> None:
-    """And keeps their order."""
+    """The order of the times is kept."""
     clock = Clock((ClockReading("i", 0, 5, 1), ClockReading("i", 10**15, 10**9, 2)))
     together = clock.array_to_host(np.array(sorted(times), dtype=np.int64))
     assert together.tolist() == [clock.to_host(at) for at in sorted(times)]

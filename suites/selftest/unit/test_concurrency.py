@@ -73,7 +73,7 @@ def test_a_failure_does_not_cut_the_others_short() -> None:
 
 
 def test_steps_begun_inside_belong_to_the_step_around_the_call() -> None:
-    """So that the report shows them there and the bill knows whose time it was."""
+    """The report shows them there, and the bill of time counts them there."""
 
     def work() -> Step:
         with step("inside") as inside:
@@ -106,7 +106,7 @@ def test_what_ends_in_time_is_as_if_called_directly() -> None:
 
 
 def test_what_does_not_end_in_time_is_left_behind() -> None:
-    """And does not hold up the end of the process."""
+    """It does not hold up the end of the process."""
     ending = threading.Event()
     with pytest.raises(TimedOut, match="an answer: not within 0 s"):
         within(0.05, ending.wait, what="an answer")
@@ -117,7 +117,7 @@ def test_what_does_not_end_in_time_is_left_behind() -> None:
 
 
 def test_several_failures_of_the_lab_are_caught_as_one() -> None:
-    """But none that has a programming error among them."""
+    """A group with a programming error in it is not caught."""
     broken = TimedOut("a")
     with pytest.raises(HarnessError) as caught:
         side_by_side(raising(broken), raising(TimedOut("b")))
@@ -128,7 +128,7 @@ def test_several_failures_of_the_lab_are_caught_as_one() -> None:
 
 
 def test_what_runs_beside_a_block_ends_with_it() -> None:
-    """And has begun by then."""
+    """It has begun by the time that the block begins."""
     ran = threading.Event()
 
     def action(over: threading.Event) -> None:

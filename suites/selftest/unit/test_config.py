@@ -78,7 +78,7 @@ def test_the_configuration_cannot_be_changed_afterwards() -> None:
 
 
 def test_an_unknown_key_is_named_with_the_one_that_was_meant() -> None:
-    """And with all that are allowed there."""
+    """All keys that are allowed there are named, too."""
     text = complaint("[workload]\ndept = 8\n")
     assert text.startswith("own.toml: unknown key 'workload.dept'; did you mean 'depth'?")
     assert "region, block_size, depth" in text
@@ -98,7 +98,7 @@ def test_unknown_keys_are_found_at_every_depth(text: str, key: str, meant: str) 
 
 
 def test_a_wrong_value_is_named_with_the_allowed_ones() -> None:
-    """And with what was given instead."""
+    """What was given is named, too."""
     text = complaint("[target]\nkind = 'lioo'\n[hypervisor]\naccel = 'fast'\n")
     assert "own.toml: target.kind: Input should be 'lio'" in text
     assert "(got 'lioo')" in text
@@ -130,7 +130,7 @@ def test_what_is_out_of_range_or_malformed_is_named(text: str, key: str) -> None
 
 
 def test_all_mistakes_are_told_at_once() -> None:
-    """Nobody wants to learn of them one run after the other."""
+    """All of them are told in one run."""
     text = complaint("bogus = 1\n[target]\nport = 0\nkind = 'x'\n")
     assert len(text.splitlines()) == 3
 
@@ -229,7 +229,7 @@ def test_two_networks_on_one_wire_are_refused(key: str, kind: str) -> None:
 
 
 def test_what_an_initiator_over_ssh_needs_is_named() -> None:
-    """And a host key may be the whole line of its file."""
+    """A host key may be the whole line of its file."""
     wwid = "360014057043dfe0435de773ca03bbf04"
     external = f'[target]\nkind = "external"\nwwid = "{wwid}"\n[initiator]\nmachine = '
     assert 'machine = "ssh" needs [initiator.ssh]' in complaint(external + '"ssh"')
@@ -279,7 +279,7 @@ def two_networks(more: str = "") -> str:
 
 
 def test_an_array_may_have_a_name_for_each_portal() -> None:
-    """And only an array; each must be a name."""
+    """Only an array may have them, and each must be a valid name."""
     external = 'target.kind = "external"\n'
     networks = two_networks(', iqn = "iqn.1992-04.com.vendor:port"')
     topology = plan(loaded(external + networks).config)
@@ -303,7 +303,7 @@ def test_an_array_may_have_a_name_for_each_portal() -> None:
     ],
 )
 def test_a_wwid_is_one_and_no_pattern(wwid: str, accepted: bool) -> None:
-    """It goes into the configuration of machines that are not ours."""
+    """It goes into the configuration of external machines."""
     text = f'[target]\nkind = "external"\nwwid = "{wwid}"\n{two_networks()}'
     if accepted:
         assert loaded(text).config.target.wwid == wwid
@@ -342,7 +342,7 @@ def test_an_undefined_profile_is_refused_with_those_that_there_are() -> None:
 
 
 def test_own_profiles_join_the_built_in_ones() -> None:
-    """And leave everything that they do not name to the distribution."""
+    """What they do not name stays as the distribution has it."""
     config = loaded("[initiator]\nprofile = 'own'\n[profiles.own]\nfast_io_fail_s = 5\n").config
     assert config.profile.fast_io_fail_s == 5
     assert config.profile.noop_out_interval_s is None
@@ -560,7 +560,7 @@ def test_kvm_gets_what_it_carries_and_what_was_changed_stays() -> None:
 
 
 def test_defaults_that_are_written_out_change_nothing() -> None:
-    """As `pathproof config --toml` prints them, and as a fleet sends them to its hosts."""
+    """`pathproof config --toml` prints them so, and a fleet sends them so to its hosts."""
     copied = Config.model_validate_json(Config().model_dump_json())
     assert copied.machines.model_fields_set
     assert sized_for(copied, "kvm") == sized_for(Config(), "kvm")

@@ -82,7 +82,7 @@ def test_a_file_is_found_beside_the_one_that_names_it() -> None:
 
 
 def test_the_environment_may_have_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As CI does; a file that is named wins."""
+    """CI does that. A file that is named goes first."""
     for variable, text in zip(VARIABLES.values(), ("a", "b" * 12, "c", "d" * 12), strict=True):
         monkeypatch.setenv(variable, text)
     chap = load().config.target.chap
@@ -132,7 +132,7 @@ def test_secrets_in_the_configuration_itself_are_refused() -> None:
 @pytest.mark.parametrize("kind", ["lio", "tgt", "iet"])
 @pytest.mark.parametrize(("length", "taken"), [(11, False), (12, True), (255, True), (256, False)])
 def test_our_targets_want_secrets_of_96_bits(kind: str, length: int, taken: bool) -> None:
-    """And nothing holds more than 255 characters."""
+    """No secret may have more than 255 characters."""
     if taken:
         loaded(secret(length), kind)
         return
@@ -143,7 +143,7 @@ def test_our_targets_want_secrets_of_96_bits(kind: str, length: int, taken: bool
 
 
 def test_both_secrets_must_differ() -> None:
-    """Or what is asked can be sent back as the answer."""
+    """Otherwise a challenge could be sent back as its own answer."""
     same = BOTH.replace("battery-staple", "correct-horse")
     assert "are the same" in complaint(same).message
 

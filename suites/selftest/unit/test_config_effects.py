@@ -164,7 +164,7 @@ def test_the_option_that_takes_the_effect_away_is_not_blamed(tmp_path: Path) -> 
     ],
 )
 def test_what_has_its_effect_is_taken(text: str, tmp_path: Path) -> None:
-    """And all defaults are, which `pathproof config --toml` prints."""
+    """All defaults are taken, too: `pathproof config --toml` prints them."""
     file = tmp_path / "own.toml"
     file.write_text(text)
     config = load(file).config

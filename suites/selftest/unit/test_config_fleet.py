@@ -69,7 +69,7 @@ def test_a_path_is_relative_to_the_file(folder: Path) -> None:
     ["", "-oProxyCommand=x", "a b", "user@", "@a", "a:0", "a:65536", "a:b", "a//b", "fe80::1"],
 )
 def test_what_is_no_address_is_refused(folder: Path, address: str) -> None:
-    """Nor could any of it be taken for an option of ssh, or for a part of execnet's addresses."""
+    """None of it may look like an option of ssh, or like a part of execnet's addresses."""
     text = complaint(f'[[hosts]]\naddress = "{address}"\n')
     assert text.startswith(f"fleet.toml: hosts.0.address: {address!r} is not an address; write")
 

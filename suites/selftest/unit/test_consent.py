@@ -50,7 +50,7 @@ NAMED = Asked(WWID)
 
 @given(ASKED, FOUND)
 def test_nothing_is_written_when_in_doubt(asked: Asked, found: Contents) -> None:
-    """A yes needs the name, nobody else's use, and one of the three reasons; a no says why."""
+    """A yes needs the name, no use by others, and one of the three reasons; a no says why."""
     decision = decide(asked, found)
     if not decision.answer.permits:
         assert bool(decision.problems) is (decision.answer is Answer.REFUSED)
@@ -103,7 +103,7 @@ def test_finding_more_never_turns_a_no_into_a_yes(
     ],
 )
 def test_what_is_allowed(asked: Asked, found: Contents, answer: Answer) -> None:
-    """And what must be read in full before anybody can tell."""
+    """What must be read in full first is said, too."""
     assert decide(asked, found).answer is answer
 
 
@@ -147,7 +147,7 @@ def test_what_is_refused_and_what_it_says(asked: Asked, found: Contents, says: s
 
 @given(MARKERS)
 def test_a_marker_is_read_back(one: Marker) -> None:
-    """As it was written."""
+    """It is read as it was written."""
     block = marker.pack(one)
     assert len(block) == marker.SIZE
     assert marker.unpack(block) == one
@@ -193,7 +193,7 @@ Read Capacity results:
 
 
 def test_a_thin_lun_is_known_by_its_capacity() -> None:
-    """As sg_readcap prints it; unmapped blocks that do not read as zeros prove nothing."""
+    """sg_readcap tells it. Unmapped blocks that do not read as zeros prove nothing."""
     assert parse_block_size(CAPACITY) == 512
     assert parse_block_size(CAPACITY.replace("lbprz=1", "lbprz=0")) is None
     assert parse_block_size(CAPACITY.replace("lbpme=1", "lbpme=0")) is None
@@ -201,7 +201,7 @@ def test_a_thin_lun_is_known_by_its_capacity() -> None:
 
 
 def test_descriptors_are_understood() -> None:
-    """As sg_get_lba_status prints them, also with the number that newer ones add."""
+    """sg_get_lba_status prints them; newer versions add a number."""
     text = "0x0000000000000000  0x800  0\n0x0000000000000800  0x3f800  1  0\nnonsense\n"
     assert parse_status(text) == [(0, 0x800, 0), (0x800, 0x3F800, 1)]
 

@@ -79,7 +79,7 @@ def test_an_empty_result_is_a_result(clock: Clock, falsy: object) -> None:
 
 
 def test_false_means_not_yet(clock: Clock) -> None:
-    """So that a plain condition can be polled."""
+    """A plain condition can be polled so."""
     assert poll(lambda: clock.now >= 1002, what="it", deadline=Deadline.after(5)) is True
 
 

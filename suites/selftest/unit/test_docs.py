@@ -71,7 +71,7 @@ def anchors(page: Path) -> set[str]:
 
 
 def test_every_key_is_documented() -> None:
-    """And no page tells of keys that are gone."""
+    """No page tells of keys that are gone."""
     assert documented().keys() == dict(fields(Config)).keys()
 
 
@@ -271,7 +271,7 @@ def test_every_detection_has_a_plant() -> None:
 
 
 def test_every_layer_is_documented() -> None:
-    """As the contract of import-linter has them."""
+    """The layers are those of import-linter's contract."""
     contracts = tomllib.loads((TOP / "pyproject.toml").read_text())["tool"]["importlinter"]
     layers = next(c for c in contracts["contracts"] if c["id"] == "layers")["layers"]
     (block, *_) = re.findall(

@@ -112,7 +112,7 @@ def test_every_legal_description_survives_the_way_through_xml(spec: DomainSpec) 
 
 
 def test_an_emulated_guest_has_room_for_a_second_processor() -> None:
-    """Or QEMU's TCG leaves out memory barriers, and virtio loses notifications."""
+    """Otherwise QEMU's TCG leaves out memory barriers, and virtio loses notifications."""
     room = {
         (accel, cpus): ET.fromstring(render(replace(SPEC, accel=accel, cpus=cpus))).findtext("vcpu")
         for accel in ("tcg", "kvm")
@@ -122,7 +122,7 @@ def test_an_emulated_guest_has_room_for_a_second_processor() -> None:
 
 
 def test_what_is_there_for_emulation_does_not_reach_kvm() -> None:
-    """And what KVM needs is not asked of emulation, where it would take processor time."""
+    """Emulation gets nothing that only KVM needs: it would take processor time."""
 
     def found(accel: Any) -> set[str]:
         root = ET.fromstring(render(replace(SPEC, accel=accel, cpus=2)))

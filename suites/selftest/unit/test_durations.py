@@ -34,7 +34,7 @@ def run(*milliseconds: int, status: str = "passed", **more: Any) -> str:
 
 
 def test_a_recorded_history_is_read_by_node_id() -> None:
-    """As pytest names the tests."""
+    """pytest names the tests by node ID."""
     durations = recorded_durations(RECORDED)
     module = "suites/failover/test_path_loss.py"
     assert len(durations) == 9
@@ -58,7 +58,7 @@ def test_what_did_not_run_through_says_nothing(status: str, tmp_path: Path) -> N
 
 
 def test_a_title_that_hides_the_parameters_says_nothing(tmp_path: Path) -> None:
-    """Nor does a test without a known module."""
+    """A test without a known module says nothing, either."""
     history = tmp_path / "history.jsonl"
     history.write_text(run(1, name="Another title") + "\n" + run(1, labels=[]))
     assert recorded_durations(history) == {}

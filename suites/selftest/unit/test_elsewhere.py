@@ -39,7 +39,7 @@ def test_a_host_is_reached_as_libvirt_reaches_it(
 
 
 def test_guests_of_the_system_run_as_another_user() -> None:
-    """And only those."""
+    """Guests of a session's libvirt do not."""
     kinds = [other_host(f"qemu+ssh://rack1/{kind}") for kind in ("system", "session")]
     assert [host and host.is_system for host in kinds] == [True, False]
 

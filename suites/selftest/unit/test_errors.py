@@ -77,7 +77,7 @@ def test_a_command_that_did_not_end_can_be_caught_as_a_timeout() -> None:
 
 
 def test_a_hint_follows_the_message_on_its_own_line() -> None:
-    """And is there separately for whoever renders it."""
+    """A caller that shows it can have it separately."""
     error = HarnessError("no space left in /var/tmp", hint="free 2 GiB")
     assert str(error) == "no space left in /var/tmp\nhint: free 2 GiB"
     assert (error.message, error.hint) == ("no space left in /var/tmp", "free 2 GiB")
@@ -99,7 +99,7 @@ def test_a_failed_command_says_where_what_how_long_and_why() -> None:
 
 
 def test_a_failed_command_carries_its_facts_as_data() -> None:
-    """So that nobody needs to parse the message."""
+    """No caller needs to parse the message."""
     assert (failed.machine, failed.status, failed.elapsed_s) == ("initiator", 21, 0.25)
     assert failed.argv == ("iscsiadm", "-m", "node", "-o", "a b")
     assert failed.stderr == "iscsiadm: No records found\n"
@@ -135,7 +135,7 @@ def test_a_long_output_is_cut_to_its_last_lines(out: int, err: int) -> None:
 
 
 def test_the_cure_of_several_failures_is_told_once() -> None:
-    """As two machines fail for one cause."""
+    """Two machines may fail for one cause."""
     same = [HarnessError(name, hint="./bootstrap") for name in ("target", "initiator")]
     assert cure(ExceptionGroup("", [*same, OSError("x"), HarnessError("y")])) == "./bootstrap"
     assert cure(ExceptionGroup("", [*same, HarnessError("z", hint="reboot")])) == (
@@ -153,7 +153,7 @@ def test_several_failures_of_the_lab_are_one_failure_of_the_lab() -> None:
 
 
 def test_what_is_left_of_several_failures_is_still_of_the_lab() -> None:
-    """As `except*` splits them."""
+    """`except*` splits groups so."""
     several: Any = SeveralFailed([TimedOut("a"), MachineError("b"), MachineError("c", hint="d")])
     timeouts, others = several.split(TimedOut)
     assert isinstance(timeouts, HarnessError)
@@ -218,7 +218,7 @@ def test_what_an_error_was_made_from_is_no_programming_error() -> None:
     assert defects(raised.value) == []
 
 
-def test_an_error_that_nobody_foresaw_is_told_with_its_type() -> None:
+def test_an_unforeseen_error_is_told_with_its_type() -> None:
     """`'wwid'` alone tells nothing."""
     assert summary(KeyError("wwid")) == "KeyError: 'wwid'"
     assert summary(ZeroDivisionError()) == "ZeroDivisionError"

@@ -209,6 +209,6 @@ def test_the_log_of_issued_io_has_the_writes_in_their_order() -> None:
 
 @pytest.mark.parametrize("text", ["", "fio version 2 iolog\n/dev/mapper/x write 0 4096\n"])
 def test_a_log_of_issued_io_without_times_is_refused(text: str) -> None:
-    """As fio before 3.31 wrote it."""
+    """fio before 3.31 wrote such a log."""
     with pytest.raises(WorkloadError, match="version 3"):
         parse_io_log(text)

@@ -53,7 +53,7 @@ WANTED = {*map(str, ENVIRONMENT), "suites/test_a.py", "images/a.toml", "odd\nnam
 
 
 def test_what_git_tracks_or_would_track_travels(checkout: Path) -> None:
-    """As it is now: neither what is ignored nor what was removed."""
+    """It travels as it is now, without ignored and removed files."""
     git(checkout, "init")
     git(checkout, "add", "suites", "harness", "reports")
     (checkout / "suites" / "test_a.py").rename(checkout / "suites" / "test_b.py")
@@ -73,7 +73,7 @@ def test_without_git_all_but_the_makings_travels(checkout: Path) -> None:
 def test_where_git_is_not_installed_all_but_the_makings_travels(
     checkout: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As on a machine to which the checkout came as an archive."""
+    """Such a checkout may have come as an archive."""
     git(checkout, "init")
     monkeypatch.setenv("PATH", str(checkout / "images"))
     expected = WANTED | {"notes.txt", ".gitignore"}
@@ -168,7 +168,7 @@ def test_results_arrive_whole_and_are_sent_once(tmp_path: Path, size: int) -> No
     assert receiver.problem == ""
 
 
-def test_results_that_nobody_takes_are_kept(tmp_path: Path) -> None:
+def test_results_that_are_not_taken_are_kept(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text("x")
 
     def broken(message: Message) -> None:

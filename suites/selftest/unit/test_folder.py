@@ -66,7 +66,7 @@ def manifest(*, kept: bool) -> Manifest:
 
 
 def left_behind(name: str, *, kept: bool = False) -> Folder:
-    """As an owner leaves it that died."""
+    """An owner that died leaves it so."""
     folder = Folder(base() / name)
     folder.path.mkdir()
     (folder.path / "lock").touch()
@@ -79,7 +79,7 @@ def nothing_runs(_: Folder) -> None:
 
 
 def test_a_claimed_folder_is_owned_and_private(state: Path) -> None:
-    """Named after the testbed, open to nobody else."""
+    """Named after the testbed, closed to all other users."""
     with claimed("mine") as folder:
         assert folder.path.parent == state
         assert folder.name.startswith("mine-")
@@ -97,7 +97,7 @@ def test_two_claims_of_one_name_do_not_meet() -> None:
 
 
 def test_a_folder_is_gone_after_its_block_also_after_a_failure() -> None:
-    """Unless it is to be kept."""
+    """It stays if it is to be kept."""
     with claimed("mine") as folder:
         (folder.path / "disk.qcow2").touch()
     assert not folder.path.exists()
@@ -106,8 +106,8 @@ def test_a_folder_is_gone_after_its_block_also_after_a_failure() -> None:
     assert all_folders() == []
 
 
-def test_a_kept_folder_stays_and_is_nobodys() -> None:
-    """So that a later command may use it, or remove it."""
+def test_a_kept_folder_stays_and_has_no_owner() -> None:
+    """A later command may use it, or remove it."""
     with claimed("mine") as folder:
         folder.write(manifest(kept=True))
     assert folder.path.exists()
@@ -212,14 +212,14 @@ def test_one_that_cannot_be_removed_does_not_protect_the_others() -> None:
 
 
 def test_a_folder_without_a_lock_is_what_a_dead_maker_left(state: Path) -> None:
-    """Nobody else sees a folder before it has its lock: makers and reapers exclude each other."""
+    """A folder is seen once it has its lock: makers and reapers exclude each other."""
     base()
     (state / "halfway-abc123").mkdir(mode=0o700)
     assert reap(nothing_runs) == ["halfway-abc123"]
 
 
 def test_many_reap_at_once(state: Path) -> None:
-    """As the workers of one run do when they begin."""
+    """The workers of one run do that when they begin."""
     base()
     for number in range(20):
         (state / f"left-{number}").mkdir(mode=0o700)

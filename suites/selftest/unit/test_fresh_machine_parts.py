@@ -95,7 +95,7 @@ def test_only_an_unknown_verdict_is_excused_by_a_busy_host(
 def test_root_that_may_make_no_namespaces_is_a_reason_to_skip(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As in a container without CAP_SYS_ADMIN."""
+    """A container without CAP_SYS_ADMIN is such a place."""
     unshare = tmp_path / "unshare"
     unshare.write_text("#!/bin/sh\nexit 1\n")
     unshare.chmod(0o755)

@@ -193,7 +193,7 @@ def test_a_kernel_that_kvm_did_not_run_is_expected_to_be_emulated(
 def test_kvm_is_expected_by_the_rights_of_the_one_who_runs_qemu(
     probes: Probes, device: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And of this user, who has to try it."""
+    """The rights of this user count, too: this user tries it."""
     cache, status = tmp_path / "cache", device.stat()
     choose("auto", cache, device=device)
     stranger = QemuUser(uid=status.st_uid + 1, gid=status.st_gid + 1)
@@ -277,7 +277,7 @@ def test_a_device_that_others_own_says_what_to_do(
     cure: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """For the one who runs QEMU: this user, or that of a system libvirt; nobody joins root's group.
+    """For the one who runs QEMU: this user, or that of a system libvirt. None joins root's group.
 
     The reason names the fault, the cure the way out, and neither has the other's words.
     """

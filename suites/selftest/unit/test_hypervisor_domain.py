@@ -335,7 +335,7 @@ def test_a_taken_port_is_told_from_other_failures(text: str, taken: bool) -> Non
 
 @pytest.mark.parametrize("why", ["No such file or directory", "Permission denied"])
 def test_a_program_that_libvirt_misses_is_named_with_its_package(why: str) -> None:
-    """As libvirt 9.0 said it, when the file was gone and when it was empty."""
+    """libvirt 9.0 said so, for a file that was gone and for an empty one."""
     said = (
         "operation failed: libvirt:  error : cannot execute binary "
         f"/usr/lib/libvirt/libvirt_iohelper: {why}"

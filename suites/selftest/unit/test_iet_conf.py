@@ -102,7 +102,7 @@ TEXTS = st.text(st.characters(max_codepoint=0x100), min_size=1, max_size=40)
 
 @given(path=TEXTS, scsi_id=TEXTS, serial=TEXTS)
 def test_what_is_written_is_what_ietd_reads(path: str, scsi_id: str, serial: str) -> None:
-    """Or it is refused: ietd would skip the line, or cut it, and tell nobody."""
+    """What ietd would skip or cut without a word is refused."""
     unit = Unit(3, "fileio", path, scsi_id=scsi_id, scsi_sn=serial)
     try:
         text = render_conf([WantedTarget(IQN, (unit,))])
@@ -134,7 +134,7 @@ def test_a_unit_that_iet_would_not_serve_is_refused(unit: Unit, reason: str) -> 
 
 
 def test_every_option_has_its_keyword() -> None:
-    """Or it would be accepted and lost."""
+    """Otherwise it would be accepted and have no effect."""
     assert conf.KEYWORDS.keys() == IetOptions.model_fields.keys()
 
 

@@ -110,7 +110,7 @@ def test_a_line_of_another_form_is_refused(text: str) -> None:
 
 
 def test_nothing_served_is_an_empty_listing() -> None:
-    """As while ietd does not run."""
+    """The listing is empty while ietd does not run."""
     assert parse_volumes("") == []
     assert parse_sessions("") == []
 

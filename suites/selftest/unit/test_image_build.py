@@ -69,7 +69,7 @@ def test_an_unknown_package_is_named_with_the_definition(
 
 
 def test_a_package_that_needs_another_kernel_says_so(recipe: Recipe) -> None:
-    """As apt 2.6 prints it."""
+    """apt 2.6 prints this."""
     output = [
         "The following packages have unmet dependencies:",
         " iscsitarget-module : Depends: linux-image-6.1.0-99-cloud-amd64 but it is not installable",

@@ -88,7 +88,7 @@ def test_images_in_use_stay_and_others_make_room(
 def test_an_image_removed_before_its_use_is_built_again(
     cache: Path, image: ImageDefinition, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Between the end of its build and its use nobody holds its lock."""
+    """Between the end of its build and its use no process holds its lock."""
     builder = Builder()
     store = ImageStore(cache, builder=builder)
     ensure_all = store.ensure_all
@@ -105,8 +105,8 @@ def test_an_image_removed_before_its_use_is_built_again(
     assert len(builder.built) == 2 * len(Role)
 
 
-def test_an_image_that_nobody_needs_is_not_built(cache: Path, image: ImageDefinition) -> None:
-    """Of a target that is not ours there is none."""
+def test_an_image_that_is_not_needed_is_not_built(cache: Path, image: ImageDefinition) -> None:
+    """Of an external target there is none."""
     builder = Builder()
     with ImageStore(cache, builder=builder).using(image, [Role.INITIATOR]) as images:
         assert images.keys() == {Role.INITIATOR}

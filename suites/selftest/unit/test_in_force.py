@@ -30,7 +30,7 @@ USAGE = "multipath-tools v0.9.4 (12/19, 2022)\nUsage:\n  multipath [-v level]\n"
 
 @pytest.fixture(autouse=True)
 def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What does not come needs not be waited for, and nobody pauses between two looks."""
+    """What does not come needs not be waited for, and there is no pause between two looks."""
     monkeypatch.setattr("harness.deadline.time.sleep", lambda _: None)
     monkeypatch.setattr(in_force, "_PATIENCE_S", 0.01)
     monkeypatch.setattr(attachment, "_MAP_TIMEOUT_S", 0.01)
@@ -120,7 +120,7 @@ def test_what_a_profile_leaves_alone_is_planned_as_multipathd_has_it() -> None:
     assert demanded(answering(CONFIG), FAST) == [1, 1]
 
 
-def test_a_machine_that_is_not_ours_has_its_own() -> None:
+def test_an_existing_machine_has_its_own() -> None:
     """Its multipathd knows nothing of the profile."""
     assert demanded(answering(CONFIG), FAST, ExistingInitiator) == [5, 5]
 

@@ -235,7 +235,7 @@ def test_a_name_in_other_capitals_is_told_as_the_portal_has_it() -> None:
     assert "hint: write its name as it does: iqn.2026-01.io.PathProof:storage" in text
 
 
-def test_a_target_of_ours_that_listens_elsewhere_is_found() -> None:
+def test_a_made_target_that_listens_elsewhere_is_found() -> None:
     """Such as on the management network: I/O might go that way."""
     iqn = TOPOLOGY.target_iqn
     offers = "".join(f"{address}:3260,1 {iqn}\n" for address in ("172.16.0.1", "10.0.2.15"))

@@ -53,7 +53,7 @@ def inject(fault: Scripted) -> None:
 
 
 def test_a_fault_that_cannot_be_confirmed_is_healed() -> None:
-    """And what was wrong is told."""
+    """What was wrong is told."""
     fault = Scripted(confirming=TimedOut("nothing was dropped"))
     with pytest.raises(TimedOut, match="nothing was dropped"):
         inject(fault)

@@ -82,7 +82,7 @@ def test_login_names_one_portal_and_logout_names_none() -> None:
     assert iscsiadm.forget_argv(IQN)[-2:] == ["--op", "delete"]
 
 
-def test_an_interface_of_ours_is_named_wherever_there_may_be_several() -> None:
+def test_the_interface_of_a_link_is_named_wherever_there_may_be_several() -> None:
     """The default one is not: open-iscsi uses it by itself."""
     by = ["--interface", "pathproof-a-nic1"]
     for make in (iscsiadm.login_argv, iscsiadm.new_record_argv):

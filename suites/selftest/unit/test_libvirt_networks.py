@@ -59,7 +59,7 @@ def test_the_bridge_of_a_network_is_told_by_libvirt(connection: Connection) -> N
 
 
 def test_a_network_without_a_bridge_is_left_out(connection: Connection) -> None:
-    """As one that hands out NICs of the host."""
+    """A network that hands out NICs of the host has no bridge."""
     connection.libvirt.networkDefineXML(
         "<network><name>nics</name><forward mode='passthrough'><interface dev='eth0'/></forward>"
         "</network>"

@@ -84,7 +84,7 @@ def test_a_lock_is_its_holders_alone_until_that_is_killed(tmp_path: Path, acquir
         assert try_lock(file)
 
 
-def test_many_share_a_lock_and_nobody_has_it_alone_meanwhile(tmp_path: Path) -> None:
+def test_many_share_a_lock_and_no_process_has_it_alone_meanwhile(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     with another(SHARED, path), path.open("rb") as file, path.open("rb") as same_process:
         assert not try_lock(file)

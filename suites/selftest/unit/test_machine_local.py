@@ -59,7 +59,7 @@ def test_a_failure_is_no_error_if_it_was_asked_for() -> None:
 
 
 def test_a_script_stops_at_its_first_failure() -> None:
-    """And an unset variable is one."""
+    """An unset variable is a failure, too."""
     with pytest.raises(CommandFailed) as failure:
         MACHINE.sh("echo one; false; echo two")
     assert failure.value.stdout == "one\n"
@@ -133,7 +133,7 @@ def test_a_command_sees_the_end_of_its_input() -> None:
 
 
 def test_bytes_that_are_no_text_are_kept() -> None:
-    """And shown with replacement characters."""
+    """They are shown with replacement characters."""
     done = MACHINE.run(["printf", "\\377ok"])
     assert done.stdout_bytes == b"\xffok"
     assert done.stdout == "�ok"
@@ -141,7 +141,7 @@ def test_bytes_that_are_no_text_are_kept() -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_signal_ends_a_command_and_shows_in_its_status(number: signal.Signals) -> None:
-    """As the negative of its number."""
+    """The status is the negative of the signal's number."""
     with MACHINE.background(["sleep", "60"]) as process:
         process.signal(number)
         assert process.wait(5).status == -number
@@ -189,7 +189,7 @@ def test_lines_are_heard_while_the_command_runs() -> None:
 
 
 def test_what_a_listener_raises_is_raised_where_the_command_is_waited_for() -> None:
-    """And the command is heard to its end: a full pipe would stop it."""
+    """The command's output is read to its end: a full pipe would stop it."""
     heard: list[bytes] = []
 
     def hear(line: bytes) -> None:
@@ -204,7 +204,7 @@ def test_what_a_listener_raises_is_raised_where_the_command_is_waited_for() -> N
 
 
 def test_what_a_listener_raises_is_raised_at_the_end_of_the_block() -> None:
-    """If nobody waited for the command."""
+    """If the command was not waited for."""
     came = threading.Event()
 
     def hear(_: bytes) -> None:

@@ -39,14 +39,14 @@ def machine(sshd: Sshd) -> Iterator[SshMachine]:
 
 
 def test_a_command_is_a_list_and_arrives_as_it_is(machine: SshMachine) -> None:
-    """SSH knows only shell lines; the quoting is ours."""
+    """SSH knows only shell lines; the harness quotes."""
     done = machine.run(["printf", "%s|", "$HOME", "a b", "'; exit 3 #", "*", "", "ü\n"])
     assert done.stdout == "$HOME|a b|'; exit 3 #|*||ü\n|"
     assert (done.status, done.stderr) == (0, "")
 
 
 def test_a_failure_tells_status_and_both_streams(machine: SshMachine) -> None:
-    """As on this host."""
+    """It is the same as on this host."""
     with pytest.raises(CommandFailed, match="guest: sh -euc") as failure:
         machine.sh("echo out; echo err >&2; exit 3")
     assert failure.value.status == 3
@@ -97,7 +97,7 @@ def test_commands_share_the_connection(machine: SshMachine) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_signal_reaches_the_remote_command(machine: SshMachine, number: signal.Signals) -> None:
-    """And only that: a negative status says that it was ended by one."""
+    """Nothing else ends it: a negative status says that a signal did."""
     with machine.background(["sleep", "60"]) as process:
         assert process.running
         process.signal(number)
@@ -135,7 +135,7 @@ def test_files_go_there_and_come_back(machine: SshMachine, tmp_path: Path) -> No
     assert machine.download(list(content)) == content
 
 
-def test_input_that_nobody_takes_is_given_up(
+def test_input_that_is_not_taken_is_given_up(
     machine: SshMachine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Once the window is full; the machine is well, and goes on."""

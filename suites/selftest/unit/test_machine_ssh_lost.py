@@ -159,7 +159,7 @@ def test_a_lost_connection_is_the_labs_error_and_never_a_result(tmp_path: Path) 
 
 
 def test_a_closed_connection_runs_nothing_any_more(sshd: Sshd) -> None:
-    """And closing twice is fine."""
+    """Closing it twice is no error."""
     machine = connected(sshd.endpoint)
     machine.close()
     machine.close()
@@ -237,7 +237,7 @@ def test_a_connection_that_is_full_is_given_up(tmp_path: Path) -> None:
 
 
 def test_a_wait_may_end_while_the_connection_is_being_lost(tmp_path: Path) -> None:
-    """Then there is nothing left to close, which is no error."""
+    """Nothing is left to close then, which is no error."""
     with sshd_in(tmp_path) as sshd:
         machine = connected(sshd.endpoint)
         transport = machine._clients[0].get_transport()

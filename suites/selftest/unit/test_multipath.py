@@ -116,7 +116,7 @@ def test_only_the_one_lun_is_touched() -> None:
 
 
 def test_losing_every_path_is_a_pause_and_not_an_error() -> None:
-    """And a new WWID gets its map: Debian's default would make none."""
+    """A new WWID gets its map; by Debian's default it would get none."""
     said = settings(render_conf([WWID], STOCK))
     assert said["no_path_retry"] == "queue"
     assert said["path_grouping_policy"] == "multibus"

@@ -67,7 +67,7 @@ def test_patterns_are_posix_ones_and_all_of_a_section_have_to_fit(version: str) 
 
 @every_version
 def test_of_several_sections_that_fit_the_last_counts(version: str) -> None:
-    """As far as it says anything: built-in ones come first, so that the user's hold."""
+    """It counts as far as it says anything. Built-in ones come first, so the user's hold."""
     one = config(version, ('vendor "LABCORP"', 'vendor "LIO"'))
     assert recovery_demanded(one, LUN) == 10
     assert recovery_demanded(one, ScsiIdentity("LIO-ORG", 'a 40" disk', "4.0")) == 9
@@ -110,7 +110,7 @@ def test_a_section_that_holds_for_the_lun_decides_on_the_detection() -> None:
 def test_the_policy_of_the_configuration_is_in_force_where_multipathd_could_choose(
     target: str,
 ) -> None:
-    """As 0.11.1 reads the file that is written for it: it takes every setting in it."""
+    """0.11.1 read the file that is written for it, and took every setting in it."""
     found = parse_config((RECORDED / f"multipath-0.11.1-t-{target}-target.txt").read_text())
     assert not detects_grouping(found, LUN)
     written = render_conf(

@@ -29,7 +29,7 @@ def ready(name: str) -> Topology:
 @pytest.mark.parametrize("addressed", [True, False])
 @pytest.mark.parametrize("name", READY)
 def test_the_script_is_valid_shell(name: str, role: Role, addressed: bool) -> None:
-    """As dash reads it."""
+    """dash can read it."""
     script = render_script(ready(name).nics(role), addressed=addressed)
     done = subprocess.run(["sh", "-n", "-c", script], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
@@ -129,7 +129,7 @@ def test_ipv6_addresses_are_used_at_once(tmp_path: Path) -> None:
 
 
 def test_nics_of_one_subnet_answer_for_their_own_address_only(tmp_path: Path) -> None:
-    """Else the first to answer ARP has the packets of both, and a pulled cable takes neither."""
+    """Otherwise the first NIC to answer ARP gets the packets of both."""
     one, other = ready("one-subnet").nics(Role.INITIATOR)
     said, calls = run(tmp_path, (one, other), {"ens9": one.mac, "ens2": other.mac})
     assert said == ["a-nic1 ens9", "a-nic2 ens2"]
@@ -260,7 +260,7 @@ def scripted(*answers: Answer) -> ScriptedMachine:
 
 
 def test_a_nic_that_is_not_there_yet_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Or has another name by the time that it gets its address."""
+    """It may also have another name by the time that it gets its address."""
     monkeypatch.setattr("harness.deadline.time.sleep", lambda _: None)
     renamed = Answer("a ens9\n", 'Cannot find device "eth2"', status=1)
     slow = scripted(Answer("a ens9\n"), renamed, Answer("a ens9\nb ens2\n"))
@@ -284,7 +284,7 @@ def test_what_stays_missing_is_told(
 
 
 def test_nics_come_up_without_addresses_while_others_may_have_them(tmp_path: Path) -> None:
-    """Until it is known that nobody does."""
+    """Until it is known that no machine does."""
     nics = TOPOLOGY.nics(Role.INITIATOR)
     said, calls = run(tmp_path, nics, {"ens9": nics[0].mac}, addressed=False)
     assert said == ["a ens9"]
@@ -292,7 +292,7 @@ def test_nics_come_up_without_addresses_while_others_may_have_them(tmp_path: Pat
 
 
 def test_only_nics_on_shared_networks_are_brought_up_before_their_addresses_are_held() -> None:
-    """A cable is nobody else's."""
+    """A cable has no other users."""
     cable, bridged = Config().networks
     changed: dict[str, Any] = {"bridge": "br0"}
     topology = plan(Config(networks=(cable, bridged.model_copy(update=changed))))

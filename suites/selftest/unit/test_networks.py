@@ -16,7 +16,7 @@ from harness.topology import Role, plan
 
 READY = (
     *("active-passive", "eight", "four", "ipv6", "jumbo", "luns", "one-subnet", "ports", "routed"),
-    *("two", "two-controllers", "vlan"),
+    *("two", "two-controllers", "two-targets", "vlan"),
 )
 
 
@@ -77,7 +77,7 @@ def test_a_portal_is_written_as_people_write_it(written: str, portal: str) -> No
         ('"[fd00::1]"', "[fd00::1]:3260"),
         ('"[fd00::1]:3261"', "[fd00::1]:3261"),
         ('{ address = "fd00::1", port = 3261 }', "[fd00::1]:3261"),
-        # Without brackets nobody can tell a port from the address: it is none.
+        # Without brackets a port cannot be told from the address: it is none.
         ('"fd00::1:3261"', "[fd00::1:3261]:3260"),
     ],
 )
@@ -362,6 +362,7 @@ def test_the_ready_topologies_are_known() -> None:
         ("one-subnet", "a-nic1 a-nic2"),
         ("two", "a b"),
         ("two-controllers", "a1 a2 b1 b2"),
+        ("two-targets", "a b"),
     ],
 )
 def test_a_ready_topology_has_its_paths(name: str, paths: str) -> None:

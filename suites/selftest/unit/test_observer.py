@@ -89,7 +89,7 @@ def test_samples_come_at_least_ten_times_a_second(observer: Observer) -> None:
 
 
 def test_a_sample_tells_the_wall_clock_and_what_it_cost(observer: Observer) -> None:
-    """So that a clock that jumps is seen, and the observer's own share of a processor is known."""
+    """A clock that jumps is seen by it, and the observer's share of a processor is known."""
     observer.begin("pathproof: selftest clocks")
     ahead_ns = time.time_ns() - time.monotonic_ns()
     time.sleep(1)
@@ -114,7 +114,7 @@ def test_a_sample_holds_what_is_watched(observer: Observer) -> None:
 
 
 def test_a_cable_has_something_to_carry_with_each_sample(observer: Observer) -> None:
-    """So that a cable on which nothing else is sent is seen to stand still, too."""
+    """A cable that carries nothing else is then seen to stand still, too."""
     observer.watch(Watch(nics=("lo",), cables=("lo",)))
     observer.begin("pathproof: selftest beats")
     time.sleep(1.2)
@@ -130,7 +130,7 @@ def test_a_cable_has_something_to_carry_with_each_sample(observer: Observer) -> 
 
 
 def test_an_observer_that_rests_takes_no_samples(observer: Observer) -> None:
-    """And goes on with both clock and kernel log; afterwards samples come again."""
+    """Clock and kernel log go on. Afterwards samples come again."""
     observer.begin("pathproof: selftest rest")
     with observer.resting():
         observer.read_clock()  # answered after the order to rest
@@ -234,7 +234,7 @@ def test_what_an_observer_saw_before_it_died_is_kept() -> None:
 
 
 def test_a_machine_that_stands_still_does_not_answer(observer: Observer) -> None:
-    """Though the channel to it is open."""
+    """The channel to it is still open."""
     assert observer._process is not None
     assert observer.answers(0.3)
     observer._process.signal(signal.SIGSTOP)

@@ -41,7 +41,7 @@ def test_a_change_of_any_named_code_changes_the_digest(copy: Path, name: str) ->
 
 
 def test_a_name_that_is_not_there_is_an_error() -> None:
-    """Else code that was moved would be missing in the key, and nothing would tell."""
+    """Otherwise code that was moved would be missing in the key, and nothing would say so."""
     with pytest.raises(FileNotFoundError):
         digest_of("topology", "no_such_folder")
 

@@ -59,7 +59,7 @@ def test_a_path_that_is_lost_again_once_it_was_back_is_another_loss() -> None:
 
 
 def test_a_path_that_is_given_up_once_more_before_it_is_back_is_the_same_loss() -> None:
-    """As on a map that multipathd loads anew: seen with ALUA groups, 0.1 s before the login."""
+    """multipathd may load a map anew: seen with ALUA groups, 0.1 s before the login."""
     seen = logged(good(), (21.0, FAILED, "a"))
     assert found(no_unexpected_path_loss(), seen).verdict is Verdict.PASS
     (fault,) = seen.faults
@@ -75,7 +75,7 @@ def lost(measured: Measurements) -> Measurements:
 
 
 def test_two_accounts_of_a_failover_agree() -> None:
-    """As long as both have the same loss and the same return."""
+    """Both must have the same loss and the same return."""
     assert disagreements(good()) == []
     assert disagreements(lost(good())) == []
     assert found(no_unexpected_path_loss(), lost(good())).verdict is Verdict.FAIL
@@ -118,7 +118,7 @@ def test_a_single_sample_of_a_loss_wants_a_line_of_the_log() -> None:
 
 
 def test_a_loss_that_both_show_is_one_whatever_is_unclear_elsewhere() -> None:
-    """One path is lost for certain, of the other nobody can tell."""
+    """One path is lost for certain, of the other it is not known."""
     measured = sampled(lost(good()), "a", "failed", (1, 2))
     assert [one.path for one in disagreements(measured)] == ["a"]
     assert found(no_unexpected_path_loss(), measured).verdict is Verdict.FAIL
@@ -213,7 +213,7 @@ def test_a_path_that_leaves_the_map_without_a_fault_is_lost(
 
 
 def test_a_path_may_leave_the_map_by_a_fault() -> None:
-    """And stay away until it is back, but it may not have left before, or leave later."""
+    """It may stay away until it is back. It may not have left before, or leave later."""
     injected_s, healed_s = ((ns - START) / NS_PER_S for ns in (INJECTED, HEALED))
     for stretch, verdict in (
         ((injected_s + 2, healed_s + 5), Verdict.PASS),

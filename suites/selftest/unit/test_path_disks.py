@@ -198,7 +198,7 @@ def test_a_path_lost_without_a_fault_fails_on_every_kernel(number: str, last: st
 
 
 @pytest.mark.parametrize("number", ["253:7: ", ""])
-def test_what_befalls_others_fails_nobody(number: str) -> None:
+def test_what_befalls_other_luns_fails_no_lun(number: str) -> None:
     """Another map loses its path, and another file system its disk."""
     samples = tuple(
         sample(at_s, {"8:0": "active", "8:16": "active"}, {}, in_map={"8:16": SECOND})

@@ -51,9 +51,9 @@ def test_two_processes_never_get_the_same_port() -> None:
     with (
         another_process_leasing(40) as (_, theirs),
         another_process_leasing(40) as (_, others),
-        lease_ports(40) as ours,
+        lease_ports(40) as own,
     ):
-        assert len({*theirs, *others, *ours}) == 120
+        assert len({*theirs, *others, *own}) == 120
 
 
 def test_a_leased_port_is_refused_until_its_owner_is_killed() -> None:

@@ -26,5 +26,5 @@ def test_a_pattern_is_searched_for(pattern: str, text: str, *, found: bool) -> N
 
 @pytest.mark.parametrize("pattern", ["*", "(", "[a", "a{2,1}"])
 def test_what_is_no_pattern_is_found_nowhere(pattern: str) -> None:
-    """As multipathd does with a section whose pattern it cannot compile."""
+    """multipathd treats a section whose pattern it cannot compile in the same way."""
     assert not found_in(pattern, "*([aa")

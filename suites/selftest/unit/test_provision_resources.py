@@ -24,6 +24,7 @@ from harness.provision import resources as module
 from harness.provision.resources import Resources
 from harness.steps import Listener, listening
 from harness.topology import Role, plan
+from harness.transport import IscsiInitiator
 
 
 def machine(role: Role, *, listens: bool, folder: Path) -> DomainSpec:
@@ -133,6 +134,7 @@ def test_the_initiator_learns_what_both_ends_are_told_to_offer() -> None:
     machines: Any = {Role.INITIATOR: None}
     target: Any = SimpleNamespace(wwids=("3600",))
     initiator = Resources.initiator(resources, machines, target)
+    assert isinstance(initiator, IscsiInitiator)
     assert initiator.negotiation.offers == config.initiator.iscsi
     demanded = {"HeaderDigest": "CRC32C", "DataDigest": "CRC32C"}
     assert initiator.negotiation.demanded == demanded

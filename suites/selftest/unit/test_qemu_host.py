@@ -161,7 +161,7 @@ def test_ports_are_those_of_the_host(qemu_host: ForeignQemuHost) -> None:
 def test_the_folder_there_is_known_before_it_is_made_and_goes_with_the_testbed(
     host: OtherHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Unless the testbed is kept."""
+    """If the testbed is kept, it stays."""
     monkeypatch.setenv("PATHPROOF_STATE", str(tmp_path))
     config = Config.model_validate({"hypervisor": {"uri": "test:///default"}})
     for kept in (False, True):
@@ -239,7 +239,7 @@ def test_consoles_are_there_before_libvirts_log_daemon_makes_them_unreadable(
 
 
 def test_direct_io_is_tried(own: ForeignQemuHost) -> None:
-    """As the kernel has it, and without a trace; where nothing can be made there is none."""
+    """The kernel decides, and no file is left. Where no file can be made there is none."""
     own.make_folder()
     try:
         os.close(os.open(own.folder / "x", os.O_CREAT | os.O_WRONLY | os.O_DIRECT))

@@ -138,11 +138,11 @@ def test_who_waits_is_not_overtaken(tmp_path: Path) -> None:
 
 
 def test_a_killed_process_frees_its_place(tmp_path: Path) -> None:
-    """The kernel does: nobody else could."""
+    """The kernel does it, and nothing else could."""
     with another(tmp_path) as process:
         assert has_it(process)
         process.kill()
-    with queue(tmp_path).turn("ours"):
+    with queue(tmp_path).turn("own"):
         pass
 
 
@@ -278,7 +278,7 @@ def test_two_users_take_turns(public: Path) -> None:
             soon(lambda: f"; pid {process.pid} of nobody; since" in said.last)
             process.kill()
     (public / "place.0").unlink()  # it was theirs
-    holder = one.turn("ours")
+    holder = one.turn("own")
     holder.__enter__()
     with another(public, NOBODY) as process:
         soon(lambda: one.someone_waits)
@@ -293,5 +293,5 @@ def test_a_file_that_is_not_for_all_is_named(public: Path) -> None:
         assert process.wait(20) != 0
     (public / "place.0").unlink()
     (public / "place.0").symlink_to("/etc/passwd")
-    with pytest.raises(ConfigError, match=r"place\.0"), queue(public).turn("ours"):
+    with pytest.raises(ConfigError, match=r"place\.0"), queue(public).turn("own"):
         pytest.fail("a link was followed")

@@ -133,7 +133,7 @@ def test_files_that_were_cut_short_count_as_missing(results: Path) -> None:
     for path in results.glob("*-result.json"):
         path.write_text(path.read_text()[:100])
     (results / "x-result.json.tmp").write_text("{")
-    (results / "x-attachment.txt").write_text("of nobody")
+    (results / "x-attachment.txt").write_text("of no test")
     reconcile(results, both)
     assert {one["uuid"] for one in read(results)} == {one.result for one in both}
     assert {one["name"] for one in read(results)} == {"test_first", "test_second"}

@@ -93,7 +93,7 @@ def test_storage(testbed):
         raise VerdictFailed("data intact: fail: 3 blocks")
 
 def test_unknown(testbed):
-    """Nobody can see."""
+    """It cannot be seen."""
     raise CouldNotTell("fault took effect: unknown")
 
 def test_lab(testbed):
@@ -158,7 +158,7 @@ def test_every_test_is_blamed_on_whom_it_should_be(run: Run) -> None:
     """Status and label agree, in groups and fixtures too; a pass has no verdict."""
     assert run.verdict("Writes survive [LinkDown]") == ("passed", [])
     assert run.verdict("Storage breaks a promise") == ("failed", ["storage"])
-    assert run.verdict("Nobody can see") == ("broken", ["unknown"])
+    assert run.verdict("It cannot be seen") == ("broken", ["unknown"])
     assert run.verdict("The lab goes down") == ("broken", ["lab"])
     assert run.verdict("A program errs") == ("broken", ["defect"])
     assert run.verdict("Both at once") == ("failed", ["storage"])
@@ -180,7 +180,7 @@ def test_steps_nest_across_threads_and_hold_their_evidence(run: Run) -> None:
 
 
 def test_steps_of_a_session_fixture_lie_in_its_set_up(run: Run) -> None:
-    """And its clean-up is there, without pytest's own finalizers."""
+    """Its clean-up is shown, too, without pytest's own finalizers."""
     found = [json.loads(p.read_text()) for p in run.results.glob("*-container.json")]
     befores = [outline(one) for c in found for one in c.get("befores", [])]
     (testbed,) = [one["testbed"] for one in befores if "testbed" in one]
@@ -219,7 +219,7 @@ def rendered(run: Run) -> Path:
 
 
 def test_the_page_is_one_file_and_fetches_nothing(rendered: Path) -> None:
-    """And the folder for web servers is there, equally clean."""
+    """The folder for web servers is made, too, and fetches nothing, either."""
     site = rendered.parent / "html"
     for page in (rendered, site / "index.html"):
         assert html.external_requests(page.read_text()) == []

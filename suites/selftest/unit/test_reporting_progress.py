@@ -82,7 +82,7 @@ def test_a_failed_step_says_so(plain: Progress) -> None:
 
 
 def test_quick_steps_leave_no_line() -> None:
-    """A log of hundreds of steps of a millisecond helps nobody."""
+    """A log of hundreds of steps of a millisecond does not help."""
     display = Progress(Console(file=io.StringIO()), animated=False)
     with listening(display), step("quick"):
         pass
@@ -217,7 +217,7 @@ def test_the_bill_says_what_the_harness_costs_on_top() -> None:
 
 
 def test_a_run_without_a_test_has_a_bill_too() -> None:
-    """As when `-k` selects nothing."""
+    """`-k` may select nothing."""
     assert format_bill(Bill(), 0.01) == "where the time went: 10 ms on the wall clock"
 
 

@@ -42,7 +42,7 @@ def test_with_no_path_left_the_outage_is_one_part() -> None:
     """Nothing but healing could end it."""
     measured = failover()
     (fault,) = measured.faults
-    layers = (Layer.DETECTION, Layer.SESSION_RECOVERY, Layer.DEVICE_MAPPER, Layer.NO_PATH)
+    layers = (Layer.DETECTION, Layer.SESSION_RECOVERY, Layer.PATH_FAILURE, Layer.NO_PATH)
     slack = BudgetTerm("slack", 1, "", "", (Layer.RESUBMISSION,))
     terms = (BudgetTerm("outage", 14, "", "", layers), slack)
     healed_ns = INJECTED + 2_920 * NS_PER_MS

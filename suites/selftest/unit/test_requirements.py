@@ -142,7 +142,7 @@ def test_kvm_that_runs_only_a_small_program_so_far_is_warned_of(
 def test_an_image_is_found_from_the_folder_that_the_run_is_in(
     places: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """And a package of the same name in there is not taken for Pathproof."""
+    """A package of the same name in that folder is not taken for Pathproof."""
     (tmp_path / "harness").mkdir()
     (tmp_path / "harness" / "__init__.py").write_text("raise SystemExit('not this one')")
     (tmp_path / "mine.toml").write_text('suite = "mine"\nzzz = 1\n')
@@ -163,7 +163,7 @@ def test_forks_are_tried_without_a_look_at_the_image(monkeypatch: pytest.MonkeyP
 
 
 def test_an_answer_that_is_none_is_an_error() -> None:
-    """As where the login shell of a fleet's host prints a greeting."""
+    """The login shell of a fleet's host may print a greeting."""
     with pytest.raises(HarnessError, match="no answer, but: Welcome"):
         requirements.parse_answer("Welcome!")
 
@@ -187,7 +187,7 @@ def test_all_that_is_lacking_is_one_error(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_a_cable_that_carries_nothing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As where a packet filter drops what goes over loopback."""
+    """A packet filter may drop what goes over loopback."""
     monkeypatch.setattr(trial, "_FRAME_TIMEOUT_S", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as far_end:
         said = trial._cable_problem(far_end, lambda: None)
@@ -227,7 +227,7 @@ def test_a_cable_that_breaks_is_an_error_and_no_traceback(
 
 
 def test_no_port_at_all_is_an_error_and_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As where a process may open no more files."""
+    """A process that may open no more files gets no port."""
 
     def refuse(*_: object) -> None:
         raise OSError(errno.EMFILE, "Too many open files")
@@ -240,7 +240,7 @@ def test_no_port_at_all_is_an_error_and_no_traceback(monkeypatch: pytest.MonkeyP
 def test_a_cable_is_tried_also_where_no_machine_can_be_saved(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """And the machine is gone afterwards."""
+    """The machine is gone afterwards."""
     gone: list[str] = []
 
     def refuse(_: Path) -> None:

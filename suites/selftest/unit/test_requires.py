@@ -51,15 +51,15 @@ def test_a_test_is_skipped_with_what_is_lacking() -> None:
     assert skipped.value.msg == "target tgt has no alua, mutual_chap"
 
 
-def test_a_capability_that_nobody_knows_is_a_mistake() -> None:
+def test_an_unknown_capability_is_a_mistake() -> None:
     """A misspelt one would skip the test for ever."""
     with pytest.raises(ValueError, match=r"no capability aula; there are alua, "):
         skip_unless_capable(item("aula"), bed_with())
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "external"])
-def test_every_kind_of_ours_can_be_asked_for_credentials(kind: str) -> None:
-    """And says what else it can."""
+def test_every_made_kind_can_be_asked_for_credentials(kind: str) -> None:
+    """It also says what else it can."""
     config = Config.model_validate({"target": {"kind": kind}})
     target: Any = target_for(config.target, ScriptedMachine(), plan(config))
     assert target.kind == kind

@@ -67,7 +67,7 @@ def drain(schedule: Schedule[str]) -> list[tuple[str, int]]:
 def test_every_test_runs_once_and_where_it_can(
     cases: list[Case], workers: list[Labels], queue: int
 ) -> None:
-    """A test that nobody can run goes to anybody, to end there as an error."""
+    """A test that no worker can run goes to any of them, to end there as an error."""
     schedule: Schedule[str] = Schedule(cases, queue=queue)
     for number, has in enumerate(workers):
         schedule.join(str(number), has)
@@ -86,7 +86,7 @@ def test_every_test_runs_once_and_where_it_can(
 def test_no_test_is_lost_when_machines_die(
     cases: list[Case], machines: list[Machine], data: st.DataObject
 ) -> None:
-    """As long as one is left."""
+    """One machine must be left."""
     machines = [replace(machine, name=str(number)) for number, machine in enumerate(machines)]
     mortal = st.dictionaries(st.sampled_from([m.name for m in machines[1:]]), st.floats(0, 200))
     outcome = simulate(cases, machines, times(cases), deaths_s=data.draw(mortal))
@@ -95,7 +95,7 @@ def test_no_test_is_lost_when_machines_die(
 
 @given(st.lists(durations, min_size=1, max_size=7), st.integers(1, 3))
 def test_the_makespan_is_within_graham_s_bound(took_s: list[float], workers: int) -> None:
-    """4/3 - 1/(3m) of the best, if nobody need know a test ahead."""
+    """4/3 - 1/(3m) of the best, if no worker needs to know a test ahead."""
     outcome = simulate(plain(took_s), alike(workers), took_s, queue=1)
     bound = (4 / 3 - 1 / (3 * workers)) * best_s(took_s, workers)
     assert outcome.makespan_s <= bound + 1e-9
@@ -105,7 +105,7 @@ def test_the_makespan_is_within_graham_s_bound(took_s: list[float], workers: int
 def test_knowing_one_test_ahead_costs_no_more_than_two_tests(
     took_s: list[float], workers: int
 ) -> None:
-    """Nobody was idle when the last test was handed out, behind one that began then."""
+    """No worker was idle when the last test was handed out, behind one that began then."""
     outcome = simulate(plain(took_s), alike(workers), took_s)
     longest = sum(sorted(took_s)[-2:])
     assert outcome.makespan_s <= sum(took_s) / workers + (1 - 1 / workers) * longest + 1e-9
@@ -163,7 +163,7 @@ def test_the_dead_give_back_what_they_held() -> None:
 
 
 def test_tests_wait_for_the_replacement_of_the_only_worker_that_can_run_them() -> None:
-    """And are nobody's once none is to be expected."""
+    """They belong to no worker once none is to be expected."""
     kvm = frozenset({"kvm"})
     schedule: Schedule[str] = Schedule([Case(str(number), kvm) for number in range(3)])
     schedule.join("plain", frozenset())

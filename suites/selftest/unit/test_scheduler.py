@@ -104,7 +104,7 @@ def test_quick(): pass
     )
 
 
-def test_labels_are_kept_and_what_nobody_can_run_is_an_error(tmp_path: Path) -> None:
+def test_labels_are_kept_and_what_no_worker_can_run_is_an_error(tmp_path: Path) -> None:
     """Named at the start and in the end, with what is missing."""
     lines, output = run(
         tmp_path,
@@ -148,7 +148,7 @@ def test_the_longest_of_the_last_runs_goes_first(tmp_path: Path) -> None:
 
 
 def test_another_distribution_is_left_alone(tmp_path: Path) -> None:
-    """Who names one gets it; and a spoilt history keeps nobody from running tests."""
+    """Who names one gets it; and a spoilt history keeps no worker from running tests."""
     (tmp_path / "history.jsonl").write_text("spoilt")
     tests = '@pytest.mark.parametrize("n", range(4))\ndef test_x(n): pass\n'
     _, output = run(tmp_path, tests, "-n2", "--dist=worksteal")
@@ -159,7 +159,7 @@ def test_another_distribution_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_workers_that_find_different_tests_run_none(tmp_path: Path) -> None:
-    """As with xdist's own schedulers: indices would mean different tests."""
+    """xdist's own schedulers do the same: indices would mean different tests."""
     tests = '@pytest.mark.parametrize("n", [os.getpid()])\ndef test_x(n): pass\n'
     lines, output = run(tmp_path, tests, "-n2", status=1)
     assert lines == []
@@ -225,20 +225,20 @@ def test_it_ends_sooner_than_xdist_and_as_simulated(tests: int, workers: int, sa
     """Over ten runs in random order, with durations that vary by a tenth."""
     recorded = sorted(recorded_durations(RECORDED).values())
     quiet = Producer("", enabled=False)
-    ours_s, theirs_s = 0.0, 0.0
+    own_s, theirs_s = 0.0, 0.0
     for seed in range(10):
         chance = random.Random(seed)
         expected_s = [chance.choice(recorded) for _ in range(tests)]
         took_s = [seconds * chance.lognormvariate(0, 0.1) for seconds in expected_s]
         durations = {str(number): seconds for number, seconds in enumerate(expected_s)}
-        ours = LongestFirst(
+        own = LongestFirst(
             config_for(workers), quiet, durations=durations, needs={}, labels_of=lambda _: Labels()
         )
         theirs = LoadScheduling(config_for(workers), quiet)
-        made_s = makespan_s(ours, [Worker(number) for number in range(workers)], took_s)
+        made_s = makespan_s(own, [Worker(number) for number in range(workers)], took_s)
         cases = [Case(name, expected_s=seconds) for name, seconds in durations.items()]
         machines = [Machine(str(number)) for number in range(workers)]
         assert made_s == pytest.approx(simulate(cases, machines, took_s).makespan_s)
-        ours_s += made_s
+        own_s += made_s
         theirs_s += makespan_s(theirs, [Worker(number) for number in range(workers)], took_s)
-    assert ours_s < (1 - saved) * theirs_s, f"{ours_s:.0f} s against {theirs_s:.0f} s"
+    assert own_s < (1 - saved) * theirs_s, f"{own_s:.0f} s against {theirs_s:.0f} s"

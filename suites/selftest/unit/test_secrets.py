@@ -35,7 +35,7 @@ secret = "{PLANTED[0]}"
 user = "you"
 secret = "{PLANTED[1]}"
 """
-OURS = [kind for kind in KINDS if kind != "external"]
+MADE = [kind for kind in KINDS if kind != "external"]
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return file
 
 
-@pytest.fixture(params=OURS)
+@pytest.fixture(params=MADE)
 def config(credentials: Path, request: pytest.FixtureRequest) -> Config:
     options = {
         "target.kind": (request.param, "--target"),
@@ -246,7 +246,7 @@ class Broken(ScriptedMachine):
 '''
 
 
-@pytest.mark.parametrize("kind", OURS)
+@pytest.mark.parametrize("kind", MADE)
 @pytest.mark.parametrize(
     "options",
     [["-q"], ["-v", "--tb=long"], ["-vv", "--showlocals", "--full-trace"]],

@@ -36,7 +36,7 @@ def test_the_initiator_drops_the_same_packets_at_its_end() -> None:
     ]
 
 
-def test_nothing_is_flushed_or_changed_that_is_not_ours() -> None:
+def test_only_rules_of_the_fault_are_changed_and_nothing_is_flushed() -> None:
     """Every command adds to the fault's own table."""
     for line in render_rules("pathproof_drop_a", PORTAL, Role.INITIATOR).splitlines():
         assert line.startswith("add ")

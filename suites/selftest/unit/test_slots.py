@@ -133,7 +133,7 @@ def test_what_only_one_testbed_can_use_is_used_by_one() -> None:
     assert shared_by(Config()) == ()
 
 
-def test_on_a_network_each_address_of_a_machine_of_ours_is_shared() -> None:
+def test_on_a_network_each_address_of_a_made_machine_is_shared() -> None:
     """That of an array is its own, and so are those of an existing initiator."""
     assert titles(on_bridges()) == {
         "172.16.0.1 on bridge br-a",
@@ -207,7 +207,7 @@ def test_a_testbed_waits_for_what_another_has(folders: Path) -> None:
 
 
 def test_what_is_shared_is_waited_for_before_a_place_of_this_machine() -> None:
-    """Else a run that waits for another would keep a third from a place that nobody uses."""
+    """Otherwise a run that waits would keep another from a place that is not used."""
     *shared, last = slots._queues(on_bridges())
     assert (len(shared), last.name) == (4, "testbed")
 

@@ -45,7 +45,7 @@ def test_a_whole_snapshot_tells_what_it_holds(sealed: Path) -> None:
     found.require_untouched()
 
 
-def test_nobody_writes_into_a_snapshot_by_accident(sealed: Path) -> None:
+def test_a_snapshot_is_not_written_to_by_accident(sealed: Path) -> None:
     assert {file.stat().st_mode & 0o777 for file in sealed.iterdir()} == {0o400}
 
 

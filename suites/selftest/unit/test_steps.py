@@ -99,7 +99,7 @@ def test_after_a_failure_the_next_step_is_not_inside_it() -> None:
 
 
 def test_a_step_knows_the_step_around_it() -> None:
-    """And siblings share it."""
+    """Siblings have the same one."""
     with step("outer") as outer:
         with step("first") as first:
             pass
@@ -140,7 +140,7 @@ def test_progress_outside_any_step_is_silent(diary: Diary) -> None:
 
 
 def test_evidence_is_left_in_the_step_that_found_it(diary: Diary) -> None:
-    """Or outside any; text becomes UTF-8, bytes stay as they are."""
+    """It may also be left outside any. Text becomes UTF-8, bytes stay as they are."""
     with step("judge") as judge:
         attach("verdict", "Prüfung ✓")
     attach("picture", b"\x89PNG", "image/png")
@@ -156,7 +156,7 @@ def test_evidence_that_is_not_quite_text_is_not_lost(diary: Diary) -> None:
     assert diary.attachments[0][1].content == b"broken ? byte"
 
 
-def test_nobody_is_told_after_the_listening_ends() -> None:
+def test_a_listener_is_not_told_after_the_listening_ends() -> None:
     """Also when it ended with an error."""
     diary = Diary()
     with pytest.raises(OSError, match="x"), listening(diary):
@@ -167,7 +167,7 @@ def test_nobody_is_told_after_the_listening_ends() -> None:
 
 
 def test_listeners_are_left_in_the_reverse_order() -> None:
-    """So that they nest as context managers do."""
+    """They nest as context managers do."""
     pages: list[str] = []
     with listening(Diary("a ", pages)), listening(Diary("b ", pages)), step("s"):
         pass

@@ -16,7 +16,7 @@ from harness.provision.supply import Testbeds
 
 @dataclass(eq=False)
 class StandIn:
-    """As much of a testbed as lending one needs."""
+    """It has as much of a testbed as lending one needs."""
 
     number: int
     broken: bool = False
@@ -68,7 +68,7 @@ def testbeds(supply: Supply) -> Iterator[Testbeds]:
 
 
 def test_without_an_owner_each_block_has_its_own(testbeds: Testbeds, supply: Supply) -> None:
-    """And it is gone before the next, also after a failure: two would not fit."""
+    """It is gone before the next is made, also after a failure: two would not fit."""
 
     def failing_test() -> None:
         with testbeds.lent():
@@ -133,7 +133,7 @@ def test_others_get_their_turn_between_two_tests(
 def test_a_programming_error_is_not_remembered_as_a_broken_lab(
     testbeds: Testbeds, supply: Supply
 ) -> None:
-    """Nor is one that came with, or before, a failure of the lab."""
+    """One that came with a failure of the lab, or before it, is not remembered, either."""
     for failure in (TypeError("x"), as_one([TimedOut("a"), TypeError("x")]), hiding(TypeError())):
         supply.failure = failure
         with pytest.raises(type(failure)), testbeds.lent():

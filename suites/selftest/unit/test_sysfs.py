@@ -179,7 +179,7 @@ def test_the_script_finds_sessions_with_and_without_a_disk(tmp_path: Path) -> No
 
 
 def test_a_wwid_with_backslashes_passes_the_shell(tmp_path: Path) -> None:
-    """As IET's disks have it; echo would make other characters of it."""
+    """IET's disks have such a WWID. echo would make other characters of it."""
     fake_session(tmp_path, 1, "172.16.0.1", "sda")
     recorded = (RECORDED / "linux-6.1-iet-wwid.txt").read_text()
     (wwid,) = tmp_path.glob("devices/host1/session1/target*/*/wwid")

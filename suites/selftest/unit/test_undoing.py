@@ -126,7 +126,7 @@ def test_the_next_run_tells_a_multipathd_that_stays_busy(tmp_path: Path) -> None
 
 
 def test_the_load_is_ended_whatever_its_program_is_called(tmp_path: Path) -> None:
-    """As `FioRun` starts it; and no other fio of the machine."""
+    """It is the one that `FioRun` started. No other fio of the machine is ended."""
     if FIO is None:
         pytest.skip("needs fio")
     (kill,) = [line for line in _UNDO_SCRIPT.splitlines() if "pkill" in line]
@@ -149,14 +149,14 @@ def test_the_load_is_ended_whatever_its_program_is_called(tmp_path: Path) -> Non
 
 
 def test_a_map_that_udev_still_looks_at_is_flushed_again(tmp_path: Path) -> None:
-    """As at every other place: for 10 s."""
+    """It is tried for 10 s, as at every other place."""
     status, log = undone(tmp_path, mapped=True)
     assert status == 0
     assert f"multipath -f -R 10 {WWID}" in log
 
 
 def test_without_the_file_nothing_is_undone(tmp_path: Path) -> None:
-    """And one that does not say what it is for is left to people."""
+    """A file that does not say what it is for is left to people."""
     argv = ["/bin/sh", "-uc", _UNDO_SCRIPT, "sh", str(tmp_path / "pathproof.conf")]
     assert subprocess.run(argv, env={"PATH": ""}, check=False).returncode == 0
     (tmp_path / "pathproof.conf").write_text("# mine\n")

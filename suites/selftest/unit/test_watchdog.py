@@ -32,7 +32,7 @@ def test_the_bounds_add_up_to_a_minute() -> None:
 
 
 def test_a_read_back_leaves_time_for_evidence(lab: Lab) -> None:
-    """Unless that is there: then it may take as long again."""
+    """If the evidence is there, it may take as long again."""
     dog = lab.watchdog(0)
     assert dog.left_to_read() == pytest.approx(READ_BACK_S - EVIDENCE_S, abs=1)
     dog.collect_evidence()
@@ -186,7 +186,7 @@ def test_an_initiator_that_is_silent_loses_its_power_at_once(lab: Lab) -> None:
     assert lab.told == ["evidence", "power off"]
 
 
-def test_after_the_deadline_nobody_waits_for_an_answer(lab: Lab) -> None:
+def test_after_the_deadline_an_answer_is_not_waited_for(lab: Lab) -> None:
     """It might come later than the power is to be cut."""
     lab.is_alive = False
     with lab.watchdog(0).watching():
@@ -276,7 +276,7 @@ def test_a_defect_or_verdict_stays_one_though_the_machines_are_off(
 def test_what_goes_wrong_in_collecting_evidence_costs_no_power_off(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Else the I/O would hang for ever; and the watchdog's own error is told."""
+    """Otherwise the I/O would hang for ever. The watchdog's own error is told, too."""
 
     def gather() -> Mapping[str, str]:
         raise TypeError("x")

@@ -178,7 +178,7 @@ def test_no_evidence_of_a_dead_attempt_is_left(mixed: Ran) -> None:
 
 
 def test_results_name_their_worker(mixed: Ran) -> None:
-    """And are labelled as those of a run without workers."""
+    """They have the same labels as those of a run without workers."""
     for one in mixed.results:
         assert re.fullmatch(r"gw\d", labels(one)["thread"])
         assert labels(one)["epic"] == "I/O survives path loss"
@@ -261,7 +261,7 @@ def test_without_workers_it_is_the_same(tmp_path: Path) -> None:
     assert re.search(r"^\[ +\d+\.\d s\] Provision … \d+\.\d s$", ran.said, re.MULTILINE)
 
 
-def test_tests_that_nobody_is_left_to_run_are_errors(tmp_path: Path) -> None:
+def test_tests_without_a_worker_that_is_left_are_errors(tmp_path: Path) -> None:
     """Fewer tests than asked for must not look like success."""
     ran = run(
         tmp_path, MIXED, "-k", "kills or storage", "-n", "1", "--max-worker-restart", "0"
@@ -295,7 +295,7 @@ def test_an_interrupted_run_cleans_up_in_every_worker(
     assert len(list(tmp_path.glob("removed-*"))) == 2, said
     assert "KeyboardInterrupt" in said
     assert re.search(r"configuration +1[4-9]\.\d s", said)
-    assert Ran(tmp_path, process.returncode, said).results == []  # nobody knows what they were
+    assert Ran(tmp_path, process.returncode, said).results == []  # it is not known what they were
 
 
 def test_ways_to_distribute_that_count_twice_are_refused(tmp_path: Path) -> None:

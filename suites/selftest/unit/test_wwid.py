@@ -46,7 +46,7 @@ def test_one_identity_has_several_forms(kernel: str, multipath: str) -> None:
 
 
 def test_iets_identity_has_two_forms() -> None:
-    """As the kernel printed it of a real one."""
+    """The kernel printed both forms of a real one."""
     recorded = (RECORDED / "linux-6.1-iet-wwid.txt").read_text().strip()
     assert has_wwid(recorded, "1494554000000000030313233343536373839616263646566")
 

@@ -124,7 +124,7 @@ BY_NETWORK = [
 
 @pytest.mark.parametrize(("topology", "plant"), BY_NETWORK)
 def test_a_wrong_wiring_is_found_with_its_cause(topology: str, plant: str) -> None:
-    """And is not found any more once it is taken away."""
+    """Once it is taken away, nothing is found."""
     found = PLANTS[topology][plant]
     with wired(topology) as wires:
         testbed = cast(Any, wires)  # as far as plants of networks use it

@@ -28,7 +28,7 @@ def passed(said: str) -> list[str]:
 
 
 def test_every_ready_topology_has_plants_or_a_reason_for_none() -> None:
-    """So that a new one is not forgotten."""
+    """A new one cannot be forgotten."""
     assert sorted([*PLANTS, *WITHOUT_PLANTS]) == topology_names()
     assert all(PLANTS.values())
 

@@ -1,0 +1,60 @@
+"""What a kernel log says of the disks that paths are: errors, retries and resets; pure.
+
+While a path is dead such lines are what its loss looks like. At any other time they are trouble
+that multipath hid from the application.
+
+Sources: blk_print_req_error() in block/blk-mq.c, scsi_print_result() in
+drivers/scsi/scsi_logging.c, scsi_prep_state_check() in drivers/scsi/scsi_lib.c,
+scsi_report_sense() and scsi_eh_offline_sdevs() in drivers/scsi/scsi_error.c. Real lines (6.1):
+
+    I/O error, dev sda, sector 39744 op 0x1:(WRITE) flags 0xca00 phys_seg 4 prio class 2
+    sd 0:0:0:0: [sda] tag#86 FAILED Result: hostbyte=DID_TRANSPORT_DISRUPTED driverbyte=DRIVER_OK …
+    sd 0:0:0:0: rejecting I/O to offline device
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from harness.measurements import KernelLog, PathCounters
+
+_ADDRESS = re.compile(r"\bsd (?P<address>\d+:\d+:\d+:\d+): \[(?P<disk>sd[a-z]+)\]")
+_BY_DISK = re.compile(
+    r"\berror,? dev (?P<disk>sd[a-z]+)\b"
+    r"|\[(?P<failed>sd[a-z]+)\] tag#\d+ (?:FAILED Result|timing out command)"
+)
+_BY_ADDRESS = re.compile(
+    r"\bsd (?P<address>\d+:\d+:\d+:\d+): (?:\[sd[a-z]+\] )?"
+    r"(?:rejecting I/O to (?:offline|dead) device|Device offlined|timing out command"
+    r"|Power-on or device reset occurred|Bus device reset function occurred)"
+)
+
+
+@dataclass(frozen=True)
+class DiskError:
+    """A line about a disk of a path: `at_ns` on the host's clock."""
+
+    path: str
+    at_ns: int
+    text: str
+
+
+def disk_errors(log: KernelLog, paths: tuple[PathCounters, ...]) -> Iterator[DiskError]:
+    """The lines of the initiator's log that are about disks of the paths.
+
+    Some lines have the address of a disk only. Whose it is tells another line of the log; if there
+    is none, the line is passed over.
+    """
+    path_of = {disk: one.path for one in paths for disk in one.disks}
+    named = filter(None, (_ADDRESS.search(message.text) for message in log.messages))
+    disk_at = {match["address"]: match["disk"] for match in named}
+    for message in log.messages:
+        disk = None
+        if match := _BY_DISK.search(message.text):
+            disk = match["disk"] or match["failed"]
+        elif match := _BY_ADDRESS.search(message.text):
+            disk = disk_at.get(match["address"])
+        if disk in path_of:
+            yield DiskError(path_of[disk], message.at_ns, message.text)

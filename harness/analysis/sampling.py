@@ -1,0 +1,25 @@
+"""Whether a machine was sampled often enough for nothing to be missed; pure."""
+
+from __future__ import annotations
+
+from harness.measurements import ProcessorTime, Watching
+from harness.units import NS_PER_S
+
+# multipathd looks at a path once a second at most (polling_interval in multipath.conf(5)): in
+# less, none is taken away and given back unseen.
+LONGEST_GAP_NS = NS_PER_S
+
+
+def longest_gap_ns(watching: Watching, processors: ProcessorTime | None) -> int:
+    """Nanoseconds without a sample while the machine may have been running.
+
+    One that its host gives no processor does nothing that could be missed.
+    """
+
+    def unseen_ns(start_ns: int, end_ns: int) -> int:
+        if processors is None:
+            return end_ns - start_ns
+        waited_ns = processors.waited_between(start_ns, end_ns, watching.machine)
+        return max(0, end_ns - start_ns - waited_ns)
+
+    return max(unseen_ns(*gap) for gap in watching.gaps())

@@ -1,0 +1,222 @@
+"""What the surviving paths deliver during an outage, and reads that are slow at their tail."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from harness.analysis.outage import settled_outage, survivors
+from harness.analysis.throughput import binned_rates, credited
+from harness.checks import (
+    Check,
+    Verdict,
+    latency_held,
+    latency_recovered,
+    load_shared_again,
+    throughput_held,
+    throughput_recovered,
+)
+from harness.measurements import Measurements, Stream
+from harness.timeline import Phase
+from harness.units import KIB, NS_PER_MS, NS_PER_S
+from suites.selftest.unit.judged import (
+    busy_host,
+    carrying,
+    found,
+    good,
+    with_counters,
+    with_stream,
+)
+from suites.selftest.unit.synthetic_failover import END, HEALED, INJECTED, STALL_S, START
+
+WENT_ON = INJECTED + int(STALL_S * NS_PER_S)
+BEFORE = 18 * 1024 * KIB  # what path b carried in 6 s
+
+
+def carried_by_the_survivor(total: int) -> Measurements:
+    """Path b with that many bytes in the 11 s of the outage in which I/O goes on."""
+    return with_counters(good(), "b", lambda c: carrying(c, WENT_ON, HEALED, total))
+
+
+def latencies(
+    measured: Measurements, change: Callable[[np.ndarray, np.ndarray], np.ndarray]
+) -> Measurements:
+    """The probe with the latencies that `change` makes of times and latencies."""
+
+    def changed(stream: Stream) -> Stream:
+        log = stream.completions
+        latency_ns = change(log.at_ns, log.latency_ns).astype(np.int64)
+        return replace(stream, completions=replace(log, latency_ns=latency_ns))
+
+    return with_stream(measured, "probe", changed)
+
+
+def test_io_is_settled_once_it_has_gone_on() -> None:
+    """And survivors are those that no fault hit, and that carried something before."""
+    (fault,) = good().faults
+    assert settled_outage(good(), fault) == Phase(
+        "during SilentDrop(a)", WENT_ON + 250 * NS_PER_MS, HEALED
+    )
+    assert settled_outage(good(), replace(fault, io_stops=True)) is None
+    assert [one.path for one in survivors(good(), fault)] == ["b"]
+
+
+@pytest.mark.parametrize(("percent", "verdict"), [(95, Verdict.PASS), (70, Verdict.FAIL)])
+def test_survivors_must_not_carry_less_than_before(percent: int, verdict: Verdict) -> None:
+    """They had half of the load, and may keep to it."""
+    before = 3 * 1024 * KIB  # bytes a second
+    total = before * percent // 100 * (HEALED - WENT_ON) // NS_PER_S
+    finding = found(throughput_held(0.9), carried_by_the_survivor(total))
+    assert finding.verdict is verdict, finding.message
+    assert finding.message.startswith("SilentDrop(a): ")
+
+
+def test_survivors_that_had_been_in_reserve_have_nothing_to_hold() -> None:
+    """They carried nothing before; *fault took effect* wants something of them."""
+    measured = good()
+    states = tuple(
+        replace(seen, reserve=frozenset({"b"} if seen.at_ns <= INJECTED else ()))
+        for seen in measured.path_states
+    )
+    finding = found(throughput_held(0.9), replace(measured, path_states=states))
+    assert (finding.verdict, "in reserve" in finding.message) == (Verdict.PASS, True)
+
+
+def test_an_outage_that_was_too_short_to_compare_is_open() -> None:
+    """Healed a second after the path was given up. Of a loss of all paths there is nothing."""
+    measured = good()
+    (fault,) = measured.faults
+    soon = replace(fault, healed_ns=WENT_ON + NS_PER_S)
+    for check in (throughput_held(0.9), latency_held(5)):
+        finding = found(check, replace(measured, faults=(soon,)))
+        assert finding.verdict is Verdict.UNKNOWN
+        assert "only 0.8 s between the loss" in finding.message
+        stopped = replace(measured, faults=(replace(fault, io_stops=True),))
+        assert found(check, stopped).verdict is Verdict.PASS
+        assert found(check, replace(measured, faults=())).verdict is Verdict.UNKNOWN
+
+
+@pytest.mark.parametrize(("times", "verdict"), [(4, Verdict.PASS), (8, Verdict.FAIL)])
+def test_reads_that_are_slow_while_a_path_is_dead_fail(times: int, verdict: Verdict) -> None:
+    """Whatever they are once it is healed."""
+    slow = latencies(
+        good(), lambda at, taken: np.where((at > WENT_ON) & (at < HEALED), times * taken, taken)
+    )
+    assert found(latency_recovered(3), slow).verdict is Verdict.PASS
+    finding = found(latency_held(5), slow)
+    assert finding.verdict is verdict, finding.message
+
+
+def test_a_tail_of_a_second_is_no_recovered_latency() -> None:
+    """Two of a hundred reads: the 90th percentile is as it was."""
+
+    def tail(at: np.ndarray, taken: np.ndarray) -> np.ndarray:
+        slow = (at > HEALED) & (np.arange(len(at)) % 40 == 0)
+        return np.where(slow, NS_PER_S, taken)
+
+    finding = found(latency_recovered(3), latencies(good(), tail))
+    assert finding.verdict is Verdict.FAIL, finding.message
+    assert "(p99 of the probe)" in finding.message
+    assert finding.numbers["after_longest_s"] == 1.0
+    assert finding.numbers["after_p90_s"] < 0.01
+
+
+@pytest.mark.parametrize(("after_us", "verdict"), [(200, Verdict.PASS), (3000, Verdict.FAIL)])
+def test_what_is_little_in_itself_is_not_slow_whatever_the_ratio(
+    after_us: int, verdict: Verdict
+) -> None:
+    """60 us became 200 us."""
+    spread = np.linspace(0.9, 1.1, 101)
+
+    def quick(at: np.ndarray, _: np.ndarray) -> np.ndarray:
+        even = spread[np.arange(len(at)) % len(spread)]
+        return even * np.where(at > HEALED, after_us, 60) * 1000
+
+    finding = found(latency_recovered(3), latencies(good(), quick))
+    assert finding.verdict is verdict, finding.message
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "verdict"),
+    [(0.0, 0.05, Verdict.FAIL), (0.0, 0.25, Verdict.UNKNOWN), (0.25, 0.05, Verdict.FAIL)],
+)
+def test_a_host_that_was_busier_afterwards_proves_no_loss(
+    before: float, after: float, verdict: Verdict
+) -> None:
+    """Busy loops that begin at healing made healthy storage look slow."""
+    quiet, busy = busy_host(before, end_ns=HEALED), busy_host(after, start_ns=HEALED)
+    waited = np.array([0, before * (HEALED - START), before * (HEALED - START)])
+    waited[2] += after * (END - HEALED)
+    at_ns = np.array([START, HEALED, END], dtype=np.int64)
+    ran = at_ns - START - waited
+    host = replace(
+        quiet,
+        at_ns=at_ns,
+        waited_ns=np.column_stack([waited] * 2).astype(np.int64),
+        ran_ns=np.column_stack([ran] * 2).astype(np.int64),
+    )
+    assert busy.machines == host.machines
+    slow = latencies(good(), lambda at, taken: np.where(at > HEALED, 10 * taken, taken))
+    finding = found(latency_recovered(3), replace(slow, processors=host))
+    assert finding.verdict is verdict, finding.message
+    assert ("too different to compare" in finding.message) is (verdict is Verdict.UNKNOWN)
+
+
+def test_what_makes_up_for_the_time_before_is_no_throughput() -> None:
+    """Twice the pace, then nothing: on the average the pace, and not what the paths deliver."""
+    assert credited(np.array([2.0, 2.0, 0.0, 0.0]), 1.0).tolist() == [1.0, 1.0, 0.0, 0.0]
+    assert credited(np.array([1.0, 0.0, 2.0, 1.0]), 1.0).tolist() == [1.0, 0.0, 2.0, 1.0]
+    assert credited(np.array([3.0, 0.0]), float("inf")).tolist() == [3.0, 0.0]
+
+
+def test_a_dip_behind_a_load_that_catches_up_fails() -> None:
+    """On the average it is more than the pace: all that was due in half a second, then 70 %."""
+
+    def catching_up(stream: Stream) -> Stream:
+        log = stream.completions
+        share = np.where(
+            log.at_ns < HEALED, 10, np.where(log.at_ns < HEALED + NS_PER_S // 2, 90, 7)
+        )
+        changed = replace(log, size=log.size * share)
+        pace = 1500 * 4096 * 10.0
+        return replace(stream, completions=changed, pace=pace)
+
+    paced = with_stream(good(), "random writes", catching_up)
+    (load, _), after = paced.streams, paced.phases[-1]
+    assert binned_rates([load], after).mean() > 0.9 * (load.pace or 0)
+    finding = found(throughput_recovered(0.9), paced)
+    assert finding.verdict is Verdict.FAIL, finding.message
+
+
+def test_a_loss_that_is_little_in_itself_is_none() -> None:
+    """A fifth of 40 KiB a second."""
+
+    def little(stream: Stream) -> Stream:
+        log = stream.completions
+        return replace(stream, completions=replace(log, size=np.where(log.at_ns > HEALED, 80, 100)))
+
+    finding = found(throughput_recovered(0.9), with_stream(good(), "random writes", little))
+    assert finding.verdict is Verdict.PASS
+
+
+@pytest.mark.parametrize("check", [load_shared_again(0.5), throughput_held(0.9)])
+def test_counters_that_were_not_sampled_fail_nothing(check: Check) -> None:
+    """A machine that gave no sample for three seconds is no witness."""
+
+    measured = with_counters(good(), "b", lambda c: carrying(c, WENT_ON, HEALED, 100_000))
+    measured = with_counters(measured, "a", lambda c: carrying(c, HEALED, END, 100_000))
+    assert found(check, measured).verdict is Verdict.FAIL
+    first = measured.watching[0]
+    seen = (first.at_ns < HEALED) | (first.at_ns > HEALED + 3 * NS_PER_S)
+    gap = replace(
+        first,
+        at_ns=first.at_ns[seen],
+        wall_ahead_ns=first.wall_ahead_ns[seen],
+        cpu_ns=first.cpu_ns[seen],
+    )
+    finding = found(check, replace(measured, watching=(gap, measured.watching[1])))
+    assert finding.verdict is Verdict.UNKNOWN
+    assert "no sample of the initiator for 3." in finding.message

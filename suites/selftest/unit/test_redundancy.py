@@ -1,0 +1,92 @@
+"""Until when one more loss would have stopped all I/O."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from harness.budget import Budget, BudgetTerm
+from harness.checks import Verdict, redundancy_back_in_time
+from harness.measurements import Measurements
+from harness.timeline import Event, Happened, Timeline
+from harness.units import NS_PER_S
+from suites.selftest.unit.judged import busy_host, found, good
+from suites.selftest.unit.synthetic_failover import END, HEALED, INJECTED
+
+CHECK = redundancy_back_in_time()
+
+
+def back_after(seconds: float, allowed_s: float, *, logged: bool = True) -> Measurements:
+    """Path a is usable again so long after healing, by the samples and, if it is, by the log."""
+    measured = good()
+    back_ns = HEALED + int(seconds * NS_PER_S)
+    events = [e for e in measured.timeline if e.what is not Happened.PATH_REINSTATED]
+    if logged:
+        events.append(Event(back_ns, Happened.PATH_REINSTATED, "kernel", "a", path="a"))
+    (fault,) = measured.faults
+    allowed = Budget((BudgetTerm("login_timeout", allowed_s, "record"),))
+    states = tuple(
+        replace(seen, states={**seen.states, "a": "failed"})
+        if INJECTED + 3 * NS_PER_S < seen.at_ns < back_ns
+        else replace(seen, states={**seen.states, "a": "active"})
+        for seen in measured.path_states
+    )
+    return replace(
+        measured,
+        timeline=Timeline.of(events),
+        path_states=states,
+        faults=(replace(fault, returning=allowed),),
+    )
+
+
+@pytest.mark.parametrize("logged", [True, False])
+@pytest.mark.parametrize(
+    ("allowed_s", "verdict"), [(7, Verdict.PASS), (4, Verdict.PASS), (3, Verdict.FAIL)]
+)
+def test_a_path_that_is_back_late_fails(allowed_s: float, verdict: Verdict, logged: bool) -> None:
+    """It was back after 6.5 s; what programs take besides is no timer, so twice the budget."""
+    finding = found(CHECK, back_after(6.5, allowed_s, logged=logged))
+    assert finding.verdict is verdict, finding.message
+    assert finding.numbers["back_after_a_s"] == pytest.approx(6.5, abs=0.1)
+    if verdict is Verdict.FAIL:
+        assert "path a was back 6.5" in finding.message
+        assert "ms beyond twice the budget of 3.00 s (login_timeout 3)" in finding.message
+
+
+def test_a_path_that_is_not_back_fails_once_its_time_is_over() -> None:
+    """Nine seconds of I/O after healing: too few for an allowance of 5 s, enough for one of 4 s."""
+    never = (END - HEALED) / NS_PER_S + 1
+    finding = found(CHECK, back_after(never, 4))
+    assert finding.verdict is Verdict.FAIL
+    assert "path a was not back 9.00 s after SilentDrop(a) was healed" in finding.message
+    assert found(CHECK, back_after(never, 5)).verdict is Verdict.UNKNOWN
+
+
+def test_time_without_a_processor_is_not_the_storages() -> None:
+    """A quarter of the 6.5 s, which is more than what is beyond the budget."""
+    late = back_after(6.5, 3)
+    busy = replace(late, processors=busy_host(0.25, start_ns=HEALED))
+    assert found(CHECK, busy).verdict is Verdict.UNKNOWN
+    little = replace(late, processors=busy_host(0.05, start_ns=HEALED))
+    assert found(CHECK, little).verdict is Verdict.FAIL
+
+
+def test_a_path_that_was_never_given_up_need_not_come_back() -> None:
+    """The fault was too short for it."""
+    measured = back_after(0, 3)
+    events = [e for e in measured.timeline if e.what is not Happened.PATH_FAILED]
+    states = tuple(
+        replace(seen, states=dict.fromkeys(seen.states, "active")) for seen in measured.path_states
+    )
+    kept = replace(measured, timeline=Timeline.of(events), path_states=states)
+    finding = found(CHECK, kept)
+    assert (finding.verdict, finding.message) == (
+        Verdict.PASS,
+        "SilentDrop(a): no path was given up",
+    )
+
+
+def test_without_a_limit_or_a_fault_it_is_open() -> None:
+    assert found(CHECK, back_after(3, float("inf"))).verdict is Verdict.UNKNOWN
+    assert found(CHECK, replace(good(), faults=())).verdict is Verdict.UNKNOWN

@@ -1,0 +1,113 @@
+"""What happens to a path while no fault hits it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from harness.analysis.disk_errors import disk_errors
+from harness.checks import Verdict, no_trouble_without_a_fault
+from harness.measurements import KernelLog, KernelMessage, Measurements
+from harness.timeline import Event, Happened, Timeline
+from harness.units import NS_PER_S
+from suites.selftest.unit.judged import carrying, found, good, with_counters
+from suites.selftest.unit.synthetic_failover import END, HEALED, INJECTED, START
+from suites.selftest.unit.test_kernel_events import recorded
+
+CHECK = no_trouble_without_a_fault()
+LINE = "connection2:0: detected conn error (1022)"
+ERROR = "I/O error, dev sdb, sector 33440 op 0x1:(WRITE) flags 0xca00 phys_seg 4 prio class 2"
+RESET = "sd 1:0:0:0: Power-on or device reset occurred"
+NAMED = "sd 1:0:0:0: [sdb] tag#86 FAILED Result: hostbyte=DID_TRANSPORT_DISRUPTED cmd_age=1s"
+
+
+def with_event(at_ns: int, path: str, what: Happened = Happened.CONNECTION_ERROR) -> Measurements:
+    event = Event(at_ns, what, "initiator kernel", LINE, path=path)
+    return replace(good(), timeline=Timeline.of([*good().timeline, event]))
+
+
+def with_line(at_ns: int, *lines: str) -> Measurements:
+    measured = good()
+    log, *others = measured.kernel_logs
+    said = tuple(KernelMessage(at_ns, 3, text) for text in lines)
+    return replace(measured, kernel_logs=(replace(log, messages=(*log.messages, *said)), *others))
+
+
+@pytest.mark.parametrize(
+    "what",
+    [Happened.CONNECTION_ERROR, Happened.RECOVERY_TIMED_OUT, Happened.SESSION_RECOVERED],
+)
+@pytest.mark.parametrize(
+    ("at_ns", "path"),
+    [(INJECTED - NS_PER_S, "a"), (INJECTED + NS_PER_S, "b"), (END - NS_PER_S, "a")],
+)
+def test_a_connection_that_drops_without_a_fault_fails(
+    at_ns: int, path: str, what: Happened
+) -> None:
+    """Before the fault, on a path that it did not hit, or once all was back."""
+    assert found(CHECK, good()).verdict is Verdict.PASS
+    finding = found(CHECK, with_event(at_ns, path, what))
+    assert finding.verdict is Verdict.FAIL
+    seconds = (at_ns - START) / NS_PER_S
+    assert finding.message == f"path {path} at {seconds:.2f} s: {what}: {LINE}"
+
+
+@pytest.mark.parametrize(
+    "at_ns", [INJECTED + NS_PER_S, HEALED + 2 * NS_PER_S, HEALED + 4 * NS_PER_S]
+)
+def test_what_a_fault_explains_is_no_trouble(at_ns: int) -> None:
+    """Until its path is back, and a second more."""
+    assert found(CHECK, with_event(at_ns, "a")).verdict is Verdict.PASS
+
+
+def test_what_happens_before_and_after_the_io_is_not_judged() -> None:
+    """A login before the first I/O, and what is done before the read-back."""
+    for at_ns in (START - NS_PER_S, END + NS_PER_S):
+        assert found(CHECK, with_event(at_ns, "b")).verdict is Verdict.PASS
+
+
+@pytest.mark.parametrize("lines", [(ERROR,), (NAMED,), (NAMED, RESET)])
+def test_an_error_that_was_retried_on_a_healthy_path_fails(lines: tuple[str, ...]) -> None:
+    """No I/O failed, since multipath sent it again over the other path."""
+    finding = found(CHECK, with_line(INJECTED + NS_PER_S, *lines))
+    assert finding.verdict is Verdict.FAIL
+    assert finding.message.startswith(f"path b at 7.00 s: {lines[0]}")
+    assert finding.numbers["signs_of_trouble"] == len(lines)
+
+
+def test_lines_of_other_disks_are_passed_over() -> None:
+    """Also one with the address of a disk alone, whose name no line tells."""
+    others = (ERROR.replace("sdb", "sdz"), RESET, ERROR.replace("sdb", "dm-0"))
+    assert found(CHECK, with_line(INJECTED + NS_PER_S, *others)).verdict is Verdict.PASS
+
+
+def test_a_loss_of_path_a_is_full_of_such_lines() -> None:
+    """As Linux 6.1 logged it: every line is about the path that was lost."""
+    log = recorded("linux-6.1-link-down.txt")
+    errors = list(disk_errors(log, good().counters))
+    assert {error.path for error in errors} == {"a"}
+    assert len(errors) == 4
+    assert "rejecting I/O to offline device" in {e.text.partition(": ")[2] for e in errors}
+
+
+def test_a_fault_that_missed_its_path_may_have_hit_this_one() -> None:
+    """Then the storage is not to blame."""
+    missed = with_counters(
+        with_event(INJECTED + NS_PER_S, "b"),
+        "a",
+        lambda c: carrying(c, INJECTED + NS_PER_S, HEALED, 1_000_000),
+    )
+    finding = found(CHECK, missed)
+    assert finding.verdict is Verdict.UNKNOWN
+    assert "still carried" in finding.message
+
+
+def test_a_log_with_gaps_proves_no_peace() -> None:
+    """But trouble that was seen is trouble."""
+    log = KernelLog("initiator", (), lost=3)
+    gap = replace(good(), kernel_logs=(log, good().kernel_logs[1]))
+    assert found(CHECK, gap).verdict is Verdict.UNKNOWN
+    seen = with_event(INJECTED - NS_PER_S, "a")
+    assert found(CHECK, replace(seen, kernel_logs=gap.kernel_logs)).verdict is Verdict.FAIL
+    assert found(CHECK, replace(good(), kernel_logs=())).verdict is Verdict.UNKNOWN
