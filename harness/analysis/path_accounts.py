@@ -88,14 +88,23 @@ def _possible(
 ) -> set[str]:
     """The states that a path can have had in a stretch of time; being "missing" is not logged.
 
-    The kernel logs changes only: before each the path was in the other state.
+    The kernel logs changes only: before each the path was in the other state. So a path that it
+    fails twice was active in between, from a time on that is not known: the map was loaded anew.
     """
     first_ns, last_ns = start_ns - APART_NS, end_ns + APART_NS
     if _between(logged, first_ns, last_ns):
         return {"missing", *_OTHER}
     at_first = bisect_left(told, first_ns, key=_when)
     before = told[max(0, at_first - 1) : at_first]
+    around = (*before, *_next(logged, last_ns))
+    if [state for _, state in around] == ["failed", "failed"]:
+        return {"missing", *_OTHER}
     return {"missing", *(state for _, state in (*before, *_between(told, first_ns, last_ns)))}
+
+
+def _next(states: Sequence[_State], after_ns: int) -> Sequence[_State]:
+    first = bisect_right(states, after_ns, key=_when)
+    return states[first : first + 1]
 
 
 def _between(states: Sequence[_State], first_ns: int, last_ns: int) -> Sequence[_State]:

@@ -181,6 +181,13 @@ def test_a_map_that_is_loaded_anew_has_its_dead_paths_active_for_a_moment() -> N
     assert disagreements(measured) == []
 
 
+def test_a_path_that_is_failed_twice_was_active_in_between_for_any_time() -> None:
+    """On a busy host multipathd took 1.1 s to fail the dead path of a map that was loaded anew."""
+    seen = sampled(good(), "a", "active", (9, 10.8))
+    assert "path a was active" in disagreements(seen)[0].text
+    assert disagreements(logged(seen, (10.8, FAILED, "a"))) == []
+
+
 def test_gaps_in_the_targets_log_excuse_nothing() -> None:
     """It says nothing of paths."""
     measured = sampled(good(), "b", "failed", (10, 12))
