@@ -84,3 +84,15 @@ def percentile_limits(samples: Samples, percent: float) -> Limits:
         low=float(ordered[below[-1]]) if len(below) else 0.0,
         high=float(ordered[above[0]]) if len(above) else inf,
     )
+
+
+def share_limits(found: int, tried: int) -> Limits:
+    """Limits of a share by a count: those of Clopper and Pearson (Biometrika 26, 1934)."""
+    from scipy.special import betaincinv
+
+    if tried == 0:
+        return Limits(0.0, 1.0)
+    missed = tried - found
+    low = betaincinv(found, missed + 1, 1 - CONFIDENCE) if found else 0.0
+    high = betaincinv(found + 1, missed, CONFIDENCE) if missed else 1.0
+    return Limits(float(low), float(high))

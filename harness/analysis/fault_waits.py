@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from harness.analysis.fault_effect import in_reserve
 from harness.analysis.path_absences import excused_until_ns
 from harness.analysis.recovery import (
     back_ns,
@@ -35,8 +36,11 @@ def moments(measurements: Measurements, fault: FaultRecord) -> tuple[Moment, ...
 
     Each time at which one of its paths was given up. A path that came back before it was given up
     held its I/O until then: so these are healing, the login, and the first I/O over it. They also
-    count where no path was left.
+    count where no path was left. There are none if its paths carried nothing before: no I/O can
+    have waited for them.
     """
+    if not _carried(measurements, fault):
+        return ()
     given_up = _given_up(measurements, fault)
     lost = {e.path for e in measurements.timeline if e.what is Happened.PATH_FAILED}
     hit = [counters.path for counters in paths_hit(measurements, fault)]
@@ -52,6 +56,18 @@ def moments(measurements: Measurements, fault: FaultRecord) -> tuple[Moment, ...
         took_ns = fault.healed_ns - (fault.healing_ns or fault.healed_ns)
         came_back.append(Moment(fault.healed_ns, clock_ns + took_ns))
     return (*given_up, *came_back)
+
+
+def _carried(measurements: Measurements, fault: FaultRecord) -> bool:
+    """Whether any of its paths may have carried I/O until it was injected."""
+    before = measurements.before
+    if before is None:
+        return True
+    reserve = in_reserve(measurements, before.start_ns, before.end_ns)
+    return any(
+        counters.path not in reserve and counters.between(before.start_ns, before.end_ns) != 0
+        for counters in paths_hit(measurements, fault)
+    )
 
 
 def _given_up(measurements: Measurements, fault: FaultRecord) -> list[Moment]:

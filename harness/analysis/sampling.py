@@ -5,8 +5,8 @@ from __future__ import annotations
 from harness.measurements import ProcessorTime, Watching
 from harness.units import NS_PER_S
 
-# multipathd looks at a path once a second at most (polling_interval in multipath.conf(5)): in
-# less, none is taken away and given back unseen.
+# A path that is lost is not looked at again sooner: in less, none is taken away and given back
+# unseen (see `kernel_log` in harness/transport).
 LONGEST_GAP_NS = NS_PER_S
 
 

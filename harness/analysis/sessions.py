@@ -47,6 +47,14 @@ def unknown_logins(
                     f"{session.state}), so its way is unknown",
                     advice.not_up,
                 )
+            known = {timeout.name for timeout in session.timeouts}
+            for name, wanted in plan.timeouts.items():
+                if name not in known:
+                    yield Problem(
+                        f"{name} of the session of path {plan.path} should be {wanted} s, and "
+                        "what it is was not told",
+                        advice.timeouts.get(name, ""),
+                    )
             yield from unknown_values(plan, session, advice)
 
 

@@ -12,8 +12,8 @@ from harness.checks.waits import waited
 from harness.measurements import FaultRecord, Measurements
 from harness.units import format_seconds
 
-# open-iscsi and multipathd are programs, and no timers: on a busy emulated machine they took 9.3 s
-# for what the settings allow 9 s for.
+# Programs log in and look at paths, and no timers: on a busy emulated machine they took 9.3 s for
+# what the settings allow 9 s for.
 _PROVEN_BY = 2
 
 
@@ -21,7 +21,7 @@ _PROVEN_BY = 2
 def redundancy_back_in_time(measurements: Measurements) -> Outcome:
     """After healing each path was usable again within twice the time that the settings allow.
 
-    The budget of the way back is the login, the polling of multipathd and the slack, each as it is
+    The budget of the way back is the login, the next look at the path and the slack, each as it is
     in force. A path that was never given up does not have to come back.
     """
     if not measurements.faults:

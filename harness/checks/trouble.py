@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from harness.analysis.disk_errors import DiskError, disk_errors
 from harness.analysis.fault_effect import without_effect
 from harness.analysis.path_absences import excused_until_ns, felt_until_ns
 from harness.analysis.stall import LongIo, waits_of
@@ -12,9 +11,8 @@ from harness.checks.definition import check
 from harness.checks.kernel import unread_kernel_logs
 from harness.checks.outcome import Outcome, failed, passed, unknown
 from harness.checks.path_loss import caused
-from harness.measurements import FaultRecord, Measurements
+from harness.measurements import DiskError, FaultRecord, Measurements
 from harness.timeline import Happened
-from harness.topology import Role
 from harness.units import NS_PER_S
 
 # What a path went through may be logged, or sampled, a little later than it is back.
@@ -67,9 +65,7 @@ def _trouble(measurements: Measurements) -> Iterator[DiskError]:
         for event in measurements.timeline
         if event.what in _TROUBLE and event.path in planned
     ]
-    for log in measurements.kernel_logs:
-        if log.machine == Role.INITIATOR:
-            told += disk_errors(log, measurements.counters)
+    told += measurements.disk_errors
     submitted = [int(w.start_ns.min()) for w in waits_of(measurements, LongIo) if len(w.start_ns)]
     begun_ns = min(submitted, default=measurements.phases[0].start_ns)
     for one in told:

@@ -22,7 +22,7 @@ def initiator(config: Config) -> Iterator[Diagnosis]:
     """The machine, its tools, services, addresses and sessions, as far as they can be asked."""
     from harness.provision.existing import machine_of, where
     from harness.target.external import UNNAMED
-    from harness.transport import existing_initiator_for
+    from harness.transport import transport_for
 
     topology = plan(config)
     try:
@@ -33,7 +33,7 @@ def initiator(config: Config) -> Iterator[Diagnosis]:
     with closing(machine):
         yield Diagnosis(Level.OK, _MACHINE, f"reached: {where(config)}")
         wwids = tuple(lun.wwid or UNNAMED for lun in config.every_lun)
-        found = existing_initiator_for(config, machine, topology, wwids)
+        found = transport_for(config).existing_initiator(config, machine, topology, wwids)
         fio = config.initiator.fio
         tools = _told(_TOOLS, "root, and all are there", lambda: found.require_tools(fio))
         yield tools

@@ -9,7 +9,7 @@ from harness.measurements.faults import FaultRecord
 from harness.measurements.lab import CableEnd, LabDisk, ProcessorTime
 from harness.measurements.machines import ClockReading, KernelLog, KernelMessage, Watching
 from harness.measurements.measurements import Measurements
-from harness.measurements.paths import PathCounters, PathStates, UnplannedDisk
+from harness.measurements.paths import DiskError, PathCounters, PathStates, UnplannedDisk
 from harness.measurements.read_back import MAP, BlockFinding, Damage, ReadBack
 from harness.measurements.sessions import PlannedSession, SessionSettings, Timeout
 from harness.measurements.streams import PROBE, CompletionLog, FioErrors, Stream
@@ -31,6 +31,7 @@ __all__ = [
     "ClockReading",
     "CompletionLog",
     "Damage",
+    "DiskError",
     "FaultRecord",
     "FioErrors",
     "Found",

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from harness.measurements.faults import FaultRecord
 from harness.measurements.lab import CableEnd, LabDisk, ProcessorTime
 from harness.measurements.machines import ClockReading, KernelLog, Watching
-from harness.measurements.paths import PathCounters, PathStates, UnplannedDisk
+from harness.measurements.paths import DiskError, PathCounters, PathStates, UnplannedDisk
 from harness.measurements.read_back import ReadBack
 from harness.measurements.sessions import PlannedSession, SessionSettings
 from harness.measurements.streams import PROBE, Stream
@@ -30,7 +30,8 @@ class Measurements:
     `cable_ends` has two for each cable that the lab made itself, and none for other networks;
     `lab_disks` has those of a target that the lab made. `unplanned_disks` carried I/O of the map,
     too, and are in no other figure. `history` has every verified write, and every look at one.
-    `wording` has the transport's words for readers.
+    `wording` has the transport's words for readers, `disk_errors` what the initiator's kernel said
+    of disks of the paths.
     """
 
     timeline: Timeline
@@ -59,6 +60,7 @@ class Measurements:
     lun: str = "lun0"
     history: WriteHistory | None = None
     wording: Wording = field(default_factory=Wording)
+    disk_errors: tuple[DiskError, ...] = ()
 
     def phase(self, name: str) -> Phase | None:
         """The phase of that name, if the test had one."""

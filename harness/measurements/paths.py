@@ -68,3 +68,12 @@ class UnplannedDisk:
         if not self.name:
             return f"it is not known which path {self.number} of the map was"
         return f"{self.name} ({self.number}) of the map runs over no planned portal"
+
+
+@dataclass(frozen=True)
+class DiskError:
+    """What the initiator's kernel said of a disk of a path: an error, a retry or a reset."""
+
+    path: str
+    at_ns: int
+    text: str

@@ -16,7 +16,7 @@ from harness.steps import Spent, step
 from harness.target import Target
 from harness.testbed.testbed import Guest
 from harness.topology import Role
-from harness.transport import MAPS, Initiator
+from harness.transport import Initiator, transport_for
 
 
 @dataclass(frozen=True)
@@ -50,10 +50,12 @@ def configure(resources: Resources, booted: Booted, links: ExitStack) -> Configu
     initiator = resources.initiator(machines, target)
     end = {Role.TARGET: target.configure, Role.INITIATOR: initiator.configure}
 
+    maps = transport_for(resources.config).maps
+
     def prepare(role: Role) -> Guest:
         nics = configure_nics(machines[role], role, resources.topology)
         end[role]()
-        observer = links.enter_context(observing(machines[role], MAPS))
+        observer = links.enter_context(observing(machines[role], maps))
         return Guest(machines[role], observer, booted.domains[role], nics)
 
     with step(StepTitle.CONFIGURE, Spent.CONFIGURATION):

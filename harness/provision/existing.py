@@ -23,7 +23,7 @@ from harness.steps import Spent, step, warn
 from harness.target import NoMachine, target_for
 from harness.testbed.testbed import Guest, Testbed
 from harness.topology import Role, Topology, plan
-from harness.transport import MAPS, existing_initiator_for
+from harness.transport import transport_for
 
 _CONNECT_TIMEOUT_S = 30.0
 
@@ -64,16 +64,17 @@ class ExistingProvisioner:
 
     def _made(self, stack: ExitStack) -> Testbed:
         config, topology = self.config, self.topology
+        transport = transport_for(config)
         stack.enter_context(turn(config, config.name))
         machine = machine_of(config)
         stack.callback(machine.close)
         target = target_for(config.target, NoMachine("the external target"), topology)
-        initiator = existing_initiator_for(config, machine, topology, target.wwids)
+        initiator = transport.existing_initiator(config, machine, topology, target.wwids)
         stack.enter_context(initiator.borrowed(config.initiator.fio))
         nics = nics_of(machine, topology)
         with step(StepTitle.CONFIGURE, Spent.CONFIGURATION):
             initiator.configure()
-            observer = stack.enter_context(observing(machine, MAPS))
+            observer = stack.enter_context(observing(machine, transport.maps))
         attached = attach(config, target, initiator, nics)
         testbed = Testbed(
             config,

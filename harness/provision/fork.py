@@ -19,7 +19,7 @@ from harness.steps import Spent, step
 from harness.testbed.guest_disks import serials
 from harness.testbed.testbed import Guest, Testbed, mark_target
 from harness.topology import Role
-from harness.transport import MAPS
+from harness.transport import transport_for
 
 
 class CannotSave(HypervisorError):
@@ -37,11 +37,11 @@ def make_golden(
     `cold` makes it, with disks in a folder; its machines end with the first stack, the
     connections to them with the second.
     """
-    roles = resources.topology.guests
+    roles, maps = resources.topology.guests, transport_for(resources.config).maps
     with step(StepTitle.GOLDEN, Spent.PROVISIONING), ExitStack() as power:
         with ExitStack() as links:
             testbed = cold(power, links, folder)
-            by_role(roles, lambda role: leave_resident(testbed.machine(role), MAPS))
+            by_role(roles, lambda role: leave_resident(testbed.machine(role), maps))
         with step(StepTitle.SAVE, Spent.PROVISIONING):
             try:
                 for role in roles:
@@ -77,11 +77,12 @@ def fork(resources: Resources, golden: Golden, stack: ExitStack) -> Testbed:
             domains[role].resume()
 
     marks: list[bytes] = []
+    maps = transport_for(resources.config).maps
 
     def reach(role: Role) -> Guest:
         machine = resources.log_in(role, domains[role])
         stack.callback(machine.close)
-        observer = stack.enter_context(observing(machine, MAPS, resident=True))
+        observer = stack.enter_context(observing(machine, maps, resident=True))
         observer.wake()
         if role is Role.TARGET:  # at once, as it has less to do than the initiator
             marks.extend(mark_target(machine, resources.target({role: machine})))

@@ -35,7 +35,7 @@ from harness.steps import warn
 from harness.target import NoMachine, Target, target_for
 from harness.testbed.testbed import Guest, Testbed
 from harness.topology import Role, Topology
-from harness.transport import Initiator, PathDisk, initiator_for
+from harness.transport import Initiator, PathDisk, transport_for
 
 _PORT_TRIES = 5
 _EVIDENCE_LINES = 300  # of a console: the stacks of some twenty tasks
@@ -234,8 +234,8 @@ class Resources:
 
     def initiator(self, machines: Mapping[Role, Machine], target: Target) -> Initiator:
         """The driver of the initiator, for the target's LUNs."""
-        machine = machines[Role.INITIATOR]
-        return initiator_for(self.config, machine, self.topology, target.wwids)
+        machine, transport = machines[Role.INITIATOR], transport_for(self.config)
+        return transport.initiator(self.config, machine, self.topology, target.wwids)
 
     def assembled(
         self,

@@ -26,10 +26,9 @@ from harness.measurements import (
 from harness.observe import NicSample, Observation
 from harness.timeline import Event, Happened, Phase, Timeline
 from harness.topology import Role
-from harness.transport import PathDisk, kernel_events
+from harness.transport import PathDisk, Transport
 from harness.transport.lun_devices import LunDevices
 from harness.transport.path_disks import PathDisks
-from harness.transport.wording import WORDING
 from harness.workload import RunResult
 
 _SHORTEST_STALL_S = 0.5  # shorter pauses are no event of their own
@@ -42,6 +41,7 @@ class Raw:
     `cables`: link -> the NIC at each end. `lab_disks` are disks of the target.
     """
 
+    transport: Transport
     lun: str
     map: str
     result: RunResult
@@ -69,6 +69,7 @@ def assemble(raw: Raw) -> Measurements:
     initiator = raw.observations[Role.INITIATOR]
     streams = raw.result.streams(initiator.clock)
     disks = PathDisks.of(initiator, raw.map, raw.paths)
+    counters = tuple(disks.counters(path) for path in raw.paths)
     notes = dict(raw.path_listings)
     notes |= {"fio job": raw.result.job_file, "fio report": raw.result.report_text}
     return Measurements(
@@ -76,7 +77,7 @@ def assemble(raw: Raw) -> Measurements:
         timeline=Timeline.of(_events(raw, streams, disks)),
         phases=raw.phases,
         streams=streams,
-        counters=tuple(disks.counters(path) for path in raw.paths),
+        counters=counters,
         path_states=tuple(disks.states(raw.paths)),
         kernel_logs=tuple(o.kernel_log for o in raw.observations.values()),
         clocks=tuple(r for o in raw.observations.values() for r in o.clock.readings),
@@ -100,7 +101,8 @@ def assemble(raw: Raw) -> Measurements:
         ),
         lab_disks=tuple(_lab_disk(raw.observations[Role.TARGET], disk) for disk in raw.lab_disks),
         unplanned_disks=tuple(disks.unplanned()),
-        wording=WORDING,
+        wording=raw.transport.wording,
+        disk_errors=tuple(raw.transport.disk_errors(initiator.kernel_log, counters)),
     )
 
 
@@ -171,7 +173,7 @@ def _events(raw: Raw, streams: Sequence[Stream], disks: PathDisks) -> Iterator[E
     for role, seen in raw.observations.items():
         error_ns = seen.clock.uncertainty_ns + seen.kernel_log.error_ns
         lun = disks.lun_devices() if role is Role.INITIATOR else LunDevices()
-        yield from kernel_events.events(seen.kernel_log, lun, error_ns)
+        yield from raw.transport.kernel_events(seen.kernel_log, lun, error_ns)
         yield from kernel_trouble.troubles(seen.kernel_log, error_ns)
     for record in raw.faults:
         yield Event(record.injected_ns, Happened.FAULT_INJECTED, "harness", record.name)

@@ -33,6 +33,7 @@ from harness.testbed.read_back import bring_paths_back, read_everything_back
 from harness.testbed.watchdog import EVIDENCE_S, QUEUEING_S, SILENCE_S, Watchdog
 from harness.testbed.witness import SETTINGS_S, Witness
 from harness.topology import Role
+from harness.transport import transport_for
 from harness.workload import FioRun, Job, RunResult
 from harness.workload.run import ENDING_TIMEOUT_S
 
@@ -353,6 +354,7 @@ class IoSession:
             i.record(settings, budget.slack_s, witness.allowances) for i in self._phases.injections
         )
         raw = Raw(
+            transport=transport_for(testbed.config),
             lun=of.map.lun.name,
             map=of.map.attachment.map_name,
             result=result,

@@ -11,25 +11,24 @@ from harness.transport.base import (
     ExistingInitiator,
     Fitness,
     Initiator,
+    Transport,
     WantedLun,
 )
-from harness.transport.choice import existing_initiator_for, initiator_for
-from harness.transport.dm_multipath.multipath import READ_EVERY_PATH
+from harness.transport.choice import transport_for
+from harness.transport.features import Features
 from harness.transport.initiator import IscsiInitiator
-from harness.transport.map_probe import MAPS
 from harness.transport.path_disk import PathDisk
 
 __all__ = [
-    "MAPS",
-    "READ_EVERY_PATH",
     "Allowances",
     "Attachment",
     "ExistingInitiator",
+    "Features",
     "Fitness",
     "Initiator",
     "IscsiInitiator",
     "PathDisk",
+    "Transport",
     "WantedLun",
-    "existing_initiator_for",
-    "initiator_for",
+    "transport_for",
 ]

@@ -7,17 +7,29 @@ dm-multipath is one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
 from harness.budget import BudgetTerm, Effect
+from harness.config import Config
 from harness.errors import Problem
 from harness.lacking import Lacking
 from harness.machine import Machine
-from harness.measurements import PlannedSession, SessionSettings
+from harness.measurements import (
+    DiskError,
+    KernelLog,
+    PathCounters,
+    PlannedSession,
+    SessionSettings,
+    Wording,
+)
+from harness.observe import MapProbe
+from harness.timeline import Event
 from harness.topology import Topology
+from harness.transport.features import Features
+from harness.transport.lun_devices import LunDevices
 from harness.transport.path_disk import PathDisk
 
 
@@ -176,3 +188,43 @@ class ExistingInitiator(Initiator, Protocol):
 
     def require_unused(self) -> None:
         """Raises InitiatorError if others use the target or a LUN there; changes nothing."""
+
+
+class Transport(Protocol):
+    """What is the same for every machine of a testbed, and how its initiators are made."""
+
+    @property
+    def maps(self) -> MapProbe:
+        """How samples look at maps."""
+
+    @property
+    def wording(self) -> Wording:
+        """The words of reports, where they are not the harness's own."""
+
+    @property
+    def read_every_path(self) -> str:
+        """Shell that reads something over each path, and prints how many paths are active."""
+
+    def initiator(
+        self, config: Config, machine: Machine, topology: Topology, wwids: tuple[str, ...]
+    ) -> Initiator:
+        """That of a machine of the testbed, for the LUNs of these WWIDs."""
+
+    def existing_initiator(
+        self, config: Config, machine: Machine, topology: Topology, wwids: tuple[str, ...]
+    ) -> ExistingInitiator:
+        """That of a machine which was there before the run, and serves others, too."""
+
+    def kernel_events(
+        self, log: KernelLog, lun: LunDevices, uncertainty_ns: int
+    ) -> Iterator[Event]:
+        """What a machine's kernel log says of the LUN's sessions, paths and map."""
+
+    def features_argv(self, disk: str) -> list[str]:
+        """Ask a path's disk, by its name, what it can do."""
+
+    def parse_features(self, text: str) -> Features:
+        """Its answer. Raises InitiatorError if there is none."""
+
+    def disk_errors(self, log: KernelLog, paths: Sequence[PathCounters]) -> Iterator[DiskError]:
+        """What an initiator's kernel log says of the disks that the paths were."""

@@ -36,6 +36,11 @@ class Features:
     compare_and_write: bool
 
 
+def features_argv(disk: str) -> list[str]:
+    """Ask a disk, by its name, all of it."""
+    return ["sh", "-c", FEATURES_SCRIPT, "sh", f"/dev/{disk}"]
+
+
 def parse_features(text: str) -> Features:
     """Features from FEATURES_SCRIPT's output. Raises InitiatorError if there was no INQUIRY."""
     answers = {name: said for name, said, status in _ANSWER.findall(text) if status == "0"}

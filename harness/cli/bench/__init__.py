@@ -5,6 +5,7 @@ import typer
 from harness.cli.bench.clean import clean as _clean
 from harness.cli.bench.density import density as _density
 from harness.cli.bench.overhead import overhead as _overhead
+from harness.cli.bench.power import power as _power
 from harness.cli.bench.provision import provision as _provision
 from harness.cli.bench.schedule import schedule as _schedule
 from harness.cli.bench.stall import stall as _stall
@@ -17,5 +18,5 @@ def bench() -> None:
     """Measure this machine, and Pathproof itself."""
 
 
-for command in (_provision, _density, _schedule, _stall, _overhead, _clean):
+for command in (_provision, _density, _schedule, _stall, _overhead, _clean, _power):
     app.command(command.__name__)(command)

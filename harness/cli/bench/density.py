@@ -50,14 +50,16 @@ def density(
     as_json: Json = False,
 ) -> None:
     """Fork many testbeds, have all alive at once, and tell what each takes of this machine."""
+    from harness.transport import transport_for
+
     hypervisor = loaded.config.hypervisor.model_copy(update={"testbeds": count})
     config = loaded.config.model_copy(update={"hypervisor": hypervisor, "name": _NAME})
-    topology = plan(config)
+    topology, script = plan(config), transport_for(config).read_every_path
     with telling(ctx), ExitStack() as stack:
         folders = [stack.enter_context(_kept(config, number + 1)) for number in range(count)]
         with step("Read over every path of every testbed", Spent.MEASURING):
             for folder in folders:
-                _require_alive(folder, len(topology.paths) * len(topology.luns))
+                _require_alive(folder, script, len(topology.paths) * len(topology.luns))
         found = [footprint(folder) for folder in folders]
     memory, disk = [one.memory for one in found], [one.disk for one in found]
     result = Density(count, median(memory), median(disk), sum(memory))
@@ -98,11 +100,10 @@ def _fork_and_keep(config: Config) -> str:
         return lab.resources.folder.name
 
 
-def _require_alive(folder: Folder, paths: int) -> None:
-    """Raises HypervisorError if a path cannot be read or is not active."""
+def _require_alive(folder: Folder, script: str, paths: int) -> None:
+    """Raises HypervisorError if a path cannot be read or is not active, by what `script` prints."""
     from harness.deadline import Deadline
     from harness.machine import SshEndpoint, SshMachine
-    from harness.transport import READ_EVERY_PATH
 
     manifest = folder.manifest()
     assert manifest is not None, folder
@@ -112,7 +113,7 @@ def _require_alive(folder: Folder, paths: int) -> None:
     )
     machine = SshMachine.connect("initiator", endpoint, Deadline.after(_LOGIN_S))
     try:
-        active = int(machine.sh(READ_EVERY_PATH).stdout)
+        active = int(machine.sh(script).stdout)
     finally:
         machine.close()
     if active != paths:

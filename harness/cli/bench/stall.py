@@ -35,8 +35,9 @@ _AFTER_S = 2
 class Case:
     """One fault under one profile. What is None was not seen, or not demanded (`max_stall_s`).
 
-    `verdict` is that of the stall, and no pass unless the fault took effect and no I/O failed;
-    `why` says what did not pass. `missing` names what ends a part and was not seen in order.
+    `verdict` is that of the stall and of the longest I/O, and no pass unless the fault took effect
+    and no I/O failed; `why` says what did not pass. `missing` names what ends a part and was not
+    seen in order.
     The parts are measured apart from the stall: they may differ from it by `tolerance_s`, the
     worst clock's uncertainty and the grain of fio's log.
     """
@@ -45,6 +46,7 @@ class Case:
     fault: str
     stall_s: float | None
     stream: str
+    longest_io_s: float | None
     budget: Budget
     max_stall_s: float | None
     parts: tuple[Part, ...]
@@ -147,23 +149,27 @@ def _failover(testbed: Testbed, fault: Fault, seed: int) -> Measurements:
 def case(profile: str, fault: str, measurements: Measurements) -> Case:
     """What a test with one fault shows; if it was cut short before the fault, what was seen."""
     from harness.analysis.breakdown import breakdown
-    from harness.analysis.stall import stall_resolution_ns, worst_stall
+    from harness.analysis.fault_waits import longest_during
+    from harness.analysis.stall import LongIo, stall_resolution_ns, worst_stall
     from harness.checks import (
         Verdict,
         evidence_sound,
         fault_took_effect,
         judge,
         kernel_sound,
+        longest_io_within_budget,
         no_io_errors,
         stall_within_budget,
     )
 
     record = next(iter(measurements.faults), None)
     longest = worst_stall(measurements, start_ns=record.injected_ns) if record else None
+    longest_io = longest_during(measurements, record, LongIo) if record else None
     resolution_ns = stall_resolution_ns(measurements)
     judgement = judge(
         measurements,
         stall_within_budget(),
+        longest_io_within_budget(),
         fault_took_effect(),
         no_io_errors(),
         evidence_sound(),
@@ -176,6 +182,7 @@ def case(profile: str, fault: str, measurements: Measurements) -> Case:
         fault=fault,
         stall_s=longest.seconds if longest else None,
         stream=longest.stream if longest else "",
+        longest_io_s=longest_io.seconds if longest_io else None,
         budget=record.budget if record else Budget(()),
         max_stall_s=measurements.max_stall_s,
         parts=taken_apart.outage if taken_apart else (),
@@ -201,6 +208,7 @@ def as_told(cases: Sequence[Case]) -> dict[str, Any]:
                 "fault": one.fault,
                 "stall_s": _rounded(one.stall_s),
                 "stream": one.stream,
+                "longest_io_s": _rounded(one.longest_io_s),
                 "budget_s": _rounded(one.budget.seconds),
                 "terms": {term.name: _rounded(term.seconds) for term in one.budget.terms},
                 "max_stall_s": one.max_stall_s,
@@ -269,6 +277,7 @@ def _details(of: Case) -> Iterator[str]:
     told = {
         "parts": " + ".join(f"{part.layer} {part.seconds:.3f}" for part in of.parts),
         "not seen": ", ".join(of.missing),
+        "longest I/O": "" if of.longest_io_s is None else _seconds(of.longest_io_s),
         "budget": terms,
         "why": of.why,
     }

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from harness.config import Config
 from harness.measurements import ClockReading, KernelLog, KernelMessage, Watching
 from harness.observe import Clock, DiskSample, NicSample, Observation, Sample
 from harness.testbed.assemble import Raw, assemble
+from harness.timeline import Happened
 from harness.topology import Role
+from harness.transport import PathDisk, transport_for
+from harness.transport.wording import WORDING
 from harness.units import NS_PER_MS, NS_PER_S
 from harness.workload import RunResult
 from harness.workload.report import FioReport
@@ -41,6 +45,7 @@ def observation(machine: str, *texts: str, died: str = "") -> Observation:
 
 def raw_of(*observations: Observation) -> Raw:
     return Raw(
+        transport=transport_for(Config()),
         lun="lun0",
         map="lun",
         result=RunResult((), "", FioReport("fio-3.33", ()), "", "", (), {}),
@@ -128,3 +133,14 @@ def test_the_disks_that_the_lab_lends_to_the_target_are_on_the_hosts_clock() -> 
     assert disk.at_ns.tolist()[:2] == [0, 100 * NS_PER_MS]
     assert disk.completed.tolist()[:3] == [0, 1, 2]
     assert set(disk.in_flight.tolist()) == {1}
+
+
+def test_what_kernels_said_is_measured_and_need_not_be_parsed_again() -> None:
+    """Trouble of either kernel, and what the initiator's said of the disk of a path."""
+    error = "I/O error, dev sda, sector 8 op 0x0:(READ) flags 0x0 phys_seg 1 prio class 2"
+    both = (observation(machine, error, "kernel BUG at mm/slub.c:1!") for machine in "it")
+    seen = assemble(replace(raw_of(*both), paths=(PathDisk("a", "sda", "8:0"),)))
+    trouble = [event for event in seen.timeline if event.what is Happened.KERNEL_TROUBLE]
+    assert {event.source for event in trouble} == {"i kernel", "t kernel"}
+    assert [(one.path, one.text) for one in seen.disk_errors] == [("a", error)]
+    assert seen.wording == WORDING

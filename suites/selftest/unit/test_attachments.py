@@ -131,3 +131,28 @@ def test_an_existing_machine_learns_every_lun_before_its_disks_appear() -> None:
     assert machine.written.splitlines()[2:4] == [f"# lun {FIRST} known", f"# lun {SECOND} new"]
     added = [asked.argv[-1] for asked in machine.asked if ">>" in " ".join(asked.argv)]
     assert added == [SECOND]
+
+
+@pytest.mark.parametrize(
+    ("disks", "in_map", "disk"),
+    [
+        (("sdb", "sdc"), ("sdb",), "sdb"),
+        (("sdb", "sdc"), ("sdc",), "sdc"),
+        (("sdb", "sdc"), ("sdb", "sdc"), None),
+        (("sdb", "sdc"), (), None),
+        (("sdb",), (), "sdb"),
+        ((), (), None),
+    ],
+)
+def test_of_two_disks_of_a_path_the_one_in_the_map_is_the_path(
+    disks: tuple[str, ...], in_map: tuple[str, ...], disk: str | None
+) -> None:
+    """The other died, or is not taken in; where that does not decide, it is not known."""
+    session = f"session2|{IQN}|LOGGED_IN|172.16.1.1|3260|default|1|1|1|172.16.1.101|"
+    lines = [
+        *(f"{session}{name}|8:{n}|naa.{FIRST[1:]}" for n, name in enumerate(disks)),
+        *("--", *(f"device|{name}|8:{n}|1||||{FIRST}||" for n, name in enumerate(disks))),
+        f"device|dm-0|253:0|1|{' '.join(in_map)}|{FIRST}|mpath-{FIRST}|||",
+    ]
+    found = initiator("\n".join(lines) + "\n")[0].attachments[0].paths_in_use()
+    assert {path: one.disk for path, one in found.items()} == ({"b": disk} if disk else {})

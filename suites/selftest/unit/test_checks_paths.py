@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -106,68 +105,6 @@ def test_missing_counters_leave_it_open() -> None:
             Verdict.UNKNOWN,
             "SilentDrop(a): no byte counters of path a",
         )
-
-
-def in_reserve(
-    measured: Measurements, path: str, when: Callable[[int], bool] = lambda _: True
-) -> Measurements:
-    """With a path in a group that is not in use, at those moments."""
-    states = tuple(
-        replace(seen, reserve=frozenset({path} if when(seen.at_ns) else ()))
-        for seen in measured.path_states
-    )
-    return replace(measured, path_states=states)
-
-
-def test_a_path_in_reserve_takes_over_and_is_in_reserve_again() -> None:
-    """As with ALUA: it carries nothing but while the preferred one is lost."""
-    measured = in_reserve(good(), "b", lambda at_ns: not INJECTED < at_ns < HEALED)
-    measured = with_counters(measured, "b", lambda c: carrying(c, START, INJECTED, 0))
-    measured = with_counters(measured, "b", lambda c: carrying(c, HEALED, END, 0))
-    assert found(fault_took_effect(), measured).verdict is Verdict.PASS
-    finding = found(paths_restored(), measured)
-    assert (finding.verdict, finding.message) == (
-        Verdict.PASS,
-        "every path is active; b in reserve",
-    )
-    assert found(fault_took_effect(), in_reserve(measured, "")).verdict is Verdict.UNKNOWN
-    assert found(paths_restored(), in_reserve(measured, "")).verdict is Verdict.FAIL
-
-
-@pytest.mark.parametrize("used_at_end", [False, True])
-def test_a_reserve_that_stays_in_use_fails(used_at_end: bool) -> None:
-    """As where a target makes the other group optimized, too: both paths share the load."""
-
-    def kept_back(at_ns: int) -> bool:
-        return at_ns <= INJECTED or (at_ns >= HEALED and not used_at_end)
-
-    measured = in_reserve(good(), "b", kept_back)
-    measured = with_counters(measured, "b", lambda c: carrying(c, START, INJECTED, 0))
-    finding = found(load_shared_again(0.3), measured)
-    assert (finding.verdict is Verdict.FAIL) == used_at_end, finding.message
-    assert ("path b was in reserve before the fault" in finding.message) == used_at_end
-
-
-def test_a_path_in_reserve_that_is_lost_must_be_seen_to_fail() -> None:
-    """That it carries nothing is no sign."""
-    measured = in_reserve(good(), "a")
-    measured = with_counters(measured, "a", lambda c: carrying(c, START, END, 0))
-    assert found(fault_took_effect(), measured).verdict is Verdict.PASS
-    healthy = tuple(
-        replace(seen, states=dict.fromkeys(seen.states, "active")) for seen in measured.path_states
-    )
-    finding = found(fault_took_effect(), replace(measured, path_states=healthy))
-    assert finding.verdict is Verdict.UNKNOWN
-    assert "path a (sda) was in reserve, and not seen to fail" in finding.message
-
-
-def test_a_reserve_that_stays_in_reserve_fails() -> None:
-    """While nothing else carries I/O."""
-    measured = in_reserve(good(), "b")
-    measured = with_counters(measured, "b", lambda c: carrying(c, INJECTED, HEALED, 0))
-    finding = found(fault_took_effect(), measured)
-    assert finding.verdict is Verdict.FAIL
-    assert "path b (sdb) did not take over" in finding.message
 
 
 def test_a_fault_of_another_name_was_not_injected() -> None:

@@ -22,6 +22,7 @@ from harness.measurements import (
     CompletionLog,
     Stream,
 )
+from harness.timeline import Phase
 from harness.units import MIB, NS_PER_MS, NS_PER_S
 from suites.selftest.unit.judged import (
     busy_host,
@@ -288,6 +289,25 @@ def test_a_standstill_that_was_there_before_the_fault_has_the_slack_only() -> No
     assert finding.verdict is Verdict.FAIL
     assert "(probe) when SilentDrop(a) was injected" in finding.message
     assert "beyond the slack of 1 s" in finding.message
+
+
+def test_nothing_is_compared_with_io_that_only_gets_under_way() -> None:
+    """The first phase has a fifth of the rate; it is not settled, and the second one counts."""
+    measured = good()
+    before, *others = measured.phases
+    middle = (before.start_ns + before.end_ns) // 2
+    start = Phase("start", before.start_ns, middle, io_expected=False, settled=False)
+    phases = (start, replace(before, start_ns=middle), *others)
+
+    def slow(stream: Stream) -> Stream:
+        log = stream.completions
+        size = np.where((log.at_ns < middle) | (log.at_ns > HEALED), log.size // 5, log.size)
+        return replace(stream, completions=replace(log, size=size))
+
+    measured = replace(measured, phases=phases, streams=tuple(map(slow, measured.streams)))
+    assert measured.before is phases[1]
+    assert found(throughput_recovered(0.9), measured).verdict is Verdict.FAIL
+    assert found(latency_recovered(3), measured).figures.keys() >= {"p90 before", "p90 after"}
 
 
 def test_a_load_that_made_up_for_a_slow_start_need_not_go_on_so() -> None:

@@ -67,6 +67,7 @@ def test_a_case_has_stall_budget_and_parts(parts: list[Part]) -> None:
     """Each under the name that the JSON promises."""
     told = as_told([case("fast", FAULT, good())])
     (one,) = told["cases"]
+    assert one.pop("longest_io_s") == pytest.approx(STALL_S, abs=0.01)
     assert one | {"resolution_s": 0.0} == {
         "profile": "fast",
         "fault": "SilentDrop(a)",
@@ -148,10 +149,11 @@ def test_the_table_has_lines_for_each_case(parts: list[Part]) -> None:
     told = table([whole, replace(unsure, why="it is not known " * 20)]).splitlines()
     grain = f"{told[1].split()[8]} ms"
     terms = "noop_out_interval 1 + noop_out_timeout 1 + recovery_tmo 1 + slack 1"
-    assert [" ".join(line.split()) for line in told[:5]] == [
+    assert [" ".join(line.split()) for line in told[:6]] == [
         "PROFILE FAULT STALL BUDGET SUM OF PARTS RESOLUTION VERDICT",
         f"fast SilentDrop(a) 2.940 s 4.000 s 2.940 s {grain} pass",
         "parts: open-iscsi 2.000 + dm-multipath 0.940",
+        "longest I/O: 2.944 s",
         f"budget: {terms}; max_stall 3.5",
         f"stock SilentDrop(a) + SilentDrop(b) 2.940 s 4.000 s 2.000 s (!) {grain} pass",
     ]

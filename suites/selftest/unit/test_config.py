@@ -9,49 +9,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.config import Config, Loaded, load
-from harness.config.iqn import iqn_problem
+from harness.config import Config, load
 from harness.config.model import FAST, STOCK
 from harness.config.sizes import sized_for
 from harness.errors import ConfigError
 from harness.topology import plan
 from harness.units import GIB, MIB
-
-TWO_NETWORKS = """
-[[networks]]
-name = "a"
-subnet = "10.1.0.0/24"
-portals = ["10.1.0.1"]
-initiator = "10.1.0.2"
-
-[[networks]]
-name = "b"
-subnet = "{subnet}"
-portals = ["{portal}"]
-initiator = "10.2.0.2"
-"""
-
-
-def networks(subnet: str = "10.2.0.0/24", portal: str = "10.2.0.1") -> str:
-    return TWO_NETWORKS.format(subnet=subnet, portal=portal)
+from suites.selftest.unit.config_file import complaint, loaded, networks, two_networks
 
 
 @pytest.fixture(autouse=True)
 def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder without anybody's pathproof.toml."""
     monkeypatch.chdir(tmp_path)
-
-
-def loaded(text: str, **options: tuple[object, str]) -> Loaded:
-    file = Path("own.toml")
-    file.write_text(text)
-    return load(file, {key.replace("__", "."): value for key, value in options.items()})
-
-
-def complaint(text: str, **options: tuple[object, str]) -> str:
-    with pytest.raises(ConfigError) as refusal:
-        loaded(text, **options)
-    return refusal.value.message
 
 
 def test_nothing_at_all_is_a_complete_configuration() -> None:
@@ -135,78 +105,6 @@ def test_all_mistakes_are_told_at_once() -> None:
     assert len(text.splitlines()) == 3
 
 
-def test_an_iqn_that_lio_rejects_is_refused_before_anything_starts() -> None:
-    """IET accepts this one; LIO says "WWN not valid" only once the guests are up."""
-    text = complaint("[target]\niqn = 'iqn.2009-11-11.widodh.storage:iscsi-001'\n")
-    assert "target.iqn: 'iqn.2009-11-11.widodh.storage:iscsi-001'" in text
-    assert "iqn.yyyy-mm" in text
-    assert "'iet' and 'tgt' accept it" in text
-
-
-def test_an_initiator_name_must_follow_the_standard_too() -> None:
-    """Where the target is made; an array knows it by whatever name it was registered with."""
-    assert "initiator.iqn" in complaint("[initiator]\niqn = 'iqn.2026-13.io.pathproof:i'\n")
-    assert "initiator.iqn" in complaint("[initiator]\niqn = 'eui.02004567A425678D'\n")
-    for name in ("IQN.1994-05.com.RedHat:5C2A", "eui.02004567A425678D", "naa.52004567BA64678D"):
-        named = f"[target]\nkind = 'external'\niqn = '{name}'\n[initiator]\niqn = '{name}'\n"
-        config = loaded(named + two_networks()).config
-        assert config.initiator.iqn == config.target.iqn == name
-
-
-@pytest.mark.parametrize(
-    ("fio", "accepted"),
-    [
-        ("/opt/fio-3.41/bin/fio", True),
-        ("/opt/fio-3.41", True),
-        ("fio", True),
-        ("bin/fio", False),
-        ("/opt/tools/load", True),
-        ("/opt/tools/", False),
-        ("/opt/fio; reboot", False),
-    ],
-)
-def test_another_fio_is_named_by_its_path(fio: str, *, accepted: bool) -> None:
-    """An absolute one, whatever the program is called; a shell sees no more than a name in it."""
-    text = f"[initiator]\nfio = '{fio}'\n"
-    if accepted:
-        assert loaded(text).config.initiator.fio == fio
-    else:
-        assert "initiator.fio" in complaint(text)
-
-
-@pytest.mark.parametrize(
-    ("iqn", "kind", "accepted"),
-    [
-        ("iqn.2026-01.io.pathproof:storage", "lio", True),
-        ("iqn.2026-01.io.pathproof", "lio", True),
-        ("iqn.2026-00.io.pathproof:x", "lio", False),
-        ("iqn.2026-13.io.pathproof:x", "lio", False),
-        ("iqn.2026-01:x", "lio", False),
-        ("iqn.2026-01.io.Pathproof:x", "lio", False),
-        ("iqn.2009-11-11.widodh.storage:iscsi-001", "iet", True),
-        ("iqn.2026-01.io.pathproof:under_score", "iet", True),
-        ("iqn.2026-01.io.pathproof:under_score", "tgt", False),
-        ("iqn.2026-01.io.pathproof:Upper", "tgt", True),
-        ("iqn.2026-01.io.pathproof:caf\u00e9", "iet", False),
-        ("iqn.2026-01.io.pathproof:a b", "iet", False),
-        ("eui.02004567A425678D", "iet", False),
-        ("eui.02004567A425678D", "external", True),
-        ("naa.52004567BA64678D", "external", True),
-        ("IQN.1992-04.com.Vendor:ARRAY-1", "external", True),
-        ("IQN.1992-04.com.vendor:array-1", "tgt", False),
-        ("iqs.1992-04.com.vendor:array-1", "external", False),
-        ("iqn.1992-04.com.vendor:array/1", "external", False),
-        ("iqn.1992-04.com.vendor:array_1", "external", True),
-        ("iqn.2009-11-11.widodh.storage:iscsi-001", "tgt", True),
-        ("iqn.2026-01.io.pathproof:" + "x" * 198, "lio", True),
-        ("iqn.2026-01.io.pathproof:" + "x" * 199, "lio", False),
-    ],
-)
-def test_each_target_kind_has_its_own_idea_of_a_name(iqn: str, kind: str, accepted: bool) -> None:
-    """223 bytes at most for all of them (RFC 7143 section 4.2.7.1)."""
-    assert (iqn_problem(iqn, kind) is None) is accepted
-
-
 @pytest.mark.parametrize("subnet", ["10.1.0.0/16", "10.0.0.0/8", "10.1.0.0/24"])
 def test_overlapping_subnets_are_refused(subnet: str) -> None:
     """The kernel would send one network's packets over the other."""
@@ -266,49 +164,6 @@ def test_a_network_has_one_carrier() -> None:
     """A libvirt network or a bridge, not both."""
     text = complaint(networks() + 'libvirt_network = "n"\nbridge = "br0"\n')
     assert "'libvirt_network' or 'bridge'" in text
-
-
-def two_networks(more: str = "") -> str:
-    """Each with one portal, and `more` in the portal's table."""
-    return "".join(
-        f'[[networks]]\nname = "{name}"\nsubnet = "172.16.{n}.0/24"\n'
-        f'portals = [{{ address = "172.16.{n}.1"{more} }}]\n'
-        f'initiator = "172.16.{n}.2"\nbridge = "br-{name}"\n'
-        for n, name in enumerate("ab")
-    )
-
-
-def test_an_array_may_have_a_name_for_each_portal() -> None:
-    """Only an array may have them, and each must be a valid name."""
-    external = 'target.kind = "external"\n'
-    networks = two_networks(', iqn = "iqn.1992-04.com.vendor:port"')
-    topology = plan(loaded(external + networks).config)
-    assert topology.target_iqns == ("iqn.1992-04.com.vendor:port",)
-    key = "networks.0.portals.0.iqn"
-    assert f"{key}: it is that of an external target; kind 'lio'" in complaint(networks)
-    refused = complaint(external + two_networks(', iqn = "port"'))
-    assert f"{key}: 'port' does not begin" in refused
-
-
-@pytest.mark.parametrize(
-    ("wwid", "accepted"),
-    [
-        ("360014057043dfe0435de773ca03bbf04", True),
-        ("2001738000ae10b0c", True),
-        ("1LIO-ORG_lun0:4a3c", True),
-        ("naa.6001405704d", False),
-        (".*", False),
-        ("", False),
-        ("3600140570}", False),
-    ],
-)
-def test_a_wwid_is_one_and_no_pattern(wwid: str, accepted: bool) -> None:
-    """It goes into the configuration of external machines."""
-    text = f'[target]\nkind = "external"\nwwid = "{wwid}"\n{two_networks()}'
-    if accepted:
-        assert loaded(text).config.target.wwid == wwid
-    else:
-        assert "target.wwid" in complaint(text)
 
 
 def test_only_lio_has_access_states() -> None:
@@ -446,104 +301,6 @@ def test_whatever_is_configured_is_accepted_or_refused_as_a_mistake(raw: dict[st
     options = {key: (value, "--option") for key, value in raw.items()}
     with suppress(ConfigError):
         assert len(plan(load(None, options).config).paths) >= 2
-
-
-@pytest.mark.parametrize(
-    ("said", "required"),
-    [
-        ('"forks,report"', ("forks", "report")),
-        ('"kvm , kvm"', ("kvm",)),
-        ('["report", "kvm"]', ("report", "kvm")),
-        ("[]", ()),
-        ('"nothing"', ()),
-    ],
-)
-def test_requirements_are_a_list_or_words_with_commas(said: str, required: tuple[str, ...]) -> None:
-    """In a file; an option has only words."""
-    assert loaded(f"require = {said}").config.require == required
-
-
-def test_an_unknown_requirement_is_refused_with_those_that_are_known() -> None:
-    """Whether it came from a file or from an option."""
-    known = (
-        "what can: forks, kvm, report, several with a comma between them, such as "
-        "'forks,report', or 'nothing'"
-    )
-    assert complaint('require = ["forks", "speed"]') == (
-        f"own.toml: require: 'speed' cannot be required; {known}"
-    )
-    assert complaint("", require=("fork", "--require")).startswith(
-        "--require: 'fork' cannot be required; what can: forks, kvm, report, "
-    )
-    assert complaint("require = 3").startswith("own.toml: require: ")
-
-
-EXTERNAL_ARRAY = (
-    ('require = ["forks"]\n[target]\nkind = "external"\n' + networks())
-    .replace('initiator = "10.1.0.2"', 'initiator = "10.1.0.2"\nbridge = "x"')
-    .replace('initiator = "10.2.0.2"', 'initiator = "10.2.0.2"\nbridge = "y"')
-)
-
-
-@pytest.mark.parametrize(
-    ("text", "reason"),
-    [
-        ('require = ["forks"]\n[hypervisor]\nfork = false', "hypervisor.fork is false"),
-        (EXTERNAL_ARRAY, "the target is external, and its LUN cannot be forked"),
-        (
-            'require = ["forks"]\n[hypervisor]\nuri = "qemu:///system"',
-            "qemu:///system is shared, and forks of one machine have one name and one UUID",
-        ),
-    ],
-    ids=["switched off", "external", "shared libvirt"],
-)
-def test_forks_cannot_be_required_where_there_are_none_by_nature(text: str, reason: str) -> None:
-    """The reason is named before anything is done."""
-    assert complaint(text) == (f"own.toml: require: there are no forks with this testbed: {reason}")
-
-
-def test_forks_cannot_be_required_with_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Which a snapshot would keep."""
-    monkeypatch.setenv("PATHPROOF_CHAP_USER", "user")
-    monkeypatch.setenv("PATHPROOF_CHAP_SECRET", "a-secret-of-16-b")
-    assert "a snapshot would keep the CHAP secrets" in complaint('require = "forks"')
-
-
-EXISTING_INITIATOR = """
-[target]
-kind = "external"
-[initiator]
-machine = "local"
-[hypervisor]
-"""
-
-
-@pytest.mark.parametrize(
-    ("rest", "reason"),
-    [
-        ('[hypervisor]\naccel = "tcg"', "hypervisor.accel is 'tcg'"),
-        (
-            '[hypervisor]\nuri = "qemu+ssh://root@lab-7/system"',
-            "KVM cannot be tried on lab-7; write hypervisor.accel = 'kvm' if it works there",
-        ),
-        (
-            EXISTING_INITIATOR,
-            "the initiator is an existing machine, and no VM is made",
-        ),
-    ],
-    ids=["emulation", "another host", "existing initiator"],
-)
-def test_kvm_cannot_be_required_where_it_is_not_tried(rest: str, reason: str) -> None:
-    """The reason is named before anything is done."""
-    assert complaint(f'require = "kvm"\n{rest}') == (
-        f"own.toml: require: KVM cannot be required of this testbed: {reason}"
-    )
-
-
-def test_kvm_of_another_host_may_be_required_if_its_owner_vouches_for_it() -> None:
-    """`accel = "kvm"` says so."""
-    text = 'require = "kvm"\n[hypervisor]\nuri = "qemu+ssh://lab-7/system"\naccel = "kvm"'
-    assert loaded(text).config.require == ("kvm",)
 
 
 def test_kvm_gets_what_it_carries_and_what_was_changed_stays() -> None:

@@ -150,19 +150,19 @@ def test_ietd_that_does_not_serve_what_was_asked_for(served: str, problem: str) 
     ],
 )
 def test_accounts_that_ietd_did_not_read(accounts: str, problem: str) -> None:
-    """Then everybody is let in, or nobody."""
+    """Either every initiator is let in then, or none."""
     with pytest.raises(TargetError, match=problem):
         iet(Guest(accounts=accounts), chap=CHAP).configure()
     iet(Guest(accounts="IncomingUser me\nOutgoingUser you\n"), chap=CHAP).configure()
 
 
 def test_sizes_that_old_versions_do_not_show_are_no_problem() -> None:
-    """There they are in nobody's sight."""
+    """They cannot be seen there."""
     iet(Guest(served=SERVED.replace("blocks:19531250 blocksize:512 ", ""))).configure()
 
 
 def test_a_port_that_ietd_did_not_get() -> None:
-    """It stays and serves nobody."""
+    """It stays and serves no initiator."""
     held = LISTENING.replace('0.0.0.0:*    users:(("ietd",pid=457,fd=7))', "0.0.0.0:*")
     with pytest.raises(TargetError, match=r"port 3260: not within .* held by the kernel"):
         iet(Guest(listening=held)).configure()
@@ -184,7 +184,7 @@ def test_only_the_data_addresses_are_open() -> None:
     assert guest.written["etc/iet/initiators.allow"] == b"ALL 172.16.0.101, 172.16.1.101\n"
 
 
-def test_secrets_go_to_a_file_that_nobody_else_reads_and_nowhere_else(
+def test_secrets_go_to_a_closed_file_and_nowhere_else(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Not to a command line, and not to the evidence."""
@@ -232,7 +232,7 @@ def test_what_was_not_asked_for_is_not_looked_at() -> None:
     assert guest.said == []
 
 
-def test_sessions_of_other_targets_are_not_ours() -> None:
+def test_sessions_of_other_targets_are_left_out() -> None:
     """The listing has them all."""
     sessions = iet(Guest()).sessions()
     assert [s.connections[0].address for s in sessions] == ["172.16.1.1", "172.16.0.1"]

@@ -94,6 +94,14 @@ def test_with_no_path_left_an_io_waits_until_one_is_back() -> None:
     assert found(longest_io_within_budget(), replace(lost, max_stall_s=4)).verdict is Verdict.PASS
 
 
+def test_with_no_path_left_an_io_submitted_after_healing_waits_for_the_first_path() -> None:
+    """Its session has to log in, and multipathd to see it: no I/O can be quicker."""
+    lost = watched(with_io(measured((0, 17.1), io_stops=True, carries_from=17.1), 14.5, 17.2))
+    assert found(longest_io_within_budget(), lost).verdict is Verdict.PASS
+    early = watched(with_io(measured((0, 17.1), io_stops=True, carries_from=17.1), 19.5, 22.2))
+    assert found(longest_io_within_budget(), early).verdict is Verdict.FAIL
+
+
 def test_an_io_is_not_failed_for_want_of_the_line_that_excuses_it() -> None:
     """The kernel's log has gaps, so it is not known when the path was given up."""
     seen = tuple(one for one in LOSS + RETURN if one[1] is not FAILED)

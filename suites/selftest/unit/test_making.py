@@ -104,11 +104,12 @@ def test_an_existing_machine_is_used_in_turn_and_claimed_before_it_writes(
         yield
         told.append("turn over")
 
-    for name in ("existing_initiator_for", "nics_of", "observing", "LocalMachine"):
+    for name in ("transport_for", "nics_of", "observing", "LocalMachine"):
         monkeypatch.setattr(existing, name, MagicMock())
     monkeypatch.setattr(attach, "require_fit", MagicMock())
     monkeypatch.setattr(existing, "turn", turn)
-    vars(existing)["existing_initiator_for"].return_value.attachments = (MagicMock(),)
+    transport = vars(existing)["transport_for"].return_value
+    transport.existing_initiator.return_value.attachments = (MagicMock(),)
     monkeypatch.setattr(attach, "claim", telling(told, "claim"))
     monkeypatch.setattr(existing, "Testbed", lambda *_, **__: stand_in(told))
     monkeypatch.setattr(prove, "fill", telling(told, "write"))

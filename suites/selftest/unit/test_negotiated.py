@@ -198,6 +198,15 @@ def test_the_way_of_a_session_without_connection_is_not_known() -> None:
     assert after.verdict is Verdict.PASS  # whether they are back is for another check
 
 
+def test_a_timeout_that_was_demanded_and_is_not_told_leaves_it_open() -> None:
+    """No transport can leave one out and pass."""
+    first, second = good().settings
+    without = replace(second, timeouts=second.timeouts[:-1])
+    finding = found(sessions_as_planned(), replace(good(), settings=(first, without)))
+    assert finding.verdict is Verdict.UNKNOWN
+    assert "recovery_tmo of the session of path b should be 1 s" in finding.message
+
+
 def test_timeouts_that_changed_on_the_way_leave_it_open() -> None:
     """A later fault would be held to a limit that was no longer in force."""
     first, second = good().settings

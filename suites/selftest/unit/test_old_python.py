@@ -12,7 +12,7 @@ import pytest
 
 import harness
 from harness.observe import resident
-from harness.transport import MAPS
+from harness.transport.map_probe import MAPS
 
 TOP = Path(harness.__file__).parent
 PARTS = [f"observe/resident/{part}.py" for part in resident.PARTS]

@@ -13,11 +13,13 @@ from harness.checks import (
     no_io_errors,
     no_unexpected_path_loss,
 )
+from harness.config import Config
 from harness.measurements import ClockReading, KernelLog, KernelMessage, Measurements
 from harness.observe import Clock, DiskSample, MapDisk, MapSample, Observation, Sample
 from harness.testbed.assemble import Raw, assemble
 from harness.timeline import Happened
 from harness.topology import Role
+from harness.transport import transport_for
 from harness.transport.lun_devices import Look, LunDevices
 from harness.transport.path_disk import PathDisk
 from harness.units import NS_PER_S
@@ -91,6 +93,7 @@ def measured(
     }
     return assemble(
         Raw(
+            transport=transport_for(Config()),
             lun="lun0",
             map="lun",
             result=RunResult((), "", FioReport("fio-3.33", ()), "", "", (), {}),

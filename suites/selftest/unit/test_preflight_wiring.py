@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
 from collections.abc import Mapping
@@ -17,7 +16,6 @@ from harness.config import Config, load
 from harness.config.ready import ready_topologies
 from harness.errors import MachineError, PreflightFailed
 from harness.preflight import End, require_wired
-from harness.preflight.frames import echo_argv, frame_problems, parse_echo
 from harness.preflight.nics import Device, nic_problems, parse_devices
 from harness.preflight.subnet import parse_settings, settings_script, subnet_problems
 from harness.preflight.ways import Neighbour, Way, Ways, parse_ways, way_problems, ways_script
@@ -235,7 +233,7 @@ def test_who_answers_for_an_external_target_is_its_own_affair() -> None:
     assert way_causes(replace(WAYS, neighbours=strangers), external) == []
 
 
-def test_an_address_that_nobody_has_is_told() -> None:
+def test_an_address_that_no_machine_has_is_told() -> None:
     """Recorded while the target had none on network b."""
     assert way_causes(ways_of("two-unanswered")) == [
         "no machine answers for 172.16.1.1 on eth1 (link b), the way to portal 172.16.1.1:3260 (b)"
@@ -325,34 +323,6 @@ def test_settings_are_read() -> None:
 def test_what_are_no_settings_is_an_error(text: str) -> None:
     with pytest.raises(MachineError, match="not a setting"):
         parse_settings(text)
-
-
-def test_frames_of_full_size_are_tried_where_an_mtu_is_configured() -> None:
-    """Once for each portal, however many paths lead there."""
-    assert echo_argv(TWO, NAMES) == []
-    argv = echo_argv(ready("jumbo"), NAMES)
-    assert json.loads(argv[-1]) == [["eth0", "172.16.0.1", 9000], ["eth1", "172.16.1.1", 9000]]
-
-
-@pytest.mark.parametrize(
-    ("answer", "says"),
-    [
-        ("lost", "does not answer an echo request of 9000 bytes, though small ones (from eth1)"),
-        ("fragments", "in fragments: its own MTU is smaller (from eth1)"),
-        ("too large", "cannot be sent 9000 bytes in one packet"),
-        ("silent", "answers no echo request at all"),
-        ("", "answers no echo request at all"),
-    ],
-)
-def test_frames_that_do_not_pass_are_told(answer: str, says: str) -> None:
-    """With the portal."""
-    answers = parse_echo((RECORDED / "pathproof-echo-jumbo.txt").read_text())
-    assert list(frame_problems(ready("jumbo"), NAMES, answers)) == []
-    place = ("eth1", "172.16.1.1")
-    changed = {k: v for k, v in answers.items() if k != place} | ({place: answer} if answer else {})
-    (problem,) = frame_problems(ready("jumbo"), NAMES, changed)
-    assert problem.cause.startswith("172.16.1.1, the address of portal b, ")
-    assert says in problem.cause
 
 
 def test_each_machine_is_looked_at_and_all_is_told() -> None:

@@ -40,7 +40,8 @@ def test_a_programming_error_in_saving_is_not_taken_for_a_hypervisor_that_cannot
 
     testbed = SimpleNamespace(machine=lambda _: None, domain=lambda _: SimpleNamespace(pause=pause))
     monkeypatch.setattr(forks, "leave_resident", lambda *_: None)
-    resources: Any = SimpleNamespace(topology=SimpleNamespace(guests=tuple(Role)))
+    guests = SimpleNamespace(guests=tuple(Role))
+    resources: Any = SimpleNamespace(config=Config(), topology=guests)
     with pytest.raises(HypervisorError) as raised:
         forks.make_golden(resources, tmp_path, {}, lambda *_: cast(Testbed, testbed))
     assert isinstance(raised.value, CannotSave) == (defect is None)

@@ -155,6 +155,9 @@ def test_a_stall_and_its_budget_are_taken_apart() -> None:
 
 def test_a_demand_on_top_of_the_budget_stands_below_it() -> None:
     """If there is one."""
+    assert "| **longest I/O, of random writes** |  |  | 2.944 |  | 4 | sum |" in stall_markdown(
+        failover()
+    )
     assert "max_stall" not in stall_markdown(failover())
     demanded = stall_markdown(replace(failover(), max_stall_s=2.5))
     assert "| **max_stall** | **2.5** | --max-stall |" in demanded

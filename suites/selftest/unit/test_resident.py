@@ -13,7 +13,8 @@ import pytest
 from harness.observe import MapDisk
 from harness.observe.resident import devices, sampling, voice
 from harness.observe.sample import parse_sample
-from harness.transport import MAPS, resident_maps
+from harness.transport import resident_maps
+from harness.transport.map_probe import MAPS
 from suites.selftest import needs
 
 BLOCKS = sorted(path for path in Path("/sys/block").glob("*") if (path / "dev").exists())

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from harness.analysis.fault_waits import stall_during, wait_after
 from harness.analysis.recovery import back_ns
 from harness.analysis.stall import Stall
 from harness.checks import Verdict, no_stall_beyond, stall_within_budget
-from harness.measurements import (
-    Measurements,
-)
+from harness.measurements import Measurements, PathStates
 from harness.timeline import Timeline
 from harness.units import NS_PER_MS
 from suites.selftest.unit.standstill import (
@@ -115,6 +114,23 @@ def test_a_stall_is_not_failed_for_want_of_the_line_that_excuses_it() -> None:
     finding = found(stall_within_budget(), gap)
     assert finding.verdict is Verdict.UNKNOWN
     assert "3 records of the initiator's kernel log were lost" in finding.message
+
+
+@pytest.mark.parametrize("in_reserve", [False, True])
+def test_the_loss_of_a_path_that_carried_nothing_has_no_budget(in_reserve: bool) -> None:
+    """I/O had no reason to wait until it was given up: the other path stood still."""
+    lost = watched(measured((0, 3.05)))
+    assert found(stall_within_budget(), lost).verdict is Verdict.PASS
+    if in_reserve:
+        states = (PathStates(at(-1), {"a": "active", "b": "active"}, frozenset({"a"})),)
+        lost = replace(lost, path_states=states)
+    else:
+        first, *others = lost.counters
+        idle = replace(first, bytes_written=np.zeros_like(first.bytes_written))
+        lost = replace(lost, counters=(idle, *others))
+    finding = found(stall_within_budget(), lost)
+    assert finding.verdict is Verdict.FAIL
+    assert "beyond the slack of 1 s" in finding.message
 
 
 def test_a_surviving_path_that_stands_still_again_and_again_is_found() -> None:

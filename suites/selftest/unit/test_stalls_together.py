@@ -32,6 +32,12 @@ def test_one_stall_within_the_budget_passes() -> None:
     assert finding.numbers == pytest.approx({"stalls_s": 3.05, "stalls": 1, "budget_s": 4})
 
 
+def test_what_was_before_the_fault_is_not_of_its_outage() -> None:
+    """A pause that the fault found already there counts from its injection on."""
+    finding = found(stalls_together_within_budget(), measured((-0.5, 3.05)))
+    assert finding.numbers["stalls_s"] == pytest.approx(3.05)
+
+
 def test_pauses_as_they_were_before_the_fault_do_not_count() -> None:
     """A testbed that pauses for half a second now and then does so during the outage, too."""
     before = tuple((-2.5 + n, -2.0 + n) for n in range(2))

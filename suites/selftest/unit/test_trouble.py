@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from harness.analysis.disk_errors import disk_errors
+from harness.budget import Budget, BudgetTerm
 from harness.checks import Verdict, no_trouble_without_a_fault
 from harness.measurements import KernelLog, KernelMessage, Measurements
 from harness.timeline import Event, Happened, Timeline
+from harness.transport.disk_errors import disk_errors
 from harness.units import NS_PER_S
 from suites.selftest.unit.judged import carrying, found, good, with_counters
 from suites.selftest.unit.synthetic_failover import END, HEALED, INJECTED, START
@@ -31,7 +32,9 @@ def with_line(at_ns: int, *lines: str) -> Measurements:
     measured = good()
     log, *others = measured.kernel_logs
     said = tuple(KernelMessage(at_ns, 3, text) for text in lines)
-    return replace(measured, kernel_logs=(replace(log, messages=(*log.messages, *said)), *others))
+    log = replace(log, messages=(*log.messages, *said))
+    errors = tuple(disk_errors(log, measured.counters))
+    return replace(measured, kernel_logs=(log, *others), disk_errors=errors)
 
 
 @pytest.mark.parametrize(
@@ -59,6 +62,19 @@ def test_a_connection_that_drops_without_a_fault_fails(
 def test_what_a_fault_explains_is_no_trouble(at_ns: int) -> None:
     """Until its path is back, and a second more."""
     assert found(CHECK, with_event(at_ns, "a")).verdict is Verdict.PASS
+
+
+def test_a_path_that_was_not_given_up_may_recover_for_as_long_as_that_is_allowed() -> None:
+    """It was healed before: its session logs in again later, and no line says when it is back."""
+    measured = with_event(HEALED + 7 * NS_PER_S, "a", Happened.SESSION_RECOVERED)
+    kept = [e for e in measured.timeline if e.what is not Happened.PATH_FAILED]
+    kept = [e for e in kept if e.what is not Happened.PATH_REINSTATED]
+    finding = found(CHECK, replace(measured, timeline=Timeline.of(kept)))
+    assert finding.verdict is Verdict.PASS, finding.message
+    (fault,) = measured.faults
+    soon = replace(fault, returning=Budget((BudgetTerm("login_timeout", 3, "record"),)))
+    strict = replace(measured, timeline=Timeline.of(kept), faults=(soon,))
+    assert found(CHECK, strict).verdict is Verdict.FAIL
 
 
 def test_what_happens_before_and_after_the_io_is_not_judged() -> None:

@@ -1,7 +1,8 @@
 """Words of open-iscsi and dm-multipath stay within the transport and the targets.
 
 *Session*, *map* and *path* are the harness's own words: each transport has a session for each path
-and a map for each LUN, whatever it calls them.
+and a map for each LUN, whatever it calls them. And targets and initiators are named in the
+configuration, where the key is `iqn`: it is the word for their names everywhere.
 """
 
 from __future__ import annotations
@@ -18,45 +19,40 @@ AT_HOME = ("harness/transport/", "harness/target/")
 WORDS = re.compile(
     r"open-iscsi|iscsi\w*|multipathd?|\bdm[-_]\w*|dmsetup|device[ -]mapper|nop-out|noop_out\w*"
     r"|recovery_tmo|queue_if_no_path|fast_io_fail\w*|no_path_retry|replacement_timeout|ifacename"
-    r"|\w*iqns?\b|LOGGED_IN",
+    r"|LOGGED_IN",
     re.IGNORECASE,
 )
 
-_KEYS = "keys of the configuration, and which of them a tool would not take"
-_NAMES = "targets and initiators are named in the configuration, where the key is `iqn`"
+_KEYS = "keys of the configuration, and what the tools at both ends take"
+_IFACES = "where two NICs share a subnet, the way of a path is named as open-iscsi names it"
 ALLOWED: dict[str, tuple[str, str]] = {
-    "harness/cli/testbeds.py": ("iqn", _NAMES),
     "harness/config/credentials.py": ("iscsi iscsi_target_core open-iscsi", _KEYS),
-    "harness/config/effects.py": ("fast_io_fail_s iqn iscsi multipathd open-iscsi", _KEYS),
+    "harness/config/effects.py": ("fast_io_fail_s iscsi multipathd open-iscsi", _KEYS),
     "harness/config/iet.py": ("iscsi", _KEYS),
-    "harness/config/iqn.py": ("iqn iscsi open-iscsi", _NAMES),
-    "harness/config/luns.py": ("multipath multipathd", "a WWID is configured as the user sees it"),
+    "harness/config/iqn.py": ("iscsi open-iscsi", _KEYS),
+    "harness/config/luns.py": ("multipath multipathd", "a WWID is written as multipath shows it"),
     "harness/config/model.py": (
         (
-            "fast_io_fail_s iqn iscsi iscsid multipath multipathd noop_out_interval_s "
+            "fast_io_fail_s iscsi iscsid multipath multipathd noop_out_interval_s "
             "noop_out_timeout_s open-iscsi recovery_tmo"
         ),
         _KEYS,
     ),
     "harness/config/negotiation.py": ("iscsi open-iscsi", _KEYS),
-    "harness/config/network_rules.py": ("multipath", "a message: it takes two paths"),
-    "harness/config/networks.py": ("iqn", _NAMES),
-    "harness/config/sizes.py": ("multipath multipathd", "what defaults were measured with"),
-    "harness/config/topologies/one-subnet.toml": ("open-iscsi", "a comment for the user"),
-    "harness/host/sharing.py": ("iqn open-iscsi target_iqns", _NAMES),
+    "harness/config/network_rules.py": ("multipath", "the message that one path is too few"),
+    "harness/config/sizes.py": ("multipath multipathd", "with what the defaults were measured"),
+    "harness/config/topologies/one-subnet.toml": ("open-iscsi", _IFACES),
+    "harness/host/sharing.py": ("open-iscsi", "why two runs with one name disturb each other"),
     "harness/plugin/controller.py": (
         (
             "fast_io_fail fast_io_fail_s noop_out_interval noop_out_interval_s noop_out_timeout "
             "noop_out_timeout_s"
         ),
-        "the report names the timeouts of the profile as the user set them",
+        "the report names the timeouts of a profile as the user set them",
     ),
-    "harness/topology/parts.py": ("iqn iscsiadm open-iscsi", _NAMES),
-    "harness/topology/planning.py": ("initiator_iqn iqn open-iscsi target_iqn", _NAMES),
-    "harness/topology/topology.py": (
-        "initiator_iqn iqn multipath open-iscsi target_iqn target_iqns",
-        _NAMES,
-    ),
+    "harness/topology/parts.py": ("iscsiadm open-iscsi", _IFACES),
+    "harness/topology/planning.py": ("open-iscsi", _IFACES),
+    "harness/topology/topology.py": ("multipath open-iscsi", f"{_IFACES}; and what a WWID is"),
     "harness/workload/report.py": ("dm-0", "a line that fio really printed"),
 }
 

@@ -15,10 +15,9 @@ scsi_report_sense() and scsi_eh_offline_sdevs() in drivers/scsi/scsi_error.c. Re
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 
-from harness.measurements import KernelLog, PathCounters
+from harness.measurements import DiskError, KernelLog, PathCounters
 
 _ADDRESS = re.compile(r"\bsd (?P<address>\d+:\d+:\d+:\d+): \[(?P<disk>sd[a-z]+)\]")
 _BY_DISK = re.compile(
@@ -32,16 +31,7 @@ _BY_ADDRESS = re.compile(
 )
 
 
-@dataclass(frozen=True)
-class DiskError:
-    """A line about a disk of a path: `at_ns` on the host's clock."""
-
-    path: str
-    at_ns: int
-    text: str
-
-
-def disk_errors(log: KernelLog, paths: tuple[PathCounters, ...]) -> Iterator[DiskError]:
+def disk_errors(log: KernelLog, paths: Sequence[PathCounters]) -> Iterator[DiskError]:
     """The lines of the initiator's log that are about disks of the paths.
 
     Some lines have the address of a disk only. Whose it is tells another line of the log; if there

@@ -1,0 +1,50 @@
+"""A configuration that is written to a file, and what is said of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.config import Loaded, load
+from harness.errors import ConfigError
+
+TWO_NETWORKS = """
+[[networks]]
+name = "a"
+subnet = "10.1.0.0/24"
+portals = ["10.1.0.1"]
+initiator = "10.1.0.2"
+
+[[networks]]
+name = "b"
+subnet = "{subnet}"
+portals = ["{portal}"]
+initiator = "10.2.0.2"
+"""
+
+
+def networks(subnet: str = "10.2.0.0/24", portal: str = "10.2.0.1") -> str:
+    return TWO_NETWORKS.format(subnet=subnet, portal=portal)
+
+
+def two_networks(more: str = "") -> str:
+    """Each with one portal, and `more` in the portal's table."""
+    return "".join(
+        f'[[networks]]\nname = "{name}"\nsubnet = "172.16.{n}.0/24"\n'
+        f'portals = [{{ address = "172.16.{n}.1"{more} }}]\n'
+        f'initiator = "172.16.{n}.2"\nbridge = "br-{name}"\n'
+        for n, name in enumerate("ab")
+    )
+
+
+def loaded(text: str, **options: tuple[object, str]) -> Loaded:
+    file = Path("own.toml")
+    file.write_text(text)
+    return load(file, {key.replace("__", "."): value for key, value in options.items()})
+
+
+def complaint(text: str, **options: tuple[object, str]) -> str:
+    with pytest.raises(ConfigError) as refusal:
+        loaded(text, **options)
+    return refusal.value.message

@@ -1,0 +1,122 @@
+"""Names of the configuration: IQNs, WWIDs, and the path of a program."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.config.iqn import iqn_problem
+from harness.topology import plan
+from suites.selftest.unit.config_file import complaint, loaded, two_networks
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder without anybody's pathproof.toml."""
+    monkeypatch.chdir(tmp_path)
+
+
+def test_an_iqn_that_lio_rejects_is_refused_before_anything_starts() -> None:
+    """IET accepts this one; LIO says "WWN not valid" only once the guests are up."""
+    text = complaint("[target]\niqn = 'iqn.2009-11-11.widodh.storage:iscsi-001'\n")
+    assert "target.iqn: 'iqn.2009-11-11.widodh.storage:iscsi-001'" in text
+    assert "iqn.yyyy-mm" in text
+    assert "'iet' and 'tgt' accept it" in text
+
+
+def test_an_initiator_name_must_follow_the_standard_too() -> None:
+    """Where the target is made; an array knows it by whatever name it was registered with."""
+    assert "initiator.iqn" in complaint("[initiator]\niqn = 'iqn.2026-13.io.pathproof:i'\n")
+    assert "initiator.iqn" in complaint("[initiator]\niqn = 'eui.02004567A425678D'\n")
+    for name in ("IQN.1994-05.com.RedHat:5C2A", "eui.02004567A425678D", "naa.52004567BA64678D"):
+        named = f"[target]\nkind = 'external'\niqn = '{name}'\n[initiator]\niqn = '{name}'\n"
+        config = loaded(named + two_networks()).config
+        assert config.initiator.iqn == config.target.iqn == name
+
+
+@pytest.mark.parametrize(
+    ("fio", "accepted"),
+    [
+        ("/opt/fio-3.41/bin/fio", True),
+        ("/opt/fio-3.41", True),
+        ("fio", True),
+        ("bin/fio", False),
+        ("/opt/tools/load", True),
+        ("/opt/tools/", False),
+        ("/opt/fio; reboot", False),
+    ],
+)
+def test_another_fio_is_named_by_its_path(fio: str, *, accepted: bool) -> None:
+    """An absolute one, whatever the program is called; a shell sees no more than a name in it."""
+    text = f"[initiator]\nfio = '{fio}'\n"
+    if accepted:
+        assert loaded(text).config.initiator.fio == fio
+    else:
+        assert "initiator.fio" in complaint(text)
+
+
+@pytest.mark.parametrize(
+    ("iqn", "kind", "accepted"),
+    [
+        ("iqn.2026-01.io.pathproof:storage", "lio", True),
+        ("iqn.2026-01.io.pathproof", "lio", True),
+        ("iqn.2026-00.io.pathproof:x", "lio", False),
+        ("iqn.2026-13.io.pathproof:x", "lio", False),
+        ("iqn.2026-01:x", "lio", False),
+        ("iqn.2026-01.io.Pathproof:x", "lio", False),
+        ("iqn.2009-11-11.widodh.storage:iscsi-001", "iet", True),
+        ("iqn.2026-01.io.pathproof:under_score", "iet", True),
+        ("iqn.2026-01.io.pathproof:under_score", "tgt", False),
+        ("iqn.2026-01.io.pathproof:Upper", "tgt", True),
+        ("iqn.2026-01.io.pathproof:caf\u00e9", "iet", False),
+        ("iqn.2026-01.io.pathproof:a b", "iet", False),
+        ("eui.02004567A425678D", "iet", False),
+        ("eui.02004567A425678D", "external", True),
+        ("naa.52004567BA64678D", "external", True),
+        ("IQN.1992-04.com.Vendor:ARRAY-1", "external", True),
+        ("IQN.1992-04.com.vendor:array-1", "tgt", False),
+        ("iqs.1992-04.com.vendor:array-1", "external", False),
+        ("iqn.1992-04.com.vendor:array/1", "external", False),
+        ("iqn.1992-04.com.vendor:array_1", "external", True),
+        ("iqn.2009-11-11.widodh.storage:iscsi-001", "tgt", True),
+        ("iqn.2026-01.io.pathproof:" + "x" * 198, "lio", True),
+        ("iqn.2026-01.io.pathproof:" + "x" * 199, "lio", False),
+    ],
+)
+def test_each_target_kind_has_its_own_idea_of_a_name(iqn: str, kind: str, accepted: bool) -> None:
+    """223 bytes at most for all of them (RFC 7143 section 4.2.7.1)."""
+    assert (iqn_problem(iqn, kind) is None) is accepted
+
+
+def test_an_array_may_have_a_name_for_each_portal() -> None:
+    """Only an array may have them, and each must be a valid name."""
+    external = 'target.kind = "external"\n'
+    networks = two_networks(', iqn = "iqn.1992-04.com.vendor:port"')
+    topology = plan(loaded(external + networks).config)
+    assert topology.target_iqns == ("iqn.1992-04.com.vendor:port",)
+    key = "networks.0.portals.0.iqn"
+    assert f"{key}: it is that of an external target; kind 'lio'" in complaint(networks)
+    refused = complaint(external + two_networks(', iqn = "port"'))
+    assert f"{key}: 'port' does not begin" in refused
+
+
+@pytest.mark.parametrize(
+    ("wwid", "accepted"),
+    [
+        ("360014057043dfe0435de773ca03bbf04", True),
+        ("2001738000ae10b0c", True),
+        ("1LIO-ORG_lun0:4a3c", True),
+        ("naa.6001405704d", False),
+        (".*", False),
+        ("", False),
+        ("3600140570}", False),
+    ],
+)
+def test_a_wwid_is_one_and_no_pattern(wwid: str, accepted: bool) -> None:
+    """It goes into the configuration of external machines."""
+    text = f'[target]\nkind = "external"\nwwid = "{wwid}"\n{two_networks()}'
+    if accepted:
+        assert loaded(text).config.target.wwid == wwid
+    else:
+        assert "target.wwid" in complaint(text)
