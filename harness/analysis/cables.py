@@ -24,6 +24,7 @@ from harness.analysis.lab_faults import (
     stretches,
 )
 from harness.measurements import CableEnd, FaultRecord, Measurements
+from harness.topology import called
 from harness.units import NS_PER_MS, NS_PER_S
 
 # A frame takes a few milliseconds. Clocks are known to 50 ms, or the evidence is not sound.
@@ -135,19 +136,19 @@ def cable_faults(measurements: Measurements) -> Iterator[LabFault]:
         for still in standstills(direction):
             if still.seconds > LONGEST_STANDSTILL_S:
                 yield LabFault(
-                    f"{cable} stood still: {still.count} frames of the {sender.machine} had not "
-                    f"arrived at the {receiver.machine} after {still.seconds:.2f} s",
+                    f"{cable} stood still: {still.count} frames of {called(sender.machine)} had "
+                    f"not arrived at {called(receiver.machine)} after {still.seconds:.2f} s",
                     still.start_ns,
                     still.end_ns,
                 )
         frames = loss(direction, measurements)
         if frames.lost:
-            text = f"{cable} lost {frames.lost} frames from the {sender.machine} to the "
+            text = f"{cable} lost {frames.lost} frames from {called(sender.machine)} to the "
             yield LabFault(f"{text}{receiver.machine}", frames.start_ns, frames.end_ns)
         dropped = receiver.dropped_receiving
         if count := int(np.maximum(0, np.diff(dropped)).sum()):
             when = receiver.at_ns[1:][np.diff(dropped) > 0]
-            text = f"{cable}: the NIC of the {receiver.machine} dropped {count} frames"
+            text = f"{cable}: the NIC of {called(receiver.machine)} dropped {count} frames"
             yield LabFault(text, int(when[0]), int(when[-1]))
 
 

@@ -27,6 +27,8 @@ from harness.timeline import Happened
 from harness.units import NS_PER_MS, NS_PER_S
 
 _SHORTEST_NS = 250 * NS_PER_MS
+# Of a budget: 1.3 s of 4 s, where paths that were lost at once were given up within 1 s.
+_LOSSES_APART = 3
 # The kernel gives a path up some time before I/O goes on, and its clock is not fio's.
 _ROOM_NS = 250 * NS_PER_MS
 
@@ -178,6 +180,26 @@ class StallsTogether:
     def seconds(self) -> float:
         """All of them together."""
         return sum(end - start for start, end in self.spans) / NS_PER_S
+
+
+def losses_of(measurements: Measurements, fault: FaultRecord) -> int:
+    """How many losses one after the other a fault was: each has its budget.
+
+    Paths that are lost at once are given up within a second or two, by the phase of their timers;
+    one that is lost when the others have failed, no sooner than a new one can be noticed.
+    """
+    if fault.io_stops:
+        return 1
+    first: dict[str, int] = {}
+    for event in measurements.timeline:
+        if (
+            event.what is Happened.PATH_FAILED
+            and event.path in fault.paths
+            and fault.injected_ns <= event.at_ns <= fault.healed_ns
+        ):
+            first.setdefault(event.path, event.at_ns)
+    apart_s = np.diff(sorted(first.values())) / NS_PER_S
+    return 1 + int(np.count_nonzero(apart_s > fault.budget.seconds / _LOSSES_APART))
 
 
 def stalls_of(measurements: Measurements, fault: FaultRecord) -> list[StallsTogether]:

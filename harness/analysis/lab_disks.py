@@ -19,6 +19,7 @@ from harness.analysis.lab_faults import (
     stretches,
 )
 from harness.measurements import LabDisk, Measurements
+from harness.topology import called
 
 
 def disk_standstills(disk: LabDisk) -> Iterator[Standstill]:
@@ -53,7 +54,7 @@ def disk_faults(measurements: Measurements) -> Iterator[LabFault]:
         for still in disk_standstills(disk):
             if still.seconds > LONGEST_STANDSTILL_S:
                 yield LabFault(
-                    f"the lab's disk {disk.disk} of the {disk.machine} stood still: none of "
+                    f"the lab's disk {disk.disk} of {called(disk.machine)} stood still: none of "
                     f"{still.count} I/Os was completed for {still.seconds:.2f} s",
                     still.start_ns,
                     still.end_ns,

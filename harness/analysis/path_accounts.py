@@ -13,7 +13,6 @@ from itertools import groupby, pairwise
 
 from harness.measurements import Measurements
 from harness.timeline import Happened
-from harness.topology import Role
 from harness.units import NS_PER_MS, NS_PER_S
 
 _LOGGED = {Happened.PATH_FAILED: "failed", Happened.PATH_REINSTATED: "active"}
@@ -41,7 +40,7 @@ def disagreements(measurements: Measurements) -> list[Disagreement]:
     The log is that of the initiator, which has the paths.
     """
     looks = measurements.path_states
-    logs = [log for log in measurements.kernel_logs if log.machine == Role.INITIATOR]
+    logs = [log for log in measurements.kernel_logs if log.machine == measurements.initiator]
     if not looks or not logs or any(log.lost for log in logs):
         return []
     begun_ns = measurements.phases[0].start_ns if measurements.phases else looks[0].at_ns

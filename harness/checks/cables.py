@@ -15,6 +15,7 @@ from harness.analysis.cables import (
 from harness.checks.definition import check
 from harness.checks.outcome import Outcome, passed, unknown
 from harness.measurements import Measurements
+from harness.topology import called
 from harness.units import format_seconds, format_size
 
 _ENDS = 2
@@ -71,6 +72,6 @@ def _unwatched(measurements: Measurements) -> Iterator[str]:
         share = watched_share(end, measurements)
         if share < _LEAST_WATCHED:
             yield (
-                f"the end of the lab's cable {end.link} at the {end.machine} was watched for "
+                f"the end of the lab's cable {end.link} at {called(end.machine)} was watched for "
                 f"{share:.0%} of the time only"
             )

@@ -76,4 +76,6 @@ def _took_effect(
             if lasted_s >= fault.budget.seconds:
                 return failed(text)
             return unknown(f"{text}, which was healed within its budget of {fault.budget}")
+    if not fault.paths:
+        return passed(f"{fault.name}: it hits no path of this initiator, and each carried I/O")
     return passed(f"{fault.name}: dead paths carried nothing")

@@ -14,6 +14,7 @@ from harness.checks.definition import Finding
 from harness.checks.outcome import Outcome, Verdict
 from harness.measurements import Measurements
 from harness.timeline import Phase
+from harness.topology import called
 from harness.units import NS_PER_S
 
 Judged = TypeVar("Judged", Finding, Outcome)
@@ -43,9 +44,9 @@ def unless_samples_are_missing(judged: Judged, measurements: Measurements) -> Ju
     if judged.verdict is not Verdict.FAIL:
         return judged
     gaps = [
-        f"the {watching.machine} was not watched to the end: {watching.died}"
+        f"{called(watching.machine)} was not watched to the end: {watching.died}"
         if watching.died
-        else f"no sample of the {watching.machine} for {gap_ns / NS_PER_S:.1f} s"
+        else f"no sample of {called(watching.machine)} for {gap_ns / NS_PER_S:.1f} s"
         for watching in measurements.watching
         if (gap_ns := longest_gap_ns(watching, measurements.processors)) > LONGEST_GAP_NS
         or watching.died

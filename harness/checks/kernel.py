@@ -6,6 +6,7 @@ from harness.analysis.kernel_trouble import is_distress, is_trouble
 from harness.checks.definition import check
 from harness.checks.outcome import Outcome, failed, passed, unknown
 from harness.measurements import Measurements
+from harness.topology import called
 
 MAP_UNSEEN = "it is not known which map and which disks are the LUN's"
 _SHOWN = 5
@@ -21,7 +22,7 @@ def kernel_sound(measurements: Measurements) -> Outcome:
     unknown.
     """
     logs = measurements.kernel_logs
-    figures = {f"records of the {log.machine}": str(len(log.messages)) for log in logs}
+    figures = {f"records of {called(log.machine)}": str(len(log.messages)) for log in logs}
     numbers = {f"records_{log.machine}": len(log.messages) for log in logs}
     trouble: list[str] = []
     perhaps: list[str] = []
@@ -51,20 +52,20 @@ def unread_kernel_logs(measurements: Measurements) -> list[str]:
         return ["no kernel log was followed"]
     followed = {log.machine for log in logs}
     unread = [
-        f"the {machine}'s kernel log was not followed"
+        f"{called(machine)}'s kernel log was not followed"
         for machine in measurements.machines
         if machine not in followed
     ]
     for watching in measurements.watching:
         machine = watching.machine
         if watching.died:
-            unread.append(f"the {machine} was not watched to the end: {watching.died}")
+            unread.append(f"{called(machine)} was not watched to the end: {watching.died}")
         unread += [
-            f"the mark {mark!r} is not in the {machine}'s kernel log"
+            f"the mark {mark!r} is not in {called(machine)}'s kernel log"
             for mark in watching.missing_marks
         ]
     unread += [
-        f"{log.lost} records of the {log.machine}'s kernel log were lost"
+        f"{log.lost} records of {called(log.machine)}'s kernel log were lost"
         for log in logs
         if log.lost
     ]

@@ -6,6 +6,7 @@ from harness.analysis.lab_disks import disk_faults, longest_disk_standstill
 from harness.checks.definition import check
 from harness.checks.outcome import Outcome, passed, unknown
 from harness.measurements import Measurements
+from harness.topology import called
 from harness.units import format_seconds
 
 
@@ -22,12 +23,12 @@ def lab_disks_sound(measurements: Measurements) -> Outcome:
     for disk in measurements.lab_disks:
         still = longest_disk_standstill(disk)
         waited_s = still.seconds if still else 0.0
-        figures[f"{disk.disk} of the {disk.machine}"] = (
+        figures[f"{disk.disk} of {called(disk.machine)}"] = (
             f"longest standstill {format_seconds(waited_s)}"
         )
         numbers[f"{disk.disk}_longest_standstill_s"] = waited_s
         if len(disk.at_ns) < 2:
-            problems.append(f"the lab's disk {disk.disk} of the {disk.machine} was not sampled")
+            problems.append(f"the lab's disk {disk.disk} of {called(disk.machine)} was not sampled")
     problems += map(str, disk_faults(measurements))
     if problems:
         return unknown("; ".join(problems), figures, numbers)

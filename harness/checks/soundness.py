@@ -13,6 +13,7 @@ from harness.checks.definition import check
 from harness.checks.kernel import unread_kernel_logs
 from harness.checks.outcome import Outcome, passed, unknown
 from harness.measurements import ClockReading, Measurements, Stream
+from harness.topology import called
 from harness.units import NS_PER_MS, NS_PER_S, format_seconds
 
 # A wall clock is trimmed by 0.5 ms a second (adjtimex(2)); what moves it further has set it.
@@ -50,7 +51,7 @@ def _figures(measurements: Measurements) -> dict[str, str]:
     figures = {}
     for watching in measurements.watching:
         gap = format_seconds(longest_gap_ns(watching, measurements.processors) / NS_PER_S)
-        figures[f"samples of the {watching.machine}"] = (
+        figures[f"samples of {called(watching.machine)}"] = (
             f"{watching.samples_per_s:.1f} a second, longest gap {gap}, "
             f"taking {watching.cpu_share:.1%} of a processor"
         )
@@ -81,14 +82,15 @@ def _watching_problems(measurements: Measurements) -> Iterator[str]:
         machine = watching.machine
         if watching.samples_per_s < watching.wanted_per_s:
             yield (
-                f"only {watching.samples_per_s:.1f} samples a second of the {machine}, "
+                f"only {watching.samples_per_s:.1f} samples a second of {called(machine)}, "
                 f"{watching.wanted_per_s:.0f} wanted"
             )
         gap_ns = longest_gap_ns(watching, measurements.processors)
         if gap_ns > LONGEST_GAP_NS:
-            yield f"no sample of the {machine} for {gap_ns / NS_PER_S:.1f} s"
+            yield f"no sample of {called(machine)} for {gap_ns / NS_PER_S:.1f} s"
         if watching.wall_jump_ns > _FURTHEST_JUMP_NS:
-            yield f"the {machine}'s wall clock jumped by {watching.wall_jump_ns / NS_PER_S:.1f} s"
+            jumped_s = watching.wall_jump_ns / NS_PER_S
+            yield f"{called(machine)}'s wall clock jumped by {jumped_s:.1f} s"
 
 
 def _clock_problems(clocks: tuple[ClockReading, ...]) -> Iterator[str]:
@@ -96,11 +98,12 @@ def _clock_problems(clocks: tuple[ClockReading, ...]) -> Iterator[str]:
         readings = [clock for clock in clocks if clock.machine == machine]
         worst_ns = max(reading.uncertainty_ns for reading in readings)
         if worst_ns > _MOST_UNCERTAINTY_NS:
-            yield f"the {machine}'s clock is known to {worst_ns / NS_PER_MS:.0f} ms only"
+            yield f"{called(machine)}'s clock is known to {worst_ns / NS_PER_MS:.0f} ms only"
     for move in clock_moves(clocks):
         yield (
-            f"the {move.machine}'s monotonic clock moved by {move.moved_ns / NS_PER_S:.3f} s in "
-            f"{move.within_ns / NS_PER_S:.1f} s against the host's"
+            f"{called(move.machine)}'s monotonic clock moved by "
+            f"{move.moved_ns / NS_PER_S:.3f} s in {move.within_ns / NS_PER_S:.1f} s "
+            "against the host's"
         )
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from math import isfinite
 
 from harness.analysis.breakdown import Breakdown, breakdown
-from harness.analysis.fault_waits import stalls_of
+from harness.analysis.fault_waits import losses_of, stalls_of
 from harness.analysis.stall import Stall, stall_resolution_ns, worst_stall
 from harness.checks.definition import check
 from harness.checks.excuses import unless_the_lab_did_it
@@ -53,6 +53,8 @@ def no_stall_beyond(measurements: Measurements, seconds: float) -> Outcome:
 def stalls_together_within_budget(measurements: Measurements) -> Outcome:
     """The stalls of each stream while a fault was felt are, added up, within that fault's budget.
 
+    A fault that loses paths one after the other has its budget for each of these losses.
+
     Many pauses are an outage as one long pause is. Those count that are longer than twice the
     longest before any fault, and than 0.25 s: the host makes shorter ones.
     """
@@ -70,21 +72,23 @@ def _added_up(measurements: Measurements, fault: FaultRecord) -> Outcome:
     if not sums:
         return unknown(f"no I/O completed while {fault.name} was felt")
     worst = max(sums, key=lambda one: one.seconds)
-    budget_s = fault.budget.seconds
+    losses = losses_of(measurements, fault)
+    budget_s = losses * fault.budget.seconds
+    budget = f"{losses} times the budget" if losses > 1 else "budget"
     figures = {
         f"stalls in {fault.name}": f"{worst.seconds:.3f} s in {worst.count} ({worst.stream})",
-        "allowed": f"budget {fault.budget}",
+        "allowed": f"{budget} {fault.budget}",
     }
     numbers = {"stalls_s": worst.seconds, "stalls": worst.count}
     if isfinite(budget_s):
         numbers["budget_s"] = budget_s
-    together = f"took {worst.seconds:.2f} s together"
-    text = f"{worst.count} stalls of {worst.stream} in {fault.name} {together}"
+    stalls = f"{worst.count} stall{'s' * (worst.count != 1)} of {worst.stream}"
+    text = f"{stalls} in {fault.name} took {worst.seconds:.2f} s together"
     excess_s = worst.seconds - budget_s
     if excess_s <= 0:
-        return passed(f"{text}, budget {fault.budget}", figures, numbers)
+        return passed(f"{text}, {budget} {fault.budget}", figures, numbers)
     waited_s = sum(waited(measurements, *span) for span in worst.spans)
-    text += f", {format_seconds(excess_s)} beyond the budget of {budget_s:g} s"
+    text += f", {format_seconds(excess_s)} beyond the {budget} of {fault.budget.seconds:g} s"
     if excess_s <= waited_s:
         text += f"; but the host gave the machines no processor for {waited_s:.3f} s of it"
         return unknown(text, figures, numbers)

@@ -99,21 +99,22 @@ def within_budget(measurements: Measurements, judge: Judge) -> Outcome:
     if before is None:
         return unknown("no I/O was seen before the fault")
     outcomes = held(before, faults[0], " before any fault")
+    of_faults = []
     for fault in faults:
         cut = wait_cut_by(measurements, fault, judge.kind)
         if cut and (earlier := still_felt(measurements, fault, cut.start_ns)):
             text = f"{fault.name} was injected before I/O went on after {earlier.name}"
             return unknown(f"{text}: the stall is of both")
         outcomes += held(cut, fault, f" when {fault.name} was injected")
-        outcomes.append(judge.excused(fault))
+        of_faults.append(judge.excused(fault))
         other = other_wait(measurements, fault, judge.kind)
         beside = held(other, fault, f" in {fault.name}, while no path was given up")
         outcomes += [_unless_the_log_has_gaps(one, measurements) for one in beside]
         outcomes += held(wait_after(measurements, fault, judge.kind), fault, f" after {fault.name}")
     # One by one: what excuses the first says nothing of the second.
-    outcomes = [unless_the_lab_did_it(outcome, measurements) for outcome in outcomes]
+    judged = [unless_the_lab_did_it(one, measurements) for one in (*of_faults, *outcomes)]
     key = _WORDS[judge.kind].key
-    return first_bad(outcomes) or max(outcomes[1:], key=lambda each: each.numbers[key])
+    return first_bad(judged) or max(of_faults, key=lambda each: each.numbers[key])
 
 
 def _unless_the_log_has_gaps(outcome: Outcome, measurements: Measurements) -> Outcome:

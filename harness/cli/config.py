@@ -15,7 +15,6 @@ from harness.cli.options import NAME, Json, configured
 from harness.cli.text import columns
 from harness.config import Loaded
 from harness.config.load import Setting
-from harness.topology import Role
 from harness.units import format_size, parse_size
 
 
@@ -28,9 +27,9 @@ def config(
         bool, typer.Option("--toml", metavar="", help="Print a file that `--testbed` takes.")
     ] = False,
     domain: Annotated[
-        Role | None,
+        str | None,
         typer.Option(
-            "--xml", help="Print the libvirt domain of the machine in that role: target, initiator."
+            "--xml", help="Print the libvirt domain of a machine: target, initiator, or another."
         ),
     ] = None,
 ) -> None:

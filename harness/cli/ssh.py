@@ -24,9 +24,10 @@ def ssh(
     words: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[NAME] target|initiator [-- COMMAND …]",
-            help="Which testbed (its beginning will do; default: the only one), which machine, "
-            "and what to run there instead of a shell. One word is read by the shell over "
+            metavar="[NAME] target|initiator|MACHINE [-- COMMAND …]",
+            help="Which testbed (its beginning will do; default: the only one), which machine (of "
+            "further initiators the name, after that of the testbed), and what to run there "
+            "instead of a shell. One word is read by the shell over "
             "there; several arrive as they are.",
             show_default=False,
         ),
@@ -43,7 +44,11 @@ def ssh(
     folder = choose(name, all_folders())
     manifest = folder.manifest()
     if manifest is None or role not in manifest.machines:
-        raise ConfigError(f"{folder.name} has no {role} yet", hint="`pathproof ps` lists testbeds")
+        known = ", ".join(manifest.machines) if manifest is not None else ""
+        raise ConfigError(
+            f"{folder.name} has no {role}" + (f"; there are {known}" if known else " yet"),
+            hint="`pathproof ps` lists testbeds",
+        )
     address = manifest.machines[role]
     known_hosts = folder.path / _KNOWN_HOSTS
     known_hosts.write_text(
@@ -60,7 +65,7 @@ def parse(words: Sequence[str]) -> tuple[str | None, str, tuple[str, ...]]:
     """
     named = len(words) > 0 and words[0] not in _ROLES
     name, rest = (words[0], words[1:]) if named else (None, words)
-    if not rest or rest[0] not in _ROLES:
+    if not rest or rest[0] == "--":
         raise typer.BadParameter(f"which machine? {' or '.join(_ROLES)}")
     role, *command = rest
     if command[:1] == ["--"]:

@@ -5,7 +5,7 @@ A value that equals the default is no demand, and passes: `pathproof config --to
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from harness.config.base import Model
@@ -61,7 +61,11 @@ def _of_other_targets(config: Config) -> Iterator[str]:
 
 def _never_in_force(config: Config) -> Iterator[str]:
     iet = config.target.iet
-    paths = sum(len(network.portals) * len(network.initiator) for network in config.networks)
+    paths = sum(
+        len(network.portals)
+        * sum(len(a) for a in (network.initiator, *_further(config, network.name)))
+        for network in config.networks
+    )
     if iet.max_sessions and iet.max_sessions < paths:
         yield (
             f"target.iet.max_sessions: {iet.max_sessions} is less than the {paths} paths, each of "
@@ -84,6 +88,11 @@ def _never_in_force(config: Config) -> Iterator[str]:
                 f"networks.{number}.libvirt_network: the embedded libvirt has no networks; give "
                 "`bridge`, or a hypervisor.uri such as qemu:///system"
             )
+
+
+def _further(config: Config, network: str) -> Iterator[Sequence[object]]:
+    """The addresses of each further initiator on a network."""
+    return (one.addresses.get(network, ()) for one in config.initiators)
 
 
 def _of_other_machines(config: Config) -> Iterator[str]:

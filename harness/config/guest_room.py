@@ -15,8 +15,8 @@ MOST_NICS = 12
 def require_room(config: Config) -> None:
     """Raises ValueError, which begins with the key, for more than the VMs have room for.
 
-    The initiator has a NIC for each of its addresses, and the target never has more. A disk of
-    each VM is its system's.
+    An initiator has a NIC for each of its addresses, and the target at most as many as all of them.
+    A disk of each VM is its system's.
     """
     most = MOST_DISKS - 1
     if config.target.backstore == "block" and len(config.luns) > most:
@@ -29,4 +29,10 @@ def require_room(config: Config) -> None:
         raise ValueError(
             f"networks: the initiator has {nics} addresses, each with a NIC of its own; a VM has "
             f"room for {MOST_NICS}"
+        )
+    cables = nics + sum(len(a) for one in config.initiators for a in one.addresses.values())
+    if config.initiators and cables > MOST_NICS:
+        raise ValueError(
+            f"initiators: all initiators together have {cables} addresses, each with a cable to a "
+            f"NIC of the target, which has room for {MOST_NICS}"
         )

@@ -14,7 +14,8 @@ Kind = Literal["testbed", "image", "fleet"]
 KEYS: Mapping[Kind, frozenset[str]] = {
     "testbed": frozenset(
         {
-            *("budget", "controllers", "fabrics", "hypervisor", "initiator", "luns", "machines"),
+            *("budget", "controllers", "fabrics", "hypervisor", "initiator"),
+            *("initiators", "luns", "machines"),
             *("name", "networks", "profiles", "require", "target", "topology", "workload"),
         }
     ),

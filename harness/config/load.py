@@ -110,8 +110,8 @@ def _refuse_fabrics(raw: Mapping[str, Any], file: Path | None) -> None:
 def _fill_in_topology(raw: dict[str, Any], origins: Mapping[str, str]) -> dict[str, str]:
     """Put what a ready topology says below what is given; returns the origins of its values.
 
-    Raises ConfigError for a name that is none, and beside networks, controllers or LUNs in place of
-    which it is.
+    Raises ConfigError for a name that is none, and beside networks, controllers, LUNs or further
+    initiators in place of which it is.
     """
     if "topology" not in raw:
         return {}
@@ -120,7 +120,8 @@ def _fill_in_topology(raw: dict[str, Any], origins: Mapping[str, str]) -> dict[s
     if name not in list(ready):  # it may be of any type
         key = "" if where == "--topology" else "topology: "
         raise ConfigError(f"{where}: {key}{name!r} is none of {', '.join(ready)}")
-    replaced = ("networks", "controllers", *(["luns"] if "luns" in ready[name] else []))
+    several = [key for key in ("luns", "initiators") if key in ready[name]]
+    replaced = ("networks", "controllers", *several)
     if given := [key for key in replaced if key in raw]:
         raise ConfigError(
             f"{where}: topology: {name!r} has its own {' and '.join(given)}; give one or the other",

@@ -45,6 +45,12 @@ class LunConfig(Model):
     target_iqn: str | None = Field(
         None, description="name of the target that has it, where it is not target.iqn"
     )
+    initiators: tuple[str, ...] | None = Field(
+        None, min_length=1, description="the machines that see it; else every initiator does"
+    )
+    read_only: tuple[str, ...] | None = Field(
+        None, description="those of them that may not write to it; only kind 'lio' can do that"
+    )
 
 
 def require_luns(target: TargetConfig, luns: Sequence[LunConfig], changed: Sequence[str]) -> None:

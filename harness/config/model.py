@@ -12,6 +12,7 @@ from harness.config.credentials import ChapConfig
 from harness.config.effects import changed, require_effects
 from harness.config.guest_room import require_room
 from harness.config.iet import IetOptions
+from harness.config.initiators import FurtherInitiator, require_initiators
 from harness.config.iqn import iqn_problem
 from harness.config.luns import (
     MOST_LUNS,
@@ -234,7 +235,8 @@ class Config(Model):
     hypervisor: HypervisorConfig = HypervisorConfig()
     machines: MachineConfig = MachineConfig()
     topology: str | None = Field(
-        None, description="name of a ready topology, in place of networks, controllers and luns"
+        None,
+        description="name of a ready topology, in place of networks, controllers, luns, initiators",
     )
     networks: tuple[NetworkConfig, ...] = Field(default_factory=default_networks)
     controllers: tuple[ControllerConfig, ...] = ()
@@ -243,6 +245,9 @@ class Config(Model):
     )
     target: TargetConfig = TargetConfig()
     initiator: InitiatorConfig = InitiatorConfig()
+    initiators: tuple[FurtherInitiator, ...] = Field(
+        (), description="further machines beside that of [initiator], which all have its settings"
+    )
     profiles: dict[str, Profile] = Field(default_factory=dict, validate_default=True)
     workload: WorkloadConfig = WorkloadConfig()
     budget: BudgetConfig = BudgetConfig()
@@ -309,6 +314,11 @@ class Config(Model):
         return self
 
     @model_validator(mode="after")
+    def _initiators_fit(self) -> Self:
+        require_initiators(self)
+        return self
+
+    @model_validator(mode="after")
     def _machines_have_room(self) -> Self:
         require_room(self)
         return self
@@ -317,8 +327,12 @@ class Config(Model):
     def _target_accepts_its_names(self) -> Self:
         # LIO takes names of initiators only as it takes its own; tgt and IET admit any of these.
         mine = "lio" if self.target.is_made else "external"
-        if problem := iqn_problem(self.initiator.iqn, mine):
-            raise ValueError(f"initiator.iqn: {self.initiator.iqn!r} {problem}")
+        initiators = {"initiator.iqn": self.initiator.iqn}
+        for number, one in enumerate(self.initiators):
+            initiators[f"initiators.{number}.iqn"] = one.iqn_beside(self.initiator.iqn)
+        for key, iqn in initiators.items():
+            if problem := iqn_problem(iqn, mine):
+                raise ValueError(f"{key}: {iqn!r} {problem}")
         named = {"target.iqn": self.target.iqn}
         for number, network in enumerate(self.networks):
             for place, portal in enumerate(network.portals):

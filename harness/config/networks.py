@@ -51,14 +51,15 @@ def _one_at_least(values: tuple[_Item, ...]) -> tuple[_Item, ...]:
     return values
 
 
-# With one message for what is neither, instead of one for each.
-Address = Annotated[IPv4Address | IPv6Address, BeforeValidator(_address)]
-Subnet = Annotated[IPv4Network | IPv6Network, BeforeValidator(_subnet)]
-
-
 def _several(value: object) -> object:
     """One address may be written without brackets."""
     return value if isinstance(value, list | tuple) else (value,)
+
+
+# With one message for what is neither, instead of one for each.
+Address = Annotated[IPv4Address | IPv6Address, BeforeValidator(_address)]
+Addresses = Annotated[tuple[Address, ...], BeforeValidator(_several), AfterValidator(_one_at_least)]
+Subnet = Annotated[IPv4Network | IPv6Network, BeforeValidator(_subnet)]
 
 
 class PortalConfig(Model):
@@ -98,9 +99,7 @@ class NetworkConfig(Model):
     portals: Annotated[
         tuple[Annotated[PortalConfig, BeforeValidator(_portal)], ...], AfterValidator(_one_at_least)
     ] = Field(description="where the target listens: addresses, or tables")
-    initiator: Annotated[
-        tuple[Address, ...], BeforeValidator(_several), AfterValidator(_one_at_least)
-    ] = Field(description="the initiator's address; several for a NIC each")
+    initiator: Addresses = Field(description="the initiator's address; several for a NIC each")
     libvirt_network: str | None = Field(None, description="name of a libvirt network")
     bridge: str | None = Field(None, description="name of a bridge on the hypervisor")
     mtu: int | None = Field(

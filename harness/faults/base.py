@@ -6,7 +6,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Protocol
 
@@ -17,7 +17,7 @@ from harness.machine import Machine
 from harness.measurements import FaultRecord, SessionSettings
 from harness.observe import Observer
 from harness.steps import Spent, step, warn
-from harness.topology import Role, Topology
+from harness.topology import Topology
 from harness.transport import Allowances
 
 CONFIRM_TIMEOUT_S = 20.0
@@ -38,14 +38,14 @@ class Lab(Protocol):
     @property
     def topology(self) -> Topology: ...
 
-    def machine(self, role: Role) -> Machine: ...
+    def machine(self, name: str) -> Machine: ...
 
-    def observer(self, role: Role) -> Observer: ...
+    def observer(self, machine: str) -> Observer: ...
 
-    def nic(self, role: Role, link: str) -> str:
-        """The name of a role's NIC at its end of a link, inside its machine."""
+    def nic(self, machine: str, link: str) -> str:
+        """The name of a machine's NIC at its end of a link, inside the machine."""
 
-    def set_link(self, role: Role, link: str, *, up: bool) -> None:
+    def set_link(self, machine: str, link: str, *, up: bool) -> None:
         """Plug or pull a NIC's cable at the hypervisor."""
 
     def wait_until_lost(self, paths: Sequence[str]) -> None:
@@ -179,7 +179,10 @@ def _longest(each: Iterable[tuple[BudgetTerm, ...]]) -> tuple[BudgetTerm, ...]:
 
 @dataclass
 class Injection:
-    """A fault in force, or over: when what was done, in ns of the host's monotonic clock."""
+    """A fault in force, or over: when what was done, in ns of the host's monotonic clock.
+
+    `initiator` is the machine that it is told of: "" for all of them.
+    """
 
     fault: Fault
     topology: Topology
@@ -189,28 +192,42 @@ class Injection:
     healing_confirmed_ns: int = 0
     healing_ns: int = 0
     on_change: list[Callable[[Injection], None]] = field(default_factory=list, repr=False)
+    initiator: str = ""
+
+    def on(self, initiator: str) -> Injection:
+        """The same as it is to one initiator: others may have lost other paths, or none."""
+        return replace(self, initiator=initiator)
 
     @property
     def paths(self) -> tuple[str, ...]:
         """The paths that it hits."""
-        return self.fault.hits(self.topology)
+        own = set(self._own)
+        return tuple(path for path in self.fault.hits(self.topology) if path in own)
 
     @property
     def io_stops(self) -> bool:
         """Whether no path is left."""
-        return len(self.paths) == len(self.topology.paths)
+        return len(self.paths) == len(self._own)
+
+    @property
+    def _own(self) -> list[str]:
+        whose = (self.initiator,) if self.initiator else self.topology.initiators
+        return [path.name for path in self.topology.paths if path.machine in whose]
 
     def record(
         self, settings: Sequence[SessionSettings], slack_s: float, allowances: Allowances
     ) -> FaultRecord:
         """What the checks need to know. `settings`: of the LUN's sessions, before the fault.
 
-        `allowances` are those of the initiator at that time.
+        `allowances` are those of the initiator at that time. To an initiator of which it hits no
+        path it may cost no more than the slack.
         """
         hit = [s for s in settings if s.path in self.paths]
-        if not hit:
+        if self.paths and not hit:
             raise FaultError(f"{self.fault.name} hits no session; there are {settings}")
-        if self.io_stops:
+        back = self.fault.recovery_terms(allowances) if hit else ()
+        terms: tuple[BudgetTerm, ...] = ()
+        if hit and self.io_stops:
             outage = BudgetTerm(
                 "outage",
                 round((self.healing_confirmed_ns - self.injected_ns) / 1e9, 2),
@@ -220,8 +237,8 @@ class Injection:
             )
             # Where a dead connection is not noticed no login follows, but TCP's next attempt.
             unnoticed = _longest(self._unnoticed(one, allowances) for one in hit)
-            terms = (outage, *self.fault.recovery_terms(allowances), *unnoticed)
-        else:
+            terms = (outage, *back, *unnoticed)
+        elif hit:
             terms = _longest(self._detection(one, allowances) for one in hit)
         slack = BudgetTerm(
             "slack",
@@ -240,7 +257,7 @@ class Injection:
             healed_ns=self.healed_ns,
             healing_confirmed_ns=self.healing_confirmed_ns,
             budget=Budget((*terms, slack)),
-            returning=Budget((*self.fault.recovery_terms(allowances), slack)),
+            returning=Budget((*back, slack)),
             io_stops=self.io_stops,
             healing_ns=self.healing_ns,
         )

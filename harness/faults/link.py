@@ -29,16 +29,16 @@ class _PulledCable(LostAtOneEnd):
         return tuple(p for link in self.unplugs(topology) for p in topology.over_link(link))
 
     def unplugs(self, topology: Topology) -> tuple[str, ...]:
-        return topology.nic_at(self.role, self.link).links
+        return topology.nic_at(self.machine(topology), self.link).links
 
     def inject(self, lab: Lab) -> None:
-        lab.set_link(self.role, self.link, up=False)
+        lab.set_link(self.machine(lab.topology), self.link, up=False)
 
     def confirm(self, lab: Lab) -> None:
         self._wait_for_carrier(lab, up=False)
 
     def heal(self, lab: Lab) -> None:
-        lab.set_link(self.role, self.link, up=True)
+        lab.set_link(self.machine(lab.topology), self.link, up=True)
 
     def confirm_healed(self, lab: Lab) -> None:
         self._wait_for_carrier(lab, up=True)
@@ -49,10 +49,11 @@ class _PulledCable(LostAtOneEnd):
         return frozenset({Effect.UNREACHABLE})
 
     def _wait_for_carrier(self, lab: Lab, *, up: bool) -> None:
-        nic = lab.nic(self.role, self.link)
-        lab.observer(self.role).wait_for(
+        machine = self.machine(lab.topology)
+        nic = lab.nic(machine, self.link)
+        lab.observer(machine).wait_for(
             lambda sample: sample.carriers.get(nic) is up,
-            what=f"carrier {'up' if up else 'down'} on {self.role} {nic} (link {self.link})",
+            what=f"carrier {'up' if up else 'down'} on {machine} {nic} (link {self.link})",
             deadline=Deadline.after(CONFIRM_TIMEOUT_S),
         )
 
@@ -63,6 +64,9 @@ class LinkDown(_PulledCable):
 
     role: ClassVar[Role] = Role.INITIATOR
     means: ClassVar[Means] = Means.INITIATOR_CABLE
+
+    def machine(self, topology: Topology) -> str:
+        return topology.link(self.link).machine
 
     @property
     def description(self) -> str:
@@ -83,6 +87,9 @@ class PeerLinkDown(_PulledCable):
     def everywhere(cls, topology: Topology) -> tuple[Self, ...]:
         """One of each NIC of the target."""
         return tuple(cls(nic.links[0]) for nic in topology.nics(Role.TARGET))
+
+    def machine(self, topology: Topology) -> str:  # there is one target
+        return Role.TARGET.value
 
     @property
     def description(self) -> str:

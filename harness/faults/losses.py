@@ -31,7 +31,7 @@ class ControllerLost(Together):
 
 @dataclass(frozen=True)
 class NetworkLost(Together):
-    """Every NIC of the initiator on one network loses its carrier at once.
+    """Every NIC of an initiator on one network loses its carrier at once.
 
     Where the cables are out of reach every portal of the network falls silent at once.
     """
@@ -71,12 +71,12 @@ class OneByOne(Together):
 
 
 def losses(topology: Topology, possible: Callable[[Fault], bool]) -> tuple[Fault, ...]:
-    """Everything that can be lost by itself without taking every path, kind by kind.
+    """Everything that can be lost by itself and leaves each initiator a path, kind by kind.
 
     What consists of several faults is made of those that are `possible`. The order and the names
     stay the same from run to run.
     """
-    everything = {path.name for path in topology.paths}
+    each = [{p.name for p in topology.paths if p.machine == one} for one in topology.initiators]
     return tuple(
         fault
         for fault in (
@@ -85,7 +85,7 @@ def losses(topology: Topology, possible: Callable[[Fault], bool]) -> tuple[Fault
             *_networks(topology, possible),
             *_all_but_one(topology, possible),
         )
-        if set(fault.hits(topology)) < everything
+        if all(own - set(fault.hits(topology)) for own in each)
     )
 
 
@@ -108,7 +108,10 @@ def _controllers(topology: Topology, possible: Callable[[Fault], bool]) -> Itera
 
 
 def _networks(topology: Topology, possible: Callable[[Fault], bool]) -> Iterator[Fault]:
-    """The loss of a single link or portal, if a network has no more, is a fault of its own."""
+    """The loss of a single link or portal, if a network has no more, is a fault of its own.
+
+    The links are those of every initiator.
+    """
     for network in topology.networks:
         parts: tuple[Fault, ...] = tuple(LinkDown(link.name) for link in network.links)
         if not all(map(possible, parts)):  # such as of an existing initiator

@@ -14,7 +14,8 @@ from harness.deadline import Deadline, poll
 from harness.errors import FaultError
 from harness.faults.base import CONFIRM_TIMEOUT_S, Lab, Means
 from harness.faults.silent_loss import LostAtOneEnd
-from harness.topology import Portal, Role, Topology
+from harness.machine import Machine
+from harness.topology import Portal, Role, Topology, called
 
 _TIMEOUT_S = 30.0
 
@@ -23,17 +24,9 @@ _TIMEOUT_S = 30.0
 class _Drop(LostAtOneEnd):
     portal: str
 
-    @classmethod
-    def everywhere(cls, topology: Topology) -> tuple[Self, ...]:
-        """One of each portal."""
-        return tuple(cls(portal.name) for portal in topology.portals)
-
     @property
     def where(self) -> str:
         return self.portal
-
-    def hits(self, topology: Topology) -> tuple[str, ...]:
-        return topology.over_portal(self.portal)
 
     @property
     def table(self) -> str:
@@ -42,9 +35,7 @@ class _Drop(LostAtOneEnd):
 
     def inject(self, lab: Lab) -> None:
         rules = render_rules(self.table, lab.topology.portal(self.portal).portal, self.role)
-        lab.machine(self.role).run(
-            ["nft", "--file", "-"], stdin=rules.encode(), timeout_s=_TIMEOUT_S
-        )
+        self._at(lab).run(["nft", "--file", "-"], stdin=rules.encode(), timeout_s=_TIMEOUT_S)
 
     def confirm(self, lab: Lab) -> None:
         """The rules are there and have dropped packets: the initiator keeps trying."""
@@ -58,21 +49,24 @@ class _Drop(LostAtOneEnd):
     def heal(self, lab: Lab) -> None:
         # "destroy" would be idempotent by itself, but needs nftables 1.0.7.
         table = self.table
-        lab.machine(self.role).sh(
+        self._at(lab).sh(
             f"nft list table inet {table} >/dev/null 2>&1 || exit 0; nft delete table inet {table}",
             timeout_s=_TIMEOUT_S,
         )
 
     def confirm_healed(self, lab: Lab) -> None:
-        tables = lab.machine(self.role).run(["nft", "list", "tables"], timeout_s=_TIMEOUT_S).stdout
+        tables = self._at(lab).run(["nft", "list", "tables"], timeout_s=_TIMEOUT_S).stdout
         if self.table in tables.split():
             raise FaultError(f"{self.name} is not healed: table {self.table} is still there")
 
     def _dropped(self, lab: Lab) -> int:
-        listing = lab.machine(self.role).run(
+        listing = self._at(lab).run(
             ["nft", "list", "table", "inet", self.table], timeout_s=_TIMEOUT_S, check=False
         )
         return parse_dropped(listing.stdout)
+
+    def _at(self, lab: Lab) -> Machine:
+        return lab.machine(self.machine(lab.topology))
 
 
 @dataclass(frozen=True)
@@ -82,6 +76,17 @@ class SilentDrop(_Drop):
     role: ClassVar[Role] = Role.TARGET
     means: ClassVar[Means] = Means.TARGET_GUEST
 
+    @classmethod
+    def everywhere(cls, topology: Topology) -> tuple[Self, ...]:
+        """One of each portal."""
+        return tuple(cls(portal.name) for portal in topology.portals)
+
+    def hits(self, topology: Topology) -> tuple[str, ...]:
+        return topology.over_portal(self.portal)
+
+    def machine(self, topology: Topology) -> str:  # there is one target
+        return Role.TARGET.value
+
     @property
     def description(self) -> str:
         return f"the target drops every packet of its portal {self.portal} (in its guest)"
@@ -89,15 +94,39 @@ class SilentDrop(_Drop):
 
 @dataclass(frozen=True)
 class InitiatorDrop(_Drop):
-    """The initiator drops both directions of one portal: for external targets."""
+    """An initiator drops both directions of one portal: for external targets."""
+
+    initiator: str = Role.INITIATOR.value
 
     role: ClassVar[Role] = Role.INITIATOR
     means: ClassVar[Means] = Means.INITIATOR_GUEST
 
+    @classmethod
+    def everywhere(cls, topology: Topology) -> tuple[Self, ...]:
+        """One of each portal, on each initiator."""
+        return tuple(
+            cls(portal.name, initiator)
+            for initiator in topology.initiators
+            for portal in topology.portals
+        )
+
+    @property
+    def where(self) -> str:
+        first = self.initiator == Role.INITIATOR
+        return self.portal if first else f"{self.initiator}-{self.portal}"
+
+    def hits(self, topology: Topology) -> tuple[str, ...]:
+        over = topology.over_portal(self.portal)
+        return tuple(name for name in over if topology.path(name).machine == self.initiator)
+
+    def machine(self, topology: Topology) -> str:  # its name says it
+        return self.initiator
+
     @property
     def description(self) -> str:
         return (
-            f"the initiator drops every packet of portal {self.portal} (in its own packet filter)"
+            f"{called(self.initiator)} drops every packet of portal {self.portal} (in its own "
+            "packet filter)"
         )
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import ClassVar
 
 from harness.budget import Effect
 from harness.faults.base import Fault, Means
-from harness.topology import Role
+from harness.topology import Role, Topology
 
 
 class SilentLoss(Fault):
@@ -22,6 +23,10 @@ class LostAtOneEnd(SilentLoss):
 
     role: ClassVar[Role]
     means: ClassVar[Means]
+
+    @abstractmethod
+    def machine(self, topology: Topology) -> str:
+        """The name of the machine at that end."""
 
     @property
     def needs(self) -> frozenset[Means]:

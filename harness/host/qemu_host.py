@@ -36,7 +36,7 @@ from harness.hypervisor.ports import CANDIDATES, PORTS_IN_USE, free_candidates
 from harness.machine.hypervisor_host import HypervisorHost
 from harness.machine.remote import OPTIONS, RemoteHost
 from harness.steps import Spent, step
-from harness.topology import Role
+from harness.topology import Role, plan
 
 KEPT_DAYS = 14
 _CONSOLE_LINES = 20
@@ -88,9 +88,9 @@ mv -T "$draft" "$1" 2>/dev/null || mv -f "$draft"/* "$1"
 """
 
 
-def console_name(role: Role) -> str:
-    """The file of a role's serial console."""
-    return f"{role}-console.log"
+def console_name(machine: str) -> str:
+    """The file of a machine's serial console."""
+    return f"{machine}-console.log"
 
 
 class QemuHost(Protocol):
@@ -197,8 +197,8 @@ class ForeignQemuHost:
         done = self.machine.run(["tail", "-n", str(lines), "--", str(file)], check=False)
         return done.stdout or done.stderr
 
-    def make_folder(self) -> None:
-        consoles = [console_name(role) for role in Role]
+    def make_folder(self, machines: Sequence[str] = tuple(Role)) -> None:
+        consoles = [console_name(machine) for machine in machines]
         self.machine.run(["sh", "-euc", _MAKE_FOLDER, "sh", str(self.folder), *consoles])
 
     def remove_folder(self) -> None:
@@ -262,7 +262,7 @@ def qemu_host_for(host: OtherHost | None, config: Config, folder: Folder) -> Ite
     with reached(host, folder.name) as qemu_host:
         # Before anything is there: whoever cleans up after us must know where.
         folder.write(Manifest(config.name, config.hypervisor.uri, kept=False, machines={}))
-        qemu_host.make_folder()
+        qemu_host.make_folder(plan(config).guests)
         try:
             yield qemu_host
         finally:

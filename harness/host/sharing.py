@@ -80,8 +80,8 @@ def _addresses(config: Config, bridges: Bridges) -> Iterator[Shared]:
     for network in topology.shared:
         bridge = network.bridge or bridges.get(network.libvirt_network or "")
         segment = f"bridge {bridge}" if bridge else network.segment
-        for role in topology.guests:
-            for address in network.addresses(role):
+        for machine in topology.guests:
+            for address in network.addresses(machine):
                 title = f"{address} on {segment}"
                 yield Shared(title, f"{_where(config)} {title}")
 

@@ -19,8 +19,9 @@ from harness.timeline import Phase, Timeline
 
 @dataclass(frozen=True, eq=False)
 class Measurements:
-    """All that the checks may look at, of one LUN.
+    """All that the checks may look at, of one LUN on one initiator.
 
+    `initiator` is that machine's name; `read_only` tells that the target refuses its writes.
     `processors` is None where the guests run elsewhere; `cut_short` says why the test ended
     before its time, if it did; `max_stall_s` is the longest stall accepted whatever the budget.
     `settings` are those before the first fault, `settings_after` those once I/O was over; None if
@@ -58,6 +59,8 @@ class Measurements:
     lab_disks: tuple[LabDisk, ...] = ()
     unplanned_disks: tuple[UnplannedDisk, ...] = ()
     lun: str = "lun0"
+    initiator: str = "initiator"
+    read_only: bool = False
     history: WriteHistory | None = None
     wording: Wording = field(default_factory=Wording)
     disk_errors: tuple[DiskError, ...] = ()

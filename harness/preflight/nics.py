@@ -9,7 +9,7 @@ from ipaddress import ip_address, ip_interface
 from typing import Any
 
 from harness.errors import MachineError, Problem
-from harness.topology import Address, Nic, Role, Topology
+from harness.topology import Address, Nic, Topology, called
 
 DEVICES_SCRIPT = "ip -json address show\n"  # ip-address(8), iproute2 4.14 or later
 
@@ -65,10 +65,10 @@ def device_of(nic: Nic, name: str) -> str:
 
 
 def nic_problems(
-    role: Role, topology: Topology, names: Mapping[str, str], devices: Sequence[Device]
+    machine: str, topology: Topology, names: Mapping[str, str], devices: Sequence[Device]
 ) -> Iterator[Problem]:
     """What of a machine's NICs is not as planned; `names` are the machine's own, by the NIC's."""
-    nics = topology.nics(role)
+    nics, who = topology.nics(machine), called(machine)
     places = {device_of(nic, names[nic.name]): nic.name for nic in nics}
     named = {device: f"{device}, its NIC {nic}" for device, nic in places.items()}
     known = {device.name: device for device in devices}
@@ -77,13 +77,13 @@ def nic_problems(
         device = known.get(device_of(nic, names[nic.name]))
         if device is None:
             yield Problem(
-                f"the {role} has no device {device_of(nic, names[nic.name])}, its NIC {nic.name}",
+                f"{who} has no device {device_of(nic, names[nic.name])}, its NIC {nic.name}",
                 "`ip link` there shows those that it has",
             )
             continue
         for planned in nic.addresses:
             address = ip_interface(planned).ip
-            problem = _misplaced(address, device, devices, named, role)
+            problem = _misplaced(address, device, devices, named, who)
             if problem is not None and address not in told:
                 told.add(address)
                 yield problem
@@ -92,11 +92,11 @@ def nic_problems(
             if not any(address in one.addresses for one in devices) and address not in told:
                 told.add(address)
                 yield Problem(
-                    f"the {role} has no address {address}, a portal behind a router",
+                    f"{who} has no address {address}, a portal behind a router",
                     f"`ip address add {planned} dev lo` there",
                 )
         if (physical := known.get(names[nic.name])) is not None:
-            yield from _of_the_wire(role, nic, physical, device)
+            yield from _of_the_wire(who, nic, physical, device)
 
 
 def _misplaced(
@@ -104,13 +104,13 @@ def _misplaced(
     device: Device,
     devices: Sequence[Device],
     named: Mapping[str, str],
-    role: Role,
+    who: str,
 ) -> Problem | None:
     """What is wrong with an address that belongs on a device; `named` are devices for people."""
     wanted = named[device.name]
     if address in device.unusable:
         return Problem(
-            f"the {role} cannot use its address {address} on {wanted}: another machine on that "
+            f"{who} cannot use its address {address} on {wanted}: another machine on that "
             "network has it, or the kernel still asks",
             "give each machine an address of its own; `ip address` shows `dadfailed`",
         )
@@ -118,25 +118,25 @@ def _misplaced(
         return None
     if there := [named.get(d.name, d.name) for d in devices if address in d.addresses]:
         return Problem(
-            f"the {role}'s address {address} is on {', '.join(there)}, and not on {wanted}: cables "
+            f"{who}'s address {address} is on {', '.join(there)}, and not on {wanted}: cables "
             "or addresses are exchanged",
             "give the address to the NIC on its own network, or correct [[networks]]",
         )
     return Problem(
-        f"the {role} has no address {address}, which belongs on {wanted}",
+        f"{who} has no address {address}, which belongs on {wanted}",
         f"`ip address add` it to {device.name}, or correct [[networks]]",
     )
 
 
-def _of_the_wire(role: Role, nic: Nic, physical: Device, device: Device) -> Iterator[Problem]:
+def _of_the_wire(who: str, nic: Nic, physical: Device, device: Device) -> Iterator[Problem]:
     if not physical.has_carrier:
         yield Problem(
-            f"{physical.name} of the {role}, its NIC {nic.name}, has no carrier",
+            f"{physical.name} of {who}, its NIC {nic.name}, has no carrier",
             "is the cable plugged in at both ends, and the switch port on?",
         )
     for one in dict.fromkeys((physical, device)):
         if nic.mtu is not None and one.mtu != nic.mtu:
             yield Problem(
-                f"the MTU of {one.name} of the {role} is {one.mtu}, not {nic.mtu}",
+                f"the MTU of {one.name} of {who} is {one.mtu}, not {nic.mtu}",
                 f"`ip link set {one.name} mtu {nic.mtu}`, or correct networks.N.mtu",
             )

@@ -14,6 +14,7 @@ from harness.errors import (
     Problem,
     TimedOut,
 )
+from harness.preflight.masking import Masking, look_at_masking
 from harness.preflight.wiring import End, wiring_problems
 from harness.steps import Spent, step
 from harness.target.external import UNNAMED
@@ -25,13 +26,18 @@ _UNCHANGED_S = 20.0
 
 
 def require_fit(
-    initiator: Initiator, *, serials: Sequence[str | None] = (), ends: Sequence[End] = ()
+    initiator: Initiator,
+    *,
+    serials: Sequence[str | None] = (),
+    ends: Sequence[End] = (),
+    masking: Masking | None = None,
 ) -> Fitness:
     """Wait until wiring, sessions, paths and maps are as planned; returns the last look.
 
     `serials` are the unit serial numbers that the LUNs must have, where they are known; `ends` are
-    the machines whose NICs are looked at, once the rest is as planned or stays otherwise. Raises
-    PreflightFailed once what is wrong has not changed for some time.
+    the machines whose NICs are looked at, once the rest is as planned or stays otherwise. `masking`
+    is what the initiator may see, where there are several. Raises PreflightFailed once what is
+    wrong has not changed for some time.
     """
     topology = initiator.topology
     luns = [
@@ -47,10 +53,11 @@ def require_fit(
         nonlocal last
         try:
             last = initiator.fitness(luns)
+            masked = look_at_masking(initiator.machine, masking) if masking else []
         except (InitiatorError, CommandFailed, CommandTimedOut) as error:
             # Such as a session of which not all is there yet, or one that goes while it is read.
             return [Problem(error.message, error.hint or initiator.look_yourself)]
-        return list(last.problems)
+        return [*last.problems, *masked]
 
     def settled() -> bool:
         nonlocal problems, seen, unchanged

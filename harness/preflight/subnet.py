@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from harness.errors import MachineError, Problem
-from harness.topology import Network, Topology
+from harness.topology import Network, Topology, called
 
 # Allowed values, the one to set, and what happens otherwise.
 _ANSWERS = "it answers ARP for the address of its other NICs there, or not at all for its own"
@@ -76,7 +76,8 @@ def subnet_problems(
                     place = _OF_ALL if of_all > own and of_all not in allowed else device
                     value = wanted if place == device else min(allowed)
                     yield Problem(
-                        f"{name} of {device}, one of {len(network.links)} NICs of the initiator "
-                        f"on network {network.name}, is {max(own, of_all)}{by}: {otherwise}",
+                        f"{name} of {device}, one of {len(network.links)} NICs of "
+                        f"{called(link.machine)} on network {network.name}, is "
+                        f"{max(own, of_all)}{by}: {otherwise}",
                         f"`sysctl -w net/ipv4/conf/{place}/{name}={value}`",
                     )

@@ -10,7 +10,7 @@ from ipaddress import ip_address
 from typing import Any
 
 from harness.errors import MachineError, Problem
-from harness.topology import Address, Path, Role, Topology
+from harness.topology import Address, Path, Role, Topology, called
 from harness.transport.bindings import NO_NIC, binding_command, binding_problem
 
 MARK = "== "
@@ -130,7 +130,7 @@ def _route(path: Path, devices: Mapping[str, str], found: Way | None) -> Iterato
         else ", the NIC of the portal's own network"
     )
     if found is None:
-        yield Problem(f"the initiator has no route to portal {portal}", cure)
+        yield Problem(f"{called(path.machine)} has no route to portal {portal}", cure)
     elif found.device != device:
         links = [link for link, name in devices.items() if name == found.device]
         of_link = f", the NIC of link {', '.join(links)}" if links else ""
@@ -160,9 +160,9 @@ def _neighbour(path: Path, device: str, found: Neighbour, topology: Topology) ->
     if Role.TARGET not in topology.guests:
         return
     network = topology.network(path.link.network)
-    if found.mac in {link.target_mac for link in network.links}:
+    if found.mac in {link.target_mac for link in network.every_link}:
         return
-    ends = {link.target_mac: link.name for link in topology.links}
+    ends = {link.target_mac: link.name for n in topology.networks for link in n.every_link}
     whose = (
         f"the target's NIC of link {ends[found.mac]}: cables are crossed"
         if found.mac in ends

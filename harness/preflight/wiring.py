@@ -20,9 +20,12 @@ _SETTINGS = f"{MARK}settings"
 
 @dataclass(frozen=True)
 class End:
-    """One machine's end of the cables: `nics` are its names of the data NICs, by the NIC's."""
+    """One machine's end of the cables: `nics` are its names of the data NICs, by the NIC's.
 
-    role: Role
+    `name` is the machine's in the topology.
+    """
+
+    name: str
     machine: Machine
     nics: Mapping[str, str]
 
@@ -41,7 +44,7 @@ def wiring_problems(topology: Topology, ends: Sequence[End]) -> list[Problem]:
 
 def _looked_at(topology: Topology, end: End) -> Iterator[Problem]:
     """All is asked at once but for frames: under emulation each command takes its time."""
-    asks = end.role is Role.INITIATOR
+    asks = end.name != Role.TARGET
     devices = _devices(topology, end) if asks else {}
     shared = [devices[link.name] for network in crowded(topology) for link in network.links if asks]
     script = DEVICES_SCRIPT
@@ -49,7 +52,7 @@ def _looked_at(topology: Topology, end: End) -> Iterator[Problem]:
         script += f"{ways_script(topology, devices)}echo '{_SETTINGS}'\n{settings_script(shared)}"
     said = end.machine.sh(script, timeout_s=_TIMEOUT_S).stdout
     addresses, separator, rest = said.partition(f"\n{MARK}")
-    yield from nic_problems(end.role, topology, end.nics, parse_devices(addresses))
+    yield from nic_problems(end.name, topology, end.nics, parse_devices(addresses))
     if not asks:
         return
     ways, _, settings = f"{separator}{rest}".partition(f"\n{_SETTINGS}\n")

@@ -118,8 +118,8 @@ def _claim(topology: Topology, nics: Mapping[str, str], who: str) -> dict[str, A
         "nics": {
             network.device(nics[network.links[0].name]): {
                 str(address): nic.mac
-                for role in topology.guests
-                for nic in network.nics(role)
+                for machine in topology.guests
+                for nic in network.nics(machine)
                 for address in map(_bare, nic.addresses)
                 if address.version == _ARP_IS_FOR
             }

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from harness.concurrency import side_by_side
 from harness.config import Config
 from harness.errors import InitiatorError, PreflightFailed, Problem
 from harness.lacking import Lacking
-from harness.preflight import Asked, End, claim, require_fit, require_wired
+from harness.preflight import Asked, End, claim, masking_for, require_fit, require_wired
 from harness.target import Target
-from harness.topology import Role
 from harness.transport import Attachment, Initiator, PathDisk
 
 
@@ -18,8 +18,8 @@ from harness.transport import Attachment, Initiator, PathDisk
 class Attached:
     """What there is once all is logged in.
 
-    `paths` are those of each LUN's map by its name, `kernel` is the version of the initiator's
-    kernel, `lacking` what the testbed does without.
+    `paths` are those of each map by its name, `kernel` is the version of the initiators' kernel,
+    `lacking` what the testbed does without.
     """
 
     paths: Mapping[str, Sequence[PathDisk]]
@@ -30,30 +30,60 @@ class Attached:
 def attach(
     config: Config,
     target: Target,
-    initiator: Initiator,
-    nics: Mapping[str, str],
+    initiators: Mapping[str, Initiator],
+    nics: Mapping[str, Mapping[str, str]],
     others: Sequence[End] = (),
 ) -> Attached:
     """Log in, pass the preflight, and wait for the maps. Raises PreflightFailed, with each cure.
 
-    `nics`: the initiator's name of the NIC at each link. The NICs of `others` are examined beside
-    those of the initiator.
+    `nics`: by the initiator's name, the machine's name of the NIC at each link. The NICs of
+    `others` are examined beside those of the first initiator.
     """
+    first, *_ = initiators
+    each = side_by_side(
+        *(
+            lambda n=name, o=others if name == first else (): _attach_one(
+                n, initiators[n], config, target, nics[n], o
+            )
+            for name in initiators
+        )
+    )
+    if not config.target.is_made:
+        claim_each(initiators[first].attachments, config)
+    return Attached(
+        {name: disks for one in each for name, disks in one.paths.items()},
+        each[0].kernel,
+        tuple(dict.fromkeys(lacking for one in each for lacking in one.lacking)),
+    )
+
+
+def _attach_one(
+    name: str,
+    initiator: Initiator,
+    config: Config,
+    target: Target,
+    nics: Mapping[str, str],
+    others: Sequence[End],
+) -> Attached:
     initiator.bind(nics)
-    ends = (End(Role.INITIATOR, initiator.machine, nics), *others)
+    ends = (End(name, initiator.machine, nics), *others)
     try:
         initiator.log_in()
     except InitiatorError:
         require_wired(initiator.topology, ends)  # of a portal that does not answer it is the cause
         raise
     target.require_logins()
-    facts = require_fit(initiator, serials=[lun.serial for lun in config.every_lun], ends=ends)
+    facts = require_fit(
+        initiator,
+        serials=[config.every_lun[lun.number].serial for lun in initiator.topology.luns],
+        ends=ends,
+        masking=masking_for(name, target),
+    )
     initiator.wait_for_maps()
     kernel = initiator.machine.run(["uname", "-r"]).stdout.strip()
-    luns = zip(target.topology.luns, initiator.attachments, strict=True)
-    paths = {lun.name: attachment.paths() for lun, attachment in luns}
-    if not config.target.is_made:
-        claim_each(initiator.attachments, config)
+    maps = [one for one in target.topology.maps if one.machine == name]
+    attachments = zip(maps, initiator.attachments, strict=True)
+    paths = {one.name: attachment.paths() for one, attachment in attachments}
     return Attached(paths, kernel, facts.lacking)
 
 

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 from harness.hypervisor.domain import start
 from harness.machine import Machine
-from harness.provision.resources import Disks, Resources, by_role
+from harness.provision.resources import Disks, Resources, by_machine
 from harness.provision.snapshot import disk_file
 from harness.provision.step_titles import StepTitle
 from harness.steps import Spent, step
 from harness.target.base import data_disks
 from harness.testbed.guest_disks import SYSTEM_DISK_SERIAL
-from harness.topology import Role
+from harness.topology import Role, called
 
 if TYPE_CHECKING:
     from harness.hypervisor.domain import Domain
@@ -26,15 +26,15 @@ if TYPE_CHECKING:
 class Wired:
     """Machines that run, each with its disks and its ends of the cables."""
 
-    domains: Mapping[Role, Domain]
+    domains: Mapping[str, Domain]
 
 
 @dataclass(frozen=True)
 class Booted:
     """Machines that answer SSH."""
 
-    domains: Mapping[Role, Domain]
-    machines: Mapping[Role, Machine]
+    domains: Mapping[str, Domain]
+    machines: Mapping[str, Machine]
 
 
 def wire(resources: Resources, disks: Path, power: ExitStack) -> Wired:
@@ -49,23 +49,23 @@ def wire(resources: Resources, disks: Path, power: ExitStack) -> Wired:
 def boot(resources: Resources, wired: Wired, links: ExitStack) -> Booted:
     """Wait until each machine answers; the connections end with `links`."""
 
-    def log_in(role: Role) -> Machine:
-        with step(f"Boot the {role}", Spent.PROVISIONING):
-            machine = resources.log_in(role, wired.domains[role])
+    def log_in(name: str) -> Machine:
+        with step(f"Boot {called(name)}", Spent.PROVISIONING):
+            machine = resources.log_in(name, wired.domains[name])
         links.callback(machine.close)
         return machine
 
     with step(StepTitle.BOOT, Spent.PROVISIONING):
-        return Booted(wired.domains, by_role(resources.topology.guests, log_in))
+        return Booted(wired.domains, by_machine(resources.topology.guests, log_in))
 
 
 def _make_disks(resources: Resources, folder: Path) -> Disks:
     """A system disk for each VM, and the LUNs for a target that is one of them."""
-    disks: dict[Role, list[Path]] = {}
-    for role in resources.topology.guests:
-        system = disk_file(folder, role, SYSTEM_DISK_SERIAL)
-        resources.qemu_host.make_overlay(system, resources.images[role])
-        disks[role] = [system]
+    disks: dict[str, list[Path]] = {}
+    for name in resources.topology.guests:
+        system = disk_file(folder, name, SYSTEM_DISK_SERIAL)
+        resources.qemu_host.make_overlay(system, resources.image_of(name))
+        disks[name] = [system]
     if Role.TARGET in disks:
         for lun in data_disks(resources.config.target, resources.topology):
             disk = disk_file(folder, Role.TARGET, lun.name)

@@ -1,4 +1,4 @@
-"""Machines that are ready for sessions: with addresses, a target and an initiator."""
+"""Machines that are ready for sessions: with addresses, a target and initiators."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from harness.observe import observing
 from harness.provision.address_claims import Held, held_addresses
 from harness.provision.boot import Booted
 from harness.provision.data_nics import bring_up_shared, configure_nics
-from harness.provision.resources import Resources, by_role
+from harness.provision.resources import Resources, by_machine
 from harness.provision.step_titles import StepTitle
 from harness.steps import Spent, step
 from harness.target import Target
-from harness.testbed.testbed import Guest
+from harness.testbed.guest import Guest
 from harness.topology import Role
 from harness.transport import Initiator, transport_for
 
@@ -26,14 +26,14 @@ class Configured:
     `addresses` are those that other hosts may want, None if there are none.
     """
 
-    guests: Mapping[Role, Guest]
+    guests: Mapping[str, Guest]
     target: Target
-    initiator: Initiator
+    initiators: Mapping[str, Initiator]
     addresses: Held | None
 
 
 def configure(resources: Resources, booted: Booted, links: ExitStack) -> Configured:
-    """Give the machines their addresses, once no other machine has them; configure both ends.
+    """Give the machines their addresses, once no other machine has them; configure all ends.
 
     Observers and the claim to addresses end with `links`.
     """
@@ -47,17 +47,19 @@ def configure(resources: Resources, booted: Booted, links: ExitStack) -> Configu
             )
         )
     target = resources.target(machines)
-    initiator = resources.initiator(machines, target)
-    end = {Role.TARGET: target.configure, Role.INITIATOR: initiator.configure}
+    initiators = resources.initiators(machines, target)
 
     maps = transport_for(resources.config).maps
 
-    def prepare(role: Role) -> Guest:
-        nics = configure_nics(machines[role], role, resources.topology)
-        end[role]()
-        observer = links.enter_context(observing(machines[role], maps))
-        return Guest(machines[role], observer, booted.domains[role], nics)
+    def prepare(name: str) -> Guest:
+        nics = configure_nics(machines[name], name, resources.topology)
+        if name == Role.TARGET:
+            target.configure()
+        else:
+            initiators[name].configure()
+        observer = links.enter_context(observing(machines[name], maps))
+        return Guest(machines[name], observer, booted.domains[name], nics)
 
     with step(StepTitle.CONFIGURE, Spent.CONFIGURATION):
-        guests = by_role(resources.topology.guests, prepare)
-    return Configured(guests, target, initiator, addresses)
+        guests = by_machine(resources.topology.guests, prepare)
+    return Configured(guests, target, initiators, addresses)

@@ -9,27 +9,27 @@ from harness.deadline import Deadline, poll
 from harness.errors import MachineError, TimedOut
 from harness.machine import Machine
 from harness.steps import Spent, step
-from harness.topology import Nic, Role, Topology
+from harness.topology import Nic, Topology, called
 
 _PATIENCE_S = 15.0
 
 
-def configure_nics(machine: Machine, role: Role, topology: Topology) -> dict[str, str]:
-    """Bring up a role's data NICs with their addresses; returns the machine's name of each.
+def configure_nics(machine: Machine, name: str, topology: Topology) -> dict[str, str]:
+    """Bring up a machine's data NICs with their addresses; returns the machine's name of each.
 
     A machine answers before all of its NICs are there, or have their names. Raises MachineError
     if one is missing for long.
     """
-    with step(f"Configure the {role}'s data NICs", Spent.CONFIGURATION):
-        return _run(machine, topology.nics(role), addressed=True)
+    with step(f"Configure the data NICs of {called(name)}", Spent.CONFIGURATION):
+        return _run(machine, topology.nics(name), addressed=True)
 
 
-def bring_up_shared(machine: Machine, role: Role, topology: Topology) -> dict[str, str]:
-    """Bring up a role's NICs on shared networks without addresses; returns as `configure_nics`.
+def bring_up_shared(machine: Machine, name: str, topology: Topology) -> dict[str, str]:
+    """Bring up a machine's NICs on shared networks without addresses; returns as `configure_nics`.
 
     Raises MachineError as that does.
     """
-    nics = [nic for network in topology.shared for nic in network.nics(role)]
+    nics = [nic for network in topology.shared for nic in network.nics(name)]
     return _run(machine, nics, addressed=False)
 
 

@@ -21,7 +21,8 @@ from harness.provision.prove import prove
 from harness.provision.step_titles import StepTitle
 from harness.steps import Spent, step, warn
 from harness.target import NoMachine, target_for
-from harness.testbed.testbed import Guest, Testbed
+from harness.testbed.guest import Guest
+from harness.testbed.testbed import Testbed
 from harness.topology import Role, Topology, plan
 from harness.transport import transport_for
 
@@ -75,13 +76,14 @@ class ExistingProvisioner:
         with step(StepTitle.CONFIGURE, Spent.CONFIGURATION):
             initiator.configure()
             observer = stack.enter_context(observing(machine, transport.maps))
-        attached = attach(config, target, initiator, nics)
+        initiators = {Role.INITIATOR.value: initiator}
+        attached = attach(config, target, initiators, {Role.INITIATOR.value: nics})
         testbed = Testbed(
             config,
             topology,
-            guests={Role.INITIATOR: Guest(machine, observer, None, nics)},
+            guests={Role.INITIATOR.value: Guest(machine, observer, None, nics)},
             target=target,
-            initiator=initiator,
+            initiators=initiators,
             paths=attached.paths,
             environment={
                 "Pathproof": __version__,
@@ -92,7 +94,7 @@ class ExistingProvisioner:
                 "Path groups": config.initiator.path_grouping_policy,
                 "Networks": ", ".join(f"{n.name} {n.subnet}" for n in topology.networks),
             },
-            console=lambda role: f"the {role} is an existing machine, whose console is not read",
+            console=lambda name: f"the {name} is an existing machine, whose console is not read",
         )
         testbed.lacking = attached.lacking
         testbed.watch()

@@ -12,12 +12,14 @@ from harness.errors import HarnessError, HypervisorError, cure, defects, leaves,
 from harness.hypervisor.disk import create_overlay
 from harness.hypervisor.domain import restore
 from harness.observe import leave_resident, observing
-from harness.provision.resources import Disks, Resources, by_role
+from harness.provision.resources import Disks, Resources, by_machine
 from harness.provision.snapshot import Golden, disk_file, memory_file, seal
 from harness.provision.step_titles import StepTitle
 from harness.steps import Spent, step
+from harness.testbed.guest import Guest
 from harness.testbed.guest_disks import serials
-from harness.testbed.testbed import Guest, Testbed, mark_target
+from harness.testbed.proofs import mark_target
+from harness.testbed.testbed import Testbed
 from harness.topology import Role
 from harness.transport import transport_for
 
@@ -32,29 +34,29 @@ def make_golden(
     determined_by: dict[str, Any],
     cold: Callable[[ExitStack, ExitStack, Path], Testbed],
 ) -> None:
-    """Save a testbed into `folder`, both machines and their disks at one instant.
+    """Save a testbed into `folder`, all machines and their disks at one instant.
 
     `cold` makes it, with disks in a folder; its machines end with the first stack, the
     connections to them with the second.
     """
-    roles, maps = resources.topology.guests, transport_for(resources.config).maps
+    names, maps = resources.topology.guests, transport_for(resources.config).maps
     with step(StepTitle.GOLDEN, Spent.PROVISIONING), ExitStack() as power:
         with ExitStack() as links:
             testbed = cold(power, links, folder)
-            by_role(roles, lambda role: leave_resident(testbed.machine(role), maps))
+            by_machine(names, lambda name: leave_resident(testbed.machine(name), maps))
         with step(StepTitle.SAVE, Spent.PROVISIONING):
             try:
-                for role in roles:
-                    testbed.domain(role).pause()
-                by_role(roles, lambda role: testbed.domain(role).save(memory_file(folder, role)))
+                for name in names:
+                    testbed.domain(name).pause()
+                by_machine(names, lambda name: testbed.domain(name).save(memory_file(folder, name)))
             except HarnessError as error:
                 if defects(error):
                     raise
-                # Both machines fail for one cause, and it is enough to tell it of one of them.
+                # All machines fail for one cause, and it is enough to tell it of one of them.
                 one = next(leaves(error))
                 raise CannotSave(summary(one), hint=cure(one)) from error
-        nics = {role: testbed.nics(role) for role in roles}
-        paths = {one.lun.name: one.paths for one in testbed.maps}
+        nics = {name: testbed.nics(name) for name in names}
+        paths = {one.name: one.paths for one in testbed.maps}
         seal(folder, determined_by, nics, paths, testbed.environment)
 
 
@@ -68,33 +70,33 @@ def fork(resources: Resources, golden: Golden, stack: ExitStack) -> Testbed:
         domains = resources.power_on(
             stack,
             _overlays(resources, golden),
-            lambda spec, role: restore(
-                resources.connection, spec, memory_file(golden.folder, role)
+            lambda spec, name: restore(
+                resources.connection, spec, memory_file(golden.folder, name)
             ),
         )
-        # The target first: the initiator may be waiting for its answer.
-        for role in resources.topology.guests:
-            domains[role].resume()
+        # The target first: an initiator may be waiting for its answer.
+        for name in resources.topology.guests:
+            domains[name].resume()
 
     marks: list[bytes] = []
     maps = transport_for(resources.config).maps
 
-    def reach(role: Role) -> Guest:
-        machine = resources.log_in(role, domains[role])
+    def reach(name: str) -> Guest:
+        machine = resources.log_in(name, domains[name])
         stack.callback(machine.close)
         observer = stack.enter_context(observing(machine, maps, resident=True))
         observer.wake()
-        if role is Role.TARGET:  # at once, as it has less to do than the initiator
-            marks.extend(mark_target(machine, resources.target({role: machine})))
-        return Guest(machine, observer, domains[role], golden.nics[role])
+        if name == Role.TARGET:  # at once, as it has less to do than an initiator
+            marks.extend(mark_target(machine, resources.target({name: machine})))
+        return Guest(machine, observer, domains[name], golden.nics[name])
 
     with step(StepTitle.WAKE, Spent.PROVISIONING):
-        guests = by_role(resources.topology.guests, reach)
-    machines = {role: guest.machine for role, guest in guests.items()}
+        guests = by_machine(resources.topology.guests, reach)
+    machines = {name: guest.machine for name, guest in guests.items()}
     target = resources.target(machines)
     environment = dict(golden.environment) | {"Testbeds": f"forked from {golden.folder.name}"}
-    initiator = resources.initiator(machines, target)
-    testbed = resources.assembled(guests, target, initiator, golden.paths, environment)
+    initiators = resources.initiators(machines, target)
+    testbed = resources.assembled(guests, target, initiators, golden.paths, environment)
     side_by_side(
         # Without NICs and routes, which take a third of a second: the machines were examined before
         # they were saved, the cables are new, and each path carries I/O in a moment.
@@ -102,17 +104,17 @@ def fork(resources: Resources, golden: Golden, stack: ExitStack) -> Testbed:
         testbed.prove_paths,
         lambda: testbed.prove_target(marks),
     )
-    testbed.wait_for_paths(active=len(resources.topology.paths), spent_on=Spent.PROVISIONING)
+    testbed.wait_for_all_but((), spent_on=Spent.PROVISIONING)
     return testbed
 
 
 def _overlays(resources: Resources, golden: Golden) -> Disks:
     """Disks that read through to the snapshot's, in the order of the saved machines."""
-    disks: dict[Role, list[Path]] = {}
-    for role in resources.topology.guests:
-        disks[role] = []
-        for serial in serials(role, resources.config.target, resources.topology):
-            overlay = disk_file(resources.folder.path, role, serial)
-            create_overlay(overlay, disk_file(golden.folder, role, serial), "qcow2")
-            disks[role].append(overlay)
+    disks: dict[str, list[Path]] = {}
+    for name in resources.topology.guests:
+        disks[name] = []
+        for serial in serials(name, resources.config.target, resources.topology):
+            overlay = disk_file(resources.folder.path, name, serial)
+            create_overlay(overlay, disk_file(golden.folder, name, serial), "qcow2")
+            disks[name].append(overlay)
     return disks

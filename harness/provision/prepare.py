@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.concurrency import side_by_side
 from harness.config import Config
 from harness.config.image import ImageDefinition, load_image
 from harness.config.sizes import sized_for
@@ -19,7 +20,7 @@ from harness.hypervisor.connection import Connection, connect
 from harness.hypervisor.elsewhere import accel_of, other_host
 from harness.hypervisor.networks import bridges_of, require_apart
 from harness.hypervisor.qemu_user import qemu_user, slow_start
-from harness.provision.resources import Resources, by_role
+from harness.provision.resources import Resources
 from harness.provision.step_titles import StepTitle
 from harness.steps import Spent, step, warn
 from harness.topology import Role, plan
@@ -34,6 +35,7 @@ def resources_for(config: Config) -> Iterator[Resources]:
     """
     definition = load_image(config.machines.image)
     topology = plan(config, secrets.token_hex(8))
+    roles = tuple(dict.fromkeys(map(topology.role, topology.guests)))
     host = other_host(config.hypervisor.uri)
     there = accel_of(host, config.hypervisor.accel) if host is not None else None
     capabilities = cache_folder() / "libvirt-capabilities"
@@ -42,7 +44,7 @@ def resources_for(config: Config) -> Iterator[Resources]:
         qemu_host_for(host, config, folder) as qemu_host,
         connect(config.hypervisor.uri, folder.root, capabilities_cache=capabilities) as connection,
         _apart(config, connection),
-        _images(config, definition, topology.guests, qemu_host) as images,
+        _images(config, definition, roles, qemu_host) as images,
     ):
         accel = _accelerated(config, there, images.kernel)
         config = sized_for(config, accel.accel)
@@ -83,7 +85,8 @@ def _images(
     with ExitStack() as held:
         with step(StepTitle.IMAGES, Spent.PROVISIONING):
             built = held.enter_context(store.using(definition, roles))
-            images = by_role(roles, lambda role: qemu_host.put(built[role]))
+            copies = side_by_side(*((lambda r=role: qemu_host.put(built[r])) for role in roles))
+            images = dict(zip(roles, copies, strict=True))
         yield _Images(images, built[Role.INITIATOR].kernel, store.client_key)
 
 

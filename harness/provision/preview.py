@@ -18,7 +18,7 @@ from harness.hypervisor.elsewhere import accel_of, other_host
 from harness.provision.snapshot import disk_file
 from harness.provision.wiring import assign_ports, domain_name, domain_spec, ports_needed
 from harness.testbed.guest_disks import serials
-from harness.topology import Role, plan
+from harness.topology import called, plan
 
 _FOLDER = Path("/TESTBED")
 _FIRST_PORT = 20001
@@ -29,38 +29,44 @@ _SAYS = (
 )
 
 
-def domain_xml(config: Config, role: Role) -> str:
-    """The domain that a run makes for that role, with stand-ins for what is given only then.
+def domain_xml(config: Config, machine: str) -> str:
+    """The domain that a run makes for a machine, with stand-ins for what is given only then.
 
-    Raises ConfigError if the run makes no VM for it, or the VM's image is not built.
+    Raises ConfigError if the run makes no such VM, or the VM's image is not built.
     """
     host = other_host(config.hypervisor.uri)
     wanted = config.hypervisor.accel
     accel = expected_accel(config) if host is None else accel_of(host, wanted).accel
     config = sized_for(config, accel)
     topology = plan(config)
-    if role not in topology.guests:
-        raise ConfigError(f"no VM is made for the {role}: it is an existing one")
+    known = [one.name for one in topology.machines]
+    if machine not in known:
+        raise ConfigError(f"there is no machine {machine!r}; there are {', '.join(known)}")
+    if machine not in topology.guests:
+        raise ConfigError(f"no VM is made for {called(machine)}: it is an existing one")
     definition = load_image(config.machines.image)
-    image = ImageStore(cache_folder(), config.machines.mirror).find(definition, role)
+    image = ImageStore(cache_folder(), config.machines.mirror).find(
+        definition, topology.role(machine)
+    )
     if image is None:
         raise ConfigError(
-            f"the image {definition.name} of the {role} is not built",
+            f"the image {definition.name} of {called(machine)} is not built",
             hint="`pathproof images build` builds it, and the domain names its kernel",
         )
     ports = range(_FIRST_PORT, _FIRST_PORT + ports_needed(topology))
     spec = domain_spec(
         config,
         topology,
-        role,
-        name=domain_name(config.name, role, alone=is_embedded(config.hypervisor.uri)),
+        machine,
+        name=domain_name(config.name, machine, alone=is_embedded(config.hypervisor.uri)),
         accel=accel,
         image=image,
         disks=[
-            disk_file(_FOLDER, role, serial) for serial in serials(role, config.target, topology)
+            disk_file(_FOLDER, machine, serial)
+            for serial in serials(machine, config.target, topology)
         ],
         wiring=assign_ports(topology, ports),
-        console_log=_FOLDER / console_name(role),
+        console_log=_FOLDER / console_name(machine),
         direct_io=True,
     )
     return f"{_SAYS}\n{render(spec)}"

@@ -29,7 +29,7 @@ from harness.provision.snapshot import Damaged, Golden, determinants, is_whole, 
 from harness.provision.step_titles import StepTitle
 from harness.steps import Spent, step, warn
 from harness.testbed.testbed import Testbed
-from harness.topology import Role, plan
+from harness.topology import plan
 
 _FORK_TRIES = 3
 _EXAMINE = "`pathproof doctor` tries a fork and says what is missing"
@@ -122,17 +122,17 @@ class Provisioner:
         booted = boot(resources, wired, links)
         configured = configure(resources, booted, links)
         self._addresses = configured.addresses
-        target, initiator = configured.target, configured.initiator
-        nics = configured.guests[Role.INITIATOR].nics
+        target, initiators = configured.target, configured.initiators
+        nics = {name: configured.guests[name].nics for name in initiators}
         others = [
-            End(role, guest.machine, guest.nics)
-            for role, guest in configured.guests.items()
-            if role is not Role.INITIATOR
+            End(name, guest.machine, guest.nics)
+            for name, guest in configured.guests.items()
+            if name not in initiators
         ]
-        attached = attach(resources.config, target, initiator, nics, others)
+        attached = attach(resources.config, target, initiators, nics, others)
         environment = resources.describe(attached.kernel, target)
         testbed = resources.assembled(
-            configured.guests, target, initiator, attached.paths, environment
+            configured.guests, target, initiators, attached.paths, environment
         )
         testbed.lacking = attached.lacking
         return prove(testbed)

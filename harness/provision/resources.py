@@ -33,14 +33,15 @@ from harness.provision.wiring import (
 )
 from harness.steps import warn
 from harness.target import NoMachine, Target, target_for
-from harness.testbed.testbed import Guest, Testbed
+from harness.testbed.guest import Guest
+from harness.testbed.testbed import Testbed
 from harness.topology import Role, Topology
 from harness.transport import Initiator, PathDisk, transport_for
 
 _PORT_TRIES = 5
 _EVIDENCE_LINES = 300  # of a console: the stacks of some twenty tasks
 
-Disks = Mapping[Role, Sequence[Path]]
+Disks = Mapping[str, Sequence[Path]]  # by machine
 
 T = TypeVar("T")
 _PANIC = "Kernel panic - not syncing"  # panic() in the kernel's kernel/panic.c
@@ -52,7 +53,7 @@ class Resources:
 
     The embedded libvirt gives a process one root for life, so the connection outlives a
     testbed; its machines have the same names in every testbed, so there is one at a time.
-    The files of `images` are at `qemu_host`.
+    The files of `images` are at `qemu_host`; machines of one role have the same.
     """
 
     config: Config
@@ -79,8 +80,8 @@ class Resources:
             self.kept = True
 
     def power_on(
-        self, stack: ExitStack, disks: Disks, begin: Callable[[DomainSpec, Role], Domain]
-    ) -> dict[Role, Domain]:
+        self, stack: ExitStack, disks: Disks, begin: Callable[[DomainSpec, str], Domain]
+    ) -> dict[str, Domain]:
         """Have `begin` start each machine, on other ports if somebody else was faster.
 
         The machines end with `stack`, unless they are kept.
@@ -98,23 +99,23 @@ class Resources:
 
     def _start(
         self,
-        specs: Mapping[Role, DomainSpec],
-        begin: Callable[[DomainSpec, Role], Domain],
+        specs: Mapping[str, DomainSpec],
+        begin: Callable[[DomainSpec, str], Domain],
         stack: ExitStack,
-    ) -> dict[Role, Domain]:
-        domains: dict[Role, Domain] = {}
+    ) -> dict[str, Domain]:
+        domains: dict[str, Domain] = {}
 
         with ExitStack() as started:
             # Their names are written down before they run: whoever finds them must know them.
             self._write_manifest(specs)
             started.callback(self._power_off, domains, [s.name for s in specs.values()])
-            # The others connect their cables, as they start, to the machine that listens.
-            for role in sorted(self.topology.guests, key=lambda role: not listens(specs[role])):
-                domains[role] = begin(specs[role], role)
+            # The others connect their cables, as they start, to the machines that listen.
+            for name in sorted(self.topology.guests, key=lambda name: not listens(specs[name])):
+                domains[name] = begin(specs[name], name)
             stack.enter_context(started.pop_all())
         return domains
 
-    def _power_off(self, domains: Mapping[Role, Domain], names: Sequence[str]) -> None:
+    def _power_off(self, domains: Mapping[str, Domain], names: Sequence[str]) -> None:
         if self.kept:
             return
         try:
@@ -125,7 +126,7 @@ class Resources:
             destroy_named(self.connection, names)
         self.folder.note_ended()
 
-    def _write_manifest(self, specs: Mapping[Role, DomainSpec]) -> None:
+    def _write_manifest(self, specs: Mapping[str, DomainSpec]) -> None:
         self.folder.write(
             Manifest(
                 name=self.config.name,
@@ -134,41 +135,45 @@ class Resources:
                 domains=tuple(spec.name for spec in specs.values()),
                 networks={
                     n.name: " - ".join(
-                        ",".join(map(str, n.addresses(role)))
-                        for role in (Role.TARGET, Role.INITIATOR)
+                        ",".join(map(str, n.addresses(machine.name)))
+                        for machine in self.topology.machines
                     )
                     for n in self.topology.networks
                 },
                 memory=sum(spec.memory_bytes for spec in specs.values()),
                 machines={
-                    role.value: Address(
+                    name: Address(
                         spec.ssh_port,
                         str(self.client_key),
-                        self.images[role].host_key,
+                        self.image_of(name).host_key,
                         self.qemu_host.proxy(spec.ssh_port),
                     )
-                    for role, spec in specs.items()
+                    for name, spec in specs.items()
                 },
             )
         )
 
-    def _specs(self, disks: Disks, ports: Sequence[int]) -> dict[Role, DomainSpec]:
+    def image_of(self, machine: str) -> BuiltImage:
+        """The image of a machine's role."""
+        return self.images[self.topology.role(machine)]
+
+    def _specs(self, disks: Disks, ports: Sequence[int]) -> dict[str, DomainSpec]:
         wiring = assign_ports(self.topology, ports)
         direct_io = self.accel.accel == "kvm" and self._takes_direct_io(disks)
         return {
-            role: domain_spec(
+            machine: domain_spec(
                 self.config,
                 self.topology,
-                role,
-                name=domain_name(self.folder.name, role, alone=self.connection.is_embedded),
+                machine,
+                name=domain_name(self.folder.name, machine, alone=self.connection.is_embedded),
                 accel=self.accel.accel,
-                image=self.images[role],
-                disks=disks[role],
+                image=self.image_of(machine),
+                disks=disks[machine],
                 wiring=wiring,
-                console_log=self.qemu_host.folder / console_name(role),
+                console_log=self.qemu_host.folder / console_name(machine),
                 direct_io=direct_io,
             )
-            for role in self.topology.guests
+            for machine in self.topology.guests
         }
 
     def _takes_direct_io(self, disks: Disks) -> bool:
@@ -186,30 +191,30 @@ class Resources:
                 )
         return all(self._direct_io[folder] for folder in folders)
 
-    def log_in(self, role: Role, domain: Domain) -> SshMachine:
+    def log_in(self, name: str, domain: Domain) -> SshMachine:
         """Wait until a machine answers SSH. Raises TimedOut with the end of its console."""
         endpoint = SshEndpoint(
             "127.0.0.1",
             domain.spec.ssh_port,
             "root",
             self.client_key,
-            self.images[role].host_key,
+            self.image_of(name).host_key,
             self.qemu_host.proxy(domain.spec.ssh_port),
         )
 
         def still_there() -> None:
             if not domain.is_running:
                 raise HypervisorError(
-                    f"{role}: the VM ended while booting\n{self._console(domain)}"
+                    f"{name}: the VM ended while booting\n{self._console(domain)}"
                 )
             if _PANIC in self.qemu_host.tail(domain.spec.console_log):
                 raise HypervisorError(
-                    f"{role}: the guest's kernel panicked while booting\n{self._console(domain)}"
+                    f"{name}: the guest's kernel panicked while booting\n{self._console(domain)}"
                 )
 
         try:
             return SshMachine.connect(
-                role.value,
+                name,
                 endpoint,
                 Deadline.after(self.config.machines.boot_timeout_s),
                 still_there,
@@ -227,21 +232,27 @@ class Resources:
             for line in tail.splitlines() or ["(nothing; only errors are written there)"]
         )
 
-    def target(self, machines: Mapping[Role, Machine]) -> Target:
+    def target(self, machines: Mapping[str, Machine]) -> Target:
         """The driver of the configured target."""
         machine = machines.get(Role.TARGET) or NoMachine("the external target")
         return target_for(self.config.target, machine, self.topology)
 
-    def initiator(self, machines: Mapping[Role, Machine], target: Target) -> Initiator:
-        """The driver of the initiator, for the target's LUNs."""
-        machine, transport = machines[Role.INITIATOR], transport_for(self.config)
-        return transport.initiator(self.config, machine, self.topology, target.wwids)
+    def initiators(self, machines: Mapping[str, Machine], target: Target) -> dict[str, Initiator]:
+        """The driver of each initiator by its name, for those LUNs that it sees."""
+        transport = transport_for(self.config)
+
+        def driver(name: str) -> Initiator:
+            own = self.topology.of(name)
+            wwids = tuple(map(target.wwid_of, own.luns))
+            return transport.initiator(self.config, machines[name], own, wwids)
+
+        return {name: driver(name) for name in self.topology.initiators}
 
     def assembled(
         self,
-        guests: Mapping[Role, Guest],
+        guests: Mapping[str, Guest],
         target: Target,
-        initiator: Initiator,
+        initiators: Mapping[str, Initiator],
         paths: Mapping[str, Sequence[PathDisk]],
         environment: Mapping[str, str],
     ) -> Testbed:
@@ -251,11 +262,11 @@ class Resources:
             self.topology,
             guests=guests,
             target=target,
-            initiator=initiator,
+            initiators=initiators,
             paths=paths,
             environment=environment,
-            console=lambda role: self.qemu_host.tail(
-                testbed.domain(role).spec.console_log, _EVIDENCE_LINES
+            console=lambda name: self.qemu_host.tail(
+                testbed.domain(name).spec.console_log, _EVIDENCE_LINES
             ),
         )
         testbed.watch()
@@ -276,8 +287,8 @@ class Resources:
         }
 
 
-def by_role(roles: Sequence[Role], action: Callable[[Role], T]) -> dict[Role, T]:
-    """`action` for each role, side by side."""
+def by_machine(names: Sequence[str], action: Callable[[str], T]) -> dict[str, T]:
+    """`action` for each machine, side by side."""
     return dict(
-        zip(roles, side_by_side(*((lambda r=role: action(r)) for role in roles)), strict=True)
+        zip(names, side_by_side(*((lambda n=name: action(n)) for name in names)), strict=True)
     )

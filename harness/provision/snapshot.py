@@ -1,8 +1,8 @@
 """A golden snapshot: a whole testbed, saved at one instant while it ran; forks are made of it.
 
     snapshots/KEY/snapshot.json         what determined it, and every other file's size and digest
-    snapshots/KEY/ROLE.memory           memory and devices, as libvirt saves them
-    snapshots/KEY/ROLE-DISK.qcow2       the disks, which forks read through to
+    snapshots/KEY/MACHINE.memory        memory and devices, as libvirt saves them
+    snapshots/KEY/MACHINE-DISK.qcow2    the disks, which forks read through to
 
 KEY is a digest of everything that determines the content, so a snapshot is never out of date:
 it has another name. What is in the folder is believed only after every byte was compared with
@@ -27,7 +27,7 @@ from harness.own_code import digest_of
 from harness.provision import SHAPING
 from harness.steps import step
 from harness.testbed.lun_layout import Layout
-from harness.topology import Role
+from harness.topology import Role, plan
 from harness.transport import PathDisk
 
 RECORD = "snapshot.json"
@@ -46,11 +46,11 @@ class Damaged(HypervisorError):
 class Golden:
     """A snapshot that was found undamaged.
 
-    `nics`: by role, the machine's name of each data NIC. `paths`: by the name of the LUN.
+    `nics`: by machine, its name of each data NIC. `paths`: by the name of the map.
     """
 
     folder: Path
-    nics: Mapping[Role, Mapping[str, str]]
+    nics: Mapping[str, Mapping[str, str]]
     paths: Mapping[str, tuple[PathDisk, ...]]
     environment: Mapping[str, str]
     identities: Mapping[str, tuple[int, ...]]
@@ -62,14 +62,14 @@ class Golden:
                 raise Damaged(f"snapshot {self.folder.name}: {name} was changed")
 
 
-def memory_file(folder: Path, role: Role) -> Path:
-    """Where a role's memory is."""
-    return folder / f"{role}.memory"
+def memory_file(folder: Path, machine: str) -> Path:
+    """Where a machine's memory is."""
+    return folder / f"{machine}.memory"
 
 
-def disk_file(folder: Path, role: Role, serial: str) -> Path:
-    """Where a role's disk of that serial is."""
-    return folder / f"{role}-{serial}.qcow2"
+def disk_file(folder: Path, machine: str, serial: str) -> Path:
+    """Where a machine's disk of that serial is."""
+    return folder / f"{machine}-{serial}.qcow2"
 
 
 def determinants(
@@ -80,7 +80,7 @@ def determinants(
         mode="json", exclude={"budget", "hypervisor", "profiles", "require"}
     )
     described["profile"] = config.profile.model_dump(mode="json")
-    described["workload"] = asdict(Layout.of(config.workload, len(config.every_lun)).fill())
+    described["workload"] = asdict(Layout.planned(config.workload, plan(config)).fill())
     return {
         "testbed": described,
         "images": {role.value: str(image.disk) for role, image in images.items()},
@@ -100,7 +100,7 @@ def key_of(determined_by: Mapping[str, Any]) -> str:
 def seal(
     folder: Path,
     determined_by: Mapping[str, Any],
-    nics: Mapping[Role, Mapping[str, str]],
+    nics: Mapping[str, Mapping[str, str]],
     paths: Mapping[str, Sequence[PathDisk]],
     environment: Mapping[str, str],
 ) -> None:
@@ -108,10 +108,10 @@ def seal(
     with step("Note the snapshot's digests"):
         contents = sorted(folder.glob("*.memory")) + sorted(folder.glob("*.qcow2"))
         digests = side_by_side(*(lambda f=file: _digest(f) for file in contents))
-    record = {
+    record: dict[str, Any] = {
         "determined_by": determined_by,
         "nics": nics,
-        "paths": {lun: [asdict(path) for path in of_lun] for lun, of_lun in paths.items()},
+        "paths": {name: [asdict(path) for path in of_map] for name, of_map in paths.items()},
         "environment": environment,
         "files": {
             file.name: {"size": file.stat().st_size, "sha256": digest}
@@ -131,10 +131,10 @@ def opened(folder: Path, determined_by: Mapping[str, Any]) -> Golden:
         if record.pop("sha256") != _digest_of(record):
             raise ValueError("other content")  # noqa: TRY301  # told like all else below
         recorded_by, contents = record["determined_by"], dict(record["files"])
-        nics = {Role(role): dict(names) for role, names in record["nics"].items()}
-        paths = {
-            lun: tuple(PathDisk(**path) for path in of_lun)
-            for lun, of_lun in record["paths"].items()
+        nics = {machine: dict(names) for machine, names in record["nics"].items()}
+        paths: dict[str, tuple[PathDisk, ...]] = {
+            name: tuple(PathDisk(**path) for path in of_map)
+            for name, of_map in record["paths"].items()
         }
         environment = dict(record["environment"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:  # any content

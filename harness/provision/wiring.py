@@ -1,4 +1,4 @@
-"""The two domains of a testbed as data: which disks, which cables, which ports. Pure."""
+"""The domains of a testbed as data: which disks, which cables, which ports. Pure."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ _SYSRQ = "sysrq_always_enabled"
 
 @dataclass(frozen=True)
 class Wiring:
-    """Ports of this host: for SSH by role, and for each cable by its link."""
+    """Ports of this host: for SSH by machine, and for each cable by its link."""
 
-    ssh: Mapping[Role, int]
+    ssh: Mapping[str, int]
     cables: Mapping[str, int]
 
 
-def domain_name(testbed: str, role: Role, *, alone: bool) -> str:
-    """A role's domain; the same in every testbed if each is `alone` with its libvirt.
+def domain_name(testbed: str, machine: str, *, alone: bool) -> str:
+    """A machine's domain; the same in every testbed if each is `alone` with its libvirt.
 
     Forks must have the name and the UUID of the machine that was saved.
     """
-    return f"pathproof-{role}" if alone else f"{testbed}-{role}"
+    return f"pathproof-{machine}" if alone else f"{testbed}-{machine}"
 
 
 def ports_needed(topology: Topology) -> int:
@@ -48,7 +48,7 @@ def assign_ports(topology: Topology, ports: Sequence[int]) -> Wiring:
     """Give each purpose one of `ports`."""
     free = iter(ports)
     return Wiring(
-        ssh={role: next(free) for role in topology.guests},
+        ssh={machine: next(free) for machine in topology.guests},
         cables={link.name: next(free) for link in topology.cables},
     )
 
@@ -56,7 +56,7 @@ def assign_ports(topology: Topology, ports: Sequence[int]) -> Wiring:
 def domain_spec(
     config: Config,
     topology: Topology,
-    role: Role,
+    machine: str,
     *,
     name: str,
     accel: Literal["kvm", "tcg"],
@@ -71,7 +71,7 @@ def domain_spec(
     `direct_io`: whether O_DIRECT works where they are.
     """
     emulated = f" {_EMULATED}" if accel == "tcg" else ""
-    cache = disk_cache(role, accel, direct_io=direct_io)
+    cache = disk_cache(topology.role(machine), accel, direct_io=direct_io)
     return DomainSpec(
         name=name,
         uuid=str(uuid.uuid5(_UUIDS, name)),
@@ -80,18 +80,18 @@ def domain_spec(
         memory_bytes=config.machines.memory,
         kernel=image.kernel,
         initrd=image.initrd,
-        cmdline=f"{image.cmdline}{emulated} {_SYSRQ} pathproof.mgmt={management_mac(role)}",
+        cmdline=f"{image.cmdline}{emulated} {_SYSRQ} pathproof.mgmt={management_mac(machine)}",
         disks=tuple(
             Disk(path, "qcow2", serial, cache)
-            for path, serial in zip(disks, serials(role, config.target, topology), strict=True)
+            for path, serial in zip(disks, serials(machine, config.target, topology), strict=True)
         ),
         nics=tuple(
-            Nic(nic.mac, _attachment(network, nic.links[0], role, wiring), nic.mtu)
+            Nic(nic.mac, _attachment(network, nic.links[0], machine, wiring), nic.mtu)
             for network in topology.networks
-            for nic in network.nics(role)
+            for nic in network.nics(machine)
         ),
-        ssh_port=wiring.ssh[role],
-        management_mac=management_mac(role),
+        ssh_port=wiring.ssh[machine],
+        management_mac=management_mac(machine),
         console_log=console_log,
     )
 
@@ -115,11 +115,11 @@ def listens(spec: DomainSpec) -> bool:
 
 
 def _attachment(
-    network: PlannedNetwork, link: str, role: Role, wiring: Wiring
+    network: PlannedNetwork, link: str, machine: str, wiring: Wiring
 ) -> TcpCable | Network | Bridge:
     if network.libvirt_network:
         return Network(network.libvirt_network)
     if network.bridge:
         return Bridge(network.bridge)
     # A target that is started anew finds its cables again; an initiator is reset instead.
-    return TcpCable(wiring.cables[link], listens=role is Role.INITIATOR)
+    return TcpCable(wiring.cables[link], listens=machine != Role.TARGET)

@@ -27,6 +27,7 @@ from harness.steps import Attachment, Listener, Step
 _EXTENSIONS = {
     "application/json": "json",
     "application/toml": "toml",
+    "application/x-npz": "npz",
     "application/xml": "xml",
     "image/png": "png",
     "image/svg+xml": "svg",

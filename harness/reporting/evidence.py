@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from harness import steps
 from harness.analysis.breakdown import Breakdown, Part, breakdown, listed
 from harness.analysis.fault_waits import longest_during
+from harness.analysis.power import render_history
 from harness.analysis.stall import LongIo
 from harness.budget import shown_limit, shown_setting
 from harness.checks import Finding
@@ -42,6 +43,9 @@ def attach_evidence(measurements: Measurements, findings: Iterable[Finding] = ()
     if measurements.faults:
         steps.attach("stall and budget", stall_markdown(measurements), "text/markdown")
     steps.attach("settings and clocks", settings_markdown(measurements), "text/markdown")
+    if measurements.history:
+        content = render_history(measurements.history)
+        steps.attach("writes and looks", content, "application/x-npz")
     for log in measurements.kernel_logs:
         steps.attach(f"kernel log of {log.machine}", kernel_log_text(log, measurements))
 

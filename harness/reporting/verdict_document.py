@@ -164,6 +164,8 @@ class JudgementPart(_Part):
 
     lun: str
     """The LUN's name, `lun0` where there is but one."""
+    initiator: str = "initiator"
+    """The name of the machine that the I/O ran on."""
     verdict: Verdict
     checks: tuple[CheckPart, ...]
     cut_short: str
@@ -274,6 +276,7 @@ def _judgement(judged: Judged, zero_ns: int) -> JudgementPart:
     resolution_ns = stall_resolution_ns(measurements)
     return JudgementPart(
         lun=measurements.lun,
+        initiator=measurements.initiator,
         verdict=judged.judgement.verdict,
         checks=tuple(_check(finding) for finding in judged.judgement.findings),
         cut_short=measurements.cut_short,

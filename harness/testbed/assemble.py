@@ -36,16 +36,17 @@ _SHORTEST_STALL_S = 0.5  # shorter pauses are no event of their own
 
 @dataclass(frozen=True)
 class Raw:
-    """Everything that was seen of one LUN during one test. `map`: the name of its map.
+    """Everything that was seen of one LUN on one initiator during one test.
 
-    `cables`: link -> the NIC at each end. `lab_disks` are disks of the target.
+    `map` is the name of its map. `observations` are those of that initiator and of the target.
+    `cables`: link -> the NIC at each end, by machine. `lab_disks` are disks of the target.
     """
 
     transport: Transport
     lun: str
     map: str
     result: RunResult
-    observations: Mapping[Role, Observation]
+    observations: Mapping[str, Observation]
     paths: Sequence[PathDisk]
     phases: tuple[Phase, ...]
     settings: tuple[SessionSettings, ...]
@@ -60,13 +61,15 @@ class Raw:
     max_stall_s: float | None = None
     errors_forced: bool = False
     settings_after: tuple[SessionSettings, ...] | None = None
-    cables: Mapping[str, Mapping[Role, str]] = field(default_factory=dict)
+    cables: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     lab_disks: tuple[str, ...] = ()
+    initiator: str = Role.INITIATOR.value
+    read_only: bool = False
 
 
 def assemble(raw: Raw) -> Measurements:
     """Put everything on the host's clock and into the form that checks and reports expect."""
-    initiator = raw.observations[Role.INITIATOR]
+    initiator = raw.observations[raw.initiator]
     streams = raw.result.streams(initiator.clock)
     disks = PathDisks.of(initiator, raw.map, raw.paths)
     counters = tuple(disks.counters(path) for path in raw.paths)
@@ -74,6 +77,8 @@ def assemble(raw: Raw) -> Measurements:
     notes |= {"fio job": raw.result.job_file, "fio report": raw.result.report_text}
     return Measurements(
         lun=raw.lun,
+        initiator=raw.initiator,
+        read_only=raw.read_only,
         timeline=Timeline.of(_events(raw, streams, disks)),
         phases=raw.phases,
         streams=streams,
@@ -95,9 +100,9 @@ def assemble(raw: Raw) -> Measurements:
         existing=raw.existing,
         errors_forced=raw.errors_forced,
         cable_ends=tuple(
-            _cable_end(raw.observations[role], link, nic)
+            _cable_end(raw.observations[machine], link, nic)
             for link, ends in raw.cables.items()
-            for role, nic in ends.items()
+            for machine, nic in ends.items()
         ),
         lab_disks=tuple(_lab_disk(raw.observations[Role.TARGET], disk) for disk in raw.lab_disks),
         unplanned_disks=tuple(disks.unplanned()),
@@ -170,9 +175,9 @@ def _recoveries(seen: Observation, disks: PathDisks, path: PathDisk) -> Iterator
 
 
 def _events(raw: Raw, streams: Sequence[Stream], disks: PathDisks) -> Iterator[Event]:
-    for role, seen in raw.observations.items():
+    for machine, seen in raw.observations.items():
         error_ns = seen.clock.uncertainty_ns + seen.kernel_log.error_ns
-        lun = disks.lun_devices() if role is Role.INITIATOR else LunDevices()
+        lun = disks.lun_devices() if machine == raw.initiator else LunDevices()
         yield from raw.transport.kernel_events(seen.kernel_log, lun, error_ns)
         yield from kernel_trouble.troubles(seen.kernel_log, error_ns)
     for record in raw.faults:
@@ -180,7 +185,7 @@ def _events(raw: Raw, streams: Sequence[Stream], disks: PathDisks) -> Iterator[E
         yield Event(record.confirmed_ns, Happened.FAULT_CONFIRMED, "harness", record.name)
         yield Event(record.healed_ns, Happened.FAULT_HEALED, "harness", record.name)
         yield Event(record.healing_confirmed_ns, Happened.HEALING_CONFIRMED, "harness", record.name)
-    initiator = raw.observations[Role.INITIATOR]
+    initiator = raw.observations[raw.initiator]
     uncertainty_ns = initiator.clock.uncertainty_ns
     for path in raw.paths:
         yield from _recoveries(initiator, disks, path)

@@ -11,13 +11,13 @@ from harness.topology import Role, Topology
 SYSTEM_DISK_SERIAL = "system"
 
 
-def serials(role: Role, config: TargetConfig, topology: Topology) -> tuple[str, ...]:
-    """The serials of a role's disks, in their order: the system, then the target's LUNs."""
-    luns = data_disks(config, topology) if role is Role.TARGET else ()
+def serials(machine: str, config: TargetConfig, topology: Topology) -> tuple[str, ...]:
+    """The serials of a machine's disks, in their order: the system, then the target's LUNs."""
+    luns = data_disks(config, topology) if machine == Role.TARGET else ()
     return (SYSTEM_DISK_SERIAL, *(lun.name for lun in luns))
 
 
-def disk_names(role: Role, config: TargetConfig, topology: Topology) -> tuple[str, ...]:
+def disk_names(machine: str, config: TargetConfig, topology: Topology) -> tuple[str, ...]:
     """What the guest calls these disks: virtio names them in the order of their PCI slots."""
-    disks = serials(role, config, topology)
+    disks = serials(machine, config, topology)
     return tuple(f"vd{letter}" for letter, _ in zip(ascii_lowercase, disks, strict=False))

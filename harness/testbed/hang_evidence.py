@@ -8,8 +8,9 @@ from contextlib import suppress
 from harness.concurrency import side_by_side, within
 from harness.deadline import Deadline, poll
 from harness.errors import HarnessError, TimedOut, defects
+from harness.machine import Machine
 from harness.testbed.protocols import MeasuredTestbed
-from harness.topology import Role
+from harness.topology import called
 
 _ANSWER_S = 2.0  # a machine that does not answer by then is asked over its keyboard
 _KEYS = "9wl"  # say everything on the console; blocked tasks; what each processor does
@@ -39,46 +40,49 @@ done
 
 def gather(testbed: MeasuredTestbed, timeout_s: float) -> dict[str, str]:
     """Everything at once, by name; what cannot be had within `timeout_s` says why instead."""
-    initiator = testbed.machine(Role.INITIATOR)
-    items: dict[str, Callable[[], str]] = {
-        "initiator blocked tasks": lambda: initiator.sh(TASKS_SCRIPT, timeout_s=timeout_s).stdout,
-        **testbed.initiator.hang_evidence(timeout_s),
-    }
+    items: dict[str, Callable[[], str]] = {}
+    for name, initiator in testbed.initiators.items():
+        which = f" of {called(name)}" if len(testbed.initiators) > 1 else ""
+        items[f"{name} blocked tasks"] = _asking(testbed.machine(name), TASKS_SCRIPT, timeout_s)
+        of_sessions = initiator.hang_evidence(timeout_s)
+        items |= {f"{title}{which}": ask for title, ask in of_sessions.items()}
     for one in testbed.maps:
-        which = f" of {one.lun}" if len(testbed.maps) > 1 else ""
+        which = f" of {one.planned.name}" if len(testbed.maps) > 1 else ""
         of_map = one.attachment.hang_evidence(timeout_s)
         items |= {f"{title}{which}": ask for title, ask in of_map.items()}
-    for role in testbed.roles:
-        items |= _outside(testbed, role, timeout_s)
+    for name in testbed.machines:
+        items |= _outside(testbed, name, timeout_s)
     texts = side_by_side(
         *((lambda n=name, a=action: _text(n, a, timeout_s)) for name, action in items.items())
     )
     return dict(zip(items, texts, strict=True))
 
 
-def _outside(
-    testbed: MeasuredTestbed, role: Role, timeout_s: float
-) -> dict[str, Callable[[], str]]:
+def _asking(machine: Machine, script: str, timeout_s: float) -> Callable[[], str]:
+    return lambda: machine.sh(script, timeout_s=timeout_s).stdout
+
+
+def _outside(testbed: MeasuredTestbed, name: str, timeout_s: float) -> dict[str, Callable[[], str]]:
     """What can be had of a machine that may not answer, too."""
     return {
-        f"{role} kernel stacks": lambda: _kernel_stacks(testbed, role, timeout_s),
-        f"{role} kernel log": lambda: "\n".join(testbed.observer(role).kernel_texts),
-        f"{role} console": lambda: testbed.console(role),
-        f"{role} virtual machine": lambda: testbed.domain(role).describe(),
+        f"{name} kernel stacks": lambda: _kernel_stacks(testbed, name, timeout_s),
+        f"{name} kernel log": lambda: "\n".join(testbed.observer(name).kernel_texts),
+        f"{name} console": lambda: testbed.console(name),
+        f"{name} virtual machine": lambda: testbed.domain(name).describe(),
     }
 
 
-def _kernel_stacks(testbed: MeasuredTestbed, role: Role, timeout_s: float) -> str:
-    if testbed.observer(role).answers(_ANSWER_S):
-        return testbed.machine(role).sh(_SYSRQ_SCRIPT, timeout_s=timeout_s).stdout
-    testbed.domain(role).press_sysrq(_KEYS)
+def _kernel_stacks(testbed: MeasuredTestbed, name: str, timeout_s: float) -> str:
+    if testbed.observer(name).answers(_ANSWER_S):
+        return testbed.machine(name).sh(_SYSRQ_SCRIPT, timeout_s=timeout_s).stdout
+    testbed.domain(name).press_sysrq(_KEYS)
     with suppress(TimedOut):
         poll(
-            lambda: _LAST_LINE in testbed.console(role),
+            lambda: _LAST_LINE in testbed.console(name),
             what="an answer to the keyboard",
             deadline=Deadline.after(timeout_s / 2),
         )
-    return f"asked over the keyboard, its console ends:\n{testbed.console(role)}"
+    return f"asked over the keyboard, its console ends:\n{testbed.console(name)}"
 
 
 def _text(name: str, action: Callable[[], str], timeout_s: float) -> str:

@@ -21,7 +21,7 @@ from harness.errors import (
 )
 from harness.faults import Injection
 from harness.measurements import Measurements
-from harness.observe import Observation, Sample
+from harness.observe import Observation, Observer, Sample
 from harness.steps import Spent, attach, progress, step
 from harness.testbed.assemble import Raw, assemble
 from harness.testbed.fio_runs import FioRuns
@@ -50,16 +50,20 @@ class IoSession:
 
     def __init__(self, testbed: MeasuredTestbed, jobs: Sequence[Job], within_s: float) -> None:
         self._testbed = testbed
-        self._luns = {one.lun.name: LunIo(one) for one in testbed.maps}
+        layout, shares = testbed.layout, len(testbed.maps)
+        paced = tuple(job.shared_by(shares) for job in jobs)
+        every = [LunIo(one, layout.jobs_on(one.planned, paced)) for one in testbed.maps]
+        # Of writes alone nothing is left for an initiator that only reads.
+        self._luns = {one.map.planned.name: one for one in every if one.jobs or not jobs}
+        self._initiators = tuple(dict.fromkeys(one.machine for one in self._luns.values()))
         self._stretch = 1 + (len(self._luns) - 1) * _MORE_FOR_EACH_LUN
         self.watchdog = Watchdog(
             within_s,
             gather=lambda: gather(testbed, EVIDENCE_S),
-            alive=lambda: testbed.answers(Role.INITIATOR, SILENCE_S),
+            alive=lambda: all(testbed.answers(one, SILENCE_S) for one in self._initiators),
             power_off=testbed.power_off,
             stretch=self._stretch,
         )
-        self._jobs = tuple(job.shared_by(len(self._luns)) for job in jobs)
         self._runs: FioRuns | None = None
         self._witness = Witness(testbed)
         self._phases = Phases()
@@ -106,9 +110,7 @@ class IoSession:
         with self.watchdog.watching():
             witness.begin()
             fio = FioRuns.started(
-                testbed.machine(Role.INITIATOR),
-                {name: one.map.attachment.device for name, one in self._luns.items()},
-                self._jobs,
+                {n: one.load(testbed.machine(one.machine)) for n, one in self._luns.items()},
                 testbed.config.initiator.fio,
             )
             with fio as runs, self._guarded(), witness.watching_host():
@@ -183,42 +185,49 @@ class IoSession:
         On each LUN.
         """
         with step("Wait until I/O runs on every active path", Spent.IO):
-            luns = self._luns.values()
-            first = self._wait_for(
-                lambda s: bool(s.disks) and all(one.active(s) for one in luns),
-                what="byte counters of the paths",
-            )
-            active = [(one, path) for one in luns for path in one.active(first)]
-            self._wait_for(
-                lambda s: all(
-                    path.device in one.seen(s).reserve
-                    or s.carried(path.disk) - first.carried(path.disk) >= _FIRST_BYTES
-                    for one, path in active
-                ),
-                what=f"I/O on {', '.join(str(path) for _, path in active)}",
-            )
+            for initiator in self._initiators:  # one after another: what has begun goes on
+                self._wait_until_running_on(initiator)
             self.start_phase()
 
-    def _wait_for(self, condition: Callable[[Sample], bool], *, what: str) -> Sample:
+    def _wait_until_running_on(self, initiator: str) -> None:
+        luns = [one for one in self._luns.values() if one.machine == initiator]
+        first = self._wait_for(
+            initiator,
+            lambda s: bool(s.disks) and all(one.active(s) for one in luns),
+            what="byte counters of the paths",
+        )
+        active = [(one, path) for one in luns for path in one.active(first)]
+        self._wait_for(
+            initiator,
+            lambda s: all(
+                path.device in one.seen(s).reserve
+                or s.carried(path.disk) - first.carried(path.disk) >= _FIRST_BYTES
+                for one, path in active
+            ),
+            what=f"I/O on {', '.join(str(path) for _, path in active)}",
+        )
+
+    def _wait_for(
+        self, initiator: str, condition: Callable[[Sample], bool], *, what: str
+    ) -> Sample:
         at_most_s = _START_TIMEOUT_S * self._stretch
         deadline = Deadline.after(self.watchdog.left(at_most_s=at_most_s))
-        with self.cutting_short():
-            return self._testbed.observer(Role.INITIATOR).wait_for(
-                condition, what=what, deadline=deadline
-            )
+        observer = self._testbed.observer(initiator)
+        with self.cutting_short(observer):
+            return observer.wait_for(condition, what=what, deadline=deadline)
 
     @contextmanager
-    def cutting_short(self) -> Iterator[None]:
+    def cutting_short(self, observer: Observer) -> Iterator[None]:
         """Let I/O end, and be judged as it is, if what a block waits for does not come.
 
-        Raises CutShort instead of TimedOut, and if the observer of the initiator has ended.
+        Raises CutShort instead of TimedOut, and if the observer of an initiator has ended.
         """
         try:
             yield
         except TimedOut as error:
             raise self.watchdog.cut_short(error.message) from None
         except MachineError as error:
-            if self._testbed.observer(Role.INITIATOR).ended:
+            if observer.ended:
                 raise self.watchdog.cut_short(error.message) from None
             raise
 
@@ -246,10 +255,12 @@ class IoSession:
     @property
     def patience_s(self) -> float:
         """Twice what paths may take to go or to return, by those settings that are a limit."""
-        going = [session.gives_up_s for session in self._witness.settings]
+        seen = self._witness.seen.values()
+        going = [session.gives_up_s for one in seen for session in one.settings]
         returning = [
-            sum(term.seconds for term in i.fault.recovery_terms(self._witness.allowances))
-            for i in self._phases.injections
+            sum(term.seconds for term in injection.fault.recovery_terms(one.allowances))
+            for injection in self._phases.injections
+            for one in seen
         ]
         return 2 * max(filter(isfinite, (*going, *returning)), default=0.0)
 
@@ -326,7 +337,7 @@ class IoSession:
             )
 
     def _read_back_one(self, of: LunIo, result: RunResult) -> None:
-        machine = self._testbed.machine(Role.INITIATOR)
+        machine = self._testbed.machine(of.machine)
         try:
             of.back = within(
                 self.watchdog.left_to_read(),
@@ -344,30 +355,34 @@ class IoSession:
         of.note_cut_short(f"not all was read back: {error.message}")
 
     def _assemble(
-        self, of: LunIo, result: RunResult, seen: Mapping[Role, Observation]
+        self, of: LunIo, result: RunResult, seen: Mapping[str, Observation]
     ) -> Measurements:
         testbed, witness = self._testbed, self._witness
-        budget = testbed.config.budget
-        iqns = testbed.topology.iqns_of(of.map.lun)
-        settings, after = with_targets(iqns, witness.settings), witness.settings_after
+        budget, planned, sessions = testbed.config.budget, of.map.planned, witness.seen[of.machine]
+        iqns = testbed.topology.iqns_of(planned.lun)
+        settings, after = with_targets(iqns, sessions.settings), sessions.settings_after
         records = tuple(
-            i.record(settings, budget.slack_s, witness.allowances) for i in self._phases.injections
+            i.on(of.machine).record(settings, budget.slack_s, sessions.allowances)
+            for i in self._phases.injections
         )
+        ends = (Role.TARGET, of.machine)
         raw = Raw(
             transport=transport_for(testbed.config),
-            lun=of.map.lun.name,
+            lun=planned.lun.name,
+            initiator=of.machine,
+            read_only=planned.read_only,
             map=of.map.attachment.map_name,
             result=result,
-            observations=seen,
+            observations={name: one for name, one in seen.items() if name in ends},
             paths=of.map.paths,
-            phases=self._phases.over,
+            phases=self._phases.over(of.machine),
             settings=settings,
-            planned=with_targets(iqns, witness.planned),
+            planned=with_targets(iqns, sessions.planned),
             settings_after=None if after is None else with_targets(iqns, after),
             faults=records,
             read_back=of.back,
-            path_listings=witness.path_listings[of.map.lun.name],
-            machines=witness.machines,
+            path_listings=witness.path_listings[planned.name],
+            machines=tuple(name for name in witness.machines if name in ends),
             existing=witness.existing,
             processors=witness.processors,
             cut_short=joined(self._cut_short, of.cut_short),
@@ -375,8 +390,8 @@ class IoSession:
             errors_forced=of.errors_forced,
             lab_disks=testbed.lab_disks,
             cables={
-                cable.name: {role: testbed.nic(role, cable.name) for role in testbed.roles}
-                for cable in testbed.topology.cables
+                cable.name: {end: testbed.nic(end, cable.name) for end in ends}
+                for cable in testbed.topology.of(of.machine).cables
             },
         )
         return assemble(raw)

@@ -1,4 +1,4 @@
-"""What becomes of the I/O on one LUN, while it runs and afterwards."""
+"""What becomes of the I/O on one map, while it runs and afterwards."""
 
 from __future__ import annotations
 
@@ -6,25 +6,41 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
+from harness.machine import Machine
 from harness.measurements import PlannedSession, ReadBack, SessionSettings
 from harness.observe import MapSample, Sample
+from harness.testbed.fio_runs import Load
 from harness.testbed.protocols import Map
 from harness.transport import PathDisk
+from harness.workload import Job
 
 _Session = TypeVar("_Session", PlannedSession, SessionSettings)
 
 
 @dataclass
 class LunIo:
-    """`cut_short` says why the I/O on this LUN ended early, though that on others may have gone on.
+    """`jobs` are those that run on the map.
+
+    `cut_short` says why the I/O on this LUN ended early, though that on others may have gone on.
 
     `errors_forced`: it hung, and was made to fail. `back` is what was read back, if it was.
     """
 
     map: Map
+    jobs: tuple[Job, ...] = ()
     cut_short: str = ""
     errors_forced: bool = False
     back: ReadBack | None = None
+
+    @property
+    def machine(self) -> str:
+        """The initiator's name."""
+        return self.map.planned.machine
+
+    def load(self, machine: Machine) -> Load:
+        """What is to run on that machine, which is the initiator's."""
+        planned = self.map.planned
+        return Load(machine, planned.lun.name, self.map.attachment.device, self.jobs)
 
     def note_cut_short(self, why: str) -> None:
         """One more reason."""

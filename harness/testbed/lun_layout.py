@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from harness.config.model import WorkloadConfig
 from harness.measurements import PROBE
+from harness.topology import PlannedMap, Topology
 from harness.units import KIB
 from harness.workload import Area, Job, JobKind
 
@@ -26,24 +28,45 @@ _MOST_BLOCKS = 512
 class Layout:
     """`read_area` is filled once with verifiable blocks; `write_area` belongs to the writes.
 
-    What precedes them belongs to the marker of external LUNs (`preflight.marker`).
+    What precedes them belongs to the marker of external LUNs (`preflight.marker`). Both are those
+    of the first part of a LUN; where several initiators write, each has a part of `part` bytes.
     """
 
     config: WorkloadConfig
     read_area: Area
     write_area: Area
+    part: int = 0
 
     @classmethod
-    def of(cls, config: WorkloadConfig, luns: int = 1) -> Layout:
+    def of(cls, config: WorkloadConfig, maps: int = 1, writers: int = 1) -> Layout:
         """A quarter to read, as much of the rest as is rewritten often to write; whole blocks.
 
-        Of several LUNs each has its share of both, as it has of the pace: so what is read lasts as
-        long, and what is written is rewritten as often.
+        Of several maps each has its share of both, as it has of the pace: so what is read lasts as
+        long, and what is written is rewritten as often. `writers` is the largest number of
+        initiators that write to one LUN.
         """
-        read = Area(_RESERVED, config.region // 4 // luns // _FILL_SIZE * _FILL_SIZE)
-        writes = (config.region - read.end) // config.block_size * config.block_size
-        writes = min(writes, _MOST_BLOCKS // luns * config.block_size)
-        return cls(config, read, Area(read.end, writes))
+        part = config.region // writers // _FILL_SIZE * _FILL_SIZE
+        read = Area(_RESERVED, config.region // 4 // maps // _FILL_SIZE * _FILL_SIZE)
+        writes = (part - read.end) // config.block_size * config.block_size
+        writes = min(writes, _MOST_BLOCKS // maps * config.block_size)
+        return cls(config, read, Area(read.end, writes), part)
+
+    @classmethod
+    def planned(cls, config: WorkloadConfig, topology: Topology) -> Layout:
+        """That of a testbed."""
+        return cls.of(config, len(topology.maps), max(len(lun.writers) for lun in topology.luns))
+
+    def jobs_on(self, of: PlannedMap, jobs: Sequence[Job]) -> tuple[Job, ...]:
+        """What of these jobs runs on a map: in the initiator's own part, writes only if allowed.
+
+        An initiator that only reads has the part of the LUN's first writer.
+        """
+        ahead = of.part * self.part
+        return tuple(
+            replace(job, area=Area(job.area.offset + ahead, job.area.size)) if ahead else job
+            for job in jobs
+            if not (of.read_only and job.kind.writes)
+        )
 
     def fill(self) -> Job:
         """Write the read area; every `_READ_SIZE` bytes can be verified by themselves."""

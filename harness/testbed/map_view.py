@@ -1,16 +1,17 @@
-"""The map of a LUN as tests see it, and waiting for its paths."""
+"""The map of a LUN as tests see it, and waiting for the paths of maps."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 
+from harness.concurrency import side_by_side
 from harness.deadline import Deadline
 from harness.errors import CutShort, TimedOut
-from harness.observe import MapSample, Observer, Sample
+from harness.observe import MapSample, Observer
 from harness.steps import Spent, step
 from harness.testbed.io_session import IoSession
-from harness.topology import Lun
+from harness.topology import Lun, PlannedMap
 from harness.transport import Attachment, PathDisk
 
 # Seen: 2 to 4 s plus a login until a session is back, then the path has to be looked at. Nothing is
@@ -19,21 +20,38 @@ _PATHS_TIMEOUT_S = 120.0
 
 
 class MapView:
-    """The map of one LUN: its paths are the disks that they had when the testbed was last ready."""
+    """The map of one LUN on one initiator.
+
+    Its paths are the disks that they had when the testbed was last ready.
+    """
 
     def __init__(
         self,
         observer: Observer,
-        lun: Lun,
+        planned: PlannedMap,
         attachment: Attachment,
         paths: Sequence[PathDisk],
         io: Callable[[], IoSession | None],
     ) -> None:
-        self._observer = observer
-        self.lun = lun
+        self.observer = observer
+        self.planned = planned
         self.attachment = attachment
         self.paths = tuple(paths)
         self._io = io
+
+    @property
+    def name(self) -> str:
+        """What measurements and findings call it: the LUN, after the machine if there are more."""
+        return self.planned.name
+
+    @property
+    def lun(self) -> Lun:
+        return self.planned.lun
+
+    @property
+    def machine(self) -> str:
+        """The initiator's name."""
+        return self.planned.machine
 
     @property
     def device(self) -> str:
@@ -47,10 +65,10 @@ class MapView:
         failed: int = 0,
         timeout_s: float | None = None,
         spent_on: Spent = Spent.WAITING,
-    ) -> Sample:
+    ) -> None:
         """Wait until this map has that many paths in each state; see `wait_for_paths`."""
-        return wait_for_paths(
-            *(self._observer, [self], self._io()),
+        wait_for_paths(
+            *([self], self._io()),
             active=active,
             failed=failed,
             timeout_s=timeout_s,
@@ -59,7 +77,6 @@ class MapView:
 
 
 def wait_for_paths(
-    observer: Observer,
     maps: Sequence[MapView],
     io: IoSession | None,
     *,
@@ -67,64 +84,88 @@ def wait_for_paths(
     failed: int,
     timeout_s: float | None,
     spent_on: Spent,
-) -> Sample:
+) -> None:
     """Wait until each of the maps has that many paths in each state.
 
     By default for 120 s, or longer if the settings in force allow paths more time. Raises
     CutShort with what was there instead: I/O ends there, and is judged as it is.
     """
-    return _wait_for_maps(
-        *(observer, maps, io),
-        lambda one: one.count_paths("active") == active and one.count_paths("failed") == failed,
+    _wait_for_maps(
+        *(maps, io),
+        lambda _, now: now.count_paths("active") == active and now.count_paths("failed") == failed,
         what=f"{active} active and {failed} failed paths",
         timeout_s=timeout_s,
         spent_on=spent_on,
     )
 
 
-def wait_until_lost(
-    observer: Observer,
-    maps: Sequence[MapView],
-    io: IoSession | None,
-    paths: Sequence[str],
-    *,
-    of: int,
+def wait_for_all_but(
+    maps: Sequence[MapView], io: IoSession | None, lost: Collection[str], *, spent_on: Spent
 ) -> None:
-    """Wait until each of the maps, which have `of` paths, has as many fewer active ones.
+    """Wait until those paths of each map that are `lost` have failed, and all others are active.
+
+    Waits as long as `wait_for_paths`, and raises as that.
+    """
+
+    def met(of: MapView, now: MapSample) -> bool:
+        failed = sum(path.path in lost for path in of.paths)
+        active = len(of.paths) - failed
+        return now.count_paths("active") == active and now.count_paths("failed") == failed
+
+    what = f"paths {', '.join(lost)} failed and all others active" if lost else "every path active"
+    _wait_for_maps(maps, io, met, what=what, timeout_s=None, spent_on=spent_on)
+
+
+def wait_until_lost(maps: Sequence[MapView], io: IoSession | None, paths: Sequence[str]) -> None:
+    """Wait until each of the maps has as many fewer active paths as it has of these.
 
     They may have failed, or left the map. Waits as long as `wait_for_paths`, and raises as that.
     A map that could not be read has no number, and says nothing.
     """
-    _wait_for_maps(
-        *(observer, maps, io),
-        lambda one: bool(one.number) and one.count_paths("active") <= of - len(paths),
-        what=f"the loss of paths {', '.join(paths)}",
-        timeout_s=None,
-        spent_on=Spent.WAITING,
-    )
+
+    def met(of: MapView, now: MapSample) -> bool:
+        left = sum(path.path not in paths for path in of.paths)
+        return bool(now.number) and now.count_paths("active") <= left
+
+    what = f"the loss of paths {', '.join(paths)}"
+    _wait_for_maps(maps, io, met, what=what, timeout_s=None, spent_on=Spent.WAITING)
 
 
 def _wait_for_maps(
-    observer: Observer,
     maps: Sequence[MapView],
     io: IoSession | None,
-    met: Callable[[MapSample], bool],
+    met: Callable[[MapView, MapSample], bool],
     *,
     what: str,
     timeout_s: float | None,
     spent_on: Spent,
-) -> Sample:
+) -> None:
+    """Each machine tells of its own maps; all of them are waited for at once."""
     if timeout_s is None:
         timeout_s = max(_PATHS_TIMEOUT_S, io.patience_s if io else 0.0)
     allowed_s = timeout_s if io is None else io.watchdog.left(at_most_s=timeout_s)
-    cutting_short = _cutting_short() if io is None else io.cutting_short()
-    names = [one.attachment.map_name for one in maps]
-    with step(f"Wait for {what}", spent_on), cutting_short:
-        return observer.wait_for(
-            lambda sample: all(met(sample.map(name)) for name in names),
-            what=what,
-            deadline=Deadline.after(allowed_s),
-        )
+    deadline = Deadline.after(allowed_s)
+    by_machine: dict[str, list[MapView]] = {}
+    for one in maps:
+        by_machine.setdefault(one.machine, []).append(one)
+
+    def missed(own: Sequence[MapView]) -> str:
+        observer = own[0].observer
+        try:
+            with _cutting_short() if io is None else io.cutting_short(observer):
+                observer.wait_for(
+                    lambda sample: all(met(o, sample.map(o.attachment.map_name)) for o in own),
+                    what=what,
+                    deadline=deadline,
+                )
+        except CutShort as error:
+            return error.message
+        return ""
+
+    with step(f"Wait for {what}", spent_on):
+        why = side_by_side(*((lambda own=own: missed(own)) for own in by_machine.values()))
+        if any(why):
+            raise CutShort("; ".join(filter(None, why)))
 
 
 @contextmanager

@@ -8,21 +8,20 @@ from harness.errors import InitiatorError
 from harness.steps import Spent, attach, step
 from harness.target import Capabilities
 from harness.testbed.testbed import Testbed
-from harness.topology import Role
 from harness.transport import Features, transport_for
 
 
 def probe(testbed: Testbed) -> dict[str, dict[str, Features]]:
     """Each LUN's features over each path, by the names of both."""
-    initiator = testbed.machine(Role.INITIATOR)
     transport = transport_for(testbed.config)
     features: dict[str, dict[str, Features]] = {}
     with step("Ask each LUN what it can do", Spent.MEASURING):
         for one in testbed.maps:
             for path in one.attachment.paths():
-                said = initiator.run(transport.features_argv(path.disk)).stdout
-                attach(f"features of {one.lun.name} over path {path}", said)
-                features.setdefault(one.lun.name, {})[path.path] = transport.parse_features(said)
+                argv = transport.features_argv(path.disk)
+                said = testbed.machine(one.machine).run(argv).stdout
+                attach(f"features of {one.name} over path {path}", said)
+                features.setdefault(one.name, {})[path.path] = transport.parse_features(said)
     return features
 
 

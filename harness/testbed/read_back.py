@@ -10,7 +10,6 @@ from harness.machine import Machine
 from harness.measurements import MAP, ReadBack
 from harness.steps import Spent, step
 from harness.testbed.protocols import Map, MeasuredTestbed
-from harness.topology import Role
 from harness.transport import PathDisk
 from harness.workload import RunResult, read_back
 
@@ -56,11 +55,16 @@ def bring_paths_back(testbed: MeasuredTestbed, within_s: float) -> None:
     Raises TimedOut if not every path comes back within that time.
     """
     deadline = Deadline.after(within_s)
-    everything = len(testbed.topology.paths)
     with step("Heal, so that every path is back", Spent.WAITING):
         within(deadline.remaining_s, testbed.heal, what="healing")
-        testbed.observer(Role.INITIATOR).wait_for(
-            lambda sample: sample.count_paths("active") == everything,
-            what=f"{everything} active paths",
-            deadline=deadline,
-        )
+        for initiator in testbed.initiators:
+            _wait_for_all(testbed, initiator, deadline)
+
+
+def _wait_for_all(testbed: MeasuredTestbed, initiator: str, deadline: Deadline) -> None:
+    everything = len(testbed.topology.of(initiator).paths)
+    testbed.observer(initiator).wait_for(
+        lambda sample: sample.count_paths("active") == everything,
+        what=f"{everything} active paths",
+        deadline=deadline,
+    )

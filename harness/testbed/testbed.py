@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from harness.concurrency import side_by_side
@@ -13,7 +12,6 @@ from harness.errors import (
     BrokenTestbed,
     FaultError,
     HypervisorError,
-    InitiatorError,
     LabCannot,
     MachineError,
     TimedOut,
@@ -33,54 +31,38 @@ from harness.faults import (
 from harness.lacking import Lacking
 from harness.machine import Machine
 from harness.measurements import PlannedSession, SessionSettings
-from harness.observe import Observer, Sample, Watch
-from harness.preflight import End, mark_own, require_fit, require_mark
+from harness.observe import Observer, Watch
+from harness.preflight import End
 from harness.steps import Spent, step
 from harness.target import Target
-from harness.target.base import storage_path
+from harness.testbed import proofs
+from harness.testbed.guest import Guest
 from harness.testbed.guest_disks import disk_names
 from harness.testbed.io_session import IoSession
 from harness.testbed.lun_layout import Layout
-from harness.testbed.map_view import MapView, wait_for_paths, wait_until_lost
+from harness.testbed.map_view import (
+    MapView,
+    wait_for_all_but,
+    wait_for_paths,
+    wait_until_lost,
+)
 from harness.testbed.means import lacking
-from harness.topology import Lun, Role, Topology
+from harness.testbed.proofs import mark_target
+from harness.topology import Role, Topology, called
 from harness.transport import Attachment, Initiator, PathDisk
-from harness.units import KIB
 from harness.workload import Job
 
 if TYPE_CHECKING:
     from harness.hypervisor.domain import Domain
 
-_PROOF_SIZE = 512 * KIB
-
-
-@dataclass(frozen=True)
-class Guest:
-    """One machine of the testbed with all that belongs to it.
-
-    `nics`: the name of each data NIC in the machine by its name in the topology. An
-    existing machine has no domain.
-    """
-
-    machine: Machine
-    observer: Observer
-    domain: Domain | None
-    nics: Mapping[str, str]
-
-
-def mark_target(machine: Machine, target: Target) -> list[bytes]:
-    """Have the target's own machine mark each LUN, past the target; for `Testbed.prove_target`."""
-
-    def mark(lun: Lun) -> bytes:
-        return mark_own(machine, storage_path(target.config, lun), target.wwid_of(lun), lun.size)
-
-    return side_by_side(*((lambda one=lun: mark(one)) for lun in target.topology.luns))
+_FIRST = Role.INITIATOR.value
 
 
 class Testbed:
-    """Target, initiator, networks and maps. Implements `harness.faults.Lab`.
+    """Target, initiators, networks and maps. Implements `harness.faults.Lab`.
 
-    `lacking` is what it does without, as the preflight found.
+    Its machines go by their names; those of the first two are "target" and "initiator". `lacking`
+    is what it does without, as the preflight found.
     """
 
     __test__ = False  # not a test class, whatever pytest may think of the name
@@ -90,52 +72,67 @@ class Testbed:
         config: Config,
         topology: Topology,
         *,
-        guests: Mapping[Role, Guest],
+        guests: Mapping[str, Guest],
         target: Target,
-        initiator: Initiator,
+        initiators: Mapping[str, Initiator],
         paths: Mapping[str, Sequence[PathDisk]],
         environment: Mapping[str, str],
-        console: Callable[[Role], str],
+        console: Callable[[str], str],
     ) -> None:
         self.config = config
         self.topology = topology
         self.target = target
-        self.initiator = initiator
+        self.initiators = dict(initiators)
         self.environment = dict(environment)
-        self.layout = Layout.of(config.workload, len(topology.luns))
+        self.layout = Layout.planned(config.workload, topology)
         self.broken: str | None = None
         self.lacking: tuple[Lacking, ...] = ()
         self._guests = guests
         self._console = console
         self._io: IoSession | None = None
         self._fault: Fault | None = None
-        observer = self.observer(Role.INITIATOR)
+        attachments = {
+            (name, lun.number): attachment
+            for name, initiator in initiators.items()
+            for lun, attachment in zip(topology.of(name).luns, initiator.attachments, strict=True)
+        }
         self.maps = tuple(
-            MapView(observer, lun, attachment, paths[lun.name], lambda: self._io)
-            for lun, attachment in zip(topology.luns, initiator.attachments, strict=True)
+            MapView(
+                self.observer(one.machine),
+                one,
+                attachments[one.machine, one.lun.number],
+                paths[one.name],
+                lambda: self._io,
+            )
+            for one in topology.maps
         )
 
     @property
+    def initiator(self) -> Initiator:
+        """The first initiator: the only one, unless the configuration lists more."""
+        return self.initiators[self.topology.initiators[0]]
+
+    @property
     def map(self) -> MapView:
-        """The map of the first LUN: the only one, unless the configuration lists several."""
+        """The first map: the only one, unless there are several LUNs or initiators."""
         return self.maps[0]
 
     @property
-    def roles(self) -> tuple[Role, ...]:
-        """The roles of the machines that commands run on: not that of an external target."""
+    def machines(self) -> tuple[str, ...]:
+        """The names of the machines that commands run on: not that of an external target."""
         return tuple(self._guests)
 
-    def machine(self, role: Role) -> Machine:
-        return self._guests[role].machine
+    def machine(self, name: str) -> Machine:
+        return self._guests[name].machine
 
-    def observer(self, role: Role) -> Observer:
-        return self._guests[role].observer
+    def observer(self, machine: str) -> Observer:
+        return self._guests[machine].observer
 
-    def domain(self, role: Role) -> Domain:
+    def domain(self, machine: str) -> Domain:
         """The hypervisor's end of a machine. Raises HypervisorError for an existing machine."""
-        domain = self._guests[role].domain
+        domain = self._guests[machine].domain
         if domain is None:
-            raise HypervisorError(f"the {role} is an existing machine, and no VM")
+            raise HypervisorError(f"{called(machine)} is an existing machine, and no VM")
         return domain
 
     @property
@@ -144,22 +141,22 @@ class Testbed:
         guests = self._guests.values()
         return {guest.machine.name: guest.domain for guest in guests if guest.domain is not None}
 
-    def answers(self, role: Role, within_s: float) -> bool:
+    def answers(self, machine: str, within_s: float) -> bool:
         """Whether a machine is alive: its observer answers, or else, if that has ended, a shell."""
-        observer = self.observer(role)
+        observer = self.observer(machine)
         if observer.answers(within_s / 2):
             return True
         if not observer.ended:
             return False
         try:
-            self.machine(role).run(["true"], timeout_s=within_s / 2)
+            self.machine(machine).run(["true"], timeout_s=within_s / 2)
         except (MachineError, TimedOut):
             return False
         return True
 
-    def console(self, role: Role) -> str:
+    def console(self, machine: str) -> str:
         """The end of what a machine wrote to its serial console."""
-        return self._console(role)
+        return self._console(machine)
 
     def power_off(self) -> None:
         """Pull the plug of every VM of the testbed: whatever waits for them ends with an error.
@@ -170,26 +167,26 @@ class Testbed:
             raise HypervisorError("the testbed has no VM that could be powered off")
         side_by_side(*(domain.destroy for domain in self.domains.values()))
 
-    def nics(self, role: Role) -> dict[str, str]:
+    def nics(self, machine: str) -> dict[str, str]:
         """The machine's name of each data NIC, by its name in the topology."""
-        return dict(self._guests[role].nics)
+        return dict(self._guests[machine].nics)
 
-    def nic(self, role: Role, link: str) -> str:
-        return self._guests[role].nics[self.topology.nic_at(role, link).name]
+    def nic(self, machine: str, link: str) -> str:
+        return self._guests[machine].nics[self.topology.nic_at(machine, link).name]
 
-    def set_link(self, role: Role, link: str, *, up: bool) -> None:
-        self.domain(role).set_link(self.topology.nic_at(role, link).mac, up=up)
+    def set_link(self, machine: str, link: str, *, up: bool) -> None:
+        self.domain(machine).set_link(self.topology.nic_at(machine, link).mac, up=up)
 
-    def session_settings(self) -> tuple[SessionSettings, ...]:
-        """The effective timeouts of every session, read from sysfs now.
+    def session_settings(self, initiator: str = _FIRST) -> tuple[SessionSettings, ...]:
+        """The effective timeouts of every session of an initiator, read from sysfs now.
 
         Sessions with the target that are on no path are for the preflight to tell of.
         """
-        return self.initiator.session_settings()
+        return self.initiators[initiator].session_settings()
 
-    def planned_sessions(self) -> tuple[PlannedSession, ...]:
+    def planned_sessions(self, initiator: str = _FIRST) -> tuple[PlannedSession, ...]:
         """One session for each path and target, with what the profile demands of it."""
-        return self.initiator.planned_sessions()
+        return self.initiators[initiator].planned_sessions()
 
     def preflight(self, *, wiring: bool = True) -> None:
         """Make sure that it is fit to be written to. Raises PreflightFailed, with each cure.
@@ -197,26 +194,28 @@ class Testbed:
         Without `wiring` NICs and routes are left out.
         """
         guests = self._guests if wiring else {}
-        ends = [End(role, guest.machine, guest.nics) for role, guest in guests.items()]
-        self.lacking = require_fit(self.initiator, ends=ends).lacking
+        ends = {name: End(name, guest.machine, guest.nics) for name, guest in guests.items()}
+        self.lacking = proofs.require_all_fit(self.initiators, self.target, ends)
 
     def watch(self) -> None:
         """Tell each observer what its samples shall hold."""
-        for role in self.roles:
-            nics = tuple(self._guests[role].nics.values())
-            cables = tuple(self.nic(role, cable.name) for cable in self.topology.cables)
-            if role is Role.INITIATOR:
-                disks = tuple(path.disk for one in self.maps for path in one.paths)
-                names = tuple(one.attachment.map_name for one in self.maps)
-                what = Watch(disks, names, nics, cables)
-            else:
+        for name in self.machines:
+            nics = tuple(self._guests[name].nics.values())
+            own = [c for c in self.topology.cables if name in {Role.TARGET, c.machine}]
+            cables = tuple(self.nic(name, cable.name) for cable in own)
+            if name == Role.TARGET:
                 what = Watch(self.lab_disks, nics=nics, cables=cables)
-            self.observer(role).watch(what)
+            else:
+                maps = [one for one in self.maps if one.machine == name]
+                disks = tuple(path.disk for one in maps for path in one.paths)
+                names = tuple(one.attachment.map_name for one in maps)
+                what = Watch(disks, names, nics, cables)
+            self.observer(name).watch(what)
 
     @property
     def lab_disks(self) -> tuple[str, ...]:
         """What the target calls the disks that the lab lends to it."""
-        if Role.TARGET not in self.roles:
+        if Role.TARGET not in self.machines:
             return ()
         return disk_names(Role.TARGET, self.config.target, self.topology)
 
@@ -224,7 +223,8 @@ class Testbed:
     def io(self, jobs: Sequence[Job], *, within_s: float | None = None) -> Iterator[IoSession]:
         """Run I/O on every map for the length of the block, and measure it.
 
-        Each job runs on every LUN, with its share of the pace.
+        Each job runs on every LUN of every initiator, with its share of the pace: in an initiator's
+        own part of a LUN that others write to, and only reads where the target refuses writes.
 
         What is not over `within_s`, by default `workload.limit_s`, is ended and judged as it
         is, within 60 s if there is one LUN: see `harness.testbed.watchdog`.
@@ -273,11 +273,10 @@ class Testbed:
         active again, which is a phase of its own.
         """
         io = self._require_io()
-        everything, lost = len(self.topology.paths), len(fault.hits(self.topology))
         with self.fault(fault):
-            self.wait_for_paths(active=everything - lost, failed=lost)
+            self.wait_for_all_but(fault.hits(self.topology))
             io.run_for(seconds=during_s)
-        self.wait_for_paths(active=everything)
+        self.wait_for_all_but(())
         io.start_phase()
         io.run_for(seconds=after_s)
 
@@ -288,23 +287,23 @@ class Testbed:
         failed: int = 0,
         timeout_s: float | None = None,
         spent_on: Spent = Spent.WAITING,
-    ) -> Sample:
+    ) -> None:
         """Wait until every map has that many paths in each state. Raises CutShort in the end."""
-        return wait_for_paths(
-            *(self.observer(Role.INITIATOR), self.maps, self._io),
+        wait_for_paths(
+            *(self.maps, self._io),
             active=active,
             failed=failed,
             timeout_s=timeout_s,
             spent_on=spent_on,
         )
 
+    def wait_for_all_but(self, lost: Collection[str], *, spent_on: Spent = Spent.WAITING) -> None:
+        """Wait until these paths have failed and all others are active. Raises CutShort."""
+        wait_for_all_but(self.maps, self._io, lost, spent_on=spent_on)
+
     def wait_until_lost(self, paths: Sequence[str]) -> None:
         """Wait until no map has these paths active. Raises CutShort in the end."""
-        wait_until_lost(
-            *(self.observer(Role.INITIATOR), self.maps, self._io),
-            paths,
-            of=len(self.topology.paths),
-        )
+        wait_until_lost(self.maps, self._io, paths)
 
     def _require_io(self) -> IoSession:
         if self._io is None:
@@ -333,19 +332,23 @@ class Testbed:
     @contextmanager
     def without_path(self, name: str) -> Iterator[None]:
         """Take a healthy path out of every map for the length of the block."""
-        everything = len(self.topology.paths)
+        initiator = self.topology.path(name).machine
+        maps = [one for one in self.maps if one.machine == initiator]
+        everything = len(self.topology.of(initiator).paths)
         taken: list[tuple[Attachment, str]] = []
         try:
-            for attachment in self.initiator.attachments:
+            for attachment in self.initiators[initiator].attachments:
                 disk = next(p.disk for p in attachment.paths() if p.path == name)
                 taken.append((attachment, disk))
                 attachment.take_path_away(disk)
-            self.wait_for_paths(active=everything - 1)
+            for one in maps:
+                one.wait_for_paths(active=everything - 1)
             yield
         finally:
             for attachment, disk in taken:
                 attachment.give_path_back(disk)
-            self.wait_for_paths(active=everything)
+            for one in maps:
+                one.wait_for_paths(active=everything)
 
     def make_ready(self) -> None:
         """Heal whatever may be broken, and wait until every path is active and leads to the target.
@@ -356,7 +359,7 @@ class Testbed:
             raise BrokenTestbed(f"the testbed broke in an earlier test: {self.broken}")
         with step("Make sure that the testbed is intact", Spent.PROVISIONING):
             self.heal()
-            self.wait_for_paths(active=len(self.topology.paths), spent_on=Spent.PROVISIONING)
+            self.wait_for_all_but((), spent_on=Spent.PROVISIONING)
             self.preflight()  # a path that came back has logged in anew
             self._look_at_the_paths()
             self.prove_target()
@@ -382,20 +385,13 @@ class Testbed:
         leads to another LUN, whatever its name and WWID. An external target has no machine that
         could write; there `claim` marks the LUNs.
         """
-        if Role.TARGET in self.roles:
+        if Role.TARGET in self.machines:
             marks = marks or mark_target(self.machine(Role.TARGET), self.target)
-            for mark, one in zip(marks, self.maps, strict=True):
-                require_mark(mark, one.attachment, [path.disk for path in one.paths])
+            proofs.require_marks(marks, self.maps)
 
     def prove_paths(self) -> None:
         """Read the same stretch of each LUN over each path separately: all must agree.
 
         Raises InitiatorError if they don't, which means different disks behind one WWID.
         """
-        luns = [[path.disk for path in one.paths] for one in self.maps]
-        every = [name for names in luns for name in names]
-        with step("Read over each path", Spent.PROVISIONING):
-            digests = self.observer(Role.INITIATOR).read_directly(every, _PROOF_SIZE)
-        for names in luns:
-            if len({digests[name] for name in names}) != 1:
-                raise InitiatorError(f"the paths {', '.join(names)} read different data")
+        proofs.require_same_data(self.maps)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from harness.concurrency import side_by_side, within
 from harness.errors import HarnessError, HypervisorError, TimedOut, defects
@@ -19,27 +20,36 @@ _LISTING_S = 15.0
 SETTINGS_S = 15.0
 
 
+@dataclass
+class SessionsSeen:
+    """The sessions of one initiator: as they were planned, and their settings before and after.
+
+    `allowances` say how long a path may take to go and to return.
+    """
+
+    settings: tuple[SessionSettings, ...]
+    planned: tuple[PlannedSession, ...]
+    allowances: Allowances
+    settings_after: tuple[SessionSettings, ...] | None = None
+
+
 class Witness:
     """Looks at a testbed while I/O runs there. What it saw is in its attributes.
 
     What is in force is noted when the I/O begins: later a fault may keep daemons from answering.
     """
 
-    planned: tuple[PlannedSession, ...]
-    allowances: Allowances
-
     def __init__(self, testbed: MeasuredTestbed) -> None:
         self._testbed = testbed
         self._steal: StealWatch | None = None
-        self.settings: tuple[SessionSettings, ...] = ()
-        self.settings_after: tuple[SessionSettings, ...] | None = None
-        self.path_listings: dict[str, dict[str, str]] = {}  # LUN -> what and when -> text
+        self.seen: dict[str, SessionsSeen] = {}  # by the initiator's name
+        self.path_listings: dict[str, dict[str, str]] = {}  # map -> what and when -> text
         self.target_is_dead = False
 
     @property
     def machines(self) -> tuple[str, ...]:
         """Those that were meant to be watched."""
-        return tuple(self._testbed.machine(role).name for role in self._testbed.roles)
+        return tuple(self._testbed.machine(name).name for name in self._testbed.machines)
 
     @property
     def existing(self) -> tuple[str, ...]:
@@ -55,25 +65,38 @@ class Witness:
         """Note settings and paths as they are, and mark the beginning in every kernel log."""
         testbed = self._testbed
         with step("Start I/O", Spent.MEASURING):
-            self.settings = testbed.session_settings()
-            self.planned = testbed.planned_sessions()
-            self.allowances = testbed.initiator.allowances()
+            seen = side_by_side(
+                *((lambda n=name: self._sessions(n)) for name in testbed.initiators)
+            )
+            self.seen = dict(zip(testbed.initiators, seen, strict=True))
             side_by_side(
                 *(
-                    lambda r=role: testbed.observer(r).begin("pathproof: test begins")
-                    for role in testbed.roles
+                    lambda n=name: testbed.observer(n).begin("pathproof: test begins")
+                    for name in testbed.machines
                 )
             )
             self.list_paths("before")
+
+    def _sessions(self, initiator: str) -> SessionsSeen:
+        testbed = self._testbed
+        settings = testbed.session_settings(initiator)
+        planned = testbed.planned_sessions(initiator)
+        return SessionsSeen(settings, planned, testbed.initiators[initiator].allowances())
 
     def look_again(self, within_s: float) -> None:
         """Note settings as they are once I/O is over: sessions that came back logged in anew.
 
         If that fails, or takes too long, the reason is attached, and the rest can be judged.
         """
-        look = self._testbed.session_settings
+        side_by_side(*((lambda n=name: self._look_again(n, within_s)) for name in self.seen))
+
+    def _look_again(self, initiator: str, within_s: float) -> None:
+        def look() -> tuple[SessionSettings, ...]:
+            return self._testbed.session_settings(initiator)
+
         try:
-            self.settings_after = within(within_s, look, what="the sessions' settings")
+            after = within(within_s, look, what="the sessions' settings")
+            self.seen[initiator].settings_after = after
         except HarnessError as error:
             if defects(error):
                 raise
@@ -92,7 +115,7 @@ class Witness:
         listings = side_by_side(*(lambda a=one.attachment: listing(a) for one in maps))
         for one, text in zip(maps, listings, strict=True):
             title = f"{one.attachment.listing} {when}"
-            self.path_listings.setdefault(one.lun.name, {})[title] = text
+            self.path_listings.setdefault(one.planned.name, {})[title] = text
 
     @contextmanager
     def watching_host(self) -> Iterator[None]:
@@ -109,7 +132,7 @@ class Witness:
         does not run it: that is the lab.
         """
         testbed = self._testbed
-        if Role.TARGET not in testbed.roles or testbed.observer(Role.TARGET).answers(_ANSWER_S):
+        if Role.TARGET not in testbed.machines or testbed.observer(Role.TARGET).answers(_ANSWER_S):
             return ""
         testbed.machine(Role.TARGET).close()  # else each command would wait for an answer
         if why := testbed.domain(Role.TARGET).standstill:
@@ -117,9 +140,9 @@ class Witness:
         self.target_is_dead = True
         return "the target does not answer, and what it saw is not known"
 
-    def observations(self) -> dict[Role, Observation]:
+    def observations(self) -> dict[str, Observation]:
         """What was seen of each machine that answers."""
-        alive = (r for r in self._testbed.roles if r is Role.INITIATOR or not self.target_is_dead)
-        roles = tuple(alive)
-        seen = side_by_side(*(self._testbed.observer(role).collect for role in roles))
-        return dict(zip(roles, seen, strict=True))
+        dead = (Role.TARGET,) if self.target_is_dead else ()
+        names = tuple(name for name in self._testbed.machines if name not in dead)
+        seen = side_by_side(*(self._testbed.observer(name).collect for name in names))
+        return dict(zip(names, seen, strict=True))

@@ -6,13 +6,15 @@ from harness.topology.parts import (
     Link,
     Network,
     Nic,
+    PlannedMachine,
     Portal,
     Role,
     Subnet,
     TargetPortal,
+    called,
 )
 from harness.topology.planning import management_mac, plan
-from harness.topology.topology import Lun, Path, Topology
+from harness.topology.topology import Lun, Path, PlannedMap, Topology
 
 __all__ = [
     "Address",
@@ -22,11 +24,14 @@ __all__ = [
     "Network",
     "Nic",
     "Path",
+    "PlannedMachine",
+    "PlannedMap",
     "Portal",
     "Role",
     "Subnet",
     "TargetPortal",
     "Topology",
+    "called",
     "management_mac",
     "plan",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
@@ -20,6 +20,26 @@ class Role(StrEnum):
 
     TARGET = "target"
     INITIATOR = "initiator"
+
+
+@dataclass(frozen=True)
+class PlannedMachine:
+    """A machine by its name, what it is for, and an initiator's IQN.
+
+    The names of the target and of the first initiator are those of their roles.
+    """
+
+    name: str
+    role: Role
+    iqn: str = ""
+
+    def __str__(self) -> str:
+        return called(self.name)
+
+
+def called(machine: str) -> str:
+    """A machine in a sentence: "the target", "the initiator", or "initiator second"."""
+    return f"the {machine}" if machine in list(Role) else f"initiator {machine}"
 
 
 @dataclass(frozen=True)
@@ -69,9 +89,11 @@ class TargetPortal:
 
 @dataclass(frozen=True)
 class Link:
-    """A NIC of the initiator on a network, with the address that it has there.
+    """A NIC of an initiator on a network, with the address that it has there.
 
-    On a network of the hypervisor's own it is a cable, whose other end is a NIC of the target.
+    `machine` is the initiator's name, and `nic` tells it from others of that machine on the network
+    ("nic1"). On a network of the hypervisor's own it is a cable, whose other end is a NIC of the
+    target.
     `iface` is the interface of open-iscsi that binds its sessions to the NIC (iscsiadm(8)). By
     "default" the kernel's routes decide. It is "" where no link has an interface of its own: then
     open-iscsi need not be told.
@@ -83,6 +105,8 @@ class Link:
     initiator_mac: str
     target_mac: str
     iface: str = ""
+    machine: str = Role.INITIATOR.value
+    nic: str = ""
 
     @property
     def bound(self) -> bool:
@@ -125,6 +149,7 @@ class Network:
     """One layer-2 network with its subnet.
 
     With neither `libvirt_network` nor `bridge` each of its links is a cable of the hypervisor's.
+    `others` are links of initiators that a topology is not about.
     """
 
     name: str
@@ -135,6 +160,12 @@ class Network:
     bridge: str | None = None
     mtu: int | None = None
     vlan: int | None = None
+    others: tuple[Link, ...] = ()
+
+    @property
+    def every_link(self) -> tuple[Link, ...]:
+        """The links of all initiators."""
+        return (*self.links, *self.others)
 
     @property
     def shared(self) -> bool:
@@ -153,23 +184,29 @@ class Network:
         """The device that has the addresses of a NIC here: itself, or that of the VLAN on it."""
         return device_on(nic, self.vlan)
 
-    def addresses(self, role: Role) -> tuple[Address, ...]:
-        """Every address that a role has in the subnet, each once."""
-        if role is Role.INITIATOR:
-            return tuple(link.address for link in self.links)
+    def of(self, machine: str) -> Network:
+        """The network as it is to one initiator."""
+        own = tuple(link for link in self.every_link if link.machine == machine)
+        others = tuple(link for link in self.every_link if link.machine != machine)
+        return replace(self, links=own, others=others)
+
+    def addresses(self, machine: str) -> tuple[Address, ...]:
+        """Every address that a machine has in the subnet, each once."""
+        if machine != Role.TARGET:
+            return tuple(link.address for link in self.every_link if link.machine == machine)
         return tuple(dict.fromkeys(one.next_hop for one in self.portals))
 
-    def nics(self, role: Role) -> tuple[Nic, ...]:
-        """The NICs of a role on this network.
+    def nics(self, machine: str) -> tuple[Nic, ...]:
+        """The NICs of a machine on this network.
 
-        The initiator has one for each link, and so has a target with cables; on a network that
-        others use, too, the target has one.
+        An initiator has one for each of its links, and a target with cables one for each link of
+        all; on a network that others use, too, the target has one.
         """
         prefix = self.subnet.prefixlen
         behind = [one for one in self.portals if one.via is not None]
 
         def nic(name: str, mac: str, links: tuple[str, ...], *addresses: str, at: str = "") -> Nic:
-            of_target = role is Role.TARGET
+            of_target = machine == Role.TARGET
             return Nic(
                 name,
                 mac,
@@ -185,18 +222,20 @@ class Network:
                 shared=self.shared,
             )
 
-        if role is Role.INITIATOR:
+        links = self.every_link
+        if machine != Role.TARGET:
             return tuple(
                 nic(link.name, link.initiator_mac, (link.name,), f"{link.address}/{prefix}")
-                for link in self.links
+                for link in links
+                if link.machine == machine
             )
-        addresses = tuple(f"{address}/{prefix}" for address in self.addresses(role))
-        names = tuple(link.name for link in self.links)
-        if self.shared or len(self.links) == 1:
-            return (nic(self.name, self.links[0].target_mac, names, *addresses),)
+        addresses = tuple(f"{address}/{prefix}" for address in self.addresses(machine))
+        names = tuple(link.name for link in links)
+        if self.shared or len(links) == 1:
+            return (nic(self.name, links[0].target_mac, names, *addresses),)
         return tuple(
             nic(link.name, link.target_mac, (link.name,), *addresses, at=f"br-{self.name}")
-            for link in self.links
+            for link in links
         )
 
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator, Mapping, Sequence
 
+from harness.config.initiators import initiator_names
 from harness.config.model import Config
 from harness.config.networks import NetworkConfig
 from harness.topology.parts import (
     PLAIN_IFACE,
+    Address,
     Controller,
     Link,
     Network,
+    PlannedMachine,
     Portal,
     Role,
     TargetPortal,
@@ -18,9 +22,9 @@ from harness.topology.parts import (
 from harness.topology.topology import Lun, Topology
 
 
-def management_mac(role: Role) -> str:
-    """The MAC address of a role's management NIC; each guest's management network is its own."""
-    return "52:54:00:70:70:01" if role is Role.TARGET else "52:54:00:70:70:02"
+def management_mac(machine: str) -> str:
+    """The MAC address of a machine's management NIC; each guest's management network is its own."""
+    return "52:54:00:70:70:01" if machine == Role.TARGET else "52:54:00:70:70:02"
 
 
 def plan(config: Config, run: str = "") -> Topology:
@@ -32,10 +36,19 @@ def plan(config: Config, run: str = "") -> Topology:
     networks = tuple(_network(config, network, run) for network in config.networks)
     # Testbeds on one network differ at least in their addresses.
     addresses = [str(a) for n in networks if n.shared for a in n.addresses(Role.TARGET)]
+    first = config.initiator.iqn
+    further = [
+        PlannedMachine(one.name, Role.INITIATOR, one.iqn_beside(first)) for one in config.initiators
+    ]
+    machines = (
+        PlannedMachine(Role.TARGET.value, Role.TARGET),
+        PlannedMachine(Role.INITIATOR.value, Role.INITIATOR, first),
+        *further,
+    )
+    made = {Role.TARGET: config.target.is_made, Role.INITIATOR: config.initiator.is_made}
     return Topology(
         name=config.name,
         networks=networks,
-        initiator_iqn=config.initiator.iqn,
         luns=tuple(
             Lun(
                 number,
@@ -43,27 +56,25 @@ def plan(config: Config, run: str = "") -> Topology:
                 _digest(config.name, config.target.iqn, f"lun {number}", *addresses)[:32],
                 one.wwid or "",
                 one.target_iqn or config.target.iqn,
+                one.initiators or initiator_names(config),
+                one.read_only or (),
             )
             for number, one in enumerate(config.every_lun)
         ),
         controllers=tuple(Controller(one.name, one.access_state) for one in config.controllers),
-        guests=tuple(
-            role
-            for role, made in (
-                (Role.TARGET, config.target.is_made),
-                (Role.INITIATOR, config.initiator.is_made),
-            )
-            if made
-        ),
+        guests=tuple(one.name for one in machines if made[one.role]),
+        machines=machines,
     )
 
 
 def _network(config: Config, network: NetworkConfig, run: str) -> Network:
     unique = (config.name, network.name, run) if network.segment else (config.name, network.name)
-    # Once there is an interface, open-iscsi makes records for it unless "default" is asked for.
-    plain = PLAIN_IFACE if any(len(one.initiator) > 1 for one in config.networks) else ""
+    named = {Role.INITIATOR.value: {one.name: one.initiator for one in config.networks}}
+    named |= {one.name: one.addresses for one in config.initiators}
     links = tuple(
-        _link(network, number, unique, plain) for number in range(1, len(network.initiator) + 1)
+        link
+        for machine, addresses in named.items()
+        for link in _links(machine, network.name, addresses, unique)
     )
     portals = tuple(
         TargetPortal(
@@ -88,18 +99,32 @@ def _network(config: Config, network: NetworkConfig, run: str) -> Network:
     )
 
 
-def _link(network: NetworkConfig, number: int, unique: tuple[str, ...], plain: str) -> Link:
-    """The link of the initiator's NIC of that number, from 1 on; `plain` needs no interface."""
-    alone = len(network.initiator) == 1
-    identity = unique if alone else (*unique, f"nic{number}")
-    return Link(
-        name=network.name if alone else f"{network.name}-nic{number}",
-        network=network.name,
-        address=network.initiator[number - 1],
-        initiator_mac=_mac(*identity, Role.INITIATOR),
-        target_mac=_mac(*identity, Role.TARGET),
-        iface=plain if alone else f"pathproof-{network.name}-nic{number}",
-    )
+def _links(
+    machine: str,
+    network: str,
+    addresses: Mapping[str, Sequence[Address]],
+    unique: tuple[str, ...],
+) -> Iterator[Link]:
+    """The links of an initiator on a network: one for each of its `addresses` there."""
+    # Once there is an interface, open-iscsi makes records for it unless "default" is asked for.
+    plain = PLAIN_IFACE if any(len(there) > 1 for there in addresses.values()) else ""
+    named, own = network, unique
+    if machine != Role.INITIATOR:
+        named, own = f"{machine}-{network}", (*unique, f"machine {machine}")
+    alone = len(addresses[network]) == 1
+    for number, address in enumerate(addresses[network], start=1):
+        nic = "" if alone else f"nic{number}"
+        identity = (*own, nic) if nic else own
+        yield Link(
+            name=f"{named}-{nic}" if nic else named,
+            network=network,
+            address=address,
+            initiator_mac=_mac(*identity, Role.INITIATOR),
+            target_mac=_mac(*identity, Role.TARGET),
+            iface=f"pathproof-{network}-{nic}" if nic else plain,
+            machine=machine,
+            nic=nic,
+        )
 
 
 def _mac(*identity: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from harness.config.networks import AccessState
@@ -13,17 +13,21 @@ from harness.topology.parts import (
     Link,
     Network,
     Nic,
+    PlannedMachine,
     Portal,
     Role,
     TargetPortal,
 )
 
-_Part = TypeVar("_Part", "Network", "Link", "TargetPortal", "Path", "Controller")
+_Part = TypeVar("_Part", "Network", "Link", "TargetPortal", "Path", "Controller", PlannedMachine)
+_FIRST = Role.INITIATOR.value
+_MADE = tuple(role.value for role in Role)
+_TWO_MACHINES = tuple(PlannedMachine(role.value, role) for role in Role)
 
 
 @dataclass(frozen=True)
 class Path:
-    """One way from the initiator to the LUNs: from a link to a portal, a session for each target.
+    """One way from an initiator to the LUNs: from a link to a portal, a session for each target.
 
     Whatever is measured, judged, broken and reported has this name; the SCSI disk that it is at
     the moment (`sda`) has another one after the next login.
@@ -36,6 +40,11 @@ class Path:
     def __str__(self) -> str:
         return f"{self.name} ({self.link.address} to {self.portal.portal})"
 
+    @property
+    def machine(self) -> str:
+        """The initiator's name."""
+        return self.link.machine
+
 
 @dataclass(frozen=True)
 class Lun:
@@ -43,7 +52,8 @@ class Lun:
 
     Of one that the target makes: its size in bytes and its pinned serial (32 hex digits). Of one
     of an external target: its WWID, as multipath-tools has it, "" if it was not named. `iqn` is
-    the name of the target that has it.
+    the name of the target that has it. `initiators` see it, of which those in `read_only` must not
+    write to it.
     """
 
     number: int
@@ -51,6 +61,8 @@ class Lun:
     serial: str
     wwid: str = ""
     iqn: str = ""
+    initiators: tuple[str, ...] = (_FIRST,)
+    read_only: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -59,20 +71,89 @@ class Lun:
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def writers(self) -> tuple[str, ...]:
+        """The initiators that may write to it; each does so in a part of its own."""
+        return tuple(one for one in self.initiators if one not in self.read_only)
+
+
+@dataclass(frozen=True)
+class PlannedMap:
+    """A LUN as one initiator sees it: by one map, which is measured and judged by itself.
+
+    `name` is the LUN's, with the machine before it if there are several initiators.
+    """
+
+    name: str
+    machine: str
+    lun: Lun
+
+    @property
+    def read_only(self) -> bool:
+        """Whether the target refuses this initiator's writes."""
+        return self.machine in self.lun.read_only
+
+    @property
+    def part(self) -> int:
+        """Which of the LUN's parts it uses, from 0 on; who only reads uses the first one."""
+        return 0 if self.read_only else self.lun.writers.index(self.machine)
+
 
 @dataclass(frozen=True)
 class Topology:
     """Everything about a testbed that is known before it exists.
 
-    `guests` are the roles whose machines are made for this testbed.
+    `machines` are its target and its initiators, `guests` the names of those that are made for it.
     """
 
     name: str
     networks: tuple[Network, ...]
-    initiator_iqn: str
     luns: tuple[Lun, ...]
     controllers: tuple[Controller, ...] = ()
-    guests: tuple[Role, ...] = tuple(Role)
+    guests: tuple[str, ...] = _MADE
+    machines: tuple[PlannedMachine, ...] = _TWO_MACHINES
+
+    @property
+    def initiators(self) -> tuple[str, ...]:
+        """The names of the initiators, the first of which [initiator] describes."""
+        return tuple(one.name for one in self.machines if one.role is Role.INITIATOR)
+
+    @property
+    def initiator_iqn(self) -> str:
+        """The IQN of the initiator that this is about: the first one, of several."""
+        return self.machine(self.initiators[0]).iqn
+
+    @property
+    def maps(self) -> tuple[PlannedMap, ...]:
+        """Every LUN of every initiator that sees it, initiator by initiator."""
+        several = len(self.initiators) > 1
+        return tuple(
+            PlannedMap(f"{machine}/{lun.name}" if several else lun.name, machine, lun)
+            for machine in self.initiators
+            for lun in self.luns
+            if machine in lun.initiators
+        )
+
+    def of(self, initiator: str) -> Topology:
+        """What one initiator has of it: its links and paths, and the LUNs that it sees."""
+        if self.initiators == (initiator,):
+            return self
+        names = (Role.TARGET, initiator)
+        return replace(
+            self,
+            networks=tuple(network.of(initiator) for network in self.networks),
+            luns=tuple(lun for lun in self.luns if initiator in lun.initiators),
+            guests=tuple(name for name in self.guests if name in names),
+            machines=tuple(one for one in self.machines if one.name in names),
+        )
+
+    def machine(self, name: str) -> PlannedMachine:
+        """The machine of that name. Raises KeyError with the known names."""
+        return _named(self.machines, name, "machine")
+
+    def role(self, machine: str) -> Role:
+        """What a machine is for."""
+        return self.machine(machine).role
 
     @property
     def links(self) -> tuple[Link, ...]:
@@ -88,7 +169,7 @@ class Topology:
     def paths(self) -> tuple[Path, ...]:
         """Every path, in the order of the networks: from each link to each portal there."""
         return tuple(
-            Path(_path_name(network, link, portal), link, portal)
+            Path(_path_name(link, portal), link, portal)
             for network in self.networks
             for link in network.links
             for portal in network.portals
@@ -132,7 +213,7 @@ class Topology:
     @property
     def cables(self) -> tuple[Link, ...]:
         """The links that the hypervisor makes itself, from one guest to the other."""
-        if len(self.guests) < len(Role):
+        if len(self.guests) < len(self.machines):
             return ()
         return tuple(link for n in self.networks if not n.shared for link in n.links)
 
@@ -160,14 +241,14 @@ class Topology:
         """What ALUA tells of a portal: the state of its controller."""
         return self.controller(portal.controller).access_state if portal.controller else "optimized"
 
-    def nics(self, role: Role) -> tuple[Nic, ...]:
-        """Every data NIC of a role, in the order of the networks."""
-        return tuple(nic for network in self.networks for nic in network.nics(role))
+    def nics(self, machine: str) -> tuple[Nic, ...]:
+        """Every data NIC of a machine, in the order of the networks."""
+        return tuple(nic for network in self.networks for nic in network.nics(machine))
 
-    def nic_at(self, role: Role, link: str) -> Nic:
-        """The NIC of a role at its end of a link."""
+    def nic_at(self, machine: str, link: str) -> Nic:
+        """The NIC of a machine at its end of a link."""
         network = self.network(self.link(link).network)
-        return next(nic for nic in network.nics(role) if link in nic.links)
+        return next(nic for nic in network.nics(machine) if link in nic.links)
 
     def over_link(self, name: str) -> tuple[str, ...]:
         """The names of the paths that begin at a link."""
@@ -208,10 +289,8 @@ def _named(every: Iterable[_Part], name: str, what: str) -> _Part:
     return known[name]
 
 
-def _path_name(network: Network, link: Link, portal: TargetPortal) -> str:
-    """The portal's name, with the NIC if there are several."""
-    return portal.name if len(network.links) == 1 else f"{portal.name}-{_nic_of(network, link)}"
-
-
-def _nic_of(network: Network, link: Link) -> str:
-    return f"nic{network.links.index(link) + 1}"
+def _path_name(link: Link, portal: TargetPortal) -> str:
+    """The portal's name, after that of a further initiator, and with the NIC if it has several."""
+    before = () if link.machine == _FIRST else (link.machine,)
+    after = (link.nic,) if link.nic else ()
+    return "-".join((*before, portal.name, *after))

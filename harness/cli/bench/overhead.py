@@ -205,7 +205,7 @@ def _without(testbed: Testbed, jobs: Compared, leg_s: float, seed: int) -> float
 
     machine, device = testbed.machine(Role.INITIATOR), testbed.map.device
     with step("Without measurement", Spent.IO), ExitStack() as resting:
-        for role in testbed.roles:
+        for role in testbed.machines:
             resting.enter_context(testbed.observer(role).resting())
         load, program = jobs.unmeasured(leg_s, seed), testbed.config.initiator.fio
         with FioRun.started(machine, device, load, program=program) as run:

@@ -150,7 +150,7 @@ def case(profile: str, fault: str, measurements: Measurements) -> Case:
     """What a test with one fault shows; if it was cut short before the fault, what was seen."""
     from harness.analysis.breakdown import breakdown
     from harness.analysis.fault_waits import longest_during
-    from harness.analysis.stall import LongIo, stall_resolution_ns, worst_stall
+    from harness.analysis.stall import LongIo, stall_resolution_ns
     from harness.checks import (
         Verdict,
         evidence_sound,
@@ -163,7 +163,6 @@ def case(profile: str, fault: str, measurements: Measurements) -> Case:
     )
 
     record = next(iter(measurements.faults), None)
-    longest = worst_stall(measurements, start_ns=record.injected_ns) if record else None
     longest_io = longest_during(measurements, record, LongIo) if record else None
     resolution_ns = stall_resolution_ns(measurements)
     judgement = judge(
@@ -176,12 +175,13 @@ def case(profile: str, fault: str, measurements: Measurements) -> Case:
         kernel_sound(),
     )
     taken_apart = breakdown(measurements, record) if record else None
+    stall = taken_apart.stall if taken_apart else None
     uncertainties_ns = [clock.uncertainty_ns for clock in measurements.clocks]
     return Case(
         profile=profile,
         fault=fault,
-        stall_s=longest.seconds if longest else None,
-        stream=longest.stream if longest else "",
+        stall_s=stall.seconds if stall else None,
+        stream=stall.stream if stall else "",
         longest_io_s=longest_io.seconds if longest_io else None,
         budget=record.budget if record else Budget(()),
         max_stall_s=measurements.max_stall_s,
@@ -189,9 +189,7 @@ def case(profile: str, fault: str, measurements: Measurements) -> Case:
         missing=taken_apart.missing if taken_apart else (),
         sum_of_parts_s=taken_apart.sum_s if taken_apart else None,
         tolerance_s=taken_apart.tolerance_s if taken_apart else 0.0,
-        parts_add_up=taken_apart is not None
-        and taken_apart.adds_up
-        and taken_apart.stall == longest,
+        parts_add_up=taken_apart is not None and taken_apart.adds_up,
         resolution_s=resolution_ns / NS_PER_S if resolution_ns else None,
         clock_uncertainty_s=max(uncertainties_ns) / NS_PER_S if uncertainties_ns else None,
         verdict=judgement.verdict,

@@ -53,6 +53,9 @@ for group in /sys/kernel/config/target/iscsi/"$1"/tpgt_*; do
     show "$name mutual" "$acl/auth/authenticate_target"
     secret "$name" "$acl/auth/password" "$incoming"
     secret "$name target's" "$acl/auth/password_mutual" "$outgoing"
+    for mapped in "$acl"/lun_*; do
+      [ ! -e "$mapped" ] || show "$name ${mapped##*/} write protect" "$mapped/write_protect"
+    done
   done
 done
 """
@@ -76,7 +79,11 @@ def differences(wanted: Serving, running: Mapping[str, str]) -> list[str]:
     for key, value in facts.items():
         if (has := running.get(key, "missing")) != value:
             differing.append(f"{key} is {has}, not {value}")
-    served = [key for key in running if " portal " in key or key.split()[1].startswith("lun_")]
+    served = [
+        key
+        for key in running
+        if " portal " in key or key.split()[1].startswith("lun_") or key.endswith(" write protect")
+    ]
     return differing + [f"{key} is more than was asked for" for key in served if key not in facts]
 
 
@@ -95,8 +102,13 @@ def _facts(wanted: Serving) -> dict[str, str]:
             if wanted.has_access_states:
                 facts[f"{tag} alua of lun_{number}"] = ACCESS_TYPE[1]
         for initiator in wanted.initiators:
-            name = f"{tag} acl {initiator}"
+            name = f"{tag} acl {initiator.iqn}"
             facts |= {name: "yes", **_credential_facts(name, wanted.chap)}
+            facts |= {
+                f"{name} lun_{number} write protect": str(int(read_only))
+                for number, read_only in initiator.luns.items()
+                if number < len(group.units)
+            }
     return facts
 
 

@@ -6,7 +6,7 @@ target_core_spc.c in drivers/target of the kernel.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
@@ -63,11 +63,22 @@ class PortalGroup:
 
 
 @dataclass(frozen=True)
+class Admitted:
+    """An initiator that may log in, and the LUNs that it sees: number -> whether it only reads.
+
+    All others are masked from it.
+    """
+
+    iqn: str
+    luns: Mapping[int, bool]
+
+
+@dataclass(frozen=True)
 class Serving:
     """All that LIO is to serve as one target."""
 
     iqn: str
-    initiators: tuple[str, ...]
+    initiators: tuple[Admitted, ...]
     groups: tuple[PortalGroup, ...]
     chap: ChapConfig | None = None
 
@@ -125,7 +136,18 @@ def serving(config: TargetConfig, topology: Topology, iqn: str = "") -> Serving:
         )
         for tag, controller in enumerate(controllers, start=1)
     )
-    return Serving(iqn, (topology.initiator_iqn,), groups, config.chap)
+    initiators = tuple(
+        Admitted(
+            topology.machine(name).iqn,
+            {
+                number: name in lun.read_only
+                for number, lun in enumerate(topology.luns_of(iqn))
+                if name in lun.initiators
+            },
+        )
+        for name in topology.initiators
+    )
+    return Serving(iqn, initiators, groups, config.chap)
 
 
 def one_group_each(wanted: Serving, states: Sequence[AccessState]) -> Serving:
@@ -182,17 +204,21 @@ def _portal_group(group: PortalGroup, wanted: Serving) -> dict[str, Any]:
         luns.append(
             lun | ({"alua_tg_pt_gp_name": alua_name(group)} if wanted.has_access_states else {})
         )
-    mapped = [
-        {"index": number, "tpg_lun": number, "write_protect": False}
-        for number in range(len(group.units))
-    ]
     return {
         "tag": group.tag,
         "enable": True,
         "attributes": {"authentication": int(bool(wanted.chap)), "generate_node_acls": 0},
         "luns": luns,
         "node_acls": [
-            {"node_wwn": initiator, "mapped_luns": mapped, **_credentials(wanted.chap)}
+            {
+                "node_wwn": initiator.iqn,
+                "mapped_luns": [
+                    {"index": number, "tpg_lun": number, "write_protect": read_only}
+                    for number, read_only in initiator.luns.items()
+                    if number < len(group.units)
+                ],
+                **_credentials(wanted.chap),
+            }
             for initiator in wanted.initiators
         ],
         "portals": [

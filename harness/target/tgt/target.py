@@ -39,7 +39,7 @@ _DIGESTS = [["--name", f"{part}Digest", "--value", "None,CRC32C"] for part in ("
 
 
 class TgtTarget(Target):
-    """Targets with the LUNs, listening on the data addresses only, for one initiator's name."""
+    """Targets with the LUNs, listening on the data addresses only, for the initiators' names."""
 
     kind: TargetKind = "tgt"
     vendor = "IET"
@@ -119,12 +119,16 @@ def portals(topology: Topology) -> str:
 
 
 def serving(config: TargetConfig, topology: Topology) -> list[list[str]]:
-    """The commands for the targets with their LUNs, and for their one initiator."""
+    """The commands for the targets with their LUNs, and for the initiators, which see all."""
     return [
         command
         for tid, iqn in enumerate(topology.target_iqns, start=_FIRST_TID)
         for command in _target(config, topology, str(tid), iqn)
     ]
+
+
+def _initiator_iqns(topology: Topology) -> list[str]:
+    return [topology.machine(name).iqn for name in topology.initiators]
 
 
 def _target(config: TargetConfig, topology: Topology, tid: str, iqn: str) -> list[list[str]]:
@@ -133,7 +137,10 @@ def _target(config: TargetConfig, topology: Topology, tid: str, iqn: str) -> lis
         _tgtadm("target", "new", "--tid", tid, "--targetname", iqn),
         *(command for number, lun in numbered for command in _unit(config, tid, number, lun)),
         *(_tgtadm("target", "update", "--tid", tid, *digest) for digest in _DIGESTS),
-        _tgtadm("target", "bind", "--tid", tid, "--initiator-name", topology.initiator_iqn),
+        *(
+            _tgtadm("target", "bind", "--tid", tid, "--initiator-name", initiator)
+            for initiator in _initiator_iqns(topology)
+        ),
         *_binding(config, tid),
     ]
 
@@ -191,7 +198,7 @@ def _differences(config: TargetConfig, topology: Topology, target: ShownTarget) 
             [lun.path for lun in luns],
             [storage_path(config, lun) for lun in wanted],
         ),
-        "ACL": (list(target.acl), [topology.initiator_iqn]),
+        "ACL": (sorted(target.acl), sorted(_initiator_iqns(topology))),
         "accounts": (sorted(target.accounts), sorted(accounts)),
     }
     of = f" of {target.iqn}" if len(topology.target_iqns) > 1 else ""

@@ -111,7 +111,7 @@ def test_what_was_meant_and_what_was_done_is_handed_on() -> None:
 
 def test_both_ends_of_each_cable_are_on_the_hosts_clock() -> None:
     """A cable's two NICs, and none of a link that is not a cable of the lab's own."""
-    cables = {"a": {Role.TARGET: "eth0", Role.INITIATOR: "eth0"}}
+    cables: dict[str, dict[str, str]] = {"a": {Role.TARGET: "eth0", Role.INITIATOR: "eth0"}}
     ends = assemble(replace(raw_of(observation("t"), observation("i")), cables=cables)).cable_ends
     assert [(end.machine, end.link) for end in ends] == [("t", "a"), ("i", "a")]
     assert ends[0].at_ns.tolist()[:2] == [0, 100 * NS_PER_MS]

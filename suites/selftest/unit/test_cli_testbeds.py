@@ -189,6 +189,7 @@ def test_reap_removes_what_killed_runs_were_making(state: Path, tmp_path: Path) 
     [
         (["initiator"], (None, "initiator", ())),
         (["one", "target"], ("one", "target", ())),
+        (["one", "second", "true"], ("one", "second", ("true",))),
         (["initiator", "--", "multipath", "-ll"], (None, "initiator", ("multipath", "-ll"))),
         (["one", "target", "uname", "--", "x"], ("one", "target", ("uname", "--", "x"))),
     ],
@@ -197,7 +198,7 @@ def test_words_of_ssh(words: list[str], meaning: tuple[str | None, str, tuple[st
     assert ssh.parse(words) == meaning
 
 
-@pytest.mark.parametrize("words", [[], ["one"], ["one", "two"]])
+@pytest.mark.parametrize("words", [[], ["one"], ["one", "--", "true"]])
 def test_ssh_wants_to_know_which_machine(words: list[str]) -> None:
     with pytest.raises(typer.BadParameter, match="target or initiator"):
         ssh.parse(words)

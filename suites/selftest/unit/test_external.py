@@ -79,8 +79,9 @@ def test_no_disk_is_made_for_a_lun(tmp_path: Path) -> None:
         make_overlay=lambda path, _: made.append(path.name),
         make_disk=lambda path, _: made.append(path.name),
     )
-    images = {Role.INITIATOR: None}
-    resources = SimpleNamespace(topology=plan(config()), qemu_host=qemu_host, images=images)
+    resources = SimpleNamespace(
+        topology=plan(config()), qemu_host=qemu_host, image_of=lambda _: None
+    )
     assert _make_disks(cast(Resources, resources), tmp_path).keys() == {Role.INITIATOR}
     assert made == ["initiator-system.qcow2"]
 
@@ -187,7 +188,7 @@ def bed_of(configuration: Config) -> Testbed:
         plan(configuration),
         guests={Role.INITIATOR: guest},
         target=cast(Any, None),
-        initiator=initiator,
+        initiators={Role.INITIATOR: initiator},
         paths={"lun0": ()},
         environment={},
         console=str,
@@ -208,7 +209,7 @@ def test_an_initiator_that_was_there_already_has_no_cable_to_pull() -> None:
 def test_what_is_impossible_is_not_tried() -> None:
     """Neither injected nor healed, and told apart from what failed."""
     testbed = bed_of(config())
-    assert testbed.roles == (Role.INITIATOR,)
+    assert testbed.machines == (Role.INITIATOR,)
     with pytest.raises(LabCannot, match="not possible here"), testbed.fault(SilentDrop("a")):
         pass
 
@@ -253,10 +254,10 @@ def test_a_testbed_that_is_used_again_passes_the_preflight_again(
     done: list[str] = []
     testbed = bed_of(config())
     testbed.map.attachment.paths = tuple  # type: ignore[method-assign]  # none, as before
-    for word in ("heal", "wait_for_paths", "preflight"):
-        monkeypatch.setattr(testbed, word, lambda word=word, **_: done.append(word))
+    for word in ("heal", "wait_for_all_but", "preflight"):
+        monkeypatch.setattr(testbed, word, lambda *_, word=word, **__: done.append(word))
     testbed.make_ready()
-    assert done == ["heal", "wait_for_paths", "preflight"]
+    assert done == ["heal", "wait_for_all_but", "preflight"]
 
 
 def test_a_portal_falls_silent_by_whoever_is_ours() -> None:

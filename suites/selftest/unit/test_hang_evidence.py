@@ -25,15 +25,17 @@ from harness.topology import Role
 class Answering:
     """A testbed that hangs where multipath is asked, and fails where the device mapper is."""
 
-    roles = tuple(Role)
+    machines = tuple(Role)
 
     def __init__(self, *, silent: Role | None = None) -> None:
         self.silent = silent
         self.keys: dict[Role, str] = {}
         self.never = threading.Event()
         attachment = SimpleNamespace(hang_evidence=self._of_map)
-        self.initiator = SimpleNamespace(hang_evidence=lambda _: {"sessions": lambda: "none"})
-        self.maps = (SimpleNamespace(lun="lun0", attachment=attachment),)
+        initiator = SimpleNamespace(hang_evidence=lambda _: {"sessions": lambda: "none"})
+        self.initiators = {Role.INITIATOR: initiator}
+        planned = SimpleNamespace(name="lun0", machine=Role.INITIATOR)
+        self.maps = (SimpleNamespace(planned=planned, attachment=attachment),)
 
     def _of_map(self, _: float) -> dict[str, Callable[[], str]]:
         return {"device mapper": self._fail, "multipath -ll": self._hang}

@@ -27,6 +27,7 @@ from harness.faults import Injection, SilentDrop
 from harness.observe import DiskSample, MapSample, Sample
 from harness.testbed import io_session, watchdog, witness
 from harness.testbed.io_session import IoSession
+from harness.testbed.lun_layout import Layout
 from harness.testbed.map_view import wait_until_lost
 from harness.testbed.protocols import MeasuredTestbed
 from harness.testbed.witness import Witness
@@ -115,26 +116,28 @@ class Bench:
             describe_paths=lambda: "paths",
             listing="multipath -ll",
         )
-        lun = plan(self.config).luns[0]
-        self.map = SimpleNamespace(lun=lun, attachment=attachment, paths=("a", "b"))
-        self.maps = (self.map,)
         self.topology = plan(self.config)
+        (planned,) = self.topology.maps
+        self.map = SimpleNamespace(planned=planned, attachment=attachment, paths=("a", "b"))
+        self.maps = (self.map,)
+        self.layout = Layout.of(self.config.workload)
         self.observers = {role: Observer(self.told) for role in Role}
         self.initiator = SimpleNamespace(allowances=lambda: ALLOWANCES)
+        self.initiators = {Role.INITIATOR: self.initiator}
 
     @property
-    def roles(self) -> tuple[Role, ...]:
+    def machines(self) -> tuple[Role, ...]:
         return tuple(self.observers)
 
     def _stop_queueing(self) -> None:
         self.told.append("no queueing")
         self.fio.hangs = False
 
-    def session_settings(self) -> tuple[str]:
+    def session_settings(self, _: str) -> tuple[str]:
         self.looks += 1
         return (f"look {self.looks}",)
 
-    def planned_sessions(self) -> tuple[()]:
+    def planned_sessions(self, _: str) -> tuple[()]:
         return ()
 
     def machine(self, role: Role) -> SimpleNamespace:
@@ -223,7 +226,7 @@ def test_sessions_are_looked_at_again_once_io_is_over(bench: Bench) -> None:
         session = session_of(bench, within_s)
         with session.running():
             session.run_for(seconds=seconds)
-        seen: Any = session._witness
+        seen: Any = session._witness.seen[Role.INITIATOR]
         assert (seen.settings, seen.settings_after) == (("look 1",), after)
 
 
@@ -236,7 +239,7 @@ def test_sessions_that_cannot_be_looked_at_cost_no_measurement(
     never = threading.Event()
     attached: dict[str, str] = {}
 
-    def settings() -> tuple[str]:
+    def settings(_: str) -> tuple[str]:
         bench.looks += 1
         if bench.looks == 1:
             return ("before",)
@@ -251,7 +254,7 @@ def test_sessions_that_cannot_be_looked_at_cost_no_measurement(
     with session.running():
         pass
     never.set()
-    assert session._witness.settings_after is None
+    assert session._witness.seen[Role.INITIATOR].settings_after is None
     assert measured(session) == (dict.fromkeys(Role, "seen"), "read back")
     text = str(failure) if failure else "the sessions' settings: not within 0 s"
     assert attached == {"sessions not looked at": text}
@@ -263,7 +266,7 @@ def test_a_programming_error_while_looking_at_sessions_is_raised(
     """Also if an error of the lab hides it."""
     bench.fio.hangs = False
 
-    def settings() -> tuple[str]:
+    def settings(_: str) -> tuple[str]:
         bench.looks += 1
         if bench.looks == 1:
             return ("before",)
@@ -571,7 +574,8 @@ def test_paths_are_waited_for_as_long_as_the_settings_in_force_allow(
     bench.fio.hangs = False
     polling = Setting("polling_interval", polling_s, "multipathd")
     bench.initiator.allowances = lambda: replace(ALLOWANCES, polling=polling)
-    monkeypatch.setattr(bench, "session_settings", lambda: (session_settings("a", *session),))
+    seen = (session_settings("a", *session),)
+    monkeypatch.setattr(bench, "session_settings", lambda _: seen)
     one = session_of(bench, 7.0)
     with one.running():
         one.note_fault(Injection(SilentDrop("a"), bench.topology, injected_ns=1))
@@ -583,9 +587,9 @@ def test_what_waits_for_a_loss_that_does_not_come_ends_with_the_io(
 ) -> None:
     """It is judged as it is; and no wait outlasts the I/O."""
     bench.fio.hangs = False
-    monkeypatch.setattr(bench, "session_settings", tuple)
+    monkeypatch.setattr(bench, "session_settings", lambda _: ())
     one = session_of(bench, 7.0)
     with one.running():
-        observer = cast(Any, bench.observer(Role.INITIATOR))
-        wait_until_lost(observer, (), one, ["a"], of=2)
+        view: Any = SimpleNamespace(machine=Role.INITIATOR, observer=bench.observer(Role.INITIATOR))
+        wait_until_lost([view], one, ["a"])
     assert one.cut_short.startswith("the loss of paths a: not within 7 s")

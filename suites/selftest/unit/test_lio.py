@@ -176,7 +176,8 @@ def test_several_units_are_luns_in_their_order() -> None:
     (group,) = base.groups
     (unit,) = group.units
     more = (unit, replace(unit, name="lun1", path="/other", serial="f" * 32))
-    saved = render(replace(base, groups=(replace(group, units=more),)))
+    admitted = replace(base.initiators[0], luns={0: False, 1: False})
+    saved = render(replace(base, groups=(replace(group, units=more),), initiators=(admitted,)))
     assert [storage["name"] for storage in saved["storage_objects"]] == ["lun0", "lun1"]
     luns = saved["targets"][0]["tpgs"][0]["luns"]
     assert [(lun["index"], lun["storage_object"][-4:]) for lun in luns] == [
@@ -194,7 +195,7 @@ def running() -> dict[str, str]:
         "1 portal 172.16.0.1:3260=yes\n1 portal 172.16.1.1:3260=yes\n"
         f"1 lun_0={backing_file('lun0')}\n1 lun_0 write cache=0\n1 lun_0 alua=Active/Optimized\n"
         f"{name}=yes\n{name} user=me\n{name} target's user=you\n{name} mutual=1\n"
-        f"{name} secret=right\n{name} target's secret=right\n"
+        f"{name} secret=right\n{name} target's secret=right\n{name} lun_0 write protect=0\n"
     )
     return parse_look(text)
 
@@ -237,8 +238,9 @@ def test_the_kernels_files_are_read_as_they_are(tmp_path: Path) -> None:
     wanted = configured(chap=MUTUAL)
     group = tmp_path / "target/iscsi" / wanted.iqn / "tpgt_1"
     unit = group / "lun/lun_0/0123456789"
-    auth = group / "acls" / wanted.initiators[0] / "auth"
+    auth = group / "acls" / wanted.initiators[0].iqn / "auth"
     for folder in (
+        auth.parent / "lun_0",
         *(group / "attrib", group / "np", unit / "attrib", auth),
         unit / "alua/default_tg_pt_gp",
     ):
@@ -263,6 +265,7 @@ def test_the_kernels_files_are_read_as_they_are(tmp_path: Path) -> None:
         auth / "userid_mutual": "you",
         auth / "password_mutual": "battery-staple",
         auth / "authenticate_target": "1",
+        auth.parent / "lun_0/write_protect": "0",
     }
     for file, content in files.items():
         file.write_text(f"{content}\n")
@@ -273,7 +276,7 @@ def test_the_kernels_files_are_read_as_they_are(tmp_path: Path) -> None:
     assert parse_look(said)["1 alua of lun_0"] == "Implicit and Explicit"
     (auth / "password_mutual").write_text("battery-staples\n")
     (told,) = differences(wanted, parse_look(look(tmp_path, wanted.iqn, MUTUAL)))
-    assert told == f"1 acl {wanted.initiators[0]} target's secret is another, not right"
+    assert told == f"1 acl {wanted.initiators[0].iqn} target's secret is another, not right"
 
 
 def test_without_a_target_nothing_is_read(tmp_path: Path) -> None:

@@ -19,7 +19,9 @@ from harness.measurements import CompletionLog, Measurements, Stream
 from suites.selftest.unit.standstill import (
     FAILED,
     LOSS,
+    REINSTATED,
     RETURN,
+    Seen,
     at,
     found,
     measured,
@@ -96,10 +98,12 @@ def test_with_no_path_left_an_io_waits_until_one_is_back() -> None:
 
 def test_with_no_path_left_an_io_submitted_after_healing_waits_for_the_first_path() -> None:
     """Its session has to log in, and multipathd to see it: no I/O can be quicker."""
-    lost = watched(with_io(measured((0, 17.1), io_stops=True, carries_from=17.1), 14.5, 17.2))
-    assert found(longest_io_within_budget(), lost).verdict is Verdict.PASS
-    early = watched(with_io(measured((0, 17.1), io_stops=True, carries_from=17.1), 19.5, 22.2))
-    assert found(longest_io_within_budget(), early).verdict is Verdict.FAIL
+    both: tuple[Seen, ...] = ((3.01, FAILED, "2"), (17.0, REINSTATED, "2"))
+    lost = measured((0, 17.1), seen=LOSS + RETURN + both, io_stops=True, carries_from=17.1)
+    waiting = watched(with_io(lost, 14.5, 17.2))
+    assert found(longest_io_within_budget(), waiting).verdict is Verdict.PASS
+    later = watched(with_io(lost, 19.5, 22.2))
+    assert found(longest_io_within_budget(), later).verdict is Verdict.FAIL
 
 
 def test_an_io_is_not_failed_for_want_of_the_line_that_excuses_it() -> None:

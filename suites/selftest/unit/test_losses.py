@@ -239,8 +239,8 @@ class Written:
         self.topology = topology
         self.log: list[str] = []
 
-    def machine(self, role: Role) -> Written:
-        assert role is Role.TARGET
+    def machine(self, name: str) -> Written:
+        assert name == Role.TARGET
         return self
 
     def run(self, argv: list[str], *, stdin: bytes, timeout_s: float) -> None:

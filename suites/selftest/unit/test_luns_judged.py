@@ -29,6 +29,7 @@ from harness.steps import Spent
 from harness.testbed import io_session
 from harness.testbed.fio_runs import FioRuns
 from harness.testbed.io_session import IoSession
+from harness.testbed.lun_layout import Layout
 from harness.testbed.map_view import MapView, wait_for_paths, wait_until_lost
 from harness.testbed.protocols import MeasuredTestbed
 from harness.testbed.watchdog import QUEUEING_S
@@ -43,6 +44,7 @@ from suites.selftest.unit.small_suite import run_suite
 
 CONFIG = load(None, {"topology": ("luns", "--topology")}).config
 LUNS = plan(CONFIG).luns[:2]
+MAPS = plan(CONFIG).maps[:2]
 JOBS = (Job("write", JobKind.RANDOM_WRITE, Area(0, 2**20), 2**14, 4, iops=80),)
 DAMAGED = replace(
     good(), lun="lun1", read_back=ReadBack(9, 9, {MAP: 9}, (BlockFinding(0, MAP, Damage.TORN),))
@@ -135,10 +137,10 @@ def test_paths_are_waited_for_on_every_map_at_once() -> None:
 
     observer: Any = SimpleNamespace(wait_for=wait_for)
     views = [
-        MapView(observer, lun, cast(Any, SimpleNamespace(map_name=lun.name)), (), lambda: None)
-        for lun in LUNS
+        MapView(observer, one, cast(Any, SimpleNamespace(map_name=one.name)), (), lambda: None)
+        for one in MAPS
     ]
-    wait_for_paths(observer, views, None, active=1, failed=0, timeout_s=1, spent_on=Spent.WAITING)
+    wait_for_paths(views, None, active=1, failed=0, timeout_s=1, spent_on=Spent.WAITING)
     views[0].wait_for_paths(active=1)
     assert seen == [False, False, True, True, False, True]
 
@@ -159,11 +161,12 @@ def test_a_path_is_lost_once_every_map_has_lost_it() -> None:
             seen.append(condition(Sample(0, {}, maps, {}, {}, 0, 0)))
 
     observer: Any = SimpleNamespace(wait_for=wait_for)
+    disks = (PathDisk("a", "sda", "8:0"), PathDisk("b", "sdb", "8:1"))
     views = [
-        MapView(observer, lun, cast(Any, SimpleNamespace(map_name=lun.name)), (), lambda: None)
-        for lun in LUNS
+        MapView(observer, one, cast(Any, SimpleNamespace(map_name=one.name)), disks, lambda: None)
+        for one in MAPS
     ]
-    wait_until_lost(observer, views, None, ["a"], of=2)
+    wait_until_lost(views, None, ["a"])
     assert seen == [False, False, True]
 
 
@@ -202,7 +205,8 @@ class Bench:
 
     config = CONFIG
     topology = plan(CONFIG)
-    roles = (Role.INITIATOR,)
+    machines = (Role.INITIATOR,)
+    layout = Layout.planned(CONFIG.workload, plan(CONFIG))
     domains: dict[str, object] = {}  # noqa: RUF012  # never changed
 
     def __init__(self, *fios: Fio) -> None:
@@ -212,19 +216,19 @@ class Bench:
         self.looks = 0
         self.maps = tuple(
             SimpleNamespace(
-                lun=lun,
+                planned=one,
                 paths=(PathDisk("a", f"sd{number}", f"8:{number}"),),
                 attachment=SimpleNamespace(
-                    device=f"/dev/mapper/{lun}",
-                    map_name=lun.name,
-                    stop_queueing=self._stopping(lun.name, fio),
+                    device=f"/dev/mapper/{one.lun}",
+                    map_name=one.lun.name,
+                    stop_queueing=self._stopping(one.lun.name, fio),
                     describe_paths=lambda: "paths",
                     listing="multipath -ll",
                 ),
             )
-            for number, (lun, fio) in enumerate(zip(LUNS, fios, strict=True))
+            for number, (one, fio) in enumerate(zip(MAPS, fios, strict=True))
         )
-        self.initiator = SimpleNamespace(allowances=lambda: None)
+        self.initiators = {Role.INITIATOR: SimpleNamespace(allowances=lambda: None)}
 
     def _stopping(self, lun: str, fio: Fio) -> Callable[[], None]:
         def stop() -> None:
@@ -247,11 +251,11 @@ class Bench:
             begin=lambda _: None, collect=lambda: "seen", wait_for=lambda *_, **__: None
         )
 
-    def session_settings(self) -> tuple[()]:
+    def session_settings(self, _: str) -> tuple[()]:
         self.looks += 1
         return ()
 
-    def planned_sessions(self) -> tuple[()]:
+    def planned_sessions(self, _: str) -> tuple[()]:
         return ()
 
     def answers(self, *_: object) -> bool:
@@ -275,7 +279,9 @@ def measuring(monkeypatch: pytest.MonkeyPatch) -> Callable[[Bench], IoSession]:
         return IoSession(cast(MeasuredTestbed, bench), JOBS, 600)
 
     monkeypatch.setattr(io_session, "gather", lambda *_: {})
-    monkeypatch.setattr(io_session, "read_everything_back", lambda _, of, __: f"of {of.lun}")
+    monkeypatch.setattr(
+        io_session, "read_everything_back", lambda _, of, __: f"of {of.planned.lun}"
+    )
     monkeypatch.setattr(IoSession, "_assemble", assemble)
     return begin
 

@@ -63,7 +63,7 @@ def test_guests_and_load_have_the_sizes_of_their_acceleration(
     monkeypatch: pytest.MonkeyPatch, accel: Any
 ) -> None:
     """Once it is known which one that is."""
-    for name in ("claimed", "qemu_host_for", "connect", "ImageStore", "load_image", "by_role"):
+    for name in ("claimed", "qemu_host_for", "connect", "ImageStore", "load_image"):
         monkeypatch.setattr(prepare, name, MagicMock())
     monkeypatch.setattr(prepare, "cache_folder", MagicMock())
     monkeypatch.setattr(prepare, "choose", lambda *_, **__: Choice(accel, "by the test"))
@@ -80,9 +80,10 @@ def test_nothing_is_written_before_the_target_is_proven(
     """Another testbed's target may have the same name and WWID."""
     resources = MagicMock(config=Config())
     resources.assembled.return_value = stand_in(told)
-    for name in ("_make_disks", "by_role"):
+    resources.initiators.return_value = {"initiator": MagicMock()}
+    for name in ("_make_disks", "by_machine"):
         monkeypatch.setattr(boot, name, MagicMock())
-    for name in ("held_addresses", "bring_up_shared", "by_role"):
+    for name in ("held_addresses", "bring_up_shared", "by_machine"):
         monkeypatch.setattr(configure, name, MagicMock())
     monkeypatch.setattr(attach, "require_fit", MagicMock())
     monkeypatch.setattr(prove, "fill", telling(told, "write"))
@@ -132,7 +133,7 @@ def test_of_a_login_that_fails_the_wiring_is_told_if_it_is_the_cause(
     wrong = [] if wired else [PreflightFailed([Problem("crossed", "")])]
     monkeypatch.setattr(attach, "require_wired", MagicMock(side_effect=wrong or None))
     with pytest.raises(HarnessError, match="does not answer" if wired else "crossed"):
-        attach.attach(Config(), MagicMock(), initiator, {})
+        attach.attach(Config(), MagicMock(), {"initiator": initiator}, {"initiator": {}})
 
 
 def test_before_the_first_test_the_nics_of_both_machines_are_examined(
@@ -143,13 +144,14 @@ def test_before_the_first_test_the_nics_of_both_machines_are_examined(
     resources = MagicMock(config=Config())
     monkeypatch.setattr(provisioner, "boot", MagicMock())
     monkeypatch.setattr(provisioner, "wire", MagicMock())
-    monkeypatch.setattr(provisioner, "configure", lambda *_: MagicMock(guests=by_role))
+    configured = MagicMock(guests=by_role, initiators={Role.INITIATOR: MagicMock()})
+    monkeypatch.setattr(provisioner, "configure", lambda *_: configured)
     monkeypatch.setattr(provisioner, "prove", MagicMock())
     require_fit = MagicMock()
     monkeypatch.setattr(attach, "require_fit", require_fit)
     Provisioner(resources, ExitStack())._from_nothing(ExitStack(), ExitStack(), Path("unused"))
     ends = require_fit.call_args.kwargs["ends"]
-    assert {end.role: dict(end.nics) for end in ends} == {
+    assert {end.name: dict(end.nics) for end in ends} == {
         role: dict(by_role[role].nics) for role in Role
     }
 

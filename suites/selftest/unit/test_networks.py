@@ -16,7 +16,7 @@ from harness.topology import Role, plan
 
 READY = (
     *("active-passive", "eight", "four", "ipv6", "jumbo", "luns", "one-subnet", "ports", "routed"),
-    *("two", "two-controllers", "two-targets", "vlan"),
+    *("two", "two-controllers", "two-initiators", "two-targets", "vlan"),
 )
 
 
@@ -358,6 +358,7 @@ def test_the_ready_topologies_are_known() -> None:
         ("luns", "a b"),
         ("ports", "a1 a2 b1 b2"),
         ("routed", "a b"),
+        ("two-initiators", "a second-a b second-b"),
         ("vlan", "a b"),
         ("one-subnet", "a-nic1 a-nic2"),
         ("two", "a b"),

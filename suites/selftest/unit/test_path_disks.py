@@ -81,7 +81,7 @@ def measured(
     clock = Clock((ClockReading("i", 0, 0, 1), ClockReading("i", 9 * NS_PER_S, 0, 1)))
     messages = tuple(KernelMessage(int(at_s * NS_PER_S), 4, text) for at_s, text in lines)
     mark = KernelMessage(0, 4, "mark")
-    seen = {
+    seen: dict[str, Observation] = {
         each: Observation(
             each.value,
             clock,

@@ -8,7 +8,7 @@ from harness.measurements import MAP, BlockFinding, Damage, ReadBack
 from harness.testbed.phases import Phases
 from harness.testbed.read_back import together
 from harness.timeline import Phase
-from harness.topology import plan
+from harness.topology import Role, plan
 
 
 def injection(fault: SilentDrop | Together, injected_ns: int) -> Injection:
@@ -26,7 +26,7 @@ def test_phases_end_where_faults_begin_and_end() -> None:
         phases.note(fault)
         phases.start(at_ns + 20)
     phases.end(100)
-    assert phases.over == (
+    assert phases.over(Role.INITIATOR) == (
         Phase("before", 10, 20, True),
         Phase("during SilentDrop(a)", 20, 30, True),
         Phase("paths return", 30, 40, False, False),
@@ -44,17 +44,17 @@ def test_no_io_is_expected_while_every_path_is_dead() -> None:
     phases.note(fault)
     fault.healed_ns = 30
     phases.note(fault)
-    assert [phase.io_expected for phase in phases.over] == [True, False]
+    assert [phase.io_expected for phase in phases.over(Role.INITIATOR)] == [True, False]
 
 
 def test_io_without_a_fault_is_one_phase_and_none_if_it_never_ran() -> None:
     phases = Phases()
     phases.end(5)
-    assert phases.over == ()
+    assert phases.over(Role.INITIATOR) == ()
     phases = Phases()
     phases.start(10)
     phases.end(20)
-    assert phases.over == (Phase("whole", 10, 20, True),)
+    assert phases.over(Role.INITIATOR) == (Phase("whole", 10, 20, True),)
 
 
 def test_a_phase_that_begins_anew_leaves_nothing_out() -> None:
@@ -63,7 +63,7 @@ def test_a_phase_that_begins_anew_leaves_nothing_out() -> None:
     for at_ns in (10, 20, 25):
         phases.start(at_ns)
     phases.end(40)
-    assert phases.over == (
+    assert phases.over(Role.INITIATOR) == (
         Phase("start", 10, 20, False, False),
         Phase("start", 20, 25, False, False),
         Phase("whole", 25, 40, True),

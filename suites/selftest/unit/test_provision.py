@@ -108,7 +108,7 @@ def test_kvm_is_chosen_for_the_user_of_qemu_the_guests_kernel_and_what_is_requir
         asked.append(how)
         raise Chosen
 
-    images = {Role.INITIATOR: SimpleNamespace(kernel=tmp_path / "vmlinuz")}
+    images = dict.fromkeys(Role, SimpleNamespace(kernel=tmp_path / "vmlinuz"))
     store = SimpleNamespace(using=lambda *_: nullcontext(images), client_key=tmp_path / "key")
     qemu_host = SimpleNamespace(put=lambda image: image)
     folder = SimpleNamespace(root=tmp_path)
@@ -116,7 +116,6 @@ def test_kvm_is_chosen_for_the_user_of_qemu_the_guests_kernel_and_what_is_requir
         "claimed": lambda _: nullcontext(folder),
         "qemu_host_for": lambda *_: nullcontext(qemu_host),
         "connect": lambda *_, **_more: nullcontext(),
-        "by_role": lambda *_: {},
         "ImageStore": lambda *_: store,
         "cache_folder": lambda: tmp_path,
         "qemu_user": {"qemu:///system": user}.get,

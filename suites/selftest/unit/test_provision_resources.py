@@ -62,17 +62,19 @@ def test_the_machine_that_listens_is_started_first(
     resources = Resources(
         config, plan(config), folder, qemu_host, unused, images, tmp_path / "key", accel
     )
-    specs = {role: machine(role, listens=role is listener, folder=tmp_path) for role in Role}
-    begun: list[Role] = []
+    specs: dict[str, DomainSpec] = {
+        role: machine(role, listens=role is listener, folder=tmp_path) for role in Role
+    }
+    begun: list[str] = []
 
-    def begin(spec: DomainSpec, role: Role) -> Any:
-        assert spec is specs[role]
-        begun.append(role)
+    def begin(spec: DomainSpec, name: str) -> Any:
+        assert spec is specs[name]
+        begun.append(name)
         return SimpleNamespace(destroy=lambda: None)
 
     with ExitStack() as stack:
         assert set(resources._start(specs, begin, stack)) == set(Role)
-    assert begun[0] is listener
+    assert begun[0] == listener
     assert set(begun) == set(Role)
 
 
@@ -132,8 +134,8 @@ def test_the_initiator_learns_what_both_ends_are_told_to_offer() -> None:
     )
     resources: Any = SimpleNamespace(config=config, topology=plan(config))
     machines: Any = {Role.INITIATOR: None}
-    target: Any = SimpleNamespace(wwids=("3600",))
-    initiator = Resources.initiator(resources, machines, target)
+    target: Any = SimpleNamespace(wwid_of=lambda _: "3600")
+    (initiator,) = Resources.initiators(resources, machines, target).values()
     assert isinstance(initiator, IscsiInitiator)
     assert initiator.negotiation.offers == config.initiator.iscsi
     demanded = {"HeaderDigest": "CRC32C", "DataDigest": "CRC32C"}
@@ -173,7 +175,7 @@ def test_the_targets_disks_go_past_the_page_cache_where_all_that_they_read_can(
         tmp_path / "key",
         Choice("kvm", "it works"),
     )
-    disks = {
+    disks: dict[str, list[Path]] = {
         Role.TARGET: [tmp_path / "bed/system", tmp_path / "bed/lun"],
         Role.INITIATOR: [tmp_path / "bed/own"],
     }

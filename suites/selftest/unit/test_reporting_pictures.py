@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from harness.analysis.power import parse_history, synthetic_history
 from harness.checks import Finding, Verdict
 from harness.measurements import KernelLog, KernelMessage
 from harness.reporting.event_labels import Label, place
@@ -237,6 +238,21 @@ def test_the_traceback_of_a_check_that_crashed_is_attached() -> None:
         attach_evidence(failover(), [crashed, Finding("kernel sound", Verdict.PASS, "nothing")])
     assert attached["traceback of data intact"].decode() == "Traceback: …"
     assert "traceback of kernel sound" not in attached
+
+
+def test_what_was_written_and_seen_can_be_simulated_again() -> None:
+    """The attachment is what `bench power --history` reads."""
+    attached: dict[str, bytes] = {}
+
+    class Attached(Listener):
+        def attached(self, step: Step | None, attachment: Attachment) -> None:
+            attached[attachment.name] = attachment.content
+
+    history = synthetic_history(1)
+    with listening(Attached()):
+        attach_evidence(replace(failover(), history=history))
+    read = parse_history(attached["writes and looks"], "attached")
+    assert read.looks.found.tolist() == history.looks.found.tolist()
 
 
 def test_throughput_of_phases_is_written_out() -> None:

@@ -79,7 +79,8 @@ def array(*luns: str) -> Testbed:
     machine = ScriptedMachine(lambda asked: Answer(told[asked.argv[-1]]))
     maps = [
         SimpleNamespace(
-            lun=SimpleNamespace(name=f"lun{number}"),
+            name=f"lun{number}",
+            machine="initiator",
             attachment=SimpleNamespace(paths=lambda n=number: [PathDisk("a", f"sd{n}", "8:0")]),
         )
         for number, _ in enumerate(luns)

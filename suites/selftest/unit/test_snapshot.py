@@ -17,7 +17,7 @@ from harness.topology import Role
 from harness.transport.path_disk import PathDisk
 
 DETERMINED_BY: dict[str, Any] = {"testbed": {"cpus": 1}, "versions": {"QEMU": "7.2.11"}}
-NICS = {Role.TARGET: {"a": "ens16"}, Role.INITIATOR: {"a": "ens16"}}
+NICS: dict[str, dict[str, str]] = {Role.TARGET: {"a": "ens16"}, Role.INITIATOR: {"a": "ens16"}}
 PATHS = (PathDisk("a", "sda", "8:0"), PathDisk("b", "sdb", "8:16"))
 
 

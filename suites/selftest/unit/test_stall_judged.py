@@ -133,6 +133,13 @@ def test_the_loss_of_a_path_that_carried_nothing_has_no_budget(in_reserve: bool)
     assert "beyond the slack of 1 s" in finding.message
 
 
+def test_a_pass_is_told_by_the_stall_that_the_budget_is_for() -> None:
+    """Even if another one was longer, and within the slack."""
+    finding = found(stall_within_budget(), watched(measured((2.8, 3.05), (6, 6.5))))
+    assert finding.verdict is Verdict.PASS
+    assert finding.message.startswith("longest stall 0.250 s (probe) in LinkDown(a), budget 4.00 s")
+
+
 def test_a_surviving_path_that_stands_still_again_and_again_is_found() -> None:
     """Each pause is a little shorter than the budget."""
     again = ((4, 7.9), (8, 11.9))

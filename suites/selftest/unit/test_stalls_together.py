@@ -7,10 +7,11 @@ from dataclasses import replace
 import pytest
 
 from harness.budget import Budget
-from harness.checks import Verdict, stall_within_budget, stalls_together_within_budget
+from harness.checks import Finding, Verdict, stall_within_budget, stalls_together_within_budget
+from harness.timeline import Timeline
 from harness.units import NS_PER_S
 from suites.selftest.unit.judged import busy_host
-from suites.selftest.unit.standstill import found, measured, watched
+from suites.selftest.unit.standstill import FAILED, event, found, measured, watched
 
 AGAIN = tuple((4.0 + 1.2 * n, 4.9 + 1.2 * n) for n in range(8))
 
@@ -30,6 +31,25 @@ def test_one_stall_within_the_budget_passes() -> None:
     finding = found(stalls_together_within_budget(), measured((0, 3.05)))
     assert finding.verdict is Verdict.PASS
     assert finding.numbers == pytest.approx({"stalls_s": 3.05, "stalls": 1, "budget_s": 4})
+
+
+def test_paths_that_are_lost_one_after_the_other_have_a_budget_each() -> None:
+    """Those that are lost at once have one."""
+    twice = measured((0, 3.05), (4, 7.05))
+    (fault,) = twice.faults
+    both = replace(twice, faults=(replace(fault, paths=("a", "b")),))
+
+    def with_loss(seconds: float) -> Finding:
+        lost = event(seconds, FAILED, "2")
+        return found(
+            stalls_together_within_budget(),
+            replace(both, timeline=Timeline.of([*both.timeline, lost])),
+        )
+
+    assert with_loss(7.0).verdict is Verdict.PASS
+    assert with_loss(7.0).numbers["budget_s"] == 8
+    assert with_loss(3.5).verdict is Verdict.FAIL
+    assert "2.10 s beyond the budget of 4 s" in with_loss(3.5).message
 
 
 def test_what_was_before_the_fault_is_not_of_its_outage() -> None:

@@ -24,7 +24,9 @@ from harness.target.tgt.show import ShownLun, ShownTarget
 from harness.testbed import io_session
 from harness.testbed.assemble import Raw
 from harness.testbed.io_session import IoSession
+from harness.testbed.lun_layout import Layout
 from harness.testbed.protocols import MeasuredTestbed
+from harness.testbed.witness import SessionsSeen
 from harness.topology import plan
 from harness.transport import IscsiInitiator
 from harness.transport.allowances import InForce
@@ -331,27 +333,32 @@ def test_what_is_measured_of_a_lun_has_the_sessions_of_its_target_alone(
     raw: dict[str, Raw] = {}
     monkeypatch.setattr(io_session, "assemble", lambda one: raw.setdefault(one.lun, one))
     attachment = SimpleNamespace(map_name="mpath", device="/dev/mapper/mpath")
-    maps = tuple(SimpleNamespace(lun=lun, attachment=attachment, paths=()) for lun in TOPOLOGY.luns)
+    maps = tuple(
+        SimpleNamespace(planned=one, attachment=attachment, paths=()) for one in TOPOLOGY.maps
+    )
     testbed = SimpleNamespace(
         config=CONFIG,
         topology=TOPOLOGY,
         maps=maps,
-        roles=(),
+        machines=(),
+        layout=Layout.of(CONFIG.workload),
+        nic=lambda machine, link: f"{machine} at {link}",
         domains={},
         lab_disks=(),
         power_off=lambda: None,
     )
     session = IoSession(cast(MeasuredTestbed, testbed), (), 600)
-    seen = session._witness
-    seen.settings = seen.settings_after = tuple(
+    settings = tuple(
         session_settings(path.name, interval, 1, 1, target=iqn)
         for path, iqn in TOPOLOGY.logins
         for interval in [1 if iqn == FIRST else 7]
     )
-    seen.planned = tuple(planned_session(path.name, target=iqn) for path, iqn in TOPOLOGY.logins)
-    seen.path_listings = {"lun0": {}, "lun1": {}}
+    planned = tuple(planned_session(path.name, target=iqn) for path, iqn in TOPOLOGY.logins)
     known = Setting("login_timeout", 3, "record")
-    seen.allowances = InForce(login_timeout=known, polling=known)
+    in_force = InForce(login_timeout=known, polling=known)
+    witness = session._witness
+    witness.seen = {"initiator": SessionsSeen(settings, planned, in_force, settings)}
+    witness.path_listings = {"lun0": {}, "lun1": {}}
     session.note_fault(Injection(SilentDrop("a"), TOPOLOGY, 1, 2))
     result: Any = None
     for of in session._luns.values():

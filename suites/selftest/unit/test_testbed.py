@@ -41,7 +41,7 @@ def bed_of(initiator: object, observer: object = None) -> Testbed:
         plan(config),
         guests={Role.INITIATOR: cast(Any, guest)},
         target=cast(Any, None),
-        initiator=cast(Any, initiator),
+        initiators={Role.INITIATOR: cast(Any, initiator)},
         paths={"lun0": (FIRST, SECOND)},
         environment={},
         console=str,
@@ -109,7 +109,7 @@ def test_a_path_that_came_back_is_known_by_its_new_disk(monkeypatch: pytest.Monk
     bed.map.paths = (FIRST, SECOND)
     monkeypatch.setattr(bed, "heal", lambda: None)
     monkeypatch.setattr(bed, "preflight", lambda: None)
-    monkeypatch.setattr(bed, "wait_for_paths", lambda **_: None)
+    monkeypatch.setattr(bed, "wait_for_all_but", lambda *_, **__: None)
     monkeypatch.setattr(bed, "prove_target", lambda: proven.extend(p.disk for p in bed.map.paths))
     bed.make_ready()
     assert bed.map.paths == (FIRST, BACK)
@@ -125,7 +125,7 @@ def test_the_path_that_is_taken_away_is_the_one_that_is_there(
     """Its old name may be that of a disk of somebody else."""
     devices = Devices()
     bed = bed_of(devices)
-    monkeypatch.setattr(bed, "wait_for_paths", lambda **_: None)
+    monkeypatch.setattr(bed.map, "wait_for_paths", lambda **_: None)
     with bed.without_path("b"):
         assert devices.told == ["without sdc"]
     assert devices.told == ["without sdc", "with sdc"]
@@ -146,7 +146,7 @@ def bed_with(topology: str, **more: object) -> Testbed:
         plan(config),
         guests=cast(Any, guests),
         target=cast(Any, None),
-        initiator=cast(Any, Devices()),
+        initiators={Role.INITIATOR: cast(Any, Devices())},
         paths={"lun0": ()},
         environment={},
         console=str,
@@ -207,15 +207,15 @@ def failing_over(monkeypatch: pytest.MonkeyPatch) -> tuple[Testbed, Io, list[str
     monkeypatch.setattr(bed, "fault", fault)
     monkeypatch.setattr(
         bed,
-        "wait_for_paths",
-        lambda *, active, failed=0: told.append(f"{active} active, {failed} failed"),
+        "wait_for_all_but",
+        lambda lost: told.append(f"all but {' '.join(lost) or 'none'}"),
     )
     return bed, io, told
 
 
 FAILOVER = [
-    *("inject LinkDown(a)", "2 active, 2 failed", "run 3 s"),
-    *("heal", "4 active, 0 failed", "phase", "run 5 s"),
+    *("inject LinkDown(a)", "all but a1 a2", "run 3 s"),
+    *("heal", "all but none", "phase", "run 5 s"),
 ]
 
 
@@ -234,7 +234,7 @@ def test_the_failover_that_the_guide_writes_out_is_the_same(
     """It waits for every map, too."""
     bed, io, told = failing_over
     blocks = re.findall(r"```python\n(.*?)```", GUIDE.read_text(), re.DOTALL)
-    (written_out,) = (block for block in blocks if block.startswith("everything, lost"))
+    (written_out,) = (block for block in blocks if block.startswith("lost = "))
     exec(written_out, {"testbed": bed, "io": io, "fault": LinkDown("a")})
     assert told == [*FAILOVER[:-1], "run 3 s"]
 

@@ -30,6 +30,7 @@ PATHS = {
     "eight": ("a1", "a2", "a3", "a4", "b1", "b2", "b3", "b4"),
     "one-subnet": ("a-nic1", "a-nic2"),
     "luns": ("a", "b"),
+    "two-initiators": ("a", "second-a", "b", "second-b"),
     "two-targets": ("a", "b"),
 }
 
@@ -40,7 +41,7 @@ def ready(name: str) -> Topology:
 
 
 def data_macs(topology: Topology) -> list[str]:
-    return [nic.mac for role in Role for nic in topology.nics(role)]
+    return [nic.mac for machine in topology.machines for nic in topology.nics(machine.name)]
 
 
 def test_the_configuration_alone_decides() -> None:

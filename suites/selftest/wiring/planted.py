@@ -33,7 +33,7 @@ def test_a_wrong_wiring_is_found_with_its_cause(testbed: Testbed, plant: str) ->
             lambda: preflight_failure(testbed, text), what=text, deadline=Deadline.after(30)
         )
     assert all(problem.cure for problem in failure.problems)
-    testbed.map.wait_for_paths(active=len(testbed.topology.paths))
+    testbed.wait_for_all_but(())
     testbed.preflight()
 
 

@@ -12,6 +12,7 @@ from harness.topology import Role
 from harness.transport.dm_multipath.multipath import CONF
 from harness.transport.iscsi import iscsiadm
 from suites.selftest.iscsi import iscsi_initiator
+from suites.selftest.wiring import masking_plants
 from suites.selftest.wiring.served import exchanged_luns, exchanged_states
 
 Planting = Callable[[Testbed], Any]
@@ -21,7 +22,8 @@ Planting = Callable[[Testbed], Any]
 class Plant:
     """What is planted, and what the preflight is to say; names in braces are filled in.
 
-    {a} and {b} are the initiator's NICs of the first and the last link, {ta} and {tb} the target's.
+    {a} and {b} are the initiator's NICs of the first and the last link, {ta} and {tb} the target's;
+    those of a further initiator come after its name, as {second_a}.
     `by_network`: there need be neither sessions nor a map.
     """
 
@@ -30,19 +32,21 @@ class Plant:
     by_network: bool = False
 
 
-def nic(testbed: Testbed, role: Role, number: int) -> str:
-    return testbed.nic(role, testbed.topology.links[number].name)
+def nic(testbed: Testbed, machine: str, number: int) -> str:
+    topology = testbed.topology
+    own = topology.of(topology.initiators[0] if machine == Role.TARGET else machine)
+    return testbed.nic(machine, own.links[number].name)
 
 
-def scripted(role: Role, plant: str, undo: str) -> Planting:
+def scripted(name: str, plant: str, undo: str) -> Planting:
     """Shell on one machine, with the names of its NICs filled in."""
 
     @contextmanager
     def planted(testbed: Testbed) -> Iterator[None]:
-        names = {"a": nic(testbed, role, 0), "b": nic(testbed, role, -1)}
-        names |= {"mac_a": testbed.topology.nics(role)[0].mac}
-        names |= {"mac_b": testbed.topology.nics(role)[-1].mac}
-        machine = testbed.machine(role)
+        names = {"a": nic(testbed, name, 0), "b": nic(testbed, name, -1)}
+        names |= {"mac_a": testbed.topology.nics(name)[0].mac}
+        names |= {"mac_b": testbed.topology.nics(name)[-1].mac}
+        machine = testbed.machine(name)
         try:
             machine.sh(plant.format(**names))
             yield
@@ -318,6 +322,23 @@ PLANTS: Mapping[str, Mapping[str, Plant]] = {
             by_network=True,
         ),
     },
+    "two-initiators": {
+        "the second initiator's cables are crossed": Plant(
+            scripted(
+                masking_plants.SECOND,
+                SWAPPED.replace(".101/", ".102/"),
+                SWAPPED_BACK.replace(".101/", ".102/"),
+            ),
+            "initiator second's address 172.16.0.102 is on {second_b}, its NIC second-b, and not "
+            "on {second_a}, its NIC second-a",
+        ),
+        "the second initiator sees a LUN of the first one": Plant(
+            masking_plants.unmasked, "initiator second sees lun0 (3600"
+        ),
+        "the second initiator may write to what it is to read": Plant(
+            masking_plants.unprotected, "of initiator second can be written to, and the LUN 3600"
+        ),
+    },
     "routed": {
         "the route is missing": Plant(
             on_initiator(
@@ -351,7 +372,10 @@ WITHOUT_PLANTS: Mapping[str, str] = {
 
 def filled_in(testbed: Testbed, says: str) -> str:
     """The text with the names that this testbed has."""
-    at = {role: (nic(testbed, role, 0), nic(testbed, role, -1)) for role in Role}
-    (a, b), (ta, tb) = at[Role.INITIATOR], at[Role.TARGET]
-    paths = " ".join(path.name for path in testbed.topology.paths)
-    return says.format(a=a, b=b, ta=ta, tb=tb, paths=paths)
+    before = {Role.INITIATOR.value: "", Role.TARGET.value: "t"}
+    names = {
+        f"{before.get(machine, f'{machine}_')}{end}": nic(testbed, machine, number)
+        for machine in (Role.TARGET.value, *testbed.topology.initiators)
+        for end, number in (("a", 0), ("b", -1))
+    }
+    return says.format(paths=" ".join(path.name for path in testbed.topology.paths), **names)

@@ -1,0 +1,233 @@
+"""Several initiators: what the configuration takes, and what the topology makes of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.config import Config
+from harness.config.load import load
+from harness.config.networks import NetworkConfig
+from harness.config.ready import ready_topologies
+from harness.errors import ConfigError
+from harness.topology import Role, Topology, called, plan
+
+SECOND = """
+[[initiators]]
+name = "second"
+addresses = { a = "172.16.0.102", b = "172.16.1.102" }
+"""
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder without anybody's pathproof.toml."""
+    monkeypatch.chdir(tmp_path)
+
+
+def configured(text: str) -> Config:
+    file = Path("own.toml")
+    file.write_text(text)
+    return load(file).config
+
+
+def two() -> Topology:
+    return plan(Config.model_validate(ready_topologies()["two-initiators"]))
+
+
+def test_one_initiator_is_all_there_is() -> None:
+    """What it has is the whole topology."""
+    topology = plan(Config())
+    assert topology.of(Role.INITIATOR) is topology
+    assert topology.guests == tuple(Role)
+    assert [one.name for one in topology.maps] == ["lun0"]
+
+
+def test_a_further_initiator_has_links_paths_and_luns_of_its_own() -> None:
+    """By names that no other has; those of the first stay as they are with one initiator."""
+    whole = two()
+    first, second = whole.of("initiator"), whole.of("second")
+    assert whole.guests == ("target", "initiator", "second")
+    assert second.guests == ("target", "second")
+    assert [link.name for link in first.links] == ["a", "b"]
+    assert [path.name for path in first.paths] == ["a", "b"]
+    assert [link.name for link in second.links] == ["second-a", "second-b"]
+    assert [path.name for path in second.paths] == ["second-a", "second-b"]
+    assert [lun.name for lun in first.luns] == ["lun0", "lun2"]
+    assert [lun.name for lun in second.luns] == ["lun1", "lun2"]
+    assert second.initiator_iqn == f"{first.initiator_iqn}-second"
+    assert [cable.name for cable in second.cables] == ["second-a", "second-b"]
+    assert second.over_portal("a") == ("second-a",)
+    assert whole.over_portal("a") == ("a", "second-a")
+
+
+def test_a_map_is_named_after_its_machine_where_there_are_several() -> None:
+    """One common LUN is two maps."""
+    maps = two().maps
+    names = ["initiator/lun0", "initiator/lun2", "second/lun1", "second/lun2"]
+    assert [one.name for one in maps] == names
+    assert [one.read_only for one in maps] == [False, False, False, True]
+
+
+def test_the_target_has_the_end_of_every_cable() -> None:
+    """All of one network are ports of its bridge, as behind a switch; seen from any initiator."""
+    whole = two()
+    names = {"a", "second-a", "b", "second-b"}
+    for topology in (whole, whole.of("second")):
+        nics = topology.nics(Role.TARGET)
+        assert {nic.name for nic in nics} == names
+        assert {nic.bridge for nic in nics} == {"br-a", "br-b"}
+    macs = [nic.mac for one in whole.machines for nic in whole.nics(one.name)]
+    assert len(set(macs)) == len(macs) == 8
+
+
+def test_several_nics_of_a_further_initiator_have_interfaces_on_it_alone() -> None:
+    """The first one has one NIC there, and open-iscsi need not be told."""
+    topology = plan(
+        configured(
+            '[[initiators]]\nname = "second"\n'
+            'addresses = { a = ["172.16.0.102", "172.16.0.103"], b = "172.16.1.102" }\n'
+        )
+    )
+    assert {link.name: link.iface for link in topology.links} == {
+        "a": "",
+        "second-a-nic1": "pathproof-a-nic1",
+        "second-a-nic2": "pathproof-a-nic2",
+        "b": "",
+        "second-b": "default",
+    }
+    paths = ["second-a-nic1", "second-a-nic2", "second-b"]
+    assert [path.name for path in topology.of("second").paths] == paths
+
+
+def test_a_lun_that_says_nothing_is_for_every_initiator() -> None:
+    """Each writes in a part of its own."""
+    (first, second) = plan(configured(SECOND)).maps
+    assert [first.lun, second.lun] == [first.lun] * 2
+    assert (first.part, second.part) == (0, 1)
+    assert first.lun.writers == ("initiator", "second")
+
+
+def test_machines_are_called_by_role_or_by_name() -> None:
+    assert [called(one.name) for one in two().machines] == [
+        "the target",
+        "the initiator",
+        "initiator second",
+    ]
+
+
+LUN = '[[luns]]\nsize = "256MiB"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (
+            SECOND + '[initiator]\nmachine = "local"\n[target]\nkind = "external"\n',
+            "initiators: initiator.machine is 'local', and several initiators are VMs",
+        ),
+        (
+            SECOND + '[target]\nkind = "external"\n',
+            "initiators: the target is external, and Pathproof masks no LUNs there",
+        ),
+        (SECOND.replace("second", "target"), "initiators.0.name: another machine is named"),
+        (SECOND + SECOND, "initiators.0.name: another machine is named 'second'"),
+        (SECOND.replace("second", "se-cond"), "initiators.0.name: String should match"),
+        (
+            SECOND + 'iqn = "iqn.2026-01.io.pathproof:initiator"\n',
+            "initiators.0.iqn: two initiators have it",
+        ),
+        (SECOND + 'iqn = "nonsense"\n', "initiators.0.iqn: 'nonsense' does not begin with 'iqn.'"),
+        (SECOND.replace(", b =", ", c ="), "initiators.0.addresses.c: there is no such network"),
+        (
+            SECOND.replace(', b = "172.16.1.102"', ""),
+            "initiators.0.addresses: network b is missing; each initiator is on every network",
+        ),
+        (SECOND.replace("172.16.0.102", "172.16.0.101"), "172.16.0.101 is there twice"),
+        (SECOND.replace("172.16.0.102", "172.16.0.1"), "172.16.0.1 is there twice"),
+        (SECOND.replace("172.16.0.102", "172.16.9.102"), "is not in 172.16.0.0/24"),
+        (SECOND + LUN + 'initiators = ["third"]\n', "luns.0.initiators: third is no initiator"),
+        (SECOND + LUN + 'initiators = ["second"]\n', "luns: initiator would see no LUN"),
+        (
+            SECOND + LUN + 'initiators = ["initiator"]\nread_only = ["second"]\n',
+            "luns.0.read_only: second is none of the LUN's initiators",
+        ),
+        (
+            SECOND + LUN + 'read_only = ["initiator", "second"]\n',
+            "luns.0.read_only: an initiator is needed that writes",
+        ),
+        (
+            SECOND + LUN + 'read_only = ["second"]\n[target]\nkind = "tgt"\n',
+            "luns.0.read_only: a target of kind 'tgt' shows every LUN to every initiator alike",
+        ),
+        (
+            SECOND + LUN + LUN + 'initiators = ["second"]\n[target]\nkind = "iet"\n',
+            "luns.1.initiators: a target of kind 'iet' shows every LUN to every initiator alike",
+        ),
+        (
+            SECOND + '[workload]\nregion = "16MiB"\nblock_size = "4MiB"\n',
+            "workload.region: 2 initiators write to LUN 0",
+        ),
+        (
+            SECOND + '[target]\nkind = "iet"\n[target.iet]\nmax_sessions = 3\n',
+            "target.iet.max_sessions: 3 is less than the 4 paths",
+        ),
+        (
+            'topology = "two-initiators"\n' + SECOND,
+            "topology: 'two-initiators' has its own initiators; give one or the other",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_refused_with_the_reason(text: str, says: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        configured(text)
+    assert says in refused.value.message
+
+
+def test_a_name_that_a_link_could_have_is_refused() -> None:
+    """Names of links tell cables and paths apart."""
+    networks: list[dict[str, Any]] = [
+        {
+            "name": name,
+            "subnet": f"172.16.{number}.0/24",
+            "portals": [f"172.16.{number}.1"],
+            "initiator": f"172.16.{number}.101",
+        }
+        for number, name in enumerate(("a", "x-a"))
+    ]
+    assert NetworkConfig.model_validate(networks[1]).name == "x-a"
+    more = {"name": "x", "addresses": {"a": "172.16.0.102", "x-a": "172.16.1.102"}}
+    with pytest.raises(ValueError, match="network x-a has a name that a link of 'x' could have"):
+        Config.model_validate({"networks": networks, "initiators": [more]})
+
+
+def test_others_use_no_network_of_several_initiators() -> None:
+    networks = [
+        network.model_dump() | {"bridge": f"br-{network.name}"} for network in Config().networks
+    ]
+    more = {"name": "second", "addresses": {"a": "172.16.0.102", "b": "172.16.1.102"}}
+    with pytest.raises(ValueError, match=r"networks\.0: it is on bridge br-a, and several"):
+        Config.model_validate({"networks": networks, "initiators": [more]})
+
+
+def test_there_are_four_initiators_at_most() -> None:
+    """Each is a machine, which wants memory and a processor."""
+    more = [
+        {"name": f"i{n}", "addresses": {"a": f"172.16.0.{n}", "b": f"172.16.1.{n}"}}
+        for n in range(102, 106)
+    ]
+    Config.model_validate({"initiators": more[:3]})
+    with pytest.raises(ValueError, match="there are 4; 3 beside"):
+        Config.model_validate({"initiators": more})
+
+
+def test_the_target_has_room_for_every_cable() -> None:
+    """Twelve NICs in a VM."""
+    six = [f"172.16.0.{100 + n}" for n in range(6)]
+    more = {"name": "second", "addresses": {"a": six, "b": "172.16.1.102"}}
+    networks = [network.model_dump() for network in Config().networks]
+    networks[0]["initiator"] = [f"172.16.0.{110 + n}" for n in range(5)]
+    with pytest.raises(ValueError, match="initiators together have 13 addresses"):
+        Config.model_validate({"networks": networks, "initiators": [more]})
