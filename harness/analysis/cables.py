@@ -143,8 +143,8 @@ def cable_faults(measurements: Measurements) -> Iterator[LabFault]:
                 )
         frames = loss(direction, measurements)
         if frames.lost:
-            text = f"{cable} lost {frames.lost} frames from {called(sender.machine)} to the "
-            yield LabFault(f"{text}{receiver.machine}", frames.start_ns, frames.end_ns)
+            text = f"{cable} lost {frames.lost} frames from {called(sender.machine)} to "
+            yield LabFault(f"{text}{called(receiver.machine)}", frames.start_ns, frames.end_ns)
         dropped = receiver.dropped_receiving
         if count := int(np.maximum(0, np.diff(dropped)).sum()):
             when = receiver.at_ns[1:][np.diff(dropped) > 0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from harness.analysis.path_absences import excused_until_ns
+from harness.analysis.path_accounts import APART_NS
 from harness.analysis.recovery import next_injection_ns, path_returns, paths_hit
 from harness.measurements import FaultRecord, Measurements
 from harness.timeline import Happened
@@ -28,8 +29,8 @@ class Return:
 def returns_of(measurements: Measurements, fault: FaultRecord) -> list[Return]:
     """How long each path of a fault that was given up took to come back.
 
-    Until the kernel took it back, or by the samples if its log does not say so: until the first
-    from which on it was active in all of them.
+    Until the kernel took it back. If its log does not say so, or samples later than that show the
+    path out of use again: until the first sample from which on it was active in all of them.
     """
     io_ended_ns = measurements.phases[-1].end_ns if measurements.phases else fault.healed_ns
     until_ns = next_injection_ns(measurements, fault) or io_ended_ns
@@ -37,10 +38,10 @@ def returns_of(measurements: Measurements, fault: FaultRecord) -> list[Return]:
     hit = paths_hit(measurements, fault)
     for counters, seen in zip(hit, path_returns(measurements, fault), strict=True):
         path = counters.path
-        if not _was_lost(measurements, fault, path):
+        if not _was_lost(measurements, fault, path, until_ns):
             continue
         at_ns = seen.reinstated.at_ns if seen.reinstated else None
-        if at_ns is None:
+        if at_ns is None or _out_of_use(measurements, path, at_ns + APART_NS, until_ns):
             at_ns = _active_for_good_ns(measurements, path, fault.healed_ns, until_ns)
         back = at_ns is not None and at_ns <= until_ns
         end_ns = at_ns if at_ns is not None and back else until_ns
@@ -48,18 +49,26 @@ def returns_of(measurements: Measurements, fault: FaultRecord) -> list[Return]:
     return found
 
 
-def _was_lost(measurements: Measurements, fault: FaultRecord, path: str) -> bool:
-    """Whether it was seen to be given up, by the kernel's log or by the samples."""
-    until_ns = excused_until_ns(measurements, fault, path)
+def _was_lost(measurements: Measurements, fault: FaultRecord, path: str, end_ns: int) -> bool:
+    """Whether it was seen to be given up by `end_ns`, by the kernel's log or by the samples.
+
+    The log has no line of a path that leaves the map; the samples do not have its state then.
+    """
+    until_ns = min(end_ns, excused_until_ns(measurements, fault, path))
     return any(
         event.what is Happened.PATH_FAILED
         and event.path == path
         and fault.injected_ns <= event.at_ns <= until_ns
         for event in measurements.timeline
-    ) or any(
-        look.states.get(path) == "failed"
+    ) or _out_of_use(measurements, path, fault.injected_ns, until_ns)
+
+
+def _out_of_use(measurements: Measurements, path: str, start_ns: int, end_ns: float) -> bool:
+    """Whether a sample of a stretch of time shows the path failed, or not in the map."""
+    return any(
+        look.states.get(path) != "active"
         for look in measurements.path_states
-        if fault.injected_ns <= look.at_ns <= fault.healed_ns
+        if start_ns <= look.at_ns <= end_ns
     )
 
 

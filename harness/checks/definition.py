@@ -21,7 +21,7 @@ class Finding:
     `numbers` are for programs: the same and more, the unit in the name, such as `stall_s`.
     `span_ns` is from when to when something can have caused it; None is the whole test.
     `crash` is the traceback of a check that crashed. `lun` is the LUN that it is about, where
-    several were judged.
+    several were judged, and `initiator` the machine, where those of several were.
     """
 
     check: str
@@ -32,9 +32,15 @@ class Finding:
     span_ns: tuple[int, int] | None = None
     crash: str = ""
     lun: str = ""
+    initiator: str = ""
+
+    @property
+    def about(self) -> str:
+        """The LUN as the testbed names its map: "second/lun1", "lun1", or "" if it is alone."""
+        return "/".join(filter(None, (self.initiator, self.lun)))
 
     def __str__(self) -> str:
-        about = f"{self.lun}: " if self.lun else ""
+        about = f"{self.about}: " if self.about else ""
         return f"{about}{self.check}: {self.verdict}: {self.message}"
 
 

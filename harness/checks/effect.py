@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from harness.analysis.fault_effect import carried_during, in_reserve, without_effect
 from harness.checks.definition import check
-from harness.checks.outcome import Outcome, failed, first_bad, passed, unknown
+from harness.checks.outcome import Outcome, failed, first_bad_or_all, passed, unknown
 from harness.measurements import FaultRecord, Measurements, PathCounters
 from harness.units import NS_PER_S, format_size
 
@@ -21,12 +21,7 @@ def fault_took_effect(measurements: Measurements, fault: str | None = None) -> O
     records = [f for f in measurements.faults if fault is None or f.name == fault]
     if not records:
         return unknown(f"no fault {fault or ''} was injected")
-    effects = [_effect(measurements, record) for record in records]
-    return first_bad(effects) or passed(
-        "; ".join(effect.message for effect in effects),
-        {key: value for effect in effects for key, value in effect.figures.items()},
-        {key: value for effect in effects for key, value in effect.numbers.items()},
-    )
+    return first_bad_or_all([_effect(measurements, record) for record in records])
 
 
 def _effect(measurements: Measurements, fault: FaultRecord) -> Outcome:

@@ -81,6 +81,14 @@ def unless_the_lab_did_it(
     return replace(judged, verdict=Verdict.UNKNOWN, message=text)
 
 
+def steal_against_failure(measurements: Measurements, start_ns: int, end_ns: int) -> float:
+    """The share of the processor time that the host kept, if too much for a failure; else 0."""
+    if measurements.processors is None:
+        return 0.0
+    steal = measurements.processors.steal(start_ns, end_ns)
+    return steal if steal > _MOST_STEAL_TO_FAIL else 0.0
+
+
 def disturbed(
     measurements: Measurements, before: Phase, after: Phase, figures: dict[str, str]
 ) -> str:

@@ -49,16 +49,25 @@ class Judgement:
 
 
 def judge_each(luns: Mapping[str, Measurements], *checks: Check) -> dict[str, Judgement]:
-    """Run every check on every LUN, by the LUN's name, which each finding has if it is not alone.
+    """Run every check on the LUN of every map, by the map's name.
 
+    Each finding has its LUN if it is not alone, and its initiator if there are several.
     A LUN that is damaged does not excuse the others, nor do they speak for it.
     """
     judgements = {lun: judge(measurements, *checks) for lun, measurements in luns.items()}
     if len(judgements) < 2:
         return judgements
+    several = len({measurements.initiator for measurements in luns.values()}) > 1
     return {
-        lun: Judgement(tuple(replace(finding, lun=lun) for finding in judgement.findings))
-        for lun, judgement in judgements.items()
+        name: Judgement(
+            tuple(
+                replace(
+                    finding, lun=luns[name].lun, initiator=luns[name].initiator if several else ""
+                )
+                for finding in judgement.findings
+            )
+        )
+        for name, judgement in judgements.items()
     }
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 
-from harness.analysis.outage import settled_outage, survivors
+from harness.analysis.outage import caught_up_ns, settled_outage, survivors
 from harness.analysis.throughput import carried_rates, credited, load, pace
 from harness.checks.definition import check
-from harness.checks.outcome import Outcome, first_bad, passed, unknown
+from harness.checks.outcome import Outcome, Verdict, first_bad_or_all, passed, unknown
 from harness.checks.speed import compare_latency, compare_rates
 from harness.measurements import FaultRecord, Measurements
 from harness.timeline import Phase
@@ -29,8 +29,9 @@ def throughput_held(measurements: Measurements, at_least: float) -> Outcome:
     def held(fault: FaultRecord, before: Phase, during: Phase) -> Outcome:
         paths = survivors(measurements, fault)
         if not paths:
-            text = f"{fault.name}: the paths that were left had been in reserve"
-            return passed(f"{text}, so there is nothing to compare")
+            if all(counters.path in fault.paths for counters in measurements.counters):
+                return unknown("no byte counters of a path that was left")
+            return passed("the paths that were left had been in reserve: nothing to compare")
         most = pace(load(measurements.streams))
         was, became = (credited(carried_rates(paths, one), most) for one in (before, during))
         return compare_rates(measurements, before, during, was, became, at_least)
@@ -42,13 +43,25 @@ def throughput_held(measurements: Measurements, at_least: float) -> Outcome:
 def latency_held(measurements: Measurements, at_most: float) -> Outcome:
     """While paths are dead a read takes at most that many times what it took before.
 
-    Once I/O has gone on, at the same percentiles of the probe as *latency recovered*.
+    Once I/O has gone on, and has made up for the stall where it is paced: that is more load than
+    before. A pass with that load is one without it; a failure is none. At the same percentiles of
+    the probe as *latency recovered*.
     """
     if (probe := measurements.probe) is None:
         return unknown("there is no probe")
 
     def held(_: FaultRecord, before: Phase, during: Phase) -> Outcome:
-        return compare_latency(measurements, probe, before, during, at_most)
+        since_ns = caught_up_ns(measurements, before, during)
+        if since_ns is not None and during.end_ns - since_ns >= _SHORTEST_NS:
+            calm = replace(during, start_ns=since_ns)
+            return compare_latency(measurements, probe, before, calm, at_most)
+        outcome = compare_latency(measurements, probe, before, during, at_most)
+        if outcome.verdict is Verdict.PASS:
+            return outcome
+        text = f"{outcome.message}; but I/O was still catching up with its pace"
+        if since_ns is not None:
+            text += f" until {(during.end_ns - since_ns) / NS_PER_S:.1f} s before healing"
+        return unknown(text, outcome.figures, outcome.numbers)
 
     return _each(measurements, held)
 
@@ -70,15 +83,11 @@ def _each(
             continue
         outcome = held(fault, before, during)
         outcomes.append(replace(outcome, message=f"{fault.name}: {outcome.message}"))
-    return first_bad(outcomes) or _together(outcomes)
+    if not outcomes:
+        return passed("no path was left, so there is nothing to compare")
+    return first_bad_or_all(outcomes)
 
 
 def _too_short(fault: FaultRecord, during: Phase | None) -> Outcome:
     lasted = f"only {during.seconds:.1f} s" if during else "nothing"
     return unknown(f"{fault.name}: {lasted} between the loss of its paths and healing")
-
-
-def _together(outcomes: Sequence[Outcome]) -> Outcome:
-    if not outcomes:
-        return passed("no path was left, so there is nothing to compare")
-    return replace(outcomes[-1], message="; ".join(one.message for one in outcomes))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -61,3 +61,12 @@ def first_bad(outcomes: Iterable[Outcome]) -> Outcome | None:
     """The first failure; if there is none, the first that is unknown; None if all passed."""
     bad = [one for one in outcomes if one.verdict is not Verdict.PASS]
     return min(bad, key=lambda one: one.verdict is Verdict.UNKNOWN, default=None)
+
+
+def first_bad_or_all(outcomes: Sequence[Outcome]) -> Outcome:
+    """The first bad one; if all passed, one that passes with the messages and figures of all."""
+    return first_bad(outcomes) or passed(
+        "; ".join(one.message for one in outcomes),
+        {key: value for one in outcomes for key, value in one.figures.items()},
+        {key: value for one in outcomes for key, value in one.numbers.items()},
+    )

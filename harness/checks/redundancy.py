@@ -7,7 +7,8 @@ from math import isfinite
 from harness.analysis.redundancy import Return, returns_of
 from harness.checks.definition import check
 from harness.checks.excuses import unless_the_lab_did_it
-from harness.checks.outcome import Outcome, failed, first_bad, passed, unknown
+from harness.checks.kernel import unread_kernel_logs
+from harness.checks.outcome import Outcome, failed, first_bad_or_all, passed, unknown
 from harness.checks.waits import waited
 from harness.measurements import FaultRecord, Measurements
 from harness.units import format_seconds
@@ -27,18 +28,13 @@ def redundancy_back_in_time(measurements: Measurements) -> Outcome:
     if not measurements.faults:
         return unknown("no fault was injected")
     outcomes = [_back(measurements, fault) for fault in measurements.faults]
-    outcomes = [unless_the_lab_did_it(outcome, measurements) for outcome in outcomes]
-    return first_bad(outcomes) or passed(
-        "; ".join(outcome.message for outcome in outcomes),
-        {key: value for outcome in outcomes for key, value in outcome.figures.items()},
-        {key: value for outcome in outcomes for key, value in outcome.numbers.items()},
-    )
+    return first_bad_or_all([unless_the_lab_did_it(one, measurements) for one in outcomes])
 
 
 def _back(measurements: Measurements, fault: FaultRecord) -> Outcome:
     returns = returns_of(measurements, fault)
     if not returns:
-        return passed(f"{fault.name}: no path was given up")
+        return _none_given_up(measurements, fault)
     budget = fault.returning
     figures = {f"path {one.path} after {fault.name}": _told(one) for one in returns}
     figures["allowed to come back"] = str(budget)
@@ -59,12 +55,29 @@ def _back(measurements: Measurements, fault: FaultRecord) -> Outcome:
         return failed(text, figures, numbers, (last.start_ns, last.end_ns))
     if missing := [one for one in returns if not one.back]:
         names = ", ".join(one.path for one in missing)
-        text = f"path {names} was {_told(missing[0])} after {fault.name}, when I/O ended"
+        text = f"path {names} was {_told(missing[0])} after {fault.name}, "
+        text += "when I/O ended or the next fault began"
         return unknown(text, figures, numbers)
     if not isfinite(budget.seconds):
         return unknown(f"nothing limits how long paths of {fault.name} may take", figures, numbers)
     text = f"{fault.name}: every path was back after {last.seconds:.2f} s, budget {budget}"
     return passed(text, figures, numbers)
+
+
+def _none_given_up(measurements: Measurements, fault: FaultRecord) -> Outcome:
+    """No path has to come back, if the kernel's log and the samples both show that."""
+    if unseen := set(fault.paths) - {counters.path for counters in measurements.counters}:
+        where = ", ".join(sorted(unseen))
+        return unknown(f"{fault.name}: nothing was measured of path {where}")
+    gaps = unread_kernel_logs(measurements)
+    if not any(
+        fault.injected_ns <= look.at_ns <= fault.healed_ns for look in measurements.path_states
+    ):
+        gaps.append("the states of the paths were not sampled")
+    text = f"{fault.name}: no path was given up"
+    if fault.paths and gaps:
+        return unknown(f"{text} as far as was seen; but {'; '.join(gaps)}")
+    return passed(text)
 
 
 def _told(one: Return) -> str:

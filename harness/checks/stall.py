@@ -100,7 +100,7 @@ def _during(measurements: Measurements, fault: FaultRecord) -> Outcome:
     resolution_ns = stall_resolution_ns(measurements)
     parts = breakdown(measurements, fault)
     if parts is None:
-        return judge_wait(measurements, None, limit, resolution_ns)
+        return judge_wait(measurements, None, limit, resolution_ns, when=f" in {fault.name}")
     outage_ns = fault.healing_confirmed_ns - parts.stall.start_ns if fault.io_stops else 0
     spared_ns = max(0, outage_ns)
     outcome = judge_wait(

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import isfinite
 
 from harness.analysis.fault_effect import without_effect
 from harness.analysis.path_absences import excused_until_ns, felt_until_ns
 from harness.analysis.stall import LongIo, waits_of
 from harness.checks.definition import check
+from harness.checks.excuses import steal_against_failure
 from harness.checks.kernel import unread_kernel_logs
 from harness.checks.outcome import Outcome, failed, passed, unknown
 from harness.checks.path_loss import caused
-from harness.measurements import DiskError, FaultRecord, Measurements
+from harness.checks.waits import waited
+from harness.measurements import FaultRecord, Measurements
 from harness.timeline import Happened
 from harness.units import NS_PER_S
 
@@ -25,12 +29,24 @@ _TROUBLE = {
 }
 
 
+@dataclass(frozen=True)
+class _Sign:
+    """A sign of trouble on a path; `what` is None for what the kernel said of the path's disk."""
+
+    path: str
+    at_ns: int
+    text: str
+    what: Happened | None = None
+
+
 @check("no trouble without a fault", through_the_lab=True, by_path=True)
 def no_trouble_without_a_fault(measurements: Measurements) -> Outcome:
     """Nothing happened to a path while no fault hit it, though I/O may have gone on regardless.
 
     No connection error, no session that had to recover, no error, retry or reset of a path's disk.
     From the first I/O to the last; paths that were given up are for *no unexpected path loss*.
+    A connection may also drop since the host gave a machine no processor while a timeout ran:
+    unknown, with all that follows from it.
     """
     if not measurements.kernel_logs or not measurements.counters:
         return unknown("no kernel log was followed, or no path is known")
@@ -39,33 +55,83 @@ def no_trouble_without_a_fault(measurements: Measurements) -> Outcome:
     numbers = {"signs_of_trouble": len(found)}
     if found:
         begun_ns = measurements.phases[0].start_ns
+        doubts = [_doubt(measurements, one, found) for one in found]
+        sure = [one for one, doubt in zip(found, doubts, strict=True) if not doubt]
+        told = sure or found
         text = "; ".join(
             f"path {one.path} at {(one.at_ns - begun_ns) / NS_PER_S:.2f} s: {one.text}"
-            for one in found[:_SHOWN]
+            for one in told[:_SHOWN]
         )
-        if len(found) > _SHOWN:
-            text += f"; and {len(found) - _SHOWN} more"
+        if len(told) > _SHOWN:
+            text += f"; and {len(told) - _SHOWN} more"
         missed = [m for f in measurements.faults if (m := without_effect(measurements, f))]
         if missed:  # it may have hit these instead
             return unknown(f"{text}; but {'; '.join(missed)}", figures, numbers)
-        span_ns = caused(measurements, found[0].at_ns, found[-1].at_ns)
+        if not sure:
+            return unknown(f"{text}; but {doubts[0]}", figures, numbers)
+        span_ns = caused(measurements, sure[0].at_ns, sure[-1].at_ns)
         return failed(text, figures, numbers, span_ns)
     if unread := unread_kernel_logs(measurements):
         return unknown("; ".join(unread), figures, numbers)
     return passed("nothing happened to any path while no fault hit it", figures, numbers)
 
 
-def _trouble(measurements: Measurements) -> Iterator[DiskError]:
+def _doubt(measurements: Measurements, one: _Sign, found: Sequence[_Sign]) -> str:
+    """Why the host may be what made a connection drop, or what followed from that; else empty."""
+    begun: _Sign | None = None
+    for sign in found:
+        if sign.path != one.path or sign.at_ns > one.at_ns:
+            continue
+        if sign.what is Happened.CONNECTION_ERROR:
+            begun = sign
+        elif sign.what is Happened.SESSION_RECOVERED and one.at_ns > sign.at_ns + _LATE_NS:
+            begun = None  # that drop is over
+    if begun is None:
+        begun = one
+    return _starved(measurements, begun) if begun.what else ""
+
+
+def _starved(measurements: Measurements, one: _Sign) -> str:
+    """How the host kept the machines from answering in time, or empty.
+
+    Its processors were gone for at least the shortest timeout of the path's session, in the time
+    in which that gives a silent path up; or they were shared too much for any failure.
+    """
+    timeouts = [
+        [timeout.seconds for timeout in session.timeouts if isfinite(timeout.seconds)]
+        for session in measurements.settings
+        if session.path == one.path
+    ]
+    longest_s = max(map(sum, timeouts), default=0.0)
+    if not longest_s:
+        return ""
+    start_ns = one.at_ns - int(longest_s * NS_PER_S)
+    waited_s = waited(measurements, start_ns, one.at_ns)
+    shortest_s = min(seconds for each in timeouts for seconds in each if seconds)
+    if waited_s >= shortest_s:
+        return (
+            f"the host gave the machines no processor for {waited_s:.3f} s of the "
+            f"{longest_s:g} s before it, and a timeout is {shortest_s:g} s"
+        )
+    if steal := steal_against_failure(measurements, start_ns, one.at_ns):
+        return (
+            f"the host kept {steal:.0%} of the processor time that the machines wanted in the "
+            f"{longest_s:g} s before it"
+        )
+    return ""
+
+
+def _trouble(measurements: Measurements) -> Iterator[_Sign]:
     """What happened to planned paths while I/O ran and no fault hit them."""
     if not measurements.phases:
         return
     planned = {counters.path for counters in measurements.counters}
     told = [
-        DiskError(event.path, event.at_ns, f"{event.what}: {event.detail}")
+        _Sign(event.path, event.at_ns, f"{event.what}: {event.detail}", event.what)
         for event in measurements.timeline
         if event.what in _TROUBLE and event.path in planned
     ]
-    told += measurements.disk_errors
+    told += [_Sign(one.path, one.at_ns, one.text) for one in measurements.disk_errors]
     submitted = [int(w.start_ns.min()) for w in waits_of(measurements, LongIo) if len(w.start_ns)]
     begun_ns = min(submitted, default=measurements.phases[0].start_ns)
     for one in told:
@@ -75,7 +141,7 @@ def _trouble(measurements: Measurements) -> Iterator[DiskError]:
             yield one
 
 
-def _explains(measurements: Measurements, fault: FaultRecord, one: DiskError) -> bool:
+def _explains(measurements: Measurements, fault: FaultRecord, one: _Sign) -> bool:
     """Whether a fault hit the path then, or it was not back yet."""
     if one.path not in fault.paths:
         return False

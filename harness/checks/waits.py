@@ -175,7 +175,8 @@ def judge_wait(
     it is too long.
     """
     if wait is None or resolution_ns is None:
-        return unknown("the probe measured too little to tell")
+        too_little = "the probe measured too little to tell"
+        return unknown(too_little if wait else f"no I/O completed{when}")
     words = _WORDS[type(wait)]
     limits = [limit]
     if (most_s := measurements.max_stall_s) is not None:

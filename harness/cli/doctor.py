@@ -47,7 +47,7 @@ def _for_machines(config: Config) -> Iterator[Diagnosis]:
     from harness.config.sizes import sized_for
     from harness.host.folder import base, cache_folder
     from harness.host.slots import expected_accel
-    from harness.topology import Role
+    from harness.topology import Role, plan
 
     cache = cache_folder()
     images, built = lab.images(config, cache)
@@ -55,7 +55,8 @@ def _for_machines(config: Config) -> Iterator[Diagnosis]:
     yield from host.programs(images_built=complete)
     yield host.rootless_builds(images_built=complete)
     yield host.cores()
-    yield host.memory(sized_for(config, expected_accel(config)).machines.memory)
+    per_machine = sized_for(config, expected_accel(config)).machines.memory
+    yield host.memory(per_machine, len(plan(config).guests))
     yield from host.disk(cache, base(), images_built=complete)
     yield images
     yield from lab.earlier_testbeds()

@@ -153,16 +153,17 @@ def disk(cache: Path, testbeds: Path, *, images_built: bool) -> Iterator[Diagnos
     )
 
 
-def memory(per_machine: int) -> Diagnosis:
-    """Both machines' memory against what is there: proc_meminfo(5)."""
+def memory(per_machine: int, machines: int) -> Diagnosis:
+    """The memory of all machines that a run makes against what is there: proc_meminfo(5)."""
     facts = {
         line.partition(":")[0]: int(line.split()[1]) * 1024
         for line in _read("/proc/meminfo").splitlines()
         if len(line.split()) > 1
     }
-    needed = 2 * (per_machine + _QEMU_ITSELF)
+    needed = machines * (per_machine + _QEMU_ITSELF)
     free, total = facts.get("MemAvailable", 0), facts.get("MemTotal", 0)
-    text = f"{format_size(free)} available; two machines take up to {format_size(needed)}"
+    take = "1 machine takes" if machines == 1 else f"{machines} machines take"
+    text = f"{format_size(free)} available; {take} up to {format_size(needed)}"
     fix = "end something, or give them less: machines.memory"
     if total < needed:
         return Diagnosis(Level.PROBLEM, "memory", text, fix)
@@ -174,7 +175,7 @@ def cores() -> Diagnosis:
     count = len(os.sched_getaffinity(0))
     if count >= 2:
         return Diagnosis(Level.OK, "cores", f"{count}")
-    text = "1; two machines share it, and times will vary"
+    text = "1; the machines share it, and times will vary"
     return Diagnosis(Level.WARNING, "cores", text, "give this machine a second one")
 
 

@@ -66,7 +66,10 @@ def parse(words: Sequence[str]) -> tuple[str | None, str, tuple[str, ...]]:
     named = len(words) > 0 and words[0] not in _ROLES
     name, rest = (words[0], words[1:]) if named else (None, words)
     if not rest or rest[0] == "--":
-        raise typer.BadParameter(f"which machine? {' or '.join(_ROLES)}")
+        raise typer.BadParameter(
+            f"which machine? {', '.join(_ROLES)}, or, after the name of a testbed, one of its "
+            "further initiators"
+        )
     role, *command = rest
     if command[:1] == ["--"]:
         del command[0]

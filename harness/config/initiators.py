@@ -84,12 +84,14 @@ def _apart(config: Config) -> Iterator[str]:
                     f"{key}.name: network {network.name} has a name that a link of "
                     f"{one.name!r} could have; give one of them another name"
                 )
-    iqns = Counter(
-        [config.initiator.iqn, *(o.iqn_beside(config.initiator.iqn) for o in config.initiators)]
-    )
+    first = config.initiator.iqn
+    iqns = Counter(i.lower() for i in (first, *(o.iqn_beside(first) for o in config.initiators)))
     for number, one in enumerate(config.initiators):
-        if iqns[one.iqn_beside(config.initiator.iqn)] > 1:
-            yield f"initiators.{number}.iqn: two initiators have it; the target masks LUNs by it"
+        if iqns[one.iqn_beside(first).lower()] > 1:
+            yield (
+                f"initiators.{number}.iqn: two initiators have it, as capitals do not count in it "
+                "(RFC 7143 section 4.2.7); the target masks LUNs by it"
+            )
 
 
 def _addressed(config: Config) -> Iterator[str]:
@@ -135,6 +137,8 @@ def _luns(config: Config) -> Iterator[str]:
                     f"{key}.{which}: {', '.join(unknown)} is no initiator; there are "
                     f"{', '.join(names)}"
                 )
+            if twice := [name for name, count in Counter(listed).items() if count > 1]:
+                yield f"{key}.{which}: {', '.join(twice)} is there twice"
         if strangers := [name for name in read_only if name not in admitted]:
             yield f"{key}.read_only: {', '.join(strangers)} is none of the LUN's initiators"
         writers = [name for name in admitted if name not in read_only]

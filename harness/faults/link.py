@@ -60,7 +60,7 @@ class _PulledCable(LostAtOneEnd):
 
 @dataclass(frozen=True)
 class LinkDown(_PulledCable):
-    """The initiator's NIC at one link loses its carrier."""
+    """The NIC at the initiator's end of one link loses its carrier."""
 
     role: ClassVar[Role] = Role.INITIATOR
     means: ClassVar[Means] = Means.INITIATOR_CABLE
@@ -70,7 +70,9 @@ class LinkDown(_PulledCable):
 
     @property
     def description(self) -> str:
-        return f"the initiator's NIC of link {self.link} has no carrier (at the hypervisor)"
+        return (
+            f"the NIC at the initiator's end of link {self.link} has no carrier (at the hypervisor)"
+        )
 
 
 @dataclass(frozen=True)

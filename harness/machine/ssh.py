@@ -18,7 +18,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -67,13 +67,16 @@ class SshMachine(Machine):
     """Runs every command in a channel of a kept-alive connection.
 
     A connection takes 10 channels at once, unless `MaxSessions` of sshd_config(5) says otherwise.
-    Once every connection refuses another channel, one more connection is made.
+    Once every connection refuses another channel, one more connection is made. One that is lost
+    is used no more; the machine is lost once none is left.
     """
 
     def __init__(self, name: str, endpoint: SshEndpoint, client: paramiko.SSHClient) -> None:
         super().__init__(name)
         self.endpoint = endpoint
         self._clients = [client]
+        self._closed = False
+        self._changing = threading.Lock()  # of the two above
         self._connecting = threading.Lock()
         self._given_up = ""
 
@@ -140,35 +143,62 @@ class SshMachine(Machine):
         """A new channel of whichever connection takes one more."""
         if channel := self._taken(deadline):
             return channel
-        with self._connecting:
+        if not self._connecting.acquire(timeout=deadline.remaining_s):
+            raise TimeoutError("another connection is still being made")
+        try:
             if channel := self._taken(deadline):  # of a connection that was made meanwhile
                 return channel
-            client = _client(self.endpoint)
-            try:
-                _login(client, self.endpoint)
-            except BaseException:
-                client.close()
-                raise
-            self._clients.append(client)
-            if channel := self._opened(client, deadline):
+            if channel := self._opened(self._connect_once_more(deadline), deadline):
                 return channel
+        finally:
+            self._connecting.release()
         raise MachineError(
             f"{self.name}: even a new connection refuses a session",
             hint="`MaxSessions` of sshd_config there must be 1 at least; 10 is its default",
         )
 
+    def _connect_once_more(self, deadline: Deadline) -> paramiko.SSHClient:
+        client = _client(self.endpoint)
+        try:
+            _login(client, self.endpoint, deadline)
+            self._keep(client)
+        except BaseException:
+            client.close()
+            raise
+        return client
+
+    def _keep(self, client: paramiko.SSHClient) -> None:
+        """Use a connection from now on. Raises MachineError if all were closed meanwhile."""
+        with self._changing:
+            if self._closed:
+                raise lost(self.name, self._given_up or "closed")
+            self._clients.append(client)
+
     def _taken(self, deadline: Deadline) -> paramiko.Channel | None:
         """A new channel of the latest connection that takes one, None if none does."""
-        for client in reversed(self._clients):
-            if channel := self._opened(client, deadline):
-                return channel
+        clients = self._connected()
+        if not clients:
+            raise lost(self.name, self._given_up or "no transport")
+        for client in reversed(clients):
+            try:
+                if channel := self._opened(client, deadline):
+                    return channel
+            except (paramiko.SSHException, EOFError, OSError):
+                if deadline.expired or not self._connected():
+                    raise
         return None
+
+    def _connected(self) -> list[paramiko.SSHClient]:
+        """The connections that are not lost; the others are forgotten."""
+        with self._changing:
+            self._clients = [one for one in self._clients if _is_active(one)]
+            return list(self._clients)
 
     def _opened(self, client: paramiko.SSHClient, deadline: Deadline) -> paramiko.Channel | None:
         """A new channel of one connection, None if it is refused."""
         transport = client.get_transport()
-        if transport is None or not transport.is_active():
-            raise lost(self.name, self._given_up or "no transport")
+        if transport is None:  # it was closed meanwhile
+            raise EOFError
         try:
             return transport.open_session(timeout=deadline.remaining_s)
         except paramiko.SSHException:
@@ -179,17 +209,20 @@ class SshMachine(Machine):
             return None
 
     def close(self) -> None:
-        for client in self._clients:
+        with self._changing:
+            self._closed = True
+            clients = list(self._clients)
+        for client in clients:
             client.close()
 
 
 @contextmanager
-def _closed_at(deadline: Deadline, channel: paramiko.Channel) -> Iterator[None]:
-    """Close the channel if the block lasts too long: paramiko knows no timeout for an answer."""
+def _closed_at(deadline: Deadline, what: paramiko.Channel | socket.socket) -> Iterator[None]:
+    """Close it if the block lasts too long: paramiko knows no timeout for an answer."""
 
     def close() -> None:
         with suppress(OSError, EOFError):  # the connection may be lost at this very moment
-            channel.close()
+            what.close()
 
     closing = threading.Timer(deadline.remaining_s, close)
     closing.daemon = True
@@ -298,21 +331,30 @@ def _client(endpoint: SshEndpoint) -> paramiko.SSHClient:
     return client
 
 
-def _login(client: paramiko.SSHClient, endpoint: SshEndpoint) -> None:
+def _is_active(client: paramiko.SSHClient) -> bool:
+    transport = client.get_transport()
+    return transport is not None and transport.is_active()
+
+
+def _login(
+    client: paramiko.SSHClient, endpoint: SshEndpoint, deadline: Deadline | None = None
+) -> None:
+    """Log in; each part of it has a timeout of its own, and all of it the deadline, if any."""
     sock, proxy = _connection(endpoint)
     try:
-        client.connect(
-            endpoint.host,
-            endpoint.port,
-            username=endpoint.user,
-            key_filename=str(endpoint.private_key),
-            sock=sock,
-            timeout=_ATTEMPT_TIMEOUT_S,
-            banner_timeout=_ATTEMPT_TIMEOUT_S if endpoint.proxy else _BANNER_TIMEOUT_S,
-            auth_timeout=_ATTEMPT_TIMEOUT_S,
-            allow_agent=False,
-            look_for_keys=False,
-        )
+        with nullcontext() if deadline is None else _closed_at(deadline, sock):
+            client.connect(
+                endpoint.host,
+                endpoint.port,
+                username=endpoint.user,
+                key_filename=str(endpoint.private_key),
+                sock=sock,
+                timeout=_ATTEMPT_TIMEOUT_S,
+                banner_timeout=_ATTEMPT_TIMEOUT_S if endpoint.proxy else _BANNER_TIMEOUT_S,
+                auth_timeout=_ATTEMPT_TIMEOUT_S,
+                allow_agent=False,
+                look_for_keys=False,
+            )
     except BaseException:
         sock.close()
         if proxy is not None:  # it would wait for the guest's answer

@@ -1,8 +1,9 @@
 """How a testbed is made: booted, forked from a snapshot, or put on existing machines."""
 
-# What decides on the state of a testbed, beside its configuration: part of a snapshot's key.
+# What decides on the state of a testbed: part of a snapshot's key, as the configuration itself is.
+# The code in `config` derives values from it, such as the IQNs of further initiators.
 SHAPING = (
-    *("host", "hypervisor", "machine", "observe", "transport"),
+    *("config", "host", "hypervisor", "machine", "observe", "transport"),
     *("preflight", "provision", "target", "testbed", "workload"),
     "topology",
 )

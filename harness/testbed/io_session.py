@@ -32,7 +32,7 @@ from harness.testbed.protocols import MeasuredTestbed
 from harness.testbed.read_back import bring_paths_back, read_everything_back
 from harness.testbed.watchdog import EVIDENCE_S, QUEUEING_S, SILENCE_S, Watchdog
 from harness.testbed.witness import SETTINGS_S, Witness
-from harness.topology import Role
+from harness.topology import Role, called
 from harness.transport import transport_for
 from harness.workload import FioRun, Job, RunResult
 from harness.workload.run import ENDING_TIMEOUT_S
@@ -60,7 +60,7 @@ class IoSession:
         self.watchdog = Watchdog(
             within_s,
             gather=lambda: gather(testbed, EVIDENCE_S),
-            alive=lambda: all(testbed.answers(one, SILENCE_S) for one in self._initiators),
+            silent=self._silent,
             power_off=testbed.power_off,
             stretch=self._stretch,
         )
@@ -70,6 +70,11 @@ class IoSession:
         self._cut_short = ""
         self._measurements: dict[str, Measurements] = {}
         self._before_read_back: Callable[[], object] = lambda: None
+
+    def _silent(self) -> str:
+        """Which initiator does not answer, "" if all do."""
+        silent = (o for o in self._initiators if not self._testbed.answers(o, SILENCE_S))
+        return next(map(called, silent), "")
 
     @property
     def measurements(self) -> Measurements:

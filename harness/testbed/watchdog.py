@@ -52,8 +52,8 @@ class Watchdog:
     """Watches one block of I/O, which may last `within_s` from now on.
 
     What follows then takes `stretch` times as long as with one LUN.
-    `gather` collects evidence, by name. `alive` says whether the initiator answers, and may take
-    some time for that. `power_off` ends all machines.
+    `gather` collects evidence, by name. `silent` says which machine does not answer, as in "the
+    initiator", or "" if all do, and may take some time for that. `power_off` ends all machines.
     """
 
     def __init__(
@@ -61,14 +61,14 @@ class Watchdog:
         within_s: float,
         *,
         gather: Callable[[], Mapping[str, str]],
-        alive: Callable[[], bool],
+        silent: Callable[[], str],
         power_off: Callable[[], object],
         stretch: float = 1.0,
     ) -> None:
         self._within_s = within_s
         self._stretch = stretch
         self._gather = gather
-        self._alive = alive
+        self._silent = silent
         self._power_off = power_off
         self._ends_at = time.monotonic() + within_s
         self._gathering = threading.Lock()
@@ -137,8 +137,8 @@ class Watchdog:
                 self._end("the I/O did not end by any other means", over)
                 return
             # Once the deadline has passed nothing is asked: an answer may take too long.
-            if not self.expired and not self._alive():
-                self._end("the initiator does not answer", over)
+            if not self.expired and (machine := self._silent()):
+                self._end(f"{machine} does not answer", over)
                 return
 
     def _end(self, why: str, over: threading.Event) -> None:

@@ -14,9 +14,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture
 def logged_out(testbed: Testbed) -> Testbed:
-    """A testbed whose target may be configured anew; its initiator is logged out."""
+    """A testbed whose target may be configured anew; every initiator is logged out."""
     if testbed.target.kind == "external":
         pytest.skip("nothing is configured on an external target")
     testbed.broken = "its target was configured anew on purpose"
-    testbed.initiator.log_out()
+    for initiator in testbed.initiators.values():
+        initiator.log_out()
     return testbed

@@ -49,11 +49,11 @@ def test_access_states_of_several_groups_are_told(testbed: Testbed) -> None:
         pytest.skip("needs two portals, for a group each")
     testbed.broken = "its target was given groups of their own on purpose"
     states = [AccessState.NON_OPTIMIZED, *[AccessState.OPTIMIZED] * others]
-    testbed.initiator.log_out()
+    for initiator in testbed.initiators.values():
+        initiator.log_out()
     targets = every_target(target.config, target.topology)
     target.serve(*(one_group_each(one, states) for one in targets))
-    testbed.initiator.log_in()
-    testbed.initiator.wait_for_maps()
+    log_every_initiator_in(testbed)
     for features in (one for paths in probe(testbed).values() for one in paths.values()):
         assert "active/non optimized" in features.access_states
         assert "active/optimized" in features.access_states
@@ -67,13 +67,20 @@ def test_every_path_tells_of_the_cache_that_was_asked_for(logged_out: Testbed, c
     """
     config = logged_out.config.target.model_copy(update={"write_cache": cache})
     target_for(config, logged_out.machine(Role.TARGET), logged_out.topology).configure()
-    logged_out.initiator.log_in()
-    logged_out.initiator.wait_for_maps()
-    for path in (path for one in logged_out.maps for path in one.attachment.paths()):
-        said = logged_out.machine(Role.INITIATOR).sh(
-            f"cat /sys/block/{path.disk}/queue/write_cache"
-        )
-        assert said.stdout.strip() == cache.replace("-", " ")
+    log_every_initiator_in(logged_out)
+    for one in logged_out.maps:
+        for path in one.attachment.paths():
+            said = logged_out.machine(one.machine).sh(
+                f"cat /sys/block/{path.disk}/queue/write_cache"
+            )
+            assert said.stdout.strip() == cache.replace("-", " ")
+
+
+def log_every_initiator_in(testbed: Testbed) -> None:
+    """Log in on every path, and wait for the maps."""
+    for initiator in testbed.initiators.values():
+        initiator.log_in()
+        initiator.wait_for_maps()
 
 
 def _word(there: bool) -> str:

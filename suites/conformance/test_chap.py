@@ -50,9 +50,10 @@ def serve(testbed: Testbed, chap: ChapConfig) -> None:
 
 
 def initiator(testbed: Testbed, chap: ChapConfig | None) -> IscsiInitiator:
-    machine = testbed.machine(Role.INITIATOR)
+    """The first initiator, with these credentials."""
+    machine, own = testbed.machine(Role.INITIATOR), testbed.topology.of(Role.INITIATOR)
     profile, wwids = testbed.config.profile, testbed.initiator.wwids
-    return IscsiInitiator(machine, testbed.topology, profile, wwids, chap)
+    return IscsiInitiator(machine, own, profile, wwids, chap)
 
 
 @pytest.mark.requires("chap")

@@ -49,12 +49,11 @@ def _settles_soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def initiator(testbed: Testbed, negotiation: Negotiation) -> IscsiInitiator:
-    machine = testbed.machine(Role.INITIATOR)
+    """The first initiator, which asks for these values."""
+    machine, own = testbed.machine(Role.INITIATOR), testbed.topology.of(Role.INITIATOR)
     profile, wwids = testbed.config.profile, testbed.initiator.wwids
     grouping = testbed.config.initiator.path_grouping_policy
-    return IscsiInitiator(
-        machine, testbed.topology, profile, wwids, grouping=grouping, negotiation=negotiation
-    )
+    return IscsiInitiator(machine, own, profile, wwids, grouping=grouping, negotiation=negotiation)
 
 
 def test_what_the_initiator_asks_for_is_in_force(logged_out: Testbed) -> None:
@@ -79,7 +78,7 @@ def test_what_was_asked_of_the_target_alone_is_found_lacking(logged_out: Testbed
     unaware.log_in()
     with pytest.raises(PreflightFailed) as caught:
         require_fit(unaware)
-    for path in logged_out.topology.paths:
+    for path in logged_out.initiator.topology.paths:
         says = f"HeaderDigest of the session of path {path.name} is None instead of CRC32C"
         assert says in caught.value.message
 
@@ -94,7 +93,7 @@ def test_a_login_that_is_redirected_is_found(logged_out: Testbed) -> None:
     logged_out.initiator.log_in()
     with pytest.raises(PreflightFailed) as caught:
         require_fit(logged_out.initiator)
-    for path in logged_out.topology.paths:
+    for path in logged_out.initiator.topology.paths:
         portal, name = path.portal.portal, path.name
         says = f"the login to {portal} of path {name} was redirected to {elsewhere}"
         assert says in caught.value.message

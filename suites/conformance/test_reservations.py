@@ -35,16 +35,20 @@ def nodes(testbed: Testbed) -> Iterator[tuple[MapView, MapView]]:
     shared = [lun for lun in testbed.topology.luns if len(lun.writers) > 1]
     if not shared:
         pytest.skip("no LUN has two initiators that write to it ([[initiators]])")
-    one, other, *_ = (view for view in testbed.maps if view.lun == shared[0])
-    for view in (one, other):
-        machine = testbed.machine(view.machine)
-        machine.write_files({_CONF: _KEYS_IN_A_FILE}, mode=0o600)
-        multipathd.order(machine, "reconfigure")
-    testbed.wait_for_all_but(())
+    writing = (v for v in testbed.maps if v.lun == shared[0] and not v.planned.read_only)
+    one, other, *_ = writing
+    machines = [testbed.machine(view.machine) for view in (one, other)]
     try:
+        for machine in machines:
+            machine.write_files({_CONF: _KEYS_IN_A_FILE}, mode=0o600)
+            multipathd.order(machine, "reconfigure")
+        testbed.wait_for_all_but(())
         yield one, other
     finally:
         persist(testbed, one, "--out", "--clear", f"--param-rk={KEYS[0]}", check=False)
+        for machine in machines:
+            machine.run(["rm", "-f", _CONF])
+            multipathd.order(machine, "reconfigure")
 
 
 def persist(testbed: Testbed, view: MapView, *words: str, check: bool = True) -> str:

@@ -28,7 +28,7 @@ _WAIT = conf.KEYWORDS["default_time2wait_s"]
 
 
 class IetTarget(Target):
-    """Targets with the LUNs, on the data addresses only, for one initiator's addresses only.
+    """Targets with the LUNs, on the data addresses only, for the initiators' addresses only.
 
     What changes a target while it runs does so to the first one, unless `iqn` names another.
     """

@@ -21,7 +21,7 @@ _TIMEOUT_S = 90.0
 class LioTarget(Target):
     """Targets with a unit for each LUN, behind portal groups on the data addresses.
 
-    For one initiator.
+    Each initiator is admitted by its IQN, and sees its own LUNs only.
     """
 
     kind: TargetKind = "lio"

@@ -1,7 +1,7 @@
 """Whether the map's path groups are those of the policy, and priorities those of the states; pure.
 
-Sources: multipath.conf(5) for `path_grouping_policy` and `detect_pgpolicy`;
-libmultipath/pgpolicies.c.
+Sources: multipath.conf(5) for `path_grouping_policy`, `detect_pgpolicy` and
+`detect_pgpolicy_use_tpg`; libmultipath/pgpolicies.c.
 """
 
 from __future__ import annotations
@@ -35,8 +35,9 @@ def group_problems(
 ) -> Iterator[Problem]:
     """What of a LUN's path groups is not as planned; `reached`: path -> names of its disks.
 
-    `detects` is asked only if the groups are others: whether multipathd takes group_by_prio for
-    the LUN because it found ALUA. What is not in the map, or no path, is for others to tell of.
+    `detects` is asked only if the groups are others: whether multipathd takes group_by_prio, or
+    group_by_tpg, for the LUN because it found ALUA. What is not in the map, or no path, is for
+    others to tell of.
     """
     paths = {disk: topology.path(path) for path, disks in reached.items() for disk in disks}
     known = [
@@ -50,18 +51,30 @@ def group_problems(
     found = _parted([(one.path.name, one.group) for one in known])
     if found == expected:
         return
-    if found == _partition(known, "group_by_prio") and detects():
+    differ = (
+        f"the map of {wwid} has {_counted(found)}, and path_grouping_policy {policy} makes "
+        f"{_counted(expected)}"
+    )
+    by_priority = found == _partition(known, "group_by_prio")
+    by_controller = found == _parted([(one.path.name, one.path.portal.controller) for one in known])
+    chosen = (by_priority or by_controller) and detects()
+    if chosen and by_priority:
         yield Problem(
-            f"the map of {wwid} has {_counted(found)}, and path_grouping_policy {policy} makes "
-            f"{_counted(expected)}: multipathd has found ALUA and groups paths by priority, as "
+            f"{differ}: multipathd has found ALUA and groups paths by priority, as "
             "detect_pgpolicy says (multipath.conf(5))",
             'path_grouping_policy = "group_by_prio" in [initiator]; or `detect_pgpolicy no` in the '
             "section of the array in multipath.conf there, and `multipathd reconfigure`",
         )
+    elif chosen:
+        yield Problem(
+            f"{differ}: multipathd has found ALUA and groups paths by target port group, as "
+            "detect_pgpolicy and detect_pgpolicy_use_tpg say (multipath.conf(5))",
+            "`detect_pgpolicy no` in the section of the array in multipath.conf there; for "
+            "group_by_prio `detect_pgpolicy_use_tpg no`; and `multipathd reconfigure`",
+        )
     else:
         yield Problem(
-            f"the map of {wwid} has {_counted(found)}, and path_grouping_policy {policy} makes "
-            f"{_counted(expected)}: the policy is not in force, or paths have another priority",
+            f"{differ}: the policy is not in force, or paths have another priority",
             "`multipathd show config local` shows the policy for this LUN; a later section of "
             "multipath.conf (multipaths, overrides) or a file in conf.d may set another one",
         )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from harness.errors import InitiatorError, Problem
+from harness.errors import CommandFailed, CommandTimedOut, InitiatorError, Problem
 from harness.transport import in_force
 from harness.transport.base import Fitness, WantedLun
 from harness.transport.devices import Survey
@@ -76,7 +76,7 @@ def _detects_grouping(initiator: IscsiInitiator, facts: Facts, wwid: str) -> boo
     try:
         identity = in_force.scsi_identity(initiator.machine, found.below[0])
         return detects_grouping(in_force.multipathd_config(initiator.machine), identity)
-    except InitiatorError:  # the groups are told all the same
+    except (InitiatorError, CommandFailed, CommandTimedOut):  # the groups are told all the same
         return False
 
 

@@ -152,7 +152,7 @@ def test_on_one_host_the_second_boots_nothing_until_its_turn(tmp_path: Path) -> 
     with ExitStack() as stack:
         where = stack.enter_context(host())
         first = stack.enter_context(run(tmp_path / "first", where))
-        first.wait_for(r"Start both machines|Boot the|Wait until both", STARTED_S)
+        first.wait_for(r"Start the machines|Boot the|Wait until both", STARTED_S)
         second = stack.enter_context(run(tmp_path / "second", where))
         second.wait_for(
             rf"Wait for 172\.16\.0\.1(01)? on bridge br-a … held by pathproof-\w+ "

@@ -170,6 +170,15 @@ def test_frames_that_arrive_late_are_not_lost() -> None:
     assert lost_by(measured).lost == 0
 
 
+def test_a_cable_of_a_further_initiator_is_told_by_the_name_of_the_machine() -> None:
+    """There are several initiators then."""
+    measured = losing(500)
+    initiator, target = measured.cable_ends
+    ends = (replace(initiator, machine="second"), target)
+    message = found(replace(measured, cable_ends=ends), cables_sound()).message
+    assert "frames from the target to initiator second" in message
+
+
 def test_a_cable_that_loses_frames_is_the_labs_fault() -> None:
     """Unknown, with their number."""
     finding = found(losing(500), cables_sound())

@@ -82,7 +82,18 @@ def test_survivors_that_had_been_in_reserve_have_nothing_to_hold() -> None:
         for seen in measured.path_states
     )
     finding = found(throughput_held(0.9), replace(measured, path_states=states))
-    assert (finding.verdict, "in reserve" in finding.message) == (Verdict.PASS, True)
+    assert finding.verdict is Verdict.PASS
+    assert finding.message == (
+        "SilentDrop(a): the paths that were left had been in reserve: nothing to compare"
+    )
+
+
+def test_survivors_of_which_nothing_was_measured_are_open() -> None:
+    """None of them is known to have been in reserve."""
+    for counters in ((), good().counters[:1]):
+        finding = found(throughput_held(0.9), replace(good(), counters=counters))
+        assert finding.verdict is Verdict.UNKNOWN, finding.message
+        assert finding.message == "SilentDrop(a): no byte counters of a path that was left"
 
 
 def test_an_outage_that_was_too_short_to_compare_is_open() -> None:
@@ -108,6 +119,58 @@ def test_reads_that_are_slow_while_a_path_is_dead_fail(times: int, verdict: Verd
     assert found(latency_recovered(3), slow).verdict is Verdict.PASS
     finding = found(latency_held(5), slow)
     assert finding.verdict is verdict, finding.message
+
+
+def catching_up(seconds: float, *, slow_s: float) -> Measurements:
+    """The paced load makes up for the stall in so many seconds, and reads are slow for some."""
+
+    def paced(stream: Stream) -> Stream:
+        log = stream.completions
+        busy = (log.at_ns > WENT_ON) & (log.at_ns < WENT_ON + seconds * NS_PER_S)
+        # In the stall it missed so many bytes; here each I/O carries its share of them.
+        extra = 1 + STALL_S / seconds
+        size = np.where(busy, 4096 * extra, 4096).astype(np.int64)
+        return replace(stream, pace=1500 * 4096.0, completions=replace(log, size=size))
+
+    slow = latencies(
+        good(),
+        lambda at, taken: np.where(
+            (at > WENT_ON) & (at < WENT_ON + slow_s * NS_PER_S), 8 * taken, taken
+        ),
+    )
+    return with_stream(slow, "random writes", paced)
+
+
+def test_reads_are_not_compared_while_fio_makes_up_for_the_stall() -> None:
+    """All of its depth is outstanding for 5 s, and the reads of these 5 s are slow."""
+    unpaced = latencies(
+        good(),
+        lambda at, taken: np.where(
+            (at > WENT_ON) & (at < WENT_ON + 5 * NS_PER_S), 8 * taken, taken
+        ),
+    )
+    assert found(latency_held(5), unpaced).verdict is Verdict.FAIL
+    finding = found(latency_held(5), catching_up(5, slow_s=5))
+    assert finding.verdict is Verdict.PASS, finding.message
+    assert found(latency_held(5), catching_up(5, slow_s=11)).verdict is Verdict.FAIL
+
+
+@pytest.mark.parametrize(("seconds", "ended"), [(30, "its pace"), (10.5, "s before healing")])
+def test_slow_reads_of_io_that_never_catches_up_are_open(seconds: float, ended: str) -> None:
+    """Or that does so too late to compare. Reads that are quick all the same pass."""
+    finding = found(latency_held(5), catching_up(seconds, slow_s=11))
+    assert finding.verdict is Verdict.UNKNOWN, finding.message
+    assert "still catching up with its pace" in finding.message
+    assert finding.message.endswith(ended)
+    assert found(latency_held(5), catching_up(seconds, slow_s=0)).verdict is Verdict.PASS
+
+
+def test_a_stream_that_did_not_keep_its_pace_before_has_nothing_to_make_up_for() -> None:
+    """It had its whole depth outstanding then, too."""
+    slow = with_stream(
+        catching_up(30, slow_s=11), "random writes", lambda s: replace(s, pace=3000 * 4096.0)
+    )
+    assert found(latency_held(5), slow).verdict is Verdict.FAIL
 
 
 def test_a_tail_of_a_second_is_no_recovered_latency() -> None:

@@ -26,19 +26,8 @@ from harness.measurements import (
 from harness.timeline import Event, Happened, Timeline
 from harness.transport.iscsi.settings import planned_session, session_settings
 from harness.units import MIB, NS_PER_MS, NS_PER_S
-from suites.selftest.unit.judged import (
-    busy_host,
-    carrying,
-    found,
-    good,
-    with_counters,
-)
-from suites.selftest.unit.synthetic_failover import (
-    END,
-    HEALED,
-    INJECTED,
-    START,
-)
+from suites.selftest.unit.judged import busy_host, carrying, found, good, with_counters
+from suites.selftest.unit.synthetic_failover import END, HEALED, INJECTED, START
 
 
 def test_a_dead_path_that_carries_bytes_leaves_it_open() -> None:

@@ -13,21 +13,9 @@ from harness.checks import (
     load_shared_again,
     paths_restored,
 )
-from harness.measurements import (
-    Measurements,
-)
-from suites.selftest.unit.judged import (
-    carrying,
-    found,
-    good,
-    with_counters,
-)
-from suites.selftest.unit.synthetic_failover import (
-    END,
-    HEALED,
-    INJECTED,
-    START,
-)
+from harness.measurements import Measurements
+from suites.selftest.unit.judged import carrying, found, good, with_counters
+from suites.selftest.unit.synthetic_failover import END, HEALED, INJECTED, START
 
 
 def in_reserve(

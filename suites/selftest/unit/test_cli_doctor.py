@@ -16,6 +16,7 @@ from harness.cli.app import app
 from harness.cli.diagnosis import Diagnosis, Level, conclusion, mark
 from harness.cli.doctor import line
 from harness.config import Config
+from harness.config.ready import ready_topologies
 from harness.errors import HypervisorError, ReportError
 from harness.host.qemu_host import OwnQemuHost
 from harness.hypervisor import helper
@@ -127,12 +128,34 @@ def test_room_is_measured_where_a_folder_will_be(tmp_path: Path) -> None:
     assert (diagnosis.level, diagnosis.fix) == (Level.WARNING, "f")
 
 
-def test_memory_must_hold_both_machines(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_must_hold_every_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     text = f"MemTotal: {8 * GIB // 1024} kB\nMemAvailable: {3 * GIB // 1024} kB\n"
     monkeypatch.setattr(host, "_read", lambda _: text)
-    assert host.memory(GIB).level is Level.OK
-    assert host.memory(2 * GIB).level is Level.WARNING
-    assert host.memory(4 * GIB).level is Level.PROBLEM
+    assert host.memory(GIB, 2).level is Level.OK
+    assert host.memory(2 * GIB, 2).level is Level.WARNING
+    assert host.memory(4 * GIB, 2).level is Level.PROBLEM
+    assert host.memory(2 * GIB, 1).level is Level.OK
+    assert host.memory(GIB, 4).level is Level.WARNING
+    assert "; 4 machines take up to 4.4 GiB" in host.memory(GIB, 4).text
+    assert "; 1 machine takes up to 1.1 GiB" in host.memory(GIB, 1).text
+
+
+@pytest.mark.parametrize(
+    ("changes", "machines"),
+    [
+        ({}, 2),
+        (ready_topologies()["two-initiators"], 3),
+    ],
+)
+def test_memory_is_counted_for_every_machine_that_a_run_makes(
+    changes: dict[str, Any], machines: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A further initiator is one more."""
+    text = f"MemTotal: {8 * GIB // 1024} kB\n"
+    monkeypatch.setattr(host, "_read", lambda _: text)
+    found = doctor._for_machines(Config.model_validate(changes))
+    memory = next(one for one in found if one.subject == "memory")
+    assert f"; {machines} machines take up to " in memory.text
 
 
 def test_every_bridge_that_is_named_is_looked_at(tmp_path: Path) -> None:

@@ -200,7 +200,9 @@ def test_words_of_ssh(words: list[str], meaning: tuple[str | None, str, tuple[st
 
 @pytest.mark.parametrize("words", [[], ["one"], ["one", "--", "true"]])
 def test_ssh_wants_to_know_which_machine(words: list[str]) -> None:
-    with pytest.raises(typer.BadParameter, match="target or initiator"):
+    with pytest.raises(
+        typer.BadParameter, match="target, initiator, or, after the name of a testbed"
+    ):
         ssh.parse(words)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import nullcontext
 from dataclasses import replace
 from types import SimpleNamespace
@@ -59,7 +59,7 @@ class Bed(Testbed):
         self.topology = plan(CONFIG)
         self.layout = Layout.of(CONFIG.workload, 4)
         self.target = cast(Any, SimpleNamespace(kind="lio"))
-        self.waited: list[tuple[int, int]] = []
+        self.waited: list[tuple[str, ...]] = []
 
     def io(self, *_: object, **__: object) -> Any:
         return nullcontext(Io())
@@ -72,8 +72,8 @@ class Bed(Testbed):
 
     def fail_over(self, *_: object, **__: object) -> None: ...
 
-    def wait_for_paths(self, *, active: int, failed: int = 0, **_: object) -> Any:
-        self.waited.append((active, failed))
+    def wait_for_all_but(self, lost: Collection[str], **_: object) -> Any:
+        self.waited.append(tuple(lost))
 
 
 class Judged:
@@ -105,7 +105,7 @@ def test_throughput_is_that_of_all_luns_together() -> None:
     publish = cast(Any, lambda _, figures: published.update(figures))
     delivered(bed, cast(Any, judged), publish, 1, JobKind.READ, 2**14)
     assert judged.luns == [LUNS] * 3
-    assert bed.waited == [(1, 1), (2, 0)]
+    assert bed.waited == [("b",), ()]
     one = failover()
     alone = binned_rates(one.streams, one.phases[-1])
     for rates in published.values():

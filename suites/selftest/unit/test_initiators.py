@@ -139,6 +139,10 @@ LUN = '[[luns]]\nsize = "256MiB"\n'
             SECOND + 'iqn = "iqn.2026-01.io.pathproof:initiator"\n',
             "initiators.0.iqn: two initiators have it",
         ),
+        (
+            '[target]\nkind = "tgt"\n' + SECOND + 'iqn = "iqn.2026-01.io.pathproof:Initiator"\n',
+            "initiators.0.iqn: two initiators have it, as capitals do not count in it",
+        ),
         (SECOND + 'iqn = "nonsense"\n', "initiators.0.iqn: 'nonsense' does not begin with 'iqn.'"),
         (SECOND.replace(", b =", ", c ="), "initiators.0.addresses.c: there is no such network"),
         (
@@ -149,6 +153,14 @@ LUN = '[[luns]]\nsize = "256MiB"\n'
         (SECOND.replace("172.16.0.102", "172.16.0.1"), "172.16.0.1 is there twice"),
         (SECOND.replace("172.16.0.102", "172.16.9.102"), "is not in 172.16.0.0/24"),
         (SECOND + LUN + 'initiators = ["third"]\n', "luns.0.initiators: third is no initiator"),
+        (
+            SECOND + LUN + 'initiators = ["second", "initiator", "second"]\n',
+            "luns.0.initiators: second is there twice",
+        ),
+        (
+            SECOND + LUN + 'read_only = ["second", "second"]\n',
+            "luns.0.read_only: second is there twice",
+        ),
         (SECOND + LUN + 'initiators = ["second"]\n', "luns: initiator would see no LUN"),
         (
             SECOND + LUN + 'initiators = ["initiator"]\nread_only = ["second"]\n',

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -13,12 +14,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.analysis.outage import settled_outage
 from harness.budget import Budget, BudgetTerm, Setting
 from harness.checks import Verdict, data_intact, fault_took_effect, judge, stall_within_budget
 from harness.config import Config
 from harness.config.model import WorkloadConfig
 from harness.config.ready import ready_topologies
-from harness.errors import CutShort, TimedOut
+from harness.errors import CutShort, MachineError, TimedOut
 from harness.faults import (
     Fault,
     InitiatorDrop,
@@ -42,7 +44,7 @@ from harness.topology import Role, Topology, plan
 from harness.transport import PathDisk
 from harness.transport.allowances import InForce
 from harness.transport.iscsi.settings import session_settings
-from harness.units import KIB, MIB
+from harness.units import KIB, MIB, NS_PER_S
 from harness.workload import FioRun, Job
 from suites.selftest.unit.judged import good
 
@@ -192,6 +194,8 @@ class Bench:
     def __init__(self) -> None:
         self.started: list[tuple[str, str, tuple[str, ...]]] = []
         self.asked: list[str] = []
+        self.mute: set[str] = set()
+        self.off = threading.Event()
         attachment = SimpleNamespace(
             device="/dev/mapper/x",
             map_name="x",
@@ -233,11 +237,11 @@ class Bench:
     def nic(self, machine: str, link: str) -> str:
         return f"{machine} at {link}"
 
-    def answers(self, *_: object) -> bool:
-        return True
+    def answers(self, machine: str, _: float) -> bool:
+        return machine not in self.mute
 
     def power_off(self) -> None:
-        pass
+        self.off.set()
 
     lab_disks = ("vda",)
 
@@ -300,6 +304,22 @@ def test_an_initiator_that_only_reads_has_no_part_in_writes_alone(
     assert list(session.measurements_by_lun) == ["initiator/lun0", "initiator/lun2", "second/lun1"]
 
 
+def test_the_initiator_that_does_not_answer_is_named(
+    measuring: Callable[[Bench, Sequence[Job]], IoSession],
+) -> None:
+    """Any of them is watched."""
+    bench = Bench()
+    session = measuring(bench, bench.layout.mixed(1))
+
+    def block() -> None:
+        with session.running():
+            bench.mute.add(SECOND)
+            assert bench.off.wait(10)
+
+    with pytest.raises(MachineError, match=r"^initiator second does not answer; every VM"):
+        block()
+
+
 def view(name: str, machine: str, states: dict[str, str]) -> MapView:
     """Of an observer that has one look, and then no time left."""
 
@@ -350,6 +370,16 @@ def test_a_path_that_stops_though_the_fault_hits_another_initiator_is_told() -> 
         Verdict.FAIL,
         "path a (sda) did not take over during SilentDrop(a)",
     )
+
+
+def test_the_fault_of_another_initiator_is_compared_for_as_long_as_it_lasts() -> None:
+    """A pause near its end, of whatever cause, leaves no time after it; it is no loss of paths."""
+    measured = elsewhere(3.0)
+    (fault,) = measured.faults
+    during = settled_outage(measured, fault)
+    assert during is not None
+    assert during.start_ns == fault.confirmed_ns + NS_PER_S // 4
+    assert during.end_ns == (fault.healing_ns or fault.healed_ns)
 
 
 def test_what_an_initiator_only_reads_is_intact_if_fio_verified_it() -> None:

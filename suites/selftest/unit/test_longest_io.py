@@ -114,6 +114,17 @@ def test_an_io_is_not_failed_for_want_of_the_line_that_excuses_it() -> None:
     assert found(longest_io_within_budget(), hanging).verdict is Verdict.UNKNOWN
 
 
+def test_where_no_io_completed_that_is_the_reason() -> None:
+    """And not the probe, which may have read little where other I/O was seen."""
+    nothing = replace(measured(), streams=(), faults=())
+    for check in (no_io_beyond(1), no_stall_beyond(1)):
+        finding = found(check, nothing)
+        assert (finding.verdict, finding.message) == (Verdict.UNKNOWN, "no I/O completed")
+    other = with_io(measured(), 5, 6)
+    finding = found(no_stall_beyond(1), replace(other, streams=other.streams[1:], faults=()))
+    assert finding.message == "the probe measured too little to tell"
+
+
 def test_without_a_fault_an_io_has_a_limit_of_its_own() -> None:
     clean = replace(with_io(measured(), 5, 6.5), faults=())
     assert found(no_stall_beyond(1), clean).verdict is Verdict.PASS

@@ -77,6 +77,21 @@ def test_a_lun_that_is_damaged_fails_and_the_others_do_not() -> None:
         whole.require()
 
 
+def test_a_finding_has_the_lun_and_the_initiator_as_the_verdict_has_them() -> None:
+    """With several initiators; in words it is the name of the map."""
+    luns = {
+        "initiator/lun0": good(),
+        "second/lun1": replace(DAMAGED, initiator="second"),
+    }
+    judged = together(judge_each(luns, data_intact()).values())
+    assert [(one.initiator, one.lun) for one in judged.findings] == [
+        ("initiator", "lun0"),
+        ("second", "lun1"),
+    ]
+    with pytest.raises(VerdictFailed, match=r"^second/lun1: data intact: fail: "):
+        judged.require()
+
+
 def test_the_only_lun_is_not_named_in_its_findings() -> None:
     """There is no other that could be meant."""
     (found,) = judge_each({"lun0": good()}, data_intact()).values()

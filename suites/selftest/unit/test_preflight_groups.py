@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from harness.config import load
 from harness.config.model import PathGrouping
+from harness.errors import CommandTimedOut
 from harness.topology import plan
+from harness.transport.devices import BlockDevice
 from harness.transport.dm_multipath.maps import MapPath
+from harness.transport.fitness import look
 from harness.transport.fitness.groups import group_problems
+from harness.transport.fitness.paths import Facts
+from suites.selftest.unit.scripted_machine import Answer, Asked, ScriptedMachine
 
 WWID = "360014057043dfe0435de773ca03bbf04"
 TWO, CONTROLLERS = (
@@ -72,6 +80,49 @@ def test_a_policy_that_multipathd_has_chosen_by_itself_is_told_as_the_cause() ->
     (cause,) = group_causes("failover", GROUPED["multibus"], detects=True)
     assert "detect_pgpolicy" not in cause
     assert group_causes("group_by_prio", GROUPED["group_by_prio"], detects=True) == []
+
+
+def test_groups_by_target_port_group_may_be_multipathds_own_choice_too() -> None:
+    """With one priority for both controllers, as in the same access state: no groups by that."""
+    same = dict.fromkeys(PRIORITIES, 50)
+    by_controller = GROUPED["group_by_prio"]
+    *_, cause = group_causes("multibus", by_controller, same, detects=True)
+    assert cause.endswith(
+        "multipathd has found ALUA and groups paths by target port group, as detect_pgpolicy and "
+        "detect_pgpolicy_use_tpg say (multipath.conf(5))"
+    )
+    *_, cause = group_causes("multibus", by_controller, same)
+    assert "the policy is not in force" in cause
+
+
+@pytest.mark.parametrize("ends", ["fails", "takes too long"])
+def test_groups_are_told_though_the_disk_does_not_say_what_it_is(
+    ends: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its files are read to see whether multipathd chooses the policy: the disk may be gone."""
+    maps = (Path(__file__).parent / "recorded" / "multipathd-0.9.4-maps.json").read_text()
+
+    def answer(asked: Asked) -> Answer:
+        if asked.argv[0] == "multipathd":
+            return Answer(maps)
+        if ends == "fails":
+            return Answer(stderr="cat: /sys/block/sda/device/vendor: No such file", status=1)
+        raise CommandTimedOut(
+            machine="scripted", argv=asked.argv, stdout="", stderr="", elapsed_s=15
+        )
+
+    device = BlockDevice("dm-0", "253:0", 1, ("sda", "sdb"), WWID, f"mpath-{WWID}")
+    facts = Facts((), {"a": ("sda",), "b": ("sdb",)}, (device,))
+    monkeypatch.setattr(look, "facts_now", lambda _: facts)
+    initiator = SimpleNamespace(
+        machine=ScriptedMachine(answer),
+        wwids=(WWID,),
+        topology=TWO,
+        grouping="failover",
+        planned_sessions=tuple,
+    )
+    (problem,) = look.fitness(cast(Any, initiator), ()).problems
+    assert "makes 2 path groups (a; b): the policy is not in force" in problem.cause
 
 
 def test_access_states_that_are_exchanged_are_told() -> None:

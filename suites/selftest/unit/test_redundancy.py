@@ -8,7 +8,7 @@ import pytest
 
 from harness.budget import Budget, BudgetTerm
 from harness.checks import Verdict, redundancy_back_in_time
-from harness.measurements import Measurements
+from harness.measurements import KernelLog, Measurements
 from harness.timeline import Event, Happened, Timeline
 from harness.units import NS_PER_S
 from suites.selftest.unit.judged import busy_host, found, good
@@ -90,3 +90,87 @@ def test_a_path_that_was_never_given_up_need_not_come_back() -> None:
 def test_without_a_limit_or_a_fault_it_is_open() -> None:
     assert found(CHECK, back_after(3, float("inf"))).verdict is Verdict.UNKNOWN
     assert found(CHECK, replace(good(), faults=())).verdict is Verdict.UNKNOWN
+
+
+def unseen_to_fail(state: str, until_s: float = 0.0) -> Measurements:
+    """The kernel's log has no line of path a, and samples show that state of it for a time."""
+    measured = back_after(0, 3)
+    about = {Happened.PATH_FAILED, Happened.PATH_REINSTATED}
+    states = tuple(
+        replace(seen, states={"a": state, "b": "active"})
+        if INJECTED + NS_PER_S < seen.at_ns < HEALED + until_s * NS_PER_S
+        else replace(seen, states={"a": "active", "b": "active"})
+        for seen in measured.path_states
+    )
+    events = [e for e in measured.timeline if e.what not in about]
+    return replace(measured, timeline=Timeline.of(events), path_states=states)
+
+
+@pytest.mark.parametrize("state", ["failed", "missing"])
+def test_a_path_that_leaves_the_map_has_to_come_back(state: str) -> None:
+    """The kernel logs nothing of that; it is out of use for 6.5 s after healing."""
+    finding = found(CHECK, unseen_to_fail(state, 6.5))
+    assert finding.verdict is Verdict.FAIL, finding.message
+    assert finding.numbers["back_after_a_s"] == pytest.approx(6.5, abs=0.1)
+
+
+def test_a_path_that_leaves_the_map_after_healing_has_to_come_back() -> None:
+    """Its timers were not over yet: the fault explains it until its budget is over."""
+    measured = unseen_to_fail("active")
+    (fault,) = measured.faults
+    early = replace(
+        fault, healed_ns=INJECTED + NS_PER_S, healing_confirmed_ns=INJECTED + 2 * NS_PER_S
+    )
+    states = tuple(
+        replace(seen, states={"b": "active"}) if seen.at_ns > INJECTED + 3 * NS_PER_S else seen
+        for seen in measured.path_states
+    )
+    finding = found(CHECK, replace(measured, faults=(early,), path_states=states))
+    assert finding.verdict is Verdict.FAIL, finding.message
+    assert "path a was not back" in finding.message
+
+
+def test_no_path_was_given_up_only_if_that_was_seen() -> None:
+    """By a log without gaps, by samples, and with something measured of each path."""
+    kept = unseen_to_fail("active")
+    assert found(CHECK, kept).verdict is Verdict.PASS
+    finding = found(CHECK, replace(kept, path_states=()))
+    assert finding.verdict is Verdict.UNKNOWN
+    assert "states of the paths were not sampled" in finding.message
+    lost = (KernelLog("initiator", (), lost=3), kept.kernel_logs[1])
+    assert found(CHECK, replace(kept, kernel_logs=lost)).verdict is Verdict.UNKNOWN
+    assert found(CHECK, replace(kept, counters=kept.counters[1:])).verdict is Verdict.UNKNOWN
+    (fault,) = kept.faults
+    elsewhere = replace(kept, path_states=(), faults=(replace(fault, paths=()),))
+    assert found(CHECK, elsewhere).verdict is Verdict.PASS
+
+
+def test_a_path_that_fails_again_once_it_was_back_is_not_back() -> None:
+    """The kernel took it back after 2 s, and samples show it failed from 4 s on."""
+    measured = back_after(2, 3)
+    states = tuple(
+        replace(seen, states={"a": "failed", "b": "active"})
+        if seen.at_ns > HEALED + 4 * NS_PER_S
+        else seen
+        for seen in measured.path_states
+    )
+    finding = found(CHECK, replace(measured, path_states=states))
+    assert finding.verdict is Verdict.FAIL, finding.message
+    assert "path a was not back 9.00 s" in finding.message
+    little = replace(
+        measured,
+        path_states=tuple(
+            replace(seen, states={"a": "failed", "b": "active"})
+            if HEALED + 2 * NS_PER_S < seen.at_ns < HEALED + 2.4 * NS_PER_S
+            else seen
+            for seen in measured.path_states
+        ),
+    )
+    assert found(CHECK, little).numbers["back_after_a_s"] == pytest.approx(2)
+
+
+def test_a_path_that_is_not_back_when_the_next_fault_begins_is_open() -> None:
+    """The message names both reasons for which the look at it ended."""
+    never = (END - HEALED) / NS_PER_S + 1
+    finding = found(CHECK, back_after(never, 5))
+    assert finding.message.endswith("when I/O ended or the next fault began")

@@ -11,8 +11,9 @@ from harness.checks import Verdict, no_trouble_without_a_fault
 from harness.measurements import KernelLog, KernelMessage, Measurements
 from harness.timeline import Event, Happened, Timeline
 from harness.transport.disk_errors import disk_errors
+from harness.transport.iscsi.settings import session_settings
 from harness.units import NS_PER_S
-from suites.selftest.unit.judged import carrying, found, good, with_counters
+from suites.selftest.unit.judged import busy_host, carrying, found, good, with_counters
 from suites.selftest.unit.synthetic_failover import END, HEALED, INJECTED, START
 from suites.selftest.unit.test_kernel_events import recorded
 
@@ -127,3 +128,58 @@ def test_a_log_with_gaps_proves_no_peace() -> None:
     seen = with_event(INJECTED - NS_PER_S, "a")
     assert found(CHECK, replace(seen, kernel_logs=gap.kernel_logs)).verdict is Verdict.FAIL
     assert found(CHECK, replace(good(), kernel_logs=())).verdict is Verdict.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("steal", "busy_s", "doubt"),
+    [
+        (1.0, 1.2, "no processor for 1.200 s of the 3 s before it, and a timeout is 1 s"),
+        (0.3, 3.0, ""),
+        (1.0, 0.5, ""),
+    ],
+)
+def test_a_connection_that_drops_for_want_of_a_processor_is_open(
+    steal: float, busy_s: float, doubt: str
+) -> None:
+    """The answer to a ping may have come in time, and not been seen: a timeout is 1 s."""
+    at_ns = INJECTED - NS_PER_S
+    busy = busy_host(steal, start_ns=at_ns - int(busy_s * NS_PER_S), end_ns=at_ns)
+    finding = found(CHECK, replace(with_event(at_ns, "b"), processors=busy))
+    assert finding.verdict is (Verdict.UNKNOWN if doubt else Verdict.FAIL)
+    assert finding.message.endswith(doubt)
+
+
+def test_a_host_too_busy_for_a_failure_leaves_it_open() -> None:
+    """Half of the time of each processor, though no timeout was reached in all."""
+    at_ns = INJECTED - NS_PER_S
+    longer = tuple(session_settings(path, 5, 5, 5, path) for path in ("a", "b"))
+    busy = busy_host(0.5, start_ns=at_ns - 10 * NS_PER_S // 2, end_ns=at_ns)
+    measured = replace(with_event(at_ns, "b"), processors=busy, settings=longer)
+    quiet = replace(measured, processors=busy_host(0.2, start_ns=START, end_ns=at_ns))
+    assert found(CHECK, quiet).verdict is Verdict.FAIL
+    finding = found(CHECK, measured)
+    assert finding.verdict is Verdict.UNKNOWN, finding.message
+    assert "the host kept 50% of the processor time" in finding.message
+
+
+def test_what_follows_from_such_a_drop_is_open_and_nothing_else() -> None:
+    """Errors of its disk until its session is back. Those of another path have no such cause."""
+    at_ns = INJECTED + 5 * NS_PER_S
+    busy = busy_host(1.0, start_ns=at_ns - 2 * NS_PER_S, end_ns=at_ns)
+
+    def after(seconds: float, disk: str) -> Measurements:
+        lined = with_line(at_ns + int(seconds * NS_PER_S), ERROR.replace("sdb", disk))
+        dropped = [
+            Event(at_ns, Happened.CONNECTION_ERROR, "initiator kernel", LINE, path="b"),
+            Event(at_ns + NS_PER_S, Happened.SESSION_RECOVERED, "initiator kernel", path="b"),
+        ]
+        told = Timeline.of([*good().timeline, *dropped])
+        return replace(lined, timeline=told, processors=busy)
+
+    assert found(CHECK, after(0.5, "sdb")).verdict is Verdict.UNKNOWN
+    finding = found(CHECK, after(2.5, "sdb"))
+    assert finding.verdict is Verdict.FAIL
+    assert finding.message.startswith("path b at 13.50 s: ")
+    assert finding.numbers["signs_of_trouble"] == 3
+    before = replace(with_line(INJECTED - NS_PER_S, ERROR), processors=busy_host(1.0))
+    assert found(CHECK, before).verdict is Verdict.FAIL

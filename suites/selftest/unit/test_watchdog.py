@@ -74,8 +74,8 @@ class Lab:
         self.told.append("evidence")
         return {"console": "panic"}
 
-    def alive(self) -> bool:
-        return self.is_alive
+    def silent(self) -> str:
+        return "" if self.is_alive else "the initiator"
 
     def power_off(self) -> None:
         self.told.append("power off")
@@ -84,7 +84,7 @@ class Lab:
             raise self.refusal
 
     def watchdog(self, within_s: float) -> Watchdog:
-        return Watchdog(within_s, gather=self.gather, alive=self.alive, power_off=self.power_off)
+        return Watchdog(within_s, gather=self.gather, silent=self.silent, power_off=self.power_off)
 
 
 class Attached(Listener):
