@@ -185,10 +185,7 @@ class IoSession:
             return run.nothing_left(error.message)
 
     def wait_until_running(self) -> None:
-        """Wait until every path that is active and in use has carried I/O. Raises CutShort.
-
-        On each LUN.
-        """
+        """Wait until each LUN's paths that are active and in use carry I/O. Raises CutShort."""
         with step("Wait until I/O runs on every active path", Spent.IO):
             for initiator in self._initiators:  # one after another: what has begun goes on
                 self._wait_until_running_on(initiator)
