@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,24 +19,6 @@ from harness.hypervisor import connection, qemu_process
 from harness.hypervisor.connection import LONGEST_ROOT, connect
 from harness.hypervisor.domain import _names_a_taken_port, missing_program_hint
 from suites.selftest import needs
-
-
-@pytest.fixture
-def root() -> Iterator[Path]:
-    """A short path, whatever TMPDIR is; with a file that QEMU takes for a kernel."""
-    directory = Path(tempfile.mkdtemp(prefix="pathproof-", dir="/tmp"))
-    directory.joinpath("kernel").write_bytes(empty_kernel())
-    yield directory
-    shutil.rmtree(directory)
-
-
-def empty_kernel() -> bytes:
-    """A bzImage's header (Documentation/arch/x86/boot.rst) and no code."""
-    image = bytearray(4096)
-    image[0x1F1] = 1  # sectors of the setup code, besides the first
-    image[0x202:0x208] = b"HdrS\x0c\x02"  # protocol 2.12
-    image[0x211] = 1  # loaded high
-    return bytes(image)
 
 
 def test_a_root_too_deep_for_sockets_is_refused_before_libvirt_sees_it(tmp_path: Path) -> None:

@@ -9,14 +9,11 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -130,28 +127,10 @@ with connected() as connection:
 """
 
 
-@pytest.fixture
-def root() -> Iterator[Path]:
-    """A short path, whatever TMPDIR is; with a file that QEMU takes for a kernel."""
-    directory = Path(tempfile.mkdtemp(prefix="pathproof-", dir="/tmp"))
-    directory.joinpath("kernel").write_bytes(empty_kernel())
-    yield directory
-    shutil.rmtree(directory)
-
-
 @pytest.fixture(scope="session")
 def capabilities(pytestconfig: pytest.Config) -> Path:
     assert pytestconfig.cache is not None
     return Path(pytestconfig.cache.mkdir("libvirt-capabilities"))
-
-
-def empty_kernel() -> bytes:
-    """A bzImage's header (Documentation/arch/x86/boot.rst) and no code."""
-    image = bytearray(4096)
-    image[0x1F1] = 1  # sectors of the setup code, besides the first
-    image[0x202:0x208] = b"HdrS\x0c\x02"  # protocol 2.12
-    image[0x211] = 1  # loaded high
-    return bytes(image)
 
 
 def tell(story: str, *arguments: Path, status: int = 0) -> Any:
