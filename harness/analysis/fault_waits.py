@@ -23,7 +23,7 @@ from harness.analysis.recovery import (
 )
 from harness.analysis.stall import Kind, Moment, Stall, Waits, waits_of, worst_of
 from harness.measurements import FaultRecord, Measurements
-from harness.timeline import Happened
+from harness.timeline import Event, Happened
 from harness.units import NS_PER_MS, NS_PER_S
 
 _SHORTEST_NS = 250 * NS_PER_MS
@@ -43,7 +43,10 @@ def moments(measurements: Measurements, fault: FaultRecord) -> tuple[Moment, ...
     """
     if not _carried(measurements, fault):
         return ()
-    given_up = _given_up(measurements, fault)
+    given_up = [
+        Moment(event.at_ns, event.uncertainty_ns + _ROOM_NS)
+        for event in _given_up(measurements, fault)
+    ]
     lost = {e.path for e in measurements.timeline if e.what is Happened.PATH_FAILED}
     hit = [counters.path for counters in paths_hit(measurements, fault)]
     came_back = [
@@ -72,10 +75,10 @@ def _carried(measurements: Measurements, fault: FaultRecord) -> bool:
     )
 
 
-def _given_up(measurements: Measurements, fault: FaultRecord) -> list[Moment]:
+def _given_up(measurements: Measurements, fault: FaultRecord) -> list[Event]:
     """Each time at which a path of a fault was given up, as far as the fault explains it."""
     return [
-        Moment(e.at_ns, e.uncertainty_ns + _ROOM_NS)
+        e
         for e in measurements.timeline
         if e.what is Happened.PATH_FAILED
         and e.path in fault.paths
@@ -83,9 +86,37 @@ def _given_up(measurements: Measurements, fault: FaultRecord) -> list[Moment]:
     ]
 
 
-def given_up_ns(measurements: Measurements, fault: FaultRecord) -> list[int]:
-    """When paths of a fault were given up, as far as the fault explains it."""
-    return [moment.at_ns for moment in _given_up(measurements, fault)]
+def lost_ns(measurements: Measurements, fault: FaultRecord) -> list[int]:
+    """When each path of a fault was lost that was given up, as far as the fault explains it.
+
+    A map that is loaded anew has tried a dead path once more: the last time before the order to
+    heal counts. What is given up once more after the order says nothing about the outage.
+    """
+    ordered_ns = _ordered_ns(fault)
+    times_ns: dict[str, list[int]] = {}
+    for event in _given_up(measurements, fault):
+        times_ns.setdefault(str(event.path), []).append(event.at_ns)
+    return [
+        max((at_ns for at_ns in each if at_ns <= ordered_ns), default=min(each))
+        for each in times_ns.values()
+    ]
+
+
+def went_on_ns(measurements: Measurements, fault: FaultRecord) -> int | None:
+    """When I/O went on after the wait of a fault, as `longest_during` has it.
+
+    Waits that began after the order to heal are none of the outage. None if no I/O waited.
+    """
+    ordered_ns = _ordered_ns(fault)
+    waits = [one.within(begun_before_ns=ordered_ns) for one in _during(measurements, fault, Stall)]
+    ends = moments(measurements, fault)
+    wait = worst_of(one.only(one.including(ends)) for one in waits) or worst_of(waits)
+    return wait.end_ns if wait else None
+
+
+def _ordered_ns(fault: FaultRecord) -> int:
+    """When it was ordered to heal."""
+    return fault.healing_ns or fault.healed_ns
 
 
 def excused_wait(measurements: Measurements, fault: FaultRecord, kind: type[Kind]) -> Kind | None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from harness.analysis.fault_effect import in_reserve
-from harness.analysis.fault_waits import given_up_ns, longest_during
-from harness.analysis.stall import Stall
+from harness.analysis.fault_waits import lost_ns, went_on_ns
 from harness.measurements import FaultRecord, Measurements, PathCounters
 from harness.timeline import Phase
 from harness.units import NS_PER_MS, NS_PER_S
@@ -27,10 +26,11 @@ def settled_outage(measurements: Measurements, fault: FaultRecord) -> Phase | No
     """
     if fault.io_stops:
         return None
-    stall = longest_during(measurements, fault, Stall) if fault.paths else None
-    went_on_ns = stall.end_ns if stall and stall.end_ns < fault.healed_ns else 0
-    lost_ns = max([fault.confirmed_ns, went_on_ns, *given_up_ns(measurements, fault)])
-    start_ns, end_ns = lost_ns + _SETTLING_NS, fault.healing_ns or fault.healed_ns
+    ended_ns = went_on_ns(measurements, fault) if fault.paths else None
+    if ended_ns is None or ended_ns >= fault.healed_ns:  # the others carried nothing all along
+        ended_ns = fault.confirmed_ns
+    settled_ns = max([fault.confirmed_ns, ended_ns, *lost_ns(measurements, fault)])
+    start_ns, end_ns = settled_ns + _SETTLING_NS, fault.healing_ns or fault.healed_ns
     if end_ns <= start_ns:
         return None
     return Phase(f"during {fault.name}", start_ns, end_ns)

@@ -20,7 +20,7 @@ from harness.checks import (
     throughput_recovered,
 )
 from harness.measurements import Measurements, Stream
-from harness.timeline import Phase
+from harness.timeline import Happened, Phase, Timeline
 from harness.units import KIB, NS_PER_MS, NS_PER_S
 from suites.selftest.unit.judged import (
     busy_host,
@@ -29,6 +29,7 @@ from suites.selftest.unit.judged import (
     good,
     with_counters,
     with_stream,
+    without_io,
 )
 from suites.selftest.unit.synthetic_failover import END, HEALED, INJECTED, STALL_S, START
 
@@ -62,6 +63,28 @@ def test_io_is_settled_once_it_has_gone_on() -> None:
     )
     assert settled_outage(good(), replace(fault, io_stops=True)) is None
     assert [one.path for one in survivors(good(), fault)] == ["b"]
+
+
+def test_what_is_given_up_after_the_order_to_heal_belongs_to_no_outage() -> None:
+    """A map of which groups change is loaded anew, and tries a path that is still dead."""
+    measured = good()
+    (fault,) = measured.faults
+    ordered = HEALED - 6 * NS_PER_S
+    fault = replace(fault, healing_ns=ordered)
+    settled = Phase("during SilentDrop(a)", WENT_ON + 250 * NS_PER_MS, ordered)
+    again = replace(
+        next(e for e in measured.timeline if e.what is Happened.PATH_FAILED),
+        at_ns=ordered + NS_PER_S,
+    )
+    measured = replace(measured, timeline=Timeline.of([*measured.timeline, again]))
+    assert settled_outage(measured, fault) == settled
+    measured = with_stream(
+        measured, "write", lambda stream: without_io(stream, ordered + 1, HEALED)
+    )
+    assert settled_outage(measured, fault) == settled
+    only = [e for e in measured.timeline if e.what is not Happened.PATH_FAILED]
+    measured = replace(measured, timeline=Timeline.of([*only, again]))
+    assert settled_outage(measured, fault) is None
 
 
 @pytest.mark.parametrize(("percent", "verdict"), [(95, Verdict.PASS), (70, Verdict.FAIL)])
