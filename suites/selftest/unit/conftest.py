@@ -16,6 +16,17 @@ settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")
 
 
+UNIT = Path(__file__).parent
+# The slowest takes some 20 s; one that hangs must fail and say where, not hold up CI for hours.
+LIMIT_S = 300
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(UNIT):
+            item.add_marker(pytest.mark.timeout(LIMIT_S))
+
+
 @pytest.fixture
 def root() -> Iterator[Path]:
     """A short path, whatever TMPDIR is; with a file that QEMU takes for a kernel."""

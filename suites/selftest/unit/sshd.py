@@ -34,7 +34,12 @@ def new_key(file: Path, kind: str = "ed25519") -> str:
 
 
 def children(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    """The processes that `pid` started and that have not ended; none if it has ended itself."""
+    try:
+        listed = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+    return [int(child) for child in listed.split()]
 
 
 @dataclass(frozen=True)
@@ -86,8 +91,10 @@ def sshd_in(folder: Path, kind: str = "ed25519", *, max_sessions: int = 50) -> I
         try:
             yield sshd
         finally:
-            sshd.drop_connections()  # what is frozen would outlive it
-            process.kill()
+            try:
+                sshd.drop_connections()  # what is frozen would outlive it
+            finally:
+                process.kill()  # else the `with` above would wait for it without end
 
 
 def connected(endpoint: SshEndpoint) -> SshMachine:

@@ -82,7 +82,7 @@ def test_a_machine_that_never_answers_is_given_up_at_the_deadline() -> None:
     started = time.monotonic()
     with pytest.raises(TimedOut, match=rf"no SSH answer on 127\.0\.0\.1:{port} .*refused"):
         SshMachine.connect("guest", endpoint, Deadline.after(0.5))
-    assert 0.4 < time.monotonic() - started < 3
+    assert 0.4 < time.monotonic() - started < 15
 
 
 def test_a_machine_is_reached_through_a_proxy_that_ends_with_the_connection(sshd: Sshd) -> None:
@@ -168,30 +168,38 @@ def test_a_closed_connection_runs_nothing_any_more(sshd: Sshd) -> None:
 
 
 @pytest.fixture
-def freezing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Sshd, SshMachine]]:
-    """A machine that will stand still, and is waited for only briefly."""
+def freezing(tmp_path: Path) -> Iterator[tuple[Sshd, SshMachine]]:
+    """A machine that will stand still."""
     with sshd_in(tmp_path) as sshd:
         machine = connected(sshd.endpoint)
-        monkeypatch.setattr(ssh_module, "_ANSWER_TIMEOUT_S", 0.5)
         yield sshd, machine
         machine.close()
 
 
-def test_a_machine_that_stands_still_is_given_up(freezing: tuple[Sshd, SshMachine]) -> None:
+def freeze(sshd: Sshd, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The machine stands still, and is waited for only briefly from now on."""
+    sshd.freeze()
+    monkeypatch.setattr(ssh_module, "_ANSWER_TIMEOUT_S", 0.5)
+
+
+def test_a_machine_that_stands_still_is_given_up(
+    freezing: tuple[Sshd, SshMachine], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The first command waits, those that run end, and later ones do not wait any more."""
     sshd, machine = freezing
     running = machine.start(["sleep", "60"])
-    sshd.freeze()
+    freeze(sshd, monkeypatch)
     started = time.monotonic()
     with pytest.raises(MachineError, match="guest: connection lost: no answer within 0 s"):
         machine.run(["true"])
-    assert 0.4 < time.monotonic() - started < 3
+    assert 0.4 < time.monotonic() - started < 15
     with pytest.raises(MachineError, match="connection lost: while sleep ran"):
         running.wait(10)
+    monkeypatch.undo()  # one that waited would take 20 s
     again = time.monotonic()
     with pytest.raises(MachineError, match="guest: connection lost: no answer within 0 s"):
         machine.run(["true"])
-    assert time.monotonic() - again < 0.3
+    assert time.monotonic() - again < 10
 
 
 def test_a_machine_that_stands_still_as_a_command_starts_is_given_up(
@@ -208,20 +216,24 @@ def test_a_machine_that_stands_still_as_a_command_starts_is_given_up(
         return opened
 
     monkeypatch.setattr(transport, "open_session", open_session)
+    monkeypatch.setattr(ssh_module, "_ANSWER_TIMEOUT_S", 0.5)
     started = time.monotonic()
     with pytest.raises(MachineError, match="guest: connection lost: no answer within 0 s"):
         machine.run(["true"])
-    assert 0.4 < time.monotonic() - started < 3
+    assert 0.4 < time.monotonic() - started < 15
 
 
-def test_a_connection_that_is_full_is_given_up(tmp_path: Path) -> None:
+def test_a_connection_that_is_full_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its buffers hold what the machine does not take, and even a small request finds no room."""
-    timeout_s = 1.0
-    with sshd_in(tmp_path) as sshd, pytest.MonkeyPatch.context() as patient:
-        patient.setattr(ssh_module, "_ANSWER_TIMEOUT_S", timeout_s)
-        machine = connected(sshd.endpoint)
+    with sshd_in(tmp_path) as sshd:
+        with monkeypatch.context() as impatient:  # TCP takes the timeout of its connection
+            impatient.setattr(ssh_module, "_ANSWER_TIMEOUT_S", 1.0)
+            machine = connected(sshd.endpoint)
         processes = [machine.start(["sleep", "60"]) for _ in range(12)]
         sshd.freeze()
+        monkeypatch.setattr(ssh_module, "_ANSWER_TIMEOUT_S", 1.0)
 
         def fill(number: int) -> MachineError:
             with pytest.raises(MachineError, match="connection lost") as loss:
