@@ -214,23 +214,53 @@ class StallsTogether:
 
 
 def losses_of(measurements: Measurements, fault: FaultRecord) -> int:
-    """How many losses one after the other a fault was: each has its budget.
+    """How many losses one after the other a fault was: each has its budget."""
+    return max(1, len(_losses(measurements, fault)))
+
+
+def longest_by_losses(
+    measurements: Measurements, fault: FaultRecord, kind: type[Kind]
+) -> dict[int, Kind]:
+    """The longest wait of a fault, of those in which so many losses were, by that number.
+
+    What was sent again over a path that was lost next waited for both: it has a budget for each.
+    """
+    losses = _losses(measurements, fault)
+    ends = moments(measurements, fault)
+    longest: dict[int, Kind] = {}
+    for number in range(1, len(losses) + 1):
+        chosen = []
+        for waits in _during(measurements, fault, kind):
+            met = sum(waits.including(loss).astype(int) for loss in losses)
+            chosen.append(waits.only(waits.including(ends) & (np.maximum(met, 1) == number)))
+        if found := worst_of(chosen):
+            longest[number] = found
+    if not longest and (found := longest_during(measurements, fault, kind)):
+        longest[1] = found
+    return longest
+
+
+def _losses(measurements: Measurements, fault: FaultRecord) -> list[list[Moment]]:
+    """When paths were first given up: together those that were lost at once, in order.
 
     Paths that are lost at once are given up within a second or two, by the phase of their timers;
     one that is lost when the others have failed, no sooner than a new one can be noticed.
     """
     if fault.io_stops:
-        return 1
-    first: dict[str, int] = {}
-    for event in measurements.timeline:
-        if (
-            event.what is Happened.PATH_FAILED
-            and event.path in fault.paths
-            and fault.injected_ns <= event.at_ns <= fault.healed_ns
-        ):
-            first.setdefault(event.path, event.at_ns)
-    apart_s = np.diff(sorted(first.values())) / NS_PER_S
-    return 1 + int(np.count_nonzero(apart_s > fault.budget.seconds / _LOSSES_APART))
+        return []
+    first: dict[str, Event] = {}
+    for event in _given_up(measurements, fault):
+        if event.at_ns <= fault.healed_ns:
+            first.setdefault(event.path, event)
+    apart_ns = fault.budget.seconds * NS_PER_S / _LOSSES_APART
+    losses: list[list[Moment]] = []
+    latest_ns = 0
+    for event in sorted(first.values()):
+        if not losses or event.at_ns - latest_ns > apart_ns:
+            losses.append([])
+        losses[-1].append(Moment(event.at_ns, event.uncertainty_ns + _ROOM_NS))
+        latest_ns = event.at_ns
+    return losses
 
 
 def stalls_of(measurements: Measurements, fault: FaultRecord) -> list[StallsTogether]:

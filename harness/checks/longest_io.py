@@ -5,10 +5,10 @@ A stream may go on while one of its I/Os hangs: then it does not stall.
 
 from __future__ import annotations
 
-from harness.analysis.fault_waits import longest_during
+from harness.analysis.fault_waits import longest_by_losses
 from harness.analysis.stall import LongIo, waits_of, worst_of
 from harness.checks.definition import check
-from harness.checks.outcome import Outcome
+from harness.checks.outcome import Outcome, first_bad
 from harness.checks.waits import (
     Judge,
     Limit,
@@ -26,23 +26,30 @@ def longest_io_within_budget(measurements: Measurements) -> Outcome:
     """No single I/O of any stream took longer than the effective settings allow.
 
     From its submission to its completion, whatever the others did meanwhile. One that waited until
-    a path of a fault was given up is held to that fault's budget; every other has the slack.
+    a path of a fault was given up is held to that fault's budget, and to a budget more for each
+    path that was lost after that while it still waited; every other has the slack.
     """
     resolution_ns = _grain_ns(measurements)
 
-    def during(fault: FaultRecord) -> Outcome:
-        longest = longest_during(measurements, fault, LongIo)
+    def judged(fault: FaultRecord, longest: LongIo | None, losses: int) -> Outcome:
         spared_ns = 0
         if fault.io_stops and longest:
             spared_ns = max(0, fault.healing_confirmed_ns - longest.start_ns)
         return judge_wait(
             measurements,
             longest,
-            budget_of(fault),
+            budget_of(fault, losses),
             resolution_ns,
             when=f" in {fault.name}",
             spared_s=spared_ns / NS_PER_S,
         )
+
+    def during(fault: FaultRecord) -> Outcome:
+        longest = longest_by_losses(measurements, fault, LongIo)
+        if not longest:
+            return judged(fault, None, 1)
+        outcomes = [judged(fault, wait, losses) for losses, wait in longest.items()]
+        return first_bad(outcomes) or max(outcomes, key=lambda each: each.numbers["longest_io_s"])
 
     return within_budget(measurements, Judge(LongIo, resolution_ns, during))
 

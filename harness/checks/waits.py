@@ -132,12 +132,13 @@ def never_went_on(measurements: Measurements) -> Outcome:
     return failed(f"{text}; {measurements.cut_short}")
 
 
-def budget_of(fault: FaultRecord) -> Limit:
-    """The budget of a fault as a limit."""
+def budget_of(fault: FaultRecord, losses: int = 1) -> Limit:
+    """The budget of a fault as a limit, for so many losses one after the other."""
+    times = f"{losses} times the budget" if losses > 1 else "budget"
     return Limit(
         "budget",
-        fault.budget.seconds,
-        f"budget {fault.budget}",
+        losses * fault.budget.seconds,
+        f"{times} {fault.budget}",
         unlimited=_why_unlimited(fault.budget),
     )
 

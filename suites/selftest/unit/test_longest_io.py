@@ -16,6 +16,7 @@ from harness.checks import (
     stall_within_budget,
 )
 from harness.measurements import CompletionLog, Measurements, Stream
+from harness.timeline import Timeline
 from suites.selftest.unit.standstill import (
     FAILED,
     LOSS,
@@ -23,6 +24,7 @@ from suites.selftest.unit.standstill import (
     RETURN,
     Seen,
     at,
+    event,
     found,
     measured,
     stream,
@@ -86,6 +88,27 @@ def test_an_io_that_waits_until_its_path_is_given_up_has_the_budget() -> None:
     assert finding.verdict is Verdict.PASS, finding.message
     assert finding.numbers["longest_io_s"] == pytest.approx(3.8)
     assert finding.numbers["budget_s"] == 4
+
+
+def test_an_io_that_meets_two_losses_one_after_the_other_has_a_budget_for_each() -> None:
+    """It was sent again over a path that was lost next; one that met a single loss has one."""
+    twice = measured((0, 3.05), (4, 7.05))
+    (fault,) = twice.faults
+    events = Timeline.of([*twice.timeline, event(7.0, FAILED, "2")])
+    twice = replace(twice, faults=(replace(fault, paths=("a", "b")),), timeline=events)
+    both = watched(with_io(twice, -0.3, 7.1))
+    finding = found(longest_io_within_budget(), both)
+    assert finding.verdict is Verdict.PASS, finding.message
+    assert finding.numbers["budget_s"] == 8
+    one = watched(with_io(with_io(twice, -0.3, 7.1), 2.9, 7.1))
+    finding = found(longest_io_within_budget(), one)
+    assert finding.verdict is Verdict.PASS, finding.message
+    hanging = watched(with_io(with_io(twice, -0.3, 7.1), 3.5, 7.8))
+    finding = found(longest_io_within_budget(), hanging)
+    assert finding.verdict is Verdict.FAIL
+    assert finding.message == (
+        "an I/O took 4.30 s (write) in LinkDown(a), 300 ms beyond the budget of 4 s"
+    )
 
 
 def test_with_no_path_left_an_io_waits_until_one_is_back() -> None:
