@@ -339,6 +339,28 @@ PLANTS: Mapping[str, Mapping[str, Plant]] = {
             masking_plants.unprotected, "of initiator second can be written to, and the LUN 3600"
         ),
     },
+    "eight": {
+        "the last portal's address is missing": Plant(
+            on_target(
+                "ip address del 172.16.1.4/24 dev {b}", "ip address add 172.16.1.4/24 dev {b}"
+            ),
+            "the target has no address 172.16.1.4, which belongs on {tb}, its NIC b",
+            by_network=True,
+        ),
+        "two sessions lead to one portal": Plant(
+            two_sessions_to_one_portal, "path a1 has 2 sessions instead of one"
+        ),
+    },
+    "luns": {
+        "one LUN is missing on one path": Plant(
+            on_initiator(
+                "disk=$(readlink -f /dev/disk/by-path/ip-172.16.1.1:3260-iscsi-*-lun-2)\n"
+                "echo 1 >/sys/block/${{disk##*/}}/device/delete",
+                "iscsiadm --mode session --rescan\nudevadm settle",
+            ),
+            "path b reaches no LUN with WWID ",
+        ),
+    },
     "routed": {
         "the route is missing": Plant(
             on_initiator(
@@ -361,12 +383,6 @@ PLANTS: Mapping[str, Mapping[str, Plant]] = {
             by_network=True,
         ),
     },
-}
-
-# By name, with the topology whose plants are those that it would have.
-WITHOUT_PLANTS: Mapping[str, str] = {
-    "eight": "wired as `four`, with more portals",
-    "luns": "wired as `two`, with more LUNs",
 }
 
 
