@@ -15,6 +15,7 @@ from harness.config.model import WorkloadConfig
 from harness.testbed.lun_layout import Layout
 from harness.units import KIB, MIB, NS_PER_MS
 from harness.workload import Area, Job, JobKind
+from harness.workload import job as job_module
 from harness.workload.job import render_job_file
 from suites.selftest.unit.fio_on_this_host import Outcome, folder_for_direct_io, run_fio
 
@@ -91,6 +92,23 @@ def test_the_fill_runs_once_over_its_area(filled: Outcome) -> None:
     written = log.offset[log.is_write].tolist()
     area = LAYOUT.read_area
     assert sorted(written) == list(range(area.offset, area.end, 64 * KIB))
+
+
+def test_what_fio_reads_back_at_the_end_of_a_pass_is_timed_by_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each from its own submission, and not from the last use of its slot."""
+    template = job_module._TEMPLATE.replace("verify_backlog=8\n", "")
+    monkeypatch.setattr(job_module, "_TEMPLATE", template)
+    writes = replace(WRITES, area=Area(0, 16 * MIB), seconds=None)
+    with folder_for_direct_io() as folder:
+        disk = folder / "disk"
+        disk.write_bytes(bytes(16 * MIB))
+        (log,) = run_fio(disk, writes).logs
+    reads = ~log.is_write
+    assert np.count_nonzero(reads) == 1024
+    lasted_ns = np.ptp(log.at_ns[reads])
+    assert np.median(log.latency_ns[reads]) < lasted_ns / 20
 
 
 def test_the_fill_is_read_back_by_fio(filled: Outcome) -> None:
