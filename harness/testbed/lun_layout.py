@@ -22,6 +22,9 @@ _LOAD_DEPTH = 8
 # So few that each is written again every few seconds, also while a path is dead: a write that
 # is stuck there and lands late would otherwise hit a block that was not written since.
 _MOST_BLOCKS = 512
+# From the seed of one map to that of the next. Seeds that are next to each other are in use: the
+# probe has the next one, and benchmarks count theirs up.
+_NEXT_SEED = 1009
 
 
 @dataclass(frozen=True)
@@ -59,11 +62,18 @@ class Layout:
     def jobs_on(self, of: PlannedMap, jobs: Sequence[Job]) -> tuple[Job, ...]:
         """What of these jobs runs on a map: in the initiator's own part, writes only if allowed.
 
-        An initiator that only reads has the part of the LUN's first writer.
+        An initiator that only reads has the part of the LUN's first writer. Each map has a seed of
+        its own: fio puts no name of a LUN into a block, and with one seed for all, the write of a
+        number would go to the same place on every LUN. A block of another LUN would then pass for
+        the LUN's own. fio verifies a block whatever seed it was written with.
         """
-        ahead = of.part * self.part
+        ahead, further = of.part * self.part, of.number * _NEXT_SEED
         return tuple(
-            replace(job, area=Area(job.area.offset + ahead, job.area.size)) if ahead else job
+            replace(
+                job,
+                area=Area(job.area.offset + ahead, job.area.size),
+                seed=job.seed + further,
+            )
             for job in jobs
             if not (of.read_only and job.kind.writes)
         )

@@ -81,12 +81,14 @@ class Lun:
 class PlannedMap:
     """A LUN as one initiator sees it: by one map, which is measured and judged by itself.
 
-    `name` is the LUN's, with the machine before it if there are several initiators.
+    `name` is the LUN's, with the machine before it if there are several initiators. `number` is
+    its place among all maps of the testbed, from 0 on.
     """
 
     name: str
     machine: str
     lun: Lun
+    number: int = 0
 
     @property
     def read_only(self) -> bool:
@@ -127,11 +129,15 @@ class Topology:
     def maps(self) -> tuple[PlannedMap, ...]:
         """Every LUN of every initiator that sees it, initiator by initiator."""
         several = len(self.initiators) > 1
-        return tuple(
-            PlannedMap(f"{machine}/{lun.name}" if several else lun.name, machine, lun)
+        seen = (
+            (machine, lun)
             for machine in self.initiators
             for lun in self.luns
             if machine in lun.initiators
+        )
+        return tuple(
+            PlannedMap(f"{machine}/{lun.name}" if several else lun.name, machine, lun, number)
+            for number, (machine, lun) in enumerate(seen)
         )
 
     def of(self, initiator: str) -> Topology:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.config import Config
 from harness.config.model import WorkloadConfig
 from harness.preflight import marker
 from harness.testbed.lun_layout import Layout
+from harness.topology import plan
 from harness.units import KIB, MIB
 from harness.workload import JobKind
 
@@ -61,3 +63,21 @@ def test_the_probe_is_one_io_at_a_time() -> None:
     assert probe.iops is not None
     assert probe.iops >= 100
     assert not probe.verified
+
+
+@given(st.integers(2, 16), st.integers(0, 2**31))
+def test_each_map_has_a_seed_of_its_own(luns: int, seed: int) -> None:
+    """Else all LUNs would get the same writes, and one could be taken for another."""
+    maps = plan(Config.model_validate({"luns": [{"size": "64MiB"}] * luns})).maps
+    layout = Layout.of(WorkloadConfig(), luns)
+    jobs = (layout.fill(), *layout.mixed(seed))
+    every = [layout.jobs_on(one, jobs) for one in maps]
+    for same in zip(*every, strict=True):
+        assert len({job.seed for job in same}) == luns
+    assert every[0] == jobs
+
+
+def test_one_map_has_the_seed_that_was_asked_for() -> None:
+    (only,) = plan(Config()).maps
+    layout = Layout.of(WorkloadConfig())
+    assert layout.jobs_on(only, layout.mixed(7)) == layout.mixed(7)

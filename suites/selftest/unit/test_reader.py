@@ -17,7 +17,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import harness.workload.reader
+from harness.config import Config
+from harness.config.model import WorkloadConfig
 from harness.measurements import MAP, BlockFinding, Damage, ReadBack
+from harness.testbed.lun_layout import Layout
+from harness.topology import plan
 from harness.units import KIB, NS_PER_MS
 from harness.workload import Area, Job, JobKind, Ledger
 from harness.workload.ledger import Looks, parse_looks
@@ -105,6 +109,21 @@ def block(content: bytes, offset: int) -> bytes:
 def test_nothing_is_found_where_nothing_is_wrong(written: Written) -> None:
     """Every block that fio wrote is there, wherever it is read; fio has read each, too."""
     assert read_back(written) == ReadBack(COUNT, COUNT, dict.fromkeys(PLACES, COUNT))
+
+
+def test_the_blocks_of_another_lun_are_found() -> None:
+    """As on a path that leads there: the same area was written, with the same job."""
+    maps = plan(Config.model_validate({"luns": [{"size": "64MiB"}] * 2})).maps
+    layout = Layout.of(WorkloadConfig(), len(maps))
+    job = replace(FILL, kind=JobKind.RANDOM_WRITE, seed=5)
+    with folder_for_direct_io() as folder:
+        luns = [folder / one.name for one in maps]
+        first, _ = [run_fio(d, *layout.jobs_on(m, [job])) for d, m in zip(luns, maps, strict=True)]
+        ledger = Ledger.of(first.logs[0], first.issued["fill"])
+        places = {MAP: luns[0], "sda": luns[1]}
+        back = ledger.compare(read(places, list(ledger.blocks)))
+    assert {(one.place, one.damage) for one in back.findings} == {("sda", Damage.FOREIGN)}
+    assert len(back.findings) > COUNT * 0.9  # a few writes of a number may meet at a place
 
 
 @pytest.mark.parametrize("where", [12, 30, 34, 37, 45, 100, BLOCK // 2, BLOCK - 1])
