@@ -301,7 +301,6 @@ class Config(Model):
     @model_validator(mode="after")
     def _networks_fit(self) -> Self:
         require_independent(self.networks)
-        require_names_apart(self.networks)
         require_each_portal_once(self.networks, self.target.port)
         require_routes(self.networks)
         require_controllers(self.networks, self.controllers)
@@ -316,6 +315,7 @@ class Config(Model):
     @model_validator(mode="after")
     def _initiators_fit(self) -> Self:
         require_initiators(self)
+        require_names_apart(self.networks, self.initiators)
         return self
 
     @model_validator(mode="after")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import combinations
 
+from harness.config.initiators import FurtherInitiator
 from harness.config.networks import ControllerConfig, NetworkConfig
+
+_MAP = "map"  # MAP in harness.measurements
 
 
 def require_independent(networks: Sequence[NetworkConfig]) -> None:
@@ -31,25 +34,46 @@ def require_independent(networks: Sequence[NetworkConfig]) -> None:
             )
 
 
-def require_names_apart(networks: Sequence[NetworkConfig]) -> None:
-    """Raises ValueError, which begins with the key, for links or portals of one name."""
-    links = [(n.name, name) for n in networks for name in _named(n.name, "-nic", len(n.initiator))]
-    portals = [(n.name, name) for n in networks for name in _named(n.name, "", len(n.portals))]
-    for what, owned in (("link", links), ("portal", portals)):
-        owners: dict[str, str] = {}
-        for network, name in owned:
-            if (owner := owners.setdefault(name, network)) != network:
+def require_names_apart(
+    networks: Sequence[NetworkConfig], further: Sequence[FurtherInitiator]
+) -> None:
+    """Raises ValueError, which begins with the key, for links, portals or paths of one name."""
+    if any(network.name == _MAP for network in networks):
+        raise ValueError(
+            f"networks: {_MAP!r} is what read-backs call the map of all paths, and a path would "
+            "have that name, too; give the network another name"
+        )
+    owners: dict[tuple[str, str], str] = {}
+    for network in networks:
+        for what, name in _named_on(network, further):
+            if (owner := owners.setdefault((what, name), network.name)) != network.name:
                 raise ValueError(
-                    f"networks: {owner} and {network} would both have a {what} named {name}; give "
-                    "one of them another name"
+                    f"networks: {owner} and {network.name} would both have a {what} named {name}; "
+                    "give one of them another name"
                 )
 
 
-def _named(network: str, suffix: str, count: int) -> list[str]:
-    """The names of a network's links or portals, as `plan` in harness.topology gives them."""
-    if count == 1:
-        return [network]
-    return [f"{network}{suffix}{number}" for number in range(1, count + 1)]
+def _named_on(
+    network: NetworkConfig, further: Sequence[FurtherInitiator]
+) -> Iterator[tuple[str, str]]:
+    """Each link, portal and path on a network, of every initiator: what it is, and its name.
+
+    They are as `plan` in harness.topology gives them.
+    """
+    portals = [f"{network.name}{number}" for number in _numbers(len(network.portals))]
+    yield from (("portal", portal) for portal in portals)
+    nics = {"": len(network.initiator)}
+    nics |= {f"{one.name}-": len(one.addresses.get(network.name, ())) for one in further}
+    for before, count in nics.items():
+        for number in _numbers(count):
+            after = f"-nic{number}" if number else ""
+            yield "link", f"{before}{network.name}{after}"
+            yield from (("path", f"{before}{portal}{after}") for portal in portals)
+
+
+def _numbers(count: int) -> list[str]:
+    """From 1 on; one alone has none."""
+    return [""] if count == 1 else [str(number) for number in range(1, count + 1)]
 
 
 def require_each_portal_once(networks: Sequence[NetworkConfig], port: int) -> None:

@@ -1,4 +1,4 @@
-"""Names of the configuration: IQNs, WWIDs, and the path of a program."""
+"""Names of the configuration: IQNs, WWIDs, networks, and the path of a program."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.config.iqn import iqn_problem
+from harness.measurements import MAP
 from harness.topology import plan
 from suites.selftest.unit.config_file import complaint, loaded, two_networks
 
@@ -120,3 +121,12 @@ def test_a_wwid_is_one_and_no_pattern(wwid: str, accepted: bool) -> None:
         assert loaded(text).config.target.wwid == wwid
     else:
         assert "target.wwid" in complaint(text)
+
+
+def test_a_network_is_not_named_as_the_map_is() -> None:
+    """What is read over the path would take the place of what is read over the map."""
+    text = complaint(two_networks().replace('name = "b"', f'name = "{MAP}"'))
+    assert text == (
+        "own.toml: networks: 'map' is what read-backs call the map of all paths, and a path would "
+        "have that name, too; give the network another name"
+    )

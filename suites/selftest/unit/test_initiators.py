@@ -215,6 +215,51 @@ def test_a_name_that_a_link_could_have_is_refused() -> None:
         Config.model_validate({"networks": networks, "initiators": [more]})
 
 
+@pytest.mark.parametrize(
+    ("portals", "own", "second", "name", "says"),
+    [
+        (1, (2, 1), (1, 1), "a-nic1", "link named a-nic1"),
+        (1, (1, 1), (2, 1), "a-nic1", "link named second-a-nic1"),
+        (2, (2, 1), (1, 1), "a-nic", "path named a-nic1"),
+        (2, (1, 1), (2, 1), "a-nic", "path named second-a-nic1"),
+        (2, (1, 1), (1, 1), "a-nic", ""),
+    ],
+)
+def test_names_of_links_and_paths_are_compared_over_every_initiator(
+    portals: int, own: tuple[int, int], second: tuple[int, int], name: str, says: str
+) -> None:
+    """`own` and `second` are how many addresses each has on both networks."""
+
+    def addresses(number: int, first: int, count: int) -> list[str]:
+        return [f"172.16.{number}.{first + n}" for n in range(count)]
+
+    names = ("a", name)
+    config = {
+        "networks": [
+            {
+                "name": one,
+                "subnet": f"172.16.{number}.0/24",
+                "portals": addresses(number, 1, portals if number else 1),
+                "initiator": addresses(number, 101, own[number]),
+            }
+            for number, one in enumerate(names)
+        ],
+        "initiators": [
+            {
+                "name": "second",
+                "addresses": {one: addresses(n, 111, second[n]) for n, one in enumerate(names)},
+            }
+        ],
+    }
+    if says:
+        with pytest.raises(ValueError, match=f"networks: a and {name} would both have a {says};"):
+            Config.model_validate(config)
+        return
+    topology = plan(Config.model_validate(config))
+    for every in (topology.links, topology.paths):
+        assert len({one.name for one in every}) == len(every)
+
+
 def test_others_use_no_network_of_several_initiators() -> None:
     networks = [
         network.model_dump() | {"bridge": f"br-{network.name}"} for network in Config().networks
