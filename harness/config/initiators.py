@@ -119,6 +119,12 @@ def _addressed(config: Config) -> Iterator[str]:
                     f"{key}.{name}: a portal with `via` needs a network where each initiator has "
                     "one address: a route has one NIC"
                 )
+        paths = sum(len(on.portals) * len(one.addresses.get(n, ())) for n, on in known.items())
+        if paths < 2:
+            yield (
+                f"{key}: multipath needs at least two paths, {one.name} has {paths}; give it "
+                "another address, or the target another portal or network"
+            )
 
 
 def _luns(config: Config) -> Iterator[str]:

@@ -260,6 +260,24 @@ def test_names_of_links_and_paths_are_compared_over_every_initiator(
         assert len({one.name for one in every}) == len(every)
 
 
+@pytest.mark.parametrize(("addresses", "paths"), [(1, 1), (2, 2)])
+def test_each_initiator_has_two_paths(addresses: int, paths: int) -> None:
+    """One that has a single path has none to fail over to."""
+    network = {
+        "name": "a",
+        "subnet": "172.16.0.0/24",
+        "portals": ["172.16.0.1"],
+        "initiator": ["172.16.0.101", "172.16.0.102"],
+    }
+    there = [f"172.16.0.{111 + n}" for n in range(addresses)]
+    config = {"networks": [network], "initiators": [{"name": "x", "addresses": {"a": there}}]}
+    if paths < 2:
+        with pytest.raises(ValueError, match=r"initiators\.0\.addresses: multipath needs at least"):
+            Config.model_validate(config)
+    else:
+        assert len(plan(Config.model_validate(config)).of("x").paths) == paths
+
+
 def test_others_use_no_network_of_several_initiators() -> None:
     networks = [
         network.model_dump() | {"bridge": f"br-{network.name}"} for network in Config().networks
