@@ -65,7 +65,7 @@ def _made(config: Config) -> Iterator[str]:
         if network.segment:
             yield (
                 f"networks.{number}: it is on {network.segment}, and several initiators are on "
-                "cables of the hypervisor's own; leave that out, or the further initiators"
+                "the lab's own cables; leave that out, or the further initiators"
             )
     if len(config.initiators) > _MOST:
         yield f"initiators: there are {len(config.initiators)}; {_MOST} beside [initiator] at most"

@@ -358,7 +358,7 @@ class Config(Model):
         for network in self.networks:
             if not (self.target.is_made or network.segment):
                 raise ValueError(
-                    f"networks: {network.name} has cables of the hypervisor's own, which lead to "
+                    f"networks: {network.name} is on the lab's own cables, which lead to "
                     "no external target; give 'bridge' or 'libvirt_network'"
                 )
         return self

@@ -92,7 +92,7 @@ class Link:
     """A NIC of an initiator on a network, with the address that it has there.
 
     `machine` is the initiator's name, and `nic` tells it from others of that machine on the network
-    ("nic1"). On a network of the hypervisor's own it is a cable, whose other end is a NIC of the
+    ("nic1"). Where the lab has its own cables it is one of them, whose other end is a NIC of the
     target.
     `iface` is the interface of open-iscsi that binds its sessions to the NIC (iscsiadm(8)). By
     "default" the kernel's routes decide. It is "" where no link has an interface of its own: then
@@ -169,7 +169,7 @@ class Network:
 
     @property
     def shared(self) -> bool:
-        """Whether there may be other machines; else it has cables of the hypervisor's own."""
+        """Whether there may be other machines; else it has the lab's own cables."""
         return bool(self.libvirt_network or self.bridge)
 
     @property

@@ -131,10 +131,11 @@ def test_consent_is_never_shown_as_a_setting() -> None:
 
 
 def test_a_guest_needs_a_way_to_the_target(tmp_path: Path) -> None:
-    """A cable of the hypervisor's own ends at another guest."""
+    """Each of the lab's own cables ends at another guest."""
     text = f'[target]\nkind = "external"\nwwid = "{WWID}"\n'
-    assert "lead to no external target; give 'bridge' or 'libvirt_network'" in complaint(
-        tmp_path, text
+    assert (
+        "the lab's own cables, which lead to no external target; give 'bridge' or 'libvirt_network'"
+        in complaint(tmp_path, text)
     )
 
 
