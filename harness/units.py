@@ -25,11 +25,13 @@ _SIZE_UNITS = {
     "tib": 1024 * GIB,
 }
 
+_TOO_LARGE = 1 << 63  # no offset of Linux reaches so far
+
 
 def parse_size(text: str | int) -> int:
     """Bytes from `"10GB"` (powers of 1000), `"768MiB"` (powers of 1024) or a plain number.
 
-    Raises ValueError, naming the units that are understood.
+    Raises ValueError, naming the units that are understood, or how large a size may be.
     """
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", str(text))
     unit = _SIZE_UNITS.get(match[2].lower()) if match else None
@@ -37,7 +39,10 @@ def parse_size(text: str | int) -> int:
         raise ValueError(
             f"{text!r} is not a size; write a number with B, kB, MB, GB, KiB, MiB or GiB"
         )
-    return round(float(match[1]) * unit)
+    size = float(match[1]) * unit
+    if size >= _TOO_LARGE:
+        raise ValueError(f"{text!r} is too large; sizes are less than 8 EiB")
+    return round(size)
 
 
 def format_size(size: float) -> str:

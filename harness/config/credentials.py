@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import re
 import stat
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError, model_validator
 
+from harness.config.toml import parse_toml
 from harness.errors import ConfigError
 
 VARIABLES = {
@@ -142,8 +142,8 @@ def from_file(file: Path) -> ChapConfig:
             hint=f"chmod 600 {file}, and change the secrets if somebody may have",
         )
     try:
-        raw = tomllib.loads(content)
-    except tomllib.TOMLDecodeError as error:
+        raw = parse_toml(content)
+    except ValueError as error:
         raise ConfigError(f"{file}: not valid TOML: {error}") from None
     return _validated(raw, str(file), {})
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections import Counter
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -13,6 +12,7 @@ from pydantic import AfterValidator, Field, ValidationError, model_validator
 from harness.config.base import Model
 from harness.config.kinds import require_kind
 from harness.config.load import config_error
+from harness.config.toml import parse_toml
 from harness.errors import ConfigError
 
 _ADDRESS = re.compile(
@@ -110,12 +110,12 @@ def load_fleet(file: Path) -> FleetConfig:
     Raises ConfigError that names the file, the key and what is allowed.
     """
     try:
-        raw = tomllib.loads(file.read_text())
+        raw = parse_toml(file.read_text())
     except OSError as error:
         raise ConfigError(
             f"{file}: {error.strerror}", hint="give an existing file to --fleet"
         ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:  # UnicodeDecodeError is one, too
         raise ConfigError(f"{file}: not valid TOML: {error}") from None
     require_kind(raw, "fleet", file)
     try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -21,6 +20,7 @@ from harness.config.base import Model
 from harness.config.kinds import require_kind
 from harness.config.load import config_error
 from harness.config.luns import Size
+from harness.config.toml import parse_toml
 from harness.errors import ConfigError
 from harness.units import GIB, MIB
 
@@ -175,14 +175,14 @@ def _load(name: str, folder: Path, extending: tuple[Path, ...]) -> ImageDefiniti
 
 def _read(file: Path, name: str) -> dict[str, Any]:
     try:
-        return tomllib.loads(file.read_text())
+        return parse_toml(file.read_text())
     except OSError as error:
         known = ", ".join(sorted(f.stem for f in IMAGES.glob("*.toml")))
         raise ConfigError(
             f"image {name!r}: {file}: {error.strerror}",
             hint=f"there are {known}; or give the path of a .toml file (docs/images.md)",
         ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:  # UnicodeDecodeError is one, too
         raise ConfigError(f"{file}: not valid TOML: {error}") from None
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import os
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from harness.config.credentials import ENVIRONMENT, ChapConfig, from_environment
 from harness.config.kinds import require_kind
 from harness.config.model import Config
 from harness.config.ready import ready_topologies
+from harness.config.toml import parse_toml
 from harness.errors import ConfigError
 
 DEFAULT_FILE = Path("pathproof.toml")
@@ -81,12 +81,12 @@ def load(
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(file.read_text())
+        return parse_toml(file.read_text())
     except OSError as error:
         raise ConfigError(
             f"{file}: {error.strerror}", hint="give an existing file to --testbed"
         ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:  # UnicodeDecodeError is one, too
         raise ConfigError(f"{file}: not valid TOML: {error}") from None
 
 
@@ -116,7 +116,8 @@ def _fill_in_topology(raw: dict[str, Any], origins: Mapping[str, str]) -> dict[s
     if "topology" not in raw:
         return {}
     name, ready = raw["topology"], ready_topologies()
-    where = origins["topology"]
+    # Of a table, which it must not be, each value has its origin.
+    where = next(found for key, found in origins.items() if key.partition(".")[0] == "topology")
     if name not in list(ready):  # it may be of any type
         key = "" if where == "--topology" else "topology: "
         raise ConfigError(f"{where}: {key}{name!r} is none of {', '.join(ready)}")
@@ -159,11 +160,20 @@ def _credentials(
         )
     named = target.get("credentials")
     if isinstance(named, str):
-        below = Path(origins["target.credentials"]).parent  # of an option: the current folder
-        file = below / Path(named).expanduser()
+        file = _credentials_file(named, origins["target.credentials"])
         return from_file(file), str(file)
     chap = from_environment(os.environ)
     return (chap, ENVIRONMENT) if chap else None
+
+
+def _credentials_file(named: str, origin: str) -> Path:
+    below = Path(origin).parent  # of an option: the current folder
+    try:
+        if "\0" not in named:
+            return below / Path(named).expanduser()
+    except RuntimeError:  # ~name of no user
+        pass
+    raise ConfigError(f"{origin}: target.credentials: {named!r} can be no file")
 
 
 def _put(raw: dict[str, Any], parts: list[str], value: object) -> None:

@@ -102,3 +102,11 @@ def test_minutes_and_seconds_add_up(seconds: float) -> None:
     """To the nearest second."""
     minutes, _, rest, _ = format_seconds(seconds).split()
     assert abs(int(minutes) * 60 + int(rest) - seconds) <= 0.5
+
+
+@pytest.mark.parametrize("text", ["8EiB", "9" * 400, f"{'9' * 400}GB", "8388608TiB", 1 << 63])
+def test_a_size_beyond_all_disks_is_refused(text: str | int) -> None:
+    """It is a mistake like any other."""
+    with pytest.raises(ValueError, match=r"is too large|is not a size"):
+        parse_size(text)
+    assert parse_size("8388607TiB") < 1 << 63

@@ -1,0 +1,69 @@
+"""TOML that is odd: each is refused as a mistake, with its key, and without a traceback."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.config.fleet import load_fleet
+from harness.config.toml import parse_toml
+from harness.errors import ConfigError
+from suites.selftest.unit.config_file import complaint
+
+MANY = "9" * 5000
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder without anybody's pathproof.toml."""
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('[topology]\nname = "x"\n', "own.toml: topology: {'name': 'x'} is none of "),
+        ("[topology]\n", "own.toml: topology: {} is none of "),
+        ('[[topology]]\nname = "x"\n', "own.toml: topology: [{'name': 'x'}] is none of "),
+        ("[[topology]]\n", "own.toml: topology: [{}] is none of "),
+        (f"[workload]\nregion = '{'9' * 400}GB'\n", "own.toml: workload.region: '999"),
+        (f"[workload]\nregion = {'9' * 400}\n", "own.toml: not valid TOML: workload.region: the "),
+        (f"[workload]\nregion = {MANY}\n", "own.toml: not valid TOML: workload.region: the "),
+        (f"[workload]\nregion = 0x{MANY}\n", "own.toml: not valid TOML: workload.region: the "),
+        ('[target]\ncredentials = "~nosuchuser/x"\n', "own.toml: target.credentials: '~nosuch"),
+        ('[target]\ncredentials = "\\u0000x"\n', "own.toml: target.credentials: '\\x00x' can be"),
+        (f"name = {'[' * 5000}\n", "own.toml: not valid TOML: arrays or tables are in each"),
+    ],
+)
+def test_what_is_odd_is_refused_with_its_key(text: str, says: str) -> None:
+    assert complaint(text).startswith(says)
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        (f"a = {MANY}", "a"),
+        (f"[one]\nx = 1\n[[ two.three ]]\n b-c = [1, {MANY}]\n[four]\n", "two.three.b-c"),
+        (f"[one]\nx = [\n{MANY},\n]\n", "line 3"),
+        (f"x = {'1_' * 4999}1", "x"),
+        (f"[[one]]\nx = 1\n[[one]]\nx = [0, {1 << 63}]\n", "one.1.x.1"),
+        (f"x = {-(1 << 70)}", "x"),
+    ],
+)
+def test_a_number_that_is_too_large_is_found(text: str, where: str) -> None:
+    """By its key, or by its line if that has none."""
+    with pytest.raises(ValueError, match="integers of 64 bits") as refused:
+        parse_toml(text)
+    assert str(refused.value).partition(": ")[0] == where
+
+
+def test_the_largest_number_of_toml_is_taken() -> None:
+    assert parse_toml(f"x = {(1 << 63) - 1}") == {"x": (1 << 63) - 1}
+
+
+def test_every_kind_of_file_is_read_so() -> None:
+    file = Path("fleet.toml")
+    file.write_text(f"[[hosts]]\nslots = {MANY}\n")
+    with pytest.raises(ConfigError, match=r"^fleet\.toml: not valid TOML: hosts\.slots: "):
+        load_fleet(file)
