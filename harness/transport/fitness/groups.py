@@ -46,6 +46,7 @@ def group_problems(
         for one in group
         if one.disk in paths
     ]
+    yield from _unlike(topology, known)
     yield from _exchanged(topology, known)
     expected = _partition(known, policy)
     found = _parted([(one.path.name, one.group) for one in known])
@@ -109,6 +110,22 @@ def _counted(groups: list[tuple[str, ...]]) -> str:
     """As in "2 path groups (a1 b1; a2 b2)"."""
     title = "1 path group" if len(groups) == 1 else f"{len(groups)} path groups"
     return f"{title} ({'; '.join(' '.join(names) for names in groups)})"
+
+
+def _unlike(topology: Topology, known: list[Known]) -> Iterator[Problem]:
+    """All paths to one controller have one priority, since its portals have one access state."""
+    for controller in topology.controllers:
+        there = [one for one in known if one.path.portal.controller == controller.name]
+        if len({one.priority for one in there}) > 1:
+            priorities = ", ".join(f"{one.path.name} {one.priority}" for one in there)
+            yield Problem(
+                f"the paths to controller {controller.name}, whose portals are to be alike, have "
+                f"different priorities ({priorities}): the target does not tell one access state "
+                "at all of them, or the prioritizer does not ask for it",
+                "`sg_rtpg --decode` over each path shows the access states; give the portals of a "
+                "controller one state on the target, or each a controller of its own in "
+                "[[controllers]]; `prio` must be alua",
+            )
 
 
 def _exchanged(topology: Topology, known: list[Known]) -> Iterator[Problem]:

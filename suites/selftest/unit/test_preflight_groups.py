@@ -137,6 +137,25 @@ def test_access_states_that_are_exchanged_are_told() -> None:
     assert "has priority 1, and path a2" in cause
 
 
+def test_access_states_that_differ_within_a_controller_are_told() -> None:
+    """However high they are: all its portals are planned alike."""
+    apart = GROUPED["failover"]
+    told = (
+        "the paths to controller c1, whose portals are to be alike, have different priorities "
+        "(a1 10, b1 1): "
+    )
+    for low in (0, 1):
+        priorities = {"a1": 10, "b1": 1, "a2": low, "b2": low}
+        assert group_causes("failover", apart, priorities)[0].startswith(told)
+    (cause,) = group_causes("failover", apart, PRIORITIES | {"b2": 1})
+    assert cause.startswith(
+        "the paths to controller c2, whose portals are to be alike, have different priorities "
+        "(a2 10, b2 1): "
+    )
+    alike = dict.fromkeys(("a1", "b1"), 10) | dict.fromkeys(("a2", "b2"), 1)
+    assert group_causes("failover", apart, alike) == []
+
+
 def test_what_is_not_in_the_map_is_for_others_to_tell_of() -> None:
     """As a disk that no path has is."""
     assert group_causes("failover", GROUPED["failover"][:2]) == []
