@@ -31,48 +31,74 @@ _SHORTEST_NS = 250 * NS_PER_MS
 _LOSSES_APART = 3
 # The kernel gives a path up some time before I/O goes on, and its clock is not fio's.
 _ROOM_NS = 250 * NS_PER_MS
+# Ten samples of a phase show what a path carried.
+_LONG_ENOUGH_NS = NS_PER_S
 
 
 def moments(measurements: Measurements, fault: FaultRecord) -> tuple[Moment, ...]:
     """The moments of which a wait has to include one, to be the fault's.
 
     Each time at which one of its paths was given up. A path that came back before it was given up
-    held its I/O until then: so these are healing, the login, and the first I/O over it. They also
-    count where no path was left. There are none if its paths carried nothing before: no I/O can
-    have waited for them.
+    held its I/O until then: so these are healing, the login, and the first I/O over it. Where no
+    path was left they count, too, but of the path that came back first: from then on I/O has a
+    path. A path that carried nothing has none: no I/O can have waited for it.
     """
-    if not _carried(measurements, fault):
-        return ()
-    given_up = [
-        Moment(event.at_ns, event.uncertainty_ns + _ROOM_NS)
-        for event in _given_up(measurements, fault)
-    ]
+    given_up = [_moment(event) for event in _missed(measurements, fault)]
     lost = {e.path for e in measurements.timeline if e.what is Happened.PATH_FAILED}
     hit = [counters.path for counters in paths_hit(measurements, fault)]
+    used = {path for path in hit if _carried(measurements, fault, path, fault.healed_ns)}
+    returns = dict(zip(hit, path_returns(measurements, fault), strict=True))
+    held = used - lost
+    waited_for = held
+    if fault.io_stops and used:
+        first_ns = min(back.at_ns for back in returns.values())
+        waited_for = held | {path for path, back in returns.items() if back.at_ns <= first_ns}
     came_back = [
-        Moment(event.at_ns, event.uncertainty_ns + _ROOM_NS)
-        for path, back in zip(hit, path_returns(measurements, fault), strict=True)
-        if fault.io_stops or path not in lost
-        for event in (back.recovered, back.reinstated, back.carries)
+        _moment(event)
+        for path in waited_for
+        for event in (returns[path].recovered, returns[path].reinstated, returns[path].carries)
         if event is not None
     ]
-    if fault.io_stops or not set(hit) <= lost:
+    if waited_for:
         clock_ns = clock_uncertainty_ns(measurements)
         took_ns = fault.healed_ns - (fault.healing_ns or fault.healed_ns)
         came_back.append(Moment(fault.healed_ns, clock_ns + took_ns))
     return (*given_up, *came_back)
 
 
-def _carried(measurements: Measurements, fault: FaultRecord) -> bool:
-    """Whether any of its paths may have carried I/O until it was injected."""
-    before = measurements.before
-    if before is None:
+def _moment(event: Event) -> Moment:
+    return Moment(event.at_ns, event.uncertainty_ns + _ROOM_NS)
+
+
+def _carried(measurements: Measurements, fault: FaultRecord, path: str, end_ns: int) -> bool:
+    """Whether a path may have carried I/O until then, since the last phase before a fault began.
+
+    A phase that began just before the fault has too few samples to tell. A path that was in reserve
+    and came into use has I/O to wait for, though its counters may not have it yet.
+    """
+    settled_ns = [
+        phase.start_ns
+        for phase in measurements.phases
+        if phase.settled and phase.start_ns <= fault.injected_ns - _LONG_ENOUGH_NS
+    ]
+    counters = next((one for one in measurements.counters if one.path == path), None)
+    if not settled_ns or counters is None:
         return True
-    reserve = in_reserve(measurements, before.start_ns, before.end_ns)
-    return any(
-        counters.path not in reserve and counters.between(before.start_ns, before.end_ns) != 0
-        for counters in paths_hit(measurements, fault)
-    )
+    since_ns = max(settled_ns)
+    if path in in_reserve(measurements, since_ns, end_ns):
+        return False
+    if path in in_reserve(measurements, since_ns, fault.injected_ns):
+        return True
+    return counters.between(since_ns, end_ns - _ROOM_NS) != 0
+
+
+def _missed(measurements: Measurements, fault: FaultRecord) -> list[Event]:
+    """Each time at which a path of a fault was given up that may have carried I/O until then."""
+    return [
+        event
+        for event in _given_up(measurements, fault)
+        if _carried(measurements, fault, event.path, event.at_ns)
+    ]
 
 
 def _given_up(measurements: Measurements, fault: FaultRecord) -> list[Event]:
@@ -241,7 +267,9 @@ def longest_by_losses(
 
 
 def _losses(measurements: Measurements, fault: FaultRecord) -> list[list[Moment]]:
-    """When paths were first given up: together those that were lost at once, in order.
+    """When paths that may have carried I/O were first given up, in order.
+
+    Together those that were lost at once.
 
     Paths that are lost at once are given up within a second or two, by the phase of their timers;
     one that is lost when the others have failed, no sooner than a new one can be noticed.
@@ -249,7 +277,7 @@ def _losses(measurements: Measurements, fault: FaultRecord) -> list[list[Moment]
     if fault.io_stops:
         return []
     first: dict[str, Event] = {}
-    for event in _given_up(measurements, fault):
+    for event in _missed(measurements, fault):
         if event.at_ns <= fault.healed_ns:
             first.setdefault(event.path, event)
     apart_ns = fault.budget.seconds * NS_PER_S / _LOSSES_APART
@@ -258,7 +286,7 @@ def _losses(measurements: Measurements, fault: FaultRecord) -> list[list[Moment]
     for event in sorted(first.values()):
         if not losses or event.at_ns - latest_ns > apart_ns:
             losses.append([])
-        losses[-1].append(Moment(event.at_ns, event.uncertainty_ns + _ROOM_NS))
+        losses[-1].append(_moment(event))
         latest_ns = event.at_ns
     return losses
 
