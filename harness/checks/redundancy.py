@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from math import isfinite
 
+from harness.analysis.path_absences import PROVEN_BY
 from harness.analysis.redundancy import Return, returns_of
 from harness.checks.definition import check
 from harness.checks.excuses import unless_the_lab_did_it
@@ -12,10 +13,6 @@ from harness.checks.outcome import Outcome, failed, first_bad_or_all, passed, un
 from harness.checks.waits import waited
 from harness.measurements import FaultRecord, Measurements
 from harness.units import format_seconds
-
-# Programs log in and look at paths, and no timers: on a busy emulated machine they took 9.3 s for
-# what the settings allow 9 s for.
-_PROVEN_BY = 2
 
 
 @check("redundancy back in time", through_the_lab=True, by_samples=True)
@@ -42,7 +39,7 @@ def _back(measurements: Measurements, fault: FaultRecord) -> Outcome:
     if isfinite(budget.seconds):
         numbers["returning_s"] = budget.seconds
     last = max(returns, key=lambda one: one.seconds)
-    most_s = _PROVEN_BY * budget.seconds
+    most_s = PROVEN_BY * budget.seconds
     if (excess_s := last.seconds - most_s) > 0:
         text = (
             f"path {last.path} was {_told(last)} after {fault.name} was healed, "

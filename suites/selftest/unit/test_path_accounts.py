@@ -63,9 +63,28 @@ def test_a_path_that_is_given_up_once_more_before_it_is_back_is_the_same_loss() 
     seen = logged(good(), (21.0, FAILED, "a"))
     assert found(no_unexpected_path_loss(), seen).verdict is Verdict.PASS
     (fault,) = seen.faults
-    soon = replace(fault, returning=Budget((BudgetTerm("login_timeout", 0.5, "record"),)))
-    finding = found(no_unexpected_path_loss(), replace(seen, faults=(soon,)))
-    assert finding.verdict is Verdict.FAIL  # it should have been back by then
+    for allowed_s, verdict in ((0.5, Verdict.PASS), (0.4, Verdict.FAIL)):  # it has twice that
+        budget = Budget((BudgetTerm("login_timeout", allowed_s, "record"),))
+        soon = replace(fault, returning=budget)
+        finding = found(no_unexpected_path_loss(), replace(seen, faults=(soon,)))
+        assert finding.verdict is verdict, finding.message
+
+
+@pytest.mark.parametrize("confirmed_s", [20.1, 23.2])
+def test_a_path_that_was_back_before_healing_was_confirmed_is_lost_anew(confirmed_s: float) -> None:
+    """It was reinstated at 23.1 s, and is given up at 25. Until healing is confirmed it may be."""
+    (fault,) = good().faults
+    healing = replace(fault, healing_confirmed_ns=START + round(confirmed_s * NS_PER_S))
+    measured = replace(good(), faults=(healing,))
+    again = sampled(
+        logged(measured, (25, FAILED, "a"), (27, REINSTATED, "a")), "a", "failed", (25, 27)
+    )
+    finding = found(no_unexpected_path_loss(), again)
+    assert finding.verdict is Verdict.FAIL
+    assert "paths given up without a fault there: a" in finding.message
+    late = replace(healing, healing_confirmed_ns=START + round(25.1 * NS_PER_S))
+    finding = found(no_unexpected_path_loss(), replace(again, faults=(late,)))
+    assert finding.verdict is Verdict.PASS, finding.message
 
 
 def lost(measured: Measurements) -> Measurements:

@@ -73,9 +73,11 @@ def test_a_path_that_was_not_given_up_may_recover_for_as_long_as_that_is_allowed
     finding = found(CHECK, replace(measured, timeline=Timeline.of(kept)))
     assert finding.verdict is Verdict.PASS, finding.message
     (fault,) = measured.faults
-    soon = replace(fault, returning=Budget((BudgetTerm("login_timeout", 3, "record"),)))
+    soon = replace(fault, returning=Budget((BudgetTerm("login_timeout", 2, "record"),)))
     strict = replace(measured, timeline=Timeline.of(kept), faults=(soon,))
     assert found(CHECK, strict).verdict is Verdict.FAIL
+    allowed = replace(fault, returning=Budget((BudgetTerm("login_timeout", 3, "record"),)))
+    assert found(CHECK, replace(strict, faults=(allowed,))).verdict is Verdict.PASS  # twice that
 
 
 def test_what_happens_before_and_after_the_io_is_not_judged() -> None:
@@ -183,3 +185,11 @@ def test_what_follows_from_such_a_drop_is_open_and_nothing_else() -> None:
     assert finding.numbers["signs_of_trouble"] == 3
     before = replace(with_line(INJECTED - NS_PER_S, ERROR), processors=busy_host(1.0))
     assert found(CHECK, before).verdict is Verdict.FAIL
+
+
+def test_a_path_that_was_back_before_healing_was_confirmed_has_no_more_time() -> None:
+    """It was given up and is reinstated at 3.1 s, so it is known when it was back."""
+    measured = with_event(HEALED + 5 * NS_PER_S, "a")
+    (fault,) = measured.faults
+    late = replace(fault, healing_confirmed_ns=HEALED + 32 * NS_PER_S // 10)
+    assert found(CHECK, replace(measured, faults=(late,))).verdict is Verdict.FAIL
