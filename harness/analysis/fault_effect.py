@@ -52,8 +52,15 @@ def carried_during(
 
 
 def in_reserve(measurements: Measurements, start_ns: int, end_ns: int) -> frozenset[str]:
-    """Paths of groups that were not in use in all of a stretch of time, by all samples of it."""
-    seen = [s.reserve for s in measurements.path_states if start_ns <= s.at_ns <= end_ns]
+    """Paths of groups that were not in use in all of a stretch of time, by all samples of it.
+
+    But for samples without a group in use, as of a map that was just loaded: they tell nothing.
+    """
+    seen = [
+        look.reserve
+        for look in measurements.path_states
+        if start_ns <= look.at_ns <= end_ns and look.reserve is not None
+    ]
     return frozenset.intersection(*seen) if seen else frozenset()
 
 

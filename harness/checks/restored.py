@@ -146,12 +146,13 @@ def _binned_shares(measurements: Measurements, path: str, phase: Phase) -> NDArr
 
 
 def _in_use_at_last(measurements: Measurements, before: Phase, after: Phase) -> frozenset[str]:
-    """Paths in reserve in all of the phase before, and in no look of the last second after.
-
-    One look alone tells nothing: a map that was just loaded anew has no group in use.
-    """
+    """Paths in reserve in all of the phase before, and in no look of the last second after."""
     since_ns = max(after.start_ns, after.end_ns - NS_PER_S)
-    looks = [s.reserve for s in measurements.path_states if since_ns <= s.at_ns <= after.end_ns]
+    looks = [
+        seen.reserve
+        for seen in measurements.path_states
+        if since_ns <= seen.at_ns <= after.end_ns and seen.reserve is not None
+    ]
     if len(looks) < _FEWEST_LOOKS:
         return frozenset()
     return in_reserve(measurements, before.start_ns, before.end_ns).difference(*looks)

@@ -42,13 +42,13 @@ class PathCounters:
 class PathStates:
     """State of every path of the map at one moment: path name -> "active" or "failed".
 
-    Paths in `reserve` are in a group of the map that was not in use. Those in `joined` have a disk
-    that was not in the map the moment before.
+    Paths in `reserve` are in a group of the map that was not in use; it is None if no group was in
+    use then. Those in `joined` have a disk that was not in the map the moment before.
     """
 
     at_ns: int
     states: Mapping[str, str]
-    reserve: frozenset[str] = frozenset()
+    reserve: frozenset[str] | None = frozenset()
     joined: frozenset[str] = frozenset()
 
 

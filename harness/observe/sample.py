@@ -71,12 +71,13 @@ class MapDisk:
 class MapSample:
     """One look at a map: the states of its paths by device number.
 
-    Those in `reserve` are in groups that are not in use. `number` is the map's own ("253:0"), ""
-    if there is no map; `disks` says what its disks are by number, in some of the samples.
+    Those in `reserve` are in groups that are not in use; it is None if no group is in use. `number`
+    is the map's own ("253:0"), "" if there is no map; `disks` says what its disks are by number, in
+    some of the samples.
     """
 
     paths: Mapping[str, str] = field(default_factory=dict)
-    reserve: frozenset[str] = frozenset()
+    reserve: frozenset[str] | None = None
     number: str = ""
     disks: Mapping[str, MapDisk] = field(default_factory=dict)
 

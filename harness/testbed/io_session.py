@@ -202,7 +202,7 @@ class IoSession:
         self._wait_for(
             initiator,
             lambda s: all(
-                path.device in one.seen(s).reserve
+                path.device in (one.seen(s).reserve or ())
                 or s.carried(path.disk) - first.carried(path.disk) >= _FIRST_BYTES
                 for one, path in active
             ),

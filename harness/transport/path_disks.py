@@ -139,7 +139,7 @@ class PathDisks:
                 PathStates(
                     self.clock.to_host(sample.machine_ns),
                     {p.path: _state(one, numbers, p.path) for p in paths},
-                    frozenset(p.path for p in paths if _in_reserve(one, numbers, p.path)),
+                    _reserve(one, numbers, paths),
                     frozenset(path for _, path in numbers.items() - before.items()),
                 )
             )
@@ -177,6 +177,15 @@ def _state(seen: MapSample, numbers: dict[str, str], path: str) -> str:
     return min(states, default="missing")  # "active" comes before "failed"
 
 
-def _in_reserve(seen: MapSample, numbers: dict[str, str], path: str) -> bool:
-    own = [number for number, owner in numbers.items() if owner == path]
-    return bool(own) and seen.reserve.issuperset(own)
+def _reserve(
+    seen: MapSample, numbers: dict[str, str], paths: Sequence[PathDisk]
+) -> frozenset[str] | None:
+    """The paths of which every disk is in reserve; None if no group was in use."""
+    if seen.reserve is None:
+        return None
+    found = set()
+    for path in paths:
+        own = [number for number, owner in numbers.items() if owner == path.path]
+        if own and seen.reserve.issuperset(own):
+            found.add(path.path)
+    return frozenset(found)

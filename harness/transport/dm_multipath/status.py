@@ -22,11 +22,14 @@ def parse_multipath_status(line: str) -> dict[str, str]:
     return {device: _STATES[state] for device, state in _PATH.findall(line)}
 
 
-def parse_reserve(line: str) -> frozenset[str]:
-    """Device numbers of paths in groups that are not in use; none as long as no group is."""
+def parse_reserve(line: str) -> frozenset[str] | None:
+    """Device numbers of paths in groups that are not in use; None as long as no group is.
+
+    A map that was just loaded has none in use until the next I/O, nor has a line of no map.
+    """
     groups = _GROUP.findall(line)
     if not any(state == "A" for state, _ in groups):
-        return frozenset()
+        return None
     return frozenset(
         device for state, paths in groups if state != "A" for device, _ in _PATH.findall(paths)
     )

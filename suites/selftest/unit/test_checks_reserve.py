@@ -14,6 +14,7 @@ from harness.checks import (
     paths_restored,
 )
 from harness.measurements import Measurements
+from harness.units import NS_PER_S
 from suites.selftest.unit.judged import carrying, found, good, with_counters
 from suites.selftest.unit.synthetic_failover import END, HEALED, INJECTED, START
 
@@ -78,3 +79,39 @@ def test_a_reserve_that_stays_in_reserve_fails() -> None:
     finding = found(fault_took_effect(), measured)
     assert finding.verdict is Verdict.FAIL
     assert "path b (sdb) did not take over" in finding.message
+
+
+def with_looks(measured: Measurements, *at_ns: int) -> Measurements:
+    """With looks at these times in which no group of the map was in use."""
+    times = [
+        min((seen.at_ns for seen in measured.path_states), key=lambda t, at=at: abs(t - at))
+        for at in at_ns
+    ]
+    states = (
+        replace(seen, reserve=None) if seen.at_ns in times else seen
+        for seen in measured.path_states
+    )
+    return replace(measured, path_states=tuple(states))
+
+
+def test_a_look_without_a_group_in_use_takes_no_path_out_of_reserve() -> None:
+    """As of a map that was just loaded. If all looks are so, nothing is known of a reserve."""
+    idle = with_counters(good(), "b", lambda c: carrying(c, START, END, 0))
+    measured = in_reserve(idle, "b")
+    seldom = with_looks(measured, INJECTED - NS_PER_S, INJECTED + 5 * NS_PER_S, END - NS_PER_S)
+    assert seldom.path_states != measured.path_states
+    for check in (paths_restored(), fault_took_effect(), load_shared_again(0.5)):
+        assert found(check, seldom) == found(check, measured)
+    assert found(paths_restored(), seldom).verdict is Verdict.PASS
+    never = with_looks(measured, *(seen.at_ns for seen in measured.path_states))
+    assert found(paths_restored(), never) == found(paths_restored(), in_reserve(idle, ""))
+
+
+def test_a_reserve_is_back_though_no_group_is_in_use_in_the_last_second() -> None:
+    """Nobody looked at a time when I/O went on, so it is not known to be in use."""
+    measured = in_reserve(good(), "b", lambda at_ns: at_ns <= INJECTED)
+    measured = with_counters(measured, "b", lambda c: carrying(c, START, INJECTED, 0))
+    assert found(load_shared_again(0.3), measured).verdict is Verdict.FAIL
+    last = (seen.at_ns for seen in measured.path_states if seen.at_ns >= END - NS_PER_S)
+    finding = found(load_shared_again(0.3), with_looks(measured, *last))
+    assert finding.verdict is Verdict.PASS, finding.message

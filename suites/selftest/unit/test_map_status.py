@@ -67,10 +67,13 @@ def test_every_path_of_a_long_line_is_found(
         ("2 0 0 0 2 1 E 0 1 2 8:0 F 3 0 1 A 0 1 2 8:16 A 0 0 1", {"8:0"}),
         ("2 0 0 0 2 1 E 0 2 2 8:0 A 0 0 1 8:32 A 0 0 1 A 0 1 2 8:16 A 0 0 1", {"8:0", "8:32"}),
         ("2 0 0 0 2 1 A 0 1 0 8:0 A 0 D 0 1 0 8:16 A 0", {"8:16"}),
-        ("2 0 0 0 2 1 E 0 1 2 8:0 A 0 0 1 E 0 1 2 8:16 A 0 0 1", set()),
-        ("", set()),
+        ("2 0 0 0 2 1 E 0 1 2 8:0 A 0 0 1 E 0 1 2 8:16 A 0 0 1", None),
+        ("2 0 0 0 0 0", None),
+        ("", None),
     ],
 )
-def test_paths_of_groups_that_are_not_in_use_are_in_reserve(line: str, reserve: set[str]) -> None:
-    """Whatever the selector tells of each path; none before the first I/O chose a group."""
+def test_paths_of_groups_that_are_not_in_use_are_in_reserve(
+    line: str, reserve: set[str] | None
+) -> None:
+    """Whatever the selector tells of each path; unknown before the first I/O chose a group."""
     assert parse_reserve(line) == reserve

@@ -380,3 +380,12 @@ def test_a_number_means_what_it_meant_within_a_second(
     assert lun.path("8:16", at_ns) == ("b" if known else None)
     assert lun.has_map("253:0", at_ns) is known
     assert lun.has_map_minor("0", at_ns) is known
+
+
+def test_a_sample_without_a_group_in_use_tells_of_no_path_in_reserve() -> None:
+    """Nor that there is none."""
+    (first, *_) = moving()
+    looks = (None, frozenset[str](), frozenset({"8:16"}))
+    maps = [{"lun": replace(first.map("lun"), reserve=reserve)} for reserve in looks]
+    states = measured(tuple(replace(first, maps=one) for one in maps)).path_states
+    assert [seen.reserve for seen in states] == [None, frozenset(), frozenset({"b"})]
