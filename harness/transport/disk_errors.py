@@ -35,9 +35,14 @@ def disk_errors(log: KernelLog, paths: Sequence[PathCounters]) -> Iterator[DiskE
     """The lines of the initiator's log that are about disks of the paths.
 
     Some lines have the address of a disk only. Whose it is tells another line of the log; if there
-    is none, the line is passed over.
+    is none, the line is passed over. So is one of a disk name that several paths had: a path that
+    comes back may have the name that another one had before.
     """
-    path_of = {disk: one.path for one in paths for disk in one.disks}
+    owners: dict[str, set[str]] = {}
+    for one in paths:
+        for disk in one.disks:
+            owners.setdefault(disk, set()).add(one.path)
+    path_of = {disk: min(names) for disk, names in owners.items() if len(names) == 1}
     named = filter(None, (_ADDRESS.search(message.text) for message in log.messages))
     disk_at = {match["address"]: match["disk"] for match in named}
     for message in log.messages:

@@ -193,3 +193,14 @@ def test_a_path_that_was_back_before_healing_was_confirmed_has_no_more_time() ->
     (fault,) = measured.faults
     late = replace(fault, healing_confirmed_ns=HEALED + 32 * NS_PER_S // 10)
     assert found(CHECK, replace(measured, faults=(late,))).verdict is Verdict.FAIL
+
+
+def test_an_error_of_a_disk_name_that_several_paths_had_blames_none() -> None:
+    """Path a was sda and came back as sdc; b came back as sda then."""
+    a, b = good().counters
+    log = good().kernel_logs[0]
+    lines = [ERROR.replace("sdb", disk) for disk in ("sda", "sdb", "sdc")]
+    log = replace(log, messages=tuple(KernelMessage(INJECTED, 3, line) for line in lines))
+    moved = (replace(a, disks=("sda", "sdc")), replace(b, disks=("sdb", "sda")))
+    errors = [(one.path, one.text) for one in disk_errors(log, moved)]
+    assert errors == [("b", lines[1]), ("a", lines[2])]
