@@ -55,6 +55,9 @@ def stalls_together_within_budget(measurements: Measurements) -> Outcome:
 
     A fault that loses paths one after the other has its budget for each of these losses.
 
+    On an initiator that the fault does not hit there is no outage, and more than the budget is
+    unknown: that is the slack, which is for a single pause.
+
     Many pauses are an outage as one long pause is. Those count that are longer than twice the
     longest before any fault, and than 0.25 s: the host makes shorter ones.
     """
@@ -91,6 +94,9 @@ def _added_up(measurements: Measurements, fault: FaultRecord) -> Outcome:
     text += f", {format_seconds(excess_s)} beyond the {budget} of {fault.budget.seconds:g} s"
     if excess_s <= waited_s:
         text += f"; but the host gave the machines no processor for {waited_s:.3f} s of it"
+        return unknown(text, figures, numbers)
+    if not fault.paths:
+        text += "; but it hit no path of this initiator, and each pause has the slack"
         return unknown(text, figures, numbers)
     return failed(text, figures, numbers, (worst.spans[0][0] - NS_PER_S, worst.spans[-1][1]))
 

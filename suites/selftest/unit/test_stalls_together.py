@@ -89,3 +89,19 @@ def test_pauses_of_a_fault_without_a_budget_have_no_limit() -> None:
     endless = replace(pauses, faults=(replace(fault, budget=Budget(terms)),))
     finding = found(stalls_together_within_budget(), endless)
     assert (finding.verdict, "budget_s" in finding.numbers) == (Verdict.PASS, False)
+
+
+def test_pauses_of_an_initiator_that_no_fault_hits_are_open() -> None:
+    """Its budget is the slack, which is for one pause: there is no outage to add them up for."""
+    pauses = watched(measured(*((1.0 + 3 * n, 1.28 + 3 * n) for n in range(4)), seen=()))
+    (fault,) = pauses.faults
+    elsewhere = replace(fault, paths=(), budget=Budget(fault.budget.terms[-1:]))
+    finding = found(stalls_together_within_budget(), replace(pauses, faults=(elsewhere,)))
+    assert finding.verdict is Verdict.UNKNOWN
+    assert finding.message == (
+        "4 stalls of probe in LinkDown(a) took 1.12 s together, 120 ms beyond the budget of 1 s; "
+        "but it hit no path of this initiator, and each pause has the slack"
+    )
+    here = replace(elsewhere, paths=fault.paths)
+    finding = found(stalls_together_within_budget(), replace(pauses, faults=(here,)))
+    assert finding.verdict is Verdict.FAIL
