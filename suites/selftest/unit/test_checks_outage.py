@@ -97,18 +97,31 @@ def test_survivors_must_not_carry_less_than_before(percent: int, verdict: Verdic
     assert finding.message.startswith("SilentDrop(a): ")
 
 
-def test_survivors_that_had_been_in_reserve_have_nothing_to_hold() -> None:
-    """They carried nothing before; *fault took effect* wants something of them."""
-    measured = good()
+@pytest.mark.parametrize(("percent", "verdict"), [(100, Verdict.PASS), (2, Verdict.UNKNOWN)])
+def test_survivors_that_had_been_in_reserve_are_held_to_the_load(
+    percent: int, verdict: Verdict
+) -> None:
+    """They carried nothing before, and may be slower: so the load tells, and fails nothing."""
+
+    def little(stream: Stream) -> Stream:
+        log = stream.completions
+        during = (log.at_ns > WENT_ON) & (log.at_ns < HEALED)
+        size = np.where(during, log.size * percent // 100, log.size)
+        return replace(stream, completions=replace(log, size=size))
+
+    measured = with_stream(good(), "random writes", little)
     states = tuple(
         replace(seen, reserve=frozenset({"b"} if seen.at_ns <= INJECTED else ()))
         for seen in measured.path_states
     )
     finding = found(throughput_held(0.9), replace(measured, path_states=states))
-    assert finding.verdict is Verdict.PASS
-    assert finding.message == (
-        "SilentDrop(a): the paths that were left had been in reserve: nothing to compare"
+    assert finding.verdict is verdict
+    assert finding.message.startswith(
+        "SilentDrop(a): the paths that were left had been in reserve; "
     )
+    assert "% of the throughput before the fault, at least 90% wanted" in finding.message
+    slower = finding.message.endswith("; a path in reserve may be slower than one in use")
+    assert slower is (verdict is Verdict.UNKNOWN)
 
 
 def test_survivors_of_which_nothing_was_measured_are_open() -> None:
