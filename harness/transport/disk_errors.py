@@ -40,9 +40,9 @@ def disk_errors(log: KernelLog, paths: Sequence[PathCounters]) -> Iterator[DiskE
     """
     owners: dict[str, set[str]] = {}
     for one in paths:
-        for disk in one.disks:
-            owners.setdefault(disk, set()).add(one.path)
-    path_of = {disk: min(names) for disk, names in owners.items() if len(names) == 1}
+        for name in one.disks:
+            owners.setdefault(name, set()).add(one.path)
+    path_of = {name: min(had) for name, had in owners.items() if len(had) == 1}
     named = filter(None, (_ADDRESS.search(message.text) for message in log.messages))
     disk_at = {match["address"]: match["disk"] for match in named}
     for message in log.messages:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -83,10 +84,8 @@ def test_a_reserve_that_stays_in_reserve_fails() -> None:
 
 def with_looks(measured: Measurements, *at_ns: int) -> Measurements:
     """With looks at these times in which no group of the map was in use."""
-    times = [
-        min((seen.at_ns for seen in measured.path_states), key=lambda t, at=at: abs(t - at))
-        for at in at_ns
-    ]
+    looks = [seen.at_ns for seen in measured.path_states]
+    times = {looks[bisect_left(looks, each)] for each in at_ns}
     states = (
         replace(seen, reserve=None) if seen.at_ns in times else seen
         for seen in measured.path_states

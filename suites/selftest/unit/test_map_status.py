@@ -54,9 +54,9 @@ def test_every_path_of_a_long_line_is_found(
         for (major, minor), (up, *_) in paths.items()
     }
     assert parse_multipath_status(line) == expected
-    assert parse_reserve(line) == set()
+    assert parse_reserve(line) == frozenset()
     other = line.removeprefix("2 0 0 0 1 1 A")
-    assert parse_reserve(f"2 0 0 0 2 1 E{other} A 0 1 2 4096:0 A 0 0 1") == set(expected)
+    assert parse_reserve(f"2 0 0 0 2 1 E{other} A 0 1 2 4096:0 A 0 0 1") == frozenset(expected)
 
 
 @pytest.mark.parametrize(
