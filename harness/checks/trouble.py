@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 
 from harness.analysis.fault_effect import without_effect
 from harness.analysis.path_absences import excused_until_ns, given_up_ns, too_late_ns
+from harness.analysis.reserve_changes import reserve_changes, swaps
 from harness.analysis.stall import LongIo, waits_of
 from harness.checks.definition import check
 from harness.checks.excuses import steal_against_failure
@@ -47,33 +48,65 @@ def no_trouble_without_a_fault(measurements: Measurements) -> Outcome:
     From the first I/O to the last; paths that were given up are for *no unexpected path loss*.
     A connection may also drop since the host gave a machine no processor while a timeout ran:
     unknown, with all that follows from it.
+    Nor did I/O move from one group of paths to another and back; a single move is unknown.
     """
     if not measurements.kernel_logs or not measurements.counters:
         return unknown("no kernel log was followed, or no path is known")
     found = sorted(_trouble(measurements), key=lambda one: one.at_ns)
+    outcome = _happened(measurements, found) if found else _changed(measurements)
+    if outcome is None and (unread := unread_kernel_logs(measurements)):
+        outcome = unknown("; ".join(unread))
+    outcome = outcome or passed("nothing happened to any path while no fault hit it")
     figures = {"signs of trouble": str(len(found))}
-    numbers = {"signs_of_trouble": len(found)}
-    if found:
-        begun_ns = measurements.phases[0].start_ns
-        doubts = [_doubt(measurements, one, found) for one in found]
-        sure = [one for one, doubt in zip(found, doubts, strict=True) if not doubt]
-        told = sure or found
-        text = "; ".join(
-            f"path {one.path} at {(one.at_ns - begun_ns) / NS_PER_S:.2f} s: {one.text}"
-            for one in told[:_SHOWN]
-        )
-        if len(told) > _SHOWN:
-            text += f"; and {len(told) - _SHOWN} more"
-        missed = [m for f in measurements.faults if (m := without_effect(measurements, f))]
-        if missed:  # it may have hit these instead
-            return unknown(f"{text}; but {'; '.join(missed)}", figures, numbers)
-        if not sure:
-            return unknown(f"{text}; but {doubts[0]}", figures, numbers)
-        span_ns = caused(measurements, sure[0].at_ns, sure[-1].at_ns)
-        return failed(text, figures, numbers, span_ns)
-    if unread := unread_kernel_logs(measurements):
-        return unknown("; ".join(unread), figures, numbers)
-    return passed("nothing happened to any path while no fault hit it", figures, numbers)
+    return replace(outcome, figures=figures, numbers={"signs_of_trouble": len(found)})
+
+
+def _happened(measurements: Measurements, found: Sequence[_Sign]) -> Outcome:
+    """The outcome of signs of trouble."""
+    begun_ns = measurements.phases[0].start_ns
+    doubts = [_doubt(measurements, one, found) for one in found]
+    sure = [one for one, doubt in zip(found, doubts, strict=True) if not doubt]
+    told = sure or found
+    text = "; ".join(
+        f"path {one.path} at {(one.at_ns - begun_ns) / NS_PER_S:.2f} s: {one.text}"
+        for one in told[:_SHOWN]
+    )
+    if len(told) > _SHOWN:
+        text += f"; and {len(told) - _SHOWN} more"
+    missed = [m for f in measurements.faults if (m := without_effect(measurements, f))]
+    if missed:  # it may have hit these instead
+        return unknown(f"{text}; but {'; '.join(missed)}")
+    if not sure:
+        return unknown(f"{text}; but {doubts[0]}")
+    return failed(text, span_ns=caused(measurements, sure[0].at_ns, sure[-1].at_ns))
+
+
+def _changed(measurements: Measurements) -> Outcome | None:
+    """The outcome if a path went into reserve, or came into use, though no fault explains it.
+
+    It fails only if a path went and came back, and nothing else had happened before. A disk that
+    was not planned may have changed the groups.
+    """
+    found = reserve_changes(measurements)
+    if not found:
+        return None
+    begun_ns = measurements.phases[0].start_ns
+    sure = swaps(measurements)
+    told = sure or found
+    text = "; ".join(
+        f"{change} at {(change.at_ns - begun_ns) / NS_PER_S:.2f} s" for change in told[:_SHOWN]
+    )
+    if len(told) > _SHOWN:
+        text += f"; and {len(told) - _SHOWN} more"
+    if not sure:
+        return unknown(f"{text}; but that may be a failback that was due")
+    doubts = unread_kernel_logs(measurements) or list(map(str, measurements.unplanned_disks))
+    if doubts:
+        return unknown(f"{text}; but {'; '.join(doubts)}")
+    start_ns, end_ns = sure[0].at_ns, sure[-1].at_ns
+    if steal := steal_against_failure(measurements, begun_ns, end_ns):
+        return unknown(f"{text}; but the host kept {steal:.0%} of the processor time until then")
+    return failed(text, span_ns=caused(measurements, start_ns, end_ns))
 
 
 def _doubt(measurements: Measurements, one: _Sign, found: Sequence[_Sign]) -> str:

@@ -1,0 +1,108 @@
+"""An array that moves I/O from one group of paths to the other without a reason."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from harness.checks import Finding, Verdict, no_trouble_without_a_fault
+from harness.measurements import KernelLog, Measurements, UnplannedDisk
+from harness.timeline import Event, Happened, Timeline
+from harness.units import NS_PER_S
+from suites.selftest.unit.judged import busy_host, found, good
+from suites.selftest.unit.synthetic_failover import HEALED, INJECTED, START
+
+
+def undisturbed() -> Measurements:
+    """Without the fault, and without anything that it did."""
+    measured = good()
+    states = (replace(seen, states={"a": "active", "b": "active"}) for seen in measured.path_states)
+    return replace(
+        measured,
+        faults=(),
+        timeline=Timeline.of(event for event in measured.timeline if not event.path),
+        path_states=tuple(states),
+    )
+
+
+def using(measured: Measurements, reserve: Callable[[float], str | None]) -> Measurements:
+    """With that path in reserve by the seconds since the beginning; None if no group is in use."""
+
+    def changed(at_ns: int) -> frozenset[str] | None:
+        path = reserve((at_ns - START) / NS_PER_S)
+        return None if path is None else frozenset({path})
+
+    states = (replace(seen, reserve=changed(seen.at_ns)) for seen in measured.path_states)
+    return replace(measured, path_states=tuple(states))
+
+
+def judged(measured: Measurements) -> Finding:
+    return found(no_trouble_without_a_fault(), measured)
+
+
+def test_groups_that_are_swapped_all_the_time_fail() -> None:
+    """Every ten seconds. I/O goes on, and no path is lost."""
+    swapped = using(undisturbed(), lambda at_s: "ab"[int(at_s // 10) % 2])
+    finding = judged(swapped)
+    assert finding.verdict is Verdict.FAIL
+    assert finding.message == (
+        "path a came into use at 10.00 s; path b went into reserve at 10.00 s; "
+        "path a went into reserve at 20.00 s; path b came into use at 20.00 s"
+    )
+    often = judged(using(undisturbed(), lambda at_s: "ab"[int(at_s // 2) % 2]))
+    assert often.message.endswith("; and 23 more")
+    gap = (KernelLog("initiator", (), lost=3), *swapped.kernel_logs[1:])
+    assert judged(replace(swapped, kernel_logs=gap)).verdict is Verdict.UNKNOWN
+    other = UnplannedDisk("8:48", "sdd", START, INJECTED)
+    assert judged(replace(swapped, unplanned_disks=(other,))).verdict is Verdict.UNKNOWN
+    busy = judged(replace(swapped, processors=busy_host(0.5)))
+    assert busy.verdict is Verdict.UNKNOWN
+    assert busy.message.endswith("but the host kept 50% of the processor time until then")
+
+
+@pytest.mark.parametrize("other", ["a", None])
+def test_a_look_or_two_are_no_change(other: str | None) -> None:
+    """As where a map is loaded anew, even if that is often."""
+    looks = {round((seen.at_ns - START) / NS_PER_S, 2) for seen in good().path_states}
+    some = sorted(looks)[100::30]
+    brief = using(undisturbed(), lambda at_s: other if round(at_s, 2) in some else "b")
+    assert judged(brief).verdict is Verdict.PASS
+
+
+def test_a_single_change_is_open() -> None:
+    """Groups may have been changed before the test, and fail back only now."""
+    finding = judged(using(undisturbed(), lambda at_s: "a" if at_s < 3 else "b"))
+    assert finding.verdict is Verdict.UNKNOWN
+    assert finding.message.endswith("; but that may be a failback that was due")
+
+
+@pytest.mark.parametrize("back_s", [20.5, 24.0, 28.0])
+def test_a_failover_and_a_failback_are_no_trouble(back_s: float) -> None:
+    """From when the path is lost until some time after it is back."""
+    assert (INJECTED - START) / NS_PER_S < 9 < (HEALED - START) / NS_PER_S < back_s
+    failover = using(good(), lambda at_s: "a" if 9 < at_s < back_s else "b")
+    assert judged(failover).verdict is Verdict.PASS
+
+
+@pytest.mark.parametrize("paths", [(), ("a",)])
+def test_what_changes_after_a_fault_is_open(paths: tuple[str, ...]) -> None:
+    """An array may take its time; so it may if the fault hits another initiator."""
+    swapped = using(good(), lambda at_s: "ab"[int(at_s // 2) % 2] if at_s > 25 else "b")
+    (fault,) = swapped.faults
+    only = fault.returning.terms[:1]
+    soon = replace(fault, paths=paths, healed_ns=INJECTED + NS_PER_S, healing_confirmed_ns=INJECTED)
+    soon = replace(soon, returning=replace(fault.returning, terms=only))
+    kept = Timeline.of(e for e in swapped.timeline if not e.path)
+    after = replace(swapped, faults=(soon,), timeline=kept)
+    assert judged(after).verdict is Verdict.UNKNOWN
+
+
+def test_what_changes_after_a_path_was_lost_is_open() -> None:
+    """That loss is for other checks, and so is what it did."""
+    swapped = using(undisturbed(), lambda at_s: "ab"[int(at_s // 2) % 2] if at_s > 5 else "b")
+    lost = Event(START + 4 * NS_PER_S, Happened.PATH_FAILED, "kernel", "a", path="a")
+    seen = replace(swapped, timeline=Timeline.of([*swapped.timeline, lost]))
+    assert judged(swapped).verdict is Verdict.FAIL
+    assert judged(seen).verdict is Verdict.UNKNOWN
