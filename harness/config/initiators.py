@@ -122,7 +122,7 @@ def _addressed(config: Config) -> Iterator[str]:
         paths = sum(len(on.portals) * len(one.addresses.get(n, ())) for n, on in known.items())
         if paths < 2:
             yield (
-                f"{key}: multipath needs at least two paths, {one.name} has {paths}; give it "
+                f"{key}: at least two paths are needed, {one.name} has {paths}; give it "
                 "another address, or the target another portal or network"
             )
 

@@ -272,7 +272,9 @@ def test_each_initiator_has_two_paths(addresses: int, paths: int) -> None:
     there = [f"172.16.0.{111 + n}" for n in range(addresses)]
     config = {"networks": [network], "initiators": [{"name": "x", "addresses": {"a": there}}]}
     if paths < 2:
-        with pytest.raises(ValueError, match=r"initiators\.0\.addresses: multipath needs at least"):
+        with pytest.raises(
+            ValueError, match=r"initiators\.0\.addresses: at least two paths are needed"
+        ):
             Config.model_validate(config)
     else:
         assert len(plan(Config.model_validate(config)).of("x").paths) == paths
