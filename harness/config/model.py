@@ -192,7 +192,7 @@ class WorkloadConfig(Model):
     region: Size = Field(
         64 * MIB, ge=16 * MIB, description="bytes at the start of the LUN that a test may use"
     )
-    block_size: Size = Field(16 * KIB, ge=4 * KIB, le=4 * MIB, multiple_of=4 * KIB)
+    block_size: Size = Field(4 * KIB, ge=4 * KIB, le=4 * MIB, multiple_of=4 * KIB)
     depth: int = Field(4, ge=1, le=256)
     write_iops: int = Field(80, ge=1, description="pace of the verified writes")
     read_iops: int = Field(50, ge=1, description="pace of the verified reads")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 
 import numpy as np
@@ -68,11 +68,12 @@ class LookLog:
 class WriteHistory:
     """All writes to a map, and all looks at the blocks that they went to; one clock for both.
 
-    `swept` says whether a program looked at the blocks while they were written. `failure` says why
-    what it saw is not known.
+    `read` has the bytes that each look of the sweep asked for. `swept` says whether a program
+    looked at the blocks while they were written. `failure` says why what it saw is not known.
     """
 
     writes: WriteLog
     looks: LookLog
+    read: Ints = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     swept: bool = True
     failure: str = ""

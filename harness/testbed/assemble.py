@@ -22,8 +22,10 @@ from harness.measurements import (
     SessionSettings,
     Stream,
     Watching,
+    WriteHistory,
 )
 from harness.observe import NicSample, Observation
+from harness.testbed.histories import on_host, without_looks
 from harness.timeline import Event, Happened, Phase, Timeline
 from harness.topology import Role
 from harness.transport import PathDisk, Transport
@@ -63,6 +65,7 @@ class Raw:
     settings_after: tuple[SessionSettings, ...] | None = None
     cables: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     lab_disks: tuple[str, ...] = ()
+    history: WriteHistory | None = None
     initiator: str = Role.INITIATOR.value
     read_only: bool = False
 
@@ -72,7 +75,10 @@ def assemble(raw: Raw) -> Measurements:
     initiator = raw.observations[raw.initiator]
     streams = raw.result.streams(initiator.clock)
     disks = PathDisks.of(initiator, raw.map, raw.paths)
+    history = on_host(raw.history, initiator.clock) if raw.history else None
     counters = tuple(disks.counters(path) for path in raw.paths)
+    if history:
+        counters = tuple(without_looks(one, history) for one in counters)
     notes = dict(raw.path_listings)
     notes |= {"fio job": raw.result.job_file, "fio report": raw.result.report_text}
     return Measurements(
@@ -106,6 +112,7 @@ def assemble(raw: Raw) -> Measurements:
         ),
         lab_disks=tuple(_lab_disk(raw.observations[Role.TARGET], disk) for disk in raw.lab_disks),
         unplanned_disks=tuple(disks.unplanned()),
+        history=history,
         wording=raw.transport.wording,
         disk_errors=tuple(raw.transport.disk_errors(initiator.kernel_log, counters)),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from harness.concurrency import within
 from harness.deadline import Deadline
@@ -12,15 +13,34 @@ from harness.steps import Spent, step
 from harness.testbed.protocols import Map, MeasuredTestbed
 from harness.transport import PathDisk
 from harness.workload import RunResult, read_back
+from harness.workload.kept import check
+from harness.workload.ledger import Looks
 
 
-def read_everything_back(machine: Machine, of: Map, result: RunResult) -> ReadBack | None:
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """What was read back of one LUN, as a whole and as it was found, by job."""
+
+    back: ReadBack
+    looks: Mapping[str, Looks]
+
+
+def read_everything_back(machine: Machine, of: Map, result: RunResult) -> Reading | None:
     """Compare every block of every job's ledger with what is there; None without a ledger."""
     ledgers = result.ledgers()
     if not ledgers:
         return None
     places = places_of(of.attachment.device, of.paths, of.attachment.paths_in_use())
-    return together([read_back(machine, places, job.block_size, ledger) for job, ledger in ledgers])
+    looks = {job.name: read_back(machine, places, job, ledger) for job, ledger in ledgers}
+    backs = [ledger.compare(looks[job.name]) for job, ledger in ledgers]
+    kept = check(machine, of.attachment.device, of.planned.lun.name)
+    back = replace(
+        together(backs),
+        unchanged=kept.compared,
+        changed=kept.findings,
+        not_compared=kept.failure,
+    )
+    return Reading(back, looks)
 
 
 def places_of(

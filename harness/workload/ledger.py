@@ -23,8 +23,6 @@ from harness.workload.report import IssuedWrites
 NUMBERS = 1 << 16
 # fio logs in milliseconds, and issues a write some time after it made its block.
 _GRAIN_NS = 20 * NS_PER_MS
-# Between two runs fio ends, everything is read back, and fio starts again.
-_BETWEEN_RUNS_NS = 250 * NS_PER_MS
 
 _EARLIER_RUN = -1
 
@@ -182,10 +180,10 @@ class Ledger:
 
     def _write_found(self, history: _History, look: Look) -> int | None:
         """The write of an undamaged block in its place; None for another block or unknown write."""
+        if look.problem == "earlier":
+            return _EARLIER_RUN
         if look.problem != "ok":
             return None
-        if look.written_ns < self.begun_ns - _BETWEEN_RUNS_NS:
-            return _EARLIER_RUN
         return history.written_by(look)
 
 

@@ -2,7 +2,7 @@
 
 It runs on the initiator by itself: Python 3.6, no imports but the standard library.
 
-    python3 reader.py BLOCK_SIZE PLACE=DEVICE... < OFFSETS
+    python3 reader.py BLOCK_SIZE NONCE PLACE=DEVICE... < OFFSETS
 
 takes the blocks' offsets, ascending, one a line. At the first place (the map) every block is
 inspected; at the others (its paths) only those that differ from it, and each of them is then
@@ -10,8 +10,9 @@ looked at again at the first, to tell what changed from what differs. Every look
 `PLACE OFFSET PROBLEM TIME NUMBER BELONGS`:
 
 - PROBLEM is `ok`, `blank` (all zero), `foreign` (no header of fio), `misdirected` (it says it
-  belongs elsewhere), `torn` (a checksum does not match) or `unreadable:ERRNO`, where 0 means that
-  the device ends before;
+  belongs elsewhere), `torn` (a checksum does not match), `earlier` (as `ok`, but it does not have
+  the nonce, given in hexadecimal and perhaps empty) or `unreadable:ERRNO`, where 0 means that the
+  device ends before;
 - TIME is when fio made the block, in ns of CLOCK_MONOTONIC; NUMBER says after how many other
   writes, modulo 65536; BELONGS is the offset that fio wrote it to. All are 0 without a header.
 
@@ -35,9 +36,12 @@ HEADER_3_41 = struct.Struct("<HBBIQQIIQH2xI")  # ... is numberio, thread; told b
 VERSIONED = 0x80
 MAGIC = 0xACCA
 NUMBERS = 1 << 16
+NONCE_SIZE = 16
+RANDOM_PERCENT = 99  # of a block; the rest is the nonce, over and over
 DIGEST_SIZE = 16
 BLOCK_DEVICES = "/sys/class/block"
 CHUNK = 1 << 20
+GAP = 256 * 1024  # what lies between wanted blocks is read, too, if it is no more than that
 
 # What a disk answers itself; any other error of a path is one of getting there. Source:
 # blk_errors in the kernel's block/blk-core.c (medium, target and protection error).
@@ -67,7 +71,13 @@ def crc32c(data: bytes) -> int:
     return crc
 
 
-def inspect(block: bytes, offset: int) -> Look:
+def has_nonce(block: bytes, nonce: bytes) -> bool:
+    """Whether a block's last part, as fio's buffer_compress_percentage makes it, is the nonce."""
+    rest = len(block) - len(block) * RANDOM_PERCENT // 100
+    return not nonce or block.endswith((nonce * (rest // len(nonce) + 1))[:rest])
+
+
+def inspect(block: bytes, offset: int, nonce: bytes = b"") -> Look:
     """What one block is by itself."""
     header = HEADER_3_41 if block[2] & VERSIONED else HEADER
     magic, _, _, length, _, belongs, seconds, nanoseconds, *counts, crc = header.unpack_from(block)
@@ -83,15 +93,15 @@ def inspect(block: bytes, offset: int) -> Look:
     else:
         start = header.size + DIGEST_SIZE
         whole = hashlib.md5(block[start:]).digest() == block[header.size : start]
-        problem = "ok" if whole else "torn"
+        problem = "torn" if not whole else "ok" if has_nonce(block, nonce) else "earlier"
     return problem, seconds * 1000000000 + nanoseconds, number, belongs
 
 
-def stretches(offsets: Iterable[int], block_size: int) -> Iterator[Tuple[int, int]]:
-    """Runs of adjacent blocks, each as (offset, size) and no longer than CHUNK."""
+def stretches(offsets: Iterable[int], block_size: int, gap: int = 0) -> Iterator[Tuple[int, int]]:
+    """Runs of blocks with gaps no larger than that, as (offset, size) and no longer than CHUNK."""
     start = end = -1
     for offset in offsets:
-        if offset != end or end - start >= CHUNK:
+        if start < 0 or offset > end + gap or offset + block_size - start > max(CHUNK, block_size):
             if start >= 0:
                 yield start, end - start
             start = offset
@@ -103,8 +113,9 @@ def stretches(offsets: Iterable[int], block_size: int) -> Iterator[Tuple[int, in
 class Place:
     """A device to read from. `away` says why it cannot be reached."""
 
-    def __init__(self, name: str, device: str, block_size: int) -> None:
+    def __init__(self, name: str, device: str, block_size: int, nonce: bytes = b"") -> None:
         self.name = name
+        self.nonce = nonce
         self.block_size = block_size
         self.count = 0
         self.away = not_running(device)
@@ -134,7 +145,7 @@ class Place:
 
     def tell(self, offset: int, content: Content) -> None:
         look = (
-            inspect(content, offset)
+            inspect(content, offset, self.nonce)
             if isinstance(content, bytes)
             else ("unreadable:%d" % content, 0, 0, 0)
         )
@@ -152,14 +163,14 @@ def not_running(device: str) -> str:
     return "" if state == "running" else "the disk is " + state
 
 
-def read_path(path: Place, first: Place, start: int, reference: List[Content]) -> None:
-    """Compare a stretch of a path with what the first place has."""
+def read_path(path: Place, first: Place, start: int, reference: List[Content], wanted: int) -> None:
+    """Compare a stretch of a path, of which so many blocks are wanted, with the first place."""
     theirs = path.blocks(start, len(reference) * path.block_size)
     for error in theirs:
         if isinstance(error, int) and error not in ANSWERS:
             path.away = os.strerror(error)
             return
-    path.count += len(reference)
+    path.count += wanted
     if theirs == reference:
         return
     for number, (our, their) in enumerate(zip(reference, theirs)):
@@ -171,18 +182,22 @@ def read_path(path: Place, first: Place, start: int, reference: List[Content]) -
 
 def main() -> None:
     block_size = int(sys.argv[1])
-    names = [place.partition("=") for place in sys.argv[2:]]
-    first, *paths = (Place(name, device, block_size) for name, _, device in names)
+    nonce = bytes.fromhex(sys.argv[2])
+    names = [place.partition("=") for place in sys.argv[3:]]
+    first, *paths = (Place(name, device, block_size, nonce) for name, _, device in names)
     if first.away:
         sys.exit("%s: %s" % (first.name, first.away))
-    for start, size in stretches(map(int, sys.stdin), block_size):
+    offsets = list(map(int, sys.stdin))
+    wanted = frozenset(offsets)
+    for start, size in stretches(offsets, block_size, GAP):
         contents = first.blocks(start, size)
-        first.count += len(contents)
-        for number, content in enumerate(contents):
-            first.tell(start + number * block_size, content)
+        inside = [at for at in range(start, start + size, block_size) if at in wanted]
+        first.count += len(inside)
+        for at in inside:
+            first.tell(at, contents[(at - start) // block_size])
         for path in paths:
             if not path.away:
-                read_path(path, first, start, contents)
+                read_path(path, first, start, contents, len(inside))
     for place in (first, *paths):
         print(place.name, *(("away", place.away) if place.away else ("read", place.count)))
 

@@ -12,10 +12,10 @@ from importlib.resources import files
 
 from harness.errors import CommandFailed, CommandTimedOut, CutShort, FioHangs, WorkloadError
 from harness.machine import Completed, Machine, Process
-from harness.measurements import CompletionLog, FioErrors, ReadBack, Stream
+from harness.measurements import CompletionLog, FioErrors, Stream
 from harness.observe import Clock
 from harness.workload.job import Job, render_job_file
-from harness.workload.ledger import Ledger, parse_looks
+from harness.workload.ledger import Ledger, Looks, parse_looks
 from harness.workload.report import (
     FioReport,
     IssuedWrites,
@@ -107,11 +107,11 @@ class FioRun:
         self._machine = machine
         self._folder = folder
         self._link = f"{folder}/device"
-        self._jobs = tuple(jobs)
+        self._jobs = tuple(job.marked() for job in jobs)
         # fio takes ":" for the end of a name, "#" and ";" for a comment and "\\" for an escape. A
         # plain name stays: fio writes to nothing that is mounted by the very name that it has.
         named = self._link if re.search(r"[:#;\\]", device) else device
-        self.job_file = render_job_file(named, jobs, folder)
+        self.job_file = render_job_file(named, self._jobs, folder)
         self._process: Process | None = None
 
     @classmethod
@@ -142,6 +142,11 @@ class FioRun:
             process.close_input()
             run._process = process
             yield run
+
+    @property
+    def jobs(self) -> tuple[Job, ...]:
+        """With the nonce of each."""
+        return self._jobs
 
     @property
     def running(self) -> bool:
@@ -222,18 +227,16 @@ class FioRun:
         return "; ".join(filter(None, map(str.strip, words)))
 
 
-def read_back(
-    machine: Machine, places: Mapping[str, str], block_size: int, ledger: Ledger
-) -> ReadBack:
-    """Read every block whose write was acknowledged, bypassing caches, and compare.
+def read_back(machine: Machine, places: Mapping[str, str], job: Job, ledger: Ledger) -> Looks:
+    """Read every block of a job whose write was acknowledged, bypassing caches.
 
     `places` are devices by name: the map first, then its paths.
     """
     source = files("harness.workload").joinpath("reader.py").read_text()
     devices = [f"{place}={device}" for place, device in places.items()]
     done = machine.run(
-        ["python3", "-I", "-S", "-c", source, str(block_size), *devices],
+        ["python3", "-I", "-S", "-c", source, str(job.block_size), job.nonce, *devices],
         stdin="".join(f"{offset}\n" for offset in ledger.blocks).encode(),
         timeout_s=_READ_BACK_TIMEOUT_S,
     )
-    return ledger.compare(parse_looks(done.stdout))
+    return parse_looks(done.stdout)

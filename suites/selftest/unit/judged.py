@@ -16,15 +16,20 @@ from harness.checks import (
 from harness.measurements import (
     MAP,
     CompletionLog,
+    Found,
     KernelMessage,
+    LookLog,
     Measurements,
     PathCounters,
     ProcessorTime,
     ReadBack,
     Stream,
+    WriteHistory,
+    WriteLog,
 )
 from harness.timeline import Timeline
 from harness.transport.kernel_events import events
+from harness.units import NS_PER_MS, NS_PER_S
 from suites.selftest.unit.synthetic_failover import (
     END,
     INJECTED,
@@ -32,6 +37,27 @@ from suites.selftest.unit.synthetic_failover import (
     START,
     failover,
 )
+
+
+def watched_writes(*, period_ms: int = 1000, blocks: int = 20) -> WriteHistory:
+    """A write every 50 ms, to each block in turn, and a look at every block in each period."""
+    at_ns = np.arange(START, END, 50 * NS_PER_MS, dtype=np.int64)
+    number = np.arange(len(at_ns), dtype=np.int64)
+    writes = WriteLog(number % blocks * 4096, at_ns, at_ns + 5 * NS_PER_MS)
+    began_ns = np.arange(START, END + NS_PER_S, period_ms * NS_PER_MS // blocks, dtype=np.int64)
+    turn = np.arange(len(began_ns), dtype=np.int64) % blocks
+    done = np.searchsorted(writes.acknowledged_ns, began_ns - NS_PER_MS) - 1
+    found = done - (done - turn) % blocks
+    looks = LookLog(
+        places=(MAP, "a", "b"),
+        place=np.zeros_like(turn),
+        offset=turn * 4096,
+        found=np.where(found < 0, Found.BLANK, found),
+        began_ns=began_ns,
+        ended_ns=began_ns + 2 * NS_PER_MS,
+    )
+    return WriteHistory(writes, looks)
+
 
 READ_BACK = ReadBack(100, 100, checked={MAP: 100, "a": 100, "b": 100})
 
@@ -43,6 +69,7 @@ def good() -> Measurements:
         measured,
         kernel_logs=tuple(replace(log, lost=0) for log in measured.kernel_logs),
         read_back=READ_BACK,
+        history=watched_writes(),
     )
 
 

@@ -154,7 +154,7 @@ def _stream(name: str, depth: int, per_second: int) -> Stream:
         latency_ns=latency,
         offset=np.zeros_like(at),
         size=np.full_like(at, 4096),
-        is_write=np.ones(len(at), dtype=np.bool_),
+        is_write=np.full(len(at), depth > 1),
         resolution_ns=NS_PER_MS,
     )
     return Stream(name, depth, depth > 1, log, FioErrors(0, 0, 0), reported=len(log))

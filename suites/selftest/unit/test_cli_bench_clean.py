@@ -17,7 +17,7 @@ from harness.cli.bench import clean as bench_clean
 from harness.cli.bench.clean import Alarm, Run, rows, run, summed_up
 from harness.measurements import MAP, Measurements, ReadBack
 from harness.timeline import Phase
-from suites.selftest.unit.judged import without_io
+from suites.selftest.unit.judged import watched_writes, without_io
 from suites.selftest.unit.synthetic_failover import END, HEALED, STALL_S, failover, nothing_measured
 
 SLACK_S = 1.0
@@ -35,6 +35,7 @@ def undisturbed() -> Measurements:
         timeline=replace(measured.timeline, events=()),
         path_states=tuple(seen for seen in measured.path_states if seen.states["a"] == "active"),
         read_back=ReadBack(100, 100, {MAP: 100, "a": 100, "b": 100}),
+        history=watched_writes(),
     )
 
 

@@ -69,6 +69,7 @@ class Fio:
         self.told = told
         self.hangs = True
         self.broken = ""
+        self.jobs = ()
 
     @property
     def running(self) -> bool:
@@ -174,7 +175,7 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
         return "read back"
 
     def assemble(_session: IoSession, of: Any, _result: object, seen: object) -> Any:
-        return seen, of.back
+        return seen, of.reading
 
     monkeypatch.setattr(io_session, "gather", gather)
     monkeypatch.setattr(FioRun, "started", lambda *_, **__: bench.fio)

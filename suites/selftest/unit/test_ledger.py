@@ -182,14 +182,14 @@ def test_what_was_replaced_is_lost(fio: Fio) -> None:
                 assert fio.find(look(write), block=block) == (finding,)
 
 
-@given(runs(), st.integers(0, NUMBERS - 1), st.integers(1, 10**6))
+@given(runs(), st.integers(0, NUMBERS - 1), st.integers(-(10**6), 10**6))
 def test_what_an_earlier_run_left_is_lost(fio: Fio, number: int, earlier_ms: int) -> None:
-    """Whatever its number; also in a block that this run wrote only once, and late."""
+    """Whatever its number and time; also in a block that this run wrote only once, and late."""
     for write in fio.in_flight:
         fio.reap(write)
-    written_ns = OPENED_NS - (350 + earlier_ms) * NS_PER_MS
+    written_ns = OPENED_NS - earlier_ms * NS_PER_MS
     for offset in fio.ledger().blocks:
-        left = Look(MAP, "ok", written_ns, number, offset)
+        left = Look(MAP, "earlier", written_ns, number, offset)
         (finding,) = fio.find(left, block=offset // BLOCK)
         assert finding.damage is Damage.LOST
         assert finding.detail.startswith("holds an earlier run's write instead of ")

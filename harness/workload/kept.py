@@ -1,0 +1,97 @@
+"""What nobody writes to while tests run: its digests, and whether it is still the same."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from harness.errors import CommandFailed, WorkloadError
+from harness.machine import Machine
+from harness.measurements import MAP, BlockFinding, Damage
+from harness.units import KIB
+from harness.workload.job import Area
+from harness.workload.programs import keeper
+
+_FOLDER = "/run/pathproof/kept"
+_TIMEOUT_S = 300.0
+_PIECE = 64 * KIB
+_FAR = 1 << 41  # the 2^32nd sector: where 32 bits of a sector number begin anew
+_PLACES = 24
+
+
+@dataclass(frozen=True)
+class Kept:
+    """How many pieces were compared with their digests, and what was found instead of some.
+
+    `failure` says why that is not known.
+    """
+
+    compared: int = 0
+    findings: tuple[BlockFinding, ...] = ()
+    failure: str = ""
+
+
+def canaries(size: int, after: int) -> tuple[Area, ...]:
+    """Places all over a LUN of that size, none of them in the region that ends at `after`.
+
+    The last piece, those on both sides of the 2^32nd sector, and some by chance, always the same
+    for a LUN of this size. They are read only, so that they need no consent.
+    """
+    chance = random.Random(size)  # noqa: S311  # no secret
+    wanted = [size // _PIECE * _PIECE - _PIECE, _FAR - _PIECE, _FAR]
+    pieces = range(-(-after // _PIECE), size // _PIECE)
+    wanted += [n * _PIECE for n in chance.sample(pieces, min(_PLACES, len(pieces)))]
+    inside = sorted({at for at in wanted if after <= at <= size - _PIECE})
+    return tuple(Area(at, 4 * KIB) for at in inside)
+
+
+def keep(machine: Machine, device: str, lun: str, areas: Sequence[Area]) -> None:
+    """Note what is there now. Raises CommandFailed if it cannot be read."""
+    extents = "".join(f"{area.offset} {area.size}\n" for area in areas)
+    machine.run(["mkdir", "-p", _FOLDER])
+    argv = ["python3", "-I", "-S", "-c", keeper(), "keep", f"{_FOLDER}/{lun}", device]
+    machine.run(argv, stdin=extents.encode(), timeout_s=_TIMEOUT_S)
+
+
+def check(machine: Machine, device: str, lun: str) -> Kept:
+    """Compare it with what was noted."""
+    argv = ["python3", "-I", "-S", "-c", keeper(), "check", f"{_FOLDER}/{lun}", device]
+    try:
+        return parse(machine.run(argv, timeout_s=_TIMEOUT_S).stdout)
+    except CommandFailed as error:
+        why = error.stderr.strip().splitlines()[-1:] or ["it said nothing"]
+        return Kept(failure=f"what should not change was not compared: {why[0]}")
+
+
+def parse(text: str) -> Kept:
+    """What `keeper.py check` printed. Raises WorkloadError for another form.
+
+    Real lines:
+
+        4063232 misdirected 4259840
+        compared 282
+    """
+    *lines, last = text.splitlines() or [""]
+    if not (end := re.fullmatch(r"compared (\d+)", last)):
+        raise WorkloadError(f"not the end of a comparison: {last!r}")
+    findings = []
+    for line in lines:
+        if not (match := re.fullmatch(r"(\d+) ([a-z]+) (\d+)", line)):
+            raise WorkloadError(f"not a line of a comparison: {line!r}")
+        offset, problem, number = match.groups()
+        findings.append(BlockFinding(int(offset), MAP, Damage.CHANGED, _detail(problem, number)))
+    return Kept(int(end[1]), tuple(findings))
+
+
+def _detail(problem: str, number: str) -> str:
+    match problem:
+        case "misdirected":
+            return f"nothing was written there; it holds what belongs at offset {number}"
+        case "unreadable":
+            return f"it cannot be read (errno {number})"
+        case "changed":
+            return "nothing was written there, and it is another block of the same place"
+        case _:
+            return f"nothing was written there, and it is {problem}"
