@@ -19,6 +19,9 @@ _READ_SIZE = 4 * KIB
 _FILL_SIZE = 64 * KIB
 _RESERVED = _FILL_SIZE
 _LOAD_DEPTH = 8
+# What the longest test takes that loses each path in turn, with tight timeouts, and what is around.
+_PER_PATH_S = 13
+_AROUND_S = 20
 # So few that each is written again every few seconds, also while a path is dead: a write that
 # is stuck there and lands late would otherwise hit a block that was not written since.
 _MOST_BLOCKS = 512
@@ -33,31 +36,38 @@ class Layout:
 
     What precedes them belongs to the marker of external LUNs (`preflight.marker`). Both are those
     of the first part of a LUN; where several initiators write, each has a part of `part` bytes.
+    `read_iops` is the pace of the verified reads of all maps together.
     """
 
     config: WorkloadConfig
     read_area: Area
     write_area: Area
+    read_iops: int
     part: int = 0
 
     @classmethod
-    def of(cls, config: WorkloadConfig, maps: int = 1, writers: int = 1) -> Layout:
+    def of(cls, config: WorkloadConfig, maps: int = 1, writers: int = 1, paths: int = 1) -> Layout:
         """A quarter to read, as much of the rest as is rewritten often to write; whole blocks.
 
         Of several maps each has its share of both, as it has of the pace: so what is read lasts as
         long, and what is written is rewritten as often. `writers` is the largest number of
-        initiators that write to one LUN.
+        initiators that write to one LUN, `paths` that of the paths of one: verified reads are
+        slower where one pass over their area would not last until each path was lost in turn.
         """
         part = config.region // writers // _FILL_SIZE * _FILL_SIZE
         read = Area(_RESERVED, config.region // 4 // maps // _FILL_SIZE * _FILL_SIZE)
         writes = (part - read.end) // config.block_size * config.block_size
         writes = min(writes, _MOST_BLOCKS // maps * config.block_size)
-        return cls(config, read, Area(read.end, writes), part)
+        lasts_s = _AROUND_S + paths * _PER_PATH_S
+        reads = max(1, min(config.read_iops, read.size // _READ_SIZE * maps // lasts_s))
+        return cls(config, read, Area(read.end, writes), reads, part)
 
     @classmethod
     def planned(cls, config: WorkloadConfig, topology: Topology) -> Layout:
         """That of a testbed."""
-        return cls.of(config, len(topology.maps), max(len(lun.writers) for lun in topology.luns))
+        writers = max(len(lun.writers) for lun in topology.luns)
+        paths = max(len(topology.of(machine).paths) for machine in topology.initiators)
+        return cls.of(config, len(topology.maps), writers, paths)
 
     def jobs_on(self, of: PlannedMap, jobs: Sequence[Job]) -> tuple[Job, ...]:
         """What of these jobs runs on a map: in the initiator's own part, writes only if allowed.
@@ -122,7 +132,7 @@ class Layout:
             self.read_area,
             _READ_SIZE,
             config.depth,
-            iops=config.read_iops,
+            iops=self.read_iops,
             verified=True,
             seconds=seconds,
             seed=seed,
