@@ -131,12 +131,15 @@ def lost_ns(measurements: Measurements, fault: FaultRecord) -> list[int]:
 def went_on_ns(measurements: Measurements, fault: FaultRecord) -> int | None:
     """When I/O went on after the wait of a fault, as `longest_during` has it.
 
-    Waits that began after the order to heal are none of the outage. None if no I/O waited.
+    Waits that began after the order to heal are none of the outage. None if no I/O waited: paths in
+    reserve are given up without.
     """
     ordered_ns = _ordered_ns(fault)
     waits = [one.within(begun_before_ns=ordered_ns) for one in _during(measurements, fault, Stall)]
     ends = moments(measurements, fault)
-    wait = worst_of(one.only(one.including(ends)) for one in waits) or worst_of(waits)
+    wait = worst_of(one.only(one.including(ends)) for one in waits)
+    if wait is None and not _given_up(measurements, fault):
+        wait = worst_of(waits)
     return wait.end_ns if wait else None
 
 

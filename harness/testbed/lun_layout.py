@@ -20,6 +20,9 @@ _FILL_SIZE = 64 * KIB
 _RESERVED = _FILL_SIZE
 _MARK = 4 * KIB
 _LOAD_DEPTH = 8
+# What the longest test takes that loses each path in turn, with tight timeouts, and what is around.
+_PER_PATH_S = 13
+_AROUND_S = 20
 # So many that what waited for 10 s without any path, and is then written at once, comes to no block
 # twice: each stays until the sweep has seen it.
 _STAYS_S = 12
@@ -39,22 +42,25 @@ class Layout:
 
     `hot_area` belongs to those that come to few blocks again and again. What precedes them belongs
     to the marker of external LUNs (`preflight.marker`). All are those of the first part of a LUN;
-    where several initiators write, each has a part of `part` bytes.
+    where several initiators write, each has a part of `part` bytes. `read_iops` is the pace of the
+    verified reads of all maps together.
     """
 
     config: WorkloadConfig
     read_area: Area
     write_area: Area
     hot_area: Area
+    read_iops: int
     part: int = 0
 
     @classmethod
-    def of(cls, config: WorkloadConfig, maps: int = 1, writers: int = 1) -> Layout:
+    def of(cls, config: WorkloadConfig, maps: int = 1, writers: int = 1, paths: int = 1) -> Layout:
         """A quarter to read, a sixteenth at most for hot blocks, as much of the rest as is wanted.
 
         Of several maps each has its share of all, as it has of the pace: so what is read lasts as
         long, and what is written stays as long. `writers` is the largest number of initiators that
-        write to one LUN.
+        write to one LUN, `paths` that of the paths of one: verified reads are slower where one pass
+        over their area would not last until each path was lost in turn.
         """
         part = config.region // writers // _FILL_SIZE * _FILL_SIZE
         read = Area(_RESERVED, config.region // 4 // maps // _FILL_SIZE * _FILL_SIZE)
@@ -63,14 +69,17 @@ class Layout:
         blocks = (part - first) // size
         hot = min(_power_of_two_in(max(_HOT_BLOCKS // maps, 1)), _power_of_two_in(blocks // 8))
         wanted = 2 * _power_of_two_in(max(config.write_iops * _STAYS_S // maps - 1, 1))
-        writes = min(wanted, _power_of_two_in(blocks - hot))
-        write_area = Area(first, writes * size)
-        return cls(config, read, write_area, Area(write_area.end, hot * size), part)
+        writes = Area(first, min(wanted, _power_of_two_in(blocks - hot)) * size)
+        lasts_s = _AROUND_S + paths * _PER_PATH_S
+        reads = max(1, min(config.read_iops, read.size // _READ_SIZE * maps // lasts_s))
+        return cls(config, read, writes, Area(writes.end, hot * size), reads, part)
 
     @classmethod
     def planned(cls, config: WorkloadConfig, topology: Topology) -> Layout:
         """That of a testbed."""
-        return cls.of(config, len(topology.maps), max(len(lun.writers) for lun in topology.luns))
+        writers = max(len(lun.writers) for lun in topology.luns)
+        paths = max(len(topology.of(machine).paths) for machine in topology.initiators)
+        return cls.of(config, len(topology.maps), writers, paths)
 
     def jobs_on(self, of: PlannedMap, jobs: Sequence[Job]) -> tuple[Job, ...]:
         """What of these jobs runs on a map: in the initiator's own part, writes only if allowed.
@@ -164,7 +173,7 @@ class Layout:
             self.read_area,
             _READ_SIZE,
             config.depth,
-            iops=config.read_iops,
+            iops=self.read_iops,
             verified=True,
             seconds=seconds,
             seed=seed,

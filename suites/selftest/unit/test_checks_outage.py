@@ -34,6 +34,7 @@ from suites.selftest.unit.judged import (
 from suites.selftest.unit.synthetic_failover import END, HEALED, INJECTED, STALL_S, START
 
 WENT_ON = INJECTED + int(STALL_S * NS_PER_S)
+PAUSE = INJECTED + 6 * NS_PER_S, INJECTED + 8 * NS_PER_S
 BEFORE = 18 * 1024 * KIB  # what path b carried in 6 s
 
 
@@ -85,6 +86,20 @@ def test_what_is_given_up_after_the_order_to_heal_belongs_to_no_outage() -> None
     only = [e for e in measured.timeline if e.what is not Happened.PATH_FAILED]
     measured = replace(measured, timeline=Timeline.of([*only, again]))
     assert settled_outage(measured, fault) is None
+
+
+def test_a_path_in_reserve_is_lost_when_it_is_given_up() -> None:
+    """No I/O waited for it; what pauses later is none of its loss."""
+    measured = good()
+    (fault,) = measured.faults
+    states = tuple(replace(one, reserve=frozenset({"a"})) for one in measured.path_states)
+    measured = replace(measured, path_states=states)
+    (failed,) = (e for e in measured.timeline if e.what is Happened.PATH_FAILED)
+    for name in ("read", "write", "probe"):
+        measured = with_stream(measured, name, lambda one: without_io(one, *PAUSE))
+    during = settled_outage(measured, fault)
+    assert during is not None
+    assert during.start_ns == failed.at_ns + 250 * NS_PER_MS
 
 
 @pytest.mark.parametrize(("percent", "verdict"), [(95, Verdict.PASS), (70, Verdict.FAIL)])

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.config import Config
+from harness.config import Config, load
 from harness.config.model import WorkloadConfig
 from harness.preflight import marker
 from harness.testbed.lun_layout import Layout
@@ -103,3 +104,14 @@ def test_one_map_has_the_seed_that_was_asked_for() -> None:
     (only,) = plan(Config()).maps
     layout = Layout.of(WorkloadConfig())
     assert layout.jobs_on(only, layout.mixed(7)) == layout.mixed(7)
+
+
+@pytest.mark.parametrize(("name", "pace"), [("two", 50), ("four", 50), ("eight", 33)])
+def test_verified_reads_last_until_each_path_was_lost_in_turn(name: str, pace: int) -> None:
+    """fio ends them after one pass; on eight paths at 50 a second it would end after 82 s."""
+    topology = plan(load(None, {"topology": (name, "--topology")}).config)
+    layout = Layout.planned(WorkloadConfig(), topology)
+    reads = layout.random_reads(1800, 1)
+    assert reads.iops == pace
+    most = layout.read_area.size / 4096 / pace
+    assert most > 13 * len(topology.paths)
