@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from harness.concurrency import within
+from harness.concurrency import both, within
 from harness.deadline import Deadline
 from harness.machine import Machine
 from harness.measurements import MAP, ReadBack
@@ -31,9 +31,11 @@ def read_everything_back(machine: Machine, of: Map, result: RunResult) -> Readin
     if not ledgers:
         return None
     places = places_of(of.attachment.device, of.paths, of.attachment.paths_in_use())
-    looks = {job.name: read_back(machine, places, job, ledger) for job, ledger in ledgers}
+    looks, kept = both(
+        lambda: read_back(machine, places, ledgers),
+        lambda: check(machine, of.attachment.device, of.planned.lun.name),
+    )
     backs = [ledger.compare(looks[job.name]) for job, ledger in ledgers]
-    kept = check(machine, of.attachment.device, of.planned.lun.name)
     back = replace(
         together(backs),
         unchanged=kept.compared,

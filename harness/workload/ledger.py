@@ -50,8 +50,15 @@ class Looks:
     away: Mapping[str, str]
 
 
-def parse_looks(text: str) -> Looks:
-    """What `reader.py` printed. Raises WorkloadError for another form."""
+def parse_looks(text: str) -> list[Looks]:
+    """What `reader.py` printed, job by job. Raises WorkloadError for another form."""
+    before, *jobs = re.split(r"^job\n", text, flags=re.MULTILINE)
+    if before:
+        raise WorkloadError(f"not the beginning of a read-back: {before.splitlines()[0]!r}")
+    return [_parse_job(job) for job in jobs]
+
+
+def _parse_job(text: str) -> Looks:
     blocks: dict[int, list[Look]] = {}
     read: dict[str, int] = {}
     away: dict[str, str] = {}

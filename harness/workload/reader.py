@@ -2,22 +2,23 @@
 
 It runs on the initiator by itself: Python 3.6, no imports but the standard library.
 
-    python3 reader.py BLOCK_SIZE NONCE PLACE=DEVICE... < OFFSETS
+    python3 reader.py PLACE=DEVICE... < JOBS
 
-takes the blocks' offsets, ascending, one a line. At the first place (the map) every block is
-inspected; at the others (its paths) only those that differ from it, and each of them is then
-looked at again at the first, to tell what changed from what differs. Every look is a line
-`PLACE OFFSET PROBLEM TIME NUMBER BELONGS`:
+takes, for each job of fio, a line `job BLOCK_SIZE NONCE` and the offsets of the job's blocks,
+ascending, one a line. The first place is the map: there the program inspects every block. At the
+other places, the paths, it inspects only the blocks that differ from the map's. It then looks at
+each of those again at the map, to tell what changed from what differs. For each job it prints a
+line `job`, and for each look a line `PLACE OFFSET PROBLEM TIME NUMBER BELONGS`:
 
 - PROBLEM is `ok`, `blank` (all zero), `foreign` (no header of fio), `misdirected` (it says it
   belongs elsewhere), `torn` (a checksum does not match), `earlier` (as `ok`, but it does not have
-  the nonce, given in hexadecimal and perhaps empty) or `unreadable:ERRNO`, where 0 means that the
+  the nonce, given in hexadecimal or not at all) or `unreadable:ERRNO`, where 0 means that the
   device ends before;
 - TIME is when fio made the block, in ns of CLOCK_MONOTONIC; NUMBER says after how many other
   writes, modulo 65536; BELONGS is the offset that fio wrote it to. All are 0 without a header.
 
-At the end there is a line `PLACE read COUNT` for each place, or `PLACE away REASON` for a path
-that did not reach the disk.
+At the end of each job there is a line `PLACE read COUNT` for each place, or `PLACE away REASON` for
+a path that did not reach the disk.
 
 Source: struct verify_header and struct vhdr_md5 in fio's verify.h, __fill_hdr() in verify.c.
 """
@@ -28,7 +29,7 @@ import mmap
 import os
 import struct
 import sys
-from typing import Iterable, Iterator, List, Tuple, Union
+from typing import Iterable, Iterator, List, Optional, Sequence, Tuple, Union
 
 # magic, two bytes of version or type, len, seed, offset, sec, nsec, ..., crc
 HEADER = struct.Struct("<HBBIQQIIHHI")  # ... is thread, numberio
@@ -50,6 +51,7 @@ ANSWERS = (ENDED, errno.ENODATA, errno.EREMOTEIO, errno.EILSEQ)
 
 Content = Union[bytes, int]  # of a block, or the errno of reading it
 Look = Tuple[str, int, int, int]  # problem, time, number, offset where it belongs
+Job = Tuple[int, bytes, List[int]]  # size of a block, nonce, offsets
 
 
 def crc32c_table() -> Iterator[int]:
@@ -113,19 +115,23 @@ def stretches(offsets: Iterable[int], block_size: int, gap: int = 0) -> Iterator
 class Place:
     """A device to read from. `away` says why it cannot be reached."""
 
-    def __init__(self, name: str, device: str, block_size: int, nonce: bytes = b"") -> None:
+    def __init__(self, name: str, device: str, block_size: int = 0, nonce: bytes = b"") -> None:
         self.name = name
-        self.nonce = nonce
-        self.block_size = block_size
-        self.count = 0
+        self.begin(block_size, nonce)
         self.away = not_running(device)
         self.fd = -1
-        self.buffer = mmap.mmap(-1, CHUNK + block_size)  # O_DIRECT wants page-aligned memory
         try:
             if not self.away:
                 self.fd = os.open(device, os.O_RDONLY | os.O_DIRECT)
         except OSError as error:
             self.away = error.strerror or repr(error)
+
+    def begin(self, block_size: int, nonce: bytes = b"") -> None:
+        """Read blocks of that size from now on, and count them anew."""
+        self.nonce = nonce
+        self.block_size = block_size
+        self.count = 0
+        self.buffer = mmap.mmap(-1, CHUNK + block_size)  # O_DIRECT wants page-aligned memory
 
     def read(self, start: int, size: int) -> Content:
         try:
@@ -180,14 +186,26 @@ def read_path(path: Place, first: Place, start: int, reference: List[Content], w
             first.tell(offset, first.read(offset, path.block_size))
 
 
-def main() -> None:
-    block_size = int(sys.argv[1])
-    nonce = bytes.fromhex(sys.argv[2])
-    names = [place.partition("=") for place in sys.argv[3:]]
-    first, *paths = (Place(name, device, block_size, nonce) for name, _, device in names)
-    if first.away:
-        sys.exit("%s: %s" % (first.name, first.away))
-    offsets = list(map(int, sys.stdin))
+def jobs(lines: Iterable[str]) -> Iterator[Job]:
+    job: Optional[Job] = None
+    for line in lines:
+        words = line.split()
+        if words[0] == "job":
+            if job:
+                yield job
+            job = int(words[1]), bytes.fromhex("".join(words[2:])), []
+        elif job:
+            job[2].append(int(words[0]))
+    if job:
+        yield job
+
+
+def read_job(job: Job, first: Place, paths: Sequence[Place]) -> None:
+    """Look at the blocks of one job."""
+    block_size, nonce, offsets = job
+    for place in (first, *paths):
+        place.begin(block_size, nonce)
+    print("job")
     wanted = frozenset(offsets)
     for start, size in stretches(offsets, block_size, GAP):
         contents = first.blocks(start, size)
@@ -200,6 +218,15 @@ def main() -> None:
                 read_path(path, first, start, contents, len(inside))
     for place in (first, *paths):
         print(place.name, *(("away", place.away) if place.away else ("read", place.count)))
+
+
+def main() -> None:
+    names = [place.partition("=") for place in sys.argv[1:]]
+    first, *paths = (Place(name, device) for name, _, device in names)
+    if first.away:
+        sys.exit("%s: %s" % (first.name, first.away))
+    for job in jobs(sys.stdin):
+        read_job(job, first, paths)
 
 
 if __name__ == "__main__":

@@ -227,16 +227,25 @@ class FioRun:
         return "; ".join(filter(None, map(str.strip, words)))
 
 
-def read_back(machine: Machine, places: Mapping[str, str], job: Job, ledger: Ledger) -> Looks:
-    """Read every block of a job whose write was acknowledged, bypassing caches.
+def read_back(
+    machine: Machine, places: Mapping[str, str], ledgers: Sequence[tuple[Job, Ledger]]
+) -> dict[str, Looks]:
+    """Read every block whose write was acknowledged, bypassing caches; the looks by job.
 
     `places` are devices by name: the map first, then its paths.
     """
     source = files("harness.workload").joinpath("reader.py").read_text()
     devices = [f"{place}={device}" for place, device in places.items()]
     done = machine.run(
-        ["python3", "-I", "-S", "-c", source, str(job.block_size), job.nonce, *devices],
-        stdin="".join(f"{offset}\n" for offset in ledger.blocks).encode(),
+        ["python3", "-I", "-S", "-c", source, *devices],
+        stdin=b"".join(_wanted(job, ledger) for job, ledger in ledgers),
         timeout_s=_READ_BACK_TIMEOUT_S,
     )
-    return parse_looks(done.stdout)
+    names = (job.name for job, _ in ledgers)
+    return dict(zip(names, parse_looks(done.stdout), strict=True))
+
+
+def _wanted(job: Job, ledger: Ledger) -> bytes:
+    """What `reader.py` takes for one job."""
+    offsets = "".join(f"{offset}\n" for offset in ledger.blocks)
+    return f"job {job.block_size} {job.nonce}\n{offsets}".encode()

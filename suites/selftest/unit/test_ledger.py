@@ -308,15 +308,17 @@ def test_logs_that_contradict_each_other_are_refused(issued: list[int], why: str
 def test_the_readers_lines_are_read_back(
     blocks: dict[int, Sequence[Look]], read: dict[str, int], away: dict[str, str]
 ) -> None:
-    """One a look, one a place."""
-    lines = [
+    """One a look, one a place; a second job has nothing in it."""
+    lines = ["job"]
+    lines += [
         f"{x.place} {offset} {x.problem} {x.written_ns} {x.number} {x.belongs}"
         for offset, looks in blocks.items()
         for x in looks
     ]
     lines += [f"{place} read {count}" for place, count in read.items()]
     lines += [f"{place} away {why}" for place, why in away.items()]
-    assert parse_looks("\n".join(lines)) == Looks(blocks, read, away)
+    text = "\n".join([*lines, "job\n"])
+    assert parse_looks(text) == [Looks(blocks, read, away), Looks({}, {}, {})]
 
 
 @pytest.mark.parametrize(
@@ -325,4 +327,9 @@ def test_the_readers_lines_are_read_back(
 def test_a_line_of_another_form_is_refused(text: str) -> None:
     """A program that crashed did not say that all is well."""
     with pytest.raises(WorkloadError, match="not a line of the read-back"):
-        parse_looks(text)
+        parse_looks(f"job\n{text}")
+
+
+def test_what_precedes_the_first_job_is_refused() -> None:
+    with pytest.raises(WorkloadError, match="not the beginning of a read-back: 'map read 1'"):
+        parse_looks("map read 1\njob\n")

@@ -93,10 +93,20 @@ def read(
     places: Mapping[str, Path], offsets: Sequence[int], block_size: int = BLOCK, nonce: str = ""
 ) -> Looks:
     """Exactly as on a guest: isolated, without site-packages, offsets on standard input."""
+    (looks,) = read_jobs(places, wanted(offsets, block_size, nonce))
+    return looks
+
+
+def wanted(offsets: Sequence[int], block_size: int = BLOCK, nonce: str = "") -> str:
+    """What the program takes for one job."""
+    return f"job {block_size} {nonce}\n" + "".join(f"{offset}\n" for offset in offsets)
+
+
+def read_jobs(places: Mapping[str, Path], *jobs: str) -> list[Looks]:
+    """The looks of each job."""
     devices = [f"{place}={device}" for place, device in places.items()]
-    argv = [sys.executable, "-I", "-S", "-c", PROGRAM.read_text(), str(block_size), nonce, *devices]
-    text = "".join(f"{offset}\n" for offset in offsets)
-    done = subprocess.run(argv, input=text, capture_output=True, text=True, check=True)
+    argv = [sys.executable, "-I", "-S", "-c", PROGRAM.read_text(), *devices]
+    done = subprocess.run(argv, input="".join(jobs), capture_output=True, text=True, check=True)
     return parse_looks(done.stdout)
 
 
@@ -294,6 +304,22 @@ def test_only_the_asked_blocks_are_read(written: Written) -> None:
     assert list(read(written.places, [VICTIM]).blocks) == [VICTIM]
     assert read(written.places, [VICTIM]).blocks[VICTIM][0].problem == "ok"
     assert read(written.places, []).blocks == {}
+
+
+def test_each_job_has_its_own_size_of_a_block_and_its_own_nonce(written: Written) -> None:
+    """The second job's nonce is another, and its blocks are twice as large."""
+    nonce = FILL.nonce
+    one, other = list(written.ledger().blocks)[:2]
+    first, second, third = read_jobs(
+        written.places,
+        wanted([one, other], nonce=nonce),
+        wanted([other], nonce="00" * 16),
+        wanted([one], 2 * BLOCK, nonce),
+    )
+    assert [first.blocks[at][0].problem for at in (one, other)] == ["ok", "ok"]
+    assert [look.problem for look in second.blocks[other]] == ["earlier"]
+    assert [look.problem for look in third.blocks[one]] == ["foreign"]
+    assert [looks.read[MAP] for looks in (first, second, third)] == [2, 1, 1]
 
 
 def test_a_block_of_another_size_is_foreign_or_misdirected(written: Written) -> None:
