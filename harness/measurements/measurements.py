@@ -32,7 +32,8 @@ class Measurements:
     `lab_disks` has those of a target that the lab made. `unplanned_disks` carried I/O of the map,
     too, and are in no other figure. `history` has every verified write, and every look at one.
     `wording` has the transport's words for readers, `disk_errors` what the initiator's kernel said
-    of disks of the paths.
+    of disks of the paths. Times are converted by the readings in `clocks`; `clock_looks` are less
+    exact ones, between them.
     """
 
     timeline: Timeline
@@ -64,6 +65,7 @@ class Measurements:
     history: WriteHistory | None = None
     wording: Wording = field(default_factory=Wording)
     disk_errors: tuple[DiskError, ...] = ()
+    clock_looks: tuple[ClockReading, ...] = ()
 
     def phase(self, name: str) -> Phase | None:
         """The phase of that name, if the test had one."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.measurements import KernelLog
+from harness.measurements import ClockReading, KernelLog
 from harness.observe.clock import Clock
 
 _SECTOR = 512
@@ -122,6 +122,7 @@ class Observation:
 
     `wanted_per_s` samples a second were asked for. `marks` were written into its kernel log at
     the beginning and the end; `died` says why the observer could not watch to the end, if so.
+    `clock_looks` are quick readings of the machine's clock between those of `clock`.
     """
 
     machine: str
@@ -131,6 +132,7 @@ class Observation:
     marks: tuple[str, str]
     wanted_per_s: float = 10.0
     died: str = ""
+    clock_looks: tuple[ClockReading, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -92,6 +92,7 @@ def assemble(raw: Raw) -> Measurements:
         path_states=tuple(disks.states(raw.paths)),
         kernel_logs=tuple(o.kernel_log for o in raw.observations.values()),
         clocks=tuple(r for o in raw.observations.values() for r in o.clock.readings),
+        clock_looks=tuple(look for o in raw.observations.values() for look in o.clock_looks),
         settings=raw.settings,
         planned=raw.planned,
         settings_after=raw.settings_after,

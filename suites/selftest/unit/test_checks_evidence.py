@@ -94,6 +94,29 @@ def clocks(offset_ns: int, uncertainty_ns: int = NS_PER_MS) -> Measurements:
     return replace(good(), clocks=(*good().clocks, *readings))
 
 
+def looked_between(ahead_ns: int, uncertainty_ns: int) -> Measurements:
+    """The target's clock is the same at both ends, and was that far ahead in between."""
+    measured = clocks(0)
+    look = ClockReading("target", (START + END) // 2, NS_PER_S + ahead_ns, uncertainty_ns)
+    return replace(measured, clock_looks=(look,))
+
+
+def test_a_clock_that_ran_slow_and_made_up_for_it_is_not_sound() -> None:
+    """Both readings agree; the look between them does not."""
+    finding = found(evidence_sound(), looked_between(-500 * NS_PER_MS, 5 * NS_PER_MS))
+    assert finding.verdict is Verdict.UNKNOWN
+    assert "the target's monotonic clock moved by 0.500 s in" in finding.message
+
+
+@pytest.mark.parametrize(("ahead_ms", "uncertainty_ms"), [(0, 5), (5, 5), (-500, 600)])
+def test_a_look_at_the_clock_that_may_agree_says_nothing(
+    ahead_ms: int, uncertainty_ms: int
+) -> None:
+    """A busy host makes looks inexact: that is no move of the clock."""
+    measured = looked_between(ahead_ms * NS_PER_MS, uncertainty_ms * NS_PER_MS)
+    assert found(evidence_sound(), measured).verdict is Verdict.PASS
+
+
 def test_sound_evidence_is_told_with_its_figures() -> None:
     """How often, how evenly and how cheaply samples were taken; how well clocks are known."""
     finding = found(evidence_sound(), good())
