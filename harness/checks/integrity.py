@@ -146,7 +146,7 @@ def _figures(back: ReadBack) -> dict[str, str]:
         "acknowledged blocks": str(back.acknowledged),
         "read back": ", ".join(f"{place} {n}" for place, n in back.checked.items()),
         "unchanged pieces that nobody wrote to": str(back.unchanged - len(back.changed)),
-    }
+    } | ({"read once more after": f"{back.again_after_s:g} s"} if back.again_after_s else {})
 
 
 def _is_wrong(back: ReadBack, gaps: Sequence[str]) -> Outcome:

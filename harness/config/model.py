@@ -197,6 +197,9 @@ class WorkloadConfig(Model):
     write_iops: int = Field(80, ge=1, description="pace of the verified writes")
     read_iops: int = Field(50, ge=1, description="pace of the verified reads")
     probe_iops: int = Field(150, ge=100, description="pace of the depth-1 probe")
+    second_look_s: float = Field(
+        0, ge=0, le=3600, description="all is read back once more after that time; 0 for never"
+    )
     limit_s: float = Field(
         900, gt=0, description="I/O that is not over by then is ended, and judged as it is"
     )

@@ -45,7 +45,8 @@ class ReadBack:
     the map has, a wrong block is a finding of the map alone.
 
     `unchanged` counts the pieces of what nobody wrote to that were compared, `changed` are the
-    findings there, and `not_compared` says why that is not known.
+    findings there, and `not_compared` says why that is not known. `again_after_s`: all was read twice,
+    so far apart; zero if only once.
     """
 
     acknowledged: int
@@ -56,3 +57,4 @@ class ReadBack:
     unchanged: int = 0
     changed: tuple[BlockFinding, ...] = ()
     not_compared: str = ""
+    again_after_s: float = 0.0

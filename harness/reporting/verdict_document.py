@@ -153,6 +153,8 @@ class ReadBackPart(Part):
     """Paths that could not be read, and why."""
     wrong: dict[str, int]
     """Wrong blocks by kind of damage."""
+    again_after_s: float = 0
+    """How long after that all was read once more; 0 if it was not."""
 
 
 class JudgementPart(Part):
@@ -384,6 +386,7 @@ def _read_back(back: ReadBack | None) -> ReadBackPart | None:
         checked=dict(back.checked),
         away=dict(back.away),
         wrong=dict(Counter(str(finding.damage) for finding in back.findings)),
+        again_after_s=back.again_after_s,
     )
 
 

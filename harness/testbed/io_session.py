@@ -329,10 +329,11 @@ class IoSession:
 
     def _read_back_one(self, of: LunIo, result: RunResult) -> None:
         machine = self._testbed.machine(of.machine)
+        again_after_s = self._testbed.config.workload.second_look_s
         try:
             of.reading = within(
                 self.watchdog.left_to_read(),
-                lambda: read_everything_back(machine, of.map, result),
+                lambda: read_everything_back(machine, of.map, result, again_after_s),
                 what="the read-back",
             )
         except TimedOut as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -12,9 +13,9 @@ from harness.measurements import MAP, ReadBack
 from harness.steps import Spent, step
 from harness.testbed.protocols import Map, MeasuredTestbed
 from harness.transport import PathDisk
-from harness.workload import RunResult, read_back
-from harness.workload.kept import check
-from harness.workload.ledger import Looks
+from harness.workload import Job, RunResult, read_back
+from harness.workload.kept import Kept, check
+from harness.workload.ledger import Ledger, Looks
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,24 +26,42 @@ class Reading:
     looks: Mapping[str, Looks]
 
 
-def read_everything_back(machine: Machine, of: Map, result: RunResult) -> Reading | None:
-    """Compare every block of every job's ledger with what is there; None without a ledger."""
+def read_everything_back(
+    machine: Machine, of: Map, result: RunResult, again_after_s: float = 0
+) -> Reading | None:
+    """Compare every block of every job's ledger with what is there; None without a ledger.
+
+    And once more after so many seconds, if that is not zero.
+    """
     ledgers = result.ledgers()
     if not ledgers:
         return None
-    places = places_of(of.attachment.device, of.paths, of.attachment.paths_in_use())
-    looks, kept = both(
-        lambda: read_back(machine, places, ledgers),
-        lambda: check(machine, of.attachment.device, of.planned.lun.name),
-    )
+    looks, kept = _look_at_all(machine, of, ledgers)
+    if again_after_s:
+        with step(f"Wait for {again_after_s:g} s before all is read once more", Spent.IO):
+            time.sleep(again_after_s)
+        later, kept_later = _look_at_all(machine, of, ledgers)
+        looks = {job: first.then(later[job]) for job, first in looks.items()}
+        kept = kept.then(kept_later)
     backs = [ledger.compare(looks[job.name]) for job, ledger in ledgers]
     back = replace(
         together(backs),
         unchanged=kept.compared,
         changed=kept.findings,
         not_compared=kept.failure,
+        again_after_s=again_after_s,
     )
     return Reading(back, looks)
+
+
+def _look_at_all(
+    machine: Machine, of: Map, ledgers: Sequence[tuple[Job, Ledger]]
+) -> tuple[dict[str, Looks], Kept]:
+    places = places_of(of.attachment.device, of.paths, of.attachment.paths_in_use())
+    return both(
+        lambda: read_back(machine, places, ledgers),
+        lambda: check(machine, of.attachment.device, of.planned.lun.name),
+    )
 
 
 def places_of(

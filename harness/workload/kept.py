@@ -32,6 +32,14 @@ class Kept:
     findings: tuple[BlockFinding, ...] = ()
     failure: str = ""
 
+    def then(self, later: Kept) -> Kept:
+        """With what a second comparison found."""
+        return Kept(
+            min(self.compared, later.compared),
+            tuple(dict.fromkeys((*self.findings, *later.findings))),
+            self.failure or later.failure,
+        )
+
 
 def canaries(size: int, after: int) -> tuple[Area, ...]:
     """Places all over a LUN of that size, none of them in the region that ends at `after`.

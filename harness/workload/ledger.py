@@ -49,6 +49,18 @@ class Looks:
     read: Mapping[str, int]
     away: Mapping[str, str]
 
+    def then(self, later: Looks) -> Looks:
+        """With those of a second read-back: counts are of the one that read less."""
+        blocks = {
+            offset: [*self.blocks.get(offset, ()), *later.blocks.get(offset, ())]
+            for offset in {**self.blocks, **later.blocks}
+        }
+        read = {
+            place: min(self.read.get(place, 0), later.read.get(place, 0))
+            for place in {**self.read, **later.read}
+        }
+        return Looks(blocks, read, {**self.away, **later.away})
+
 
 def parse_looks(text: str) -> list[Looks]:
     """What `reader.py` printed, job by job. Raises WorkloadError for another form."""

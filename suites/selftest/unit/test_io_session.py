@@ -170,7 +170,7 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
         bench.told.append("evidence")
         return {}
 
-    def read_back(_machine: object, _map: object, _result: object) -> str:
+    def read_back(_machine: object, _map: object, _result: object, _again: float) -> str:
         bench.told.append("read back")
         return "read back"
 

@@ -92,6 +92,15 @@ def test_what_cannot_be_read_is_a_finding(disk: Path) -> None:
     assert (finding.offset, finding.detail) == (MIB, "it cannot be read (errno 0)")
 
 
+def test_what_a_second_comparison_finds_counts_once() -> None:
+    """And what was compared only once does not count."""
+    blank = BlockFinding(MIB, MAP, Damage.CHANGED, "blank")
+    torn = BlockFinding(2 * MIB, MAP, Damage.CHANGED, "torn")
+    both = Kept(9, (blank,)).then(Kept(8, (blank, torn)))
+    assert both == Kept(8, (blank, torn))
+    assert Kept(9).then(Kept(failure="it hung")) == Kept(0, (), "it hung")
+
+
 @given(st.integers(64 * MIB, 8 * TIB).map(lambda n: n // 512 * 512), st.integers(0, 64 * MIB))
 def test_canaries_are_all_over_the_lun_and_outside_of_the_region(size: int, after: int) -> None:
     """The last piece is among them, and both sides of the 2^32nd sector where there is one."""

@@ -235,6 +235,24 @@ def test_what_fio_read_back_is_counted_and_proves_nothing() -> None:
     assert kinds(fio.find(look(old))) == [(MAP, Damage.LOST)]
 
 
+def test_a_write_that_arrives_late_is_seen_by_a_second_look() -> None:
+    """The first look finds all right; later an older write has come over it."""
+    fio = Fio()
+    old = fio.write(0)
+    fio.pass_ms(1000)
+    new = fio.write(0)
+    first, later = seen({0: [look(new)]}), seen({0: [look(old)]})
+    assert fio.ledger().compare(first).findings == ()
+    assert kinds(fio.ledger().compare(first.then(later)).findings) == [(MAP, Damage.CAME_BACK)]
+
+
+def test_of_two_looks_the_one_counts_that_read_less() -> None:
+    """What was read only once is not proven to stay; and a path that was away once is."""
+    first = Looks({}, {MAP: 5, "sda": 5}, {})
+    later = Looks({}, {MAP: 4}, {"sda": "gone"})
+    assert first.then(later) == Looks({}, {MAP: 4, "sda": 0}, {"sda": "gone"})
+
+
 def test_what_the_map_had_at_first_and_not_in_the_end_came_back() -> None:
     """The path was read in between, and saw it already."""
     fio = Fio()
