@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -56,7 +56,27 @@ def watched_writes(*, period_ms: int = 1000, blocks: int = 20) -> WriteHistory:
         began_ns=began_ns,
         ended_ns=began_ns + 2 * NS_PER_MS,
     )
-    return WriteHistory(writes, looks)
+    return WriteHistory(writes, looks, read=np.full_like(turn, 4096))
+
+
+def with_looks(
+    measured: Measurements, path: str, began_ns: Sequence[int], found: int, took_ns: int = NS_PER_MS
+) -> Measurements:
+    """And the sweep also looked over a path, at blocks of its own, with that result each time."""
+    history = measured.history
+    assert history is not None
+    looks, count = history.looks, len(began_ns)
+    began = np.array(began_ns, dtype=np.int64)
+    more = LookLog(
+        places=looks.places,
+        place=np.append(looks.place, np.full(count, looks.places.index(path))),
+        offset=np.append(looks.offset, np.full(count, 1 << 30)),
+        found=np.append(looks.found, np.full(count, found)),
+        began_ns=np.append(looks.began_ns, began),
+        ended_ns=np.append(looks.ended_ns, began + took_ns),
+    )
+    read = np.append(history.read, np.full(count, 4096))
+    return replace(measured, history=replace(history, looks=more, read=read))
 
 
 READ_BACK = ReadBack(100, 100, checked={MAP: 100, "a": 100, "b": 100})
