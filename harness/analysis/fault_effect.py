@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from harness.analysis.recovery import paths_hit
 import numpy as np
 
+from harness.analysis.recovery import paths_hit
 from harness.measurements import FaultRecord, Found, Measurements, PathCounters
 from harness.timeline import Happened
 from harness.units import NS_PER_MS, format_size

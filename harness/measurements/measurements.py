@@ -8,7 +8,13 @@ from dataclasses import dataclass, field
 from harness.measurements.faults import FaultRecord
 from harness.measurements.lab import CableEnd, LabDisk, ProcessorTime
 from harness.measurements.machines import ClockReading, KernelLog, Watching
-from harness.measurements.paths import DiskError, PathCounters, PathStates, UnplannedDisk
+from harness.measurements.paths import (
+    DiskError,
+    LinkTraffic,
+    PathCounters,
+    PathStates,
+    UnplannedDisk,
+)
 from harness.measurements.read_back import ReadBack
 from harness.measurements.sessions import PlannedSession, SessionSettings
 from harness.measurements.streams import PROBE, Stream
@@ -33,7 +39,7 @@ class Measurements:
     too, and are in no other figure. `history` has every verified write, and every look at one.
     `wording` has the transport's words for readers, `disk_errors` what the initiator's kernel said
     of disks of the paths. Times are converted by the readings in `clocks`; `clock_looks` are less
-    exact ones, between them.
+    exact ones, between them. `traffic` has the links of the paths.
     """
 
     timeline: Timeline
@@ -66,6 +72,7 @@ class Measurements:
     wording: Wording = field(default_factory=Wording)
     disk_errors: tuple[DiskError, ...] = ()
     clock_looks: tuple[ClockReading, ...] = ()
+    traffic: tuple[LinkTraffic, ...] = ()
 
     def phase(self, name: str) -> Phase | None:
         """The phase of that name, if the test had one."""

@@ -38,6 +38,20 @@ class PathCounters:
         return int(total[-1] - total[0])
 
 
+@dataclass(frozen=True, eq=False)
+class LinkTraffic:
+    """Bytes that the initiator's NIC of a link has carried so far, both ways, sampled over time.
+
+    `paths` are those over the link. `nic` is what the initiator calls the NIC.
+    """
+
+    link: str
+    nic: str
+    paths: tuple[str, ...]
+    at_ns: Ints
+    carried: Ints
+
+
 @dataclass(frozen=True)
 class PathStates:
     """State of every path of the map at one moment: path name -> "active" or "failed".

@@ -45,8 +45,8 @@ class ReadBack:
     the map has, a wrong block is a finding of the map alone.
 
     `unchanged` counts the pieces of what nobody wrote to that were compared, `changed` are the
-    findings there, and `not_compared` says why that is not known. `again_after_s`: all was read twice,
-    so far apart; zero if only once.
+    findings there, and `not_compared` says why that is not known. Everything was read once more
+    after `again_after_s`, unless that is zero.
     """
 
     acknowledged: int

@@ -15,6 +15,7 @@ from harness.measurements import (
     FaultRecord,
     Ints,
     LabDisk,
+    LinkTraffic,
     Measurements,
     PlannedSession,
     ProcessorTime,
@@ -34,6 +35,15 @@ from harness.transport.path_disks import PathDisks
 from harness.workload import RunResult
 
 _SHORTEST_STALL_S = 0.5  # shorter pauses are no event of their own
+
+
+@dataclass(frozen=True)
+class LinkEnd:
+    """The initiator's `nic` of a link, and the names of the paths over it."""
+
+    link: str
+    nic: str
+    paths: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -64,6 +74,7 @@ class Raw:
     errors_forced: bool = False
     settings_after: tuple[SessionSettings, ...] | None = None
     cables: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    links: tuple[LinkEnd, ...] = ()
     lab_disks: tuple[str, ...] = ()
     history: WriteHistory | None = None
     initiator: str = Role.INITIATOR.value
@@ -115,7 +126,20 @@ def assemble(raw: Raw) -> Measurements:
         unplanned_disks=tuple(disks.unplanned()),
         history=history,
         wording=raw.transport.wording,
+        traffic=tuple(_traffic(initiator, end) for end in raw.links),
         disk_errors=tuple(raw.transport.disk_errors(initiator.kernel_log, counters)),
+    )
+
+
+def _traffic(seen: Observation, end: LinkEnd) -> LinkTraffic:
+    samples = [sample for sample in seen.samples if end.nic in sample.nics]
+    counts = [sample.nics[end.nic] for sample in samples]
+    return LinkTraffic(
+        end.link,
+        end.nic,
+        end.paths,
+        at_ns=seen.clock.array_to_host(np.array([s.machine_ns for s in samples], dtype=np.int64)),
+        carried=np.array([c.bytes_sent + c.bytes_received for c in counts], dtype=np.int64),
     )
 
 

@@ -20,7 +20,7 @@ from harness.faults import Injection
 from harness.measurements import Measurements
 from harness.observe import Observation, Observer, Sample
 from harness.steps import Spent, progress, step
-from harness.testbed.assemble import Raw, assemble
+from harness.testbed.assemble import LinkEnd, Raw, assemble
 from harness.testbed.clear_up import clear_up
 from harness.testbed.fio_runs import FioRuns
 from harness.testbed.hang_evidence import gather
@@ -386,5 +386,15 @@ class IoSession:
                 cable.name: {end: testbed.nic(end, cable.name) for end in ends}
                 for cable in testbed.topology.of(of.machine).cables
             },
+            links=self._links(of.machine),
         )
         return assemble(raw)
+
+    def _links(self, initiator: str) -> tuple[LinkEnd, ...]:
+        """The initiator's end of each link that has paths."""
+        topology = self._testbed.topology.of(initiator)
+        return tuple(
+            LinkEnd(link.name, self._testbed.nic(initiator, link.name), paths)
+            for link in topology.links
+            if (paths := topology.over_link(link.name))
+        )

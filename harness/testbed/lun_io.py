@@ -61,7 +61,7 @@ class LunIo:
 
     def in_use(self, sample: Sample) -> list[str]:
         """The names of the active paths in groups that are in use."""
-        reserve = self.seen(sample).reserve
+        reserve = self.seen(sample).reserve or frozenset()
         return [path.path for path in self.active(sample) if path.device not in reserve]
 
 

@@ -121,7 +121,7 @@ class Witness:
 
     @contextmanager
     def watching_host(self) -> Iterator[None]:
-        """Watch what the host gives to the guests, and their clocks, for the length of the block."""
+        """For the length of the block watch what the host gives to the guests, and their clocks."""
         domains = self._testbed.domains
         with (
             watching_steal(lambda: {m: domain.pid for m, domain in domains.items()}) as steal,

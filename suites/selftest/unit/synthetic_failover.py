@@ -13,6 +13,7 @@ from harness.measurements import (
     Ints,
     KernelLog,
     KernelMessage,
+    LinkTraffic,
     Measurements,
     PathCounters,
     PathStates,
@@ -111,6 +112,10 @@ def failover() -> Measurements:
         clocks=(ClockReading("initiator", START, NS_PER_S, 1_900_000),),
         settings=tuple(session_settings(path, 1, 1, 1, path) for path in ("a", "b")),
         settings_after=tuple(session_settings(path, 1, 1, 1, path) for path in ("a", "b")),
+        traffic=(
+            _traffic("a", ticks, np.where(dead, 0.0, 0.26)),
+            _traffic("b", ticks, np.where(stalled, 0.0, np.where(dead, 0.52, 0.26))),
+        ),
         wording=WORDING,
         planned=tuple(planned_session(path, 1, 1, 1, through=path) for path in ("a", "b")),
         faults=(
@@ -164,6 +169,11 @@ def _watching(machine: str, ticks: Ints) -> Watching:
     """By a program that takes 2 % of a processor."""
     wall_ahead_ns = np.full_like(ticks, 1_700_000_000 * NS_PER_S)
     return Watching(machine, START, END, ticks, wall_ahead_ns, cpu_ns=(ticks - START) // 50)
+
+
+def _traffic(link: str, ticks: Ints, mib_per_tick: Floats) -> LinkTraffic:
+    carried = (np.cumsum(mib_per_tick) * MIB).astype(np.int64)
+    return LinkTraffic(link, f"nic-{link}", (link,), ticks, carried)
 
 
 def _counters(path: str, disk: str, ticks: Ints, mib_per_tick: Floats) -> PathCounters:

@@ -1,0 +1,92 @@
+"""Each path has a wire of its own: what its disk carried went over the NIC of its link."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from harness.analysis.wires import other_wires
+from harness.checks import Verdict, sessions_as_planned
+from harness.measurements import LinkTraffic, Measurements
+from harness.units import MIB, NS_PER_S
+from suites.selftest.unit.judged import carrying, found, good, with_counters
+from suites.selftest.unit.synthetic_failover import HEALED, INJECTED, START
+
+AFTER = HEALED + 2 * NS_PER_S
+
+
+def with_traffic(link: str, change: Callable[[LinkTraffic], LinkTraffic]) -> Measurements:
+    measured = good()
+    traffic = tuple(change(one) if one.link == link else one for one in measured.traffic)
+    return replace(measured, traffic=traffic)
+
+
+def quiet(start_ns: int, end_ns: int) -> Callable[[LinkTraffic], LinkTraffic]:
+    """The NIC carried nothing in a stretch of time."""
+
+    def change(one: LinkTraffic) -> LinkTraffic:
+        grown = np.diff(one.carried, prepend=0)
+        grown[(one.at_ns >= start_ns) & (one.at_ns <= end_ns)] = 0
+        return replace(one, carried=np.cumsum(grown))
+
+    return change
+
+
+def test_each_nic_carries_what_its_paths_carry() -> None:
+    finding = found(sessions_as_planned(), good())
+    assert finding.verdict is Verdict.PASS
+    assert finding.figures["link a"].startswith("NIC nic-a carried ")
+
+
+@pytest.mark.parametrize(("link", "other"), [("a", "b"), ("b", "a")])
+def test_two_sessions_over_one_wire_fail(link: str, other: str) -> None:
+    """Their addresses are right, all the time."""
+    shared = with_traffic(link, quiet(START, 2 * HEALED))
+    finding = found(sessions_as_planned(), shared)
+    assert finding.verdict is Verdict.FAIL
+    assert f"but NIC nic-{link} of link {link} only 0 B: their packets took" in finding.message
+    assert f"nic-{other}" not in finding.message
+
+
+def test_another_wire_for_five_seconds_is_enough() -> None:
+    """It was right before, and is right again."""
+    (elsewhere,) = other_wires(with_traffic("b", quiet(START, START + 5 * NS_PER_S)))
+    assert elsewhere.seconds == 4
+    assert elsewhere.by_nic == 0
+    assert elsewhere.by_paths > 4 * MIB
+
+
+def test_what_fails_on_a_dead_path_proves_nothing() -> None:
+    """The block layer counts it as carried."""
+    dead = with_counters(good(), "a", lambda c: carrying(c, INJECTED, HEALED, 8 * MIB))
+    assert list(other_wires(dead)) == []
+
+
+def test_a_few_bytes_prove_nothing() -> None:
+    """They may have waited in a buffer."""
+    few = with_counters(good(), "b", lambda c: carrying(c, START, AFTER, MIB // 10))
+    traffic = tuple(quiet(START, AFTER)(one) for one in few.traffic if one.link == "b")
+    assert list(other_wires(replace(few, traffic=traffic))) == []
+
+
+def test_a_count_that_begins_anew_proves_nothing() -> None:
+    """The NIC was taken away and is back."""
+
+    def anew(one: LinkTraffic) -> LinkTraffic:
+        since = int(np.searchsorted(one.at_ns, AFTER))
+        carried = one.carried.copy()
+        carried[since:] -= carried[since]
+        return replace(one, carried=carried)
+
+    assert list(other_wires(with_traffic("b", anew))) == []
+
+
+def test_a_nic_that_was_not_sampled_leaves_it_open() -> None:
+    measured = good()
+    unseen = replace(measured, traffic=tuple(t for t in measured.traffic if t.link == "a"))
+    finding = found(sessions_as_planned(), unseen)
+    assert finding.verdict is Verdict.UNKNOWN
+    assert finding.message == "what the NIC of link b carried was not sampled"
