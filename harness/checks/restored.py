@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,7 +13,7 @@ from harness.analysis.path_accounts import disagreements
 from harness.analysis.throughput import BIN_NS
 from harness.checks.definition import check
 from harness.checks.excuses import disturbed
-from harness.checks.outcome import Outcome, failed, passed, unknown
+from harness.checks.outcome import Outcome, failed, first_bad, passed, unknown
 from harness.measurements import Measurements
 from harness.timeline import Phase
 from harness.units import NS_PER_S, format_size
@@ -24,9 +26,18 @@ _RECOVERY_S = 45.0  # at least: a busy host may take longer than the settings al
 
 @check("paths restored", through_the_lab=True, by_samples=True)
 def paths_restored(measurements: Measurements) -> Outcome:
-    """At the end every path is active again, and has carried I/O since healing if it is in use."""
+    """At the end every path is active again, and has carried I/O since healing if it is in use.
+
+    And it leads to the same LUN as before, by what the disk says of itself when it is asked then.
+    """
     if text := _not_seen_to_return(measurements):
         return unknown(text)
+    outcome = _every_path_used(measurements)
+    elsewhere = _which_lun(measurements, outcome.figures)
+    return first_bad(filter(None, (outcome, elsewhere))) or outcome
+
+
+def _every_path_used(measurements: Measurements) -> Outcome:
     phase = measurements.phases[-1]
     last = measurements.path_states[-1].states
     expected = {counters.path for counters in measurements.counters}
@@ -54,6 +65,21 @@ def paths_restored(measurements: Measurements) -> Outcome:
     if reserve:
         text = f"every path is active; {', '.join(sorted(reserve))} in reserve"
     return passed(text, figures)
+
+
+def _which_lun(measurements: Measurements, figures: Mapping[str, str]) -> Outcome | None:
+    """What is wrong or unknown about where the paths lead; None if nothing is.
+
+    Where nothing was read back nothing was asked, and *data intact* says so.
+    """
+    back = measurements.read_back
+    if back is None:
+        return None
+    if others := [f"{place} now leads to {lun}" for place, lun in back.other_luns.items()]:
+        return failed(f"another LUN than before: {'; '.join(others)}", figures)
+    if silent := [f"{place} ({why})" for place, why in back.silent.items()]:
+        return unknown(f"did not say which LUN it leads to: {', '.join(silent)}", figures)
+    return None
 
 
 def _not_seen_to_return(measurements: Measurements) -> str:

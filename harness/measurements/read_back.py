@@ -47,6 +47,9 @@ class ReadBack:
     `unchanged` counts the pieces of what nobody wrote to that were compared, `changed` are the
     findings there, and `not_compared` says why that is not known. Everything was read once more
     after `again_after_s`, unless that is zero.
+
+    `other_luns` are places that lead to another LUN than before, with its identity; `silent` are
+    those that do not say which LUN they are, and why.
     """
 
     acknowledged: int
@@ -58,3 +61,5 @@ class ReadBack:
     changed: tuple[BlockFinding, ...] = ()
     not_compared: str = ""
     again_after_s: float = 0.0
+    other_luns: Mapping[str, str] = field(default_factory=dict)
+    silent: Mapping[str, str] = field(default_factory=dict)

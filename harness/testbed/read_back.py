@@ -49,6 +49,8 @@ def read_everything_back(
         unchanged=kept.compared,
         changed=kept.findings,
         not_compared=kept.failure,
+        other_luns=kept.others,
+        silent=kept.silent,
         again_after_s=again_after_s,
     )
     return Reading(back, looks)
@@ -60,7 +62,7 @@ def _look_at_all(
     places = places_of(of.attachment.device, of.paths, of.attachment.paths_in_use())
     return both(
         lambda: read_back(machine, places, ledgers),
-        lambda: check(machine, of.attachment.device, of.planned.lun.name),
+        lambda: check(machine, of.planned.lun.name, places),
     )
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from harness.errors import CommandFailed, WorkloadError
 from harness.machine import Machine
@@ -25,12 +25,15 @@ _PLACES = 24
 class Kept:
     """How many pieces were compared with their digests, and what was found instead of some.
 
-    `failure` says why that is not known.
+    `failure` says why that is not known. `others` are places that lead to another LUN than the one
+    that was noted, with what they say of it; `silent` are those that do not say, and why.
     """
 
     compared: int = 0
     findings: tuple[BlockFinding, ...] = ()
     failure: str = ""
+    others: Mapping[str, str] = field(default_factory=dict)
+    silent: Mapping[str, str] = field(default_factory=dict)
 
     def then(self, later: Kept) -> Kept:
         """With what a second comparison found."""
@@ -38,6 +41,8 @@ class Kept:
             min(self.compared, later.compared),
             tuple(dict.fromkeys((*self.findings, *later.findings))),
             self.failure or later.failure,
+            {**self.others, **later.others},
+            {**self.silent, **later.silent},
         )
 
 
@@ -56,16 +61,21 @@ def canaries(size: int, after: int) -> tuple[Area, ...]:
 
 
 def keep(machine: Machine, device: str, lun: str, areas: Sequence[Area]) -> None:
-    """Note what is there now. Raises CommandFailed if it cannot be read."""
+    """Note what is there now, and which LUN it is. Raises CommandFailed if it cannot be read."""
     extents = "".join(f"{area.offset} {area.size}\n" for area in areas)
     machine.run(["mkdir", "-p", _FOLDER])
     argv = ["python3", "-I", "-S", "-c", keeper(), "keep", f"{_FOLDER}/{lun}", device]
     machine.run(argv, stdin=extents.encode(), timeout_s=_TIMEOUT_S)
 
 
-def check(machine: Machine, device: str, lun: str) -> Kept:
-    """Compare it with what was noted."""
-    argv = ["python3", "-I", "-S", "-c", keeper(), "check", f"{_FOLDER}/{lun}", device]
+def check(machine: Machine, lun: str, places: Mapping[str, str]) -> Kept:
+    """Compare it with what was noted, and each place's identity with the LUN's.
+
+    `places` are devices by name: the map first, then its paths.
+    """
+    devices = [f"{place}={device}" for place, device in places.items()]
+    file = f"{_FOLDER}/{lun}"
+    argv = ["python3", "-I", "-S", "-c", keeper(), "check", file, places[MAP], *devices]
     try:
         return parse(machine.run(argv, timeout_s=_TIMEOUT_S).stdout)
     except CommandFailed as error:
@@ -79,18 +89,24 @@ def parse(text: str) -> Kept:
     Real lines:
 
         4063232 misdirected 4259840
+        b silent No such device or address
         compared 282
     """
     *lines, last = text.splitlines() or [""]
     if not (end := re.fullmatch(r"compared (\d+)", last)):
         raise WorkloadError(f"not the end of a comparison: {last!r}")
     findings = []
+    told: dict[str, dict[str, str]] = {"is": {}, "silent": {}}
     for line in lines:
-        if not (match := re.fullmatch(r"(\d+) ([a-z]+) (\d+)", line)):
+        if match := re.fullmatch(r"(\d+) ([a-z]+) (\d+)", line):
+            offset, problem, number = match.groups()
+            detail = _detail(problem, number)
+            findings.append(BlockFinding(int(offset), MAP, Damage.CHANGED, detail))
+        elif match := re.fullmatch(r"(\S+) (is|silent) (.*)", line):
+            told[match[2]][match[1]] = match[3]
+        else:
             raise WorkloadError(f"not a line of a comparison: {line!r}")
-        offset, problem, number = match.groups()
-        findings.append(BlockFinding(int(offset), MAP, Damage.CHANGED, _detail(problem, number)))
-    return Kept(int(end[1]), tuple(findings))
+    return Kept(int(end[1]), tuple(findings), "", told["is"], told["silent"])
 
 
 def _detail(problem: str, number: str) -> str:

@@ -13,7 +13,9 @@ def sweeper() -> str:
 
 def keeper() -> str:
     """The source of `keeper.py`, for `python3 -c`."""
-    return _after_the_reader(files("harness.workload").joinpath("keeper.py").read_text())
+    identity = files("harness.workload").joinpath("identity.py").read_text()
+    keeper = files("harness.workload").joinpath("keeper.py").read_text()
+    return _after_the_reader(f"{identity}\n\n{keeper}")
 
 
 def _after_the_reader(program: str) -> str:

@@ -27,7 +27,15 @@ from harness.measurements import (
 from harness.timeline import Event, Happened, Timeline
 from harness.transport.iscsi.settings import planned_session, session_settings
 from harness.units import MIB, NS_PER_MS, NS_PER_S
-from suites.selftest.unit.judged import busy_host, carrying, found, good, with_counters, with_looks
+from suites.selftest.unit.judged import (
+    READ_BACK,
+    busy_host,
+    carrying,
+    found,
+    good,
+    with_counters,
+    with_looks,
+)
 from suites.selftest.unit.synthetic_failover import END, HEALED, INJECTED, START
 
 
@@ -75,6 +83,21 @@ def test_what_is_read_back_at_the_end_takes_no_effect_away() -> None:
     assert history is not None
     read_back = replace(history, read=np.zeros_like(history.read))
     assert found(fault_took_effect(), replace(measured, history=read_back)).verdict is Verdict.PASS
+
+
+def test_a_path_that_comes_back_as_another_lun_fails() -> None:
+    """It is active, and carries I/O."""
+    back = replace(READ_BACK, other_luns={"a": "names 3:60 2, serial number y"})
+    finding = found(paths_restored(), replace(good(), read_back=back))
+    assert finding.verdict is Verdict.FAIL
+    assert "another LUN than before: a now leads to names 3:60 2" in finding.message
+
+
+def test_a_path_that_does_not_say_which_lun_it_is_leaves_it_open() -> None:
+    back = replace(READ_BACK, silent={"a": "Input/output error"})
+    finding = found(paths_restored(), replace(good(), read_back=back))
+    assert finding.verdict is Verdict.UNKNOWN
+    assert "did not say which LUN it leads to: a (Input/output error)" in finding.message
 
 
 def test_a_path_that_does_not_take_over_fails() -> None:

@@ -122,6 +122,21 @@ def test_no_job_writes_to_what_is_kept() -> None:
                 assert not job.kind.writes or job.area.offset >= area.end
 
 
+def test_a_place_that_leads_to_another_lun_is_told_with_its_identity() -> None:
+    """And one that does not answer, with the reason."""
+    lines = ["a is names 3:60 1, serial number x, 8 blocks of 512 bytes", "b silent No such device"]
+    kept = parse("\n".join([*lines, "compared 3"]))
+    assert kept.others == {"a": "names 3:60 1, serial number x, 8 blocks of 512 bytes"}
+    assert kept.silent == {"b": "No such device"}
+
+
+def test_without_a_scsi_disk_nothing_is_said_of_identities(disk: Path) -> None:
+    """A file has none: there is nothing to compare with."""
+    argv = [sys.executable, "-I", "-S", "-c", keeper(), "check", str(disk.parent / "kept")]
+    done = subprocess.run([*argv, str(disk), f"a={disk}"], capture_output=True, check=True)
+    assert parse(done.stdout.decode()) == Kept(compared=5)
+
+
 @pytest.mark.parametrize("text", ["", "12 blank 0\n", "compared x\n", "Traceback\ncompared 3\n"])
 def test_a_comparison_of_another_form_is_refused(text: str) -> None:
     """One that ended early compared nothing."""
