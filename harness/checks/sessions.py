@@ -71,8 +71,8 @@ def _unwatched(measurements: Measurements) -> Iterator[str]:
 def _traffic(measurements: Measurements) -> Iterator[tuple[str, str]]:
     for one in measurements.traffic:
         if len(one.at_ns) > 1:
-            size = format_size(int(one.carried[-1] - one.carried[0]))
-            yield f"link {one.link}", f"NIC {one.nic} carried {size}"
+            sent, received = (format_size(int(n[-1] - n[0])) for n in (one.sent, one.received))
+            yield f"link {one.link}", f"NIC {one.nic} sent {sent} and received {received}"
 
 
 def _unknown_after(measurements: Measurements) -> Iterator[str]:

@@ -40,7 +40,7 @@ class PathCounters:
 
 @dataclass(frozen=True, eq=False)
 class LinkTraffic:
-    """Bytes that the initiator's NIC of a link has carried so far, both ways, sampled over time.
+    """Bytes that the initiator's NIC of a link has sent and received so far, sampled over time.
 
     `paths` are those over the link. `nic` is what the initiator calls the NIC.
     """
@@ -49,7 +49,8 @@ class LinkTraffic:
     nic: str
     paths: tuple[str, ...]
     at_ns: Ints
-    carried: Ints
+    sent: Ints
+    received: Ints
 
 
 @dataclass(frozen=True)

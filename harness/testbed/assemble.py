@@ -139,7 +139,8 @@ def _traffic(seen: Observation, end: LinkEnd) -> LinkTraffic:
         end.nic,
         end.paths,
         at_ns=seen.clock.array_to_host(np.array([s.machine_ns for s in samples], dtype=np.int64)),
-        carried=np.array([c.bytes_sent + c.bytes_received for c in counts], dtype=np.int64),
+        sent=np.array([c.bytes_sent for c in counts], dtype=np.int64),
+        received=np.array([c.bytes_received for c in counts], dtype=np.int64),
     )
 
 

@@ -172,8 +172,8 @@ def _watching(machine: str, ticks: Ints) -> Watching:
 
 
 def _traffic(link: str, ticks: Ints, mib_per_tick: Floats) -> LinkTraffic:
-    carried = (np.cumsum(mib_per_tick) * MIB).astype(np.int64)
-    return LinkTraffic(link, f"nic-{link}", (link,), ticks, carried)
+    sent = (np.cumsum(mib_per_tick) * MIB).astype(np.int64)
+    return LinkTraffic(link, f"nic-{link}", (link,), ticks, sent, np.zeros_like(ticks))
 
 
 def _counters(path: str, disk: str, ticks: Ints, mib_per_tick: Floats) -> PathCounters:

@@ -28,9 +28,9 @@ def quiet(start_ns: int, end_ns: int) -> Callable[[LinkTraffic], LinkTraffic]:
     """The NIC carried nothing in a stretch of time."""
 
     def change(one: LinkTraffic) -> LinkTraffic:
-        grown = np.diff(one.carried, prepend=0)
+        grown = np.diff(one.sent, prepend=0)
         grown[(one.at_ns >= start_ns) & (one.at_ns <= end_ns)] = 0
-        return replace(one, carried=np.cumsum(grown))
+        return replace(one, sent=np.cumsum(grown))
 
     return change
 
@@ -38,7 +38,7 @@ def quiet(start_ns: int, end_ns: int) -> Callable[[LinkTraffic], LinkTraffic]:
 def test_each_nic_carries_what_its_paths_carry() -> None:
     finding = found(sessions_as_planned(), good())
     assert finding.verdict is Verdict.PASS
-    assert finding.figures["link a"].startswith("NIC nic-a carried ")
+    assert finding.figures["link a"].startswith("NIC nic-a sent ")
 
 
 @pytest.mark.parametrize(("link", "other"), [("a", "b"), ("b", "a")])
@@ -47,7 +47,7 @@ def test_two_sessions_over_one_wire_fail(link: str, other: str) -> None:
     shared = with_traffic(link, quiet(START, 2 * HEALED))
     finding = found(sessions_as_planned(), shared)
     assert finding.verdict is Verdict.FAIL
-    assert f"but NIC nic-{link} of link {link} only 0 B: their packets took" in finding.message
+    assert f"but NIC nic-{link} of link {link} sent only 0 B: the packets took" in finding.message
     assert f"nic-{other}" not in finding.message
 
 
@@ -57,6 +57,19 @@ def test_another_wire_for_five_seconds_is_enough() -> None:
     assert elsewhere.seconds == 4
     assert elsewhere.by_nic == 0
     assert elsewhere.by_paths > 4 * MIB
+
+
+def test_reads_that_come_another_way_are_told_as_such() -> None:
+    """Only the answers take the other wire: the target's route leads astray."""
+    measured = good()
+    counters = tuple(
+        replace(one, bytes_read=one.bytes_written, bytes_written=one.bytes_read)
+        for one in measured.counters
+    )
+    (a, b) = other_wires(replace(measured, counters=counters))
+    assert str(a).startswith("path a read ")
+    assert "NIC nic-a of link a received only 0 B" in str(a)
+    assert b.way == "received"
 
 
 def test_what_fails_on_a_dead_path_proves_nothing() -> None:
@@ -77,9 +90,9 @@ def test_a_count_that_begins_anew_proves_nothing() -> None:
 
     def anew(one: LinkTraffic) -> LinkTraffic:
         since = int(np.searchsorted(one.at_ns, AFTER))
-        carried = one.carried.copy()
-        carried[since:] -= carried[since]
-        return replace(one, carried=carried)
+        sent = one.sent.copy()
+        sent[since:] -= sent[since]
+        return replace(one, sent=sent)
 
     assert list(other_wires(with_traffic("b", anew))) == []
 
