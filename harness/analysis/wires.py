@@ -41,8 +41,9 @@ class OtherWire:
         paths = ", ".join(self.traffic.paths)
         several = len(self.traffic.paths) > 1
         verb = "wrote" if self.way == "sent" else "read"
+        size, seconds = format_size(self.by_paths), f"{self.seconds:g} s"
         return (
-            f"path{'s' * several} {paths} {verb} {format_size(self.by_paths)} in {self.seconds:g} s, "
+            f"path{'s' * several} {paths} {verb} {size} in {seconds}, "
             f"but NIC {self.traffic.nic} of link {self.traffic.link} {self.way} only "
             f"{format_size(self.by_nic)}: the packets took another way"
         )
