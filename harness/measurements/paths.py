@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from harness.measurements.arrays import Ints
+from harness.measurements.arrays import Ints, nothing
 
 
 @dataclass(frozen=True, eq=False)
 class PathCounters:
     """Bytes that one path carried since it appeared (/sys/block/*/stat), sampled over time.
 
-    `disks` are the SCSI disks that it was, by their names, in their order.
+    `completed` counts its I/Os, and `took_ms` is the time of all of them together. `disks` are the
+    SCSI disks that it was, by their names, in their order.
     """
 
     path: str
@@ -22,6 +23,8 @@ class PathCounters:
     at_ns: Ints
     bytes_read: Ints
     bytes_written: Ints
+    completed: Ints = field(default_factory=nothing)
+    took_ms: Ints = field(default_factory=nothing)
 
     def __str__(self) -> str:
         return f"path {self.path} ({', '.join(self.disks) or 'no disk'})"

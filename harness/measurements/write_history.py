@@ -7,7 +7,7 @@ from enum import IntEnum
 
 import numpy as np
 
-from harness.measurements.arrays import Bools, Ints
+from harness.measurements.arrays import Bools, Ints, nothing
 
 NEVER_NS = np.iinfo(np.int64).max  # when a write was acknowledged that never was
 
@@ -74,6 +74,6 @@ class WriteHistory:
 
     writes: WriteLog
     looks: LookLog
-    read: Ints = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    read: Ints = field(default_factory=nothing)
     swept: bool = True
     failure: str = ""

@@ -31,7 +31,8 @@ class Watch:
 class DiskSample:
     """Bytes and I/Os that a disk has carried so far, I/Os that wait, and its SCSI state.
 
-    `state` is "running", "transport-offline", …, and empty for a disk that is not SCSI.
+    `state` is "running", "transport-offline", …, and empty for a disk that is not SCSI. `took_ms`
+    is the time that its reads and writes took, all together.
     """
 
     bytes_read: int
@@ -39,6 +40,7 @@ class DiskSample:
     completed: int
     in_flight: int
     state: str
+    took_ms: int = 0
 
 
 @dataclass(frozen=True)
@@ -178,6 +180,7 @@ def _disk(stat: str, state: str) -> DiskSample:
         completed=counts[0] + counts[4] + sum(counts[11:12]) + sum(counts[15:16]),
         in_flight=counts[8],
         state=state,
+        took_ms=counts[3] + counts[7],
     )
 
 

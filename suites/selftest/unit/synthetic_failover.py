@@ -25,7 +25,7 @@ from harness.timeline import Event, Happened, Phase, Timeline
 from harness.transport.iscsi.settings import planned_session, session_settings
 from harness.transport.lun_devices import Look, LunDevices
 from harness.transport.wording import WORDING
-from harness.units import MIB, NS_PER_MS, NS_PER_S
+from harness.units import KIB, MIB, NS_PER_MS, NS_PER_S
 
 START = 5_000 * NS_PER_S
 INJECTED = START + 6 * NS_PER_S
@@ -178,4 +178,5 @@ def _traffic(link: str, ticks: Ints, mib_per_tick: Floats) -> LinkTraffic:
 
 def _counters(path: str, disk: str, ticks: Ints, mib_per_tick: Floats) -> PathCounters:
     written = (np.cumsum(mib_per_tick) * MIB).astype(np.int64)
-    return PathCounters(path, (disk,), ticks, np.zeros_like(ticks), written)
+    ios = written // (64 * KIB)
+    return PathCounters(path, (disk,), ticks, np.zeros_like(ticks), written, ios, 4 * ios)
