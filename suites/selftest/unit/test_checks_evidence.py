@@ -285,6 +285,30 @@ def test_distress_of_a_process_may_be_another_programs(message: KernelMessage) -
         assert finding.figures["signs of trouble"] == "1"
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I/O error, dev vdb, sector 8 op 0x0:(READ) flags 0x0 phys_seg 1 prio class 2",
+        "critical medium error, dev vdb, sector 8 op 0x0:(READ) flags 0x0 phys_seg 1",
+        "Buffer I/O error on dev vdb, logical block 0, async page read",
+        "EXT4-fs error (device vda1): ext4_find_entry:1463: inode #2: comm ls: reading directory",
+    ],
+)
+def test_an_error_of_a_disk_is_trouble_on_the_target_only(text: str) -> None:
+    """On the initiator a path that dies has such errors; an existing target has other users."""
+    error = KernelMessage(INJECTED, 3, text)
+    verdicts = []
+    for machine, existing in (("target", ()), ("initiator", ()), ("target", ("target",))):
+        logs = tuple(
+            replace(log, messages=(error,) if log.machine == machine else ())
+            for log in good().kernel_logs
+        )
+        verdicts.append(
+            found(kernel_sound(), replace(good(), kernel_logs=logs, existing=existing)).verdict
+        )
+    assert verdicts == [Verdict.FAIL, Verdict.PASS, Verdict.UNKNOWN]
+
+
 def test_a_defect_of_the_kernel_is_one_on_any_machine() -> None:
     """Whatever else is in its log."""
     measured = good()
