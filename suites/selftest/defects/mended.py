@@ -87,3 +87,72 @@ def damage(
     argv = ["python3", "-I", "-S", "-c", _PROGRAM, json.dumps(what)]
     said = testbed.machine(Role.TARGET).run(argv, timeout_s=61 * wait_s + mend_s + 120).stdout
     return int(json.loads(said)["changed"])
+
+
+# Alters blocks again and again, some at a time, and prints of each which it was and whether what it
+# made of it was there until it was mended, or to be overwritten.
+_AGAIN_AND_AGAIN = """
+import json, os, random, sys, time
+what = json.loads(sys.argv[1])
+block, offset, size = what["block"], what["offset"], what["size"]
+fd = os.open(what["storage"], os.O_RDWR)
+chance = random.Random(what["seed"])
+
+def read():
+    data = os.pread(fd, size, offset)
+    return [data[at:at + block] for at in range(0, size, block)]
+
+def put(number, content):
+    os.pwrite(fd, content, offset + number * block)
+
+def is_written(content):
+    return content[:2] == b"\\xca\\xac"
+
+said = []
+while len(said) < what["count"]:
+    older = read()
+    time.sleep(1)
+    newer = read()
+    written = [n for n in range(len(newer)) if is_written(older[n]) and is_written(newer[n])]
+    changed = [n for n in written if newer[n] != older[n]]
+    if what["kind"] == "swap":
+        one, other = chance.sample(written, 2)
+        wrong = {one: newer[other], other: newer[one]}
+    else:
+        wrong = {n: older[n] for n in chance.sample(changed, min(2, len(changed)))}
+    for n, content in wrong.items():
+        put(n, content)
+    time.sleep(what["lasts"])
+    now = read()
+    for n, content in wrong.items():
+        stayed = now[n] == content
+        if stayed and what["kind"] != "lose":
+            put(n, newer[n])
+        said.append([offset + n * block, stayed])
+print(json.dumps(said))
+"""
+
+
+def damage_again_and_again(
+    testbed: Testbed, kind: str, area: Area, *, count: int, lasts_s: float, seed: int
+) -> list[int]:
+    """Change single blocks of the first LUN behind the target at random moments, and say which.
+
+    `stale`: a block is what it was one write ago, and right again after `lasts_s`. `swap`: two
+    blocks are in each other's place for so long. `lose`: a write of the last second is undone, for
+    good. Blocks that were written meanwhile do not count, as they were wrong for less time.
+    """
+    what: dict[str, Any] = {
+        "storage": storage_path(testbed.config.target, testbed.topology.luns[0]),
+        "block": testbed.config.workload.block_size,
+        "offset": area.offset,
+        "size": area.size,
+        "kind": kind,
+        "lasts": lasts_s,
+        "count": count,
+        "seed": seed,
+    }
+    argv = ["python3", "-I", "-S", "-c", _AGAIN_AND_AGAIN, json.dumps(what)]
+    timeout_s = count * (lasts_s + 10) + 60
+    said = testbed.machine(Role.TARGET).run(argv, timeout_s=timeout_s).stdout
+    return [offset for offset, stayed in json.loads(said) if stayed]

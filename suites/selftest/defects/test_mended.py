@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 
+import pytest
+
+from harness.analysis.write_proof import prove_writes
+from harness.checks import Verdict, data_intact, judge
 from harness.measurements import Measurements
 from harness.testbed import Testbed
 from harness.topology import Role
-from suites.selftest.defects.mended import damage
-from suites.selftest.defects.plants import assert_detected, first_portal_silent, lose_a_path
+from suites.selftest.defects.mended import damage, damage_again_and_again
+from suites.selftest.defects.plants import (
+    assert_detected,
+    first_portal_silent,
+    forget_detection,
+    lose_a_path,
+    note_detection,
+)
 
 _AFTERWARDS_S = 12  # of I/O, at least 10 s after all was right again
 _WHILE = "while the I/O went on"
@@ -87,6 +98,43 @@ def test_the_filled_area_is_blanked_after_the_last_io(testbed: Testbed, seed: in
         by="data intact",
         fails=f"changed at offset {area.offset} (map): nothing was written there, and it is blank",
     )
+
+
+@pytest.mark.parametrize(
+    ("kind", "plant", "lasts_s"),
+    [
+        ("stale", "one block stale for 2 s, 20 times", 2.0),
+        ("swap", "two blocks in each other's place for 2 s, 10 times", 2.0),
+        ("lose", "one acknowledged write lost, 20 times", 1.0),
+    ],
+)
+def test_how_surely_short_damage_is_found(
+    testbed: Testbed, seed: int, kind: str, plant: str, lasts_s: float
+) -> None:
+    """As often as `pathproof bench power` says. Looks are for blocks, so each plant has its own."""
+    planted: list[int] = []
+
+    def plant_all() -> int:
+        area = testbed.layout.write_area
+        planted.extend(
+            damage_again_and_again(testbed, kind, area, count=20, lasts_s=lasts_s, seed=seed)
+        )
+        return len(set(planted))
+
+    measured = _go_on(testbed, seed, plant_all)
+    proof = prove_writes(measured)
+    assert proof is not None
+    found = {finding.offset for finding in proof.wrong} & set(planted)
+    effective = set(planted)
+    sys.stdout.write(f"\n{len(found)} of {len(effective)} found\n")
+    assert len(effective) >= 12
+    assert len(found) >= 0.95 * len(effective) - 1
+    by = "data intact"
+    forget_detection(plant)
+    judgement = judge(measured, data_intact())
+    assert judgement.verdict is Verdict.FAIL
+    message = f"{len(found)} of {len(effective)} found while the I/O went on"
+    note_detection(plant, by=by, verdict=Verdict.FAIL, says=_WHILE, message=message)
 
 
 def blanked(testbed: Testbed) -> None:
