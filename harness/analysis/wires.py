@@ -52,8 +52,8 @@ class OtherWire:
 def other_wires(measurements: Measurements) -> Iterator[OtherWire]:
     """For each link and way the sum of all stretches of 2 s that prove it, if there are any.
 
-    Not while a fault hits a path of the link: what fails on a dead path counts as carried there
-    (blk_account_io_completion in block/blk-mq.c).
+    Not while a fault hits a path of the link, nor when one is lost without: what fails on a dead
+    path counts as carried there (blk_account_io_completion in block/blk-mq.c).
     """
     for traffic in measurements.traffic:
         edges = _edges(traffic)
@@ -95,10 +95,18 @@ def _edges(traffic: LinkTraffic) -> Ints:
 
 
 def _hit(measurements: Measurements, traffic: LinkTraffic, edges: Ints) -> Bools:
-    """Of each window whether a fault hit a path of the link in any part of it."""
+    """Of each window whether a path of the link was lost, or had trouble, in any part of it."""
+    spans = [
+        (fault.injected_ns, back_ns(measurements, fault))
+        for fault in measurements.faults
+        if set(fault.paths) & set(traffic.paths)
+    ]
+    spans += [
+        (event.at_ns - _WINDOW_NS, event.at_ns + _WINDOW_NS)
+        for event in measurements.timeline
+        if event.path in traffic.paths
+    ]
     hit = np.zeros(len(edges) - 1, dtype=np.bool_)
-    for fault in measurements.faults:
-        if set(fault.paths) & set(traffic.paths):
-            until_ns = back_ns(measurements, fault)
-            hit |= (edges[:-1] <= until_ns) & (edges[1:] >= fault.injected_ns)
+    for start_ns, end_ns in spans:
+        hit |= (edges[:-1] <= end_ns) & (edges[1:] >= start_ns)
     return hit

@@ -10,6 +10,7 @@ import numpy as np
 
 from harness.analysis import kernel_trouble
 from harness.analysis.stall import longest_stall
+from harness.analysis.without_sweep import without_sweep
 from harness.measurements import (
     CableEnd,
     FaultRecord,
@@ -26,7 +27,7 @@ from harness.measurements import (
     WriteHistory,
 )
 from harness.observe import NicSample, Observation
-from harness.testbed.histories import on_host, without_looks
+from harness.testbed.histories import on_host
 from harness.timeline import Event, Happened, Phase, Timeline
 from harness.topology import Role
 from harness.transport import PathDisk, Transport
@@ -89,7 +90,7 @@ def assemble(raw: Raw) -> Measurements:
     history = on_host(raw.history, initiator.clock) if raw.history else None
     counters = tuple(disks.counters(path) for path in raw.paths)
     if history:
-        counters = tuple(without_looks(one, history) for one in counters)
+        counters = without_sweep(counters, history)
     notes = dict(raw.path_listings)
     notes |= {"fio job": raw.result.job_file, "fio report": raw.result.report_text}
     return Measurements(

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from harness.errors import WorkloadError
-from harness.measurements import NEVER_NS, Ints, PathCounters, WriteHistory
+from harness.measurements import NEVER_NS, WriteHistory
 from harness.observe import Clock
 from harness.testbed.lun_io import LunIo
 from harness.workload import RunResult
@@ -53,21 +53,3 @@ def on_host(history: WriteHistory, clock: Clock) -> WriteHistory:
             ended_ns=clock.array_to_host(looks.ended_ns),
         ),
     )
-
-
-def without_looks(counters: PathCounters, history: WriteHistory) -> PathCounters:
-    """The bytes of a path without those that the sweep read over it, past the map.
-
-    So what is left is what the map sent. A look counts from its beginning, and no byte twice. One
-    that failed counts, too: so it does in the kernel's counters (blk_update_request() in
-    block/blk-mq.c).
-    """
-    looks = history.looks
-    if counters.path not in looks.places:
-        return counters
-    mine = looks.place == looks.places.index(counters.path)
-    order = np.argsort(looks.began_ns[mine])
-    began, sums = looks.began_ns[mine][order], np.cumsum(history.read[mine][order])
-    swept = np.append(0, sums)[np.searchsorted(began, counters.at_ns, side="right")]
-    rest: Ints = np.maximum.accumulate(np.maximum(counters.bytes_read - swept, 0))
-    return replace(counters, bytes_read=rest)

@@ -18,10 +18,19 @@ import pytest
 
 from harness.analysis.blind_time import gaps, longest, under_watch
 from harness.analysis.register import Keys, judge_register
+from harness.analysis.without_sweep import without_sweep
 from harness.config.model import WorkloadConfig
 from harness.machine import LocalMachine
-from harness.measurements import MAP, NEVER_NS, CompletionLog, Found, PathCounters, WriteHistory
-from harness.testbed.histories import without_looks
+from harness.measurements import (
+    MAP,
+    NEVER_NS,
+    CompletionLog,
+    Found,
+    LookLog,
+    PathCounters,
+    WriteHistory,
+    WriteLog,
+)
 from harness.testbed.lun_layout import Layout
 from harness.units import KIB, MIB, NS_PER_MS
 from harness.workload import Area, Job, JobKind, Ledger
@@ -259,9 +268,37 @@ def test_what_the_sweep_read_over_a_path_is_not_the_maps() -> None:
     at_ns = np.array([10, 16, 20, 30])
     read = np.array([100, 100, 100 + BLOCK, 150 + 9 * BLOCK])
     counters = PathCounters("a", ("sda",), at_ns, read, np.zeros(4, dtype=np.int64))
-    assert without_looks(counters, history).bytes_read.tolist() == [100, 100, 100, 150]
-    other = replace(counters, path="b")
-    assert without_looks(other, history) is other
+    (rest,) = without_sweep([counters], history)
+    assert rest.bytes_read.tolist() == [100, 100, 100, 150]
+    (other,) = without_sweep([replace(counters, path="b")], history)
+    assert other.bytes_read.tolist() == read.tolist()
+
+
+def looked_at_the_map(*began_ns: int) -> WriteHistory:
+    """A look at one block of the map at each time."""
+    count = len(began_ns)
+    nothing = np.zeros(count, dtype=np.int64)
+    looks = LookLog((MAP, "a", "b"), nothing, nothing, nothing, np.array(began_ns), nothing)
+    writes = WriteLog(nothing[:0], nothing[:0], nothing[:0])
+    return WriteHistory(writes, looks, read=np.full(count, BLOCK))
+
+
+def test_what_the_sweep_read_of_the_map_is_taken_off_all_paths_alike() -> None:
+    """Nobody knows over which of them it came."""
+    at_ns, nothing = np.array([10, 20, 30]), np.zeros(3, dtype=np.int64)
+    a = PathCounters("a", ("sda",), at_ns, np.array([7, 7 + 3 * BLOCK, 7 + 3 * BLOCK]), nothing)
+    b = PathCounters("b", ("sdb",), at_ns, np.array([0, BLOCK, 2 * BLOCK]), nothing)
+    first, second = without_sweep([a, b], looked_at_the_map(12))
+    assert first.bytes_read.tolist() == [7, 7 + 9 * BLOCK // 4, 7 + 9 * BLOCK // 4]
+    assert second.bytes_read.tolist() == [0, 3 * BLOCK // 4, 7 * BLOCK // 4]
+
+
+def test_what_the_sweep_read_of_the_map_may_be_counted_later() -> None:
+    """Never more than the paths carried, and nothing before the first sample."""
+    at_ns, nothing = np.array([10, 20, 30]), np.zeros(3, dtype=np.int64)
+    only = PathCounters("a", ("sda",), at_ns, np.array([0, BLOCK, 4 * BLOCK]), nothing)
+    (rest,) = without_sweep([only], looked_at_the_map(3, 12, 13, 14))
+    assert rest.bytes_read.tolist() == [0, 0, BLOCK]
 
 
 @pytest.fixture

@@ -11,9 +11,10 @@ import pytest
 from harness.analysis.wires import other_wires
 from harness.checks import Verdict, sessions_as_planned
 from harness.measurements import LinkTraffic, Measurements
+from harness.timeline import Happened, Timeline
 from harness.units import MIB, NS_PER_S
 from suites.selftest.unit.judged import carrying, found, good, with_counters
-from suites.selftest.unit.synthetic_failover import HEALED, INJECTED, START
+from suites.selftest.unit.synthetic_failover import END, HEALED, INJECTED, START
 
 AFTER = HEALED + 2 * NS_PER_S
 
@@ -76,6 +77,16 @@ def test_what_fails_on_a_dead_path_proves_nothing() -> None:
     """The block layer counts it as carried."""
     dead = with_counters(good(), "a", lambda c: carrying(c, INJECTED, HEALED, 8 * MIB))
     assert list(other_wires(dead)) == []
+
+
+def test_what_fails_on_a_path_that_is_lost_without_a_fault_proves_nothing() -> None:
+    """Other checks tell of that loss."""
+    (event,) = [e for e in good().timeline if e.what is Happened.PATH_FAILED]
+    lost = replace(event, at_ns=AFTER, path="b")
+    quiet_then = with_traffic("b", quiet(AFTER - NS_PER_S, AFTER + NS_PER_S))
+    measured = replace(quiet_then, timeline=Timeline.of([*quiet_then.timeline, lost]))
+    assert list(other_wires(measured)) == []
+    assert list(other_wires(with_traffic("b", quiet(AFTER - 2 * NS_PER_S, END)))) != []
 
 
 def test_a_few_bytes_prove_nothing() -> None:
