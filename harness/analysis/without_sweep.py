@@ -1,7 +1,8 @@
 """The bytes of paths without those that the sweep read: what is left is the load's; pure.
 
-A look counts from its beginning, and no byte twice. One that failed counts, too: so it does in the
-kernel's counters (blk_update_request() in block/blk-mq.c).
+A look counts from its beginning, and no byte twice. The counters of a sample are read some time
+after its clock was, so what began before the next sample may be in them. One that failed counts,
+too: so it does in the kernel's counters (blk_update_request() in block/blk-mq.c).
 """
 
 from __future__ import annotations
@@ -22,16 +23,23 @@ def without_sweep(
 ) -> tuple[PathCounters, ...]:
     """The same counters without what the sweep read over each path, past the map, and of the map.
 
+    Unchanged if there was no sweep.
+
     Which path the map sent a look over is not known: as much of each path's bytes is taken off as
     of all paths' together.
     """
+    if not history.read.any():
+        return tuple(counters)
     return _without_looks_at_the_map([_without_own_looks(c, history) for c in counters], history)
 
 
 def _without_own_looks(counters: PathCounters, history: WriteHistory) -> PathCounters:
-    swept = _swept(history, counters.path, counters.at_ns)
-    rest: Ints = np.maximum.accumulate(np.maximum(counters.bytes_read - swept, 0))
-    return replace(counters, bytes_read=rest)
+    if not len(counters.at_ns):
+        return counters
+    read_by = np.append(counters.at_ns[1:], counters.at_ns[-1:])
+    read = counters.bytes_read - _swept(history, counters.path, read_by)
+    rest: Ints = np.maximum.accumulate(np.maximum(read, counters.bytes_read[0]))
+    return replace(counters, bytes_read=rest, swept=True)
 
 
 def _without_looks_at_the_map(

@@ -163,7 +163,7 @@ def _binned_shares(measurements: Measurements, path: str, phase: Phase) -> NDArr
     """A path's part of all bytes, for each half second of a phase in which any were carried."""
     edges = np.arange(phase.start_ns, phase.end_ns + 1, BIN_NS)
     carried = {
-        one.path: np.diff(np.interp(edges, one.at_ns, one.bytes_read + one.bytes_written))
+        one.path: np.diff(np.interp(edges, one.at_ns, one.of_load))
         for one in measurements.counters
         if len(one.at_ns)
     }
@@ -186,7 +186,7 @@ def _in_use_at_last(measurements: Measurements, before: Phase, after: Phase) -> 
 
 def _shares(measurements: Measurements, phase: Phase) -> dict[str, float]:
     """The part of all bytes that each path carried in a phase; empty if that is not known."""
-    carried = {c.path: c.between(phase.start_ns, phase.end_ns) for c in measurements.counters}
+    carried = {c.path: c.load_between(phase.start_ns, phase.end_ns) for c in measurements.counters}
     known = {path: count for path, count in carried.items() if count is not None}
     total = sum(known.values())
     if len(known) < len(carried) or not total:

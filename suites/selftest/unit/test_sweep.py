@@ -266,7 +266,8 @@ def test_what_the_sweep_read_over_a_path_is_not_the_maps() -> None:
     job = JobWrites(Area(0, MIB), log, issued, Ledger.of(log, issued), None)
     history = write_history([job], seen, BLOCK)
     at_ns = np.array([10, 16, 20, 30])
-    read = np.array([100, 100, 100 + BLOCK, 150 + 9 * BLOCK])
+    # The look that began at 25 is in the counters of the sample of 20, whose clock was read first.
+    read = np.array([100, 100, 100 + 9 * BLOCK, 150 + 9 * BLOCK])
     counters = PathCounters("a", ("sda",), at_ns, read, np.zeros(4, dtype=np.int64))
     (rest,) = without_sweep([counters], history)
     assert rest.bytes_read.tolist() == [100, 100, 100, 150]
