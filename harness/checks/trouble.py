@@ -8,7 +8,7 @@ from math import isfinite
 
 from harness.analysis.fault_effect import without_effect
 from harness.analysis.path_absences import excused_until_ns, given_up_ns, too_late_ns
-from harness.analysis.reserve_changes import reserve_changes, swaps
+from harness.analysis.reserve_changes import LATE_NS, reserve_changes, swaps
 from harness.analysis.stall import LongIo, waits_of
 from harness.checks.definition import check
 from harness.checks.excuses import steal_against_failure
@@ -20,8 +20,6 @@ from harness.measurements import FaultRecord, Measurements
 from harness.timeline import Happened
 from harness.units import NS_PER_S
 
-# What a path went through may be logged, or sampled, a little later than it is back.
-_LATE_NS = NS_PER_S
 _SHOWN = 5
 _TROUBLE = {
     Happened.CONNECTION_ERROR,
@@ -117,7 +115,7 @@ def _doubt(measurements: Measurements, one: _Sign, found: Sequence[_Sign]) -> st
             continue
         if sign.what is Happened.CONNECTION_ERROR:
             begun = sign
-        elif sign.what is Happened.SESSION_RECOVERED and one.at_ns > sign.at_ns + _LATE_NS:
+        elif sign.what is Happened.SESSION_RECOVERED and one.at_ns > sign.at_ns + LATE_NS:
             begun = None  # that drop is over
     if begun is None:
         begun = one
@@ -182,4 +180,4 @@ def _explains(measurements: Measurements, fault: FaultRecord, one: _Sign) -> boo
     if given_up_ns(measurements, fault, one.path) is None:
         # No line tells when it was back.
         until_ns = max(until_ns, too_late_ns(fault))
-    return fault.injected_ns <= one.at_ns <= until_ns + _LATE_NS
+    return fault.injected_ns <= one.at_ns <= until_ns + LATE_NS
