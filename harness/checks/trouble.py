@@ -30,9 +30,12 @@ _TROUBLE = {
 
 @dataclass(frozen=True)
 class _Sign:
-    """A sign of trouble on a path; `what` is None for what the kernel said of the path's disk."""
+    """A sign of trouble on a path; `what` is None for what the kernel said of the path's disk.
 
-    path: str
+    `paths` has several names if it is not known which of them had that disk.
+    """
+
+    paths: tuple[str, ...]
     at_ns: int
     text: str
     what: Happened | None = None
@@ -66,7 +69,7 @@ def _happened(measurements: Measurements, found: Sequence[_Sign]) -> Outcome:
     sure = [one for one, doubt in zip(found, doubts, strict=True) if not doubt]
     told = sure or found
     text = "; ".join(
-        f"path {one.path} at {(one.at_ns - begun_ns) / NS_PER_S:.2f} s: {one.text}"
+        f"path {' or '.join(one.paths)} at {(one.at_ns - begun_ns) / NS_PER_S:.2f} s: {one.text}"
         for one in told[:_SHOWN]
     )
     if len(told) > _SHOWN:
@@ -108,10 +111,16 @@ def _changed(measurements: Measurements) -> Outcome | None:
 
 
 def _doubt(measurements: Measurements, one: _Sign, found: Sequence[_Sign]) -> str:
-    """Why the host may be what made a connection drop, or what followed from that; else empty."""
+    """Why it is no sure sign of trouble, or empty.
+
+    It is not known whose it is, or the host may have made a connection drop, with all that
+    followed from that.
+    """
+    if len(one.paths) > 1:
+        return "each of them had a disk of that name"
     begun: _Sign | None = None
     for sign in found:
-        if sign.path != one.path or sign.at_ns > one.at_ns:
+        if sign.paths != one.paths or sign.at_ns > one.at_ns:
             continue
         if sign.what is Happened.CONNECTION_ERROR:
             begun = sign
@@ -131,7 +140,7 @@ def _starved(measurements: Measurements, one: _Sign) -> str:
     timeouts = [
         [timeout.seconds for timeout in session.timeouts if isfinite(timeout.seconds)]
         for session in measurements.settings
-        if session.path == one.path
+        if session.path in one.paths
     ]
     longest_s = max(map(sum, timeouts), default=0.0)
     if not longest_s:
@@ -158,11 +167,11 @@ def _trouble(measurements: Measurements) -> Iterator[_Sign]:
         return
     planned = {counters.path for counters in measurements.counters}
     told = [
-        _Sign(event.path, event.at_ns, f"{event.what}: {event.detail}", event.what)
+        _Sign((event.path,), event.at_ns, f"{event.what}: {event.detail}", event.what)
         for event in measurements.timeline
         if event.what in _TROUBLE and event.path in planned
     ]
-    told += [_Sign(one.path, one.at_ns, one.text) for one in measurements.disk_errors]
+    told += [_Sign(one.paths, one.at_ns, one.text) for one in measurements.disk_errors]
     submitted = [int(w.start_ns.min()) for w in waits_of(measurements, LongIo) if len(w.start_ns)]
     begun_ns = min(submitted, default=measurements.phases[0].start_ns)
     for one in told:
@@ -174,10 +183,14 @@ def _trouble(measurements: Measurements) -> Iterator[_Sign]:
 
 def _explains(measurements: Measurements, fault: FaultRecord, one: _Sign) -> bool:
     """Whether a fault hit the path then, or it was not back yet."""
-    if one.path not in fault.paths:
-        return False
-    until_ns = excused_until_ns(measurements, fault, one.path)
-    if given_up_ns(measurements, fault, one.path) is None:
+    hit = [path for path in one.paths if path in fault.paths]
+    return any(fault.injected_ns <= one.at_ns <= _over_ns(measurements, fault, p) for p in hit)
+
+
+def _over_ns(measurements: Measurements, fault: FaultRecord, path: str) -> float:
+    """The end of the time in which a fault explains what happens to a path."""
+    until_ns = excused_until_ns(measurements, fault, path)
+    if given_up_ns(measurements, fault, path) is None:
         # No line tells when it was back.
         until_ns = max(until_ns, too_late_ns(fault))
-    return fault.injected_ns <= one.at_ns <= until_ns + LATE_NS
+    return until_ns + LATE_NS
