@@ -69,11 +69,16 @@ def swaps(measurements: Measurements) -> list[ReserveChange]:
 
 
 def _changes(measurements: Measurements, path: str, since_ns: int) -> Iterator[ReserveChange]:
-    """From each stretch of samples in which a path stayed where it was to the next."""
+    """From each stretch of samples in which a path stayed where it was to the next.
+
+    Out of the map it is in no group.
+    """
     looks = [
         (look.at_ns, path in look.reserve)
         for look in measurements.path_states
-        if look.at_ns >= since_ns and look.reserve is not None
+        if look.at_ns >= since_ns
+        and look.reserve is not None
+        and look.states.get(path, "missing") != "missing"
     ]
     was: bool | None = None
     for reserve, group in groupby(looks, key=lambda look: look[1]):

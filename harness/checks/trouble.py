@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import isfinite
 
@@ -11,9 +11,13 @@ from harness.analysis.path_absences import excused_until_ns, given_up_ns, too_la
 from harness.analysis.reserve_changes import LATE_NS, reserve_changes, swaps
 from harness.analysis.stall import LongIo, waits_of
 from harness.checks.definition import check
-from harness.checks.excuses import steal_against_failure
-from harness.checks.kernel import unread_kernel_logs
-from harness.checks.outcome import Outcome, failed, passed, unknown
+from harness.checks.excuses import (
+    steal_against_failure,
+    unless_samples_are_missing,
+    unless_the_lab_did_it,
+)
+from harness.checks.kernel import MAP_UNSEEN, unread_kernel_logs
+from harness.checks.outcome import Outcome, failed, first_bad, passed, unknown
 from harness.checks.path_loss import caused
 from harness.checks.waits import waited
 from harness.measurements import FaultRecord, Measurements
@@ -54,26 +58,36 @@ def no_trouble_without_a_fault(measurements: Measurements) -> Outcome:
     if not measurements.kernel_logs or not measurements.counters:
         return unknown("no kernel log was followed, or no path is known")
     found = sorted(_trouble(measurements), key=lambda one: one.at_ns)
-    outcome = _happened(measurements, found) if found else _changed(measurements)
-    if outcome is None and (unread := unread_kernel_logs(measurements)):
-        outcome = unknown("; ".join(unread))
-    outcome = outcome or passed("nothing happened to any path while no fault hit it")
+    outcomes = (_happened(measurements, found), _changed(measurements), _unseen(measurements))
+    # One by one: what excuses the first says nothing of the second.
+    judged = [unless_the_lab_did_it(o, measurements, by_path=True) for o in outcomes if o]
+    outcome = first_bad(judged) or passed("nothing happened to any path while no fault hit it")
     figures = {"signs of trouble": str(len(found))}
     return replace(outcome, figures=figures, numbers={"signs_of_trouble": len(found)})
 
 
-def _happened(measurements: Measurements, found: Sequence[_Sign]) -> Outcome:
-    """The outcome of signs of trouble."""
+def _unseen(measurements: Measurements) -> Outcome | None:
+    """The outcome if something may have happened that nobody saw."""
+    unseen = list(unread_kernel_logs(measurements))
+    if not measurements.path_states:
+        unseen.append(MAP_UNSEEN)
+    elif all(look.reserve is None for look in measurements.path_states):
+        unseen.append("no sample shows which group of paths was in use")
+    return unknown("; ".join(unseen)) if unseen else None
+
+
+def _happened(measurements: Measurements, found: Sequence[_Sign]) -> Outcome | None:
+    """The outcome of signs of trouble, if there are any."""
+    if not found:
+        return None
     begun_ns = measurements.phases[0].start_ns
     doubts = [_doubt(measurements, one, found) for one in found]
     sure = [one for one, doubt in zip(found, doubts, strict=True) if not doubt]
     told = sure or found
-    text = "; ".join(
+    text = _listed(
         f"path {' or '.join(one.paths)} at {(one.at_ns - begun_ns) / NS_PER_S:.2f} s: {one.text}"
-        for one in told[:_SHOWN]
+        for one in told
     )
-    if len(told) > _SHOWN:
-        text += f"; and {len(told) - _SHOWN} more"
     missed = [m for f in measurements.faults if (m := without_effect(measurements, f))]
     if missed:  # it may have hit these instead
         return unknown(f"{text}; but {'; '.join(missed)}")
@@ -86,7 +100,8 @@ def _changed(measurements: Measurements) -> Outcome | None:
     """The outcome if a path went into reserve, or came into use, though no fault explains it.
 
     It fails only if a path went and came back, and nothing else had happened before. A disk that
-    was not planned may have changed the groups.
+    was not planned may have changed the groups; and where samples are missing, something else may
+    have happened unseen.
     """
     found = reserve_changes(measurements)
     if not found:
@@ -94,11 +109,7 @@ def _changed(measurements: Measurements) -> Outcome | None:
     begun_ns = measurements.phases[0].start_ns
     sure = swaps(measurements)
     told = sure or found
-    text = "; ".join(
-        f"{change} at {(change.at_ns - begun_ns) / NS_PER_S:.2f} s" for change in told[:_SHOWN]
-    )
-    if len(told) > _SHOWN:
-        text += f"; and {len(told) - _SHOWN} more"
+    text = _listed(f"{change} at {(change.at_ns - begun_ns) / NS_PER_S:.2f} s" for change in told)
     if not sure:
         return unknown(f"{text}; but that may be a failback that was due")
     doubts = unread_kernel_logs(measurements) or list(map(str, measurements.unplanned_disks))
@@ -107,7 +118,15 @@ def _changed(measurements: Measurements) -> Outcome | None:
     start_ns, end_ns = sure[0].at_ns, sure[-1].at_ns
     if steal := steal_against_failure(measurements, begun_ns, end_ns):
         return unknown(f"{text}; but the host kept {steal:.0%} of the processor time until then")
-    return failed(text, span_ns=caused(measurements, start_ns, end_ns))
+    outcome = failed(text, span_ns=caused(measurements, start_ns, end_ns))
+    return unless_samples_are_missing(outcome, measurements)
+
+
+def _listed(texts: Iterable[str]) -> str:
+    """The first few, and how many more there are."""
+    told = list(texts)
+    more = [f"and {len(told) - _SHOWN} more"] if len(told) > _SHOWN else []
+    return "; ".join([*told[:_SHOWN], *more])
 
 
 def _doubt(measurements: Measurements, one: _Sign, found: Sequence[_Sign]) -> str:
