@@ -31,8 +31,8 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (f"[workload]\nregion = {'9' * 400}\n", "own.toml: not valid TOML: workload.region: the "),
         (f"[workload]\nregion = {MANY}\n", "own.toml: not valid TOML: workload.region: the "),
         (f"[workload]\nregion = 0x{MANY}\n", "own.toml: not valid TOML: workload.region: the "),
-        ('[target]\ncredentials = "~nosuchuser/x"\n', "own.toml: target.credentials: '~nosuch"),
-        ('[target]\ncredentials = "\\u0000x"\n', "own.toml: target.credentials: '\\x00x' can be"),
+        ('[target]\ncredentials = "~x-y/x"\n', "own.toml: target.credentials: '~x-y/x' is not a"),
+        ('[target]\ncredentials = "\\u0000x"\n', "own.toml: target.credentials: '\\x00x' is not a"),
         (f"name = {'[' * 5000}\n", "own.toml: not valid TOML: arrays or tables are nested"),
     ],
 )
