@@ -19,7 +19,7 @@ _READ_SIZE = 4 * KIB
 _FILL_SIZE = 64 * KIB
 _RESERVED = _FILL_SIZE
 _LOAD_DEPTH = 8
-# What the longest test takes that loses each path in turn, with tight timeouts, and what is around.
+# Seconds for each path in the longest test, with profile fast; and for what comes before and after.
 _PER_PATH_S = 13
 _AROUND_S = 20
 # So few that each is written again every few seconds, also while a path is dead: a write that
@@ -64,10 +64,15 @@ class Layout:
 
     @classmethod
     def planned(cls, config: WorkloadConfig, topology: Topology) -> Layout:
-        """That of a testbed."""
+        """That of a testbed: one test loses each path of every initiator in turn."""
         writers = max(len(lun.writers) for lun in topology.luns)
-        paths = max(len(topology.of(machine).paths) for machine in topology.initiators)
-        return cls.of(config, len(topology.maps), writers, paths)
+        return cls.of(config, len(topology.maps), writers, len(topology.paths))
+
+    def read_pace(self) -> str:
+        """The pace of the verified reads in force, and the configured one if that is another."""
+        asked = self.config.read_iops
+        rest = f" ({asked} configured: with that they would end too soon)"
+        return f"{self.read_iops} a second{rest if self.read_iops < asked else ''}"
 
     def jobs_on(self, of: PlannedMap, jobs: Sequence[Job]) -> tuple[Job, ...]:
         """What of these jobs runs on a map: in the initiator's own part, writes only if allowed.
