@@ -12,8 +12,9 @@ from harness.timeline import Happened
 from harness.units import NS_PER_S
 
 # Fewer than these in a row may be a map that is just loaded anew.
-_FEWEST_LOOKS = 3
-_LATE_NS = NS_PER_S
+FEWEST_LOOKS = 3
+# What a path went through may be logged, or sampled, a little later than it is back.
+LATE_NS = NS_PER_S
 
 
 @dataclass(frozen=True)
@@ -68,16 +69,21 @@ def swaps(measurements: Measurements) -> list[ReserveChange]:
 
 
 def _changes(measurements: Measurements, path: str, since_ns: int) -> Iterator[ReserveChange]:
-    """From each stretch of samples in which a path stayed where it was to the next."""
+    """From each stretch of samples in which a path stayed where it was to the next.
+
+    Out of the map it is in no group.
+    """
     looks = [
         (look.at_ns, path in look.reserve)
         for look in measurements.path_states
-        if look.at_ns >= since_ns and look.reserve is not None
+        if look.at_ns >= since_ns
+        and look.reserve is not None
+        and look.states.get(path, "missing") != "missing"
     ]
     was: bool | None = None
     for reserve, group in groupby(looks, key=lambda look: look[1]):
         stretch = list(group)
-        if len(stretch) < _FEWEST_LOOKS:
+        if len(stretch) < FEWEST_LOOKS:
             continue
         if was is not None and reserve != was:
             yield ReserveChange(path, stretch[0][0], reserve)
@@ -85,5 +91,5 @@ def _changes(measurements: Measurements, path: str, since_ns: int) -> Iterator[R
 
 
 def _explains(fault: FaultRecord, change: ReserveChange) -> bool:
-    until_ns = max(felt_until_ns(fault), too_late_ns(fault)) + _LATE_NS
+    until_ns = max(felt_until_ns(fault), too_late_ns(fault)) + LATE_NS
     return bool(fault.paths) and fault.injected_ns <= change.at_ns <= until_ns

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from harness.analysis.confidence import ratio_of_means
 from harness.analysis.fault_effect import in_reserve
 from harness.analysis.path_accounts import disagreements
+from harness.analysis.reserve_changes import FEWEST_LOOKS
 from harness.analysis.throughput import BIN_NS
 from harness.checks.definition import check
 from harness.checks.excuses import disturbed
@@ -19,7 +21,6 @@ from harness.timeline import Phase
 from harness.units import NS_PER_S, format_size
 
 _LAST_LOOK_NS = NS_PER_S
-_FEWEST_LOOKS = 3
 _FEWEST_BINS = 3
 _RECOVERY_S = 45.0  # at least: a busy host may take longer than the settings allow
 
@@ -51,20 +52,29 @@ def _every_path_used(measurements: Measurements) -> Outcome:
             return unknown(text, figures)
         return failed(text, figures)
     reserve = in_reserve(measurements, phase.start_ns, phase.end_ns)
+    if idle := _idle(measurements, phase, reserve, figures):
+        return idle
+    text = "every path is active and carries I/O"
+    if reserve:
+        text = f"every path is active; {', '.join(sorted(reserve))} in reserve"
+    return passed(text, figures)
+
+
+def _idle(
+    measurements: Measurements, phase: Phase, reserve: frozenset[str], figures: dict[str, str]
+) -> Outcome | None:
+    """The outcome if a path carried nothing, and was not in reserve; `figures` get all bytes."""
     for counters in measurements.counters:
         carried = counters.between(phase.start_ns, phase.end_ns)
         if carried is None:
             return unknown(f"no byte counters of path {counters.path}", figures)
         figures[f"path {counters.path} in phase {phase.name!r}"] = format_size(carried)
         if carried == 0 and counters.path not in reserve:
-            return failed(
-                f"path {counters.path} is active but carried nothing {phase.name}",
-                figures,
-            )
-    text = "every path is active and carries I/O"
-    if reserve:
-        text = f"every path is active; {', '.join(sorted(reserve))} in reserve"
-    return passed(text, figures)
+            text = f"path {counters.path} is active but carried nothing {phase.name}"
+            if not _groups_seen(measurements, phase.start_ns, phase.end_ns):
+                return unknown(f"{text}; but it is not known which group was in use", figures)
+            return failed(text, figures)
+    return None
 
 
 def _which_lun(measurements: Measurements, figures: Mapping[str, str]) -> Outcome | None:
@@ -132,20 +142,20 @@ def load_shared_again(measurements: Measurements, at_least: float) -> Outcome:
         f"{was[path]:.0%} before"
         for path in proven or less
     ]
+    in_use = _in_use_at_last(measurements, before, after)
     kept = [
         f"path {path} was in reserve before the fault, and is in use after it: no failback"
-        for path in sorted(_in_use_at_last(measurements, before, after))
+        for path in sorted(in_use or ())
     ]
-    if poor or kept:
-        text = "; ".join([*poor, *kept])
+    if text := "; ".join([*poor, *kept]):
         doubt = disturbed(measurements, before, after, figures)
         if not (proven or kept or doubt):
             doubt = "the shares vary too much to tell"
-        if doubt:
-            return unknown(f"{text}; {doubt}", figures, numbers)
-        return failed(text, figures, numbers)
-    text = "every path carries its share again"
-    return passed(text, figures, numbers)
+        said = unknown(f"{text}; {doubt}") if doubt else failed(text)
+        return replace(said, figures=figures, numbers=numbers)
+    if in_use is None:
+        return unknown("it is not known which group of paths was in use", figures, numbers)
+    return passed("every path carries its share again", figures, numbers)
 
 
 def _proven_less(measurements: Measurements, path: str, at_least: float) -> bool:
@@ -171,17 +181,30 @@ def _binned_shares(measurements: Measurements, path: str, phase: Phase) -> NDArr
     return np.asarray(carried[path][every > 0] / every[every > 0])
 
 
-def _in_use_at_last(measurements: Measurements, before: Phase, after: Phase) -> frozenset[str]:
-    """Paths in reserve in all of the phase before, and in no look of the last second after."""
+def _in_use_at_last(
+    measurements: Measurements, before: Phase, after: Phase
+) -> frozenset[str] | None:
+    """Paths in reserve in all of the phase before, and in no look of the last second after.
+
+    None if that is not known: nobody saw a group in use before, or too few looks show one after.
+    """
+    if not _groups_seen(measurements, before.start_ns, before.end_ns):
+        return None
+    reserve = in_reserve(measurements, before.start_ns, before.end_ns)
     since_ns = max(after.start_ns, after.end_ns - NS_PER_S)
-    looks = [
+    looks = _groups_seen(measurements, since_ns, after.end_ns)
+    if reserve and len(looks) < FEWEST_LOOKS:
+        return None
+    return reserve.difference(*looks)
+
+
+def _groups_seen(measurements: Measurements, start_ns: int, end_ns: int) -> list[frozenset[str]]:
+    """The paths in reserve by each look in a stretch of time that shows a group in use."""
+    return [
         seen.reserve
         for seen in measurements.path_states
-        if since_ns <= seen.at_ns <= after.end_ns and seen.reserve is not None
+        if start_ns <= seen.at_ns <= end_ns and seen.reserve is not None
     ]
-    if len(looks) < _FEWEST_LOOKS:
-        return frozenset()
-    return in_reserve(measurements, before.start_ns, before.end_ns).difference(*looks)
 
 
 def _shares(measurements: Measurements, phase: Phase) -> dict[str, float]:

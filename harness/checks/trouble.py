@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import isfinite
 
 from harness.analysis.fault_effect import without_effect
 from harness.analysis.path_absences import excused_until_ns, given_up_ns, too_late_ns
-from harness.analysis.reserve_changes import reserve_changes, swaps
+from harness.analysis.reserve_changes import LATE_NS, reserve_changes, swaps
 from harness.analysis.stall import LongIo, waits_of
 from harness.checks.definition import check
-from harness.checks.excuses import steal_against_failure
-from harness.checks.kernel import unread_kernel_logs
-from harness.checks.outcome import Outcome, failed, passed, unknown
+from harness.checks.excuses import (
+    steal_against_failure,
+    unless_samples_are_missing,
+    unless_the_lab_did_it,
+)
+from harness.checks.kernel import MAP_UNSEEN, unread_kernel_logs
+from harness.checks.outcome import Outcome, failed, first_bad, passed, unknown
 from harness.checks.path_loss import caused
 from harness.checks.waits import waited
 from harness.measurements import FaultRecord, Measurements
 from harness.timeline import Happened
 from harness.units import NS_PER_S
 
-# What a path went through may be logged, or sampled, a little later than it is back.
-_LATE_NS = NS_PER_S
 _SHOWN = 5
 _TROUBLE = {
     Happened.CONNECTION_ERROR,
@@ -32,9 +34,12 @@ _TROUBLE = {
 
 @dataclass(frozen=True)
 class _Sign:
-    """A sign of trouble on a path; `what` is None for what the kernel said of the path's disk."""
+    """A sign of trouble on a path; `what` is None for what the kernel said of the path's disk.
 
-    path: str
+    `paths` has several names if it is not known which of them had that disk.
+    """
+
+    paths: tuple[str, ...]
     at_ns: int
     text: str
     what: Happened | None = None
@@ -53,26 +58,36 @@ def no_trouble_without_a_fault(measurements: Measurements) -> Outcome:
     if not measurements.kernel_logs or not measurements.counters:
         return unknown("no kernel log was followed, or no path is known")
     found = sorted(_trouble(measurements), key=lambda one: one.at_ns)
-    outcome = _happened(measurements, found) if found else _changed(measurements)
-    if outcome is None and (unread := unread_kernel_logs(measurements)):
-        outcome = unknown("; ".join(unread))
-    outcome = outcome or passed("nothing happened to any path while no fault hit it")
+    outcomes = (_happened(measurements, found), _changed(measurements), _unseen(measurements))
+    # One by one: what excuses the first says nothing of the second.
+    judged = [unless_the_lab_did_it(o, measurements, by_path=True) for o in outcomes if o]
+    outcome = first_bad(judged) or passed("nothing happened to any path while no fault hit it")
     figures = {"signs of trouble": str(len(found))}
     return replace(outcome, figures=figures, numbers={"signs_of_trouble": len(found)})
 
 
-def _happened(measurements: Measurements, found: Sequence[_Sign]) -> Outcome:
-    """The outcome of signs of trouble."""
+def _unseen(measurements: Measurements) -> Outcome | None:
+    """The outcome if something may have happened that nobody saw."""
+    unseen = list(unread_kernel_logs(measurements))
+    if not measurements.path_states:
+        unseen.append(MAP_UNSEEN)
+    elif all(look.reserve is None for look in measurements.path_states):
+        unseen.append("no sample shows which group of paths was in use")
+    return unknown("; ".join(unseen)) if unseen else None
+
+
+def _happened(measurements: Measurements, found: Sequence[_Sign]) -> Outcome | None:
+    """The outcome of signs of trouble, if there are any."""
+    if not found:
+        return None
     begun_ns = measurements.phases[0].start_ns
     doubts = [_doubt(measurements, one, found) for one in found]
     sure = [one for one, doubt in zip(found, doubts, strict=True) if not doubt]
     told = sure or found
-    text = "; ".join(
-        f"path {one.path} at {(one.at_ns - begun_ns) / NS_PER_S:.2f} s: {one.text}"
-        for one in told[:_SHOWN]
+    text = _listed(
+        f"path {' or '.join(one.paths)} at {(one.at_ns - begun_ns) / NS_PER_S:.2f} s: {one.text}"
+        for one in told
     )
-    if len(told) > _SHOWN:
-        text += f"; and {len(told) - _SHOWN} more"
     missed = [m for f in measurements.faults if (m := without_effect(measurements, f))]
     if missed:  # it may have hit these instead
         return unknown(f"{text}; but {'; '.join(missed)}")
@@ -85,7 +100,8 @@ def _changed(measurements: Measurements) -> Outcome | None:
     """The outcome if a path went into reserve, or came into use, though no fault explains it.
 
     It fails only if a path went and came back, and nothing else had happened before. A disk that
-    was not planned may have changed the groups.
+    was not planned may have changed the groups; and where samples are missing, something else may
+    have happened unseen.
     """
     found = reserve_changes(measurements)
     if not found:
@@ -93,11 +109,7 @@ def _changed(measurements: Measurements) -> Outcome | None:
     begun_ns = measurements.phases[0].start_ns
     sure = swaps(measurements)
     told = sure or found
-    text = "; ".join(
-        f"{change} at {(change.at_ns - begun_ns) / NS_PER_S:.2f} s" for change in told[:_SHOWN]
-    )
-    if len(told) > _SHOWN:
-        text += f"; and {len(told) - _SHOWN} more"
+    text = _listed(f"{change} at {(change.at_ns - begun_ns) / NS_PER_S:.2f} s" for change in told)
     if not sure:
         return unknown(f"{text}; but that may be a failback that was due")
     doubts = unread_kernel_logs(measurements) or list(map(str, measurements.unplanned_disks))
@@ -106,18 +118,32 @@ def _changed(measurements: Measurements) -> Outcome | None:
     start_ns, end_ns = sure[0].at_ns, sure[-1].at_ns
     if steal := steal_against_failure(measurements, begun_ns, end_ns):
         return unknown(f"{text}; but the host kept {steal:.0%} of the processor time until then")
-    return failed(text, span_ns=caused(measurements, start_ns, end_ns))
+    outcome = failed(text, span_ns=caused(measurements, start_ns, end_ns))
+    return unless_samples_are_missing(outcome, measurements)
+
+
+def _listed(texts: Iterable[str]) -> str:
+    """The first few, and how many more there are."""
+    told = list(texts)
+    more = [f"and {len(told) - _SHOWN} more"] if len(told) > _SHOWN else []
+    return "; ".join([*told[:_SHOWN], *more])
 
 
 def _doubt(measurements: Measurements, one: _Sign, found: Sequence[_Sign]) -> str:
-    """Why the host may be what made a connection drop, or what followed from that; else empty."""
+    """Why it is no sure sign of trouble, or empty.
+
+    It is not known whose it is, or the host may have made a connection drop, with all that
+    followed from that.
+    """
+    if len(one.paths) > 1:
+        return "each of them had a disk of that name"
     begun: _Sign | None = None
     for sign in found:
-        if sign.path != one.path or sign.at_ns > one.at_ns:
+        if sign.paths != one.paths or sign.at_ns > one.at_ns:
             continue
         if sign.what is Happened.CONNECTION_ERROR:
             begun = sign
-        elif sign.what is Happened.SESSION_RECOVERED and one.at_ns > sign.at_ns + _LATE_NS:
+        elif sign.what is Happened.SESSION_RECOVERED and one.at_ns > sign.at_ns + LATE_NS:
             begun = None  # that drop is over
     if begun is None:
         begun = one
@@ -133,7 +159,7 @@ def _starved(measurements: Measurements, one: _Sign) -> str:
     timeouts = [
         [timeout.seconds for timeout in session.timeouts if isfinite(timeout.seconds)]
         for session in measurements.settings
-        if session.path == one.path
+        if session.path in one.paths
     ]
     longest_s = max(map(sum, timeouts), default=0.0)
     if not longest_s:
@@ -160,11 +186,11 @@ def _trouble(measurements: Measurements) -> Iterator[_Sign]:
         return
     planned = {counters.path for counters in measurements.counters}
     told = [
-        _Sign(event.path, event.at_ns, f"{event.what}: {event.detail}", event.what)
+        _Sign((event.path,), event.at_ns, f"{event.what}: {event.detail}", event.what)
         for event in measurements.timeline
         if event.what in _TROUBLE and event.path in planned
     ]
-    told += [_Sign(one.path, one.at_ns, one.text) for one in measurements.disk_errors]
+    told += [_Sign(one.paths, one.at_ns, one.text) for one in measurements.disk_errors]
     submitted = [int(w.start_ns.min()) for w in waits_of(measurements, LongIo) if len(w.start_ns)]
     begun_ns = min(submitted, default=measurements.phases[0].start_ns)
     for one in told:
@@ -176,10 +202,14 @@ def _trouble(measurements: Measurements) -> Iterator[_Sign]:
 
 def _explains(measurements: Measurements, fault: FaultRecord, one: _Sign) -> bool:
     """Whether a fault hit the path then, or it was not back yet."""
-    if one.path not in fault.paths:
-        return False
-    until_ns = excused_until_ns(measurements, fault, one.path)
-    if given_up_ns(measurements, fault, one.path) is None:
+    hit = [path for path in one.paths if path in fault.paths]
+    return any(fault.injected_ns <= one.at_ns <= _over_ns(measurements, fault, p) for p in hit)
+
+
+def _over_ns(measurements: Measurements, fault: FaultRecord, path: str) -> float:
+    """The end of the time in which a fault explains what happens to a path."""
+    until_ns = excused_until_ns(measurements, fault, path)
+    if given_up_ns(measurements, fault, path) is None:
         # No line tells when it was back.
         until_ns = max(until_ns, too_late_ns(fault))
-    return fault.injected_ns <= one.at_ns <= until_ns + _LATE_NS
+    return until_ns + LATE_NS

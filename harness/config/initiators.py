@@ -72,18 +72,14 @@ def _made(config: Config) -> Iterator[str]:
 
 
 def _apart(config: Config) -> Iterator[str]:
-    """Machines, IQNs, links and paths all have names of their own."""
+    """Machines and IQNs all have names of their own; for links see `require_names_apart`."""
     counted = Counter(one.name for one in config.initiators)
     for number, one in enumerate(config.initiators):
-        key = f"initiators.{number}"
         if one.name in _TAKEN or counted[one.name] > 1:
-            yield f"{key}.name: another machine is named {one.name!r}; each has a name of its own"
-        for network in config.networks:
-            if network.name == one.name or network.name.startswith(f"{one.name}-"):
-                yield (
-                    f"{key}.name: network {network.name} has a name that a link of "
-                    f"{one.name!r} could have; give one of them another name"
-                )
+            yield (
+                f"initiators.{number}.name: another machine is named {one.name!r}; each has a "
+                "name of its own"
+            )
     first = config.initiator.iqn
     iqns = Counter(i.lower() for i in (first, *(o.iqn_beside(first) for o in config.initiators)))
     for number, one in enumerate(config.initiators):

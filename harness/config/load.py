@@ -167,13 +167,13 @@ def _credentials(
 
 
 def _credentials_file(named: str, origin: str) -> Path:
-    below = Path(origin).parent  # of an option: the current folder
+    refused = ConfigError(f"{origin}: target.credentials: {named!r} is not a file name")
+    if "\0" in named:
+        raise refused
     try:
-        if "\0" not in named:
-            return below / Path(named).expanduser()
+        return Path(origin).parent / Path(named).expanduser()  # of an option: the current folder
     except RuntimeError:  # ~name of no user
-        pass
-    raise ConfigError(f"{origin}: target.credentials: {named!r} can be no file")
+        raise refused from None
 
 
 def _put(raw: dict[str, Any], parts: list[str], value: object) -> None:

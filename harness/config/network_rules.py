@@ -40,8 +40,7 @@ def require_names_apart(
     """Raises ValueError, which begins with the key, for links, portals or paths of one name."""
     if any(network.name == _MAP for network in networks):
         raise ValueError(
-            f"networks: {_MAP!r} is what read-backs call the map of all paths, and a path would "
-            "have that name, too; give the network another name"
+            f"networks: no network may be named {_MAP!r}: read-backs call the map of all paths so"
         )
     owners: dict[tuple[str, str], str] = {}
     for network in networks:

@@ -103,8 +103,11 @@ class UnplannedDisk:
 
 @dataclass(frozen=True)
 class DiskError:
-    """What the initiator's kernel said of a disk of a path: an error, a retry or a reset."""
+    """What the initiator's kernel said of a disk of a path: an error, a retry or a reset.
 
-    path: str
+    `paths` has several names if several paths had a disk of that name: it may be about any.
+    """
+
+    paths: tuple[str, ...]
     at_ns: int
     text: str

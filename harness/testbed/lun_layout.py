@@ -20,7 +20,7 @@ _FILL_SIZE = 64 * KIB
 _RESERVED = _FILL_SIZE
 _MARK = 4 * KIB
 _LOAD_DEPTH = 8
-# What the longest test takes that loses each path in turn, with tight timeouts, and what is around.
+# Seconds for each path in the longest test, with profile fast; and for what comes before and after.
 _PER_PATH_S = 13
 _AROUND_S = 20
 # So many that what waited for 10 s without any path, and is then written at once, comes to no block
@@ -59,7 +59,7 @@ class Layout:
 
         Of several maps each has its share of all, as it has of the pace: so what is read lasts as
         long, and what is written stays as long. `writers` is the largest number of initiators that
-        write to one LUN, `paths` that of the paths of one: verified reads are slower where one pass
+        write to one LUN, `paths` the number of all paths: verified reads are slower where one pass
         over their area would not last until each path was lost in turn.
         """
         part = config.region // writers // _FILL_SIZE * _FILL_SIZE
@@ -76,10 +76,15 @@ class Layout:
 
     @classmethod
     def planned(cls, config: WorkloadConfig, topology: Topology) -> Layout:
-        """That of a testbed."""
+        """That of a testbed: one test loses each path of every initiator in turn."""
         writers = max(len(lun.writers) for lun in topology.luns)
-        paths = max(len(topology.of(machine).paths) for machine in topology.initiators)
-        return cls.of(config, len(topology.maps), writers, paths)
+        return cls.of(config, len(topology.maps), writers, len(topology.paths))
+
+    def read_pace(self) -> str:
+        """The pace of the verified reads in force, and the configured one if that is another."""
+        asked = self.config.read_iops
+        rest = f" ({asked} configured: with that they would end too soon)"
+        return f"{self.read_iops} a second{rest if self.read_iops < asked else ''}"
 
     def jobs_on(self, of: PlannedMap, jobs: Sequence[Job]) -> tuple[Job, ...]:
         """What of these jobs runs on a map: in the initiator's own part, writes only if allowed.

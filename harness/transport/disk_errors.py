@@ -15,7 +15,7 @@ scsi_report_sense() and scsi_eh_offline_sdevs() in drivers/scsi/scsi_error.c. Re
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from harness.measurements import DiskError, KernelLog, PathCounters
 
@@ -35,21 +35,23 @@ def disk_errors(log: KernelLog, paths: Sequence[PathCounters]) -> Iterator[DiskE
     """The lines of the initiator's log that are about disks of the paths.
 
     Some lines have the address of a disk only. Whose it is tells another line of the log; if there
-    is none, the line is passed over. So is one of a disk name that several paths had: a path that
-    comes back may have the name that another one had before.
+    is none, the line is passed over. One of a disk name that several paths had may be about any of
+    them: a path that comes back may have the name that another one had before.
     """
-    owners: dict[str, set[str]] = {}
+    owners: dict[str, list[str]] = {}
     for one in paths:
         for name in one.disks:
-            owners.setdefault(name, set()).add(one.path)
-    path_of = {name: min(had) for name, had in owners.items() if len(had) == 1}
+            owners.setdefault(name, []).append(one.path)
     named = filter(None, (_ADDRESS.search(message.text) for message in log.messages))
     disk_at = {match["address"]: match["disk"] for match in named}
     for message in log.messages:
-        disk = None
-        if match := _BY_DISK.search(message.text):
-            disk = match["disk"] or match["failed"]
-        elif match := _BY_ADDRESS.search(message.text):
-            disk = disk_at.get(match["address"])
-        if disk in path_of:
-            yield DiskError(path_of[disk], message.at_ns, message.text)
+        if (disk := _disk(message.text, disk_at)) in owners:
+            yield DiskError(tuple(owners[disk]), message.at_ns, message.text)
+
+
+def _disk(line: str, disk_at: Mapping[str, str]) -> str:
+    """The name of the disk that a line is about, or nothing."""
+    if match := _BY_DISK.search(line):
+        return match["disk"] or match["failed"] or ""
+    match = _BY_ADDRESS.search(line)
+    return disk_at.get(match["address"], "") if match else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from uuid import uuid4
 
 import pytest
 
@@ -12,12 +13,10 @@ from harness.testbed.map_view import MapView
 _SECTOR = 512
 # WRITE(10) of the block at an address, SBC-3 table 191.
 _WRITE_10 = "2a 00 {0:02x} {1:02x} {2:02x} {3:02x} 00 00 01 00"
+# WRITE(10) has an address of 32 bits.
+_BLOCKS_WITHIN_REACH = 1 << 32
 # CHECK CONDITION with DATA PROTECT, as sg_raw(8) puts it.
 _REFUSED = "Write protected"
-
-
-# It has room for an address of 32 bits.
-_BLOCKS_WITHIN_REACH = 1 << 32
 
 
 @pytest.fixture
@@ -49,7 +48,10 @@ def test_what_only_reads_cannot_write(testbed: Testbed, readers: Sequence[MapVie
 def test_what_may_write_is_heard_by_who_only_reads(
     testbed: Testbed, readers: Sequence[MapView]
 ) -> None:
-    """The block beyond all that tests use, over every path: both see one LUN."""
+    """The block beyond all that tests use, over every path: both see one LUN.
+
+    It is another block for each reader and in each run: one that was there before is no proof.
+    """
     for reader in readers:
         (writer,) = (
             one
@@ -57,7 +59,8 @@ def test_what_may_write_is_heard_by_who_only_reads(
             if one.lun == reader.lun and one.machine == reader.lun.writers[0]
         )
         last = reader.lun.size // _SECTOR - 1
-        block = f"{writer.lun} by {writer.machine}".encode().ljust(_SECTOR, b".")
+        text = f"{writer.lun} by {writer.machine} for {reader.machine}, {uuid4()}"
+        block = text.encode().ljust(_SECTOR, b".")
         write = ["dd", f"of={writer.device}", f"bs={_SECTOR}", "count=1", f"seek={last}"]
         testbed.machine(writer.machine).run([*write, "oflag=direct", "conv=notrunc"], stdin=block)
         for path in reader.attachment.paths():

@@ -17,11 +17,15 @@ from harness.transport.dm_multipath.maps import MapPath
 
 @dataclass(frozen=True)
 class Known:
-    """A path of the topology with the group that it is in, from 0 on, and its priority."""
+    """A path of the topology with the group that it is in, from 0 on, and its priority.
+
+    The priority of a path that is not `active` may be an old one, or none at all.
+    """
 
     path: Path
     group: int
     priority: int
+    active: bool
 
 
 def group_problems(
@@ -41,13 +45,16 @@ def group_problems(
     """
     paths = {disk: topology.path(path) for path, disks in reached.items() for disk in disks}
     known = [
-        Known(paths[one.disk], number, one.priority)
+        Known(paths[one.disk], number, one.priority, one.dm_state == "active")
         for number, group in enumerate(groups)
         for one in group
         if one.disk in paths
     ]
-    yield from _unlike(topology, known)
-    yield from _exchanged(topology, known)
+    active = [one for one in known if one.active]
+    # Where portals of one controller differ, it follows that some seem to be exchanged.
+    yield from list(_unlike(topology, active)) or _exchanged(topology, active)
+    if policy == "group_by_prio":  # in which group a failed path belongs is not known
+        known = active
     expected = _partition(known, policy)
     found = _parted([(one.path.name, one.group) for one in known])
     if found == expected:

@@ -142,5 +142,5 @@ def test_what_kernels_said_is_measured_and_need_not_be_parsed_again() -> None:
     seen = assemble(replace(raw_of(*both), paths=(PathDisk("a", "sda", "8:0"),)))
     trouble = [event for event in seen.timeline if event.what is Happened.KERNEL_TROUBLE]
     assert {event.source for event in trouble} == {"i kernel", "t kernel"}
-    assert [(one.path, one.text) for one in seen.disk_errors] == [("a", error)]
+    assert [(one.paths, one.text) for one in seen.disk_errors] == [(("a",), error)]
     assert seen.wording == WORDING

@@ -127,6 +127,5 @@ def test_a_network_is_not_named_as_the_map_is() -> None:
     """What is read over the path would take the place of what is read over the map."""
     text = complaint(two_networks().replace('name = "b"', f'name = "{MAP}"'))
     assert text == (
-        "own.toml: networks: 'map' is what read-backs call the map of all paths, and a path would "
-        "have that name, too; give the network another name"
+        "own.toml: networks: no network may be named 'map': read-backs call the map of all paths so"
     )

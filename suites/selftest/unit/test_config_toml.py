@@ -31,9 +31,9 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (f"[workload]\nregion = {'9' * 400}\n", "own.toml: not valid TOML: workload.region: the "),
         (f"[workload]\nregion = {MANY}\n", "own.toml: not valid TOML: workload.region: the "),
         (f"[workload]\nregion = 0x{MANY}\n", "own.toml: not valid TOML: workload.region: the "),
-        ('[target]\ncredentials = "~nosuchuser/x"\n', "own.toml: target.credentials: '~nosuch"),
-        ('[target]\ncredentials = "\\u0000x"\n', "own.toml: target.credentials: '\\x00x' can be"),
-        (f"name = {'[' * 5000}\n", "own.toml: not valid TOML: arrays or tables are in each"),
+        ('[target]\ncredentials = "~x-y/x"\n', "own.toml: target.credentials: '~x-y/x' is not a"),
+        ('[target]\ncredentials = "\\u0000x"\n', "own.toml: target.credentials: '\\x00x' is not a"),
+        (f"name = {'[' * 5000}\n", "own.toml: not valid TOML: arrays or tables are nested"),
     ],
 )
 def test_what_is_odd_is_refused_with_its_key(text: str, says: str) -> None:
@@ -49,6 +49,9 @@ def test_what_is_odd_is_refused_with_its_key(text: str, says: str) -> None:
         (f"x = {'1_' * 4999}1", "x"),
         (f"[[one]]\nx = 1\n[[one]]\nx = [0, {1 << 63}]\n", "one.1.x.1"),
         (f"x = {-(1 << 70)}", "x"),
+        (f"x = {-(1 << 63) - 1}", "x"),
+        (f"# {MANY}\ny = '#' # {MANY}\nx = {MANY}", "x"),
+        (f'y = "{MANY}\\"{MANY}"\nw = [\'{MANY}\', """{MANY}\n"{MANY}"""]\nx = {MANY}', "x"),
     ],
 )
 def test_a_number_that_is_too_large_is_found(text: str, where: str) -> None:
@@ -58,8 +61,17 @@ def test_a_number_that_is_too_large_is_found(text: str, where: str) -> None:
     assert str(refused.value).partition(": ")[0] == where
 
 
-def test_the_largest_number_of_toml_is_taken() -> None:
-    assert parse_toml(f"x = {(1 << 63) - 1}") == {"x": (1 << 63) - 1}
+@pytest.mark.parametrize("number", [(1 << 63) - 1, -(1 << 63)])
+def test_the_largest_numbers_of_toml_are_taken(number: int) -> None:
+    assert parse_toml(f"x = {number}") == {"x": number}
+
+
+@pytest.mark.parametrize("levels", [50, 900, 3000])
+@pytest.mark.parametrize("first", ["a", "topology", "workload", "target.credentials"])
+def test_what_is_nested_too_deeply_is_refused(levels: int, first: str) -> None:
+    """However deep: neither the parser nor anything after it gives up with a traceback."""
+    text = f"{first}{'.a' * levels} = 1\n"
+    assert complaint(text) == "own.toml: not valid TOML: arrays or tables are nested too deeply"
 
 
 def test_every_kind_of_file_is_read_so() -> None:

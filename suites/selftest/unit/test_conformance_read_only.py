@@ -23,11 +23,21 @@ TIB = 1 << 40
 
 
 class Lab:
-    """LUNs that both initiators see, of these sizes; the second must not write to any."""
+    """LUNs that all initiators see, of these sizes; all but the first must not write to any.
 
-    def __init__(self, *sizes: int, writable: Sequence[int] = ()) -> None:
+    Of what is written to the maps it keeps the first `kept` blocks, and loses the rest.
+    """
+
+    def __init__(
+        self,
+        *sizes: int,
+        writable: Sequence[int] = (),
+        readers: Sequence[str] = ("second",),
+        kept: int = 9,
+    ) -> None:
         self.commands: list[str] = []
         self.written = b""
+        self.kept = kept
         self.writable = {f"sd{number}" for number in writable}
         self.maps = [
             SimpleNamespace(
@@ -38,7 +48,15 @@ class Lab:
                 attachment=SimpleNamespace(paths=lambda n=n: [SimpleNamespace(disk=f"sd{n}")]),
             )
             for n, size in enumerate(sizes)
-            for lun in [replace(SHARED, number=n, size=size)]
+            for lun in [
+                replace(
+                    SHARED,
+                    number=n,
+                    size=size,
+                    initiators=("initiator", *readers),
+                    read_only=tuple(readers),
+                )
+            ]
             for machine in lun.initiators
         ]
 
@@ -47,7 +65,8 @@ class Lab:
 
     def run(self, argv: Sequence[str], *, check: bool = True, stdin: bytes = b"") -> Any:
         self.commands.append(" ".join(argv))
-        self.written = stdin or self.written
+        if stdin and self.kept:
+            self.written, self.kept = stdin, self.kept - 1
         refused = argv[0] == "sg_raw" and argv[4].removeprefix("/dev/") not in self.writable
         return SimpleNamespace(
             status=0 if check else 1,
@@ -83,3 +102,15 @@ def test_the_last_block_that_the_command_can_name_is_tried(size: int, address: s
     suite.test_what_only_reads_cannot_write(lab, readers(lab))
     (sent,) = (command for command in lab.commands if command.startswith("sg_raw"))
     assert sent.endswith(f" 2a 00 {address} 00 00 01 00")
+
+
+@pytest.mark.parametrize("names", [("second",), ("second", "third")])
+def test_a_write_that_is_lost_is_noticed(names: Sequence[str]) -> None:
+    """Though a block of the same writer is there, from the run before or for another reader."""
+    lab: Any = Lab(TIB, readers=names, kept=len(names))
+    suite.test_what_may_write_is_heard_by_who_only_reads(lab, readers(lab))
+    with pytest.raises(AssertionError):
+        suite.test_what_may_write_is_heard_by_who_only_reads(lab, readers(lab))
+    lab = Lab(TIB, readers=names, kept=len(names) - 1)
+    with pytest.raises(AssertionError):
+        suite.test_what_may_write_is_heard_by_who_only_reads(lab, readers(lab))

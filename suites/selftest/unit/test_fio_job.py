@@ -100,6 +100,7 @@ def test_what_fio_reads_back_at_the_end_of_a_pass_is_timed_by_itself(
 ) -> None:
     """Each from its own submission, and not from the last use of its slot."""
     template = job_module._TEMPLATE.replace("verify_backlog=8\n", "")
+    assert template != job_module._TEMPLATE
     monkeypatch.setattr(job_module, "_TEMPLATE", template)
     writes = replace(WRITES, area=Area(0, 16 * MIB), seconds=None)
     with folder_for_direct_io() as folder:

@@ -12,7 +12,7 @@ from harness.config import Config, load
 from harness.config.model import WorkloadConfig
 from harness.preflight import marker
 from harness.testbed.lun_layout import Layout
-from harness.topology import plan
+from harness.topology import Topology, plan
 from harness.units import KIB, MIB
 from harness.workload import JobKind
 
@@ -106,12 +106,36 @@ def test_one_map_has_the_seed_that_was_asked_for() -> None:
     assert layout.jobs_on(only, layout.mixed(7)) == layout.mixed(7)
 
 
-@pytest.mark.parametrize(("name", "pace"), [("two", 50), ("four", 50), ("eight", 33)])
-def test_verified_reads_last_until_each_path_was_lost_in_turn(name: str, pace: int) -> None:
+def three_initiators() -> Topology:
+    """On two networks, all with one LUN: six paths."""
+    further = [
+        {"name": name, "addresses": {"a": f"172.16.0.10{last}", "b": f"172.16.1.10{last}"}}
+        for name, last in (("second", 2), ("third", 3))
+    ]
+    return plan(Config.model_validate({"initiators": further}))
+
+
+READY = [
+    (plan(load(None, {"topology": (name, "--topology")}).config), pace)
+    for name, pace in (("two", 50), ("four", 50), ("eight", 33))
+]
+
+
+@pytest.mark.parametrize(("topology", "pace"), [*READY, (three_initiators(), 41)])
+def test_verified_reads_last_until_each_path_was_lost_in_turn(
+    topology: Topology, pace: int
+) -> None:
     """fio ends them after one pass; on eight paths at 50 a second it would end after 82 s."""
-    topology = plan(load(None, {"topology": (name, "--topology")}).config)
     layout = Layout.planned(WorkloadConfig(), topology)
+    maps = len(topology.maps)
     reads = layout.random_reads(1800, 1)
     assert reads.iops == pace
-    most = layout.read_area.size / 4096 / pace
+    most = maps * layout.read_area.size / 4096 / pace
     assert most > 13 * len(topology.paths)
+
+
+def test_a_pace_that_was_lowered_is_told_with_the_configured_one() -> None:
+    eight, _ = READY[-1]
+    told = Layout.planned(WorkloadConfig(read_iops=60), eight).read_pace()
+    assert told == "33 a second (60 configured: with that they would end too soon)"
+    assert Layout.of(WorkloadConfig()).read_pace() == "50 a second"

@@ -36,8 +36,9 @@ PRIORITIES = {"a1": 50, "b1": 50, "a2": 10, "b2": 10}
 REACHED = {name: (f"sd{name}",) for name in PRIORITIES}
 
 
-def on_disk(name: str, priority: int) -> MapPath:
-    return MapPath(name, "8:0", "active", "ready", priority)
+def on_disk(name: str, priority: int, *, failed: bool = False) -> MapPath:
+    states = ("failed", "faulty") if failed else ("active", "ready")
+    return MapPath(name, "8:0", *states, priority)
 
 
 def group_causes(
@@ -46,8 +47,12 @@ def group_causes(
     priorities: Mapping[str, int] = PRIORITIES,
     *,
     detects: bool = False,
+    failed: str = "",
 ) -> list[str]:
-    found = [[on_disk(f"sd{name}", priorities[name]) for name in names] for names in groups]
+    found = [
+        [on_disk(f"sd{name}", priorities[name], failed=name == failed) for name in names]
+        for names in groups
+    ]
     problems = group_problems(WWID, CONTROLLERS, policy, found, REACHED, detects=lambda: detects)
     return [problem.cause for problem in problems]
 
@@ -146,7 +151,8 @@ def test_access_states_that_differ_within_a_controller_are_told() -> None:
     )
     for low in (0, 1):
         priorities = {"a1": 10, "b1": 1, "a2": low, "b2": low}
-        assert group_causes("failover", apart, priorities)[0].startswith(told)
+        (cause,) = group_causes("failover", apart, priorities)
+        assert cause.startswith(told)
     (cause,) = group_causes("failover", apart, PRIORITIES | {"b2": 1})
     assert cause.startswith(
         "the paths to controller c2, whose portals are to be alike, have different priorities "
@@ -154,6 +160,26 @@ def test_access_states_that_differ_within_a_controller_are_told() -> None:
     )
     alike = dict.fromkeys(("a1", "b1"), 10) | dict.fromkeys(("a2", "b2"), 1)
     assert group_causes("failover", apart, alike) == []
+
+
+@pytest.mark.parametrize("priority", [-1, 0, 10])
+def test_the_priority_of_a_failed_path_is_nobodys(priority: int) -> None:
+    """It may be that of another time: no portals that differ follow, nor exchanged or wrong groups.
+
+    Its group is wrong all the same where groups are not by priority.
+    """
+    changed = PRIORITIES | {"a1": priority}
+    for policy in ("failover", "group_by_prio"):
+        causes = group_causes(policy, GROUPED[policy], changed, failed="a1")
+        assert causes == []
+    (cause,) = group_causes("multibus", [["a1"], ["b1", "a2", "b2"]], changed, failed="a1")
+    assert "the policy is not in force" in cause
+    alone = [["a1"], ["a2", "b2"]]
+    priorities = {"a1": priority, "a2": 10, "b2": 10}
+    assert not any(
+        "access states" in cause
+        for cause in group_causes("multibus", alone, priorities, failed="a1")
+    )
 
 
 def test_what_is_not_in_the_map_is_for_others_to_tell_of() -> None:

@@ -8,11 +8,13 @@ from dataclasses import replace
 import pytest
 
 from harness.checks import Finding, Verdict, no_trouble_without_a_fault
-from harness.measurements import KernelLog, Measurements, UnplannedDisk
+from harness.checks.kernel import MAP_UNSEEN
+from harness.measurements import DiskError, KernelLog, Measurements, PathStates, UnplannedDisk
 from harness.timeline import Event, Happened, Timeline
 from harness.units import NS_PER_S
 from suites.selftest.unit.judged import busy_host, found, good
 from suites.selftest.unit.synthetic_failover import HEALED, INJECTED, START
+from suites.selftest.unit.test_lab_disks import disk
 
 
 def undisturbed() -> Measurements:
@@ -106,3 +108,58 @@ def test_what_changes_after_a_path_was_lost_is_open() -> None:
     seen = replace(swapped, timeline=Timeline.of([*swapped.timeline, lost]))
     assert judged(swapped).verdict is Verdict.FAIL
     assert judged(seen).verdict is Verdict.UNKNOWN
+
+
+def test_a_path_in_reserve_that_leaves_the_map_does_not_come_into_use() -> None:
+    """Nor does it go into reserve when it is back. That it was gone is for other checks."""
+
+    def without_b(seen: PathStates) -> PathStates:
+        gone = 5 < (seen.at_ns - START) / NS_PER_S < 10
+        states = {"a": "active", "b": "missing" if gone else "active"}
+        return replace(seen, states=states, reserve=frozenset(() if gone else "b"))
+
+    measured = undisturbed()
+    states = tuple(map(without_b, measured.path_states))
+    assert judged(replace(measured, path_states=states)).verdict is Verdict.PASS
+
+
+def test_what_nobody_saw_is_no_peace() -> None:
+    """Without a sample, or with none that shows which group was in use."""
+    measured = undisturbed()
+    finding = judged(replace(measured, path_states=()))
+    assert (finding.verdict, finding.message) == (Verdict.UNKNOWN, MAP_UNSEEN)
+    finding = judged(using(measured, lambda _: None))
+    assert finding.verdict is Verdict.UNKNOWN
+    assert finding.message == "no sample shows which group of paths was in use"
+
+
+def test_where_samples_are_missing_a_swap_is_open() -> None:
+    """What made the groups change may have happened meanwhile."""
+    swapped = using(undisturbed(), lambda at_s: "ab"[int(at_s // 10) % 2])
+    first, *others = swapped.watching
+    seen = first.at_ns[abs(first.at_ns - INJECTED) > NS_PER_S]
+    finding = judged(replace(swapped, watching=(replace(first, at_ns=seen), *others)))
+    assert finding.verdict is Verdict.UNKNOWN
+    assert finding.message.endswith("; but no sample of the initiator for 2.1 s")
+
+
+def test_a_doubtful_sign_excuses_no_swap() -> None:
+    """Nobody knows whose disk it was; that groups were swapped is known all the same."""
+    swapped = using(undisturbed(), lambda at_s: "ab"[int(at_s // 10) % 2])
+    error = DiskError(("a", "b"), START + 15 * NS_PER_S, "I/O error, dev sda")
+    doubtful = replace(swapped, disk_errors=(error,))
+    assert judged(replace(doubtful, path_states=())).message.startswith("path a or b at 15.00 s: ")
+    finding = judged(doubtful)
+    assert finding.verdict is Verdict.FAIL
+    assert finding.message.startswith("path a came into use at 10.00 s")
+
+
+def test_the_lab_that_made_a_connection_drop_excuses_no_swap_before() -> None:
+    """Its disk stood still later."""
+    swapped = using(undisturbed(), lambda at_s: "ab"[int(at_s // 10) % 2])
+    error = DiskError(("b",), START + 25 * NS_PER_S, "I/O error, dev sdb")
+    still = disk(2, start_ns=START + 23 * NS_PER_S)
+    at_fault = replace(undisturbed(), disk_errors=(error,), lab_disks=(still,))
+    assert judged(at_fault).verdict is Verdict.UNKNOWN
+    both = replace(swapped, disk_errors=(error,), lab_disks=(still,))
+    assert judged(both).verdict is Verdict.FAIL

@@ -95,6 +95,10 @@ class Devices:
         return self.settings_of(self.sessions())
 
 
+def test_the_report_shows_the_pace_in_force() -> None:
+    assert bed_of(Devices()).environment == {"Verified reads": "50 a second"}
+
+
 def test_sessions_on_no_path_have_no_settings_here() -> None:
     """Of them the preflight tells; one that comes up later costs no measurement."""
     seen = bed_of(Devices()).session_settings()

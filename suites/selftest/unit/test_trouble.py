@@ -8,7 +8,7 @@ import pytest
 
 from harness.budget import Budget, BudgetTerm
 from harness.checks import Verdict, no_trouble_without_a_fault
-from harness.measurements import KernelLog, KernelMessage, Measurements
+from harness.measurements import KernelLog, KernelMessage, Measurements, PathCounters
 from harness.timeline import Event, Happened, Timeline
 from harness.transport.disk_errors import disk_errors
 from harness.transport.iscsi.settings import session_settings
@@ -29,8 +29,8 @@ def with_event(at_ns: int, path: str, what: Happened = Happened.CONNECTION_ERROR
     return replace(good(), timeline=Timeline.of([*good().timeline, event]))
 
 
-def with_line(at_ns: int, *lines: str) -> Measurements:
-    measured = good()
+def with_line(at_ns: int, *lines: str, measured: Measurements | None = None) -> Measurements:
+    measured = measured or good()
     log, *others = measured.kernel_logs
     said = tuple(KernelMessage(at_ns, 3, text) for text in lines)
     log = replace(log, messages=(*log.messages, *said))
@@ -105,7 +105,7 @@ def test_a_loss_of_path_a_is_full_of_such_lines() -> None:
     """As Linux 6.1 logged it: every line is about the path that was lost."""
     log = recorded("linux-6.1-link-down.txt")
     errors = list(disk_errors(log, good().counters))
-    assert {error.path for error in errors} == {"a"}
+    assert {error.paths for error in errors} == {("a",)}
     assert len(errors) == 4
     assert "rejecting I/O to offline device" in {e.text.partition(": ")[2] for e in errors}
 
@@ -195,12 +195,39 @@ def test_a_path_that_was_back_before_healing_was_confirmed_has_no_more_time() ->
     assert found(CHECK, replace(measured, faults=(late,))).verdict is Verdict.FAIL
 
 
-def test_an_error_of_a_disk_name_that_several_paths_had_blames_none() -> None:
+MOVED = {"a": ("sda", "sdc"), "b": ("sdb", "sda")}
+
+
+def moved() -> tuple[PathCounters, ...]:
     """Path a was sda and came back as sdc; b came back as sda then."""
-    a, b = good().counters
+    return tuple(replace(one, disks=MOVED[one.path]) for one in good().counters)
+
+
+def test_an_error_of_a_disk_name_that_several_paths_had_may_be_of_any() -> None:
     log = good().kernel_logs[0]
     lines = [ERROR.replace("sdb", disk) for disk in ("sda", "sdb", "sdc")]
     log = replace(log, messages=tuple(KernelMessage(INJECTED, 3, line) for line in lines))
-    moved = (replace(a, disks=("sda", "sdc")), replace(b, disks=("sdb", "sda")))
-    errors = [(one.path, one.text) for one in disk_errors(log, moved)]
-    assert errors == [("b", lines[1]), ("a", lines[2])]
+    errors = [(one.paths, one.text) for one in disk_errors(log, moved())]
+    assert errors == [(("a", "b"), lines[0]), (("b",), lines[1]), (("a",), lines[2])]
+
+
+@pytest.mark.parametrize(
+    ("at_ns", "verdict"),
+    [(INJECTED - NS_PER_S, Verdict.UNKNOWN), (INJECTED + NS_PER_S, Verdict.PASS)],
+)
+def test_an_error_of_nobody_knows_whose_disk_is_open(at_ns: int, verdict: Verdict) -> None:
+    """Unless a fault had hit one of the paths then: that is what its loss looks like."""
+    measured = replace(good(), counters=moved())
+    finding = found(CHECK, with_line(at_ns, ERROR.replace("sdb", "sda"), measured=measured))
+    assert finding.verdict is verdict, finding.message
+    if verdict is Verdict.UNKNOWN:
+        assert finding.message.startswith("path a or b at 5.00 s: I/O error, dev sda, ")
+        assert finding.message.endswith("; but each of them had a disk of that name")
+
+
+def test_an_error_of_nobody_knows_whose_disk_excuses_no_other() -> None:
+    measured = replace(good(), counters=moved())
+    lines = (ERROR.replace("sdb", "sda"), ERROR)
+    finding = found(CHECK, with_line(INJECTED - NS_PER_S, *lines, measured=measured))
+    assert finding.verdict is Verdict.FAIL
+    assert finding.message == f"path b at 5.00 s: {ERROR}"
