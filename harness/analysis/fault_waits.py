@@ -61,7 +61,7 @@ def moments(measurements: Measurements, fault: FaultRecord) -> tuple[Moment, ...
     ]
     if waited_for:
         clock_ns = clock_uncertainty_ns(measurements)
-        took_ns = fault.healed_ns - (fault.healing_ns or fault.healed_ns)
+        took_ns = fault.healed_ns - fault.ordered_ns
         came_back.append(Moment(fault.healed_ns, clock_ns + took_ns))
     return (*given_up, *came_back)
 
@@ -118,12 +118,11 @@ def lost_ns(measurements: Measurements, fault: FaultRecord) -> list[int]:
     A map that is loaded anew has tried a dead path once more: the last time before the order to
     heal counts. What is given up once more after the order says nothing about the outage.
     """
-    ordered_ns = _ordered_ns(fault)
     times_ns: dict[str, list[int]] = {}
     for event in _given_up(measurements, fault):
         times_ns.setdefault(str(event.path), []).append(event.at_ns)
     return [
-        max((at_ns for at_ns in each if at_ns <= ordered_ns), default=min(each))
+        max((at_ns for at_ns in each if at_ns <= fault.ordered_ns), default=min(each))
         for each in times_ns.values()
     ]
 
@@ -134,18 +133,14 @@ def went_on_ns(measurements: Measurements, fault: FaultRecord) -> int | None:
     Waits that began after the order to heal are none of the outage. None if no I/O waited: paths in
     reserve are given up without.
     """
-    ordered_ns = _ordered_ns(fault)
-    waits = [one.within(begun_before_ns=ordered_ns) for one in _during(measurements, fault, Stall)]
+    waits = [
+        one.within(begun_before_ns=fault.ordered_ns) for one in _during(measurements, fault, Stall)
+    ]
     ends = moments(measurements, fault)
     wait = worst_of(one.only(one.including(ends)) for one in waits)
     if wait is None and not _given_up(measurements, fault):
         wait = worst_of(waits)
     return wait.end_ns if wait else None
-
-
-def _ordered_ns(fault: FaultRecord) -> int:
-    """When it was ordered to heal."""
-    return fault.healing_ns or fault.healed_ns
 
 
 def excused_wait(measurements: Measurements, fault: FaultRecord, kind: type[Kind]) -> Kind | None:

@@ -30,7 +30,7 @@ def settled_outage(measurements: Measurements, fault: FaultRecord) -> Phase | No
     if ended_ns is None or ended_ns >= fault.healed_ns:  # the others carried nothing all along
         ended_ns = fault.confirmed_ns
     settled_ns = max([fault.confirmed_ns, ended_ns, *lost_ns(measurements, fault)])
-    start_ns, end_ns = settled_ns + _SETTLING_NS, fault.healing_ns or fault.healed_ns
+    start_ns, end_ns = settled_ns + _SETTLING_NS, fault.ordered_ns
     if end_ns <= start_ns:
         return None
     return Phase(f"during {fault.name}", start_ns, end_ns)
