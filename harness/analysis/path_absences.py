@@ -84,7 +84,7 @@ def excused_until_ns(measurements: Measurements, fault: FaultRecord, path: str) 
     path for usable at first. So it is until the way back has surely taken too long.
     """
     felt_ns = felt_until_ns(fault)
-    failed = given_up_ns(measurements, fault, path)
+    failed = first_given_up_ns(measurements, fault, path)
     if failed is None:
         return felt_ns
     down_ns = max(felt_ns, too_late_ns(fault))
@@ -101,7 +101,7 @@ def excused_until_ns(measurements: Measurements, fault: FaultRecord, path: str) 
     return max(min(back_ns, down_ns), fault.healing_confirmed_ns)
 
 
-def given_up_ns(measurements: Measurements, fault: FaultRecord, path: str) -> int | None:
+def first_given_up_ns(measurements: Measurements, fault: FaultRecord, path: str) -> int | None:
     """When a path was first given up for a fault; None if it was not."""
     times = (
         e.at_ns

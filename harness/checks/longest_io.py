@@ -5,7 +5,7 @@ A stream may go on while one of its I/Os hangs: then it does not stall.
 
 from __future__ import annotations
 
-from harness.analysis.fault_waits import longest_by_losses
+from harness.analysis.losses import longest_by_losses
 from harness.analysis.stall import LongIo, waits_of, worst_of
 from harness.checks.definition import check
 from harness.checks.outcome import Outcome, first_bad

@@ -6,7 +6,8 @@ from dataclasses import replace
 from math import isfinite
 
 from harness.analysis.breakdown import Breakdown, breakdown
-from harness.analysis.fault_waits import losses_of, stalls_of
+from harness.analysis.fault_waits import stalls_of
+from harness.analysis.losses import losses_of
 from harness.analysis.stall import Stall, stall_resolution_ns, worst_stall
 from harness.checks.definition import check
 from harness.checks.excuses import unless_the_lab_did_it

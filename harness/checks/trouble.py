@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from math import isfinite
 
 from harness.analysis.fault_effect import without_effect
-from harness.analysis.path_absences import excused_until_ns, given_up_ns, too_late_ns
+from harness.analysis.path_absences import excused_until_ns, first_given_up_ns, too_late_ns
 from harness.analysis.reserve_changes import reserve_changes, swaps
 from harness.analysis.stall import LongIo, waits_of
 from harness.checks.definition import check
@@ -179,7 +179,7 @@ def _explains(measurements: Measurements, fault: FaultRecord, one: _Sign) -> boo
     if one.path not in fault.paths:
         return False
     until_ns = excused_until_ns(measurements, fault, one.path)
-    if given_up_ns(measurements, fault, one.path) is None:
+    if first_given_up_ns(measurements, fault, one.path) is None:
         # No line tells when it was back.
         until_ns = max(until_ns, too_late_ns(fault))
     return fault.injected_ns <= one.at_ns <= until_ns + _LATE_NS

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from harness.analysis.fault_waits import losses_of
+from harness.analysis.losses import losses_of
 from harness.checks import Verdict, longest_io_within_budget, stall_within_budget
 from harness.measurements import Measurements, PathCounters, PathStates
 from harness.timeline import Phase, Timeline
