@@ -47,7 +47,7 @@ def moments(measurements: Measurements, fault: FaultRecord) -> tuple[Moment, ...
 
 def _came_back(measurements: Measurements, fault: FaultRecord) -> list[Moment]:
     """The healing, and how paths came back for which I/O waited until then."""
-    lost = {e.path for e in measurements.timeline if e.what is Happened.PATH_FAILED}
+    lost = {event.path for event in _given_up(measurements, fault)}
     hit = [counters.path for counters in paths_hit(measurements, fault)]
     used = {path for path in hit if _carried(measurements, fault, path, fault.healed_ns)}
     returns = dict(zip(hit, path_returns(measurements, fault), strict=True))

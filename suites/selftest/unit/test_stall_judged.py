@@ -148,9 +148,17 @@ def test_a_surviving_path_that_stands_still_again_and_again_is_found() -> None:
     assert "I/O stalled 3.90 s" in finding.message
 
 
-def test_a_path_that_came_back_before_it_was_given_up_held_its_io_until_then() -> None:
-    """Nothing was given up: the stall ended with the login, which has the budget."""
+@pytest.mark.parametrize("lost_s", [None, -2.5, 20.0])
+def test_a_path_that_came_back_before_it_was_given_up_held_its_io_until_then(
+    lost_s: float | None,
+) -> None:
+    """Nothing was given up: the stall ended with the login, which has the budget.
+
+    That it was given up at another time, such as for another fault, changes nothing.
+    """
     seen: tuple[Seen, ...] = ((2.0, ERROR, "1"), (14.5, RECOVERED, "1"))
+    if lost_s is not None:
+        seen += ((lost_s, FAILED, "1"), (lost_s + 0.5, REINSTATED, "1"))
     early = watched(measured((11.5, 14.6), seen=seen, carries_from=14.6))
     assert found(stall_within_budget(), early).verdict is Verdict.PASS
 
