@@ -10,9 +10,9 @@ import pytest
 
 from harness.analysis.losses import losses_of
 from harness.checks import Verdict, longest_io_within_budget, stall_within_budget
-from harness.measurements import Measurements, PathCounters, PathStates
+from harness.measurements import Measurements, PathCounters, PathStates, Watching
 from harness.timeline import Phase, Timeline
-from harness.units import NS_PER_MS
+from harness.units import NS_PER_MS, NS_PER_S
 from suites.selftest.unit.standstill import (
     END,
     FAILED,
@@ -79,6 +79,31 @@ def test_a_reserve_that_comes_into_use_and_is_lost_then_has_a_budget_of_its_own(
     finding = found(stall_within_budget(), chosen)
     assert finding.verdict is Verdict.PASS, finding.message
     assert losses_of(chosen, chosen.faults[0]) == 2
+
+
+def sampled_until(measurements: Measurements, gap_s: float) -> Measurements:
+    """The initiator gave no sample for 1.5 s from then on; else every 80 ms."""
+    seen = abs(TICKS - at(gap_s + 0.75)) > 0.75 * NS_PER_S
+    ticks = TICKS[seen]
+    watching = Watching("initiator", at(-3), at(END), ticks, np.zeros_like(ticks), ticks // 50)
+    states = tuple(look for look in measurements.path_states if look.at_ns in set(ticks.tolist()))
+    return replace(measurements, watching=(watching,), path_states=states)
+
+
+def test_what_a_reserve_may_excuse_that_nobody_saw_come_into_use_is_no_failure() -> None:
+    """It came into use while nobody looked, and was lost then. What has no excuse fails."""
+    stalled = watched(measured((0, 3.05), (4.2, 6.8)))
+    in_gap = with_path_c(stalled, 6.7, reserve=lambda tick: not at(5.5) < tick < at(6.7))
+    assert found(stall_within_budget(), in_gap).verdict is Verdict.PASS
+    gap = sampled_until(in_gap, 5.4)
+    for check in (stall_within_budget(), longest_io_within_budget()):
+        finding = found(check, gap)
+        assert finding.verdict is Verdict.UNKNOWN, finding.message
+        assert "no sample of the initiator for 1." in finding.message
+    too_long = sampled_until(watched(measured((-0.5, 4.2), seen=((4.1, FAILED, "1"),))), 5.4)
+    finding = found(stall_within_budget(), too_long)
+    assert finding.verdict is Verdict.FAIL
+    assert "beyond the budget of 4 s" in finding.message
 
 
 @pytest.mark.parametrize("phase_s", [17.5, 20.9])
