@@ -33,10 +33,11 @@ def carried_during(
 ) -> int | None:
     """Bytes that a path carried during a fault; None if no counters were sampled then.
 
+    Until the order to heal: it takes effect before it returns.
     Not in the moments in which the kernel gives the path up: what was stuck on it is failed then,
     and the block layer counts that as carried (blk_account_io_completion in block/blk-mq.c).
     """
-    start_ns, end_ns = fault.confirmed_ns + _GRACE_NS, fault.healed_ns
+    start_ns, end_ns = fault.confirmed_ns + _GRACE_NS, fault.ordered_ns
     given_up = [
         e.at_ns
         for e in measurements.timeline
