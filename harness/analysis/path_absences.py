@@ -56,7 +56,7 @@ def unexplained_absences(measurements: Measurements) -> list[Absence]:
         was_in_use = any(state == "active" for _, state in seen)
         for outage in _outages(seen):
             start_ns = outage[0][0]
-            if any(f.injected_ns <= start_ns <= felt_until_ns(f) for f in faults):
+            if any(_explains(measurements, fault, path, start_ns) for fault in faults):
                 continue
             later = min((f.injected_ns for f in faults if f.injected_ns > start_ns), default=None)
             inside = [at_ns for at_ns, _ in outage if later is None or at_ns < later]
@@ -69,6 +69,10 @@ def unexplained_absences(measurements: Measurements) -> list[Absence]:
             )
             found.append(Absence(path, start_ns, inside[-1], sure, text))
     return found
+
+
+def _explains(measurements: Measurements, fault: FaultRecord, path: str, at_ns: int) -> bool:
+    return fault.injected_ns <= at_ns <= excused_until_ns(measurements, fault, path)
 
 
 def felt_until_ns(fault: FaultRecord) -> float:
@@ -94,7 +98,7 @@ def excused_until_ns(measurements: Measurements, fault: FaultRecord, path: str) 
             for e in measurements.timeline
             if e.what is Happened.PATH_REINSTATED
             and e.path == path
-            and e.at_ns >= max(failed, fault.healed_ns)
+            and e.at_ns >= max(failed, fault.ordered_ns)  # takes effect before it returns
         ),
         down_ns,
     )
