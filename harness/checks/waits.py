@@ -13,7 +13,8 @@ from harness.analysis.fault_waits import (
     wait_before,
     wait_cut_by,
 )
-from harness.analysis.stall import LongIo, Stall, Wait
+from harness.analysis.losses import longest_by_losses
+from harness.analysis.stall import Kind, LongIo, Stall, Wait
 from harness.budget import Budget
 from harness.checks.excuses import unless_samples_are_missing, unless_the_lab_did_it
 from harness.checks.kernel import unread_kernel_logs
@@ -115,6 +116,21 @@ def within_budget(measurements: Measurements, judge: Judge) -> Outcome:
     judged = [unless_the_lab_did_it(one, measurements) for one in (*of_faults, *outcomes)]
     key = _WORDS[judge.kind].key
     return first_bad(judged) or max(of_faults, key=lambda each: each.numbers[key])
+
+
+def judge_by_losses(
+    measurements: Measurements,
+    fault: FaultRecord,
+    kind: type[Kind],
+    judged: Callable[[Kind | None, int], Outcome],
+) -> Outcome:
+    """Judge the waits that a fault excuses, each with the number of losses that it met."""
+    longest = longest_by_losses(measurements, fault, kind)
+    if not longest:
+        return judged(None, 1)
+    outcomes = [judged(wait, losses) for losses, wait in longest.items()]
+    key = _WORDS[kind].key
+    return first_bad(outcomes) or max(outcomes, key=lambda each: each.numbers[key])
 
 
 def _unless_it_may_be_the_faults(outcome: Outcome, measurements: Measurements) -> Outcome:

@@ -10,7 +10,12 @@ import pytest
 from harness.analysis.fault_waits import stall_during, wait_after
 from harness.analysis.recovery import back_ns
 from harness.analysis.stall import Stall
-from harness.checks import Verdict, no_stall_beyond, stall_within_budget
+from harness.checks import (
+    Verdict,
+    longest_io_within_budget,
+    no_stall_beyond,
+    stall_within_budget,
+)
 from harness.measurements import Measurements, PathStates
 from harness.timeline import Timeline
 from harness.units import NS_PER_MS
@@ -28,6 +33,7 @@ from suites.selftest.unit.standstill import (
     event,
     found,
     measured,
+    stream,
     taken_apart,
     watched,
 )
@@ -194,6 +200,23 @@ def lost_one_after_the_other(first: Measurements) -> Measurements:
     )
     timeline = Timeline.of([*first.timeline, given_up])
     return replace(first, timeline=timeline, faults=(first.faults[0], second))
+
+
+def test_a_stall_that_meets_two_losses_one_after_the_other_has_a_budget_for_each() -> None:
+    """As the probe's, which has one I/O: it was sent again over a path that was lost next."""
+    twice = measured((0, 7.05), seen=(*LOSS, (7.0, FAILED, "2")))
+    twice = watched(replace(twice, faults=(replace(twice.faults[0], paths=("a", "b")),)))
+    finding = found(stall_within_budget(), twice)
+    assert finding.verdict is Verdict.PASS, finding.message
+    assert finding.numbers["budget_s"] == 8
+    assert "session recovery" in finding.figures
+    assert found(longest_io_within_budget(), twice).verdict is Verdict.PASS
+    other = replace(stream((3.6, 7.95)), name="write")
+    finding = found(stall_within_budget(), replace(twice, streams=(*twice.streams, other)))
+    assert finding.verdict is Verdict.FAIL
+    assert finding.message == (
+        "I/O stalled 4.35 s (write) in LinkDown(a), 350 ms beyond the budget of 4 s"
+    )
 
 
 def test_every_stall_belongs_to_one_fault_and_one_limit() -> None:
