@@ -108,12 +108,13 @@ def given_up_in_use(measurements: Measurements, fault: FaultRecord) -> list[Even
 
 def _given_up(measurements: Measurements, fault: FaultRecord) -> list[Event]:
     """Each time at which a path of a fault was given up, as far as the fault explains it."""
+    until_ns = {path: excused_until_ns(measurements, fault, path) for path in fault.paths}
     return [
         e
         for e in measurements.timeline
         if e.what is Happened.PATH_FAILED
-        and e.path in fault.paths
-        and fault.injected_ns <= e.at_ns <= excused_until_ns(measurements, fault, e.path)
+        and e.path in until_ns
+        and fault.injected_ns <= e.at_ns <= until_ns[e.path]
     ]
 
 
@@ -223,12 +224,10 @@ def waits_during(
     measurements: Measurements, fault: FaultRecord, kind: type[Kind]
 ) -> Iterator[Waits[Kind]]:
     """What ended after a fault was injected, and began before all was back."""
+    until_ns = next_injection_ns(measurements, fault)
+    over_ns = back_ns(measurements, fault)
     for one in waits_of(measurements, kind):
-        yield one.within(
-            start_ns=fault.injected_ns,
-            end_ns=next_injection_ns(measurements, fault),
-            begun_before_ns=back_ns(measurements, fault),
-        )
+        yield one.within(start_ns=fault.injected_ns, end_ns=until_ns, begun_before_ns=over_ns)
 
 
 @dataclass(frozen=True)

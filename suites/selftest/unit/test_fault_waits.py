@@ -8,9 +8,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from harness.analysis import fault_waits
 from harness.analysis.losses import losses_of
+from harness.analysis.path_absences import excused_until_ns
 from harness.checks import Verdict, longest_io_within_budget, stall_within_budget
-from harness.measurements import Measurements, PathCounters, PathStates, Watching
+from harness.measurements import (
+    FaultRecord,
+    Measurements,
+    PathCounters,
+    PathStates,
+    Watching,
+)
 from harness.timeline import Phase, Timeline
 from harness.units import NS_PER_MS, NS_PER_S
 from suites.selftest.unit.standstill import (
@@ -135,6 +143,24 @@ def test_a_path_that_came_into_use_after_an_earlier_fault_is_waited_for(phase_s:
     idle = replace(b, bytes_written=np.zeros_like(moved))
     finding = found(stall_within_budget(), replace(twice, counters=(a, idle)))
     assert finding.verdict is Verdict.FAIL, finding.message
+
+
+def test_the_end_of_a_faults_time_is_computed_once_for_each_path(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """And not for each loss: a run of many faults has thousands, and each walks the timeline."""
+    later: tuple[Seen, ...] = tuple((20 + n / 100, FAILED, "1") for n in range(100))
+    often = watched(measured((0, 3.05), seen=(*LOSS, *RETURN, *later)))
+    asked: list[str] = []
+
+    def counted(measurements: Measurements, fault: FaultRecord, path: str) -> float:
+        asked.append(path)
+        return excused_until_ns(measurements, fault, path)
+
+    monkeypatch.setattr(fault_waits, "excused_until_ns", counted)
+    assert len(fault_waits.moments(often, often.faults[0])) == 1
+    assert set(asked) == {"a"}
+    assert len(asked) <= 3
 
 
 def test_where_no_path_was_left_only_the_first_that_returns_is_waited_for() -> None:
