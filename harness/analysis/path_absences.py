@@ -18,7 +18,8 @@ from harness.units import NS_PER_S
 # Programs log in and look at paths, and no timers: on a busy emulated machine they took 9.3 s for
 # what the settings allow 9 s for.
 PROVEN_BY = 2
-_FEWEST_LOOKS = 3
+# Fewer in a row may be a map that is just loaded anew.
+FEWEST_LOOKS = 3
 
 _Seen = tuple[int, str]  # when, in nanoseconds, and the state
 
@@ -61,7 +62,7 @@ def unexplained_absences(measurements: Measurements) -> list[Absence]:
             later = min((f.injected_ns for f in faults if f.injected_ns > start_ns), default=None)
             inside = [at_ns for at_ns, _ in outage if later is None or at_ns < later]
             lasted_ns = inside[-1] - start_ns
-            sure = was_in_use and len(inside) >= _FEWEST_LOOKS and lasted_ns > APART_NS
+            sure = was_in_use and len(inside) >= FEWEST_LOOKS and lasted_ns > APART_NS
             since_s = (start_ns - begun_ns) / NS_PER_S
             state = "missing" if _left_the_map(outage) else "failed"
             text = (

@@ -94,7 +94,8 @@ def sampled_until(measurements: Measurements, gap_s: float) -> Measurements:
     seen = abs(TICKS - at(gap_s + 0.75)) > 0.75 * NS_PER_S
     ticks = TICKS[seen]
     watching = Watching("initiator", at(-3), at(END), ticks, np.zeros_like(ticks), ticks // 50)
-    states = tuple(look for look in measurements.path_states if look.at_ns in set(ticks.tolist()))
+    kept = set(ticks.tolist())
+    states = tuple(look for look in measurements.path_states if look.at_ns in kept)
     return replace(measurements, watching=(watching,), path_states=states)
 
 
