@@ -245,10 +245,8 @@ def _recovery(measurements: Measurements, fault: FaultRecord) -> tuple[Event, li
     returns = path_returns(measurements, fault)
     first = min(returns, key=lambda r: r.at_ns, default=PathReturn())
     recovered = first.recovered and _by(first.recovered, first.reinstated)
-    began_ns = fault.healing_ns or fault.healed_ns
-    healed = Event(
-        fault.healed_ns, Happened.FAULT_HEALED, "harness", fault.name, fault.healed_ns - began_ns
-    )
+    took_ns = fault.healed_ns - fault.ordered_ns
+    healed = Event(fault.healed_ns, Happened.FAULT_HEALED, "harness", fault.name, took_ns)
     return _by(healed, recovered or first.reinstated), [
         (Layer.LOGIN, Happened.SESSION_RECOVERED, recovered),
         (Layer.REINSTATEMENT, Happened.PATH_REINSTATED, first.reinstated),

@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
+from operator import attrgetter
+
 import numpy as np
 
 from harness.analysis.recovery import paths_hit
 from harness.measurements import FaultRecord, Found, Measurements, PathCounters
 from harness.timeline import Happened
-from harness.units import NS_PER_MS, format_size
+from harness.units import NS_PER_MS, NS_PER_S, format_size
 
 # I/O that was already on the wire may still complete while the order to break is carried out.
 _GRACE_NS = 250 * NS_PER_MS
+# Ten samples; a group may come into use at any time, so an earlier phase tells less.
+_JUST_BEFORE_NS = NS_PER_S
 
 
 def without_effect(measurements: Measurements, fault: FaultRecord) -> str:
     """A sentence that names a path that carried I/O though a fault should hit it; else empty.
 
-    One that was in reserve, and carried nothing anyway, must be seen to fail.
+    One that was in reserve just before, and carried nothing anyway, must be seen to fail; so must
+    one that may have been.
     """
-    reserve = in_reserve(measurements, fault.injected_ns, fault.confirmed_ns)
+    looks = _reserves(measurements, fault.injected_ns - _JUST_BEFORE_NS, fault.injected_ns)
     for counters in paths_hit(measurements, fault):
-        if counters.path in reserve and not _failed_during(measurements, fault, counters.path):
-            return f"{counters} was in reserve, and not seen to fail during {fault.name}"
+        if all(counters.path in reserve for reserve in looks) and not _failed_during(
+            measurements, fault, counters.path
+        ):
+            was = "was" if looks else "may have been"
+            return f"{counters} {was} in reserve, and not seen to fail during {fault.name}"
         if carried := carried_during(measurements, fault, counters):
             return (
                 f"{counters} still carried {format_size(carried)} during {fault.name}: "
@@ -40,10 +49,11 @@ def carried_during(
 ) -> int | None:
     """Bytes that a path carried during a fault; None if no counters were sampled then.
 
+    Until the order to heal: it takes effect before it returns.
     Not in the moments in which the kernel gives the path up: what was stuck on it is failed then,
     and the block layer counts that as carried (blk_account_io_completion in block/blk-mq.c).
     """
-    start_ns, end_ns = fault.confirmed_ns + _GRACE_NS, fault.healed_ns
+    start_ns, end_ns = fault.confirmed_ns + _GRACE_NS, fault.ordered_ns
     given_up = [
         e.at_ns
         for e in measurements.timeline
@@ -70,7 +80,7 @@ def _answered_during(measurements: Measurements, fault: FaultRecord, path: str) 
     answered = (looks.place == looks.places.index(path)) & (looks.found != Found.NO_ANSWER)
     answered &= history.read > 0  # what the sweep read, not the read-back
     answered &= looks.began_ns >= fault.confirmed_ns + _GRACE_NS
-    answered &= looks.ended_ns <= (fault.healing_ns or fault.healed_ns)
+    answered &= looks.ended_ns <= fault.ordered_ns
     return len(np.unique(looks.began_ns[answered]))
 
 
@@ -79,12 +89,16 @@ def in_reserve(measurements: Measurements, start_ns: int, end_ns: int) -> frozen
 
     But for samples without a group in use, as of a map that was just loaded: they tell nothing.
     """
-    seen = [
-        look.reserve
-        for look in measurements.path_states
-        if start_ns <= look.at_ns <= end_ns and look.reserve is not None
-    ]
-    return frozenset.intersection(*seen) if seen else frozenset()
+    looks = _reserves(measurements, start_ns, end_ns)
+    return frozenset.intersection(*looks) if looks else frozenset()
+
+
+def _reserves(measurements: Measurements, start_ns: int, end_ns: int) -> list[frozenset[str]]:
+    """The paths in reserve by each sample of a stretch of time that has a group in use."""
+    at_ns = attrgetter("at_ns")
+    looks = measurements.path_states
+    first, last = bisect_left(looks, start_ns, key=at_ns), bisect_right(looks, end_ns, key=at_ns)
+    return [look.reserve for look in looks[first:last] if look.reserve is not None]
 
 
 def _failed_during(measurements: Measurements, fault: FaultRecord, path: str) -> bool:

@@ -27,8 +27,6 @@ from harness.timeline import Event, Happened
 from harness.units import NS_PER_MS, NS_PER_S
 
 _SHORTEST_NS = 250 * NS_PER_MS
-# Of a budget: 1.3 s of 4 s, where paths that were lost at once were given up within 1 s.
-_LOSSES_APART = 3
 # The kernel gives a path up some time before I/O goes on, and its clock is not fio's.
 _ROOM_NS = 250 * NS_PER_MS
 # Ten samples of a phase show what a path carried.
@@ -43,30 +41,37 @@ def moments(measurements: Measurements, fault: FaultRecord) -> tuple[Moment, ...
     path was left they count, too, but of the path that came back first: from then on I/O has a
     path. A path that carried nothing has none: no I/O can have waited for it.
     """
-    given_up = [_moment(event) for event in _missed(measurements, fault)]
-    lost = {e.path for e in measurements.timeline if e.what is Happened.PATH_FAILED}
+    given_up = [moment_of(event) for event in given_up_in_use(measurements, fault)]
+    return (*given_up, *_came_back(measurements, fault))
+
+
+def _came_back(measurements: Measurements, fault: FaultRecord) -> list[Moment]:
+    """The healing, and how paths came back for which I/O waited until then."""
+    lost = {event.path for event in _given_up(measurements, fault)}
     hit = [counters.path for counters in paths_hit(measurements, fault)]
     used = {path for path in hit if _carried(measurements, fault, path, fault.healed_ns)}
     returns = dict(zip(hit, path_returns(measurements, fault), strict=True))
-    held = used - lost
-    waited_for = held
+    waited_for = used - lost
     if fault.io_stops and used:
         first_ns = min(back.at_ns for back in returns.values())
-        waited_for = held | {path for path, back in returns.items() if back.at_ns <= first_ns}
-    came_back = [
-        _moment(event)
-        for path in waited_for
-        for event in (returns[path].recovered, returns[path].reinstated, returns[path].carries)
-        if event is not None
+        waited_for |= {path for path, back in returns.items() if back.at_ns <= first_ns}
+    if not waited_for:
+        return []
+    clock_ns = clock_uncertainty_ns(measurements)
+    healed = Moment(fault.healed_ns, clock_ns + fault.healed_ns - fault.ordered_ns)
+    return [
+        healed,
+        *(
+            moment_of(event)
+            for path in waited_for
+            for event in (returns[path].recovered, returns[path].reinstated, returns[path].carries)
+            if event is not None
+        ),
     ]
-    if waited_for:
-        clock_ns = clock_uncertainty_ns(measurements)
-        took_ns = fault.healed_ns - (fault.healing_ns or fault.healed_ns)
-        came_back.append(Moment(fault.healed_ns, clock_ns + took_ns))
-    return (*given_up, *came_back)
 
 
-def _moment(event: Event) -> Moment:
+def moment_of(event: Event) -> Moment:
+    """When it happened, with room for what the kernel does until I/O goes on."""
     return Moment(event.at_ns, event.uncertainty_ns + _ROOM_NS)
 
 
@@ -92,7 +97,7 @@ def _carried(measurements: Measurements, fault: FaultRecord, path: str, end_ns: 
     return counters.between(since_ns, end_ns - _ROOM_NS) != 0
 
 
-def _missed(measurements: Measurements, fault: FaultRecord) -> list[Event]:
+def given_up_in_use(measurements: Measurements, fault: FaultRecord) -> list[Event]:
     """Each time at which a path of a fault was given up that may have carried I/O until then."""
     return [
         event
@@ -103,12 +108,13 @@ def _missed(measurements: Measurements, fault: FaultRecord) -> list[Event]:
 
 def _given_up(measurements: Measurements, fault: FaultRecord) -> list[Event]:
     """Each time at which a path of a fault was given up, as far as the fault explains it."""
+    until_ns = {path: excused_until_ns(measurements, fault, path) for path in fault.paths}
     return [
         e
         for e in measurements.timeline
         if e.what is Happened.PATH_FAILED
-        and e.path in fault.paths
-        and fault.injected_ns <= e.at_ns <= excused_until_ns(measurements, fault, e.path)
+        and e.path in until_ns
+        and fault.injected_ns <= e.at_ns <= until_ns[e.path]
     ]
 
 
@@ -118,24 +124,26 @@ def lost_ns(measurements: Measurements, fault: FaultRecord) -> list[int]:
     A map that is loaded anew has tried a dead path once more: the last time before the order to
     heal counts. What is given up once more after the order says nothing about the outage.
     """
-    ordered_ns = _ordered_ns(fault)
     times_ns: dict[str, list[int]] = {}
     for event in _given_up(measurements, fault):
-        times_ns.setdefault(str(event.path), []).append(event.at_ns)
+        times_ns.setdefault(event.path, []).append(event.at_ns)
     return [
-        max((at_ns for at_ns in each if at_ns <= ordered_ns), default=min(each))
+        max((at_ns for at_ns in each if at_ns <= fault.ordered_ns), default=min(each))
         for each in times_ns.values()
     ]
 
 
 def went_on_ns(measurements: Measurements, fault: FaultRecord) -> int | None:
-    """When I/O went on after the wait of a fault, as `longest_during` has it.
+    """When I/O went on after the outage's longest wait that the fault excuses.
 
-    Waits that began after the order to heal are none of the outage. None if no I/O waited: paths in
+    Of those that began before the order to heal: later ones are none of the outage. If none of its
+    paths was seen to be given up it is the longest of all of these. None if no I/O waited: paths in
     reserve are given up without.
     """
-    ordered_ns = _ordered_ns(fault)
-    waits = [one.within(begun_before_ns=ordered_ns) for one in _during(measurements, fault, Stall)]
+    waits = [
+        one.within(begun_before_ns=fault.ordered_ns)
+        for one in waits_during(measurements, fault, Stall)
+    ]
     ends = moments(measurements, fault)
     wait = worst_of(one.only(one.including(ends)) for one in waits)
     if wait is None and not _given_up(measurements, fault):
@@ -143,21 +151,20 @@ def went_on_ns(measurements: Measurements, fault: FaultRecord) -> int | None:
     return wait.end_ns if wait else None
 
 
-def _ordered_ns(fault: FaultRecord) -> int:
-    """When it was ordered to heal."""
-    return fault.healing_ns or fault.healed_ns
-
-
 def excused_wait(measurements: Measurements, fault: FaultRecord, kind: type[Kind]) -> Kind | None:
     """The longest wait that has the fault's budget; None if there is none."""
     ends = moments(measurements, fault)
-    return worst_of(one.only(one.including(ends)) for one in _during(measurements, fault, kind))
+    return worst_of(
+        one.only(one.including(ends)) for one in waits_during(measurements, fault, kind)
+    )
 
 
 def other_wait(measurements: Measurements, fault: FaultRecord, kind: type[Kind]) -> Kind | None:
     """The longest wait while a fault was felt that it does not excuse."""
     ends = moments(measurements, fault)
-    return worst_of(one.only(~one.including(ends)) for one in _during(measurements, fault, kind))
+    return worst_of(
+        one.only(~one.including(ends)) for one in waits_during(measurements, fault, kind)
+    )
 
 
 def longest_during(measurements: Measurements, fault: FaultRecord, kind: type[Kind]) -> Kind | None:
@@ -167,7 +174,7 @@ def longest_during(measurements: Measurements, fault: FaultRecord, kind: type[Ki
     """
     known = fault.io_stops or _given_up(measurements, fault)
     longest = excused_wait(measurements, fault, kind) if known else None
-    return longest or worst_of(_during(measurements, fault, kind))
+    return longest or worst_of(waits_during(measurements, fault, kind))
 
 
 def stall_during(measurements: Measurements, fault: FaultRecord) -> Stall | None:
@@ -213,16 +220,14 @@ def still_felt(measurements: Measurements, fault: FaultRecord, wait_ns: int) -> 
     )
 
 
-def _during(
+def waits_during(
     measurements: Measurements, fault: FaultRecord, kind: type[Kind]
 ) -> Iterator[Waits[Kind]]:
     """What ended after a fault was injected, and began before all was back."""
+    until_ns = next_injection_ns(measurements, fault)
+    over_ns = back_ns(measurements, fault)
     for one in waits_of(measurements, kind):
-        yield one.within(
-            start_ns=fault.injected_ns,
-            end_ns=next_injection_ns(measurements, fault),
-            begun_before_ns=back_ns(measurements, fault),
-        )
+        yield one.within(start_ns=fault.injected_ns, end_ns=until_ns, begun_before_ns=over_ns)
 
 
 @dataclass(frozen=True)
@@ -242,58 +247,6 @@ class StallsTogether:
         return sum(end - start for start, end in self.spans) / NS_PER_S
 
 
-def losses_of(measurements: Measurements, fault: FaultRecord) -> int:
-    """How many losses one after the other a fault was: each has its budget."""
-    return max(1, len(_losses(measurements, fault)))
-
-
-def longest_by_losses(
-    measurements: Measurements, fault: FaultRecord, kind: type[Kind]
-) -> dict[int, Kind]:
-    """The longest wait of a fault, of those in which so many losses were, by that number.
-
-    What was sent again over a path that was lost next waited for both: it has a budget for each.
-    """
-    losses = _losses(measurements, fault)
-    ends = moments(measurements, fault)
-    longest: dict[int, Kind] = {}
-    for number in range(1, len(losses) + 1):
-        chosen = []
-        for waits in _during(measurements, fault, kind):
-            met = sum(waits.including(loss).astype(int) for loss in losses)
-            chosen.append(waits.only(waits.including(ends) & (np.maximum(met, 1) == number)))
-        if found := worst_of(chosen):
-            longest[number] = found
-    if not longest and (found := longest_during(measurements, fault, kind)):
-        longest[1] = found
-    return longest
-
-
-def _losses(measurements: Measurements, fault: FaultRecord) -> list[list[Moment]]:
-    """When paths that may have carried I/O were first given up, in order.
-
-    Together those that were lost at once.
-
-    Paths that are lost at once are given up within a second or two, by the phase of their timers;
-    one that is lost when the others have failed, no sooner than a new one can be noticed.
-    """
-    if fault.io_stops:
-        return []
-    first: dict[str, Event] = {}
-    for event in _missed(measurements, fault):
-        if event.at_ns <= fault.healed_ns:
-            first.setdefault(event.path, event)
-    apart_ns = fault.budget.seconds * NS_PER_S / _LOSSES_APART
-    losses: list[list[Moment]] = []
-    latest_ns = 0
-    for event in sorted(first.values()):
-        if not losses or event.at_ns - latest_ns > apart_ns:
-            losses.append([])
-        losses[-1].append(_moment(event))
-        latest_ns = event.at_ns
-    return losses
-
-
 def stalls_of(measurements: Measurements, fault: FaultRecord) -> list[StallsTogether]:
     """The stalls of each stream that did I/O while a fault was felt, from its injection on.
 
@@ -302,7 +255,7 @@ def stalls_of(measurements: Measurements, fault: FaultRecord) -> list[StallsToge
     first_ns = min(each.injected_ns for each in measurements.faults)
     found = []
     for before, during in zip(
-        waits_of(measurements, Stall), _during(measurements, fault, Stall), strict=True
+        waits_of(measurements, Stall), waits_during(measurements, fault, Stall), strict=True
     ):
         usual = before.within(end_ns=first_ns).longest
         floor_ns = max(_SHORTEST_NS, 2 * (usual.end_ns - usual.start_ns) if usual else 0)

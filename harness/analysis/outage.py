@@ -26,11 +26,12 @@ def settled_outage(measurements: Measurements, fault: FaultRecord) -> Phase | No
     """
     if fault.io_stops:
         return None
-    ended_ns = went_on_ns(measurements, fault) if fault.paths else None
-    if ended_ns is None or ended_ns >= fault.healed_ns:  # the others carried nothing all along
-        ended_ns = fault.confirmed_ns
-    settled_ns = max([fault.confirmed_ns, ended_ns, *lost_ns(measurements, fault)])
-    start_ns, end_ns = settled_ns + _SETTLING_NS, fault.healing_ns or fault.healed_ns
+    end_ns = fault.ordered_ns
+    went_ns = went_on_ns(measurements, fault) if fault.paths else None
+    if went_ns is None or went_ns >= end_ns:  # None: no I/O waited. Later: it stood still all along
+        went_ns = fault.confirmed_ns
+    settled_ns = max([fault.confirmed_ns, went_ns, *lost_ns(measurements, fault)])
+    start_ns = settled_ns + _SETTLING_NS
     if end_ns <= start_ns:
         return None
     return Phase(f"during {fault.name}", start_ns, end_ns)

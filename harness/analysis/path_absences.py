@@ -18,7 +18,8 @@ from harness.units import NS_PER_S
 # Programs log in and look at paths, and no timers: on a busy emulated machine they took 9.3 s for
 # what the settings allow 9 s for.
 PROVEN_BY = 2
-_FEWEST_LOOKS = 3
+# Fewer in a row may be a map that is just loaded anew.
+FEWEST_LOOKS = 3
 
 _Seen = tuple[int, str]  # when, in nanoseconds, and the state
 
@@ -56,12 +57,12 @@ def unexplained_absences(measurements: Measurements) -> list[Absence]:
         was_in_use = any(state == "active" for _, state in seen)
         for outage in _outages(seen):
             start_ns = outage[0][0]
-            if any(f.injected_ns <= start_ns <= felt_until_ns(f) for f in faults):
+            if any(_explains(measurements, fault, path, start_ns) for fault in faults):
                 continue
             later = min((f.injected_ns for f in faults if f.injected_ns > start_ns), default=None)
             inside = [at_ns for at_ns, _ in outage if later is None or at_ns < later]
             lasted_ns = inside[-1] - start_ns
-            sure = was_in_use and len(inside) >= _FEWEST_LOOKS and lasted_ns > APART_NS
+            sure = was_in_use and len(inside) >= FEWEST_LOOKS and lasted_ns > APART_NS
             since_s = (start_ns - begun_ns) / NS_PER_S
             state = "missing" if _left_the_map(outage) else "failed"
             text = (
@@ -69,6 +70,10 @@ def unexplained_absences(measurements: Measurements) -> list[Absence]:
             )
             found.append(Absence(path, start_ns, inside[-1], sure, text))
     return found
+
+
+def _explains(measurements: Measurements, fault: FaultRecord, path: str, at_ns: int) -> bool:
+    return fault.injected_ns <= at_ns <= excused_until_ns(measurements, fault, path)
 
 
 def felt_until_ns(fault: FaultRecord) -> float:
@@ -84,7 +89,7 @@ def excused_until_ns(measurements: Measurements, fault: FaultRecord, path: str) 
     path for usable at first. So it is until the way back has surely taken too long.
     """
     felt_ns = felt_until_ns(fault)
-    failed = given_up_ns(measurements, fault, path)
+    failed = first_given_up_ns(measurements, fault, path)
     if failed is None:
         return felt_ns
     down_ns = max(felt_ns, too_late_ns(fault))
@@ -94,14 +99,14 @@ def excused_until_ns(measurements: Measurements, fault: FaultRecord, path: str) 
             for e in measurements.timeline
             if e.what is Happened.PATH_REINSTATED
             and e.path == path
-            and e.at_ns >= max(failed, fault.healed_ns)
+            and e.at_ns >= max(failed, fault.ordered_ns)  # takes effect before it returns
         ),
         down_ns,
     )
     return max(min(back_ns, down_ns), fault.healing_confirmed_ns)
 
 
-def given_up_ns(measurements: Measurements, fault: FaultRecord, path: str) -> int | None:
+def first_given_up_ns(measurements: Measurements, fault: FaultRecord, path: str) -> int | None:
     """When a path was first given up for a fault; None if it was not."""
     times = (
         e.at_ns

@@ -6,13 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
 
-from harness.analysis.path_absences import felt_until_ns, too_late_ns
+from harness.analysis.path_absences import FEWEST_LOOKS, felt_until_ns, too_late_ns
 from harness.measurements import FaultRecord, Measurements
 from harness.timeline import Happened
 from harness.units import NS_PER_S
 
-# Fewer than these in a row may be a map that is just loaded anew.
-FEWEST_LOOKS = 3
 # What a path went through may be logged, or sampled, a little later than it is back.
 LATE_NS = NS_PER_S
 

@@ -5,14 +5,16 @@ A stream may go on while one of its I/Os hangs: then it does not stall.
 
 from __future__ import annotations
 
-from harness.analysis.fault_waits import longest_by_losses
+from functools import partial
+
 from harness.analysis.stall import LongIo, waits_of, worst_of
 from harness.checks.definition import check
-from harness.checks.outcome import Outcome, first_bad
+from harness.checks.outcome import Outcome
 from harness.checks.waits import (
     Judge,
     Limit,
     budget_of,
+    judge_by_losses,
     judge_wait,
     never_went_on,
     within_budget,
@@ -45,11 +47,7 @@ def longest_io_within_budget(measurements: Measurements) -> Outcome:
         )
 
     def during(fault: FaultRecord) -> Outcome:
-        longest = longest_by_losses(measurements, fault, LongIo)
-        if not longest:
-            return judged(fault, None, 1)
-        outcomes = [judged(fault, wait, losses) for losses, wait in longest.items()]
-        return first_bad(outcomes) or max(outcomes, key=lambda each: each.numbers["longest_io_s"])
+        return judge_by_losses(measurements, fault, LongIo, partial(judged, fault))
 
     return within_budget(measurements, Judge(LongIo, resolution_ns, during))
 

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from harness.analysis.confidence import ratio_of_means
 from harness.analysis.fault_effect import in_reserve
+from harness.analysis.path_absences import FEWEST_LOOKS
 from harness.analysis.path_accounts import disagreements
-from harness.analysis.reserve_changes import FEWEST_LOOKS
 from harness.analysis.throughput import BIN_NS
 from harness.checks.definition import check
 from harness.checks.excuses import disturbed

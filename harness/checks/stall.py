@@ -6,7 +6,8 @@ from dataclasses import replace
 from math import isfinite
 
 from harness.analysis.breakdown import Breakdown, breakdown
-from harness.analysis.fault_waits import losses_of, stalls_of
+from harness.analysis.fault_waits import stalls_of
+from harness.analysis.losses import losses_of
 from harness.analysis.stall import Stall, stall_resolution_ns, worst_stall
 from harness.checks.definition import check
 from harness.checks.excuses import unless_the_lab_did_it
@@ -16,6 +17,7 @@ from harness.checks.waits import (
     Judge,
     Limit,
     budget_of,
+    judge_by_losses,
     judge_wait,
     never_went_on,
     waited,
@@ -29,9 +31,10 @@ from harness.units import NS_PER_S, format_seconds
 def stall_within_budget(measurements: Measurements) -> Outcome:
     """No stall of any stream was longer than the effective settings allow.
 
-    The stall that ends with a path of a fault given up is held to that fault's budget. Every other
-    has the slack, also while the fault lasts. Unknown if a setting that is off leaves the budget
-    without a limit: then no stall is too long, and none is proven short.
+    The stall that ends with a path of a fault given up is held to that fault's budget, and to a
+    budget more for each path that was lost after that while it lasted. Every other has the slack,
+    also while the fault lasts. Unknown if a setting that is off leaves the budget without a limit:
+    then no stall is too long, and none is proven short.
     """
     return within_budget(
         measurements,
@@ -75,23 +78,21 @@ def _added_up(measurements: Measurements, fault: FaultRecord) -> Outcome:
     if not sums:
         return unknown(f"no I/O completed while {fault.name} was felt")
     worst = max(sums, key=lambda one: one.seconds)
-    losses = losses_of(measurements, fault)
-    budget_s = losses * fault.budget.seconds
-    budget = f"{losses} times the budget" if losses > 1 else "budget"
+    limit = budget_of(fault, losses_of(measurements, fault))
     figures = {
         f"stalls in {fault.name}": f"{worst.seconds:.3f} s in {worst.count} ({worst.stream})",
-        "allowed": f"{budget} {fault.budget}",
+        "allowed": limit.shown,
     }
     numbers = {"stalls_s": worst.seconds, "stalls": worst.count}
-    if isfinite(budget_s):
-        numbers["budget_s"] = budget_s
+    if isfinite(limit.seconds):
+        numbers["budget_s"] = limit.seconds
     stalls = f"{worst.count} stall{'s' * (worst.count != 1)} of {worst.stream}"
     text = f"{stalls} in {fault.name} took {worst.seconds:.2f} s together"
-    excess_s = worst.seconds - budget_s
+    excess_s = worst.seconds - limit.seconds
     if excess_s <= 0:
-        return passed(f"{text}, {budget} {fault.budget}", figures, numbers)
+        return passed(f"{text}, {limit.shown}", figures, numbers)
     waited_s = sum(waited(measurements, *span) for span in worst.spans)
-    text += f", {format_seconds(excess_s)} beyond the {budget} of {fault.budget.seconds:g} s"
+    text += f", {format_seconds(excess_s)} beyond {limit}"
     if excess_s <= waited_s:
         text += f"; but the host gave the machines no processor for {waited_s:.3f} s of it"
         return unknown(text, figures, numbers)
@@ -102,18 +103,29 @@ def _added_up(measurements: Measurements, fault: FaultRecord) -> Outcome:
 
 
 def _during(measurements: Measurements, fault: FaultRecord) -> Outcome:
-    limit = budget_of(fault)
     resolution_ns = stall_resolution_ns(measurements)
     parts = breakdown(measurements, fault)
-    if parts is None:
-        return judge_wait(measurements, None, limit, resolution_ns, when=f" in {fault.name}")
+
+    def judged(stall: Stall | None, losses: int) -> Outcome:
+        limit = budget_of(fault, losses)
+        if parts is None or stall != parts.stall:
+            return judge_wait(measurements, stall, limit, resolution_ns, when=f" in {fault.name}")
+        return _by_parts(measurements, fault, parts, limit)
+
+    return judge_by_losses(measurements, fault, Stall, judged)
+
+
+def _by_parts(
+    measurements: Measurements, fault: FaultRecord, parts: Breakdown, limit: Limit
+) -> Outcome:
+    """The outcome of a stall that was taken apart, with the layer that took too long."""
     outage_ns = fault.healing_confirmed_ns - parts.stall.start_ns if fault.io_stops else 0
     spared_ns = max(0, outage_ns)
     outcome = judge_wait(
         measurements,
         parts.stall,
         limit,
-        resolution_ns,
+        stall_resolution_ns(measurements),
         when=f" in {fault.name}",
         because={
             limit.name: parts.culprit,

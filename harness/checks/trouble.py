@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from math import isfinite
 
 from harness.analysis.fault_effect import without_effect
-from harness.analysis.path_absences import excused_until_ns, given_up_ns, too_late_ns
+from harness.analysis.path_absences import excused_until_ns, first_given_up_ns, too_late_ns
 from harness.analysis.reserve_changes import LATE_NS, reserve_changes, swaps
 from harness.analysis.stall import LongIo, waits_of
 from harness.checks.definition import check
@@ -209,7 +209,7 @@ def _explains(measurements: Measurements, fault: FaultRecord, one: _Sign) -> boo
 def _over_ns(measurements: Measurements, fault: FaultRecord, path: str) -> float:
     """The end of the time in which a fault explains what happens to a path."""
     until_ns = excused_until_ns(measurements, fault, path)
-    if given_up_ns(measurements, fault, path) is None:
+    if first_given_up_ns(measurements, fault, path) is None:
         # No line tells when it was back.
         until_ns = max(until_ns, too_late_ns(fault))
     return until_ns + LATE_NS

@@ -13,9 +13,10 @@ from harness.analysis.fault_waits import (
     wait_before,
     wait_cut_by,
 )
-from harness.analysis.stall import LongIo, Stall, Wait
+from harness.analysis.losses import longest_by_losses
+from harness.analysis.stall import Kind, LongIo, Stall, Wait
 from harness.budget import Budget
-from harness.checks.excuses import unless_the_lab_did_it
+from harness.checks.excuses import unless_samples_are_missing, unless_the_lab_did_it
 from harness.checks.kernel import unread_kernel_logs
 from harness.checks.outcome import Outcome, Verdict, failed, first_bad, passed, unknown
 from harness.measurements import FaultRecord, Measurements
@@ -109,7 +110,7 @@ def within_budget(measurements: Measurements, judge: Judge) -> Outcome:
         of_faults.append(judge.excused(fault))
         other = other_wait(measurements, fault, judge.kind)
         beside = held(other, fault, f" in {fault.name}, while no path was given up")
-        outcomes += [_unless_the_log_has_gaps(one, measurements) for one in beside]
+        outcomes += [_unless_it_may_be_the_faults(one, measurements) for one in beside]
         outcomes += held(wait_after(measurements, fault, judge.kind), fault, f" after {fault.name}")
     # One by one: what excuses the first says nothing of the second.
     judged = [unless_the_lab_did_it(one, measurements) for one in (*of_faults, *outcomes)]
@@ -117,11 +118,30 @@ def within_budget(measurements: Measurements, judge: Judge) -> Outcome:
     return first_bad(judged) or max(of_faults, key=lambda each: each.numbers[key])
 
 
-def _unless_the_log_has_gaps(outcome: Outcome, measurements: Measurements) -> Outcome:
-    """Which wait ended with a path given up is known by the kernel's log only."""
+def judge_by_losses(
+    measurements: Measurements,
+    fault: FaultRecord,
+    kind: type[Kind],
+    judged: Callable[[Kind | None, int], Outcome],
+) -> Outcome:
+    """Judge the waits that a fault excuses, each with the number of losses that it met."""
+    longest = longest_by_losses(measurements, fault, kind)
+    if not longest:
+        return judged(None, 1)
+    outcomes = [judged(wait, losses) for losses, wait in longest.items()]
+    key = _WORDS[kind].key
+    return first_bad(outcomes) or max(outcomes, key=lambda each: each.numbers[key])
+
+
+def _unless_it_may_be_the_faults(outcome: Outcome, measurements: Measurements) -> Outcome:
+    """A wait that a fault does not excuse, unless something is missing that could excuse it.
+
+    Which wait ended with a path given up is known by the kernel's log only, and whether that path
+    was in use by samples only.
+    """
     gaps = unread_kernel_logs(measurements)
     if outcome.verdict is not Verdict.FAIL or not gaps:
-        return outcome
+        return unless_samples_are_missing(outcome, measurements)
     text = f"{outcome.message}; but it may be the fault's: {'; '.join(gaps)}"
     return unknown(text, outcome.figures, outcome.numbers)
 

@@ -29,3 +29,8 @@ class FaultRecord:
     io_stops: bool = False
     healing_ns: int = 0
     links: tuple[str, ...] = ()
+
+    @property
+    def ordered_ns(self) -> int:
+        """When it was ordered to heal; when it was healed, if that is not known."""
+        return self.healing_ns or self.healed_ns

@@ -63,6 +63,22 @@ def latencies(
     return with_stream(measured, "probe", changed)
 
 
+def hanging(measured: Measurements, start_ns: int, end_ns: int) -> Measurements:
+    """As if each stream had had an I/O outstanding in a stretch of time, and completed none."""
+
+    def waiting(stream: Stream) -> Stream:
+        rest = without_io(stream, start_ns, end_ns)
+        log = rest.completions
+        latency_ns = log.latency_ns.copy()
+        first = int(np.searchsorted(log.at_ns, end_ns))
+        latency_ns[first] = log.at_ns[first] - start_ns
+        return replace(rest, completions=replace(log, latency_ns=latency_ns))
+
+    for stream in measured.streams:
+        measured = with_stream(measured, stream.name, waiting)
+    return measured
+
+
 def test_io_is_settled_once_it_has_gone_on() -> None:
     """And survivors are those that no fault hit, and that carried something before."""
     (fault,) = good().faults
@@ -86,13 +102,28 @@ def test_what_is_given_up_after_the_order_to_heal_belongs_to_no_outage() -> None
     )
     measured = replace(measured, timeline=Timeline.of([*measured.timeline, again]))
     assert settled_outage(measured, fault) == settled
-    measured = with_stream(
-        measured, "write", lambda stream: without_io(stream, ordered + 1, HEALED)
-    )
+    measured = hanging(measured, ordered + 1, HEALED)
     assert settled_outage(measured, fault) == settled
     only = [e for e in measured.timeline if e.what is not Happened.PATH_FAILED]
     measured = replace(measured, timeline=Timeline.of([*only, again]))
     assert settled_outage(measured, fault) is None
+
+
+@pytest.mark.parametrize("took_s", [0, 3])
+def test_io_that_stood_still_until_the_order_to_heal_has_an_outage_to_compare(took_s: int) -> None:
+    """Though it went on before the order returned: the survivors carried nothing all along."""
+    measured = good()
+    (fault,) = measured.faults
+    went_on = HEALED + NS_PER_S
+    slow = replace(fault, healing_ns=HEALED, healed_ns=HEALED + took_s * NS_PER_S)
+    slow = replace(slow, healing_confirmed_ns=max(fault.healing_confirmed_ns, slow.healed_ns))
+    measured = replace(measured, faults=(slow,))
+    measured = hanging(measured, INJECTED, went_on)
+    measured = with_counters(measured, "b", lambda c: carrying(c, INJECTED, HEALED, 0))
+    during = settled_outage(measured, slow)
+    assert during is not None
+    assert during.end_ns == HEALED
+    assert found(throughput_held(0.9), measured).verdict is Verdict.FAIL
 
 
 def test_a_path_in_reserve_is_lost_when_it_is_given_up() -> None:
@@ -102,8 +133,7 @@ def test_a_path_in_reserve_is_lost_when_it_is_given_up() -> None:
     states = tuple(replace(one, reserve=frozenset({"a"})) for one in measured.path_states)
     measured = replace(measured, path_states=states)
     (failed,) = (e for e in measured.timeline if e.what is Happened.PATH_FAILED)
-    for name in ("read", "write", "probe"):
-        measured = with_stream(measured, name, lambda one: without_io(one, *PAUSE))
+    measured = hanging(measured, *PAUSE)
     during = settled_outage(measured, fault)
     assert during is not None
     assert during.start_ns == failed.at_ns + 250 * NS_PER_MS

@@ -100,6 +100,17 @@ def test_a_path_that_does_not_say_which_lun_it_is_leaves_it_open() -> None:
     assert "did not say which LUN it leads to: a (Input/output error)" in finding.message
 
 
+def test_a_path_may_carry_bytes_before_the_order_to_heal_returns() -> None:
+    """It was given at 14 s, and returned 4 s later: over a busy machine's SSH. I/O was back."""
+    (fault,) = good().faults
+    slow = replace(fault, healed_ns=HEALED + 4 * NS_PER_S)
+    slow = replace(slow, healing_confirmed_ns=slow.healed_ns)
+    ordered = replace(good(), faults=(replace(slow, healing_ns=HEALED),))
+    assert found(fault_took_effect(), ordered).verdict is Verdict.PASS
+    never = replace(good(), faults=(slow,))
+    assert found(fault_took_effect(), never).verdict is Verdict.UNKNOWN
+
+
 def test_a_path_that_does_not_take_over_fails() -> None:
     """Multipath's very promise."""
     measured = with_counters(good(), "b", lambda c: carrying(c, INJECTED, HEALED, 0))

@@ -8,11 +8,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from harness.analysis.fault_waits import losses_of
+from harness.analysis import fault_waits
+from harness.analysis.losses import losses_of
+from harness.analysis.path_absences import excused_until_ns
 from harness.checks import Verdict, longest_io_within_budget, stall_within_budget
-from harness.measurements import Measurements, PathCounters, PathStates
+from harness.measurements import (
+    FaultRecord,
+    Measurements,
+    PathCounters,
+    PathStates,
+    Watching,
+)
 from harness.timeline import Phase, Timeline
-from harness.units import NS_PER_MS
+from harness.units import NS_PER_MS, NS_PER_S
 from suites.selftest.unit.standstill import (
     END,
     FAILED,
@@ -81,6 +89,32 @@ def test_a_reserve_that_comes_into_use_and_is_lost_then_has_a_budget_of_its_own(
     assert losses_of(chosen, chosen.faults[0]) == 2
 
 
+def sampled_until(measurements: Measurements, gap_s: float) -> Measurements:
+    """The initiator gave no sample for 1.5 s from then on; else every 80 ms."""
+    seen = abs(TICKS - at(gap_s + 0.75)) > 0.75 * NS_PER_S
+    ticks = TICKS[seen]
+    watching = Watching("initiator", at(-3), at(END), ticks, np.zeros_like(ticks), ticks // 50)
+    kept = set(ticks.tolist())
+    states = tuple(look for look in measurements.path_states if look.at_ns in kept)
+    return replace(measurements, watching=(watching,), path_states=states)
+
+
+def test_what_a_reserve_may_excuse_that_nobody_saw_come_into_use_is_no_failure() -> None:
+    """It came into use while nobody looked, and was lost then. What has no excuse fails."""
+    stalled = watched(measured((0, 3.05), (4.2, 6.8)))
+    in_gap = with_path_c(stalled, 6.7, reserve=lambda tick: not at(5.5) < tick < at(6.7))
+    assert found(stall_within_budget(), in_gap).verdict is Verdict.PASS
+    gap = sampled_until(in_gap, 5.4)
+    for check in (stall_within_budget(), longest_io_within_budget()):
+        finding = found(check, gap)
+        assert finding.verdict is Verdict.UNKNOWN, finding.message
+        assert "no sample of the initiator for 1." in finding.message
+    too_long = sampled_until(watched(measured((-0.5, 4.2), seen=((4.1, FAILED, "1"),))), 5.4)
+    finding = found(stall_within_budget(), too_long)
+    assert finding.verdict is Verdict.FAIL
+    assert "beyond the budget of 4 s" in finding.message
+
+
 @pytest.mark.parametrize("phase_s", [17.5, 20.9])
 def test_a_path_that_came_into_use_after_an_earlier_fault_is_waited_for(phase_s: float) -> None:
     """I/O stayed on b, which was idle before the first fault. A phase may just have begun."""
@@ -110,6 +144,24 @@ def test_a_path_that_came_into_use_after_an_earlier_fault_is_waited_for(phase_s:
     idle = replace(b, bytes_written=np.zeros_like(moved))
     finding = found(stall_within_budget(), replace(twice, counters=(a, idle)))
     assert finding.verdict is Verdict.FAIL, finding.message
+
+
+def test_the_end_of_a_faults_time_is_computed_once_for_each_path(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """And not for each loss: a run of many faults has thousands, and each walks the timeline."""
+    later: tuple[Seen, ...] = tuple((20 + n / 100, FAILED, "1") for n in range(100))
+    often = watched(measured((0, 3.05), seen=(*LOSS, *RETURN, *later)))
+    asked: list[str] = []
+
+    def counted(measurements: Measurements, fault: FaultRecord, path: str) -> float:
+        asked.append(path)
+        return excused_until_ns(measurements, fault, path)
+
+    monkeypatch.setattr(fault_waits, "excused_until_ns", counted)
+    assert len(fault_waits.moments(often, often.faults[0])) == 1
+    assert set(asked) == {"a"}
+    assert len(asked) <= 3
 
 
 def test_where_no_path_was_left_only_the_first_that_returns_is_waited_for() -> None:

@@ -384,7 +384,7 @@ def test_the_fault_of_another_initiator_is_compared_for_as_long_as_it_lasts() ->
     during = settled_outage(measured, fault)
     assert during is not None
     assert during.start_ns == fault.confirmed_ns + NS_PER_S // 4
-    assert during.end_ns == (fault.healing_ns or fault.healed_ns)
+    assert during.end_ns == fault.ordered_ns
 
 
 def test_what_an_initiator_only_reads_is_intact_if_fio_verified_it() -> None:

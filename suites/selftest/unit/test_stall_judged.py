@@ -10,7 +10,12 @@ import pytest
 from harness.analysis.fault_waits import stall_during, wait_after
 from harness.analysis.recovery import back_ns
 from harness.analysis.stall import Stall
-from harness.checks import Verdict, no_stall_beyond, stall_within_budget
+from harness.checks import (
+    Verdict,
+    longest_io_within_budget,
+    no_stall_beyond,
+    stall_within_budget,
+)
 from harness.measurements import Measurements, PathStates
 from harness.timeline import Timeline
 from harness.units import NS_PER_MS
@@ -28,6 +33,7 @@ from suites.selftest.unit.standstill import (
     event,
     found,
     measured,
+    stream,
     taken_apart,
     watched,
 )
@@ -148,9 +154,17 @@ def test_a_surviving_path_that_stands_still_again_and_again_is_found() -> None:
     assert "I/O stalled 3.90 s" in finding.message
 
 
-def test_a_path_that_came_back_before_it_was_given_up_held_its_io_until_then() -> None:
-    """Nothing was given up: the stall ended with the login, which has the budget."""
+@pytest.mark.parametrize("lost_s", [None, -2.5, 20.0])
+def test_a_path_that_came_back_before_it_was_given_up_held_its_io_until_then(
+    lost_s: float | None,
+) -> None:
+    """Nothing was given up: the stall ended with the login, which has the budget.
+
+    That it was given up at another time, such as for another fault, changes nothing.
+    """
     seen: tuple[Seen, ...] = ((2.0, ERROR, "1"), (14.5, RECOVERED, "1"))
+    if lost_s is not None:
+        seen += ((lost_s, FAILED, "1"), (lost_s + 0.5, REINSTATED, "1"))
     early = watched(measured((11.5, 14.6), seen=seen, carries_from=14.6))
     assert found(stall_within_budget(), early).verdict is Verdict.PASS
 
@@ -186,6 +200,23 @@ def lost_one_after_the_other(first: Measurements) -> Measurements:
     )
     timeline = Timeline.of([*first.timeline, given_up])
     return replace(first, timeline=timeline, faults=(first.faults[0], second))
+
+
+def test_a_stall_that_meets_two_losses_one_after_the_other_has_a_budget_for_each() -> None:
+    """As the probe's, which has one I/O: it was sent again over a path that was lost next."""
+    twice = measured((0, 7.05), seen=(*LOSS, (7.0, FAILED, "2")))
+    twice = watched(replace(twice, faults=(replace(twice.faults[0], paths=("a", "b")),)))
+    finding = found(stall_within_budget(), twice)
+    assert finding.verdict is Verdict.PASS, finding.message
+    assert finding.numbers["budget_s"] == 8
+    assert "session recovery" in finding.figures
+    assert found(longest_io_within_budget(), twice).verdict is Verdict.PASS
+    other = replace(stream((3.6, 7.95)), name="write")
+    finding = found(stall_within_budget(), replace(twice, streams=(*twice.streams, other)))
+    assert finding.verdict is Verdict.FAIL
+    assert finding.message == (
+        "I/O stalled 4.35 s (write) in LinkDown(a), 350 ms beyond the budget of 4 s"
+    )
 
 
 def test_every_stall_belongs_to_one_fault_and_one_limit() -> None:

@@ -48,6 +48,13 @@ def test_paths_that_are_lost_one_after_the_other_have_a_budget_each() -> None:
 
     assert with_loss(7.0).verdict is Verdict.PASS
     assert with_loss(7.0).numbers["budget_s"] == 8
+    losses = Timeline.of([*both.timeline, event(7.0, FAILED, "2")])
+    longer = measured((0, 3.05), (4, 9.3))
+    finding = found(
+        stalls_together_within_budget(), replace(longer, faults=both.faults, timeline=losses)
+    )
+    assert finding.verdict is Verdict.FAIL
+    assert "350 ms beyond the budget of 8 s" in finding.message
     assert with_loss(3.5).verdict is Verdict.FAIL
     assert "2.10 s beyond the budget of 4 s" in with_loss(3.5).message
 
