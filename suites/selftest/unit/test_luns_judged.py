@@ -296,7 +296,7 @@ def measuring(monkeypatch: pytest.MonkeyPatch) -> Callable[[Bench], IoSession]:
 
     monkeypatch.setattr(io_session, "gather", lambda *_: {})
     monkeypatch.setattr(
-        io_session, "read_everything_back", lambda _, of, __: f"of {of.planned.lun}"
+        io_session, "read_everything_back", lambda _, of, *__: f"of {of.planned.lun}"
     )
     monkeypatch.setattr(IoSession, "_assemble", assemble)
     return begin
