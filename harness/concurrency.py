@@ -12,6 +12,8 @@ from typing import TypeVar
 from harness.errors import TimedOut, as_one
 
 T = TypeVar("T")
+A = TypeVar("A")
+B = TypeVar("B")
 
 
 def side_by_side(*actions: Callable[[], T]) -> list[T]:
@@ -31,6 +33,14 @@ def side_by_side(*actions: Callable[[], T]) -> list[T]:
     if failures:
         raise as_one(failures)
     return [future.result() for future in futures]
+
+
+def both(one: Callable[[], A], other: Callable[[], B]) -> tuple[A, B]:
+    """The results of two actions that run side by side, and may be of different types."""
+    ones: list[A] = []
+    others: list[B] = []
+    side_by_side(lambda: ones.append(one()), lambda: others.append(other()))
+    return ones[0], others[0]
 
 
 def within(seconds: float, action: Callable[[], T], *, what: str) -> T:

@@ -130,7 +130,7 @@ def cable_faults(measurements: Measurements) -> Iterator[LabFault]:
     for direction in directions(measurements):
         sender, receiver = direction.sender, direction.receiver
         machines = (sender.machine, receiver.machine)
-        if not all(steady(measurements.clocks, machine) for machine in machines):
+        if not all(steady(measurements, machine) for machine in machines):
             continue
         cable = f"the lab's cable {sender.link}"
         for still in standstills(direction):

@@ -5,8 +5,10 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from operator import attrgetter
 
+import numpy as np
+
 from harness.analysis.recovery import paths_hit
-from harness.measurements import FaultRecord, Measurements, PathCounters
+from harness.measurements import FaultRecord, Found, Measurements, PathCounters
 from harness.timeline import Happened
 from harness.units import NS_PER_MS, NS_PER_S, format_size
 
@@ -34,6 +36,11 @@ def without_effect(measurements: Measurements, fault: FaultRecord) -> str:
                 f"{counters} still carried {format_size(carried)} during {fault.name}: "
                 "no effect, or not for all of that time"
             )
+        if answered := _answered_during(measurements, fault, counters.path):
+            return (
+                f"{counters} still answered {answered} reads of the sweep during {fault.name}: "
+                "no effect, or not for all of that time"
+            )
     return ""
 
 
@@ -59,6 +66,22 @@ def carried_during(
     parts = [counters.between(*stretch) for stretch in zip(begins, ends, strict=True)]
     seen = [part for part in parts if part is not None]
     return sum(seen) if seen else None
+
+
+def _answered_during(measurements: Measurements, fault: FaultRecord, path: str) -> int:
+    """Reads of the sweep over a path, past the map, that were answered while a fault lasted.
+
+    The map no longer sends anything over a path that it has given up. The sweep still does.
+    """
+    history = measurements.history
+    if history is None or path not in history.looks.places:
+        return 0
+    looks = history.looks
+    answered = (looks.place == looks.places.index(path)) & (looks.found != Found.NO_ANSWER)
+    answered &= history.read > 0  # what the sweep read, not the read-back
+    answered &= looks.began_ns >= fault.confirmed_ns + _GRACE_NS
+    answered &= looks.ended_ns <= fault.ordered_ns
+    return len(np.unique(looks.began_ns[answered]))
 
 
 def in_reserve(measurements: Measurements, start_ns: int, end_ns: int) -> frozenset[str]:

@@ -15,7 +15,7 @@ from harness.measurements import KernelLog, KernelMessage
 from harness.timeline import Event, Happened
 
 _TROUBLE = re.compile(
-    r"(?:^BUG:|kernel BUG at|^WARNING:|^Oops\b|^general protection fault|Kernel panic"
+    r"(?:^BUG:|^UBSAN:|kernel BUG at|^WARNING:|^Oops\b|^general protection fault|Kernel panic"
     r"|: [0-9a-f]{4,16} \[#\d+\]"  # die() in arch/*/kernel, whatever its reason
     r"|possible circular locking|possible recursive locking"
     r"|soft lockup|hard LOCKUP|rcu.*detected (?:expedited )?stall|Unable to handle kernel)"
@@ -25,6 +25,20 @@ _DISTRESS = re.compile(
     r"(?:INFO: task .* blocked (?:in I/O wait )?for more than"
     r"|^Out of memory\b)"  # of the machine, not of a control group
 )
+
+
+# Of a disk of the target's own, or of the file system on it: what initiators get from it is wrong
+# or missing. On an initiator the paths' disks have such errors whenever a path dies.
+_DISK = re.compile(
+    r"(?:\bI/O error\b|critical (?:medium|target|space allocation) error|protection error, dev"
+    r"|EXT4-fs error|XFS \(\S+\): .*(?:[Cc]orruption|error)|BTRFS (?:error|critical)"
+    r"|Remounting filesystem read-only)"
+)
+
+
+def is_disk_error(message: KernelMessage) -> bool:
+    """Whether the record shows an error of a disk or of the file system on it."""
+    return bool(_DISK.search(message.text))
 
 
 def is_trouble(message: KernelMessage) -> bool:

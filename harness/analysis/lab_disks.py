@@ -49,7 +49,7 @@ def longest_disk_standstill(disk: LabDisk) -> Standstill | None:
 def disk_faults(measurements: Measurements) -> Iterator[LabFault]:
     """What the lab's own disks did wrong, as far as it was seen."""
     for disk in measurements.lab_disks:
-        if not steady(measurements.clocks, disk.machine):
+        if not steady(measurements, disk.machine):
             continue
         for still in disk_standstills(disk):
             if still.seconds > LONGEST_STANDSTILL_S:

@@ -9,7 +9,7 @@ from math import inf, isfinite
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.measurements import PROBE, PathCounters, Stream
+from harness.measurements import PROBE, Stream
 from harness.timeline import Phase
 from harness.units import MIB, NS_PER_S
 
@@ -74,15 +74,3 @@ def credited(rates: Rates, pace: float) -> Rates:
         now = min(done + float(rate), pace * (number + 1))
         credit[number], done = now - done, now
     return credit
-
-
-def carried_rates(paths: Iterable[PathCounters], phase: Phase) -> Rates:
-    """Bytes a second that paths carried, by their counters, one sample per whole bin of a phase."""
-    count = (phase.end_ns - phase.start_ns) // BIN_NS
-    edges = phase.start_ns + BIN_NS * np.arange(count + 1)
-    total = np.zeros(count)
-    for one in paths:
-        if count and len(one.at_ns):
-            carried = one.bytes_read + one.bytes_written
-            total += np.diff(np.interp(edges, one.at_ns, carried))
-    return total * (NS_PER_S / BIN_NS)

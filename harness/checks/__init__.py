@@ -16,6 +16,7 @@ from harness.checks.lab_disks import lab_disks_sound
 from harness.checks.longest_io import longest_io_within_budget, no_io_beyond
 from harness.checks.outage import latency_held, throughput_held
 from harness.checks.outcome import Outcome, Verdict, failed, passed, unknown
+from harness.checks.path_latency import each_path_as_good_as_before
 from harness.checks.path_loss import no_unexpected_path_loss
 from harness.checks.promise import lab_sound, promise_kept, undisturbed
 from harness.checks.redundancy import redundancy_back_in_time
@@ -40,6 +41,7 @@ __all__ = [
     "cables_sound",
     "check",
     "data_intact",
+    "each_path_as_good_as_before",
     "evidence_sound",
     "failed",
     "fault_took_effect",

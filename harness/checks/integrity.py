@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from harness.analysis.write_proof import WriteProof, prove_writes
 from harness.checks.definition import check
 from harness.checks.kernel import MAP_UNSEEN, unread_kernel_logs
 from harness.checks.outcome import Outcome, failed, passed, unknown
+from harness.checks.proof import percent, proof_figures, proof_numbers, unproven
 from harness.measurements import MAP, Damage, Measurements, ReadBack, Stream
 from harness.timeline import Happened, Phase, Timeline
 
@@ -81,42 +83,104 @@ def _did_io(stream: Stream, phase: Phase) -> bool:
 
 @check("data intact")
 def data_intact(measurements: Measurements) -> Outcome:
-    """Everything acknowledged is there after the fault, whichever way it is read.
+    """Everything acknowledged is there, at every moment and whichever way it is read.
 
-    Through the map and over each path alone: undamaged, in place, and the newest.
+    After the fault through the map and over each path alone: undamaged, in place, and the newest.
+    And while the I/O goes on: each write is proven by a look after its acknowledgement, and no look
+    finds what it must not.
     """
-    back, streams = measurements.read_back, measurements.streams
+    back, proof = measurements.read_back, prove_writes(measurements)
+    if back is not None and back.findings and not _nothing_verified(back):
+        return _is_wrong(back, _not_read_back(back, measurements))
+    if back is not None and back.changed:
+        return _has_changed(back)
+    if proof is not None and proof.wrong:
+        return _was_wrong(proof)
     if back is None:
-        only_reads = measurements.read_only
+        streams, only_reads = measurements.streams, measurements.read_only
         return _read_intact(streams) if only_reads else unknown(_why_not_read_back(streams))
-    figures = {
-        "acknowledged blocks": str(back.acknowledged),
-        "read back": ", ".join(f"{place} {n}" for place, n in back.checked.items()),
-    }
-    numbers: dict[str, float] = {"acknowledged_blocks": back.acknowledged}
-    gaps = _not_read_back(back, [counters.path for counters in measurements.counters])
-    if _nothing_verified(back):
-        text = "no block has a header, and fio itself verified none: verification was off"
-        return unknown(text, figures)
-    if back.findings:
-        kinds = Counter(str(finding.damage) for finding in back.findings)
-        wrong = len({finding.offset for finding in back.findings})
-        figures |= {"wrong": str(wrong)} | {kind: str(n) for kind, n in kinds.items()}
-        numbers["wrong_blocks"] = wrong
-        shown = "; ".join([*map(str, back.findings[:_SHOWN]), *gaps])
-        counts = ", ".join(f"{n} {kind}" for kind, n in kinds.items())
-        message = f"{wrong} of {back.acknowledged} acknowledged blocks are wrong ({counts})"
-        return failed(f"{message}: {shown}", figures, numbers)
-    if back.acknowledged == 0:
-        return unknown("no write was acknowledged", figures)
-    if gaps:
-        return unknown("; ".join(gaps), figures)
+    return _as_far_as_seen(measurements, back, proof)
+
+
+def _as_far_as_seen(
+    measurements: Measurements, back: ReadBack, proof: WriteProof | None
+) -> Outcome:
+    """Nothing was found to be wrong: whether enough was looked at."""
+    figures, numbers = _figures(back), {"acknowledged_blocks": float(back.acknowledged)}
+    if proof is not None and back.acknowledged:
+        figures |= proof_figures(proof)
+        numbers |= {"wrong_blocks": 0} | proof_numbers(proof)
+    if gaps := list(_gaps(measurements, back, proof)):
+        return unknown("; ".join(gaps), figures, numbers)
+    assert proof is not None  # else that is a gap
     return passed(
         f"all {back.acknowledged} acknowledged blocks are undamaged, in place and current, "
-        f"read from {', '.join(back.checked)}",
+        f"read from {', '.join(back.checked)}; {percent(proof.share)} of "
+        f"{proof.acknowledged} acknowledged writes are proven, and a wrong content "
+        f"{'round the faults ' if measurements.faults else ''}would have been seen within "
+        f"{proof.blind_s:.1f} s",
         figures,
-        numbers | {"wrong_blocks": 0},
+        numbers,
     )
+
+
+def _gaps(measurements: Measurements, back: ReadBack, proof: WriteProof | None) -> Iterator[str]:
+    if _nothing_verified(back):
+        yield "no block has a header, and fio itself verified none: verification was off"
+    elif back.acknowledged == 0:
+        yield "no write was acknowledged"
+    elif unverified := _unverified(measurements.streams):
+        yield unverified
+    else:
+        yield from _not_read_back(back, measurements)
+        if back.not_compared:
+            yield back.not_compared
+        if proof is None:
+            yield "it is not known which writes were proven"
+        else:
+            yield from unproven(proof, measurements.history)
+
+
+def _figures(back: ReadBack) -> dict[str, str]:
+    return {
+        "acknowledged blocks": str(back.acknowledged),
+        "read back": ", ".join(f"{place} {n}" for place, n in back.checked.items()),
+        "unchanged pieces that nobody wrote to": str(back.unchanged - len(back.changed)),
+    } | ({"read once more after": f"{back.again_after_s:g} s"} if back.again_after_s else {})
+
+
+def _is_wrong(back: ReadBack, gaps: Sequence[str]) -> Outcome:
+    """Blocks are wrong in the end."""
+    kinds = Counter(str(finding.damage) for finding in back.findings)
+    wrong = len({finding.offset for finding in back.findings})
+    figures = _figures(back) | {"wrong": str(wrong)} | {k: str(n) for k, n in kinds.items()}
+    numbers = {"acknowledged_blocks": float(back.acknowledged), "wrong_blocks": float(wrong)}
+    shown = "; ".join([*map(str, back.findings[:_SHOWN]), *gaps])
+    counts = ", ".join(f"{n} {kind}" for kind, n in kinds.items())
+    message = f"{wrong} of {back.acknowledged} acknowledged blocks are wrong ({counts})"
+    return failed(f"{message}: {shown}", figures, numbers)
+
+
+def _has_changed(back: ReadBack) -> Outcome:
+    """What nobody wrote to is no longer what it was."""
+    shown = "; ".join(map(str, back.changed[:_SHOWN]))
+    count = len(back.changed)
+    blocks = f"{count} block{'s' * (count > 1)} that nobody wrote to ha{'ve' if count > 1 else 's'}"
+    text = f"{blocks} changed: {shown}"
+    figures = _figures(back) | {"changed": str(count)}
+    return failed(text, figures, {"changed_blocks": float(count)})
+
+
+def _was_wrong(proof: WriteProof) -> Outcome:
+    """A look found what it must not, though it may have been mended since."""
+    kinds = Counter(str(finding.damage) for finding in proof.wrong)
+    wrong = len({finding.offset for finding in proof.wrong})
+    counts = ", ".join(f"{n} {kind}" for kind, n in kinds.items())
+    blocks = f"{wrong} block{'s were' if wrong > 1 else ' was'} wrong while the I/O went on"
+    figures = {"wrong for a time": str(wrong)} | proof_figures(proof)
+    numbers = {"wrong_for_a_time": float(wrong)} | proof_numbers(proof)
+    shown = "; ".join(map(str, proof.wrong[:_SHOWN]))
+    return failed(f"{blocks} ({counts}): {shown}", figures, numbers)
 
 
 def _read_intact(streams: tuple[Stream, ...]) -> Outcome:
@@ -135,11 +199,15 @@ def _read_intact(streams: tuple[Stream, ...]) -> Outcome:
 
 
 def _why_not_read_back(streams: tuple[Stream, ...]) -> str:
+    return _unverified(streams) or "nothing was read back"
+
+
+def _unverified(streams: tuple[Stream, ...]) -> str:
+    """Which jobs wrote what says nothing of where it comes from; empty if none."""
     writers = [s for s in streams if np.any(s.completions.is_write)]
-    if writers and not any(s.verified for s in writers):
-        names = ", ".join(repr(s.name) for s in writers)
-        return f"nothing was verified: job {names} wrote without checksums"
-    return "nothing was read back"
+    names = ", ".join(repr(s.name) for s in writers if not s.verified)
+    what = "not all" if any(s.verified for s in writers) else "nothing"
+    return f"{what} was verified: job {names} wrote without checksums" if names else ""
 
 
 def _nothing_verified(back: ReadBack) -> bool:
@@ -148,7 +216,8 @@ def _nothing_verified(back: ReadBack) -> bool:
     return back.verified == 0 and 0 < back.acknowledged == len(foreign)
 
 
-def _not_read_back(back: ReadBack, paths: Sequence[str]) -> list[str]:
+def _not_read_back(back: ReadBack, measurements: Measurements) -> list[str]:
+    paths = [counters.path for counters in measurements.counters]
     gaps = [f"{place} could not be read back: {why}" for place, why in back.away.items()]
     for place in (MAP, *paths):
         count = back.checked.get(place, 0)

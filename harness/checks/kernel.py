@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from harness.analysis.kernel_trouble import is_distress, is_trouble
+from harness.analysis.kernel_trouble import is_disk_error, is_distress, is_trouble
 from harness.checks.definition import check
 from harness.checks.outcome import Outcome, failed, passed, unknown
 from harness.measurements import Measurements
-from harness.topology import called
+from harness.topology import Role, called
 
 MAP_UNSEEN = "it is not known which map and which disks are the LUN's"
 _SHOWN = 5
@@ -17,9 +17,9 @@ def kernel_sound(measurements: Measurements) -> Outcome:
     """Neither kernel showed a defect during the test: BUG, WARNING, Oops, hung task, lockup.
 
     Lockdep's complaints and RCU stalls, too, and processes killed for want of memory; whatever the
-    storage did, such a run is not good. All of it is about the machine, and not about a device. On
-    a machine that was there before the run, a hung task or want of memory may be another program's:
-    unknown.
+    storage did, such a run is not good. Nor had the target an error of its own disks, or of the
+    file system on them. On a machine that was there before the run, a hung task, want of memory or
+    an error of a disk may be another program's: unknown.
     """
     logs = measurements.kernel_logs
     figures = {f"records of {called(log.machine)}": str(len(log.messages)) for log in logs}
@@ -27,8 +27,12 @@ def kernel_sound(measurements: Measurements) -> Outcome:
     trouble: list[str] = []
     perhaps: list[str] = []
     for log in logs:
-        for message in filter(is_trouble, log.messages):
-            shared = log.machine in measurements.existing and is_distress(message)
+        for message in log.messages:
+            of_its_disk = log.machine == Role.TARGET and is_disk_error(message)
+            if not (of_its_disk or is_trouble(message)):
+                continue
+            others = of_its_disk or is_distress(message)
+            shared = log.machine in measurements.existing and others
             (perhaps if shared else trouble).append(f"{log.machine}: {message.text}")
     if signs := len(trouble) + len(perhaps):
         figures["signs of trouble"] = str(signs)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from harness.analysis.outage import caught_up_ns, settled_outage, survivors
-from harness.analysis.throughput import binned_rates, carried_rates, credited, load, pace
+from harness.analysis.throughput import Rates, binned_rates, credited, load, pace
 from harness.checks.definition import check
 from harness.checks.outcome import Outcome, Verdict, first_bad_or_all, passed, unknown
 from harness.checks.speed import compare_latency, compare_rates
-from harness.measurements import FaultRecord, Measurements
+from harness.measurements import FaultRecord, Measurements, PathCounters
 from harness.timeline import Phase
 from harness.units import NS_PER_S
 
@@ -21,9 +21,10 @@ _SHORTEST_NS = 3 * NS_PER_S // 2  # three bins of throughput
 def throughput_held(measurements: Measurements, at_least: float) -> Outcome:
     """While paths are dead the others carry that share of what they carried before, or more.
 
-    By the byte counters of the surviving paths, once I/O has gone on. They need not take over all
-    of the load, but they must not suffer from what the others lost. Those in reserve before are not
-    compared. If no others are left, all of the load is, and less than that share is unknown.
+    Once I/O has gone on. The load is compared with the part of it that the surviving paths had by
+    their byte counters: they need not take over the rest, but they must not suffer from what the
+    others lost. Those in reserve before are not compared. If no others are left, all of the load
+    is, and less than that share is unknown.
     """
 
     def held(fault: FaultRecord, before: Phase, during: Phase) -> Outcome:
@@ -32,11 +33,30 @@ def throughput_held(measurements: Measurements, at_least: float) -> Outcome:
             if all(counters.path in fault.paths for counters in measurements.counters):
                 return unknown("no byte counters of a path that was left")
             return _held_by_reserve(measurements, before, during, at_least)
-        most = pace(load(measurements.streams))
-        was, became = (credited(carried_rates(paths, one), most) for one in (before, during))
-        return compare_rates(measurements, before, during, was, became, at_least)
+        share = _share_of(paths, measurements.counters, before)
+        if share is None:
+            return unknown(f"it is not known what each path carried in phase {before.name!r}")
+        was, became = _load(measurements, before), _load(measurements, during)
+        return compare_rates(measurements, before, during, share * was, became, at_least)
 
     return _each(measurements, held)
+
+
+def _share_of(
+    paths: Sequence[PathCounters], every: Sequence[PathCounters], phase: Phase
+) -> float | None:
+    """The part of the load that these paths had of all; None if that is not known."""
+    carried = {one.path: one.load_between(phase.start_ns, phase.end_ns) for one in every}
+    known = {path: count for path, count in carried.items() if count is not None}
+    if len(known) < len(carried) or not sum(known.values()):
+        return None
+    return sum(known[one.path] for one in paths) / sum(known.values())
+
+
+def _load(measurements: Measurements, phase: Phase) -> Rates:
+    """The rates of the load in a phase, without what made up for the time before."""
+    streams = load(measurements.streams)
+    return credited(binned_rates(streams, phase), pace(streams))
 
 
 def _held_by_reserve(
@@ -46,9 +66,7 @@ def _held_by_reserve(
 
     They may be slower by the target's own account (ALUA: non-optimized), so less proves nothing.
     """
-    streams = load(measurements.streams)
-    most = pace(streams)
-    was, became = (credited(binned_rates(streams, phase), most) for phase in (before, during))
+    was, became = _load(measurements, before), _load(measurements, during)
     outcome = compare_rates(measurements, before, during, was, became, at_least)
     text = f"the paths that were left had been in reserve; {outcome.message}"
     if outcome.verdict is Verdict.FAIL:

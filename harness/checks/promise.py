@@ -10,6 +10,7 @@ from harness.checks.kernel import kernel_sound
 from harness.checks.lab_disks import lab_disks_sound
 from harness.checks.longest_io import longest_io_within_budget, no_io_beyond
 from harness.checks.outage import latency_held, throughput_held
+from harness.checks.path_latency import each_path_as_good_as_before
 from harness.checks.path_loss import no_unexpected_path_loss
 from harness.checks.redundancy import redundancy_back_in_time
 from harness.checks.restored import load_shared_again, paths_restored
@@ -44,6 +45,7 @@ def promise_kept() -> tuple[Check, ...]:
         throughput_recovered(at_least=0.9),
         latency_recovered(at_most=3),
         paths_restored(),
+        each_path_as_good_as_before(at_most=2),
         redundancy_back_in_time(),
         load_shared_again(at_least=0.5),
         no_unexpected_path_loss(),

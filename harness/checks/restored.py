@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +15,7 @@ from harness.analysis.path_accounts import disagreements
 from harness.analysis.throughput import BIN_NS
 from harness.checks.definition import check
 from harness.checks.excuses import disturbed
-from harness.checks.outcome import Outcome, failed, passed, unknown
+from harness.checks.outcome import Outcome, failed, first_bad, passed, unknown
 from harness.measurements import Measurements
 from harness.timeline import Phase
 from harness.units import NS_PER_S, format_size
@@ -26,9 +27,18 @@ _RECOVERY_S = 45.0  # at least: a busy host may take longer than the settings al
 
 @check("paths restored", through_the_lab=True, by_samples=True)
 def paths_restored(measurements: Measurements) -> Outcome:
-    """At the end every path is active again, and has carried I/O since healing if it is in use."""
+    """At the end every path is active again, and has carried I/O since healing if it is in use.
+
+    And it leads to the same LUN as before, by what the disk says of itself when it is asked then.
+    """
     if text := _not_seen_to_return(measurements):
         return unknown(text)
+    outcome = _every_path_used(measurements)
+    elsewhere = _which_lun(measurements, outcome.figures)
+    return first_bad(filter(None, (outcome, elsewhere))) or outcome
+
+
+def _every_path_used(measurements: Measurements) -> Outcome:
     phase = measurements.phases[-1]
     last = measurements.path_states[-1].states
     expected = {counters.path for counters in measurements.counters}
@@ -64,6 +74,21 @@ def _idle(
             if not _groups_seen(measurements, phase.start_ns, phase.end_ns):
                 return unknown(f"{text}; but it is not known which group was in use", figures)
             return failed(text, figures)
+    return None
+
+
+def _which_lun(measurements: Measurements, figures: Mapping[str, str]) -> Outcome | None:
+    """What is wrong or unknown about where the paths lead; None if nothing is.
+
+    Where nothing was read back nothing was asked, and *data intact* says so.
+    """
+    back = measurements.read_back
+    if back is None:
+        return None
+    if others := [f"{place} now leads to {lun}" for place, lun in back.other_luns.items()]:
+        return failed(f"another LUN than before: {'; '.join(others)}", figures)
+    if silent := [f"{place} ({why})" for place, why in back.silent.items()]:
+        return unknown(f"did not say which LUN it leads to: {', '.join(silent)}", figures)
     return None
 
 
@@ -148,7 +173,7 @@ def _binned_shares(measurements: Measurements, path: str, phase: Phase) -> NDArr
     """A path's part of all bytes, for each half second of a phase in which any were carried."""
     edges = np.arange(phase.start_ns, phase.end_ns + 1, BIN_NS)
     carried = {
-        one.path: np.diff(np.interp(edges, one.at_ns, one.bytes_read + one.bytes_written))
+        one.path: np.diff(np.interp(edges, one.at_ns, one.of_load))
         for one in measurements.counters
         if len(one.at_ns)
     }
@@ -184,7 +209,7 @@ def _groups_seen(measurements: Measurements, start_ns: int, end_ns: int) -> list
 
 def _shares(measurements: Measurements, phase: Phase) -> dict[str, float]:
     """The part of all bytes that each path carried in a phase; empty if that is not known."""
-    carried = {c.path: c.between(phase.start_ns, phase.end_ns) for c in measurements.counters}
+    carried = {c.path: c.load_between(phase.start_ns, phase.end_ns) for c in measurements.counters}
     known = {path: count for path, count in carried.items() if count is not None}
     total = sum(known.values())
     if len(known) < len(carried) or not total:

@@ -6,9 +6,11 @@ from collections.abc import Iterator
 
 from harness.analysis.negotiation import differing_values, redirections, unknown_values
 from harness.analysis.sessions import login_differences, unknown_logins
+from harness.analysis.wires import other_wires
 from harness.checks.definition import check
 from harness.checks.outcome import Outcome, failed, passed, unknown
 from harness.measurements import Measurements, PlannedSession, SessionSettings
+from harness.units import format_size
 
 
 @check("sessions as planned")
@@ -16,7 +18,8 @@ def sessions_as_planned(measurements: Measurements) -> Outcome:
     """One session for every path, each through its own link, with the timeouts that were demanded.
 
     Read from sysfs before the first fault. Two sessions over one cable look like two paths until
-    that cable is cut; a timeout that was not taken over makes the budget long, and every stall fit.
+    that cable is cut: so each NIC must carry at least what the paths of its link carry. A timeout
+    that was not taken over makes the budget long, and every stall fit.
     What was negotiated is read again at the end: a path that comes back has logged in anew. If a
     login was redirected, it is unknown whether a fault has hit that session; so is what a session
     negotiated that has no connection, or whose driver does not tell. Timeouts that changed on the
@@ -27,7 +30,7 @@ def sessions_as_planned(measurements: Measurements) -> Outcome:
     figures = {
         f"session of path {one.path}": f"through {one.through or 'none of the links'}, {one.text}"
         for one in measurements.settings
-    }
+    } | dict(_traffic(measurements))
     if elsewhere := [p.cause for each in _each(measurements) for p in redirections(*each)]:
         return unknown("; ".join(dict.fromkeys(elsewhere)), figures)
     if text := _wrong(measurements):
@@ -43,6 +46,8 @@ def _wrong(measurements: Measurements) -> str:
     planned = measurements.planned
     if wrong := [p.cause for p in login_differences(planned, measurements.settings)]:
         return "; ".join(wrong)
+    if elsewhere := list(map(str, other_wires(measurements))):
+        return "; ".join(elsewhere)
     came_back = _pairs(planned, measurements.settings_after or ())
     other = [p.cause for each in came_back for p in differing_values(*each)]
     return f"once I/O was over, {'; '.join(other)}" if other else ""
@@ -53,7 +58,21 @@ def _unknown(measurements: Measurements) -> str:
     if changed := [text for each in _same_session(measurements) for text in _changes(*each)]:
         return f"no budget holds for the whole test: {'; '.join(changed)}"
     unknown = [p.cause for p in unknown_logins(measurements.planned, measurements.settings)]
-    return "; ".join(unknown or _unknown_after(measurements))
+    return "; ".join(unknown or [*_unknown_after(measurements), *_unwatched(measurements)])
+
+
+def _unwatched(measurements: Measurements) -> Iterator[str]:
+    """The links whose NICs were not watched: their paths may share a wire."""
+    watched = {one.link for one in measurements.traffic if len(one.at_ns) > 1}
+    for link in sorted({one.through for one in measurements.planned if one.through} - watched):
+        yield f"what the NIC of link {link} carried was not sampled"
+
+
+def _traffic(measurements: Measurements) -> Iterator[tuple[str, str]]:
+    for one in measurements.traffic:
+        if len(one.at_ns) > 1:
+            sent, received = (format_size(int(n[-1] - n[0])) for n in (one.sent, one.received))
+            yield f"link {one.link}", f"NIC {one.nic} sent {sent} and received {received}"
 
 
 def _unknown_after(measurements: Measurements) -> Iterator[str]:

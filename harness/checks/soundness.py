@@ -12,7 +12,7 @@ from harness.analysis.sampling import LONGEST_GAP_NS, longest_gap_ns
 from harness.checks.definition import check
 from harness.checks.kernel import unread_kernel_logs
 from harness.checks.outcome import Outcome, passed, unknown
-from harness.measurements import ClockReading, Measurements, Stream
+from harness.measurements import Measurements, Stream
 from harness.topology import called
 from harness.units import NS_PER_MS, NS_PER_S, format_seconds
 
@@ -35,7 +35,7 @@ def evidence_sound(measurements: Measurements) -> Outcome:
     problems = [
         *unread_kernel_logs(measurements),
         *_watching_problems(measurements),
-        *_clock_problems(measurements.clocks),
+        *_clock_problems(measurements),
         *_stream_problems(measurements),
         *(each.text for each in disagreements(measurements)),
         *map(str, measurements.unplanned_disks),
@@ -93,13 +93,14 @@ def _watching_problems(measurements: Measurements) -> Iterator[str]:
             yield f"{called(machine)}'s wall clock jumped by {jumped_s:.1f} s"
 
 
-def _clock_problems(clocks: tuple[ClockReading, ...]) -> Iterator[str]:
+def _clock_problems(measurements: Measurements) -> Iterator[str]:
+    clocks = measurements.clocks
     for machine in dict.fromkeys(clock.machine for clock in clocks):
         readings = [clock for clock in clocks if clock.machine == machine]
         worst_ns = max(reading.uncertainty_ns for reading in readings)
         if worst_ns > _MOST_UNCERTAINTY_NS:
             yield f"{called(machine)}'s clock is known to {worst_ns / NS_PER_MS:.0f} ms only"
-    for move in clock_moves(clocks):
+    for move in clock_moves(measurements):
         yield (
             f"{called(move.machine)}'s monotonic clock moved by "
             f"{move.moved_ns / NS_PER_S:.3f} s in {move.within_ns / NS_PER_S:.1f} s "

@@ -192,11 +192,14 @@ class WorkloadConfig(Model):
     region: Size = Field(
         64 * MIB, ge=16 * MIB, description="bytes at the start of the LUN that a test may use"
     )
-    block_size: Size = Field(16 * KIB, ge=4 * KIB, le=4 * MIB, multiple_of=4 * KIB)
+    block_size: Size = Field(4 * KIB, ge=4 * KIB, le=4 * MIB, multiple_of=4 * KIB)
     depth: int = Field(4, ge=1, le=256)
     write_iops: int = Field(80, ge=1, description="pace of the verified writes")
     read_iops: int = Field(50, ge=1, description="pace of the verified reads")
     probe_iops: int = Field(150, ge=100, description="pace of the depth-1 probe")
+    second_look_s: float = Field(
+        0, ge=0, le=3600, description="all is read back once more after that time; 0 for never"
+    )
     limit_s: float = Field(
         900, gt=0, description="I/O that is not over by then is ended, and judged as it is"
     )

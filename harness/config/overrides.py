@@ -52,5 +52,10 @@ OVERRIDES = (
     ),
     Override("--backstore", "target.backstore", "fileio or block"),
     Override("--profile", "initiator.profile", "timeouts: fast, stock, or one of your own"),
+    Override(
+        "--second-look",
+        "workload.second_look_s",
+        "seconds after which all is read back once more, so that what arrives late is seen",
+    ),
     Override("--max-stall", "budget.max_stall_s", "longest stall accepted at all, in seconds"),
 )

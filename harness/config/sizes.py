@@ -18,7 +18,7 @@ from harness.units import GIB, MIB
 # Two processors: the initiator's interrupts and multipathd run beside fio, as on a real machine.
 _MACHINES = {"cpus": 2, "memory": 2 * GIB}
 # Reads that are four times as quick need four times the area, since each block is verified once
-# (82 s with either), and each block of the writes is written again every 1.6 s.
+# (82 s with either). What is written has four times the blocks, too, and each stays as long.
 _WORKLOAD = {"region": 256 * MIB, "write_iops": 320, "read_iops": 200, "probe_iops": 500}
 
 

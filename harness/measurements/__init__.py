@@ -9,7 +9,13 @@ from harness.measurements.faults import FaultRecord
 from harness.measurements.lab import CableEnd, LabDisk, ProcessorTime
 from harness.measurements.machines import ClockReading, KernelLog, KernelMessage, Watching
 from harness.measurements.measurements import Measurements
-from harness.measurements.paths import DiskError, PathCounters, PathStates, UnplannedDisk
+from harness.measurements.paths import (
+    DiskError,
+    LinkTraffic,
+    PathCounters,
+    PathStates,
+    UnplannedDisk,
+)
 from harness.measurements.read_back import MAP, BlockFinding, Damage, ReadBack
 from harness.measurements.sessions import PlannedSession, SessionSettings, Timeout
 from harness.measurements.streams import PROBE, CompletionLog, FioErrors, Stream
@@ -39,6 +45,7 @@ __all__ = [
     "KernelLog",
     "KernelMessage",
     "LabDisk",
+    "LinkTraffic",
     "LookLog",
     "Measurements",
     "PathCounters",

@@ -7,3 +7,8 @@ from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
+
+
+def nothing() -> Ints:
+    """An array without an entry."""
+    return np.empty(0, dtype=np.int64)

@@ -8,7 +8,13 @@ from dataclasses import dataclass, field
 from harness.measurements.faults import FaultRecord
 from harness.measurements.lab import CableEnd, LabDisk, ProcessorTime
 from harness.measurements.machines import ClockReading, KernelLog, Watching
-from harness.measurements.paths import DiskError, PathCounters, PathStates, UnplannedDisk
+from harness.measurements.paths import (
+    DiskError,
+    LinkTraffic,
+    PathCounters,
+    PathStates,
+    UnplannedDisk,
+)
 from harness.measurements.read_back import ReadBack
 from harness.measurements.sessions import PlannedSession, SessionSettings
 from harness.measurements.streams import PROBE, Stream
@@ -32,7 +38,8 @@ class Measurements:
     `lab_disks` has those of a target that the lab made. `unplanned_disks` carried I/O of the map,
     too, and are in no other figure. `history` has every verified write, and every look at one.
     `wording` has the transport's words for readers, `disk_errors` what the initiator's kernel said
-    of disks of the paths.
+    of disks of the paths. Times are converted by the readings in `clocks`; `clock_looks` are less
+    exact ones, between them. `traffic` has the links of the paths.
     """
 
     timeline: Timeline
@@ -64,6 +71,8 @@ class Measurements:
     history: WriteHistory | None = None
     wording: Wording = field(default_factory=Wording)
     disk_errors: tuple[DiskError, ...] = ()
+    clock_looks: tuple[ClockReading, ...] = ()
+    traffic: tuple[LinkTraffic, ...] = ()
 
     def phase(self, name: str) -> Phase | None:
         """The phase of that name, if the test had one."""

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from harness.measurements.arrays import Ints
+from harness.measurements.arrays import Ints, nothing
 
 
 @dataclass(frozen=True, eq=False)
 class PathCounters:
     """Bytes that one path carried since it appeared (/sys/block/*/stat), sampled over time.
 
-    `disks` are the SCSI disks that it was, by their names, in their order.
+    `completed` counts its I/Os, and `took_ms` is the time of all of them together. `disks` are the
+    SCSI disks that it was, by their names, in their order. `swept`: others than the load read over
+    it, so that of the bytes read it is only roughly known which are the load's.
     """
 
     path: str
@@ -22,20 +24,49 @@ class PathCounters:
     at_ns: Ints
     bytes_read: Ints
     bytes_written: Ints
+    completed: Ints = field(default_factory=nothing)
+    took_ms: Ints = field(default_factory=nothing)
+    swept: bool = False
 
     def __str__(self) -> str:
         return f"path {self.path} ({', '.join(self.disks) or 'no disk'})"
+
+    @property
+    def of_load(self) -> Ints:
+        """The bytes by which shares of the load are told: where a sweep reads, those written."""
+        return self.bytes_written if self.swept else self.bytes_read + self.bytes_written
 
     def between(self, start_ns: int, end_ns: int) -> int | None:
         """Bytes carried in a stretch of time; None unless samples lie within it.
 
         Only samples inside the stretch count, so what happened outside never leaks in.
         """
+        return self._grown(self.bytes_read + self.bytes_written, start_ns, end_ns)
+
+    def load_between(self, start_ns: int, end_ns: int) -> int | None:
+        """The same of the bytes that tell the shares of the load."""
+        return self._grown(self.of_load, start_ns, end_ns)
+
+    def _grown(self, total: Ints, start_ns: int, end_ns: int) -> int | None:
         inside = (self.at_ns >= start_ns) & (self.at_ns <= end_ns)
         if np.count_nonzero(inside) < 2:
             return None
-        total = (self.bytes_read + self.bytes_written)[inside]
-        return int(total[-1] - total[0])
+        return int(total[inside][-1] - total[inside][0])
+
+
+@dataclass(frozen=True, eq=False)
+class LinkTraffic:
+    """Bytes that the initiator's NIC of a link has sent and received so far, sampled over time.
+
+    `paths` are those over the link. `nic` is what the initiator calls the NIC.
+    """
+
+    link: str
+    nic: str
+    paths: tuple[str, ...]
+    at_ns: Ints
+    sent: Ints
+    received: Ints
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ class Damage(StrEnum):
     LOST = "lost"
     CAME_BACK = "came back"
     UNREADABLE = "unreadable"
+    CHANGED = "changed"
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,13 @@ class ReadBack:
     `acknowledged` counts blocks, `checked` those read, by place, and `verified` those that fio
     itself read back while it ran. `away` says why a path could not be read. Where a path has what
     the map has, a wrong block is a finding of the map alone.
+
+    `unchanged` counts the pieces of what nobody wrote to that were compared, `changed` are the
+    findings there, and `not_compared` says why that is not known. Everything was read once more
+    after `again_after_s`, unless that is zero.
+
+    `other_luns` are places that lead to another LUN than before, with its identity; `silent` are
+    those that do not say which LUN they are, and why.
     """
 
     acknowledged: int
@@ -49,3 +57,9 @@ class ReadBack:
     checked: Mapping[str, int]
     findings: tuple[BlockFinding, ...] = ()
     away: Mapping[str, str] = field(default_factory=dict)
+    unchanged: int = 0
+    changed: tuple[BlockFinding, ...] = ()
+    not_compared: str = ""
+    again_after_s: float = 0.0
+    other_luns: Mapping[str, str] = field(default_factory=dict)
+    silent: Mapping[str, str] = field(default_factory=dict)

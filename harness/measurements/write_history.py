@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 
 import numpy as np
 
-from harness.measurements.arrays import Bools, Ints
+from harness.measurements.arrays import Bools, Ints, nothing
 
 NEVER_NS = np.iinfo(np.int64).max  # when a write was acknowledged that never was
 
@@ -68,11 +68,12 @@ class LookLog:
 class WriteHistory:
     """All writes to a map, and all looks at the blocks that they went to; one clock for both.
 
-    `swept` says whether a program looked at the blocks while they were written. `failure` says why
-    what it saw is not known.
+    `read` has the bytes that each look of the sweep asked for. `swept` says whether a program
+    looked at the blocks while they were written. `failure` says why what it saw is not known.
     """
 
     writes: WriteLog
     looks: LookLog
+    read: Ints = field(default_factory=nothing)
     swept: bool = True
     failure: str = ""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.measurements import KernelLog
+from harness.measurements import ClockReading, KernelLog
 from harness.observe.clock import Clock
 
 _SECTOR = 512
@@ -31,7 +31,8 @@ class Watch:
 class DiskSample:
     """Bytes and I/Os that a disk has carried so far, I/Os that wait, and its SCSI state.
 
-    `state` is "running", "transport-offline", …, and empty for a disk that is not SCSI.
+    `state` is "running", "transport-offline", …, and empty for a disk that is not SCSI. `took_ms`
+    is the time that its reads and writes took, all together.
     """
 
     bytes_read: int
@@ -39,6 +40,7 @@ class DiskSample:
     completed: int
     in_flight: int
     state: str
+    took_ms: int = 0
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,7 @@ class Observation:
 
     `wanted_per_s` samples a second were asked for. `marks` were written into its kernel log at
     the beginning and the end; `died` says why the observer could not watch to the end, if so.
+    `clock_looks` are quick readings of the machine's clock between those of `clock`.
     """
 
     machine: str
@@ -131,6 +134,7 @@ class Observation:
     marks: tuple[str, str]
     wanted_per_s: float = 10.0
     died: str = ""
+    clock_looks: tuple[ClockReading, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -176,6 +180,7 @@ def _disk(stat: str, state: str) -> DiskSample:
         completed=counts[0] + counts[4] + sum(counts[11:12]) + sum(counts[15:16]),
         in_flight=counts[8],
         state=state,
+        took_ms=counts[3] + counts[7],
     )
 
 

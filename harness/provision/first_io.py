@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from harness.concurrency import side_by_side
 from harness.provision.step_titles import StepTitle
 from harness.steps import Spent, attach, step
 from harness.testbed.fio_runs import FioRuns, Load
+from harness.testbed.map_view import MapView
 from harness.testbed.testbed import Testbed
+from harness.workload.kept import canaries, keep
 
 _TIMEOUT_S = 300.0
 
@@ -13,7 +16,8 @@ _TIMEOUT_S = 300.0
 def fill(testbed: Testbed) -> None:
     """Write the area that read jobs verify, on every LUN. Raises WorkloadError for any error.
 
-    Each initiator that writes to a LUN does so in its own part.
+    Each initiator that writes to a LUN does so in its own part. What is there then, and what is
+    elsewhere on the LUNs, is noted: it must stay as it is.
     """
     layout = testbed.layout
     with step(StepTitle.FIRST_IO, Spent.PROVISIONING):
@@ -27,3 +31,12 @@ def fill(testbed: Testbed) -> None:
     for name, result in results.items():
         attach(f"fio report of the first I/O on {name}", result.report_text, "application/json")
         result.require_clean()
+    with step("Note what nobody writes to from now on", Spent.PROVISIONING):
+        side_by_side(*((lambda one=one: _keep(testbed, one)) for one in testbed.maps))
+
+
+def _keep(testbed: Testbed, of: MapView) -> None:
+    machine, layout = testbed.machine(of.machine), testbed.layout
+    size = int(machine.run(["blockdev", "--getsize64", of.device]).stdout)
+    areas = (*layout.kept_on(of.planned), *canaries(size, testbed.config.workload.region))
+    keep(machine, of.device, of.lun.name, areas)

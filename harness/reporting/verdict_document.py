@@ -13,17 +13,21 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, Field
 
 from harness import __version__
-from harness.analysis.breakdown import Part, breakdown
+from harness.analysis.breakdown import Part as BreakdownPart
+from harness.analysis.breakdown import breakdown
 from harness.analysis.fault_waits import longest_during
 from harness.analysis.stall import LongIo, Stall, Wait, stall_resolution_ns, waits_of
+from harness.analysis.write_proof import prove_writes
 from harness.checks import Finding, Judgement, Verdict
 from harness.checks.judgement import worst
 from harness.lacking import Lacking, LackingName
 from harness.measurements import ClockReading, FaultRecord, Measurements, ReadBack
 from harness.reporting.blame import Blame
+from harness.reporting.verdict_part import Part
+from harness.reporting.verdict_writes import WritesPart, writes_part
 from harness.timeline import Happened, Phase
 from harness.units import NS_PER_S
 
@@ -39,15 +43,7 @@ class Judged:
     judgement: Judgement
 
 
-class _Part(BaseModel):  # its JSON has null for an infinite number
-    model_config = ConfigDict(
-        frozen=True,
-        use_attribute_docstrings=True,
-        field_title_generator=lambda name, _: name,
-    )
-
-
-class CheckPart(_Part):
+class CheckPart(Part):
     """What one check found."""
 
     name: str
@@ -60,7 +56,7 @@ class CheckPart(_Part):
     """For calculations; the unit is in the name, as in `stall_s`."""
 
 
-class TermPart(_Part):
+class TermPart(Part):
     """One summand of a budget."""
 
     name: str
@@ -70,7 +66,7 @@ class TermPart(_Part):
     """Where the value was read."""
 
 
-class LayerPart(_Part):
+class LayerPart(Part):
     """One stretch of a stall or of a recovery, and which layer took it."""
 
     layer: str
@@ -88,7 +84,7 @@ class LayerPart(_Part):
     source: str
 
 
-class FaultPart(_Part):
+class FaultPart(Part):
     """One fault: what it was, and when. A time is null if it did not come to that."""
 
     name: str
@@ -116,7 +112,7 @@ class FaultPart(_Part):
     """What ends a part and was not seen, or not in order."""
 
 
-class PhasePart(_Part):
+class PhasePart(Part):
     """A stretch of the test between two faults, or while one lasted."""
 
     name: str
@@ -128,7 +124,7 @@ class PhasePart(_Part):
     """False while I/O only got under way, or paths came back: then nothing is compared with it."""
 
 
-class StallPart(_Part):
+class StallPart(Part):
     """The longest stall, or the longest I/O, of one stream from its first I/O on."""
 
     stream: str
@@ -137,7 +133,7 @@ class StallPart(_Part):
     seconds: float
 
 
-class ClockPart(_Part):
+class ClockPart(Part):
     """One reading of a machine's monotonic clock against that of the host."""
 
     machine: str
@@ -147,7 +143,7 @@ class ClockPart(_Part):
     uncertainty_s: float
 
 
-class ReadBackPart(_Part):
+class ReadBackPart(Part):
     """How many blocks were acknowledged, and what reading them back over each way showed."""
 
     acknowledged: int
@@ -157,9 +153,11 @@ class ReadBackPart(_Part):
     """Paths that could not be read, and why."""
     wrong: dict[str, int]
     """Wrong blocks by kind of damage."""
+    again_after_s: float = 0
+    """How long after that all was read once more; 0 if it was not."""
 
 
-class JudgementPart(_Part):
+class JudgementPart(Part):
     """One stretch of I/O on one LUN, as it was judged. All times count from one zero, `began`."""
 
     lun: str
@@ -182,9 +180,11 @@ class JudgementPart(_Part):
     clocks: tuple[ClockPart, ...]
     read_back: ReadBackPart | None
     """Null if nothing was read back."""
+    writes: WritesPart | None = None
+    """Null if nothing is known of single writes."""
 
 
-class WithoutPart(_Part):
+class WithoutPart(Part):
     """One thing that the run had to do without, and that the user did not switch off."""
 
     name: LackingName
@@ -196,7 +196,7 @@ class WithoutPart(_Part):
     """What to do about it."""
 
 
-class VerdictDocument(_Part):
+class VerdictDocument(Part):
     """What was judged in one test."""
 
     version: Literal[3] = Field(alias="schema")
@@ -288,6 +288,7 @@ def _judgement(judged: Judged, zero_ns: int) -> JudgementPart:
         longest_ios=_longest(measurements, LongIo, zero_ns),
         clocks=tuple(_clock(clock, zero_ns) for clock in measurements.clocks),
         read_back=_read_back(measurements.read_back),
+        writes=writes_part(prove_writes(measurements)),
     )
 
 
@@ -341,7 +342,7 @@ def _fault(measurements: Measurements, fault: FaultRecord, zero_ns: int) -> Faul
     )
 
 
-def _layer(part: Part, zero_ns: int) -> LayerPart:
+def _layer(part: BreakdownPart, zero_ns: int) -> LayerPart:
     return LayerPart(
         layer=part.layer,
         begins=part.begins,
@@ -385,6 +386,7 @@ def _read_back(back: ReadBack | None) -> ReadBackPart | None:
         checked=dict(back.checked),
         away=dict(back.away),
         wrong=dict(Counter(str(finding.damage) for finding in back.findings)),
+        again_after_s=back.again_after_s,
     )
 
 

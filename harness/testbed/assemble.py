@@ -10,11 +10,13 @@ import numpy as np
 
 from harness.analysis import kernel_trouble
 from harness.analysis.stall import longest_stall
+from harness.analysis.without_sweep import without_sweep
 from harness.measurements import (
     CableEnd,
     FaultRecord,
     Ints,
     LabDisk,
+    LinkTraffic,
     Measurements,
     PlannedSession,
     ProcessorTime,
@@ -22,8 +24,10 @@ from harness.measurements import (
     SessionSettings,
     Stream,
     Watching,
+    WriteHistory,
 )
 from harness.observe import NicSample, Observation
+from harness.testbed.histories import on_host
 from harness.timeline import Event, Happened, Phase, Timeline
 from harness.topology import Role
 from harness.transport import PathDisk, Transport
@@ -32,6 +36,15 @@ from harness.transport.path_disks import PathDisks
 from harness.workload import RunResult
 
 _SHORTEST_STALL_S = 0.5  # shorter pauses are no event of their own
+
+
+@dataclass(frozen=True)
+class LinkEnd:
+    """The initiator's `nic` of a link, and the names of the paths over it."""
+
+    link: str
+    nic: str
+    paths: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -62,7 +75,9 @@ class Raw:
     errors_forced: bool = False
     settings_after: tuple[SessionSettings, ...] | None = None
     cables: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    links: tuple[LinkEnd, ...] = ()
     lab_disks: tuple[str, ...] = ()
+    history: WriteHistory | None = None
     initiator: str = Role.INITIATOR.value
     read_only: bool = False
 
@@ -72,7 +87,10 @@ def assemble(raw: Raw) -> Measurements:
     initiator = raw.observations[raw.initiator]
     streams = raw.result.streams(initiator.clock)
     disks = PathDisks.of(initiator, raw.map, raw.paths)
+    history = on_host(raw.history, initiator.clock) if raw.history else None
     counters = tuple(disks.counters(path) for path in raw.paths)
+    if history:
+        counters = without_sweep(counters, history)
     notes = dict(raw.path_listings)
     notes |= {"fio job": raw.result.job_file, "fio report": raw.result.report_text}
     return Measurements(
@@ -86,6 +104,7 @@ def assemble(raw: Raw) -> Measurements:
         path_states=tuple(disks.states(raw.paths)),
         kernel_logs=tuple(o.kernel_log for o in raw.observations.values()),
         clocks=tuple(r for o in raw.observations.values() for r in o.clock.readings),
+        clock_looks=tuple(look for o in raw.observations.values() for look in o.clock_looks),
         settings=raw.settings,
         planned=raw.planned,
         settings_after=raw.settings_after,
@@ -106,8 +125,23 @@ def assemble(raw: Raw) -> Measurements:
         ),
         lab_disks=tuple(_lab_disk(raw.observations[Role.TARGET], disk) for disk in raw.lab_disks),
         unplanned_disks=tuple(disks.unplanned()),
+        history=history,
         wording=raw.transport.wording,
+        traffic=tuple(_traffic(initiator, end) for end in raw.links),
         disk_errors=tuple(raw.transport.disk_errors(initiator.kernel_log, counters)),
+    )
+
+
+def _traffic(seen: Observation, end: LinkEnd) -> LinkTraffic:
+    samples = [sample for sample in seen.samples if end.nic in sample.nics]
+    counts = [sample.nics[end.nic] for sample in samples]
+    return LinkTraffic(
+        end.link,
+        end.nic,
+        end.paths,
+        at_ns=seen.clock.array_to_host(np.array([s.machine_ns for s in samples], dtype=np.int64)),
+        sent=np.array([c.bytes_sent for c in counts], dtype=np.int64),
+        received=np.array([c.bytes_received for c in counts], dtype=np.int64),
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,23 +12,24 @@ from harness.deadline import Deadline
 from harness.errors import (
     CutShort,
     FioHangs,
-    HarnessError,
     MachineError,
     TimedOut,
     WorkloadError,
-    defects,
 )
 from harness.faults import Injection
 from harness.measurements import Measurements
 from harness.observe import Observation, Observer, Sample
-from harness.steps import Spent, attach, progress, step
-from harness.testbed.assemble import Raw, assemble
+from harness.steps import Spent, progress, step
+from harness.testbed.assemble import LinkEnd, Raw, assemble
+from harness.testbed.clear_up import clear_up
 from harness.testbed.fio_runs import FioRuns
 from harness.testbed.hang_evidence import gather
+from harness.testbed.histories import history_of
 from harness.testbed.lun_io import LunIo, joined, with_targets
 from harness.testbed.phases import Phases
 from harness.testbed.protocols import MeasuredTestbed
 from harness.testbed.read_back import bring_paths_back, read_everything_back
+from harness.testbed.sweeps import Sweeps
 from harness.testbed.watchdog import EVIDENCE_S, QUEUEING_S, SILENCE_S, Watchdog
 from harness.testbed.witness import SETTINGS_S, Witness
 from harness.topology import Role, called
@@ -65,6 +65,7 @@ class IoSession:
             stretch=self._stretch,
         )
         self._runs: FioRuns | None = None
+        self._sweeps = Sweeps({}, {})
         self._witness = Witness(testbed)
         self._phases = Phases()
         self._cut_short = ""
@@ -118,7 +119,12 @@ class IoSession:
                 {n: one.load(testbed.machine(one.machine)) for n, one in self._luns.items()},
                 testbed.config.initiator.fio,
             )
-            with fio as runs, self._guarded(), witness.watching_host():
+            with (
+                fio as runs,
+                Sweeps.started(testbed.machine, runs, self._luns) as self._sweeps,
+                self._guarded(),
+                witness.watching_host(),
+            ):
                 self._runs = runs
                 self._phases.start(time.monotonic_ns())
                 with self._cut_short_noted():
@@ -126,6 +132,7 @@ class IoSession:
                 with step("Finish I/O", Spent.MEASURING):
                     self._phases.end(time.monotonic_ns())
                     results = self._finish(runs)
+                    self._sweeps.finish()
             with self._guarded():
                 if self.cut_short:
                     self._note_cut_short(witness.look_at_the_target())
@@ -199,7 +206,7 @@ class IoSession:
             what="byte counters of the paths",
         )
         active = [(one, path) for one in luns for path in one.active(first)]
-        self._wait_for(
+        last = self._wait_for(
             initiator,
             lambda s: all(
                 path.device in (one.seen(s).reserve or ())
@@ -208,6 +215,7 @@ class IoSession:
             ),
             what=f"I/O on {', '.join(str(path) for _, path in active)}",
         )
+        self._sweeps.look_over_paths(initiator, last)
 
     def _wait_for(
         self, initiator: str, condition: Callable[[Sample], bool], *, what: str
@@ -248,6 +256,9 @@ class IoSession:
     def wait_until_over(self) -> None:
         """Let I/O run until every job has ended by itself. Raises CutShort if it takes too long."""
         runs = self._require_runs()
+        for one in self._initiators:
+            sample = self._wait_for(one, lambda s: bool(s.disks), what="a sample of the paths")
+            self._sweeps.look_over_paths(one, sample)
         with step("I/O until it is over", Spent.IO):
             while runs.running:
                 if self.watchdog.expired:
@@ -295,31 +306,9 @@ class IoSession:
                     if isinstance(error, Exception):  # an interrupt does not wait for evidence
                         self.watchdog.collect_evidence()
                 finally:
-                    self._clear_up()
+                    if not self.watchdog.powered_off:
+                        clear_up(self._testbed)
             raise
-
-    def _clear_up(self) -> None:
-        """Heal, and stop queueing even if that fails."""
-        if self.watchdog.powered_off:
-            return
-        try:
-            self._cleared_up(self._testbed.heal)
-        finally:
-            side_by_side(
-                *(
-                    lambda a=one.map.attachment: self._cleared_up(a.stop_queueing)
-                    for one in self._luns.values()
-                )
-            )
-
-    def _cleared_up(self, action: Callable[[], object]) -> None:
-        led_here = sys.exception()
-        try:
-            action()
-        except HarnessError as error:
-            if defects(error, beyond=led_here):
-                raise
-            attach("clearing up failed", str(error))
 
     def _read_back_in_time(self, results: Mapping[str, RunResult]) -> None:
         """What was read back of each LUN; the reason is noted if the time did not suffice."""
@@ -340,10 +329,11 @@ class IoSession:
 
     def _read_back_one(self, of: LunIo, result: RunResult) -> None:
         machine = self._testbed.machine(of.machine)
+        again_after_s = self._testbed.config.workload.second_look_s
         try:
-            of.back = within(
+            of.reading = within(
                 self.watchdog.left_to_read(),
-                lambda: read_everything_back(machine, of.map, result),
+                lambda: read_everything_back(machine, of.map, result, again_after_s),
                 what="the read-back",
             )
         except TimedOut as error:
@@ -382,7 +372,8 @@ class IoSession:
             planned=with_targets(iqns, sessions.planned),
             settings_after=None if after is None else with_targets(iqns, after),
             faults=records,
-            read_back=of.back,
+            read_back=of.reading.back if of.reading else None,
+            history=history_of(of, result),
             path_listings=witness.path_listings[planned.name],
             machines=tuple(name for name in witness.machines if name in ends),
             existing=witness.existing,
@@ -395,5 +386,15 @@ class IoSession:
                 cable.name: {end: testbed.nic(end, cable.name) for end in ends}
                 for cable in testbed.topology.of(of.machine).cables
             },
+            links=self._links(of.machine),
         )
         return assemble(raw)
+
+    def _links(self, initiator: str) -> tuple[LinkEnd, ...]:
+        """The initiator's end of each link that has paths."""
+        topology = self._testbed.topology.of(initiator)
+        return tuple(
+            LinkEnd(link.name, self._testbed.nic(initiator, link.name), paths)
+            for link in topology.links
+            if (paths := topology.over_link(link.name))
+        )

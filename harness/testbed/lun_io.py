@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from harness.machine import Machine
-from harness.measurements import PlannedSession, ReadBack, SessionSettings
+from harness.measurements import PlannedSession, SessionSettings
 from harness.observe import MapSample, Sample
 from harness.testbed.fio_runs import Load
 from harness.testbed.protocols import Map
+from harness.testbed.read_back import Reading
 from harness.transport import PathDisk
 from harness.workload import Job
+from harness.workload.sweep import Sightings
 
 _Session = TypeVar("_Session", PlannedSession, SessionSettings)
 
@@ -23,14 +25,16 @@ class LunIo:
 
     `cut_short` says why the I/O on this LUN ended early, though that on others may have gone on.
 
-    `errors_forced`: it hung, and was made to fail. `back` is what was read back, if it was.
+    `errors_forced`: it hung, and was made to fail. `reading` is what was read back, if it was, and
+    `sightings` what the sweep saw, if there was one.
     """
 
     map: Map
     jobs: tuple[Job, ...] = ()
     cut_short: str = ""
     errors_forced: bool = False
-    back: ReadBack | None = None
+    reading: Reading | None = None
+    sightings: Sightings | None = None
 
     @property
     def machine(self) -> str:
@@ -54,6 +58,11 @@ class LunIo:
         """The paths that are active by the disks that they had when the testbed was made ready."""
         states = self.seen(sample).paths
         return [path for path in self.map.paths if states.get(path.device) == "active"]
+
+    def in_use(self, sample: Sample) -> list[str]:
+        """The names of the active paths in groups that are in use."""
+        reserve = self.seen(sample).reserve or frozenset()
+        return [path.path for path in self.active(sample) if path.device not in reserve]
 
 
 def joined(*texts: str) -> str:

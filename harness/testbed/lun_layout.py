@@ -18,13 +18,19 @@ _LONGEST_S = 1800.0  # jobs are stopped when a test is over; this ends them if n
 _READ_SIZE = 4 * KIB
 _FILL_SIZE = 64 * KIB
 _RESERVED = _FILL_SIZE
+_MARK = 4 * KIB
 _LOAD_DEPTH = 8
 # Seconds for each path in the longest test, with profile fast; and for what comes before and after.
 _PER_PATH_S = 13
 _AROUND_S = 20
-# So few that each is written again every few seconds, also while a path is dead: a write that
-# is stuck there and lands late would otherwise hit a block that was not written since.
-_MOST_BLOCKS = 512
+# So many that what waited for 10 s without any path, and is then written at once, comes to no block
+# twice: each stays until the sweep has seen it.
+_STAYS_S = 12
+# So few that each is written again every 3.2 s, also while a path is dead: a write that is stuck
+# there and lands late would otherwise hit a block that was not written since.
+_HOT_BLOCKS = 64
+_HOT_DEPTH = 4
+_HOT_PAUSE_S = 0.2
 # From the seed of one map to that of the next. Seeds that are next to each other are in use: the
 # probe has the next one, and benchmarks count theirs up.
 _NEXT_SEED = 1009
@@ -34,33 +40,39 @@ _NEXT_SEED = 1009
 class Layout:
     """`read_area` is filled once with verifiable blocks; `write_area` belongs to the writes.
 
-    What precedes them belongs to the marker of external LUNs (`preflight.marker`). Both are those
-    of the first part of a LUN; where several initiators write, each has a part of `part` bytes.
-    `read_iops` is the pace of the verified reads of all maps together.
+    `hot_area` belongs to those that come to few blocks again and again. What precedes them belongs
+    to the marker of external LUNs (`preflight.marker`). All are those of the first part of a LUN;
+    where several initiators write, each has a part of `part` bytes. `read_iops` is the pace of the
+    verified reads of all maps together.
     """
 
     config: WorkloadConfig
     read_area: Area
     write_area: Area
+    hot_area: Area
     read_iops: int
     part: int = 0
 
     @classmethod
     def of(cls, config: WorkloadConfig, maps: int = 1, writers: int = 1, paths: int = 1) -> Layout:
-        """A quarter to read, as much of the rest as is rewritten often to write; whole blocks.
+        """A quarter to read, a sixteenth at most for hot blocks, as much of the rest as is wanted.
 
-        Of several maps each has its share of both, as it has of the pace: so what is read lasts as
-        long, and what is written is rewritten as often. `writers` is the largest number of
-        initiators that write to one LUN, `paths` that of the paths of one: verified reads are
-        slower where one pass over their area would not last until each path was lost in turn.
+        Of several maps each has its share of all, as it has of the pace: so what is read lasts as
+        long, and what is written stays as long. `writers` is the largest number of initiators that
+        write to one LUN, `paths` the number of all paths: verified reads are slower where one pass
+        over their area would not last until each path was lost in turn.
         """
         part = config.region // writers // _FILL_SIZE * _FILL_SIZE
         read = Area(_RESERVED, config.region // 4 // maps // _FILL_SIZE * _FILL_SIZE)
-        writes = (part - read.end) // config.block_size * config.block_size
-        writes = min(writes, _MOST_BLOCKS // maps * config.block_size)
+        size = config.block_size
+        first = -(-read.end // size) * size
+        blocks = (part - first) // size
+        hot = min(_power_of_two_in(max(_HOT_BLOCKS // maps, 1)), _power_of_two_in(blocks // 8))
+        wanted = 2 * _power_of_two_in(max(config.write_iops * _STAYS_S // maps - 1, 1))
+        writes = Area(first, min(wanted, _power_of_two_in(blocks - hot)) * size)
         lasts_s = _AROUND_S + paths * _PER_PATH_S
         reads = max(1, min(config.read_iops, read.size // _READ_SIZE * maps // lasts_s))
-        return cls(config, read, Area(read.end, writes), reads, part)
+        return cls(config, read, writes, Area(writes.end, hot * size), reads, part)
 
     @classmethod
     def planned(cls, config: WorkloadConfig, topology: Topology) -> Layout:
@@ -93,6 +105,14 @@ class Layout:
             if not (of.read_only and job.kind.writes)
         )
 
+    def kept_on(self, of: PlannedMap) -> tuple[Area, ...]:
+        """What an initiator fills on a LUN, and what follows the marker: no test writes there."""
+        ahead = of.part * self.part
+        return (
+            Area(_MARK, _RESERVED - _MARK),
+            Area(self.read_area.offset + ahead, self.read_area.size),
+        )
+
     def fill(self) -> Job:
         """Write the read area; every `_READ_SIZE` bytes can be verified by themselves."""
         return Job(
@@ -106,15 +126,20 @@ class Layout:
         )
 
     def mixed(self, seed: int, seconds: float = _LONGEST_S) -> tuple[Job, ...]:
-        """Verified writes, verified reads and the probe side by side, until they are stopped."""
+        """Verified writes, verified reads and the probe side by side, until they are stopped.
+
+        The writes are first and third: see `steady` jobs in `harness.workload.job`.
+        """
+        hot = (self.hot_writes(seconds, seed),) if self.hot_area.size else ()
         return (
             self.random_writes(seconds, seed),
             self.random_reads(seconds, seed),
+            *hot,
             self.probe(seconds, seed),
         )
 
     def random_writes(self, seconds: float, seed: int) -> Job:
-        """Paced, verified random writes."""
+        """Paced, verified random writes; each block stays until all others were written."""
         config = self.config
         return Job(
             "write",
@@ -126,6 +151,22 @@ class Layout:
             verified=True,
             seconds=seconds,
             seed=seed,
+            steady=True,
+        )
+
+    def hot_writes(self, seconds: float, seed: int) -> Job:
+        """Writes to few blocks, a batch at a time, so that each is soon written again."""
+        return Job(
+            "hot",
+            JobKind.RANDOM_WRITE,
+            self.hot_area,
+            self.config.block_size,
+            min(_HOT_DEPTH, self.hot_area.size // self.config.block_size),
+            verified=True,
+            seconds=seconds,
+            seed=seed,
+            steady=True,
+            pause_s=_HOT_PAUSE_S,
         )
 
     def random_reads(self, seconds: float, seed: int) -> Job:
@@ -160,3 +201,8 @@ class Layout:
             seconds=seconds,
             seed=seed + 1,
         )
+
+
+def _power_of_two_in(count: int) -> int:
+    """The largest that is not more; 0 if there is none."""
+    return 1 << (count.bit_length() - 1) if count > 0 else 0

@@ -2,25 +2,68 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from harness.concurrency import within
+from harness.concurrency import both, within
 from harness.deadline import Deadline
 from harness.machine import Machine
 from harness.measurements import MAP, ReadBack
 from harness.steps import Spent, step
 from harness.testbed.protocols import Map, MeasuredTestbed
 from harness.transport import PathDisk
-from harness.workload import RunResult, read_back
+from harness.workload import Job, RunResult, read_back
+from harness.workload.kept import Kept, check
+from harness.workload.ledger import Ledger, Looks
 
 
-def read_everything_back(machine: Machine, of: Map, result: RunResult) -> ReadBack | None:
-    """Compare every block of every job's ledger with what is there; None without a ledger."""
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """What was read back of one LUN, as a whole and as it was found, by job."""
+
+    back: ReadBack
+    looks: Mapping[str, Looks]
+
+
+def read_everything_back(
+    machine: Machine, of: Map, result: RunResult, again_after_s: float = 0
+) -> Reading | None:
+    """Compare every block of every job's ledger with what is there; None without a ledger.
+
+    And once more after so many seconds, if that is not zero.
+    """
     ledgers = result.ledgers()
     if not ledgers:
         return None
+    looks, kept = _look_at_all(machine, of, ledgers)
+    if again_after_s:
+        with step(f"Wait for {again_after_s:g} s before all is read once more", Spent.IO):
+            time.sleep(again_after_s)
+        later, kept_later = _look_at_all(machine, of, ledgers)
+        looks = {job: first.then(later[job]) for job, first in looks.items()}
+        kept = kept.then(kept_later)
+    backs = [ledger.compare(looks[job.name]) for job, ledger in ledgers]
+    back = replace(
+        together(backs),
+        unchanged=kept.compared,
+        changed=kept.findings,
+        not_compared=kept.failure,
+        other_luns=kept.others,
+        silent=kept.silent,
+        again_after_s=again_after_s,
+    )
+    return Reading(back, looks)
+
+
+def _look_at_all(
+    machine: Machine, of: Map, ledgers: Sequence[tuple[Job, Ledger]]
+) -> tuple[dict[str, Looks], Kept]:
     places = places_of(of.attachment.device, of.paths, of.attachment.paths_in_use())
-    return together([read_back(machine, places, job.block_size, ledger) for job, ledger in ledgers])
+    return both(
+        lambda: read_back(machine, places, ledgers),
+        lambda: check(machine, of.planned.lun.name, places),
+    )
 
 
 def places_of(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from harness.concurrency import side_by_side, within
-from harness.errors import HarnessError, HypervisorError, TimedOut, defects
+from harness.concurrency import beside, side_by_side, within
+from harness.errors import HarnessError, HypervisorError, MachineError, TimedOut, defects
 from harness.measurements import PlannedSession, ProcessorTime, SessionSettings
 from harness.observe import Observation, StealWatch, watching_steal
 from harness.steps import Spent, attach, step
@@ -17,6 +18,7 @@ from harness.transport import Allowances, Attachment
 
 _ANSWER_S = 4.0  # a target that does not answer by then is taken for dead, once I/O was cut short
 _LISTING_S = 15.0
+_CLOCK_LOOKS_S = 1.0  # from one to the next, and the longest that one may take
 SETTINGS_S = 15.0
 
 
@@ -119,11 +121,22 @@ class Witness:
 
     @contextmanager
     def watching_host(self) -> Iterator[None]:
-        """Watch what the host gives to the guests for the length of the block."""
+        """For the length of the block watch what the host gives to the guests, and their clocks."""
         domains = self._testbed.domains
-        with watching_steal(lambda: {m: domain.pid for m, domain in domains.items()}) as steal:
+        with (
+            watching_steal(lambda: {m: domain.pid for m, domain in domains.items()}) as steal,
+            beside(self._watch_clocks, name="clocks"),
+        ):
             self._steal = steal
             yield
+
+    def _watch_clocks(self, over: threading.Event) -> None:
+        """Look at every machine's clock again and again; not at one that does not answer."""
+        observers = [self._testbed.observer(name) for name in self._testbed.machines]
+        while not over.wait(_CLOCK_LOOKS_S):
+            for observer in observers:
+                with suppress(MachineError, TimedOut):
+                    observer.look_at_clock(_CLOCK_LOOKS_S)
 
     def look_at_the_target(self) -> str:
         """Why nothing can be said of the target, or nothing: one that dies breaks its promise.

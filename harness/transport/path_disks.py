@@ -87,13 +87,16 @@ class PathDisks:
     def counters(self, path: PathDisk) -> PathCounters:
         """Bytes that a path carried, over whichever disk: one that is made anew counts from 0."""
         machine_ns, totals = [], []
-        gone = np.zeros(2, dtype=np.int64)  # what was carried by disks that are no more
+        gone = np.zeros(4, dtype=np.int64)  # what was carried by disks that are no more
         last: dict[str, Ints] = {}
         used: list[str] = []
         for sample, disks in self.disks(path):
             used += disks
             now = {
-                name: np.array([disk.bytes_read, disk.bytes_written], dtype=np.int64)
+                name: np.array(
+                    [disk.bytes_read, disk.bytes_written, disk.completed, disk.took_ms],
+                    dtype=np.int64,
+                )
                 for name, disk in disks.items()
             }
             for name, carried in last.items():
@@ -102,13 +105,15 @@ class PathDisks:
             last = now
             machine_ns.append(sample.machine_ns)
             totals.append(gone + sum(now.values()))
-        columns = np.array(totals, dtype=np.int64).reshape(-1, 2)
+        columns = np.array(totals, dtype=np.int64).reshape(-1, 4)
         return PathCounters(
             path=path.path,
             disks=tuple(dict.fromkeys((path.disk, *used))),
             at_ns=self.clock.array_to_host(np.array(machine_ns, dtype=np.int64)),
             bytes_read=columns[:, 0],
             bytes_written=columns[:, 1],
+            completed=columns[:, 2],
+            took_ms=columns[:, 3],
         )
 
     def runs(self, path: PathDisk) -> Iterator[tuple[Sample, bool]]:

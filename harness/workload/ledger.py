@@ -23,8 +23,6 @@ from harness.workload.report import IssuedWrites
 NUMBERS = 1 << 16
 # fio logs in milliseconds, and issues a write some time after it made its block.
 _GRAIN_NS = 20 * NS_PER_MS
-# Between two runs fio ends, everything is read back, and fio starts again.
-_BETWEEN_RUNS_NS = 250 * NS_PER_MS
 
 _EARLIER_RUN = -1
 
@@ -51,9 +49,28 @@ class Looks:
     read: Mapping[str, int]
     away: Mapping[str, str]
 
+    def then(self, later: Looks) -> Looks:
+        """With those of a second read-back: counts are of the one that read less."""
+        blocks = {
+            offset: [*self.blocks.get(offset, ()), *later.blocks.get(offset, ())]
+            for offset in {**self.blocks, **later.blocks}
+        }
+        read = {
+            place: min(self.read.get(place, 0), later.read.get(place, 0))
+            for place in {**self.read, **later.read}
+        }
+        return Looks(blocks, read, {**self.away, **later.away})
 
-def parse_looks(text: str) -> Looks:
-    """What `reader.py` printed. Raises WorkloadError for another form."""
+
+def parse_looks(text: str) -> list[Looks]:
+    """What `reader.py` printed, job by job. Raises WorkloadError for another form."""
+    before, *jobs = re.split(r"^job\n", text, flags=re.MULTILINE)
+    if before:
+        raise WorkloadError(f"not the beginning of a read-back: {before.splitlines()[0]!r}")
+    return [_parse_job(job) for job in jobs]
+
+
+def _parse_job(text: str) -> Looks:
     blocks: dict[int, list[Look]] = {}
     read: dict[str, int] = {}
     away: dict[str, str] = {}
@@ -182,10 +199,10 @@ class Ledger:
 
     def _write_found(self, history: _History, look: Look) -> int | None:
         """The write of an undamaged block in its place; None for another block or unknown write."""
+        if look.problem == "earlier":
+            return _EARLIER_RUN
         if look.problem != "ok":
             return None
-        if look.written_ns < self.begun_ns - _BETWEEN_RUNS_NS:
-            return _EARLIER_RUN
         return history.written_by(look)
 
 

@@ -12,10 +12,10 @@ from importlib.resources import files
 
 from harness.errors import CommandFailed, CommandTimedOut, CutShort, FioHangs, WorkloadError
 from harness.machine import Completed, Machine, Process
-from harness.measurements import CompletionLog, FioErrors, ReadBack, Stream
+from harness.measurements import CompletionLog, FioErrors, Stream
 from harness.observe import Clock
 from harness.workload.job import Job, render_job_file
-from harness.workload.ledger import Ledger, parse_looks
+from harness.workload.ledger import Ledger, Looks, parse_looks
 from harness.workload.report import (
     FioReport,
     IssuedWrites,
@@ -107,11 +107,11 @@ class FioRun:
         self._machine = machine
         self._folder = folder
         self._link = f"{folder}/device"
-        self._jobs = tuple(jobs)
+        self._jobs = tuple(job.marked() for job in jobs)
         # fio takes ":" for the end of a name, "#" and ";" for a comment and "\\" for an escape. A
         # plain name stays: fio writes to nothing that is mounted by the very name that it has.
         named = self._link if re.search(r"[:#;\\]", device) else device
-        self.job_file = render_job_file(named, jobs, folder)
+        self.job_file = render_job_file(named, self._jobs, folder)
         self._process: Process | None = None
 
     @classmethod
@@ -142,6 +142,11 @@ class FioRun:
             process.close_input()
             run._process = process
             yield run
+
+    @property
+    def jobs(self) -> tuple[Job, ...]:
+        """With the nonce of each."""
+        return self._jobs
 
     @property
     def running(self) -> bool:
@@ -223,17 +228,24 @@ class FioRun:
 
 
 def read_back(
-    machine: Machine, places: Mapping[str, str], block_size: int, ledger: Ledger
-) -> ReadBack:
-    """Read every block whose write was acknowledged, bypassing caches, and compare.
+    machine: Machine, places: Mapping[str, str], ledgers: Sequence[tuple[Job, Ledger]]
+) -> dict[str, Looks]:
+    """Read every block whose write was acknowledged, bypassing caches; the looks by job.
 
     `places` are devices by name: the map first, then its paths.
     """
     source = files("harness.workload").joinpath("reader.py").read_text()
     devices = [f"{place}={device}" for place, device in places.items()]
     done = machine.run(
-        ["python3", "-I", "-S", "-c", source, str(block_size), *devices],
-        stdin="".join(f"{offset}\n" for offset in ledger.blocks).encode(),
+        ["python3", "-I", "-S", "-c", source, *devices],
+        stdin=b"".join(_wanted(job, ledger) for job, ledger in ledgers),
         timeout_s=_READ_BACK_TIMEOUT_S,
     )
-    return ledger.compare(parse_looks(done.stdout))
+    names = (job.name for job, _ in ledgers)
+    return dict(zip(names, parse_looks(done.stdout), strict=True))
+
+
+def _wanted(job: Job, ledger: Ledger) -> bytes:
+    """What `reader.py` takes for one job."""
+    offsets = "".join(f"{offset}\n" for offset in ledger.blocks)
+    return f"job {job.block_size} {job.nonce}\n{offsets}".encode()

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from harness.measurements import Measurements
     from harness.testbed import Testbed
 
-_IO_S = 9
+_PART_S = 3  # of I/O before a fault, while it lasts, and after healing
+_IO_S = 3 * _PART_S
 
 
 @dataclass(frozen=True)
@@ -77,25 +78,35 @@ def clean(
     ctx: typer.Context,
     *,
     runs: Annotated[int, typer.Option("--runs", min=1, help="How many, a fork each.")] = 30,
+    failover: Annotated[
+        bool,
+        typer.Option("--failover", help="Lose a link or a portal in each run, one after another."),
+    ] = False,
+    with_load: Annotated[
+        int,
+        typer.Option("--with-load", min=0, help="So many busy loops on this host beside the I/O."),
+    ] = 0,
     as_json: Json = False,
 ) -> None:
-    """Run I/O without a fault, again and again: every check must pass, or the exit status is 1.
+    """Run I/O on healthy storage, again and again: no check may fail, or the exit status is 1.
 
-    A run is 9 s of I/O on a new testbed, and its read-back: 30 runs take at least 5 minutes,
-    under emulation twice that or more.
+    Without load on the host every check must pass. A run is 9 s of I/O on a new testbed, and its
+    read-back: 30 runs take at least 5 minutes, under emulation twice that or more.
     """
+    from harness.host.busy import busy
     from harness.provision.provisioner import provisioner
 
     require_one_lun(loaded.config)
     seen = []
     with telling(ctx), provisioner(loaded.config) as lab:
         for number in range(1, runs + 1):
-            with step(f"Clean run {number} of {runs}", Spent.IO), lab.testbed() as testbed:
-                measured = _undisturbed(testbed, seed=number)
+            title = f"Clean run {number} of {runs}"
+            with step(title, Spent.IO), lab.testbed() as testbed, busy(with_load):
+                measured = (_failed_over if failover else _undisturbed)(testbed, seed=number)
                 seen.append(run(number, measured, loaded.config.budget.slack_s))
     result = summed_up(seen)
     typer.echo(json.dumps(asdict(result), indent=2) if as_json else columns(rows(result)))
-    if result.false_alarms:
+    if result.runs_failed or (result.false_alarms and not with_load):
         raise typer.Exit(1)
 
 
@@ -106,14 +117,34 @@ def _undisturbed(testbed: Testbed, seed: int) -> Measurements:
     return io.measurements
 
 
+def _failed_over(testbed: Testbed, seed: int) -> Measurements:
+    """As the suite does it; the seed chooses what is lost."""
+    from harness.faults import Fault, losses
+    from harness.testbed.means import lacking
+
+    def possible(fault: Fault) -> bool:
+        return not lacking(testbed.config, fault.needs)
+
+    every = tuple(filter(possible, losses(testbed.topology, possible)))
+    with testbed.io(testbed.layout.mixed(seed)) as io:
+        io.wait_until_running()
+        io.run_for(seconds=_PART_S)
+        testbed.fail_over(every[seed % len(every)], during_s=_PART_S, after_s=_PART_S)
+    return io.measurements
+
+
 def run(number: int, measurements: Measurements, longest_s: float) -> Run:
-    """What a run without a fault shows, judged as the suite judges one; `longest_s` of stall."""
+    """What a run on healthy storage shows, judged as the suite judges one.
+
+    Without a fault the longest stall is `longest_s`.
+    """
     from harness.analysis.cables import directions, longest_standstill, loss
     from harness.analysis.stall import stall_resolution_ns, worst_stall
-    from harness.checks import Verdict, judge, undisturbed
+    from harness.checks import Verdict, judge, promise_kept, undisturbed
     from harness.timeline import Happened
 
-    judgement = judge(measurements, *undisturbed(longest_s))
+    checks = promise_kept() if measurements.faults else undisturbed(longest_s)
+    judgement = judge(measurements, *checks)
     stall = worst_stall(measurements)
     resolution_ns = stall_resolution_ns(measurements)
     paths_lost = sum(event.what is Happened.PATH_FAILED for event in measurements.timeline)

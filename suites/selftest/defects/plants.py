@@ -101,6 +101,7 @@ def lose_a_path(
     uproot: Callable[[], object] = nothing,
     lost: int | None = None,
     during_s: float = 2,
+    after_s: float = 3,
     back_within_s: float = 60,
 ) -> Measurements:
     """A failover as the suite runs it, with plants before the fault, during it and after healing.
@@ -125,19 +126,24 @@ def lose_a_path(
             sys.stdout.write("\nnot every path came back\n")
         after()
         io.start_phase()
-        io.run_for(seconds=3)
+        io.run_for(seconds=after_s)
     return io.measurements
 
 
 def run_clean(
-    testbed: Testbed, seed: int, *, amid: Callable[[], object] = nothing, jobs: Sequence[Job] = ()
+    testbed: Testbed,
+    seed: int,
+    *,
+    amid: Callable[[], object] = nothing,
+    jobs: Sequence[Job] = (),
+    after_s: float = 3,
 ) -> Measurements:
     """I/O without a fault that anybody knows of; the plant goes in while it runs."""
     with testbed.io(jobs or testbed.layout.mixed(seed)) as io:
         io.wait_until_running()
         io.run_for(seconds=3)
         amid()
-        io.run_for(seconds=3)
+        io.run_for(seconds=after_s)
     return io.measurements
 
 

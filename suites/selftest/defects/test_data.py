@@ -110,7 +110,7 @@ def test_a_write_that_went_to_another_block(testbed: Testbed, seed: int) -> None
 
 def test_writes_that_arrive_a_second_time(testbed: Testbed, seed: int) -> None:
     """Blocks are put back to what they were some seconds ago, when newer ones had been written."""
-    area, block = testbed.layout.write_area, testbed.config.workload.block_size
+    area, block = testbed.layout.hot_area, testbed.config.workload.block_size
     part = f"bs={block} count={area.size // block // 4}"
     first = area.offset // block
     save = f"dd if={{device}} of=/run/planted iflag=direct {part} skip={first}"

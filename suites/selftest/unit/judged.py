@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -16,15 +16,20 @@ from harness.checks import (
 from harness.measurements import (
     MAP,
     CompletionLog,
+    Found,
     KernelMessage,
+    LookLog,
     Measurements,
     PathCounters,
     ProcessorTime,
     ReadBack,
     Stream,
+    WriteHistory,
+    WriteLog,
 )
 from harness.timeline import Timeline
 from harness.transport.kernel_events import events
+from harness.units import NS_PER_MS, NS_PER_S
 from suites.selftest.unit.synthetic_failover import (
     END,
     INJECTED,
@@ -32,6 +37,47 @@ from suites.selftest.unit.synthetic_failover import (
     START,
     failover,
 )
+
+
+def watched_writes(*, period_ms: int = 1000, blocks: int = 20) -> WriteHistory:
+    """A write every 50 ms, to each block in turn, and a look at every block in each period."""
+    at_ns = np.arange(START, END, 50 * NS_PER_MS, dtype=np.int64)
+    number = np.arange(len(at_ns), dtype=np.int64)
+    writes = WriteLog(number % blocks * 4096, at_ns, at_ns + 5 * NS_PER_MS)
+    began_ns = np.arange(START, END + NS_PER_S, period_ms * NS_PER_MS // blocks, dtype=np.int64)
+    turn = np.arange(len(began_ns), dtype=np.int64) % blocks
+    done = np.searchsorted(writes.acknowledged_ns, began_ns - NS_PER_MS) - 1
+    found = done - (done - turn) % blocks
+    looks = LookLog(
+        places=(MAP, "a", "b"),
+        place=np.zeros_like(turn),
+        offset=turn * 4096,
+        found=np.where(found < 0, Found.BLANK, found),
+        began_ns=began_ns,
+        ended_ns=began_ns + 2 * NS_PER_MS,
+    )
+    return WriteHistory(writes, looks, read=np.full_like(turn, 4096))
+
+
+def with_looks(
+    measured: Measurements, path: str, began_ns: Sequence[int], found: int, took_ns: int = NS_PER_MS
+) -> Measurements:
+    """And the sweep also looked over a path, at blocks of its own, with that result each time."""
+    history = measured.history
+    assert history is not None
+    looks, count = history.looks, len(began_ns)
+    began = np.array(began_ns, dtype=np.int64)
+    more = LookLog(
+        places=looks.places,
+        place=np.append(looks.place, np.full(count, looks.places.index(path))),
+        offset=np.append(looks.offset, np.full(count, 1 << 30)),
+        found=np.append(looks.found, np.full(count, found)),
+        began_ns=np.append(looks.began_ns, began),
+        ended_ns=np.append(looks.ended_ns, began + took_ns),
+    )
+    read = np.append(history.read, np.full(count, 4096))
+    return replace(measured, history=replace(history, looks=more, read=read))
+
 
 READ_BACK = ReadBack(100, 100, checked={MAP: 100, "a": 100, "b": 100})
 
@@ -43,6 +89,7 @@ def good() -> Measurements:
         measured,
         kernel_logs=tuple(replace(log, lost=0) for log in measured.kernel_logs),
         read_back=READ_BACK,
+        history=watched_writes(),
     )
 
 

@@ -13,6 +13,7 @@ from harness.measurements import (
     Ints,
     KernelLog,
     KernelMessage,
+    LinkTraffic,
     Measurements,
     PathCounters,
     PathStates,
@@ -24,7 +25,7 @@ from harness.timeline import Event, Happened, Phase, Timeline
 from harness.transport.iscsi.settings import planned_session, session_settings
 from harness.transport.lun_devices import Look, LunDevices
 from harness.transport.wording import WORDING
-from harness.units import MIB, NS_PER_MS, NS_PER_S
+from harness.units import KIB, MIB, NS_PER_MS, NS_PER_S
 
 START = 5_000 * NS_PER_S
 INJECTED = START + 6 * NS_PER_S
@@ -111,6 +112,10 @@ def failover() -> Measurements:
         clocks=(ClockReading("initiator", START, NS_PER_S, 1_900_000),),
         settings=tuple(session_settings(path, 1, 1, 1, path) for path in ("a", "b")),
         settings_after=tuple(session_settings(path, 1, 1, 1, path) for path in ("a", "b")),
+        traffic=(
+            _traffic("a", ticks, np.where(dead, 0.0, 0.26)),
+            _traffic("b", ticks, np.where(stalled, 0.0, np.where(dead, 0.52, 0.26))),
+        ),
         wording=WORDING,
         planned=tuple(planned_session(path, 1, 1, 1, through=path) for path in ("a", "b")),
         faults=(
@@ -154,7 +159,7 @@ def _stream(name: str, depth: int, per_second: int) -> Stream:
         latency_ns=latency,
         offset=np.zeros_like(at),
         size=np.full_like(at, 4096),
-        is_write=np.ones(len(at), dtype=np.bool_),
+        is_write=np.full(len(at), depth > 1),
         resolution_ns=NS_PER_MS,
     )
     return Stream(name, depth, depth > 1, log, FioErrors(0, 0, 0), reported=len(log))
@@ -166,6 +171,12 @@ def _watching(machine: str, ticks: Ints) -> Watching:
     return Watching(machine, START, END, ticks, wall_ahead_ns, cpu_ns=(ticks - START) // 50)
 
 
+def _traffic(link: str, ticks: Ints, mib_per_tick: Floats) -> LinkTraffic:
+    sent = (np.cumsum(mib_per_tick) * MIB).astype(np.int64)
+    return LinkTraffic(link, f"nic-{link}", (link,), ticks, sent, np.zeros_like(ticks))
+
+
 def _counters(path: str, disk: str, ticks: Ints, mib_per_tick: Floats) -> PathCounters:
     written = (np.cumsum(mib_per_tick) * MIB).astype(np.int64)
-    return PathCounters(path, (disk,), ticks, np.zeros_like(ticks), written)
+    ios = written // (64 * KIB)
+    return PathCounters(path, (disk,), ticks, np.zeros_like(ticks), written, ios, 4 * ios)

@@ -94,6 +94,29 @@ def clocks(offset_ns: int, uncertainty_ns: int = NS_PER_MS) -> Measurements:
     return replace(good(), clocks=(*good().clocks, *readings))
 
 
+def looked_between(ahead_ns: int, uncertainty_ns: int) -> Measurements:
+    """The target's clock is the same at both ends, and was that far ahead in between."""
+    measured = clocks(0)
+    look = ClockReading("target", (START + END) // 2, NS_PER_S + ahead_ns, uncertainty_ns)
+    return replace(measured, clock_looks=(look,))
+
+
+def test_a_clock_that_ran_slow_and_made_up_for_it_is_not_sound() -> None:
+    """Both readings agree; the look between them does not."""
+    finding = found(evidence_sound(), looked_between(-500 * NS_PER_MS, 5 * NS_PER_MS))
+    assert finding.verdict is Verdict.UNKNOWN
+    assert "the target's monotonic clock moved by 0.500 s in" in finding.message
+
+
+@pytest.mark.parametrize(("ahead_ms", "uncertainty_ms"), [(0, 5), (5, 5), (-500, 600)])
+def test_a_look_at_the_clock_that_may_agree_says_nothing(
+    ahead_ms: int, uncertainty_ms: int
+) -> None:
+    """A busy host makes looks inexact: that is no move of the clock."""
+    measured = looked_between(ahead_ms * NS_PER_MS, uncertainty_ms * NS_PER_MS)
+    assert found(evidence_sound(), measured).verdict is Verdict.PASS
+
+
 def test_sound_evidence_is_told_with_its_figures() -> None:
     """How often, how evenly and how cheaply samples were taken; how well clocks are known."""
     finding = found(evidence_sound(), good())
@@ -260,6 +283,30 @@ def test_distress_of_a_process_may_be_another_programs(message: KernelMessage) -
         assert finding.verdict is verdict
         assert f"initiator: {message.text}" in finding.message
         assert finding.figures["signs of trouble"] == "1"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I/O error, dev vdb, sector 8 op 0x0:(READ) flags 0x0 phys_seg 1 prio class 2",
+        "critical medium error, dev vdb, sector 8 op 0x0:(READ) flags 0x0 phys_seg 1",
+        "Buffer I/O error on dev vdb, logical block 0, async page read",
+        "EXT4-fs error (device vda1): ext4_find_entry:1463: inode #2: comm ls: reading directory",
+    ],
+)
+def test_an_error_of_a_disk_is_trouble_on_the_target_only(text: str) -> None:
+    """On the initiator a path that dies has such errors; an existing target has other users."""
+    error = KernelMessage(INJECTED, 3, text)
+    verdicts = []
+    for machine, existing in (("target", ()), ("initiator", ()), ("target", ("target",))):
+        logs = tuple(
+            replace(log, messages=(error,) if log.machine == machine else ())
+            for log in good().kernel_logs
+        )
+        verdicts.append(
+            found(kernel_sound(), replace(good(), kernel_logs=logs, existing=existing)).verdict
+        )
+    assert verdicts == [Verdict.FAIL, Verdict.PASS, Verdict.UNKNOWN]
 
 
 def test_a_defect_of_the_kernel_is_one_on_any_machine() -> None:

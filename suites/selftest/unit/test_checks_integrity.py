@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from harness.checks import (
@@ -12,6 +13,7 @@ from harness.checks import (
     data_intact,
     no_io_errors,
 )
+from harness.checks.proof import percent
 from harness.measurements import (
     MAP,
     BlockFinding,
@@ -19,11 +21,13 @@ from harness.measurements import (
     FioErrors,
     Measurements,
     ReadBack,
+    WriteHistory,
 )
 from suites.selftest.unit.judged import (
     READ_BACK,
     found,
     good,
+    watched_writes,
     with_kernel_line,
     with_stream,
     without_io,
@@ -181,6 +185,70 @@ def test_blocks_without_any_header_leave_it_open_unless_they_had_one(
     finding = found(data_intact(), damaged(*findings, verified=verified))
     assert finding.verdict is verdict
     assert ("verification was off" in finding.message) == (verdict is Verdict.UNKNOWN)
+
+
+def test_writes_that_are_proven_pass_with_their_share_and_the_blind_time() -> None:
+    finding = found(data_intact(), good())
+    assert finding.verdict is Verdict.PASS
+    assert "100 % of 580 acknowledged writes are proven" in finding.message
+    assert "round the faults would have been seen within 1.0 s" in finding.message
+    assert finding.numbers["writes_proven"] == 1
+    assert finding.numbers["blind_s"] == pytest.approx(1.002)
+    assert finding.figures["writes proven, phase 'during'"] == "280 of 280"
+
+
+def test_what_was_wrong_for_a_while_fails_though_the_end_is_right() -> None:
+    """Two looks at one block found what had been overwritten."""
+    history = watched_writes()
+    looks = history.looks
+    block = np.flatnonzero(looks.offset == 4096)
+    older = looks.found.copy()
+    older[block[10:12]] = looks.found[block[8]]
+    measured = replace(good(), history=replace(history, looks=replace(looks, found=older)))
+    finding = found(data_intact(), measured)
+    assert finding.verdict is Verdict.FAIL
+    assert finding.message.startswith(
+        "1 block was wrong while the I/O went on (1 lost): lost at offset 4096 (map): "
+        "held write 141 instead of 181, "
+    )
+    assert found(data_intact(), replace(measured, read_back=None)).verdict is Verdict.FAIL
+
+
+@pytest.mark.parametrize(
+    ("history", "why"),
+    [
+        (None, "it is not known which writes were proven"),
+        (watched_writes(period_ms=1500), "only "),
+        (watched_writes(blocks=100, period_ms=3000), "a wrong content could have gone unseen for"),
+        (replace(watched_writes(), failure="the sweep failed: gone"), "the sweep failed: gone"),
+        (replace(watched_writes(), swept=False), "nobody looked at the blocks"),
+    ],
+)
+def test_writes_that_are_not_proven_well_enough_leave_it_open(
+    history: WriteHistory | None, why: str
+) -> None:
+    """Overwritten before any look, blocks unseen for too long, or no sweep."""
+    finding = found(data_intact(), replace(good(), history=history))
+    assert finding.verdict is Verdict.UNKNOWN
+    assert finding.message.startswith(why)
+
+
+def test_what_nobody_wrote_to_and_has_changed_fails() -> None:
+    """As the filled area that was blanked, or a block that went far astray."""
+    finding = found(data_intact(), damaged(changed=(BlockFinding(65536, MAP, Damage.CHANGED),)))
+    assert finding.verdict is Verdict.FAIL
+    assert finding.message == (
+        "1 block that nobody wrote to has changed: changed at offset 65536 (map)"
+    )
+
+
+def test_what_nobody_wrote_to_and_was_not_compared_leaves_it_open() -> None:
+    finding = found(data_intact(), damaged(not_compared="what should not change: gone"))
+    assert (finding.verdict, finding.message) == (Verdict.UNKNOWN, "what should not change: gone")
+
+
+def test_a_share_of_writes_is_all_of_them_only_if_it_is() -> None:
+    assert [percent(share) for share in (1, 0.99999, 0.5)] == ["100 %", "99.99 %", "50.00 %"]
 
 
 def test_io_that_was_cut_short_never_passes() -> None:

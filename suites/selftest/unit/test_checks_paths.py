@@ -19,6 +19,7 @@ from harness.checks import (
     sessions_as_planned,
 )
 from harness.measurements import (
+    Found,
     Measurements,
     PathCounters,
     PathStates,
@@ -26,7 +27,15 @@ from harness.measurements import (
 from harness.timeline import Event, Happened, Timeline
 from harness.transport.iscsi.settings import planned_session, session_settings
 from harness.units import MIB, NS_PER_MS, NS_PER_S
-from suites.selftest.unit.judged import busy_host, carrying, found, good, with_counters
+from suites.selftest.unit.judged import (
+    READ_BACK,
+    busy_host,
+    carrying,
+    found,
+    good,
+    with_counters,
+    with_looks,
+)
 from suites.selftest.unit.synthetic_failover import END, HEALED, INJECTED, START
 
 
@@ -38,6 +47,57 @@ def test_a_dead_path_that_carries_bytes_leaves_it_open() -> None:
     finding = found(fault_took_effect(), measured)
     assert finding.verdict is Verdict.UNKNOWN
     assert "path a (sda) still carried" in finding.message
+
+
+def test_a_dead_path_that_answers_the_sweep_leaves_it_open() -> None:
+    """The map has given it up, and sends nothing; but the fault has lost its effect."""
+    lost_effect = with_looks(good(), "a", [INJECTED + 8 * NS_PER_S, INJECTED + 9 * NS_PER_S], 0)
+    finding = found(fault_took_effect(), lost_effect)
+    assert finding.verdict is Verdict.UNKNOWN
+    assert "path a (sda) still answered 2 reads of the sweep during SilentDrop" in finding.message
+
+
+@pytest.mark.parametrize(
+    ("path", "at_ns", "result", "took_ns"),
+    [
+        ("a", INJECTED - NS_PER_S, 0, NS_PER_MS),
+        ("a", INJECTED + 100 * NS_PER_MS, 0, NS_PER_MS),
+        ("a", INJECTED + 8 * NS_PER_S, Found.NO_ANSWER, NS_PER_MS),
+        ("a", INJECTED + 8 * NS_PER_S, 0, 8 * NS_PER_S),
+        ("a", HEALED + NS_PER_S, 0, NS_PER_MS),
+        ("b", INJECTED + 8 * NS_PER_S, 0, NS_PER_MS),
+    ],
+    ids=["before", "on the wire", "no answer", "after healing", "healed", "another path"],
+)
+def test_what_the_sweep_may_read_takes_no_effect_away(
+    path: str, at_ns: int, result: int, took_ns: int
+) -> None:
+    measured = with_looks(good(), path, [at_ns], result, took_ns)
+    assert found(fault_took_effect(), measured).verdict is Verdict.PASS
+
+
+def test_what_is_read_back_at_the_end_takes_no_effect_away() -> None:
+    """It is taken for a look that began as the last write was acknowledged."""
+    measured = with_looks(good(), "a", [INJECTED + 8 * NS_PER_S], 0)
+    history = measured.history
+    assert history is not None
+    read_back = replace(history, read=np.zeros_like(history.read))
+    assert found(fault_took_effect(), replace(measured, history=read_back)).verdict is Verdict.PASS
+
+
+def test_a_path_that_comes_back_as_another_lun_fails() -> None:
+    """It is active, and carries I/O."""
+    back = replace(READ_BACK, other_luns={"a": "names 3:60 2, serial number y"})
+    finding = found(paths_restored(), replace(good(), read_back=back))
+    assert finding.verdict is Verdict.FAIL
+    assert "another LUN than before: a now leads to names 3:60 2" in finding.message
+
+
+def test_a_path_that_does_not_say_which_lun_it_is_leaves_it_open() -> None:
+    back = replace(READ_BACK, silent={"a": "Input/output error"})
+    finding = found(paths_restored(), replace(good(), read_back=back))
+    assert finding.verdict is Verdict.UNKNOWN
+    assert "did not say which LUN it leads to: a (Input/output error)" in finding.message
 
 
 def test_a_path_may_carry_bytes_before_the_order_to_heal_returns() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
@@ -15,12 +17,15 @@ from typer.testing import CliRunner
 from harness.cli.app import app
 from harness.cli.bench import clean as bench_clean
 from harness.cli.bench.clean import Alarm, Run, rows, run, summed_up
-from harness.measurements import MAP, Measurements, ReadBack
+from harness.deadline import Deadline
+from harness.host.busy import busy
+from harness.measurements import MAP, BlockFinding, Damage, Measurements, ReadBack
 from harness.timeline import Phase
-from suites.selftest.unit.judged import without_io
+from suites.selftest.unit.judged import watched_writes, without_io
 from suites.selftest.unit.synthetic_failover import END, HEALED, STALL_S, failover, nothing_measured
 
 SLACK_S = 1.0
+Bench = Callable[..., tuple[int, str]]
 
 
 def undisturbed() -> Measurements:
@@ -35,6 +40,7 @@ def undisturbed() -> Measurements:
         timeline=replace(measured.timeline, events=()),
         path_states=tuple(seen for seen in measured.path_states if seen.states["a"] == "active"),
         read_back=ReadBack(100, 100, {MAP: 100, "a": 100, "b": 100}),
+        history=watched_writes(),
     )
 
 
@@ -106,14 +112,13 @@ def test_figures_are_the_worst_and_the_median() -> None:
 
 
 @pytest.fixture
-def bench(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> Callable[[Callable[[], Measurements]], tuple[int, str]]:
+def bench(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Bench:
     """Runs `bench clean` twice, on no testbed."""
 
-    def invoke(measured: Callable[[], Measurements]) -> tuple[int, str]:
+    def invoke(measured: Callable[[], Measurements], *options: str) -> tuple[int, str]:
         monkeypatch.setattr(bench_clean, "_undisturbed", lambda *_, **__: measured())
-        done = CliRunner().invoke(app, ["--quiet", "bench", "clean", "--runs", "2", "--json"])
+        argv = ["--quiet", "bench", "clean", "--runs", "2", "--json", *options]
+        done = CliRunner().invoke(app, argv)
         return done.exit_code, done.output
 
     lab = SimpleNamespace(testbed=lambda: nullcontext(None))
@@ -123,7 +128,7 @@ def bench(
 
 
 def test_clean_runs_end_well(
-    bench: Callable[[Callable[[], Measurements]], tuple[int, str]],
+    bench: Bench,
 ) -> None:
     status, output = bench(undisturbed)
     told = json.loads(output)
@@ -136,11 +141,35 @@ def test_clean_runs_end_well(
 
 
 def test_a_false_alarm_is_the_exit_status(
-    bench: Callable[[Callable[[], Measurements]], tuple[int, str]],
+    bench: Bench,
 ) -> None:
     status, output = bench(alarming)
     assert status == 1
     assert [alarm["run"] for alarm in json.loads(output)["false_alarms"]] == [1, 2]
+
+
+def test_with_load_beside_it_only_a_failure_is_the_exit_status(bench: Bench) -> None:
+    """Unknown is what a busy host brings; it is told."""
+    status, output = bench(alarming, "--with-load", "1")
+    told = json.loads(output)
+    assert (status, told["runs_unknown"]) == (0, 2)
+    wrong = BlockFinding(0, MAP, Damage.TORN)
+    torn = replace(undisturbed(), read_back=ReadBack(100, 100, {MAP: 100}, (wrong,)))
+    assert bench(lambda: torn, "--with-load", "1")[0] == 1
+
+
+def test_busy_loops_end_with_the_block() -> None:
+    def loops() -> int:
+        here = f"/proc/{os.getpid()}/task/{os.getpid()}/children"
+        children = Path(here).read_text().split()
+        return sum("while True: pass" in Path(f"/proc/{c}/cmdline").read_text() for c in children)
+
+    with busy(2):
+        deadline = Deadline.after(30)
+        while loops() < 2 and not deadline.expired:  # until both programs were started
+            time.sleep(0.01)
+        assert loops() == 2
+    assert loops() == 0
 
 
 def test_lost_paths_and_the_labs_cables_are_counted() -> None:

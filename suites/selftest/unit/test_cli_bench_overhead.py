@@ -81,8 +81,8 @@ def test_without_measurement_the_load_of_the_suites_is_all_there_is() -> None:
     """No probe, no log, no list of writes; the same pace, depth, size and seeds."""
     jobs = compared_jobs(Layout.of(WorkloadConfig()), Load.SUITES)
     measured, unmeasured = jobs.measured(8, seed=3), jobs.unmeasured(8, seed=3)
-    assert [job.name for job in measured] == ["write", "read", "probe"]
-    assert [replace(job, logged=True) for job in unmeasured] == measured[:2]
+    assert [job.name for job in measured] == ["write", "read", "hot", "probe"]
+    assert [replace(job, logged=True) for job in unmeasured] == measured[:3]
     job_file = render_job_file("/dev/mapper/x", unmeasured, "/folder")
     assert "/folder" not in job_file
     assert "verify=md5" in job_file

@@ -17,6 +17,7 @@ from harness.units import KIB, MIB, NS_PER_MS
 from harness.workload import Area, Job, JobKind
 from harness.workload import job as job_module
 from harness.workload.job import render_job_file
+from harness.workload.reader import inspect
 from suites.selftest.unit.fio_on_this_host import Outcome, folder_for_direct_io, run_fio
 
 LAYOUT = Layout.of(WorkloadConfig(region=16 * MIB))
@@ -125,6 +126,7 @@ def test_the_mixed_jobs_run_without_an_error(mixed: tuple[Outcome, int, int]) ->
     assert [(j.name, j.error, j.total_errors) for j in outcome.report.jobs] == [
         ("write", 0, 0),
         ("read", 0, 0),
+        ("hot", 0, 0),
         ("probe", 0, 0),
     ]
 
@@ -134,7 +136,7 @@ def test_the_log_holds_every_io(mixed: tuple[Outcome, int, int]) -> None:
     outcome, _, _ = mixed
     for job, log in zip(outcome.report.jobs, outcome.logs, strict=True):
         assert np.count_nonzero(log.is_write) == job.write_ios
-        assert job.name == "write" or len(log) == job.read_ios
+        assert job.name in {"write", "hot"} or len(log) == job.read_ios
         assert int(log.size[log.is_write].sum()) == job.write_bytes
 
 
@@ -173,23 +175,54 @@ def test_jobs_are_paced(mixed: tuple[Outcome, int, int]) -> None:
     """Slower than asked for on a busy host, but never faster."""
     outcome, _, _ = mixed
     for job, report in zip(LAYOUT.mixed(7), outcome.report.jobs, strict=True):
-        assert job.iops is not None
+        assert job.pace is not None
+        passes = 2 if job.name == "write" else 1
+        iops = job.pace / job.block_size / passes
         asked_for = report.write_ios if job.kind.writes else report.read_ios
-        assert 0.3 * job.iops * SECONDS <= asked_for <= 1.3 * job.iops * SECONDS + job.depth
+        assert 0.3 * iops * SECONDS <= asked_for <= 1.3 * iops * SECONDS + job.depth
 
 
 def test_writes_are_verified_while_they_go_on(mixed: tuple[Outcome, int, int]) -> None:
-    """Soon after a block was written it is read back; the last few may be left."""
+    """Soon after a block was written it is read back; the last of them may be left."""
     outcome, _, _ = mixed
     (write,) = (job for job in outcome.report.jobs if job.name == "write")
-    assert write.read_ios >= write.write_ios - 16 > 0
+    assert write.read_ios >= write.write_ios // 2 > 0
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2, 3, 12345])
+def test_each_block_is_written_again_after_as_many_writes_as_there_are_blocks(
+    device: Path, filled: Outcome, seed: int
+) -> None:
+    """From the first write on, so that every block stays as long as the others take."""
+    writes, reads, hot, _ = LAYOUT.mixed(seed)
+    few = replace(writes.area, size=16 * writes.block_size)
+    fast = replace(writes, area=few, iops=None, seconds=3)
+    warm = replace(hot, area=replace(hot.area, size=few.size), pause_s=0.001, seconds=3)
+    outcome = run_fio(device, *(job.marked() for job in (fast, replace(reads, seconds=3), warm)))
+    for name, blocks in (("write", 16), ("hot", 16)):
+        order = outcome.issued[name].offset.tolist()
+        assert len(order) > 2 * blocks
+        assert order[blocks:] == order[:-blocks]
+        assert len(set(order[:blocks])) == blocks
+
+
+def test_every_verified_block_has_the_nonce_of_its_run(device: Path, filled: Outcome) -> None:
+    """At its end; that of another run is not taken for it."""
+    hot = replace(LAYOUT.mixed(1)[2], seconds=0.1, pause_s=0.001).marked()
+    other = hot.marked()
+    outcome = run_fio(device, hot)
+    content = device.read_bytes()
+    for offset in set(outcome.issued["hot"].offset.tolist()):
+        block = content[offset : offset + hot.block_size]
+        assert inspect(block, offset, bytes.fromhex(hot.nonce))[0] == "ok"
+        assert inspect(block, offset, bytes.fromhex(other.nonce))[0] == "earlier"
 
 
 def test_the_seed_decides_the_offsets(device: Path, filled: Outcome) -> None:
     """A failed run can be repeated; fio ignores the seed unless randrepeat is off."""
 
     def offsets(seed: int) -> list[int]:
-        job = LAYOUT.probe(0.2, seed)
+        job = LAYOUT.probe(0.5, seed)
         order = run_fio(device, job).logs[0]
         return [int(offset) for offset in order.offset[:20]]
 
@@ -198,7 +231,8 @@ def test_the_seed_decides_the_offsets(device: Path, filled: Outcome) -> None:
 
 def test_the_pace_counts_what_is_read_to_verify() -> None:
     """As fio's log has it: each block written is read back once."""
-    writes, reads, _ = Layout.of(WorkloadConfig()).mixed(seed=0)
-    assert writes.pace == 2 * 80 * 16 * KIB
+    writes, reads, hot, _ = Layout.of(WorkloadConfig()).mixed(seed=0)
+    assert writes.pace == 2 * 80 * 4 * KIB
+    assert hot.pace == 20 * 4 * KIB
     assert reads.pace == 50 * 4 * KIB
     assert replace(writes, iops=None).pace is None

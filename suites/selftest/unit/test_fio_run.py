@@ -39,7 +39,7 @@ class Disk:
 def test_a_job_without_a_log_has_an_empty_one() -> None:
     """The others keep theirs, each under the number of its job."""
     machine: Any = Disk()
-    write, read, probe = Layout.of(WorkloadConfig()).mixed(seed=1)
+    write, read, _, probe = Layout.of(WorkloadConfig()).mixed(seed=1)
     run = FioRun(machine, "/dev/mapper/x", [write, replace(read, logged=False), probe])
     result = run._fetch(Completed(("fio",), 0, b"", b"", 1.0))
     assert machine.asked_for == [
@@ -55,7 +55,7 @@ def test_a_report_that_fio_could_not_finish_leaves_a_result_that_says_so() -> No
     run = FioRun(machine, "/dev/mapper/x", Layout.of(WorkloadConfig()).mixed(seed=1))
     result = run._fetch(Completed(("fio",), -9, b"", b"", 1.0))
     assert result.broken.startswith("fio's report cannot be read")
-    assert [len(log) for log in result.logs] == [0, 0, 0]
+    assert [len(log) for log in result.logs] == [0, 0, 0, 0]
     assert result.ledgers() == []
 
 

@@ -214,10 +214,11 @@ class Bench:
     ) -> AbstractContextManager[Any]:
         self.started.append((machine.name, folder, tuple(job.name for job in jobs)))
         fio = SimpleNamespace(
+            jobs=(),
             running=True,
             require_running=lambda: None,
             stop=lambda: None,
-            finish=lambda _: SimpleNamespace(broken=""),
+            finish=lambda _: SimpleNamespace(broken="", ledgers=list),
         )
         return nullcontext(fio)
 
@@ -253,7 +254,11 @@ def measuring(monkeypatch: pytest.MonkeyPatch) -> Callable[[Bench, Sequence[Job]
         return IoSession(cast(MeasuredTestbed, bench), jobs, 600)
 
     monkeypatch.setattr(io_session, "gather", lambda *_: {})
-    monkeypatch.setattr(io_session, "read_everything_back", lambda machine, *_: machine.name)
+    monkeypatch.setattr(
+        io_session,
+        "read_everything_back",
+        lambda machine, *_: SimpleNamespace(back=machine.name, looks={}),
+    )
     monkeypatch.setattr(io_session, "assemble", lambda raw: raw)
     return begin
 
@@ -268,7 +273,7 @@ def test_each_initiator_runs_what_it_may_on_its_own_luns(
         session.note_fault(fault := Injection(LinkDown("second-a"), TWO, 1))
         fault.healed_ns = fault.healing_confirmed_ns = 2
         session.note_fault(fault)
-    mixed = ("write", "read", "probe")
+    mixed = ("write", "read", "hot", "probe")
     assert bench.started == [
         ("initiator", "/run/pathproof/fio/lun0", mixed),
         ("initiator", "/run/pathproof/fio/lun2", mixed),

@@ -69,6 +69,7 @@ class Fio:
         self.told = told
         self.hangs = True
         self.broken = ""
+        self.jobs = ()
 
     @property
     def running(self) -> bool:
@@ -169,12 +170,12 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
         bench.told.append("evidence")
         return {}
 
-    def read_back(_machine: object, _map: object, _result: object) -> str:
+    def read_back(_machine: object, _map: object, _result: object, _again: float) -> str:
         bench.told.append("read back")
         return "read back"
 
     def assemble(_session: IoSession, of: Any, _result: object, seen: object) -> Any:
-        return seen, of.back
+        return seen, of.reading
 
     monkeypatch.setattr(io_session, "gather", gather)
     monkeypatch.setattr(FioRun, "started", lambda *_, **__: bench.fio)

@@ -256,6 +256,7 @@ def test_an_error_is_the_maps_if_it_had_that_number_then() -> None:
         "watchdog: BUG: soft lockup - CPU#0 stuck for 22s! [kworker/0:1:9]",
         "NMI watchdog: Watchdog detected hard LOCKUP on cpu 0",
         "rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:",
+        "UBSAN: array-index-out-of-bounds in drivers/net/ethernet/example/hw.c:412:21",
         "rcu: INFO: rcu_preempt self-detected stall on CPU",
         "rcu: INFO: rcu_preempt detected expedited stalls on CPUs/tasks: { 0-... } 7 jiffies s: 9",
         "invalid opcode: 0000 [#1] PREEMPT SMP NOPTI",

@@ -182,14 +182,14 @@ def test_what_was_replaced_is_lost(fio: Fio) -> None:
                 assert fio.find(look(write), block=block) == (finding,)
 
 
-@given(runs(), st.integers(0, NUMBERS - 1), st.integers(1, 10**6))
+@given(runs(), st.integers(0, NUMBERS - 1), st.integers(-(10**6), 10**6))
 def test_what_an_earlier_run_left_is_lost(fio: Fio, number: int, earlier_ms: int) -> None:
-    """Whatever its number; also in a block that this run wrote only once, and late."""
+    """Whatever its number and time; also in a block that this run wrote only once, and late."""
     for write in fio.in_flight:
         fio.reap(write)
-    written_ns = OPENED_NS - (350 + earlier_ms) * NS_PER_MS
+    written_ns = OPENED_NS - earlier_ms * NS_PER_MS
     for offset in fio.ledger().blocks:
-        left = Look(MAP, "ok", written_ns, number, offset)
+        left = Look(MAP, "earlier", written_ns, number, offset)
         (finding,) = fio.find(left, block=offset // BLOCK)
         assert finding.damage is Damage.LOST
         assert finding.detail.startswith("holds an earlier run's write instead of ")
@@ -233,6 +233,24 @@ def test_what_fio_read_back_is_counted_and_proves_nothing() -> None:
     fio.verify(0)
     assert fio.ledger().compare(seen({})).verified == 1
     assert kinds(fio.find(look(old))) == [(MAP, Damage.LOST)]
+
+
+def test_a_write_that_arrives_late_is_seen_by_a_second_look() -> None:
+    """The first look finds all right; later an older write has come over it."""
+    fio = Fio()
+    old = fio.write(0)
+    fio.pass_ms(1000)
+    new = fio.write(0)
+    first, later = seen({0: [look(new)]}), seen({0: [look(old)]})
+    assert fio.ledger().compare(first).findings == ()
+    assert kinds(fio.ledger().compare(first.then(later)).findings) == [(MAP, Damage.CAME_BACK)]
+
+
+def test_of_two_looks_the_one_counts_that_read_less() -> None:
+    """What was read only once is not proven to stay; and a path that was away once is."""
+    first = Looks({}, {MAP: 5, "sda": 5}, {})
+    later = Looks({}, {MAP: 4}, {"sda": "gone"})
+    assert first.then(later) == Looks({}, {MAP: 4, "sda": 0}, {"sda": "gone"})
 
 
 def test_what_the_map_had_at_first_and_not_in_the_end_came_back() -> None:
@@ -308,15 +326,17 @@ def test_logs_that_contradict_each_other_are_refused(issued: list[int], why: str
 def test_the_readers_lines_are_read_back(
     blocks: dict[int, Sequence[Look]], read: dict[str, int], away: dict[str, str]
 ) -> None:
-    """One a look, one a place."""
-    lines = [
+    """One a look, one a place; a second job has nothing in it."""
+    lines = ["job"]
+    lines += [
         f"{x.place} {offset} {x.problem} {x.written_ns} {x.number} {x.belongs}"
         for offset, looks in blocks.items()
         for x in looks
     ]
     lines += [f"{place} read {count}" for place, count in read.items()]
     lines += [f"{place} away {why}" for place, why in away.items()]
-    assert parse_looks("\n".join(lines)) == Looks(blocks, read, away)
+    text = "\n".join([*lines, "job\n"])
+    assert parse_looks(text) == [Looks(blocks, read, away), Looks({}, {}, {})]
 
 
 @pytest.mark.parametrize(
@@ -325,4 +345,9 @@ def test_the_readers_lines_are_read_back(
 def test_a_line_of_another_form_is_refused(text: str) -> None:
     """A program that crashed did not say that all is well."""
     with pytest.raises(WorkloadError, match="not a line of the read-back"):
-        parse_looks(text)
+        parse_looks(f"job\n{text}")
+
+
+def test_what_precedes_the_first_job_is_refused() -> None:
+    with pytest.raises(WorkloadError, match="not the beginning of a read-back: 'map read 1'"):
+        parse_looks("map read 1\njob\n")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -37,9 +39,10 @@ def test_only_one_job_writes_to_any_place(config: WorkloadConfig) -> None:
     """What is read was filled before and is never written again."""
     layout = Layout.of(config)
     fill, jobs = layout.fill(), layout.mixed(1)
-    writers = [job for job in jobs if job.kind.writes]
-    assert len(writers) == 1
-    assert writers[0].area.offset >= fill.area.end
+    writers = sorted((job.area for job in jobs if job.kind.writes), key=lambda area: area.offset)
+    assert writers
+    for before, after in pairwise([fill.area, *writers]):
+        assert after.offset >= before.end
     assert all(job.area == fill.area for job in jobs if not job.kind.writes)
 
 
@@ -49,6 +52,25 @@ def test_no_job_touches_the_marker(config: WorkloadConfig, seed: int) -> None:
     layout = Layout.of(config)
     for job in (layout.fill(), *layout.mixed(seed), layout.unpaced(JobKind.WRITE, 4 * KIB, seed)):
         assert job.area.offset >= marker.SIZE
+
+
+@given(CONFIGS, st.sampled_from([1, 2, 4]))
+def test_writes_that_waited_for_ten_seconds_come_to_no_block_twice(
+    config: WorkloadConfig, luns: int
+) -> None:
+    """If the region is large enough; and the blocks are a power of two, as steady jobs need."""
+    layout = Layout.of(config, luns)
+    for job in layout.mixed(1):
+        blocks = job.area.size // job.block_size
+        assert not job.steady or blocks.bit_count() == 1
+    held = layout.write_area.size // config.block_size * luns / config.write_iops
+    assert held >= 12 or layout.hot_area.end > config.region // 4
+
+
+def test_steady_jobs_are_first_and_third() -> None:
+    """For the others fio would write one block twice in a row."""
+    jobs = Layout.of(WorkloadConfig()).mixed(1)
+    assert [n for n, job in enumerate(jobs, start=1) if job.steady] == [1, 3]
 
 
 def test_every_read_finds_a_header_of_its_own() -> None:

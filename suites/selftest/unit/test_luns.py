@@ -198,9 +198,10 @@ def test_the_load_of_all_luns_is_that_of_one() -> None:
     one, four = Layout.of(WorkloadConfig()), Layout.of(WorkloadConfig(), 4)
     for alone, shared in zip(one.mixed(1), four.mixed(1), strict=True):
         mine = shared.shared_by(4)
-        assert alone.iops is not None
-        assert mine.iops == alone.iops // 4
-        assert abs(alone.area.size / alone.iops - mine.area.size / mine.iops) < 20 * KIB
+        assert alone.pace is not None
+        assert mine.pace is not None
+        assert mine.pace == pytest.approx(alone.pace / 4, rel=0.05)
+        assert alone.area.size / alone.pace == pytest.approx(mine.area.size / mine.pace, rel=0.05)
     assert four.write_area.end <= WorkloadConfig().region
 
 

@@ -196,6 +196,7 @@ class Fio:
         self.ended = ended
         self.hangs = hangs
         self.waited_s = 0.0
+        self.jobs = ()
 
     @property
     def running(self) -> bool:
@@ -286,7 +287,7 @@ class Bench:
 def measuring(monkeypatch: pytest.MonkeyPatch) -> Callable[[Bench], IoSession]:
     def assemble(session: IoSession, of: Any, *_: object) -> Any:
         return SimpleNamespace(
-            back=of.back, cut_short=of.cut_short or session._cut_short, forced=of.errors_forced
+            back=of.reading, cut_short=of.cut_short or session._cut_short, forced=of.errors_forced
         )
 
     def begin(bench: Bench) -> IoSession:
@@ -295,7 +296,7 @@ def measuring(monkeypatch: pytest.MonkeyPatch) -> Callable[[Bench], IoSession]:
 
     monkeypatch.setattr(io_session, "gather", lambda *_: {})
     monkeypatch.setattr(
-        io_session, "read_everything_back", lambda _, of, __: f"of {of.planned.lun}"
+        io_session, "read_everything_back", lambda _, of, *__: f"of {of.planned.lun}"
     )
     monkeypatch.setattr(IoSession, "_assemble", assemble)
     return begin

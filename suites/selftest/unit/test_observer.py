@@ -57,6 +57,17 @@ def test_a_mark_appears_in_the_kernel_log_at_the_time_it_was_made(observer: Obse
     assert len(seen.clock.readings) == 2
 
 
+def test_a_look_at_the_clock_is_kept_apart_from_the_readings(observer: Observer) -> None:
+    """Times are converted by the readings alone."""
+    observer.begin("pathproof: selftest looks")
+    observer.look_at_clock(5)
+    seen = observer.collect()
+    (look,) = seen.clock_looks
+    first, last = seen.clock.readings
+    assert first.at_ns < look.at_ns < last.at_ns
+    assert abs(look.offset_ns) <= look.uncertainty_ns
+
+
 def test_what_a_daemon_said_is_not_the_kernels(observer: Observer) -> None:
     """journald may forward it, with its facility (ForwardToKMsg=); syslog(3) numbers it 3."""
     observer.begin("pathproof: selftest facilities")

@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 import harness
 from harness.observe import resident
 from harness.transport.map_probe import MAPS
+from harness.workload.programs import keeper, sweeper
 
 TOP = Path(harness.__file__).parent
 PARTS = [f"observe/resident/{part}.py" for part in resident.PARTS]
@@ -55,6 +57,13 @@ def test_the_resident_program_has_each_part_and_imports_none(maps: str) -> None:
         names = [node.module] if isinstance(node, ast.ImportFrom) else []
         names += [one.name for one in node.names] if isinstance(node, ast.Import) else []
         assert {str(name).partition(".")[0] for name in names} <= sys.stdlib_module_names
+
+
+@pytest.mark.parametrize("program", [sweeper, keeper])
+def test_a_program_in_one_piece_defines_no_name_twice(program: Callable[[], str]) -> None:
+    """The later would take the place of the earlier, unseen."""
+    names = defined(program())
+    assert len(set(names)) == len(names)
 
 
 def test_a_transports_part_has_all_that_samples_ask_of_maps() -> None:

@@ -7,9 +7,9 @@ import hashlib
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -27,6 +27,7 @@ from harness.workload import Area, Job, JobKind, Ledger
 from harness.workload.ledger import Looks, parse_looks
 from harness.workload.reader import (
     CHUNK,
+    GAP,
     HEADER_3_41,
     MAGIC,
     Place,
@@ -41,7 +42,8 @@ PROGRAM = Path(harness.workload.reader.__file__)
 BLOCK = 16 * KIB
 COUNT = 96  # more than one read of the reader's
 AREA = Area(64 * KIB, COUNT * BLOCK)
-FILL = Job("fill", JobKind.WRITE, AREA, BLOCK, 4, verified=True)
+OLDER = Job("fill", JobKind.WRITE, AREA, BLOCK, 4, verified=True).marked()
+FILL = OLDER.marked()
 VICTIM, OTHER = AREA.offset + 7 * BLOCK, AREA.offset + 80 * BLOCK
 PLACES = (MAP, "sda", "sdb")
 
@@ -73,9 +75,8 @@ class Written:
 def twice() -> Iterator[Written]:
     with folder_for_direct_io() as folder:
         places = {place: folder / place for place in PLACES}
-        run_fio(places[MAP], FILL)
+        run_fio(places[MAP], OLDER)
         older = places[MAP].read_bytes()
-        time.sleep(0.5)  # as long as one run is at least before the next
         outcome = run_fio(places[MAP], replace(FILL, kind=JobKind.RANDOM_WRITE, seed=5))
         yield Written(places, older, places[MAP].read_bytes(), outcome)
 
@@ -88,18 +89,30 @@ def written(twice: Written) -> Written:
     return twice
 
 
-def read(places: Mapping[str, Path], offsets: Sequence[int], block_size: int = BLOCK) -> Looks:
+def read(
+    places: Mapping[str, Path], offsets: Sequence[int], block_size: int = BLOCK, nonce: str = ""
+) -> Looks:
     """Exactly as on a guest: isolated, without site-packages, offsets on standard input."""
+    (looks,) = read_jobs(places, wanted(offsets, block_size, nonce))
+    return looks
+
+
+def wanted(offsets: Sequence[int], block_size: int = BLOCK, nonce: str = "") -> str:
+    """What the program takes for one job."""
+    return f"job {block_size} {nonce}\n" + "".join(f"{offset}\n" for offset in offsets)
+
+
+def read_jobs(places: Mapping[str, Path], *jobs: str) -> list[Looks]:
+    """The looks of each job."""
     devices = [f"{place}={device}" for place, device in places.items()]
-    argv = [sys.executable, "-I", "-S", "-c", PROGRAM.read_text(), str(block_size), *devices]
-    text = "".join(f"{offset}\n" for offset in offsets)
-    done = subprocess.run(argv, input=text, capture_output=True, text=True, check=True)
+    argv = [sys.executable, "-I", "-S", "-c", PROGRAM.read_text(), *devices]
+    done = subprocess.run(argv, input="".join(jobs), capture_output=True, text=True, check=True)
     return parse_looks(done.stdout)
 
 
 def read_back(written: Written) -> ReadBack:
     ledger = written.ledger()
-    return ledger.compare(read(written.places, list(ledger.blocks)))
+    return ledger.compare(read(written.places, list(ledger.blocks), nonce=FILL.nonce))
 
 
 def block(content: bytes, offset: int) -> bytes:
@@ -255,7 +268,7 @@ def test_a_path_that_fails_while_it_is_read_is_away(
     """None of these errors is one of the disk; so no block is blamed."""
     first, path = places_of(written)
     path.error = error
-    read_path(path, first, VICTIM, first.blocks(VICTIM, 2 * BLOCK))
+    read_path(path, first, VICTIM, first.blocks(VICTIM, 2 * BLOCK), 2)
     assert (path.away, path.count) == (os.strerror(error), 0)
     assert capsys.readouterr().out == ""
 
@@ -266,7 +279,7 @@ def test_a_medium_error_is_one_of_the_block(
     """The disk was reached, and said that it cannot."""
     first, path = places_of(written)
     path.error = errno.ENODATA
-    read_path(path, first, VICTIM, first.blocks(VICTIM, BLOCK))
+    read_path(path, first, VICTIM, first.blocks(VICTIM, BLOCK), 1)
     assert (path.away, path.count) == ("", 1)
     assert capsys.readouterr().out.splitlines()[0] == f"sdb {VICTIM} unreadable:61 0 0 0"
 
@@ -291,6 +304,22 @@ def test_only_the_asked_blocks_are_read(written: Written) -> None:
     assert list(read(written.places, [VICTIM]).blocks) == [VICTIM]
     assert read(written.places, [VICTIM]).blocks[VICTIM][0].problem == "ok"
     assert read(written.places, []).blocks == {}
+
+
+def test_each_job_has_its_own_size_of_a_block_and_its_own_nonce(written: Written) -> None:
+    """The second job's nonce is another, and its blocks are twice as large."""
+    nonce = FILL.nonce
+    one, other = list(written.ledger().blocks)[:2]
+    first, second, third = read_jobs(
+        written.places,
+        wanted([one, other], nonce=nonce),
+        wanted([other], nonce="00" * 16),
+        wanted([one], 2 * BLOCK, nonce),
+    )
+    assert [first.blocks[at][0].problem for at in (one, other)] == ["ok", "ok"]
+    assert [look.problem for look in second.blocks[other]] == ["earlier"]
+    assert [look.problem for look in third.blocks[one]] == ["foreign"]
+    assert [looks.read[MAP] for looks in (first, second, third)] == [2, 1, 1]
 
 
 def test_a_block_of_another_size_is_foreign_or_misdirected(written: Written) -> None:
@@ -332,6 +361,25 @@ def test_a_blocks_header_is_that_of_its_write(written: Written) -> None:
         (look,) = looks[offset]
         assert (look.number, look.belongs) == (number, offset)
         assert abs(look.written_ns - started[offset]) < 250 * NS_PER_MS
+
+
+@given(
+    st.lists(st.integers(0, 2000), unique=True, max_size=200).map(sorted),
+    st.sampled_from([4 * KIB, 64 * KIB, 2 * CHUNK]),
+)
+def test_stretches_with_gaps_hold_every_block_and_no_large_gap(
+    numbers: list[int], block_size: int
+) -> None:
+    """In fewer reads: what is between blocks costs less than another read."""
+    offsets = [n * block_size for n in numbers]
+    runs = list(stretches(offsets, block_size, GAP))
+    inside = [o for start, size in runs for o in range(start, start + size, block_size)]
+    assert [o for o in inside if o in set(offsets)] == offsets
+    assert all(size <= max(CHUNK, block_size) for _, size in runs)
+    assert len(inside) == len(set(inside))
+    for before, after in pairwise(runs):
+        fits = after[0] + block_size - before[0] <= max(CHUNK, block_size)
+        assert after[0] - sum(before) > GAP or not fits
 
 
 @given(

@@ -103,6 +103,22 @@ def test_a_write_that_was_never_acknowledged_may_come_at_any_time() -> None:
     assert not judge_register(Story(writes, (Seen(0, 80, 81, found=0),)).history()).wrong.any()
 
 
+def test_the_newest_write_counts_though_an_older_one_was_acknowledged_last() -> None:
+    """The third was under way from before the first was acknowledged."""
+    writes = (Write(0, 0, 3, (1,)), Write(0, 5, 6, (5,)), Write(0, 2, 10, (4,)))
+    looks = (Seen(0, 12, 13, found=0), Seen(0, 12, 13, found=2))
+    assert judge_register(Story(writes, looks).history()).wrong.tolist() == [True, False]
+
+
+def test_what_happens_at_the_same_time_may_have_happened_in_either_order() -> None:
+    """The second write was issued as the first was acknowledged; a look began as it was itself."""
+    at_once = (Write(0, 0, 5, (1,)), Write(0, 5, 9, (6,)))
+    assert not judge_register(Story(at_once, (Seen(0, 20, 21, 0),)).history()).wrong.any()
+    apart = (Write(0, 0, 5, (1,)), Write(0, 6, 9, (6,)))
+    assert not judge_register(Story(apart, (Seen(0, 9, 10, 0),)).history()).wrong.any()
+    assert judge_register(Story(apart, (Seen(0, 10, 11, 0),)).history()).wrong.all()
+
+
 @pytest.mark.parametrize("looks", [0, 1])
 def test_without_writes_nothing_is_wrong(looks: int) -> None:
     """Nor proven."""

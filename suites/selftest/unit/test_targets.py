@@ -360,7 +360,7 @@ def test_what_is_measured_of_a_lun_has_the_sessions_of_its_target_alone(
     witness.seen = {"initiator": SessionsSeen(settings, planned, in_force, settings)}
     witness.path_listings = {"lun0": {}, "lun1": {}}
     session.note_fault(Injection(SilentDrop("a"), TOPOLOGY, 1, 2))
-    result: Any = None
+    result: Any = SimpleNamespace(ledgers=list)
     for of in session._luns.values():
         session._assemble(of, result, {})
     for lun, iqn, budget_s in (("lun0", FIRST, 4), ("lun1", SECOND, 10)):

@@ -105,6 +105,7 @@ def test_a_failover_is_told_in_seconds_since_it_began() -> None:
         "checked": {"map": 9, "a": 9},
         "away": {"b": "offline"},
         "wrong": {"torn": 1},
+        "again_after_s": 0,
     }
     (fault,) = one["faults"]
     times = {name: seconds for name, seconds in fault.items() if re.search("(ed|d)_s$", name)}

@@ -1,0 +1,59 @@
+"""One sweep for each map: what is written there is looked at while the I/O goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+
+from harness.concurrency import side_by_side
+from harness.machine import Machine
+from harness.measurements import MAP
+from harness.observe import Sample
+from harness.testbed.fio_runs import FioRuns
+from harness.testbed.lun_io import LunIo
+from harness.testbed.protocols import Map
+from harness.workload.run import FOLDER
+from harness.workload.sweep import Sweep, Wanted, swept
+
+
+class Sweeps:
+    """Those of all maps, by the map's name; a map where nothing can be recognised has none."""
+
+    def __init__(self, luns: Mapping[str, LunIo], sweeps: Mapping[str, Sweep]) -> None:
+        self._luns = luns
+        self._sweeps = sweeps
+        self._over_paths: set[str] = set()
+
+    @classmethod
+    @contextmanager
+    def started(
+        cls, machine: Callable[[str], Machine], runs: FioRuns, luns: Mapping[str, LunIo]
+    ) -> Iterator[Sweeps]:
+        """Start to look at every map, and make sure that it ends with the block."""
+        with ExitStack() as stack:
+            sweeps = {}
+            for name, one in luns.items():
+                if jobs := swept(runs.runs[name].jobs):
+                    wanted = Wanted(_places(one.map), jobs)
+                    folder = f"{FOLDER}/{one.map.planned.lun.name}"
+                    started = Sweep.started(machine(one.machine), wanted, folder)
+                    sweeps[name] = stack.enter_context(started)
+            yield cls(luns, sweeps)
+
+    def look_over_paths(self, initiator: str, sample: Sample) -> None:
+        """Look over the paths of its maps that are in use, too; only the first time."""
+        for name, sweep in self._sweeps.items():
+            of = self._luns[name]
+            if of.machine == initiator and name not in self._over_paths:
+                self._over_paths.add(name)
+                sweep.look_over(of.in_use(sample))
+
+    def finish(self) -> None:
+        """End them, and leave what each saw with its map."""
+        seen = side_by_side(*(sweep.finish for sweep in self._sweeps.values()))
+        for name, sightings in zip(self._sweeps, seen, strict=True):
+            self._luns[name].sightings = sightings
+
+
+def _places(of: Map) -> dict[str, str]:
+    return {MAP: of.attachment.device} | {path.path: f"/dev/{path.disk}" for path in of.paths}
