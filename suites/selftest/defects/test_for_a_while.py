@@ -99,23 +99,28 @@ def test_some_io_hangs_while_other_io_goes_on(testbed: Testbed, seed: int) -> No
             "tbf rate 1mbit burst 16kb latency 1s",
             "throughput held",
         ),
-        ("the surviving path is slow for a while", "netem delay 100ms", "latency held"),
+        ("the surviving path is slow for a while", "netem delay 200ms", "latency held"),
     ],
 )
 def test_a_surviving_path_that_is_poor_for_a_while(
     testbed: Testbed, seed: int, plant: str, limit: str, by: str
 ) -> None:
-    """I/O goes on, within every budget, but not as it should."""
+    """I/O goes on, but not as it should; what a paced load makes up for later is no loss."""
     _, last = two_links(testbed)
     machine, nic = testbed.machine(Role.INITIATOR), testbed.nic(Role.INITIATOR, last)
 
     def hamper() -> None:
         machine.sh(f"tc qdisc replace dev {nic} root {limit}")
-        time.sleep(6)
-        machine.sh(f"tc qdisc delete dev {nic} root")
+        time.sleep(9)
 
     measured = lose_a_path(
-        testbed, seed, first_link_down(testbed), during=hamper, during_s=0, after_s=_AFTERWARDS_S
+        testbed,
+        seed,
+        first_link_down(testbed),
+        during=hamper,
+        after=lambda: machine.sh(f"tc qdisc delete dev {nic} root"),
+        during_s=0,
+        after_s=_AFTERWARDS_S,
     )
     assert_detected(plant, measured, by=by, fails=" before the fault")
 
