@@ -18,7 +18,7 @@ from harness.measurements import Found, Ints, WriteHistory
 from harness.measurements.arrays import Bools
 
 _US_PER_S = 1_000_000
-_WAITING_US = 250_000  # a look that takes longer waits for a path, and not for its turn
+_WAITING_US = 1_000_000  # a look that takes longer waits for a path; a slow one does not
 
 Seconds = NDArray[np.float64]
 
@@ -120,7 +120,7 @@ def _waits(history: WriteHistory, keys: Keys, place: int) -> tuple[Ints, Ints]:
     return np.sort(starts), np.sort(ends)
 
 
-def windows_round(times_ns: Sequence[int], seconds: float) -> list[tuple[int, int]]:
-    """A window round each time that is known."""
+def windows_round(spans_ns: Sequence[tuple[int, int]], seconds: float) -> list[tuple[int, int]]:
+    """Each stretch of time with so much before it and after it."""
     reach = int(seconds * 1_000_000_000)
-    return [(at_ns - reach, at_ns + reach) for at_ns in times_ns if at_ns]
+    return [(start_ns - reach, end_ns + reach) for start_ns, end_ns in spans_ns]

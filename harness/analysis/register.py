@@ -23,6 +23,7 @@ from harness.units import NS_PER_US
 # A key is the rank of a block and a time: so one sorted array has the times of every block.
 _TIME_BITS = 42  # microseconds: 50 days
 _LAST = (1 << _TIME_BITS) - 1
+MOST_BLOCKS = 1 << 20  # different ones in a history: their ranks and the times share 63 bits
 _NONE = -1
 
 

@@ -20,9 +20,9 @@ from harness.units import KIB, NS_PER_S, format_size
 Floats = NDArray[np.float64]
 
 _WINDOW_NS = 2 * NS_PER_S
-# What the disks must have carried in a window before it tells anything: more than can wait in
-# buffers from one window to the next, at the pace of a test.
-_LEAST = 256 * KIB
+# What the disks must have carried before it tells anything: more than can wait in buffers from one
+# window to the next, at the pace of a test.
+_LEAST = 128 * KIB
 # Of what the disks carried; a NIC on the right wire carries more than all of it.
 _LEAST_SHARE = 0.5
 
@@ -63,12 +63,43 @@ def other_wires(measurements: Measurements) -> Iterator[OtherWire]:
         for way, nic, disks in _ways(measurements, traffic):
             by_nic = _grown(edges, traffic.at_ns, nic)
             by_paths = np.sum([_grown(edges, *disk) for disk in disks], axis=0)
-            elsewhere = (by_paths >= _LEAST) & (by_nic < _LEAST_SHARE * by_paths)
-            elsewhere &= (by_nic >= 0) & ~spared
-            if elsewhere.any():
-                seconds = int(elsewhere.sum()) * _WINDOW_NS / NS_PER_S
-                sums = [int(carried[elsewhere].sum()) for carried in (by_nic, by_paths)]
-                yield OtherWire(traffic, way, sums[0], sums[1], seconds)
+            elsewhere = [
+                part
+                for part in _telling(by_paths, spared | (by_nic < 0))
+                if by_nic[part].sum() < _LEAST_SHARE * by_paths[part].sum()
+            ]
+            if elsewhere:
+                part = np.concatenate(elsewhere)
+                sums = (int(by_nic[part].sum()), int(by_paths[part].sum()))
+                yield OtherWire(traffic, way, *sums, len(part) * _WINDOW_NS / NS_PER_S)
+
+
+def untold(measurements: Measurements) -> list[str]:
+    """The links whose paths carried too little, both ways, for their NICs to prove anything."""
+    found = []
+    for traffic in measurements.traffic:
+        edges = _edges(traffic)
+        spared = _hit(measurements, traffic, edges) if len(edges) > 1 else np.empty(0, np.bool_)
+        ways = _ways(measurements, traffic) if len(edges) > 1 else ()
+        sums = (np.sum([_grown(edges, *disk) for disk in disks], axis=0) for *_, disks in ways)
+        if not any(_telling(by_paths, spared) for by_paths in sums):
+            found.append(traffic.link)
+    return found
+
+
+def _telling(by_paths: Floats, spared: Bools) -> list[Ints]:
+    """Groups of neighbouring windows, each with enough bytes of the disks to tell anything."""
+    groups: list[Ints] = []
+    begun, carried = 0, 0.0
+    for n, (size, left_out) in enumerate(zip(by_paths.tolist(), spared.tolist(), strict=True)):
+        if left_out:
+            begun, carried = n + 1, 0.0
+            continue
+        carried += size
+        if carried >= _LEAST:
+            groups.append(np.arange(begun, n + 1, dtype=np.int64))
+            begun, carried = n + 1, 0.0
+    return groups
 
 
 def _ways(

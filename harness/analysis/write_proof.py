@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness.analysis.blind_time import gaps, longest, under_watch, windows_round
+from harness.analysis.recovery import back_ns
 from harness.analysis.register import Keys, judge_register
-from harness.measurements import BlockFinding, Damage, Found, Measurements, WriteHistory
+from harness.measurements import NEVER_NS, BlockFinding, Damage, Found, Measurements, WriteHistory
 from harness.units import NS_PER_S
 
 ROUND_A_FAULT_S = 5.0
@@ -77,7 +78,7 @@ def prove_writes(measurements: Measurements) -> WriteProof | None:
     keys = Keys(history)
     register = judge_register(history)
     unseen = gaps(history, keys)
-    faults = [at for fault in measurements.faults for at in (fault.injected_ns, fault.healed_ns)]
+    faults = [(fault.injected_ns, back_ns(measurements, fault)) for fault in measurements.faults]
     whole = [(keys.zero_ns, int(history.looks.ended_ns.max(initial=keys.zero_ns + 1)))]
     windows = windows_round(faults, ROUND_A_FAULT_S) or whole
     done = history.writes.acknowledged
@@ -132,7 +133,9 @@ def _finding(history: WriteHistory, look: int, instead: int, count: int) -> Bloc
     damage = _DAMAGE[Found(found)] if found < 0 else Damage.LOST
     held = f"write {found}" if found >= 0 else "an earlier run's write"
     told = f"held {held} instead of {instead}" if damage is Damage.LOST else f"not {instead}"
-    age_s = (int(looks.began_ns[look]) - int(history.writes.acknowledged_ns[instead])) / NS_PER_S
-    detail = f"{told}, {age_s:.3f} s after that was acknowledged, in {count} look"
+    done_ns = int(history.writes.acknowledged_ns[instead])
+    age_s = (int(looks.began_ns[look]) - done_ns) / NS_PER_S
+    when = f"{age_s:.3f} s after that was acknowledged" if done_ns != NEVER_NS else "already seen"
+    detail = f"{told}, {when}, in {count} look"
     place = looks.places[int(looks.place[look])]
     return BlockFinding(int(looks.offset[look]), place, damage, detail + "s" * (count != 1))

@@ -89,16 +89,18 @@ def data_intact(measurements: Measurements) -> Outcome:
     And while the I/O goes on: each write is proven by a look after its acknowledgement, and no look
     finds what it must not.
     """
-    back, proof = measurements.read_back, prove_writes(measurements)
+    back = measurements.read_back
     if back is not None and back.findings and not _nothing_verified(back):
         return _is_wrong(back, _not_read_back(back, measurements))
     if back is not None and back.changed:
         return _has_changed(back)
+    if measurements.read_only:
+        return _read_intact(measurements.streams, back)
+    proof = prove_writes(measurements)
     if proof is not None and proof.wrong:
         return _was_wrong(proof)
     if back is None:
-        streams, only_reads = measurements.streams, measurements.read_only
-        return _read_intact(streams) if only_reads else unknown(_why_not_read_back(streams))
+        return unknown(_why_not_read_back(measurements.streams))
     return _as_far_as_seen(measurements, back, proof)
 
 
@@ -138,7 +140,7 @@ def _gaps(measurements: Measurements, back: ReadBack, proof: WriteProof | None) 
         if proof is None:
             yield "it is not known which writes were proven"
         else:
-            yield from unproven(proof, measurements.history)
+            yield from unproven(proof, measurements)
 
 
 def _figures(back: ReadBack) -> dict[str, str]:
@@ -146,6 +148,7 @@ def _figures(back: ReadBack) -> dict[str, str]:
         "acknowledged blocks": str(back.acknowledged),
         "read back": ", ".join(f"{place} {n}" for place, n in back.checked.items()),
         "unchanged pieces that nobody wrote to": str(back.unchanged - len(back.changed)),
+        "the LUN": back.identity or "it does not tell which it is",
     } | ({"read once more after": f"{back.again_after_s:g} s"} if back.again_after_s else {})
 
 
@@ -183,10 +186,11 @@ def _was_wrong(proof: WriteProof) -> Outcome:
     return failed(f"{blocks} ({counts}): {shown}", figures, numbers)
 
 
-def _read_intact(streams: tuple[Stream, ...]) -> Outcome:
+def _read_intact(streams: tuple[Stream, ...], back: ReadBack | None) -> Outcome:
     """What an initiator that must not write has read is what another one wrote before.
 
-    fio compares the checksum in each block, and ends with an error if one differs.
+    fio compares the checksum in each block, and ends with an error if one differs. What nobody
+    writes to was compared at the end.
     """
     read = {s.name: len(s.completions) for s in streams if s.verified}
     if not sum(read.values()):
@@ -194,6 +198,10 @@ def _read_intact(streams: tuple[Stream, ...]) -> Outcome:
     if wrong := _verify_errors(streams):
         return failed("; ".join(wrong))
     figures = {"blocks read and verified": str(sum(read.values()))}
+    if back is None or back.not_compared:
+        why = back.not_compared if back else "what nobody writes to was not compared at the end"
+        return unknown(why, figures)
+    figures["unchanged pieces that nobody wrote to"] = str(back.unchanged)
     text = f"this initiator only reads: {sum(read.values())} reads, each of a block that is intact"
     return passed(text, figures, {"verified_reads": sum(read.values())})
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from harness.analysis.write_proof import LONGEST_BLIND_S, ROUND_A_FAULT_S, WriteProof
-from harness.measurements import WriteHistory
+from harness.analysis.fault_effect import in_reserve
+from harness.analysis.write_proof import LONGEST_BLIND_S, WriteProof
+from harness.measurements import Found, Measurements, WriteHistory
+from harness.timeline import Phase
 
 LEAST_PROVEN = 0.999
+_LOOKED_OVER_S = 2.0
 
 
 def percent(share: float) -> str:
@@ -24,7 +27,7 @@ def proof_figures(proof: WriteProof) -> dict[str, str]:
     return {
         "writes proven": f"{proof.proven} of {proof.acknowledged} ({percent(proof.share)})",
         **by_phase,
-        f"blind time in the {ROUND_A_FAULT_S:g} s round each fault": f"{proof.blind_s:.2f} s",
+        "blind time round each fault": f"{proof.blind_s:.2f} s",
         "writes under watch": f"{proof.watched} of {proof.acknowledged} "
         f"({percent(proof.watched_share)})",
         "looks at blocks": str(proof.looks),
@@ -42,12 +45,15 @@ def proof_numbers(proof: WriteProof) -> dict[str, float]:
     }
 
 
-def unproven(proof: WriteProof, history: WriteHistory | None) -> Iterator[str]:
+def unproven(proof: WriteProof, measurements: Measurements) -> Iterator[str]:
     """What keeps the writes from being proven well enough; nothing if they are."""
+    history = measurements.history
     if history is not None and history.failure:
         yield history.failure
     elif history is not None and not history.swept:
         yield "nobody looked at the blocks while they were written"
+    elif history is not None:
+        yield from _not_looked_over(measurements, history)
     for phase in proof.phases:
         if phase.share < LEAST_PROVEN:
             yield (
@@ -59,3 +65,32 @@ def unproven(proof: WriteProof, history: WriteHistory | None) -> Iterator[str]:
             f"a wrong content could have gone unseen for {proof.blind_s:.1f} s, "
             f"more than {LONGEST_BLIND_S:g} s"
         )
+
+
+def _not_looked_over(measurements: Measurements, history: WriteHistory) -> Iterator[str]:
+    """The paths over which the sweep had no answer in a settled phase, though they were in use.
+
+    And had been from the beginning: over one in reserve it sends nothing, as that may move the LUN
+    to another controller. Phases that are too short for a look over each path do not count.
+    """
+    looks = history.looks
+    answered = (looks.found != Found.NO_ANSWER) & (history.read > 0)
+    first = measurements.before
+    reserve = in_reserve(measurements, first.start_ns, first.end_ns) if first else frozenset()
+    for phase in measurements.phases:
+        if not phase.settled or phase.seconds < _LOOKED_OVER_S:
+            continue
+        reserve |= in_reserve(measurements, phase.start_ns, phase.end_ns)
+        inside = answered & (looks.began_ns >= phase.start_ns) & (looks.ended_ns <= phase.end_ns)
+        for counters in measurements.counters:
+            path = counters.path
+            known = path in looks.places
+            seen = known and (inside & (looks.place == looks.places.index(path))).any()
+            if not seen and path not in reserve and not _hit(measurements, path, phase):
+                yield f"the sweep saw nothing over path {path} in phase {phase.name!r}"
+
+
+def _hit(measurements: Measurements, path: str, phase: Phase) -> bool:
+    """Whether a fault hit the path in a phase."""
+    hit = (fault for fault in measurements.faults if path in fault.paths)
+    return any(f.injected_ns < phase.end_ns and f.healed_ns > phase.start_ns for f in hit)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from harness.analysis.negotiation import differing_values, redirections, unknown_values
 from harness.analysis.sessions import login_differences, unknown_logins
-from harness.analysis.wires import other_wires
+from harness.analysis.wires import other_wires, untold
 from harness.checks.definition import check
 from harness.checks.outcome import Outcome, failed, passed, unknown
 from harness.measurements import Measurements, PlannedSession, SessionSettings
@@ -38,6 +38,9 @@ def sessions_as_planned(measurements: Measurements) -> Outcome:
     if text := _unknown(measurements):
         return unknown(text, figures)
     count = len(measurements.planned)
+    figures |= {
+        f"wire of link {link}": "too few bytes to prove it" for link in untold(measurements)
+    }
     return passed(f"{count} sessions, each through its own link", figures)
 
 

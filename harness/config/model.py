@@ -31,6 +31,7 @@ from harness.config.network_rules import (
     require_routes,
 )
 from harness.config.networks import ControllerConfig, NetworkConfig, default_networks
+from harness.config.profiles import FAST, STOCK, Profile
 from harness.config.requirements import Requirements, why_no_forks, why_no_kvm
 from harness.units import KIB, MIB, format_size
 
@@ -171,21 +172,6 @@ class InitiatorConfig(Model):
         return self
 
 
-class Profile(Model):
-    """Timeouts of sessions and paths; None leaves the distribution's value alone.
-
-    Seconds throughout. Sources: iscsid.conf in open-iscsi, multipath.conf(5).
-    """
-
-    noop_out_interval_s: int | None = Field(None, ge=1, le=600)
-    noop_out_timeout_s: int | None = Field(None, ge=1, le=600)
-    fast_io_fail_s: int | None = Field(
-        None, ge=1, le=3600, description="multipathd writes it over recovery_tmo of each session"
-    )
-    polling_interval_s: int | None = Field(None, ge=1, le=60)
-    login_timeout_s: int | None = Field(None, ge=1, le=600)
-
-
 class WorkloadConfig(Model):
     """How much of the LUN is written, and how fast."""
 
@@ -216,16 +202,6 @@ class BudgetConfig(Model):
     max_stall_s: float | None = Field(
         None, gt=0, description="the longest stall accepted, whatever the settings allow"
     )
-
-
-STOCK = Profile()
-FAST = Profile(
-    noop_out_interval_s=1,
-    noop_out_timeout_s=1,
-    fast_io_fail_s=1,
-    polling_interval_s=1,
-    login_timeout_s=3,
-)
 
 
 class Config(Model):

@@ -49,7 +49,8 @@ class ReadBack:
     after `again_after_s`, unless that is zero.
 
     `other_luns` are places that lead to another LUN than before, with its identity; `silent` are
-    those that do not say which LUN they are, and why.
+    those that do not say which LUN they are, and why. `identity` is what they were compared with,
+    "" if the LUN does not tell.
     """
 
     acknowledged: int
@@ -63,3 +64,4 @@ class ReadBack:
     again_after_s: float = 0.0
     other_luns: Mapping[str, str] = field(default_factory=dict)
     silent: Mapping[str, str] = field(default_factory=dict)
+    identity: str = ""

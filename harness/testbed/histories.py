@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from harness.analysis.register import MOST_BLOCKS
 from harness.errors import WorkloadError
 from harness.measurements import NEVER_NS, WriteHistory
 from harness.observe import Clock
@@ -17,7 +18,8 @@ from harness.workload.history import JobWrites, write_history
 def history_of(of: LunIo, result: RunResult) -> WriteHistory | None:
     """What was written to a LUN and seen of it, on the initiator's clock.
 
-    None if nothing was written that can be recognised, or if fio's logs make no sense.
+    None if nothing was written that can be recognised, if it went to more blocks than the judge can
+    tell apart, or if fio's logs make no sense.
     """
     try:
         ledgers = {job.name: (job, ledger) for job, ledger in result.ledgers()}
@@ -29,8 +31,11 @@ def history_of(of: LunIo, result: RunResult) -> WriteHistory | None:
     jobs = [
         JobWrites(job.area, log, result.issued[job.name], ledgers[job.name][1], looks.get(job.name))
         for job, log in zip(result.jobs, result.logs, strict=True)
-        if job.name in ledgers
+        # Of a job that completed no write nothing is known of when it began.
+        if job.name in ledgers and log.is_write.any()
     ]
+    if not jobs or sum(len(np.unique(job.issued.offset)) for job in jobs) > MOST_BLOCKS:
+        return None
     return write_history(jobs, of.sightings, next(iter(ledgers.values()))[0].block_size)
 
 

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from harness.config.model import WorkloadConfig
+from harness.config.profiles import FAST, Profile
 from harness.measurements import PROBE
 from harness.topology import PlannedMap, Topology
-from harness.units import KIB
+from harness.units import KIB, MIB
 from harness.workload import Area, Job, JobKind
 
 _LONGEST_S = 1800.0  # jobs are stopped when a test is over; this ends them if nothing else does
@@ -26,6 +27,10 @@ _AROUND_S = 20
 # So many that what waited for 10 s without any path, and is then written at once, comes to no block
 # twice: each stays until the sweep has seen it.
 _STAYS_S = 12
+# In all, so that the sweep can read it in 1.2 s.
+_MOST_WRITTEN = 16 * MIB
+# I/O waits until a path is given up, and until one is back where all are lost: so many times that.
+_WAITS = 4
 # So few that each is written again every 3.2 s, also while a path is dead: a write that is stuck
 # there and lands late would otherwise hit a block that was not written since.
 _HOT_BLOCKS = 64
@@ -42,8 +47,8 @@ class Layout:
 
     `hot_area` belongs to those that come to few blocks again and again. What precedes them belongs
     to the marker of external LUNs (`preflight.marker`). All are those of the first part of a LUN;
-    where several initiators write, each has a part of `part` bytes. `read_iops` is the pace of the
-    verified reads of all maps together.
+    where several initiators write, each has a part of `part` bytes. `read_iops` and `write_iops`
+    are the paces of the verified reads, and writes, of all maps together.
     """
 
     config: WorkloadConfig
@@ -51,16 +56,25 @@ class Layout:
     write_area: Area
     hot_area: Area
     read_iops: int
+    write_iops: int
     part: int = 0
 
     @classmethod
-    def of(cls, config: WorkloadConfig, maps: int = 1, writers: int = 1, paths: int = 1) -> Layout:
+    def of(
+        cls,
+        config: WorkloadConfig,
+        maps: int = 1,
+        writers: int = 1,
+        paths: int = 1,
+        stays_s: float = _STAYS_S,
+    ) -> Layout:
         """A quarter to read, a sixteenth at most for hot blocks, as much of the rest as is wanted.
 
         Of several maps each has its share of all, as it has of the pace: so what is read lasts as
         long, and what is written stays as long. `writers` is the largest number of initiators that
         write to one LUN, `paths` the number of all paths: verified reads are slower where one pass
-        over their area would not last until each path was lost in turn.
+        over their area would not last until each path was lost in turn. Writes are slower where a
+        block would not stay for `stays_s`.
         """
         part = config.region // writers // _FILL_SIZE * _FILL_SIZE
         read = Area(_RESERVED, config.region // 4 // maps // _FILL_SIZE * _FILL_SIZE)
@@ -68,23 +82,37 @@ class Layout:
         first = -(-read.end // size) * size
         blocks = (part - first) // size
         hot = min(_power_of_two_in(max(_HOT_BLOCKS // maps, 1)), _power_of_two_in(blocks // 8))
-        wanted = 2 * _power_of_two_in(max(config.write_iops * _STAYS_S // maps - 1, 1))
-        writes = Area(first, min(wanted, _power_of_two_in(blocks - hot)) * size)
+        wanted = 2 * _power_of_two_in(max(max(config.write_iops // maps, 1) * _STAYS_S - 1, 1))
+        most = max(_MOST_WRITTEN // maps // size, 1)
+        cold = min(wanted, _power_of_two_in(min(blocks - hot, most)))
         lasts_s = _AROUND_S + paths * _PER_PATH_S
-        reads = max(1, min(config.read_iops, read.size // _READ_SIZE * maps // lasts_s))
-        return cls(config, read, writes, Area(writes.end, hot * size), reads, part)
+        return cls(
+            config,
+            read,
+            Area(first, cold * size),
+            Area(first + cold * size, hot * size),
+            read_iops=_pace(config.read_iops, read.size // _READ_SIZE * maps, lasts_s),
+            write_iops=_pace(config.write_iops, cold * maps, stays_s),
+            part=part,
+        )
 
     @classmethod
-    def planned(cls, config: WorkloadConfig, topology: Topology) -> Layout:
+    def planned(cls, config: WorkloadConfig, topology: Topology, profile: Profile = FAST) -> Layout:
         """That of a testbed: one test loses each path of every initiator in turn."""
         writers = max(len(lun.writers) for lun in topology.luns)
-        return cls.of(config, len(topology.maps), writers, len(topology.paths))
+        maps, paths = len(topology.maps), len(topology.paths)
+        return cls.of(config, maps, writers, paths, _stays_s(profile))
 
-    def read_pace(self) -> str:
-        """The pace of the verified reads in force, and the configured one if that is another."""
-        asked = self.config.read_iops
-        rest = f" ({asked} configured: with that they would end too soon)"
-        return f"{self.read_iops} a second{rest if self.read_iops < asked else ''}"
+    def paces(self) -> dict[str, str]:
+        """The paces in force, and the configured ones if those are others."""
+        asked = {"reads": self.config.read_iops, "writes": self.config.write_iops}
+        taken = {"reads": self.read_iops, "writes": self.write_iops}
+        why = {"reads": "with that they would end too soon", "writes": "no block would stay"}
+        return {
+            f"Verified {what}": f"{pace} a second"
+            + (f" ({asked[what]} configured: {why[what]})" if pace < asked[what] else "")
+            for what, pace in taken.items()
+        }
 
     def jobs_on(self, of: PlannedMap, jobs: Sequence[Job]) -> tuple[Job, ...]:
         """What of these jobs runs on a map: in the initiator's own part, writes only if allowed.
@@ -146,8 +174,9 @@ class Layout:
             JobKind.RANDOM_WRITE,
             self.write_area,
             config.block_size,
-            config.depth,
-            iops=config.write_iops,
+            # fio keeps no two writes to one block apart where it may come to any.
+            min(config.depth, self.write_area.size // config.block_size),
+            iops=self.write_iops,
             verified=True,
             seconds=seconds,
             seed=seed,
@@ -201,6 +230,16 @@ class Layout:
             seconds=seconds,
             seed=seed + 1,
         )
+
+
+def _stays_s(profile: Profile) -> float:
+    """For how long a block has to stay, so that none is written twice after the longest wait."""
+    return max(_STAYS_S, _WAITS * profile.gives_up_s)
+
+
+def _pace(asked: int, blocks: int, lasts_s: float) -> int:
+    """I/Os a second: so few that all of the blocks last for that time."""
+    return max(1, min(asked, int(blocks / lasts_s)))
 
 
 def _power_of_two_in(count: int) -> int:

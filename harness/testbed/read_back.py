@@ -29,12 +29,13 @@ class Reading:
 def read_everything_back(
     machine: Machine, of: Map, result: RunResult, again_after_s: float = 0
 ) -> Reading | None:
-    """Compare every block of every job's ledger with what is there; None without a ledger.
+    """Compare every block of every job's ledger with what is there, and what nobody writes to.
 
-    And once more after so many seconds, if that is not zero.
+    And once more after so many seconds, if that is not zero. None without a ledger, unless it is a
+    map that is only read: of that nothing but the latter is compared.
     """
     ledgers = result.ledgers()
-    if not ledgers:
+    if not ledgers and not of.planned.read_only:
         return None
     looks, kept = _look_at_all(machine, of, ledgers)
     if again_after_s:
@@ -51,6 +52,7 @@ def read_everything_back(
         not_compared=kept.failure,
         other_luns=kept.others,
         silent=kept.silent,
+        identity=kept.identity,
         again_after_s=again_after_s,
     )
     return Reading(back, looks)
@@ -61,7 +63,7 @@ def _look_at_all(
 ) -> tuple[dict[str, Looks], Kept]:
     places = places_of(of.attachment.device, of.paths, of.attachment.paths_in_use())
     return both(
-        lambda: read_back(machine, places, ledgers),
+        lambda: read_back(machine, places, ledgers) if ledgers else {},
         lambda: check(machine, of.planned.lun.name, places),
     )
 
@@ -78,7 +80,7 @@ def places_of(
 
 
 def together(backs: Sequence[ReadBack]) -> ReadBack:
-    """The read-backs of several ledgers, whose blocks are not the same, as one; at least one."""
+    """The read-backs of several ledgers, whose blocks are not the same, as one."""
     checked: dict[str, int] = {}
     for back in backs:
         for place, count in back.checked.items():

@@ -83,8 +83,8 @@ class Testbed:
         self.topology = topology
         self.target = target
         self.initiators = dict(initiators)
-        self.layout = Layout.planned(config.workload, topology)
-        self.environment = {**environment, "Verified reads": self.layout.read_pace()}
+        self.layout = Layout.planned(config.workload, topology, config.profile)
+        self.environment = {**environment, **self.layout.paces()}
         self.broken: str | None = None
         self.lacking: tuple[Lacking, ...] = ()
         self._guests = guests

@@ -8,8 +8,9 @@ from dataclasses import replace
 from functools import cached_property
 
 from harness.config.credentials import ChapConfig
-from harness.config.model import PathGrouping, Profile
+from harness.config.model import PathGrouping
 from harness.config.negotiation import Negotiation
+from harness.config.profiles import Profile
 from harness.errors import CommandTimedOut, HarnessError, InitiatorError
 from harness.machine import Machine
 from harness.measurements import PlannedSession, SessionSettings

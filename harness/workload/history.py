@@ -16,6 +16,7 @@ from harness.measurements import (
     WriteHistory,
     WriteLog,
 )
+from harness.units import NS_PER_US
 from harness.workload.job import Area
 from harness.workload.ledger import NUMBERS, Ledger, Looks
 from harness.workload.report import IssuedWrites
@@ -25,6 +26,8 @@ _TIME_BITS = 40
 # fio's log may be early by less than twice its grain, and 0.5 ms were seen: the time at which fio
 # began and the time since then are both rounded down (set_epoch_time() in time.c).
 _EARLY = 2
+# The judge counts in microseconds, and rounds both ways; so do conversions from clock to clock.
+_AFTER_NS = 2 * NS_PER_US
 _PROBLEMS = {
     "ok": 0,
     "earlier": Found.EARLIER_RUN,
@@ -57,7 +60,7 @@ def write_history(
     writes = _joined([_writes(job) for job in jobs])
     firsts = np.cumsum([0, *(len(job.issued.offset) for job in jobs)]).tolist()
     done = writes.acknowledged_ns[writes.acknowledged]
-    over_ns = int(done.max(initial=0)) + 1
+    over_ns = int(done.max(initial=0)) + _AFTER_NS
     places = list(seen.places if seen else ())
     looks = [_at_the_end(job.read_back, over_ns, places) for job in jobs if job.read_back]
     if seen is not None:

@@ -11,54 +11,71 @@ import fcntl
 import os
 import struct
 from array import array
+from contextlib import suppress
 from typing import List
 
 SG_IO = 0x2285
 SG_HEADER = struct.Struct("@iiBBHIPPPIIiPBBBBHHiII0P")
 FROM_DEVICE = -3
 SENSE_SIZE = 32
+UNTOLD = "?"
 ANSWER_SIZE = 252
 TIMEOUT_MS = 5000
 INQUIRY, SERVICE_ACTION_IN = 0x12, 0x9E
 READ_CAPACITY = 0x10
 SERIAL_PAGE, IDENTIFICATION_PAGE = 0x80, 0x83
 OF_THE_LUN = 0  # the association of a designator; others are of the port or of the target
+NAMES = (1, 2, 3, 8)  # T10 vendor ID, EUI-64, NAA and SCSI name string: kinds that name a LUN
 
 
-def identity(device: str) -> str:
-    """What the LUN is called by, its serial number, its last block and the size of one, in words.
+def identity(device: str) -> List[str]:
+    """What the LUN is called by, its serial number, and its size: UNTOLD what it does not tell.
 
-    Raises OSError if the device does not answer, or knows no SCSI.
+    Raises OSError if the device tells neither names nor a serial number.
     """
     fd = os.open(device, os.O_RDONLY | os.O_NONBLOCK)
     try:
-        names = designators(inquiry(fd, IDENTIFICATION_PAGE))
-        serial = inquiry(fd, SERIAL_PAGE)[4:].split(b"\0")[0].decode("ascii", "replace").strip()
-        size = ask(fd, bytes([SERVICE_ACTION_IN, READ_CAPACITY, *[0] * 11, 32, 0, 0]))
-        last, block = struct.unpack_from(">QI", size)
+        names = designators(known(fd, inquiry_for(IDENTIFICATION_PAGE)))
+        serial = known(fd, inquiry_for(SERIAL_PAGE))[4:].split(b"\0")[0]
+        size = known(fd, bytes([SERVICE_ACTION_IN, READ_CAPACITY, *[0] * 11, 32, 0, 0]))
+        if not (names or serial):
+            ask(fd, inquiry_for(IDENTIFICATION_PAGE))  # says why
     finally:
         os.close(fd)
-    return "names %s, serial number %s, %d blocks of %d bytes" % (
-        " ".join(names) or "none",
-        serial or "none",
-        last + 1,
-        block,
-    )
+    last, block = struct.unpack_from(">QI", size.ljust(12, b"\0"))
+    return [
+        "names %s" % " ".join(names) if names else UNTOLD,
+        "serial number %s" % ascii(serial.decode("latin-1").strip()) if serial else UNTOLD,
+        "%d blocks of %d bytes" % (last + 1, block) if block else UNTOLD,
+    ]
 
 
-def inquiry(fd: int, page: int) -> bytes:
-    """A page of vital product data, as long as it says that it is."""
-    answer = ask(fd, bytes([INQUIRY, 1, page, 0, ANSWER_SIZE, 0]))
-    return answer[: 4 + int.from_bytes(answer[2:4], "big")]
+def known(fd: int, command: bytes) -> bytes:
+    """What the device answers, if it does. A unit attention is over once it was told."""
+    with suppress(OSError):
+        return ask(fd, command)
+    with suppress(OSError):
+        return ask(fd, command)
+    return b""
+
+
+def inquiry_for(page: int) -> bytes:
+    """The command that asks for a page of vital product data."""
+    return bytes([INQUIRY, 1, page, 0, ANSWER_SIZE, 0])
 
 
 def designators(page: bytes) -> List[str]:
-    """Those of the LUN itself, in hexadecimal and sorted: each path has others of its port."""
+    """Those of the LUN itself, in hexadecimal and sorted: each path has others of its port.
+
+    Some arrays call those of a port the LUN's, so only the kinds that name a LUN count. One that is
+    cut off counts as none.
+    """
     found = []
-    at = 4
-    while at + 4 <= len(page):
+    at, until = 4, min(len(page), 4 + int.from_bytes(page[2:4], "big"))
+    while at + 4 <= until:
         end = at + 4 + page[at + 3]
-        if page[at + 1] >> 4 & 3 == OF_THE_LUN:
+        of_lun = page[at + 1] >> 4 & 3 == OF_THE_LUN and page[at + 1] & 15 in NAMES
+        if of_lun and end <= until:
             found.append("%x:%s" % (page[at + 1] & 15, page[at + 4 : end].hex()))
         at = end
     return sorted(found)

@@ -102,7 +102,8 @@ class Job:
     @property
     def keeps_a_ledger(self) -> bool:
         """Whether every block it writes says which write it comes from, and fio lists them."""
-        return self.verified and self.kind.writes and self.logged
+        whole = self.header_every is None
+        return self.verified and self.kind.writes and self.logged and whole
 
 
 # md5: the one of fio's checksums that Python has too, so that the read-back can check it.

@@ -13,19 +13,20 @@ line `OFFSET PROBLEM BELONGS` for every block of 4 KiB that is not as fio filled
 unreadable ERRNO`. Then it asks each place which LUN it is. One that has another identity than FILE
 is a line `PLACE is IDENTITY`, and one that does not tell a line `PLACE silent REASON`; nothing is
 printed of them if FILE has no identity to compare with. At the end there is a line `compared
-COUNT`.
+COUNT IDENTITY`.
 """
 
 import hashlib
 import sys
 from typing import Iterable, Iterator, List, Tuple
 
-from harness.workload.identity import identity
+from harness.workload.identity import UNTOLD, identity
 from harness.workload.reader import Place, inspect
 
 PIECE = 64 * 1024
 AT_ONCE = 1024 * 1024  # one read
 BLOCK = 4096
+SEPARATOR = ", "
 
 
 def reads(lines: Iterable[str]) -> Iterator[Tuple[int, int]]:
@@ -38,7 +39,7 @@ def reads(lines: Iterable[str]) -> Iterator[Tuple[int, int]]:
 def keep(path: str, device: str) -> None:
     place = reached(device)
     with open(path, "w") as file:
-        file.write(who(device)[0] + "\n")
+        file.write(SEPARATOR.join(who(device)[0]) + "\n")
         for offset, size in reads(sys.stdin):
             content = place.read(offset, size)
             if not isinstance(content, bytes):
@@ -59,12 +60,12 @@ def reached(device: str) -> Place:
     return place
 
 
-def who(device: str) -> Tuple[str, str]:
+def who(device: str) -> Tuple[List[str], str]:
     """Which LUN a device is, or why that is not known."""
     try:
         return identity(device), ""
     except OSError as error:
-        return "", error.strerror or str(error)
+        return [], error.strerror or str(error)
 
 
 def check(path: str, device: str, others: List[str]) -> None:
@@ -83,15 +84,18 @@ def check(path: str, device: str, others: List[str]) -> None:
                 if then != now:
                     tell(start + at, content[at : at + PIECE])
     if was:
-        compare_identities(was, others)
-    print("compared", count)
+        compare_identities(was.split(SEPARATOR), others)
+    print("compared", count, was)
 
 
-def compare_identities(was: str, others: List[str]) -> None:
+def compare_identities(was: List[str], others: List[str]) -> None:
     for name, _, device in (other.partition("=") for other in others):
         now, why = who(device)
-        if now != was:
-            print(name, *(("is", now) if now else ("silent", why)))
+        pairs = [(then, told) for then, told in zip(was, now) if then != UNTOLD]
+        if any(then != told != UNTOLD for then, told in pairs):
+            print(name, "is", SEPARATOR.join(now))
+        elif not now or any(told == UNTOLD for _, told in pairs):
+            print(name, "silent", why or "it tells less than before")
 
 
 def tell(start: int, content: bytes) -> None:

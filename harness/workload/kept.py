@@ -27,6 +27,7 @@ class Kept:
 
     `failure` says why that is not known. `others` are places that lead to another LUN than the one
     that was noted, with what they say of it; `silent` are those that do not say, and why.
+    `identity` is what was noted, "" if the device does not tell which LUN it is.
     """
 
     compared: int = 0
@@ -34,6 +35,7 @@ class Kept:
     failure: str = ""
     others: Mapping[str, str] = field(default_factory=dict)
     silent: Mapping[str, str] = field(default_factory=dict)
+    identity: str = ""
 
     def then(self, later: Kept) -> Kept:
         """With what a second comparison found."""
@@ -43,6 +45,7 @@ class Kept:
             self.failure or later.failure,
             {**self.others, **later.others},
             {**self.silent, **later.silent},
+            self.identity,
         )
 
 
@@ -90,10 +93,10 @@ def parse(text: str) -> Kept:
 
         4063232 misdirected 4259840
         b silent No such device or address
-        compared 282
+        compared 282 names 3:600140..., serial number '...', 131072 blocks of 512 bytes
     """
     *lines, last = text.splitlines() or [""]
-    if not (end := re.fullmatch(r"compared (\d+)", last)):
+    if not (end := re.fullmatch(r"compared (\d+) ?(.*)", last)):
         raise WorkloadError(f"not the end of a comparison: {last!r}")
     findings = []
     told: dict[str, dict[str, str]] = {"is": {}, "silent": {}}
@@ -106,7 +109,7 @@ def parse(text: str) -> Kept:
             told[match[2]][match[1]] = match[3]
         else:
             raise WorkloadError(f"not a line of a comparison: {line!r}")
-    return Kept(int(end[1]), tuple(findings), "", told["is"], told["silent"])
+    return Kept(int(end[1]), tuple(findings), "", told["is"], told["silent"], end[2])
 
 
 def _detail(problem: str, number: str) -> str:

@@ -20,6 +20,7 @@ from harness.workload.programs import sweeper
 
 PERIOD_S = 1.2  # in which each block is looked at once; with what a dead path takes, below 2 s
 _LOOKS = 4  # at each block, before it is written again
+_SHORTEST_S = 0.2  # of a period, however soon that is
 _CHUNK = 128 * KIB
 _ENDING_S = 20.0
 _LOOK_INTERVAL_S = 0.05
@@ -172,7 +173,7 @@ def _period_s(job: Job) -> float:
     if job.pause_s is None:
         return PERIOD_S
     again_s = job.area.size / job.block_size / job.depth * job.pause_s
-    return min(PERIOD_S, again_s / _LOOKS)
+    return max(_SHORTEST_S, min(PERIOD_S, again_s / _LOOKS))
 
 
 def swept(jobs: Sequence[Job]) -> tuple[Job, ...]:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from jinja2 import Environment, StrictUndefined
 
-from harness.config.model import PathGrouping, Profile
+from harness.config.model import PathGrouping
+from harness.config.profiles import Profile
 from harness.transport.dm_multipath.wwid import as_pattern
 
 CONF = "/etc/multipath.conf"

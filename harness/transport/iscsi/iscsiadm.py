@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 
-from harness.config.model import Profile
 from harness.config.negotiation import KEYS, LoginOptions, as_text
+from harness.config.profiles import Profile
 from harness.topology import Portal
 
 # Exit statuses: include/iscsi_err.h of open-iscsi. Connections are tried again before these.

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import cast
 
 from harness.config import Config
-from harness.config.model import FAST
+from harness.config.profiles import FAST
 from harness.errors import MachineError
 from harness.machine import Process
 from harness.topology import plan

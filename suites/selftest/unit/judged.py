@@ -17,6 +17,7 @@ from harness.measurements import (
     MAP,
     CompletionLog,
     Found,
+    Ints,
     KernelMessage,
     LookLog,
     Measurements,
@@ -32,6 +33,7 @@ from harness.transport.kernel_events import events
 from harness.units import NS_PER_MS, NS_PER_S
 from suites.selftest.unit.synthetic_failover import (
     END,
+    HEALED,
     INJECTED,
     LUN,
     START,
@@ -50,7 +52,7 @@ def watched_writes(*, period_ms: int = 1000, blocks: int = 20) -> WriteHistory:
     found = done - (done - turn) % blocks
     looks = LookLog(
         places=(MAP, "a", "b"),
-        place=np.zeros_like(turn),
+        place=_places(began_ns),
         offset=turn * 4096,
         found=np.where(found < 0, Found.BLANK, found),
         began_ns=began_ns,
@@ -77,6 +79,13 @@ def with_looks(
     )
     read = np.append(history.read, np.full(count, 4096))
     return replace(measured, history=replace(history, looks=more, read=read))
+
+
+def _places(began_ns: Ints) -> Ints:
+    """The map, path a and path b in turn; in place of path a it is b while that is dead."""
+    place = np.arange(len(began_ns)) % 3
+    dead = (began_ns >= INJECTED) & (began_ns <= HEALED + NS_PER_S)
+    return np.where(dead & (place == 1), 2, place).astype(np.int64)
 
 
 READ_BACK = ReadBack(100, 100, checked={MAP: 100, "a": 100, "b": 100})

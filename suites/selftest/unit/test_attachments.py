@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness.config import Config
-from harness.config.model import FAST
+from harness.config.profiles import FAST
 from harness.errors import InitiatorError
 from harness.topology import plan
 from harness.transport import IscsiInitiator

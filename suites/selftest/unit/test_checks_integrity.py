@@ -197,6 +197,26 @@ def test_writes_that_are_proven_pass_with_their_share_and_the_blind_time() -> No
     assert finding.figures["writes proven, phase 'during'"] == "280 of 280"
 
 
+@pytest.mark.parametrize(("path", "phase"), [("a", "before"), ("b", "during"), ("a", "after")])
+def test_a_path_that_the_sweep_saw_nothing_over_leaves_it_open(path: str, phase: str) -> None:
+    """What only that path shows was not seen then. One in reserve is left alone."""
+    measured = good()
+    stretch = measured.phase(phase)
+    history = measured.history
+    assert stretch is not None
+    assert history is not None
+    looks = history.looks
+    unseen = (looks.began_ns >= stretch.start_ns) & (looks.ended_ns <= stretch.end_ns)
+    unseen &= looks.place == looks.places.index(path)
+    moved = replace(looks, place=np.where(unseen, 0, looks.place))
+    blind = replace(measured, history=replace(history, looks=moved))
+    finding = found(data_intact(), blind)
+    assert finding.verdict is Verdict.UNKNOWN
+    assert finding.message == f"the sweep saw nothing over path {path} in phase {phase!r}"
+    states = tuple(replace(look, reserve=frozenset(path)) for look in blind.path_states)
+    assert found(data_intact(), replace(blind, path_states=states)).verdict is Verdict.PASS
+
+
 def test_what_was_wrong_for_a_while_fails_though_the_end_is_right() -> None:
     """Two looks at one block found what had been overwritten."""
     history = watched_writes()
@@ -208,7 +228,7 @@ def test_what_was_wrong_for_a_while_fails_though_the_end_is_right() -> None:
     finding = found(data_intact(), measured)
     assert finding.verdict is Verdict.FAIL
     assert finding.message.startswith(
-        "1 block was wrong while the I/O went on (1 lost): lost at offset 4096 (map): "
+        "1 block was wrong while the I/O went on (2 lost): lost at offset 4096 (map): "
         "held write 141 instead of 181, "
     )
     assert found(data_intact(), replace(measured, read_back=None)).verdict is Verdict.FAIL

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.config import Config, load
-from harness.config.model import FAST, STOCK
+from harness.config.profiles import FAST, STOCK
 from harness.config.sizes import sized_for
 from harness.errors import ConfigError
 from harness.topology import plan

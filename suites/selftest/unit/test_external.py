@@ -10,7 +10,8 @@ from typing import Any, cast
 import pytest
 
 from harness.config import Config, load
-from harness.config.model import FAST, InitiatorConfig
+from harness.config.model import InitiatorConfig
+from harness.config.profiles import FAST
 from harness.config.sizes import sized_for
 from harness.errors import ConfigError, FaultError, LabCannot, MachineError
 from harness.faults import (

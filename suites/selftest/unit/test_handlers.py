@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.config import Config
-from harness.config.model import FAST
+from harness.config.profiles import FAST
 from harness.errors import InitiatorError, PreflightFailed
 from harness.lacking import Lacking
 from harness.preflight import require_fit, run

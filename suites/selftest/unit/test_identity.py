@@ -28,6 +28,17 @@ def test_names_of_the_port_are_not_those_of_the_lun() -> None:
     assert designators(one) == ["1:4c494f2d4f524700", "3:6001405c1a7e5b1d2f3a4b5c6d7e8f90"]
 
 
+def test_a_port_that_an_array_calls_the_luns_own_is_none() -> None:
+    """A relative port and a port group, both with the association of a LUN."""
+    own_port, own_group = "0104000400000001", "0105000400000007"
+    assert designators(page(NAA, own_port, own_group)) == designators(page(NAA))
+
+
+def test_a_name_that_was_cut_off_is_none() -> None:
+    """The page says that it is longer than what the device gave."""
+    assert designators(page(NAA, T10)[:-4]) == ["3:6001405c1a7e5b1d2f3a4b5c6d7e8f90"]
+
+
 def test_another_lun_has_another_name() -> None:
     other = NAA[:-2] + "91"
     assert designators(page(NAA, PORT)) != designators(page(other, PORT))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.config import Config
-from harness.config.model import FAST, STOCK, Profile
+from harness.config.profiles import FAST, STOCK, Profile
 from harness.errors import InitiatorError, TimedOut
 from harness.topology import plan
 from harness.transport import IscsiInitiator, in_force

@@ -13,8 +13,8 @@ import pytest
 from harness.config import Config, load
 from harness.config.credentials import ChapConfig
 from harness.config.iet import IetOptions
-from harness.config.model import FAST
 from harness.config.negotiation import LoginOptions, Negotiation
+from harness.config.profiles import FAST
 from harness.errors import CommandTimedOut, InitiatorError
 from harness.topology import plan
 from harness.transport import IscsiInitiator

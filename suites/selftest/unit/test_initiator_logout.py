@@ -10,7 +10,7 @@ import pytest
 
 from harness.config import Config
 from harness.config.credentials import ChapConfig
-from harness.config.model import FAST
+from harness.config.profiles import FAST
 from harness.errors import CommandTimedOut, InitiatorError
 from harness.topology import plan
 from harness.transport import IscsiInitiator

@@ -31,7 +31,15 @@ from harness.faults import (
     Together,
     losses,
 )
-from harness.measurements import FioErrors, Measurements, SessionSettings
+from harness.measurements import (
+    MAP,
+    BlockFinding,
+    Damage,
+    FioErrors,
+    Measurements,
+    ReadBack,
+    SessionSettings,
+)
 from harness.observe import MapSample, Sample
 from harness.steps import Spent
 from harness.testbed import io_session
@@ -395,8 +403,12 @@ def test_what_an_initiator_only_reads_is_intact_if_fio_verified_it() -> None:
         streams=tuple(replace(one, verified=True) for one in good().streams),
     )
     assert judge(reads, data_intact()).verdict is Verdict.UNKNOWN
-    only = replace(reads, read_only=True)
+    only = replace(reads, read_only=True, read_back=ReadBack(0, 0, {}, unchanged=9))
     assert judge(only, data_intact()).verdict is Verdict.PASS
+    assert judge(replace(only, read_back=None), data_intact()).verdict is Verdict.UNKNOWN
+    changed = BlockFinding(0, MAP, Damage.CHANGED)
+    other = replace(only, read_back=ReadBack(0, 0, {}, changed=(changed,)))
+    assert judge(other, data_intact()).verdict is Verdict.FAIL
     wrong = replace(
         only, streams=tuple(replace(s, errors=FioErrors(84, 1, 1)) for s in only.streams)
     )

@@ -7,8 +7,8 @@ from ipaddress import IPv4Address, IPv6Address
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.config.model import FAST, STOCK, Profile
 from harness.config.negotiation import LoginOptions
+from harness.config.profiles import FAST, STOCK, Profile
 from harness.topology import Portal
 from harness.transport.iscsi import iscsiadm
 from harness.transport.iscsi.iscsiadm import DiscoveredNode, node_settings, parse_discovery

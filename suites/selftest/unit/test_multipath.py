@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.config.model import FAST, STOCK, Profile
+from harness.config.profiles import FAST, STOCK, Profile
 from harness.errors import InitiatorError
 from harness.transport.dm_multipath.maps import Map, MapPath, find_map
 from harness.transport.dm_multipath.multipath import render_conf

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.config.model import FAST
+from harness.config.profiles import FAST
 from harness.errors import InitiatorError
 from harness.transport.dm_multipath.multipath import render_conf
 from harness.transport.dm_multipath.multipathd_config import (

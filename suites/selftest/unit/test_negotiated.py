@@ -11,8 +11,8 @@ import pytest
 from harness.analysis.sessions import login_problems
 from harness.checks import Verdict, sessions_as_planned
 from harness.config import Config
-from harness.config.model import FAST
 from harness.config.negotiation import Negotiation
+from harness.config.profiles import FAST
 from harness.errors import InitiatorError, PreflightFailed
 from harness.measurements import SessionSettings
 from harness.preflight import require_fit, run

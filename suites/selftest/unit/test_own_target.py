@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.config import Config
-from harness.config.model import FAST
+from harness.config.profiles import FAST
 from harness.errors import CommandFailed, PreflightFailed
 from harness.machine import LocalMachine, Process
 from harness.preflight import mark_own, marker, require_mark

@@ -12,7 +12,7 @@ from typing import Any, cast
 import pytest
 
 from harness.config import Config
-from harness.config.model import FAST
+from harness.config.profiles import FAST
 from harness.errors import (
     CommandFailed,
     CommandTimedOut,

@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 
 from harness.config import Config
-from harness.config.model import FAST, STOCK
+from harness.config.profiles import FAST, STOCK
 from harness.errors import HarnessError, HypervisorError
 from harness.hypervisor.accel import Choice
 from harness.hypervisor.qemu_user import QemuUser

@@ -14,7 +14,8 @@ import pytest
 
 from harness.config import Config, load
 from harness.config.credentials import ChapConfig
-from harness.config.model import FAST, TargetKind
+from harness.config.model import TargetKind
+from harness.config.profiles import FAST
 from harness.errors import ConfigError, HarnessError, InitiatorError, TargetError
 from harness.guest_images.store import BuiltImage
 from harness.provision.snapshot import determinants

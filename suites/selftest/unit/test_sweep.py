@@ -237,6 +237,16 @@ def test_a_look_is_told_by_number_and_time_and_block() -> None:
     assert (history.looks.began_ns > history.writes.acknowledged_ns.max()).all()
 
 
+@pytest.mark.parametrize("after_ns", [0, 1, 499, 999])
+def test_the_last_write_is_proven_by_the_reading_at_the_end(after_ns: int) -> None:
+    """Whatever is rounded: it began after the last acknowledgement."""
+    log, issued = log_of((0, 5, 1)), issued_of((0, 0))
+    log = replace(log, at_ns=log.at_ns + after_ns)
+    back = Looks({0: [Look(MAP, "ok", 0, 0, 0)]}, {}, {})
+    job = JobWrites(Area(0, BLOCK), log, issued, Ledger.of(log, issued), back)
+    assert judge_register(write_history([job], None, BLOCK)).proven.tolist() == [True]
+
+
 def test_the_jobs_of_a_map_are_numbered_one_after_the_other() -> None:
     logs = [(log_of((0, 5, 1)), issued_of((0, 0))), (log_of((9, 7, 1)), issued_of((9, 0)))]
     backs = [Looks({at * BLOCK: [Look(MAP, "ok", 0, 0, 0)]}, {}, {}) for at in (0, 9)]

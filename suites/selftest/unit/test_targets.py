@@ -12,7 +12,7 @@ import pytest
 
 from harness.budget import Setting
 from harness.config import Config, load
-from harness.config.model import FAST
+from harness.config.profiles import FAST
 from harness.errors import InitiatorError
 from harness.faults import Injection, SilentDrop
 from harness.host.sharing import shared_by

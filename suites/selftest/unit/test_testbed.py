@@ -13,7 +13,7 @@ from typing import Any, cast
 import pytest
 
 from harness.config import Config, load
-from harness.config.model import FAST
+from harness.config.profiles import FAST
 from harness.errors import WorkloadError
 from harness.faults import Fault, LinkDown
 from harness.measurements import SessionSettings
@@ -96,7 +96,10 @@ class Devices:
 
 
 def test_the_report_shows_the_pace_in_force() -> None:
-    assert bed_of(Devices()).environment == {"Verified reads": "50 a second"}
+    assert bed_of(Devices()).environment == {
+        "Verified reads": "50 a second",
+        "Verified writes": "80 a second",
+    }
 
 
 def test_sessions_on_no_path_have_no_settings_here() -> None:

@@ -8,11 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from harness.analysis.wires import other_wires
+from harness.analysis.wires import other_wires, untold
 from harness.checks import Verdict, sessions_as_planned
-from harness.measurements import LinkTraffic, Measurements
+from harness.measurements import LinkTraffic, Measurements, PathCounters
 from harness.timeline import Happened, Timeline
-from harness.units import MIB, NS_PER_S
+from harness.units import KIB, MIB, NS_PER_S
 from suites.selftest.unit.judged import carrying, found, good, with_counters
 from suites.selftest.unit.synthetic_failover import END, HEALED, INJECTED, START
 
@@ -87,6 +87,26 @@ def test_what_fails_on_a_path_that_is_lost_without_a_fault_proves_nothing() -> N
     measured = replace(quiet_then, timeline=Timeline.of([*quiet_then.timeline, lost]))
     assert list(other_wires(measured)) == []
     assert list(other_wires(with_traffic("b", quiet(AFTER - 2 * NS_PER_S, END)))) != []
+
+
+def test_few_bytes_a_window_prove_it_over_several() -> None:
+    """As with many LUNs: 40 KiB in 2 s."""
+
+    def thin(counters: PathCounters) -> PathCounters:
+        seconds = (counters.at_ns - counters.at_ns[0]) / NS_PER_S
+        return replace(counters, bytes_written=(seconds * 20 * KIB).astype(np.int64))
+
+    measured = with_counters(with_traffic("b", quiet(START, 2 * HEALED)), "b", thin)
+    (elsewhere,) = other_wires(measured)
+    assert elsewhere.seconds >= 8
+    assert untold(measured) == []
+
+
+def test_a_link_that_carried_too_little_is_told() -> None:
+    few = with_counters(good(), "b", lambda c: replace(c, bytes_written=c.bytes_written // 1000))
+    assert untold(few) == ["b"]
+    finding = found(sessions_as_planned(), few)
+    assert finding.figures["wire of link b"] == "too few bytes to prove it"
 
 
 def test_a_few_bytes_prove_nothing() -> None:

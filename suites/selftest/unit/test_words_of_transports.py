@@ -31,15 +31,16 @@ ALLOWED: dict[str, tuple[str, str]] = {
     "harness/config/iet.py": ("iscsi", _KEYS),
     "harness/config/iqn.py": ("iscsi open-iscsi", _KEYS),
     "harness/config/luns.py": ("multipath multipathd", "a WWID is written as multipath shows it"),
-    "harness/config/model.py": (
+    "harness/config/model.py": ("iscsi multipath open-iscsi", _KEYS),
+    "harness/config/negotiation.py": ("iscsi open-iscsi", _KEYS),
+    "harness/config/network_rules.py": ("multipath", "the message that one path is too few"),
+    "harness/config/profiles.py": (
         (
-            "fast_io_fail_s iscsi iscsid multipath multipathd noop_out_interval_s "
-            "noop_out_timeout_s open-iscsi recovery_tmo"
+            "fast_io_fail_s iscsid multipath multipathd noop_out_interval_s noop_out_timeout_s "
+            "open-iscsi recovery_tmo"
         ),
         _KEYS,
     ),
-    "harness/config/negotiation.py": ("iscsi open-iscsi", _KEYS),
-    "harness/config/network_rules.py": ("multipath", "the message that one path is too few"),
     "harness/config/sizes.py": ("multipath multipathd", "with what the defaults were measured"),
     "harness/config/topologies/one-subnet.toml": ("open-iscsi", _IFACES),
     "harness/host/sharing.py": ("open-iscsi", "why two runs with one name disturb each other"),

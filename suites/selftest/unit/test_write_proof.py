@@ -147,3 +147,14 @@ def test_each_kind_of_damage_has_its_name(found: Found, damage: Damage) -> None:
 
 def test_without_a_history_nothing_is_said() -> None:
     assert prove_writes(nothing_measured()) is None
+
+
+def test_a_look_that_is_slow_and_answered_is_no_excuse() -> None:
+    """At each place one after the other, 0.9 s each: nobody waits for a path."""
+    slow = tuple(
+        Seen(1, at + 450 * place, at + 450 * place + 900, 0, place)
+        for place in (0, 2)
+        for at in range(1000, 4000, 900)
+    )
+    story = Story(WRITTEN, (*looks_every(1000, 1000), *slow, *looks_every(1000, 10_000)[4:]))
+    assert blind_ms(story, 0, 3500) == 4025 - 20

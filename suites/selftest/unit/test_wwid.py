@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.config import Config
-from harness.config.model import FAST
+from harness.config.profiles import FAST
 from harness.transport.devices import BlockDevice
 from harness.transport.dm_multipath.multipath import render_conf, render_drop_in
 from harness.transport.dm_multipath.wwid import as_pattern, has_wwid, map_name
