@@ -48,12 +48,11 @@ def longest_by_losses(
 
 
 def _losses(measurements: Measurements, fault: FaultRecord) -> list[list[Moment]]:
-    """When paths that may have carried I/O were first given up, in order.
+    """Groups of paths that were given up together, in order, by when each was first given up.
 
-    Together those that were lost at once.
-
-    Paths that are lost at once are given up within a second or two, by the phase of their timers;
-    one that is lost when the others have failed, no sooner than a new one can be noticed.
+    Only those that may have carried I/O. Paths that are lost at once are given up within a second
+    or two, as their timers run. A path that is lost once the others have failed is given up no
+    sooner than a new loss can be noticed.
     """
     if fault.io_stops:
         return []

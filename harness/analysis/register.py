@@ -33,14 +33,12 @@ class Register:
 
     `wrong` tells of each look whether it found what it must not, and `instead` the number of a
     write that it should have found, -1 if it is not wrong. `proven` tells of each write whether a
-    look that began after its acknowledgement found it. `superseded_us` is when the next write to
-    the same block was issued, _LAST without one.
+    look that began after its acknowledgement found it.
     """
 
     wrong: Bools
     instead: Ints
     proven: Bools
-    superseded_us: Ints
 
 
 class Keys:
@@ -102,7 +100,7 @@ def judge_register(history: WriteHistory) -> Register:
     late = by_number & (keys.began_us >= done_us)
     proven[found[late]] = True
     instead = np.where(wrong, newest, _NONE)
-    return Register(wrong, instead, proven & history.writes.acknowledged, superseded(keys))
+    return Register(wrong, instead, proven & history.writes.acknowledged)
 
 
 def _first_seen(keys: Keys, found: Ints) -> Ints:

@@ -9,7 +9,7 @@ import numpy as np
 from harness.analysis.blind_time import gaps, longest, under_watch, windows_round
 from harness.analysis.recovery import back_ns
 from harness.analysis.register import Keys, judge_register
-from harness.measurements import NEVER_NS, BlockFinding, Damage, Found, Measurements, WriteHistory
+from harness.measurements import BlockFinding, Damage, Found, Measurements, WriteHistory
 from harness.units import NS_PER_S
 
 ROUND_A_FAULT_S = 5.0
@@ -132,10 +132,13 @@ def _finding(history: WriteHistory, look: int, instead: int, count: int) -> Bloc
     found = int(looks.found[look])
     damage = _DAMAGE[Found(found)] if found < 0 else Damage.LOST
     held = f"write {found}" if found >= 0 else "an earlier run's write"
-    told = f"held {held} instead of {instead}" if damage is Damage.LOST else f"not {instead}"
+    told = f"instead of write {instead}"
+    if damage is Damage.LOST:
+        told = f"held {held} {told}"
     done_ns = int(history.writes.acknowledged_ns[instead])
     age_s = (int(looks.began_ns[look]) - done_ns) / NS_PER_S
-    when = f"{age_s:.3f} s after that was acknowledged" if done_ns != NEVER_NS else "already seen"
+    acknowledged = done_ns <= int(looks.began_ns[look])
+    when = f"{age_s:.3f} s after that was acknowledged" if acknowledged else "which was seen before"
     detail = f"{told}, {when}, in {count} look"
     place = looks.places[int(looks.place[look])]
     return BlockFinding(int(looks.offset[look]), place, damage, detail + "s" * (count != 1))

@@ -147,7 +147,7 @@ def _figures(back: ReadBack) -> dict[str, str]:
     return {
         "acknowledged blocks": str(back.acknowledged),
         "read back": ", ".join(f"{place} {n}" for place, n in back.checked.items()),
-        "unchanged pieces that nobody wrote to": str(back.unchanged - len(back.changed)),
+        "compared pieces that no test writes to": str(back.compared),
         "the LUN": back.identity or "it does not tell which it is",
     } | ({"read once more after": f"{back.again_after_s:g} s"} if back.again_after_s else {})
 
@@ -165,11 +165,14 @@ def _is_wrong(back: ReadBack, gaps: Sequence[str]) -> Outcome:
 
 
 def _has_changed(back: ReadBack) -> Outcome:
-    """What nobody wrote to is no longer what it was."""
+    """What no test writes to is no longer what it was, or cannot be read."""
     shown = "; ".join(map(str, back.changed[:_SHOWN]))
     count = len(back.changed)
-    blocks = f"{count} block{'s' * (count > 1)} that nobody wrote to ha{'ve' if count > 1 else 's'}"
-    text = f"{blocks} changed: {shown}"
+    plural = count > 1
+    text = (
+        f"where no test writes to, {count} block{'s' * plural} "
+        f"{'are' if plural else 'is'} not as before: {shown}"
+    )
     figures = _figures(back) | {"changed": str(count)}
     return failed(text, figures, {"changed_blocks": float(count)})
 
@@ -201,7 +204,7 @@ def _read_intact(streams: tuple[Stream, ...], back: ReadBack | None) -> Outcome:
     if back is None or back.not_compared:
         why = back.not_compared if back else "what nobody writes to was not compared at the end"
         return unknown(why, figures)
-    figures["unchanged pieces that nobody wrote to"] = str(back.unchanged)
+    figures["compared pieces that no test writes to"] = str(back.compared)
     text = f"this initiator only reads: {sum(read.values())} reads, each of a block that is intact"
     return passed(text, figures, {"verified_reads": sum(read.values())})
 

@@ -60,7 +60,7 @@ def each_path_as_good_as_before(measurements: Measurements, at_most: float) -> O
         proven = {p: one for p, one in slower.items() if _is_proven(p, compared, at_most)}
         doubt = disturbed(measurements, before, after, figures)
         if not proven and not doubt:
-            doubt = "its I/Os vary too much to tell, or those of another path take longer, too"
+            doubt = "but its I/Os vary too much to tell, or those of another path take longer, too"
         path, worst = max((proven or slower).items(), key=lambda each: each[1].ratio)
         text = (
             f"an I/O of path {path} takes {worst.ratio:.1f} times as long as before the fault, "

@@ -27,7 +27,7 @@ def proof_figures(proof: WriteProof) -> dict[str, str]:
     return {
         "writes proven": f"{proof.proven} of {proof.acknowledged} ({percent(proof.share)})",
         **by_phase,
-        "blind time round each fault": f"{proof.blind_s:.2f} s",
+        "blind time": f"{proof.blind_s:.2f} s",
         "writes under watch": f"{proof.watched} of {proof.acknowledged} "
         f"({percent(proof.watched_share)})",
         "looks at blocks": str(proof.looks),
@@ -51,14 +51,14 @@ def unproven(proof: WriteProof, measurements: Measurements) -> Iterator[str]:
     if history is not None and history.failure:
         yield history.failure
     elif history is not None and not history.swept:
-        yield "nobody looked at the blocks while they were written"
+        yield "no sweep ran: it needs verified writes that `layout` makes, of one block size"
     elif history is not None:
         yield from _not_looked_over(measurements, history)
     for phase in proof.phases:
         if phase.share < LEAST_PROVEN:
             yield (
                 f"only {phase.proven} of {phase.acknowledged} writes acknowledged in phase "
-                f"{phase.phase!r} are proven ({percent(phase.share)}, wanted 99.9 %)"
+                f"{phase.phase!r} are proven ({percent(phase.share)}, {LEAST_PROVEN:.1%} wanted)"
             )
     if proof.blind_s > LONGEST_BLIND_S:
         yield (

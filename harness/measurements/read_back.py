@@ -44,7 +44,7 @@ class ReadBack:
     itself read back while it ran. `away` says why a path could not be read. Where a path has what
     the map has, a wrong block is a finding of the map alone.
 
-    `unchanged` counts the pieces of what nobody wrote to that were compared, `changed` are the
+    `compared` counts the pieces of what no test writes to that were compared, `changed` are the
     findings there, and `not_compared` says why that is not known. Everything was read once more
     after `again_after_s`, unless that is zero.
 
@@ -58,7 +58,7 @@ class ReadBack:
     checked: Mapping[str, int]
     findings: tuple[BlockFinding, ...] = ()
     away: Mapping[str, str] = field(default_factory=dict)
-    unchanged: int = 0
+    compared: int = 0
     changed: tuple[BlockFinding, ...] = ()
     not_compared: str = ""
     again_after_s: float = 0.0

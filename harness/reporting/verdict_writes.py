@@ -24,8 +24,8 @@ class WritesPart(Part):
     writes_watched: float
     """The share of them whose blocks were never unseen for more than 2 s."""
     blind_s: float
-    """The longest for which a wrong content could have gone unseen, in the 5 s round each fault; of
-    the whole test if it has none."""
+    """The longest time for which a wrong content could have gone unseen, from 5 s before each fault
+    until 5 s after its paths are back; in a test without a fault, of all of it."""
     phases: tuple[PhaseWritesPart, ...]
 
 

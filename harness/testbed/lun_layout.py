@@ -29,7 +29,8 @@ _AROUND_S = 20
 _STAYS_S = 12
 # In all, so that the sweep can read it in 1.2 s.
 _MOST_WRITTEN = 16 * MIB
-# I/O waits until a path is given up, and until one is back where all are lost: so many times that.
+# The longest wait of an I/O, in times that it takes to give up one path: that, and, where all paths
+# are lost, the wait for the first to come back.
 _WAITS = 4
 # So few that each is written again every 3.2 s, also while a path is dead: a write that is stuck
 # there and lands late would otherwise hit a block that was not written since.
@@ -68,7 +69,7 @@ class Layout:
         paths: int = 1,
         stays_s: float = _STAYS_S,
     ) -> Layout:
-        """A quarter to read, a sixteenth at most for hot blocks, as much of the rest as is wanted.
+        """A quarter to read; of the rest an eighth at most for hot blocks, and what writes need.
 
         Of several maps each has its share of all, as it has of the pace: so what is read lasts as
         long, and what is written stays as long. `writers` is the largest number of initiators that
@@ -101,13 +102,17 @@ class Layout:
         """That of a testbed: one test loses each path of every initiator in turn."""
         writers = max(len(lun.writers) for lun in topology.luns)
         maps, paths = len(topology.maps), len(topology.paths)
-        return cls.of(config, maps, writers, paths, _stays_s(profile))
+        stays_s = _stays_s(profile)
+        return cls.of(config, maps, writers=writers, paths=paths, stays_s=stays_s)
 
     def paces(self) -> dict[str, str]:
         """The paces in force, and the configured ones if those are others."""
         asked = {"reads": self.config.read_iops, "writes": self.config.write_iops}
         taken = {"reads": self.read_iops, "writes": self.write_iops}
-        why = {"reads": "with that they would end too soon", "writes": "no block would stay"}
+        why = {
+            "reads": "with that they would end too soon",
+            "writes": "a block would be overwritten before it was looked at",
+        }
         return {
             f"Verified {what}": f"{pace} a second"
             + (f" ({asked[what]} configured: {why[what]})" if pace < asked[what] else "")

@@ -47,7 +47,7 @@ def read_everything_back(
     backs = [ledger.compare(looks[job.name]) for job, ledger in ledgers]
     back = replace(
         together(backs),
-        unchanged=kept.compared,
+        compared=kept.compared,
         changed=kept.findings,
         not_compared=kept.failure,
         other_luns=kept.others,

@@ -1,7 +1,7 @@
 """Keeps digests of what must not change on a disk, and compares it with them later (O_DIRECT).
 
-It runs on the initiator by itself, after `reader.py` in one piece (`harness.workload.kept`):
-Python 3.6, no imports but the standard library.
+It runs on the initiator by itself, after `reader.py` and `identity.py` in one piece
+(`harness.workload.programs`): Python 3.6, no imports but the standard library.
 
     python3 keeper.py keep FILE DEVICE < EXTENTS
     python3 keeper.py check FILE DEVICE PLACE=DEVICE...
@@ -9,11 +9,10 @@ Python 3.6, no imports but the standard library.
 `keep` takes lines `OFFSET SIZE` and writes FILE, with the identity of the LUN (`identity.py`) in
 its first line. `check` reads the same extents again. For each piece that has changed it prints a
 line `OFFSET PROBLEM BELONGS` for every block of 4 KiB that is not as fio filled it, see
-`reader.py`, or one line `OFFSET changed 0` if all are. One that cannot be read is a line `OFFSET
-unreadable ERRNO`. Then it asks each place which LUN it is. One that has another identity than FILE
-is a line `PLACE is IDENTITY`, and one that does not tell a line `PLACE silent REASON`; nothing is
-printed of them if FILE has no identity to compare with. At the end there is a line `compared
-COUNT IDENTITY`.
+`reader.py`, or one line `OFFSET changed 0` if all are. For a read that fails it prints `OFFSET
+unreadable ERRNO`. Then it asks each device which LUN it is, and prints `PLACE is IDENTITY` if that
+differs from FILE, or `PLACE silent REASON` if the device does not tell. It asks none if FILE has no
+identity. At the end it prints `compared COUNT IDENTITY`.
 """
 
 import hashlib
@@ -26,7 +25,7 @@ from harness.workload.reader import Place, inspect
 PIECE = 64 * 1024
 AT_ONCE = 1024 * 1024  # one read
 BLOCK = 4096
-SEPARATOR = ", "
+SEPARATOR = "\t"  # ascii() escapes it in a serial number
 
 
 def reads(lines: Iterable[str]) -> Iterator[Tuple[int, int]]:
@@ -85,7 +84,7 @@ def check(path: str, device: str, others: List[str]) -> None:
                     tell(start + at, content[at : at + PIECE])
     if was:
         compare_identities(was.split(SEPARATOR), others)
-    print("compared", count, was)
+    print("compared", count, ", ".join(was.split(SEPARATOR)))
 
 
 def compare_identities(was: List[str], others: List[str]) -> None:
@@ -93,7 +92,7 @@ def compare_identities(was: List[str], others: List[str]) -> None:
         now, why = who(device)
         pairs = [(then, told) for then, told in zip(was, now) if then != UNTOLD]
         if any(then != told != UNTOLD for then, told in pairs):
-            print(name, "is", SEPARATOR.join(now))
+            print(name, "is", ", ".join(now))
         elif not now or any(told == UNTOLD for _, told in pairs):
             print(name, "silent", why or "it tells less than before")
 

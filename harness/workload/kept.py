@@ -103,8 +103,8 @@ def parse(text: str) -> Kept:
     for line in lines:
         if match := re.fullmatch(r"(\d+) ([a-z]+) (\d+)", line):
             offset, problem, number = match.groups()
-            detail = _detail(problem, number)
-            findings.append(BlockFinding(int(offset), MAP, Damage.CHANGED, detail))
+            damage = Damage.UNREADABLE if problem == "unreadable" else Damage.CHANGED
+            findings.append(BlockFinding(int(offset), MAP, damage, _detail(problem, number)))
         elif match := re.fullmatch(r"(\S+) (is|silent) (.*)", line):
             told[match[2]][match[1]] = match[3]
         else:

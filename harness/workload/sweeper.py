@@ -1,6 +1,6 @@
 """Looks at blocks again and again while they are written, bypassing the page cache (O_DIRECT).
 
-It runs on the initiator beside fio, after `reader.py` in one piece (`harness.workload.sweep`):
+It runs on the initiator beside fio, after `reader.py` in one piece (`harness.workload.programs`):
 Python 3.6, no imports but the standard library.
 
     python3 sweeper.py '{"log": FILE, "block": SIZE, "places": {PLACE: DEVICE, ...},
@@ -9,8 +9,9 @@ Python 3.6, no imports but the standard library.
 
 Each area is looked at once in its period, a chunk at a time and at an even pace. The first place is
 the map. A line `over PLACE...` on standard input says over which paths to look, too: from then on
-each chunk goes to the next place that is not waiting for an answer. So a dead path takes no more
-than one chunk, and the others go on.
+each chunk goes to the next place that is not waiting for an answer. One that gets no answer in time
+also goes to the place that answered last. So a dead path takes no more than one chunk, and the
+others go on.
 
 At the end of standard input it writes the log, says `done`, and ends. The log has a row for each
 block that was looked at, see ROW: the place by its position; what was found as `harness.
@@ -88,6 +89,7 @@ class Watcher:
         self.handed_on = False
         self.began = 0
         self.ready_at = 0.0
+        self.answered_at = 0.0
         threading.Thread(target=self.work, daemon=True).start()
 
     def work(self) -> None:
@@ -100,16 +102,22 @@ class Watcher:
             content = self.place.read(start, size)
             ended = clock_ns()
             if isinstance(content, bytes):
+                self.answered_at = time.monotonic()
                 self.sweep.note(self, area, start, content, ended)
             elif content in ANSWERS:
                 self.one_by_one(area, start, size)
             else:
                 self.sweep.row(self, NO_ANSWER, size // self.sweep.block_size, start, 0, ended)
-                self.hand_on()
+                with self.sweep.changed:
+                    self.hand_on()
                 self.ready_at = time.monotonic() + REST_S
             with self.sweep.changed:
                 self.task = None
                 self.sweep.changed.notify_all()
+
+    def free(self) -> bool:
+        """Whether it neither waits for an answer nor rests after an error."""
+        return self.task is None and self.ready_at <= time.monotonic()
 
     def one_by_one(self, area: Area, start: int, size: int) -> None:
         """Read the blocks of a chunk each by itself."""
@@ -188,10 +196,18 @@ class Sweep:
         count = len(self.watchers)
         for step in range(count):
             watcher = self.watchers[(self.turn + step) % count]
-            if watcher.task is None and watcher.ready_at <= time.monotonic():
+            if watcher.free():
                 self.turn = (self.turn + step + 1) % count
                 return watcher
         return None
+
+    def surest(self) -> Optional[Watcher]:
+        """Of the places that are neither waiting nor resting, the one that answered last.
+
+        Of several that died at once some are not known to be dead yet.
+        """
+        free = [watcher for watcher in self.watchers if watcher.free()]
+        return max(free, key=lambda watcher: watcher.answered_at, default=None)
 
     def run(self) -> None:
         """Sweep until standard input ends."""
@@ -203,7 +219,7 @@ class Sweep:
                         watcher.hand_on()
                 area = min(self.areas, key=lambda one: one.due)
                 wait = 0.0 if self.again else area.due - now
-                idle = self.idle() if wait <= 0 else None
+                idle = self.surest() if self.again else self.idle() if wait <= 0 else None
                 if idle is None:
                     self.changed.wait(min(max(wait, 0.02), PATIENCE_S))
                     continue

@@ -20,7 +20,7 @@ from suites.selftest.defects.plants import (
 _AFTERWARDS_S = 12  # of I/O, at least 10 s after all was right again
 _TABLE = "planted"
 
-# The clock runs slow for that long, and then as much too fast; source: adjtimex(2), struct timex.
+# The clock runs 10 % slow for 5 s, then 10 % fast for 5 s. Source: adjtimex(2), struct timex.
 _SLOW_CLOCK = """
 import ctypes, struct, time
 libc = ctypes.CDLL(None, use_errno=True)

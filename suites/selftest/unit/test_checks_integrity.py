@@ -229,7 +229,7 @@ def test_what_was_wrong_for_a_while_fails_though_the_end_is_right() -> None:
     assert finding.verdict is Verdict.FAIL
     assert finding.message.startswith(
         "1 block was wrong while the I/O went on (2 lost): lost at offset 4096 (map): "
-        "held write 141 instead of 181, "
+        "held write 141 instead of write 181, "
     )
     assert found(data_intact(), replace(measured, read_back=None)).verdict is Verdict.FAIL
 
@@ -241,7 +241,7 @@ def test_what_was_wrong_for_a_while_fails_though_the_end_is_right() -> None:
         (watched_writes(period_ms=1500), "only "),
         (watched_writes(blocks=100, period_ms=3000), "a wrong content could have gone unseen for"),
         (replace(watched_writes(), failure="the sweep failed: gone"), "the sweep failed: gone"),
-        (replace(watched_writes(), swept=False), "nobody looked at the blocks"),
+        (replace(watched_writes(), swept=False), "no sweep ran: it needs verified writes"),
     ],
 )
 def test_writes_that_are_not_proven_well_enough_leave_it_open(
@@ -258,7 +258,7 @@ def test_what_nobody_wrote_to_and_has_changed_fails() -> None:
     finding = found(data_intact(), damaged(changed=(BlockFinding(65536, MAP, Damage.CHANGED),)))
     assert finding.verdict is Verdict.FAIL
     assert finding.message == (
-        "1 block that nobody wrote to has changed: changed at offset 65536 (map)"
+        "where no test writes to, 1 block is not as before: changed at offset 65536 (map)"
     )
 
 

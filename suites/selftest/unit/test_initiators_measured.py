@@ -403,7 +403,7 @@ def test_what_an_initiator_only_reads_is_intact_if_fio_verified_it() -> None:
         streams=tuple(replace(one, verified=True) for one in good().streams),
     )
     assert judge(reads, data_intact()).verdict is Verdict.UNKNOWN
-    only = replace(reads, read_only=True, read_back=ReadBack(0, 0, {}, unchanged=9))
+    only = replace(reads, read_only=True, read_back=ReadBack(0, 0, {}, compared=9))
     assert judge(only, data_intact()).verdict is Verdict.PASS
     assert judge(replace(only, read_back=None), data_intact()).verdict is Verdict.UNKNOWN
     changed = BlockFinding(0, MAP, Damage.CHANGED)

@@ -19,6 +19,7 @@ from harness.measurements import MAP, BlockFinding, Damage
 from harness.testbed.lun_layout import Layout
 from harness.topology import plan
 from harness.units import KIB, MIB
+from harness.workload import keeper as keeper_module
 from harness.workload.kept import Kept, canaries, parse
 from harness.workload.programs import keeper
 from suites.selftest.unit.fio_on_this_host import folder_for_direct_io, run_fio
@@ -89,7 +90,8 @@ def test_what_cannot_be_read_is_a_finding(disk: Path) -> None:
     with disk.open("r+b") as file:
         file.truncate(MIB)
     (finding,) = parse(run("check", disk)).findings
-    assert (finding.offset, finding.detail) == (MIB, "it cannot be read (errno 0)")
+    assert (finding.offset, finding.damage) == (MIB, Damage.UNREADABLE)
+    assert finding.detail == "it cannot be read (errno 0)"
 
 
 def test_what_a_second_comparison_finds_counts_once() -> None:
@@ -128,6 +130,33 @@ def test_a_place_that_leads_to_another_lun_is_told_with_its_identity() -> None:
     kept = parse("\n".join([*lines, "compared 3"]))
     assert kept.others == {"a": "names 3:60 1, serial number x, 8 blocks of 512 bytes"}
     assert kept.silent == {"b": "No such device"}
+
+
+@pytest.mark.parametrize(
+    ("now", "told"),
+    [
+        (["names 1", "serial number 'a, b'", "8 blocks"], ""),
+        (
+            ["names 2", "serial number 'a, b'", "8 blocks"],
+            "a is names 2, serial number 'a, b', 8 blo",
+        ),
+        (["names 1", "?", "8 blocks"], "a silent it tells less than before"),
+        ([], "a silent no such device"),
+    ],
+)
+def test_each_part_of_an_identity_is_compared(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], now: list[str], told: str
+) -> None:
+    """What the LUN itself never told is not."""
+    why = "" if now else "no such device"
+    monkeypatch.setattr(keeper_module, "who", lambda _: (now, why))
+    keeper_module.compare_identities(["names 1", "serial number 'a, b'", "8 blocks"], ["a=/dev/x"])
+    said = capsys.readouterr().out
+    assert said.startswith(told)
+    assert bool(said) is bool(told)
+    keeper_module.compare_identities(["names 1", "?", "?"], ["a=/dev/x"])
+    again = capsys.readouterr().out
+    assert bool(again) is (now[:1] != ["names 1"])
 
 
 def test_without_a_scsi_disk_nothing_is_said_of_identities(disk: Path) -> None:

@@ -34,7 +34,8 @@ from harness.measurements import (
 from harness.testbed.lun_layout import Layout
 from harness.units import KIB, MIB, NS_PER_MS
 from harness.workload import Area, Job, JobKind, Ledger
-from harness.workload.history import JobWrites, write_history
+from harness.workload import sweeper as sweeper_module
+from harness.workload.history import _PROBLEMS, JobWrites, write_history
 from harness.workload.ledger import Look, Looks
 from harness.workload.programs import sweeper
 from harness.workload.reader import Place
@@ -89,7 +90,7 @@ def history_of(outcome: Outcome, seen: Sightings | None) -> WriteHistory:
 
 
 def test_what_fio_writes_is_proven_while_it_writes(folder: Path) -> None:
-    """Nothing is wrong, all is proven but what was written last, and no block is long unseen."""
+    """Nothing is wrong, all is proven, and no block is long unseen."""
     with sweeping(folder) as finish:
         outcome = run_fio(folder / "disk", JOB)
         time.sleep(1)
@@ -329,6 +330,26 @@ def test_a_sweep_is_ended_and_its_log_fetched(machine: LocalMachine, folder: Pat
     assert seen.failure == ""
     assert set(seen.place.tolist()) == {0, 1}
     assert set(seen.offset.tolist()) <= set(AREA_BLOCKS)
+
+
+def test_the_program_numbers_what_it_finds_as_the_measurements_do() -> None:
+    """It runs on the initiator, so that it has a list of its own; the read-back has words."""
+    numbers = {**sweeper_module.FOUND, "unreadable": sweeper_module.UNREADABLE}
+    assert numbers == {word: int(found) for word, found in _PROBLEMS.items()}
+    assert sweeper_module.NO_ANSWER == Found.NO_ANSWER
+
+
+def test_a_chunk_without_an_answer_goes_to_the_place_that_answered_last(folder: Path) -> None:
+    """Others that died with the first are not known to be dead yet."""
+    places = {MAP: str(folder / "disk"), "a": str(folder / "disk"), "b": str(folder / "disk")}
+    sweep = Sweeper(json.loads(Wanted(places, (JOB,)).as_json(str(folder / "log"))))
+    sweep.add(1)
+    sweep.add(2)
+    for number, answered_at in enumerate((5.0, 9.0, 7.0)):
+        sweep.watchers[number].answered_at = answered_at
+    assert sweep.surest() is sweep.watchers[1]
+    sweep.watchers[1].ready_at = time.monotonic() + 60
+    assert sweep.surest() is sweep.watchers[2]
 
 
 def test_a_sweep_that_fails_says_why(machine: LocalMachine, folder: Path) -> None:

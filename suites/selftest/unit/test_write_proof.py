@@ -132,7 +132,7 @@ def test_what_was_wrong_for_a_while_is_a_finding_with_when_and_where() -> None:
     writes = (Write(1, 0, 10, (5,)), Write(1, 1000, 1010, (1005,)))
     looks = tuple(Seen(1, at, at + 5, found=0, place=2) for at in (1260, 1500))
     proof = measured(Story(writes, looks), ("whole", 0, 2000))
-    detail = "held write 0 instead of 1, 0.250 s after that was acknowledged, in 2 looks"
+    detail = "held write 0 instead of write 1, 0.250 s after that was acknowledged, in 2 looks"
     assert proof.wrong == (BlockFinding(BLOCK, "b", Damage.LOST, detail),)
 
 
