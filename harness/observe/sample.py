@@ -113,6 +113,11 @@ class Sample:
         seen = self.disks.get(disk)
         return seen.bytes_read + seen.bytes_written if seen else 0
 
+    def written(self, disk: str) -> int:
+        """Bytes that were written to a disk so far; 0 if it is not there."""
+        seen = self.disks.get(disk)
+        return seen.bytes_written if seen else 0
+
     def count_paths(self, state: str) -> int:
         """Paths in that state, of the map that has the fewest of them; 0 without any map."""
         return min((one.count_paths(state) for one in self.maps.values()), default=0)

@@ -41,7 +41,6 @@ _START_TIMEOUT_S = 60.0
 # On one busy emulated processor the I/O of 4 LUNs took 5 to 10 s to end, that of 16 LUNs 43 s, and
 # 23 s to be read back.
 _MORE_FOR_EACH_LUN = 0.25
-_FIRST_BYTES = 64 * 1024  # on every path, before I/O counts as running
 _LOOK_INTERVAL_S = 0.25
 
 
@@ -205,17 +204,17 @@ class IoSession:
             lambda s: bool(s.disks) and all(one.active(s) for one in luns),
             what="byte counters of the paths",
         )
+        self._sweeps.look_over_paths(initiator, first)
         active = [(one, path) for one in luns for path in one.active(first)]
-        last = self._wait_for(
+        self._wait_for(
             initiator,
             lambda s: all(
                 path.device in (one.seen(s).reserve or ())
-                or s.carried(path.disk) - first.carried(path.disk) >= _FIRST_BYTES
+                or self._sweeps.load_began(one.name, path.disk, first, s)
                 for one, path in active
             ),
             what=f"I/O on {', '.join(str(path) for _, path in active)}",
         )
-        self._sweeps.look_over_paths(initiator, last)
 
     def _wait_for(
         self, initiator: str, condition: Callable[[Sample], bool], *, what: str

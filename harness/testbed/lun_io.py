@@ -37,6 +37,11 @@ class LunIo:
     sightings: Sightings | None = None
 
     @property
+    def name(self) -> str:
+        """The name of the map."""
+        return self.map.planned.name
+
+    @property
     def machine(self) -> str:
         """The initiator's name."""
         return self.map.planned.machine

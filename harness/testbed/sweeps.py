@@ -12,8 +12,13 @@ from harness.observe import Sample
 from harness.testbed.fio_runs import FioRuns
 from harness.testbed.lun_io import LunIo
 from harness.testbed.protocols import Map
+from harness.units import KIB
 from harness.workload.run import FOLDER
 from harness.workload.sweep import Sweep, Wanted, swept
+
+# Of the load on a path, before I/O counts as running there.
+_FIRST_CARRIED = 64 * KIB
+_FIRST_WRITTEN = 16 * KIB
 
 
 class Sweeps:
@@ -47,6 +52,12 @@ class Sweeps:
             if of.machine == initiator and name not in self._over_paths:
                 self._over_paths.add(name)
                 sweep.look_over(of.in_use(sample))
+
+    def load_began(self, name: str, disk: str, first: Sample, now: Sample) -> bool:
+        """Whether the load on a map runs over a disk by now; what a sweep reads there is none."""
+        if name in self._sweeps:
+            return now.written(disk) - first.written(disk) >= _FIRST_WRITTEN
+        return now.carried(disk) - first.carried(disk) >= _FIRST_CARRIED
 
     def finish(self) -> None:
         """End them, and leave what each saw with its map."""

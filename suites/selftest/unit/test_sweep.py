@@ -11,7 +11,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -31,7 +33,9 @@ from harness.measurements import (
     WriteHistory,
     WriteLog,
 )
+from harness.observe.sample import DiskSample, Sample
 from harness.testbed.lun_layout import Layout
+from harness.testbed.sweeps import Sweeps
 from harness.units import KIB, MIB, NS_PER_MS
 from harness.workload import Area, Job, JobKind, Ledger
 from harness.workload import sweeper as sweeper_module
@@ -41,6 +45,7 @@ from harness.workload.programs import sweeper
 from harness.workload.reader import Place
 from harness.workload.report import IssuedWrites
 from harness.workload.sweep import Sightings, Sweep, Wanted, parse_sightings, swept
+from harness.workload.sweeper import Area as SweeperArea
 from harness.workload.sweeper import Sweep as Sweeper
 from harness.workload.sweeper import Watcher
 from suites.selftest.unit.fio_on_this_host import Outcome, folder_for_direct_io, run_fio
@@ -337,6 +342,33 @@ def test_the_program_numbers_what_it_finds_as_the_measurements_do() -> None:
     numbers = {**sweeper_module.FOUND, "unreadable": sweeper_module.UNREADABLE}
     assert numbers == {word: int(found) for word, found in _PROBLEMS.items()}
     assert sweeper_module.NO_ANSWER == Found.NO_ANSWER
+
+
+def test_the_first_pass_is_faster_than_the_others() -> None:
+    """fio has begun to write by then."""
+    area = SweeperArea(0, 4 * BLOCK, BLOCK, 1.0, "")
+    dues = [area.due]
+    for _ in range(8):
+        area.take()
+        dues.append(area.due)
+    assert [round(after - before, 4) for before, after in pairwise(dues)] == [
+        *[0.0625] * 3,
+        *[0.25] * 5,
+    ]
+
+
+@pytest.mark.parametrize(("map_name", "began"), [("swept", False), ("other", True)])
+def test_what_a_sweep_reads_is_no_load(map_name: str, began: bool) -> None:
+    """Where none runs, all that a disk carries is."""
+    sweeps = Sweeps({}, {"swept": cast(Any, None)})
+
+    def sample(read: int, written: int) -> Sample:
+        disk = DiskSample(read, written, 0, 0, "running")
+        return Sample(0, {"sda": disk}, {}, {}, {}, 0, 0)
+
+    first = sample(MIB, MIB)
+    assert sweeps.load_began(map_name, "sda", first, sample(2 * MIB, MIB)) is began
+    assert sweeps.load_began(map_name, "sda", first, sample(MIB, MIB + 64 * KIB))
 
 
 def test_a_chunk_without_an_answer_goes_to_the_place_that_answered_last(folder: Path) -> None:
