@@ -27,7 +27,7 @@ _AROUND_S = 20
 # So many that what waited for 10 s without any path, and is then written at once, comes to no block
 # twice: each stays until the sweep has seen it.
 _STAYS_S = 12
-# In all, so that the sweep can read it in 1.2 s.
+# In all, so that the sweep can read it in a second.
 _MOST_WRITTEN = 16 * MIB
 # The longest wait of an I/O, in times that it takes to give up one path: that, and, where all paths
 # are lost, the wait for the first to come back.

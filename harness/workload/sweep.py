@@ -18,7 +18,7 @@ from harness.units import KIB
 from harness.workload.job import Job
 from harness.workload.programs import sweeper
 
-PERIOD_S = 1.2  # in which each block is looked at once; with what a dead path takes, below 2 s
+PERIOD_S = 1.0  # in which each block is looked at once; with what a dead path takes, below 2 s
 _LOOKS = 4  # at each block, before it is written again
 _SHORTEST_S = 0.2  # of a period, however soon that is
 _CHUNK = 128 * KIB

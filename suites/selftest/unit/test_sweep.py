@@ -393,7 +393,7 @@ def test_a_sweep_that_fails_says_why(machine: LocalMachine, folder: Path) -> Non
     assert len(seen.offset) == 0
 
 
-@pytest.mark.parametrize(("luns", "periods"), [(1, [1.2, 0.8]), (16, [1.2, 0.8])])
+@pytest.mark.parametrize(("luns", "periods"), [(1, [1.0, 0.8]), (16, [1.0, 0.8])])
 def test_blocks_that_are_soon_written_again_are_looked_at_more_often(
     luns: int, periods: list[float]
 ) -> None:
