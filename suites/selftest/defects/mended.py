@@ -10,10 +10,9 @@ from harness.testbed import Testbed
 from harness.topology import Role
 from harness.workload import Area
 
-# Alters what the target keeps of an area, as its arguments say, and prints how many blocks it
-# really changed, and when on CLOCK_MONOTONIC it was done and mended.
-_PROGRAM = """
-import json, os, sys, time
+# What both programs begin with: the blocks of an area, read from what the target keeps of it.
+_BLOCKS = """
+import json, os, random, sys, time
 what = json.loads(sys.argv[1])
 block, offset, size = what["block"], what["offset"], what["size"]
 fd = os.open(what["storage"], os.O_RDWR)
@@ -29,6 +28,11 @@ def put(number, content):
 def is_written(content):
     return content[:2] == b"\\xca\\xac"
 
+"""
+
+# Alters blocks once, as its arguments say, and prints how many it really changed, and when on
+# CLOCK_MONOTONIC it was done and mended.
+_PROGRAM = """
 older = read()
 while what["kind"] == "lose" and time.monotonic() < begun + 60 and not all(map(is_written, older)):
     time.sleep(0.5)
@@ -84,7 +88,7 @@ def damage(
         "mend": mend_s,
         "blocks": blocks,
     }
-    argv = ["python3", "-I", "-S", "-c", _PROGRAM, json.dumps(what)]
+    argv = ["python3", "-I", "-S", "-c", _BLOCKS + _PROGRAM, json.dumps(what)]
     said = testbed.machine(Role.TARGET).run(argv, timeout_s=61 * wait_s + mend_s + 120).stdout
     return int(json.loads(said)["changed"])
 
@@ -92,22 +96,7 @@ def damage(
 # Alters blocks again and again, some at a time, and prints of each which it was and whether what it
 # made of it was there until it was mended, or to be overwritten.
 _AGAIN_AND_AGAIN = """
-import json, os, random, sys, time
-what = json.loads(sys.argv[1])
-block, offset, size = what["block"], what["offset"], what["size"]
-fd = os.open(what["storage"], os.O_RDWR)
 chance = random.Random(what["seed"])
-
-def read():
-    data = os.pread(fd, size, offset)
-    return [data[at:at + block] for at in range(0, size, block)]
-
-def put(number, content):
-    os.pwrite(fd, content, offset + number * block)
-
-def is_written(content):
-    return content[:2] == b"\\xca\\xac"
-
 said = []
 while len(said) < what["count"]:
     older = read()
@@ -152,7 +141,7 @@ def damage_again_and_again(
         "count": count,
         "seed": seed,
     }
-    argv = ["python3", "-I", "-S", "-c", _AGAIN_AND_AGAIN, json.dumps(what)]
+    argv = ["python3", "-I", "-S", "-c", _BLOCKS + _AGAIN_AND_AGAIN, json.dumps(what)]
     timeout_s = count * (lasts_s + 10) + 60
     said = testbed.machine(Role.TARGET).run(argv, timeout_s=timeout_s).stdout
     return [offset for offset, stayed in json.loads(said) if stayed]
