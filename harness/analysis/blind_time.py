@@ -70,19 +70,6 @@ def gaps(history: WriteHistory, keys: Keys | None = None) -> Gaps:
     return Gaps(rank, began, end, np.maximum(end - began - lost, 0) / _US_PER_S)
 
 
-def gaps_since(of: Gaps, keys: Keys, start_ns: int) -> Gaps:
-    """What is left of the gaps from a time on."""
-    start_us = int(keys.rounded_down(start_ns))
-    left = of.end_us > start_us
-    earlier_s = np.maximum(start_us - of.start_us[left], 0) / _US_PER_S
-    return Gaps(
-        of.rank[left],
-        np.maximum(of.start_us[left], start_us),
-        of.end_us[left],
-        np.maximum(of.seconds[left] - earlier_s, 0),
-    )
-
-
 def longest(of: Gaps, keys: Keys, windows_ns: Iterable[tuple[int, int]]) -> float:
     """The longest gap in seconds that has a part in any of the windows; 0 without any."""
     within = np.zeros(len(of.rank), dtype=np.bool_)

@@ -6,14 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.analysis.blind_time import (
-    Gaps,
-    gaps,
-    gaps_since,
-    longest,
-    under_watch,
-    windows_round,
-)
+from harness.analysis.blind_time import gaps, longest, under_watch, windows_round
 from harness.analysis.recovery import back_ns
 from harness.analysis.register import Keys, judge_register
 from harness.measurements import BlockFinding, Damage, Found, Measurements, WriteHistory
@@ -93,18 +86,12 @@ def prove_writes(measurements: Measurements) -> WriteProof | None:
     return WriteProof(
         phases=_by_phase(measurements, history, register.proven),
         wrong=_findings(history, register.wrong.nonzero()[0].tolist(), register.instead),
-        blind_s=longest(_settled(measurements, unseen, keys), keys, windows),
+        blind_s=longest(unseen, keys, windows),
         acknowledged=int(done.sum()),
         proven=int(register.proven.sum()),
         watched=int(watched.sum()),
         looks=len(history.looks),
     )
-
-
-def _settled(measurements: Measurements, unseen: Gaps, keys: Keys) -> Gaps:
-    """The gaps from the first settled phase on: fio begins before the sweep has seen each block."""
-    first = measurements.before
-    return gaps_since(unseen, keys, first.start_ns) if first else unseen
 
 
 def _by_phase(

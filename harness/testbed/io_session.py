@@ -51,7 +51,10 @@ class IoSession:
         self._testbed = testbed
         layout, shares = testbed.layout, len(testbed.maps)
         paced = tuple(job.shared_by(shares) for job in jobs)
-        every = [LunIo(one, layout.jobs_on(one.planned, paced)) for one in testbed.maps]
+        every = [
+            LunIo(one, tuple(job.marked() for job in layout.jobs_on(one.planned, paced)))
+            for one in testbed.maps
+        ]
         # Of writes alone nothing is left for an initiator that only reads.
         self._luns = {one.map.planned.name: one for one in every if one.jobs or not jobs}
         self._initiators = tuple(dict.fromkeys(one.machine for one in self._luns.values()))
@@ -112,18 +115,18 @@ class IoSession:
     def running(self) -> Iterator[None]:
         """Run fio for the length of the block, then collect everything."""
         testbed, witness = self._testbed, self._witness
-        with self.watchdog.watching():
+        with (
+            self.watchdog.watching(),
+            Sweeps.started(testbed.machine, self._luns) as self._sweeps,
+        ):
             witness.begin()
+            within_s = _START_TIMEOUT_S * self._stretch
+            self._sweeps.wait_until_ready(self.watchdog.left(at_most_s=within_s))
             fio = FioRuns.started(
                 {n: one.load(testbed.machine(one.machine)) for n, one in self._luns.items()},
                 testbed.config.initiator.fio,
             )
-            with (
-                fio as runs,
-                Sweeps.started(testbed.machine, runs, self._luns) as self._sweeps,
-                self._guarded(),
-                witness.watching_host(),
-            ):
+            with fio as runs, self._guarded(), witness.watching_host():
                 self._runs = runs
                 self._phases.start(time.monotonic_ns())
                 with self._cut_short_noted():

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 
 from harness.concurrency import side_by_side
+from harness.deadline import Deadline
 from harness.machine import Machine
 from harness.measurements import MAP
 from harness.observe import Sample
-from harness.testbed.fio_runs import FioRuns
 from harness.testbed.lun_io import LunIo
 from harness.testbed.protocols import Map
 from harness.units import KIB
@@ -32,18 +32,24 @@ class Sweeps:
     @classmethod
     @contextmanager
     def started(
-        cls, machine: Callable[[str], Machine], runs: FioRuns, luns: Mapping[str, LunIo]
+        cls, machine: Callable[[str], Machine], luns: Mapping[str, LunIo]
     ) -> Iterator[Sweeps]:
         """Start to look at every map, and make sure that it ends with the block."""
         with ExitStack() as stack:
             sweeps = {}
             for name, one in luns.items():
-                if jobs := swept(runs.runs[name].jobs):
+                if jobs := swept(one.jobs):
                     wanted = Wanted(_places(one.map), jobs)
                     folder = f"{FOLDER}/{one.map.planned.lun.name}"
                     started = Sweep.started(machine(one.machine), wanted, folder)
                     sweeps[name] = stack.enter_context(started)
             yield cls(luns, sweeps)
+
+    def wait_until_ready(self, within_s: float) -> None:
+        """Wait until every map is looked at. One that never is leaves its writes unproven."""
+        deadline = Deadline.after(within_s)
+        for sweep in self._sweeps.values():
+            sweep.wait_until_ready(deadline)
 
     def look_over_paths(self, initiator: str, sample: Sample) -> None:
         """Look over the paths of its maps that are in use, too; only the first time."""

@@ -94,8 +94,8 @@ class Job:
         return replace(self, iops=min(self.iops, max(self.iops // luns, least)))
 
     def marked(self) -> Job:
-        """The same, with a nonce of its own if it writes verified blocks."""
-        if not (self.verified and self.kind.writes):
+        """The same, with a nonce of its own if it writes verified blocks and has none yet."""
+        if self.nonce or not (self.verified and self.kind.writes):
             return self
         return replace(self, nonce=secrets.token_hex(NONCE_SIZE))
 

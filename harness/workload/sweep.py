@@ -81,26 +81,32 @@ class Sweep:
     """One sweep on one map. Made by `started`."""
 
     def __init__(
-        self, machine: Machine, process: Process, log: str, wanted: Wanted, done: threading.Event
+        self, machine: Machine, process: Process, log: str, wanted: Wanted, heard: _Heard
     ) -> None:
         self._machine = machine
         self._process = process
         self._log = log
         self._wanted = wanted
-        self._done = done
+        self._heard = heard
 
     @classmethod
     @contextmanager
     def started(cls, machine: Machine, wanted: Wanted, folder: str) -> Iterator[Sweep]:
         """Start to look at the map, and make sure that it has ended at the end of the block.
 
-        `folder` is one on the machine that is there by then.
+        `folder` is one on the machine that is there by the end.
         """
         log = f"{folder}/sweep.log"
         argv = ["python3", "-I", "-S", "-c", sweeper(), wanted.as_json(log)]
-        done = threading.Event()
-        with machine.background(argv, on_line=lambda line: _hear(line, done)) as process:
-            yield cls(machine, process, log, wanted, done)
+        heard = _Heard()
+        with machine.background(argv, on_line=heard.line) as process:
+            yield cls(machine, process, log, wanted, heard)
+
+    def wait_until_ready(self, deadline: Deadline) -> None:
+        """Wait until it looks at the map: until it fails or the time is over, if it never does."""
+        while not self._heard.ready.wait(_LOOK_INTERVAL_S):
+            if not self._process.running or deadline.expired:
+                return
 
     def look_over(self, paths: Sequence[str]) -> None:
         """Look over these paths, too."""
@@ -122,17 +128,28 @@ class Sweep:
         """Its log is there by then, though it may yet wait for a look that is not answered."""
         deadline = Deadline.after(_ENDING_S)
         self._process.close_input()
-        while not self._done.wait(_LOOK_INTERVAL_S):
-            if not self._process.running and not self._done.is_set():
+        while not self._heard.done.wait(_LOOK_INTERVAL_S):
+            if not self._process.running and not self._heard.done.is_set():
                 said = self._process.wait(_LOOK_INTERVAL_S)
                 raise WorkloadError(f"exit status {said.status}: {said.stderr.strip()}")
             if deadline.expired:
                 raise WorkloadError(f"it did not end within {_ENDING_S:g} s")
 
 
-def _hear(line: bytes, done: threading.Event) -> None:
-    if line.strip() == b"done":
-        done.set()
+class _Heard:
+    """What the program has said so far."""
+
+    def __init__(self) -> None:
+        self.ready = threading.Event()
+        self.done = threading.Event()
+
+    def line(self, line: bytes) -> None:
+        """Take one line of what it says."""
+        word = line.strip()
+        if word == b"ready":
+            self.ready.set()
+        elif word == b"done":
+            self.done.set()
 
 
 @dataclass(frozen=True)

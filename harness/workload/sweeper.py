@@ -7,8 +7,8 @@ Python 3.6, no imports but the standard library.
                          "areas": [{"offset": BYTES, "size": BYTES, "chunk": BYTES,
                                     "period": SECONDS, "nonce": HEX}, ...]}'
 
-Each area is looked at once in its period, a chunk at a time and at an even pace, and faster for the
-first time. The first place is the map. A line `over PLACE...` on standard input says over which
+It says `ready` as it begins. Each area is looked at once in its period, a chunk at a time and at an
+even pace. The first place is the map. A line `over PLACE...` on standard input says over which
 paths to look, too: from then on each chunk goes to the next place that is not waiting for an
 answer. One that gets no answer in time also goes to the place that answered last. So a dead path
 takes no more than one chunk, and the others go on.
@@ -45,7 +45,6 @@ UNREADABLE = -6
 NO_ANSWER = -7
 REST_S = 0.5  # after an error, before a path is tried again
 PATIENCE_S = 0.2  # before a chunk is looked at elsewhere, too
-FIRST_PASS = 4  # times as fast as the others: what fio writes first has waited for it
 LAST_ANSWERS_S = 1.0
 
 Kept = Tuple[bytes, int, int, int]  # content, what it is, number, time
@@ -64,8 +63,7 @@ class Area:
             (start, min(chunk, offset + size - start))
             for start in range(offset, offset + size, chunk)
         ]
-        self.pause = period / len(self.chunks) / FIRST_PASS  # until all was looked at once
-        self.even_pause = period / len(self.chunks)
+        self.pause = period / len(self.chunks)
         self.period = period
         self.nonce = bytes.fromhex(nonce)
         self.next = 0
@@ -75,8 +73,6 @@ class Area:
         """The next chunk; what is late is not made up for."""
         chunk = self.chunks[self.next]
         self.next = (self.next + 1) % len(self.chunks)
-        if self.next == 0:
-            self.pause = self.even_pause
         self.due = max(self.due + self.pause, time.monotonic() - self.period)
         return chunk
 
@@ -257,6 +253,7 @@ def sweep_main() -> None:
     if not sweep.watchers:
         sys.exit("the map cannot be opened")
     threading.Thread(target=sweep.listen, daemon=True).start()
+    print("ready", flush=True)
     sweep.run()
     sweep.finish()
     print("done", flush=True)

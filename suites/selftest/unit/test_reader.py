@@ -43,7 +43,7 @@ BLOCK = 16 * KIB
 COUNT = 96  # more than one read of the reader's
 AREA = Area(64 * KIB, COUNT * BLOCK)
 OLDER = Job("fill", JobKind.WRITE, AREA, BLOCK, 4, verified=True).marked()
-FILL = OLDER.marked()
+FILL = replace(OLDER, nonce="").marked()
 VICTIM, OTHER = AREA.offset + 7 * BLOCK, AREA.offset + 80 * BLOCK
 PLACES = (MAP, "sda", "sdb")
 

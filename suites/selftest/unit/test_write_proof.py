@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 
-from harness.analysis.blind_time import gaps, gaps_since, longest, under_watch
+from harness.analysis.blind_time import gaps, longest, under_watch
 from harness.analysis.register import Keys
 from harness.analysis.write_proof import PhaseProof, WriteProof, prove_writes
 from harness.measurements import BlockFinding, Damage, Found
@@ -158,16 +158,3 @@ def test_a_look_that_is_slow_and_answered_is_no_excuse() -> None:
     )
     story = Story(WRITTEN, (*looks_every(1000, 1000), *slow, *looks_every(1000, 10_000)[4:]))
     assert blind_ms(story, 0, 3500) == 4025 - 20
-
-
-def test_what_was_unseen_before_the_io_had_settled_does_not_count() -> None:
-    """fio begins before the sweep has seen each block once; what is left of that gap counts."""
-    story = Story(WRITTEN, tuple(looks_every(1000, 10_000)[3:]))
-    history = story.history()
-    keys = Keys(history)
-    unseen = gaps(history, keys)
-    window = [(0, 100_000 * NS_PER_MS)]
-    assert round(longest(unseen, keys, window), 3) == 3.015
-    later = gaps_since(unseen, keys, 2500 * NS_PER_MS)
-    assert round(longest(later, keys, [(0, 3500 * NS_PER_MS)]), 3) == 1.005
-    assert round(longest(gaps_since(unseen, keys, 1000 * NS_PER_MS), keys, window), 3) == 2.025
