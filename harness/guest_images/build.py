@@ -16,6 +16,7 @@ from pathlib import Path
 
 from harness.errors import ImageError
 from harness.guest_images import scripts as image_scripts
+from harness.guest_images.kernel import unpacked
 from harness.guest_images.keys import KeyPair
 from harness.guest_images.process import BuildFailed, run_tool
 from harness.guest_images.recipe import GuestFile, Recipe
@@ -239,6 +240,8 @@ def _pack(
         paths = [f"/proc/self/fd/{descriptor}" for descriptor in opened]
         script = ["sh", "-c", image_scripts.PACK, "pack", str(tree), *paths, *_MODULES]
         run_tool([*helper, *script], env=env, stop=stop, pass_fds=opened)
+        kernel = folder / KERNEL
+        kernel.write_bytes(unpacked(kernel.read_bytes()))
         for descriptor in opened:
             os.fchmod(descriptor, 0o444)
     finally:
