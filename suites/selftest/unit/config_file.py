@@ -44,7 +44,24 @@ def loaded(text: str, **options: tuple[object, str]) -> Loaded:
     return load(file, {key.replace("__", "."): value for key, value in options.items()})
 
 
-def complaint(text: str, **options: tuple[object, str]) -> str:
-    with pytest.raises(ConfigError) as refusal:
+def refusal(text: str, **options: tuple[object, str]) -> ConfigError:
+    with pytest.raises(ConfigError) as caught:
         loaded(text, **options)
-    return refusal.value.message
+    return caught.value
+
+
+def complaint(text: str, **options: tuple[object, str]) -> str:
+    return refusal(text, **options).message
+
+
+def network(
+    portals: str, initiator: str = '"10.1.0.101"', *, name: str = "a", subnet: str = "10.1.0.0/24"
+) -> str:
+    return (
+        f'[[networks]]\nname = "{name}"\nsubnet = "{subnet}"\n'
+        f"portals = [{portals}]\ninitiator = {initiator}\n"
+    )
+
+
+OTHER = network('"10.2.0.1"', '"10.2.0.101"', name="b", subnet="10.2.0.0/24")
+V6 = {"initiator": '"fd00::101"', "subnet": "fd00::/64"}
