@@ -54,6 +54,7 @@ from harness.transport.allowances import InForce
 from harness.transport.iscsi.settings import session_settings
 from harness.units import KIB, MIB, NS_PER_S
 from harness.workload import FioRun, Job
+from harness.workload.sweep import Sweep, Wanted
 from suites.selftest.unit.judged import good
 
 CONFIG = Config.model_validate(ready_topologies()["two-initiators"])
@@ -201,6 +202,7 @@ class Bench:
 
     def __init__(self) -> None:
         self.started: list[tuple[str, str, tuple[str, ...]]] = []
+        self.swept: list[tuple[str, str]] = []
         self.asked: list[str] = []
         self.mute: set[str] = set()
         self.off = threading.Event()
@@ -222,13 +224,17 @@ class Bench:
     ) -> AbstractContextManager[Any]:
         self.started.append((machine.name, folder, tuple(job.name for job in jobs)))
         fio = SimpleNamespace(
-            jobs=(),
             running=True,
             require_running=lambda: None,
             stop=lambda: None,
             finish=lambda _: SimpleNamespace(broken="", ledgers=list),
         )
         return nullcontext(fio)
+
+    def sweep(self, machine: Any, _: Wanted, folder: str) -> AbstractContextManager[Any]:
+        self.swept.append((machine.name, folder))
+        ready = SimpleNamespace(wait_until_ready=lambda _: None, finish=lambda: None)
+        return nullcontext(ready)
 
     def machine(self, name: str) -> SimpleNamespace:
         return SimpleNamespace(name=name)
@@ -259,6 +265,7 @@ class Bench:
 def measuring(monkeypatch: pytest.MonkeyPatch) -> Callable[[Bench, Sequence[Job]], IoSession]:
     def begin(bench: Bench, jobs: Sequence[Job]) -> IoSession:
         monkeypatch.setattr(FioRun, "started", bench.start)
+        monkeypatch.setattr(Sweep, "started", bench.sweep)
         return IoSession(cast(MeasuredTestbed, bench), jobs, 600)
 
     monkeypatch.setattr(io_session, "gather", lambda *_: {})
@@ -288,6 +295,8 @@ def test_each_initiator_runs_what_it_may_on_its_own_luns(
         ("second", "/run/pathproof/fio/lun1", mixed),
         ("second", "/run/pathproof/fio/lun2", ("read", "probe")),
     ]
+    writing = [(machine, folder) for machine, folder, jobs in bench.started if "write" in jobs]
+    assert bench.swept == writing
     assert sorted(bench.asked) == [FIRST, FIRST, SECOND, SECOND]
     raws: Any = session.measurements_by_lun
     assert list(raws) == [one.name for one in TWO.maps]
