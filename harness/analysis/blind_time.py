@@ -108,15 +108,23 @@ def _unreadable(history: WriteHistory, keys: Keys) -> tuple[Ints, Ints]:
 
 
 def _waits(history: WriteHistory, keys: Keys, place: int) -> tuple[Ints, Ints]:
-    """When a place did not answer, before its first look too: sorted beginnings and ends."""
+    """When a place did not answer, before its first look too: sorted beginnings and ends.
+
+    A look that waits counts until the next one begins there that is answered sooner.
+    """
     mine = history.looks.place == place
     began, first = np.unique(keys.began_us[mine], return_index=True)
     ended, found = keys.ended_us[mine][first], history.looks.found[mine][first]
     until_next = np.append(began[1:], keys.ended_us.max(initial=0))
     failed = found == Found.NO_ANSWER
     long = ended - began >= _WAITING_US
+    until = np.where(failed, until_next, ended)
+    for look in np.flatnonzero(long & ~failed).tolist():
+        sooner = ~failed[look + 1 :] & (ended[look + 1 :] < ended[look])
+        if sooner.any():
+            until[look] = began[look + 1 + int(sooner.argmax())]
     starts = np.concatenate([[0], began[failed | long]])
-    ends = np.concatenate([[began[0]], np.where(failed, until_next, ended)[failed | long]])
+    ends = np.concatenate([[began[0]], until[failed | long]])
     return np.sort(starts), np.sort(ends)
 
 

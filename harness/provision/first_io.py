@@ -16,8 +16,7 @@ _TIMEOUT_S = 300.0
 def fill(testbed: Testbed) -> None:
     """Write the area that read jobs verify, on every LUN. Raises WorkloadError for any error.
 
-    Each initiator that writes to a LUN does so in its own part. What is there then, and what is
-    elsewhere on the LUNs, is noted: it must stay as it is.
+    Each initiator that writes to a LUN does so in its own part.
     """
     layout = testbed.layout
     with step(StepTitle.FIRST_IO, Spent.PROVISIONING):
@@ -31,6 +30,10 @@ def fill(testbed: Testbed) -> None:
     for name, result in results.items():
         attach(f"fio report of the first I/O on {name}", result.report_text, "application/json")
         result.require_clean()
+
+
+def note_what_stays(testbed: Testbed) -> None:
+    """Note what was filled, and what is elsewhere on the LUNs: all of it must stay as it is."""
     with step("Note what nobody writes to from now on", Spent.PROVISIONING):
         side_by_side(*((lambda one=one: _keep(testbed, one)) for one in testbed.maps))
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from harness.provision.first_io import fill
+from harness.concurrency import side_by_side
+from harness.provision.first_io import fill, note_what_stays
 from harness.testbed.testbed import Testbed
 
 
@@ -10,5 +11,5 @@ def prove(testbed: Testbed) -> Testbed:
     """The testbed, after I/O on every path, and none before its target was seen to be its own."""
     testbed.prove_target()
     fill(testbed)
-    testbed.prove_paths()
+    side_by_side(lambda: note_what_stays(testbed), testbed.prove_paths)
     return testbed

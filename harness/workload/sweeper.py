@@ -8,10 +8,11 @@ Python 3.6, no imports but the standard library.
                                     "period": SECONDS, "nonce": HEX}, ...]}'
 
 It says `ready` as it begins. Each area is looked at once in its period, a chunk at a time and at an
-even pace. The first place is the map. A line `over PLACE...` on standard input says over which
-paths to look, too: from then on each chunk goes to the next place that is not waiting for an
-answer. One that gets no answer in time also goes to the place that answered last. So a dead path
-takes no more than one chunk, and the others go on.
+even pace. The first place is the map, at which two chunks are looked at side by side: where only it
+is left, one after the other would be too slow on a busy machine. A line `over PLACE...` on standard
+input says over which paths to look, too: from then on each chunk goes to the next place that is not
+waiting for an answer. One that gets no answer in time also goes to the place that answered last. So
+a dead path takes no more than one chunk, and the others go on.
 
 At the end of standard input it writes the log, says `done`, and ends. The log has a row for each
 block that was looked at, see ROW: the place by its position; what was found as `harness.
@@ -46,6 +47,7 @@ NO_ANSWER = -7
 REST_S = 0.5  # after an error, before a path is tried again
 PATIENCE_S = 0.2  # before a chunk is looked at elsewhere, too
 LAST_ANSWERS_S = 1.0
+AT_THE_MAP = 2  # looks side by side
 
 Kept = Tuple[bytes, int, int, int]  # content, what it is, number, time
 Task = Tuple["Area", int, int]  # offset and size of a chunk
@@ -152,10 +154,11 @@ class Sweep:
         self.rows: List[bytes] = []
         self.kept: Dict[int, Kept] = {}
         self.again: List[Task] = []  # chunks that a place did not answer for
-        self.add(0)
+        for _ in range(AT_THE_MAP):
+            self.add(0)
 
     def add(self, number: int) -> None:
-        """Look over one more place; one that cannot be opened is left out."""
+        """Look at one more chunk at a time over a place; one that cannot be opened is left out."""
         name, device = self.devices[number]
         place = Place(name, device, self.block_size)
         if not place.away:

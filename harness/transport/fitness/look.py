@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
+from harness.concurrency import both
 from harness.errors import CommandFailed, CommandTimedOut, InitiatorError, Problem
 from harness.transport import in_force
 from harness.transport.base import Fitness, WantedLun
@@ -27,7 +28,7 @@ def fitness(initiator: IscsiInitiator, luns: Sequence[WantedLun]) -> Fitness:
 
     Raises InitiatorError, CommandFailed or CommandTimedOut while not all of it is there yet.
     """
-    facts = facts_now(initiator)
+    facts, maps = both(lambda: facts_now(initiator), lambda: _shown_maps(initiator))
     # What multipathd will set is known once it has taken up its configuration and the LUN.
     planned, preferences = initiator.planned_sessions(), _has_preferences(initiator)
     several = len({lun.targets for lun in luns}) > 1
@@ -45,18 +46,23 @@ def fitness(initiator: IscsiInitiator, luns: Sequence[WantedLun]) -> Fitness:
             facts,
         )
     ]
-    found += _of_groups(initiator, facts)
+    found += _of_groups(initiator, facts, maps)
     # What is wrong with a session is so for every LUN.
     return Fitness(tuple(dict.fromkeys(found)), facts.lacking)
 
 
-def _of_groups(initiator: IscsiInitiator, facts: Facts) -> list[Problem]:
+def _shown_maps(initiator: IscsiInitiator) -> str:
+    """What multipathd shows of its maps, or why it does not."""
+    answer = initiator.machine.run(MAPS_ARGV, timeout_s=_LOOK_TIMEOUT_S, check=False)
+    return answer.stdout or answer.stderr
+
+
+def _of_groups(initiator: IscsiInitiator, facts: Facts, shown: str) -> list[Problem]:
     """What is wrong with the path groups of those maps that there are."""
     wwids = [wwid for wwid in initiator.wwids if facts.map(wwid) is not None]
     if not wwids:
         return []
-    answer = initiator.machine.run(MAPS_ARGV, timeout_s=_LOOK_TIMEOUT_S, check=False)
-    maps = {wwid: find_map(answer.stdout or answer.stderr, wwid) for wwid in wwids}
+    maps = {wwid: find_map(shown, wwid) for wwid in wwids}
     topology, policy = initiator.topology, initiator.grouping
     return [
         problem

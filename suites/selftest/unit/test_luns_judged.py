@@ -376,6 +376,7 @@ def test_every_lun_is_looked_at_before_anything_is_written(
     monkeypatch.setattr(look, "path_problems", problems)
     initiator: Any = SimpleNamespace(
         wwids=("3600a", "3600b"),
+        machine=SimpleNamespace(run=lambda *_, **__: SimpleNamespace(stdout="", stderr="")),
         planned_sessions=tuple,
         topology=plan(load(None, {"topology": ("two-targets", "--topology")}).config),
         grouping="multibus",

@@ -366,11 +366,35 @@ def test_a_chunk_without_an_answer_goes_to_the_place_that_answered_last(folder: 
     sweep = Sweeper(json.loads(Wanted(places, (JOB,)).as_json(str(folder / "log"))))
     sweep.add(1)
     sweep.add(2)
-    for number, answered_at in enumerate((5.0, 9.0, 7.0)):
+    for number, answered_at in enumerate((5.0, 6.0, 9.0, 7.0)):  # two are at the map
         sweep.watchers[number].answered_at = answered_at
-    assert sweep.surest() is sweep.watchers[1]
-    sweep.watchers[1].ready_at = time.monotonic() + 60
     assert sweep.surest() is sweep.watchers[2]
+    sweep.watchers[2].ready_at = time.monotonic() + 60
+    assert sweep.surest() is sweep.watchers[3]
+
+
+def test_the_map_is_looked_at_side_by_side(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it alone is left, and each look takes long, one after the other would be too slow."""
+    read = Place.read
+
+    def slowly(self: Place, start: int, size: int) -> bytes | int:
+        time.sleep(0.1)
+        return read(self, start, size)
+
+    monkeypatch.setattr(Place, "read", slowly)
+    wanted = json.loads(Wanted({MAP: str(folder / "disk")}, (JOB,)).as_json(str(folder / "log")))
+    wanted["areas"][0]["period"] = 0.1  # always late
+    sweep = Sweeper(wanted)
+    thread = threading.Thread(target=sweep.run)
+    thread.start()
+    time.sleep(2)
+    with sweep.changed:
+        sweep.stopping = True
+    thread.join()
+    sweep.finish()
+    seen = parse_sightings((folder / "log").read_bytes(), (MAP,), BLOCK)
+    assert set(seen.place.tolist()) == {0}
+    assert len(set(seen.began_ns.tolist())) > 25  # and not 20
 
 
 def test_a_sweep_that_fails_says_why(machine: LocalMachine, folder: Path) -> None:

@@ -97,6 +97,17 @@ def test_while_nobody_is_answered_nothing_can_be_seen() -> None:
     assert blind_ms(Story(WRITTEN, alone), 0, 3500) > 3000
 
 
+def test_while_other_looks_at_the_map_are_answered_it_can_be_seen() -> None:
+    """One chunk waits for a dead path there, and its blocks could be read all the same."""
+    before = (Seen(0, 990, 995, 0), Seen(1, 991, 996, Found.BLANK))
+    waits = Seen(0, 1000, 4000, found=0)
+    others = [Seen(1, at, at + 5, Found.BLANK) for at in range(1100, 4000, 300)]
+    after = tuple(looks_every(1000, 10_000)[4:])
+    assert blind_ms(Story(WRITTEN, (*before, waits, *after)), 0, 3500) == 995 - 10
+    seen = blind_ms(Story(WRITTEN, (*before, waits, *others, *after)), 0, 3500)
+    assert seen == 4025 - 1000 - 100
+
+
 def test_a_write_is_under_watch_if_no_gap_meets_its_time() -> None:
     """The first was overwritten before the looks ended."""
     looks = [look for look in looks_every(1000, 20_000) if look.began < 7000]
