@@ -199,7 +199,8 @@ class Claim:
         yield {"free": True}
         for _ in range(ANNOUNCEMENTS):
             for nic in self.nics:
-                nic.announce()
+                with suppress(OSError):  # a NIC that is down just then
+                    nic.announce()
             self.listen(ANNOUNCE_EVERY_S)
 
 

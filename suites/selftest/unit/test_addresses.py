@@ -7,6 +7,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -177,7 +178,10 @@ def test_whose_they_are_is_known_after_the_nic_was_down(hosts: list[Host]) -> No
     first, second = Run(hosts[0], "lab-1"), Run(hosts[1], "lab-2")
     first.thread.start()
     assert first.has.wait(20)
-    hosts[0].sh("ip link set nic0 down; ip link set nic0 up")
+    for state in ("down", "up"):
+        hosts[0].sh(f"ip link set nic0 {state}")
+        # The kernel may take up to a second to tell the bridge (net/core/link_watch.c).
+        soon(partial(_is_now, hosts[0], state))
     said = Said()
     with listening(said):
         second.thread.start()
@@ -185,6 +189,41 @@ def test_whose_they_are_is_known_after_the_nic_was_down(hosts: list[Host]) -> No
     first.end()
     assert second.has.wait(20)
     second.end()
+
+
+def _is_now(host: Host, operstate: str) -> bool:
+    return _operstate(host) == operstate
+
+
+def _operstate(host: Host) -> str:
+    return (
+        host.sh('ip -json link show nic0 | grep -o \'"operstate":"[A-Z]*\'')
+        .stdout[13:]
+        .strip()
+        .lower()
+    )
+
+
+def test_a_nic_that_is_down_while_addresses_are_announced_does_no_harm(hosts: list[Host]) -> None:
+    """They were free, and are held: the program goes on."""
+    program = (
+        "import os, sys\n"
+        "names = {'__name__': 'arp'}\n"
+        "exec(sys.argv[1], names)\n"
+        "said = names['Claim']('me', {'nic0': {'172.16.1.1': '52:54:00:00:00:01'}}).have()\n"
+        "while next(said) != {'free': True}: pass\n"
+        "os.system('ip link set nic0 down')\n"
+        "print(next(said, 'announced'))\n"
+    )
+    argv = ["python3", "-I", "-S", "-c", program, SOURCE]
+    heard: list[bytes] = []
+    try:
+        with hosts[0].background(argv, on_line=heard.append) as process:
+            done = process.wait(20)
+    finally:
+        hosts[0].sh("ip link set nic0 up")
+        soon(lambda: _is_now(hosts[0], "up"))
+    assert (done.status, heard) == (0, [b"announced\n"]), done.stderr
 
 
 @pytest.mark.parametrize("attempt", range(3))
