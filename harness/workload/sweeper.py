@@ -45,7 +45,10 @@ FOUND = {
 UNREADABLE = -6
 NO_ANSWER = -7
 REST_S = 0.5  # after an error, before a path is tried again
-PATIENCE_S = 0.2  # before a chunk is looked at elsewhere, too
+PATIENCE_S = 0.2  # before a chunk is looked at elsewhere, too; longer if all looks are slow
+LONGEST_PATIENCE_S = 0.6
+SLOW = 3  # times as long as looks take
+WEIGHT = 0.1  # of the last look in how long they take
 LAST_ANSWERS_S = 1.0
 AT_THE_MAP = 2  # looks side by side
 
@@ -105,6 +108,7 @@ class Watcher:
             ended = clock_ns()
             if isinstance(content, bytes):
                 self.answered_at = time.monotonic()
+                self.sweep.took(self.answered_at - self.since)
                 self.sweep.note(self, area, start, content, ended)
             elif content in ANSWERS:
                 self.one_by_one(area, start, size)
@@ -152,6 +156,7 @@ class Sweep:
         self.turn = 0
         self.stopping = False
         self.rows: List[bytes] = []
+        self.usual = 0.0  # seconds that a look takes
         self.kept: Dict[int, Kept] = {}
         self.again: List[Task] = []  # chunks that a place did not answer for
         for _ in range(AT_THE_MAP):
@@ -175,6 +180,15 @@ class Sweep:
         with self.changed:
             self.stopping = True
             self.changed.notify_all()
+
+    def took(self, seconds: float) -> None:
+        """Note how long a look took until it was answered."""
+        self.usual += WEIGHT * (seconds - self.usual)
+
+    @property
+    def patience(self) -> float:
+        """Seconds. On a busy machine a look elsewhere would be no quicker, and slow down all."""
+        return min(max(PATIENCE_S, SLOW * self.usual), LONGEST_PATIENCE_S)
 
     def row(
         self, watcher: Watcher, found: int, number: int, offset: int, written: int, ended: int
@@ -218,7 +232,7 @@ class Sweep:
             while not self.stopping:
                 now = time.monotonic()
                 for watcher in self.watchers:
-                    if watcher.task and now - watcher.since > PATIENCE_S:
+                    if watcher.task and now - watcher.since > self.patience:
                         watcher.hand_on()
                 area = min(self.areas, key=lambda one: one.due)
                 wait = 0.0 if self.again else area.due - now

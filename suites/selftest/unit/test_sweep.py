@@ -373,6 +373,17 @@ def test_a_chunk_without_an_answer_goes_to_the_place_that_answered_last(folder: 
     assert sweep.surest() is sweep.watchers[3]
 
 
+def test_where_all_looks_are_slow_none_is_handed_on_early(folder: Path) -> None:
+    """To look at each chunk twice would make all of them slower still."""
+    wanted = Wanted({MAP: str(folder / "disk")}, (JOB,)).as_json(str(folder / "log"))
+    sweep = Sweeper(json.loads(wanted))
+    assert sweep.patience == sweeper_module.PATIENCE_S
+    for seconds, patience in ((0.02, 0.2), (0.15, 0.45), (3.0, 0.6), (0.01, 0.2)):
+        for _ in range(100):
+            sweep.took(seconds)
+        assert sweep.patience == pytest.approx(patience, abs=0.01)
+
+
 def test_the_map_is_looked_at_side_by_side(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where it alone is left, and each look takes long, one after the other would be too slow."""
     read = Place.read
