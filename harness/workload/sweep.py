@@ -165,13 +165,12 @@ class Wanted:
 
     def as_json(self, log: str) -> str:
         """What `sweeper.py` takes."""
-        chunk = max(_CHUNK, self.block_size)
         areas = [
             {
                 "offset": job.area.offset,
                 "size": job.area.size,
-                "chunk": chunk,
-                "period": _period_s(job),
+                "chunk": chunk_size(job),
+                "period": period_s(job),
                 "nonce": job.nonce,
             }
             for job in self.jobs
@@ -185,8 +184,13 @@ class Wanted:
         return json.dumps(wanted)
 
 
-def _period_s(job: Job) -> float:
-    """Blocks that are soon written again are looked at more often."""
+def chunk_size(job: Job) -> int:
+    """Bytes that are read at once."""
+    return max(_CHUNK, job.block_size)
+
+
+def period_s(job: Job) -> float:
+    """In which each block is looked at once: soon, where it is soon written again."""
     if job.pause_s is None:
         return PERIOD_S
     again_s = job.area.size / job.block_size / job.depth * job.pause_s

@@ -15,18 +15,22 @@ from harness.analysis.power.plants import (
 )
 from harness.analysis.power.recorded import parse_history, render_history
 from harness.analysis.power.simulation import Rate, Table, measure_power
-from harness.analysis.power.synthetic import synthetic_history
+from harness.analysis.power.sweeping import Patience
+from harness.analysis.power.synthetic import Shape, Written, synthetic_history
 
 __all__ = [
     "Changed",
     "Lost",
+    "Patience",
     "Plant",
     "Rate",
     "Replayed",
+    "Shape",
     "Stale",
     "Swapped",
     "Table",
     "Torn",
+    "Written",
     "measure_power",
     "parse_history",
     "render_history",

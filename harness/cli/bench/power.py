@@ -14,7 +14,7 @@ from harness.cli.text import columns
 from harness.errors import ConfigError
 
 if TYPE_CHECKING:
-    from harness.analysis.power import Rate, Table
+    from harness.analysis.power import Rate, Shape, Table
     from harness.measurements import WriteHistory
 
 _SYNTHETIC = 8
@@ -55,7 +55,8 @@ def histories(files: Sequence[Path], seed: int) -> list[WriteHistory]:
     from harness.analysis.power import parse_history, synthetic_history
 
     if not files:
-        return [synthetic_history(seed + number) for number in range(_SYNTHETIC)]
+        shape = shape_of_a_test()
+        return [synthetic_history(seed + number, shape) for number in range(_SYNTHETIC)]
     found = []
     for file in files:
         try:
@@ -64,6 +65,29 @@ def histories(files: Sequence[Path], seed: int) -> list[WriteHistory]:
             raise ConfigError(f"{file} cannot be read: {error.strerror}") from error
         found.append(parse_history(content, str(file)))
     return found
+
+
+def shape_of_a_test() -> Shape:
+    """What a test of the suites writes and looks at by default: by the same code, so the same."""
+    from harness.analysis.power import Patience, Shape, Written
+    from harness.config.model import WorkloadConfig
+    from harness.testbed.lun_layout import Layout
+    from harness.workload.sweep import chunk_size, period_s, swept
+    from harness.workload.sweeper import PATIENCE_S, REST_S
+
+    config = WorkloadConfig()
+    written = tuple(
+        Written(
+            blocks=job.area.size // job.block_size,
+            depth=job.depth,
+            per_s=job.iops,
+            pause_s=job.pause_s or 0.0,
+            chunk=chunk_size(job) // job.block_size,
+            period_s=period_s(job),
+        )
+        for job in swept(Layout.of(config).mixed(seed=1))
+    )
+    return Shape(written, config.block_size, Patience(PATIENCE_S, REST_S))
 
 
 def as_told(table: Table, seed: int) -> dict[str, Any]:

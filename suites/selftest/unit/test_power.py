@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from harness.analysis.blind_time import gaps, longest
 from harness.analysis.confidence import share_limits
 from harness.analysis.power import (
     Changed,
@@ -24,14 +26,75 @@ from harness.analysis.power import (
     synthetic_history,
 )
 from harness.analysis.power.content import Content
-from harness.analysis.power.synthetic import Shape
-from harness.analysis.register import judge_register
+from harness.analysis.power.sweeping import Area, Outage, Patience, sweep
+from harness.analysis.register import Keys, judge_register
 from harness.cli.app import app
+from harness.cli.bench.power import shape_of_a_test
+from harness.config.model import WorkloadConfig
 from harness.errors import ConfigError, HarnessError
-from harness.measurements import Found, LookLog, WriteHistory, WriteLog
+from harness.measurements import MAP, Found, LookLog, WriteHistory, WriteLog
+from harness.testbed.lun_layout import Layout
 from harness.units import NS_PER_S
+from harness.workload.job import render_job_file
+from harness.workload.sweep import PERIOD_S, Wanted, swept
 
 TRIALS = 60
+
+
+def made_up(seed: int) -> WriteHistory:
+    """As the command makes it."""
+    return synthetic_history(seed, shape_of_a_test())
+
+
+def test_made_up_histories_have_the_shape_of_real_ones() -> None:
+    """That of what fio and the sweep are given in a test of the suites, and in the histories."""
+    config, shape, history = WorkloadConfig(), shape_of_a_test(), made_up(1)
+    jobs = Layout.of(config).mixed(1)
+    told = json.loads(Wanted({MAP: "/dev/map"}, swept(jobs)).as_json("log"))
+    assert shape.block_size == told["block"]
+    for written, area in zip(shape.written, told["areas"], strict=True):
+        assert written.blocks * shape.block_size == area["size"]
+        assert written.chunk * shape.block_size == area["chunk"]
+        assert written.period_s == area["period"]
+    cold, hot = shape.written
+    file = render_job_file("/dev/map", jobs, "/run")
+    sections = {part.split("]")[0]: part.split("\n") for part in file.split("\n[")}
+    assert f"rate_iops={cold.per_s}" in sections["write"]
+    assert f"iodepth={cold.depth}" in sections["write"]
+    assert f"iodepth={hot.depth}" in sections["hot"]
+    assert f"thinktime={hot.pause_s * 1000:.0f}ms" in sections["hot"]
+    assert len(np.unique(history.looks.offset)) == cold.blocks + hot.blocks
+    writes_a_second = len(history.writes) / (shape.ends_s - shape.begins_s)
+    assert cold.per_s is not None
+    assert cold.per_s < writes_a_second < cold.per_s + hot.depth / hot.pause_s
+    quiet = history.looks.began_ns < shape.lost_s * NS_PER_S
+    looks_a_second = quiet.sum() / shape.lost_s
+    wanted = cold.blocks / PERIOD_S + hot.blocks / hot.period_s
+    assert looks_a_second == pytest.approx(wanted, rel=0.1)
+
+
+def test_a_made_up_sweep_leaves_no_block_unseen_for_long() -> None:
+    """Also while a path dies: what it does not answer for is soon read elsewhere."""
+    history = made_up(1)
+    assert history.looks.began_ns.min() < history.writes.issued_ns.min()
+    keys = Keys(history)
+    unseen_s = longest(gaps(history, keys), keys, [(0, 60 * NS_PER_S)])
+    assert PERIOD_S < unseen_s < 2
+
+
+def test_a_made_up_sweep_takes_turns_and_passes_over_a_dead_path() -> None:
+    """Each pass has a chunk at another place; the chunk that is stuck is read elsewhere, too."""
+    patience, outage = Patience(0.2, 0.5), Outage(5, 8, 12, map=0, path=1)
+    chance = np.random.default_rng(1)
+    seen = sweep([Area(0, 64, 16, 1.0)], 3, 15.0, patience, outage, chance)
+    first = seen.place[seen.block == 0]
+    assert first[:4].tolist() == [0, 2, 1, 0]
+    dead = (seen.began_s >= 5) & (seen.began_s < 8)
+    assert set(seen.place[dead & seen.answered & (seen.ended_s < 8)].tolist()) == {2}
+    stuck = (seen.place == 1) & ~seen.answered
+    assert seen.ended_s[stuck].min() == 8
+    back = (seen.place == 1) & seen.answered & (seen.began_s >= 5)
+    assert 12 <= seen.began_s[back].min() < 14
 
 
 def small(*more: int) -> WriteHistory:
@@ -106,7 +169,7 @@ def test_damage_that_a_write_would_mend_is_not_planted() -> None:
 
 
 def test_damage_on_one_path_is_not_seen_elsewhere() -> None:
-    history = synthetic_history(3)
+    history = made_up(3)
     damaged = Torn(blocks=40, seconds=5, place=2).into(history, np.random.default_rng(1))
     assert damaged is not None
     changed = damaged.looks.found != history.looks.found
@@ -115,20 +178,20 @@ def test_damage_on_one_path_is_not_seen_elsewhere() -> None:
 
 def test_a_made_up_history_is_that_of_a_storage_that_keeps_its_promise() -> None:
     """With an outage, in which path a gives no answer; and the same for the same seed."""
-    history = synthetic_history(1)
+    history = made_up(1)
     register = judge_register(history)
     assert not register.wrong.any()
     assert register.proven[history.writes.acknowledged].mean() > 0.999
     assert (history.looks.found == Found.NO_ANSWER).any()
-    again = synthetic_history(1)
+    again = made_up(1)
     assert np.array_equal(again.looks.found, history.looks.found)
-    assert not np.array_equal(synthetic_history(2).writes.offset, history.writes.offset)
+    assert not np.array_equal(made_up(2).writes.offset, history.writes.offset)
 
 
 def test_what_the_judge_is_asked_for_is_found() -> None:
     """A loss of a second of writes, one block that is wrong for 2 s, a cold block that changed."""
     asked = (Lost(seconds=1), Stale(seconds=2), Replayed(seconds=2), Swapped(seconds=2), Changed())
-    table = measure_power([synthetic_history(1), synthetic_history(2)], TRIALS, 1, asked)
+    table = measure_power([made_up(1), made_up(2)], TRIALS, 1, asked)
     assert [rate.no_room for rate in table.rates] == [0] * len(asked)
     assert all(rate.share >= 0.95 for rate in table.rates), table
     assert table.rates[0].share == table.rates[-1].share == 1
@@ -136,7 +199,7 @@ def test_what_the_judge_is_asked_for_is_found() -> None:
 
 def test_without_the_looks_of_the_sweep_it_is_not_found() -> None:
     """What is mended in time leaves no trace in the read-back at the end."""
-    history = synthetic_history(1)
+    history = made_up(1)
     looks = history.looks
     last = looks.began_ns >= looks.began_ns.max()
     columns = ("place", "offset", "found", "began_ns", "ended_ns")
@@ -148,16 +211,18 @@ def test_without_the_looks_of_the_sweep_it_is_not_found() -> None:
 
 
 def test_the_slower_the_sweep_the_less_is_found() -> None:
-    quick, slow = (synthetic_history(1, Shape(period_s=period)) for period in (1.0, 8.0))
-    shares = [
-        measure_power([one], TRIALS, 1, (Torn(seconds=2),)).rates[0].share for one in (quick, slow)
-    ]
+    shape = shape_of_a_test()
+    shares = []
+    for period_s in (1.0, 8.0):
+        written = tuple(replace(one, period_s=period_s) for one in shape.written)
+        slow = synthetic_history(1, replace(shape, written=written))
+        shares.append(measure_power([slow], TRIALS, 1, (Torn(seconds=2),)).rates[0].share)
     assert shares[0] > 0.95
     assert shares[1] < 0.6
 
 
 def test_a_history_with_damage_tells_nothing_of_the_judge() -> None:
-    history = synthetic_history(1)
+    history = made_up(1)
     damaged = Torn(blocks=20, seconds=5).into(history, np.random.default_rng(1))
     assert damaged is not None
     with pytest.raises(HarnessError, match="wrong looks already"):
@@ -188,7 +253,7 @@ def test_limits_of_a_share_hold_the_truth() -> None:
 
 
 def test_a_history_is_the_same_from_its_file(tmp_path: Path) -> None:
-    history = synthetic_history(1)
+    history = made_up(1)
     read = parse_history(render_history(history), "one.npz")
     assert read.looks.places == history.looks.places
     assert np.array_equal(read.looks.found, history.looks.found)
@@ -200,7 +265,7 @@ def test_a_history_is_the_same_from_its_file(tmp_path: Path) -> None:
 
 def test_the_command_prints_a_line_for_each_kind(tmp_path: Path) -> None:
     file = tmp_path / "one.npz"
-    file.write_bytes(render_history(synthetic_history(1)))
+    file.write_bytes(render_history(made_up(1)))
     command = ["bench", "power", "--trials", "3", "--history", str(file)]
     first = CliRunner().invoke(app, command)
     lines = first.output.splitlines()

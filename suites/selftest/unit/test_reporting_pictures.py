@@ -12,6 +12,7 @@ import pytest
 
 from harness.analysis.power import parse_history, synthetic_history
 from harness.checks import Finding, Verdict
+from harness.cli.bench.power import shape_of_a_test
 from harness.measurements import KernelLog, KernelMessage
 from harness.reporting.event_labels import Label, place
 from harness.reporting.evidence import (
@@ -248,7 +249,7 @@ def test_what_was_written_and_seen_can_be_simulated_again() -> None:
         def attached(self, step: Step | None, attachment: Attachment) -> None:
             attached[attachment.name] = attachment.content
 
-    history = synthetic_history(1)
+    history = synthetic_history(1, shape_of_a_test())
     with listening(Attached()):
         attach_evidence(replace(failover(), history=history))
     read = parse_history(attached["writes and looks"], "attached")
