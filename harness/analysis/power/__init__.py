@@ -15,13 +15,13 @@ from harness.analysis.power.plants import (
 )
 from harness.analysis.power.recorded import parse_history, render_history
 from harness.analysis.power.simulation import Rate, Table, measure_power
-from harness.analysis.power.sweeping import Patience
+from harness.analysis.power.sweeping import Looking
 from harness.analysis.power.synthetic import Shape, Written, synthetic_history
 
 __all__ = [
     "Changed",
+    "Looking",
     "Lost",
-    "Patience",
     "Plant",
     "Rate",
     "Replayed",

@@ -27,11 +27,20 @@ class Area:
 
 
 @dataclass(frozen=True)
-class Patience:
-    """After how long a chunk is read elsewhere, too; for how long a place rests after an error."""
+class Looking:
+    """A chunk that waits for `patience_s` is read elsewhere, too; after an error a place rests.
 
-    seconds: float
+    It waits `slow` times as long as looks take if that is more, and `longest_patience_s` at most;
+    `weight` is that of the last look in how long they take. At the map so many chunks are read side
+    by side.
+    """
+
+    patience_s: float
+    longest_patience_s: float
+    slow: float
+    weight: float
     rest_s: float
+    at_the_map: int
 
 
 @dataclass(frozen=True)
@@ -46,6 +55,14 @@ class Outage:
     healed_s: float
     map: int
     path: int
+
+    def answer(self, place: int, now_s: float, took_s: float) -> tuple[float, bool]:
+        """When a look ends that begins now and takes so long, and whether it is answered."""
+        if place == self.map and self.lost_s <= now_s < self.given_up_s:
+            return self.given_up_s + took_s, True
+        if place != self.path or not self.lost_s <= now_s < self.healed_s:
+            return now_s + took_s, True
+        return max(self.given_up_s, now_s + _REFUSED_S), False
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +98,7 @@ class _Turn:
 
 @dataclass
 class _Watcher:
-    """One place: what it reads, since when and until when, and whether there is an answer then."""
+    """One look at a time: where, at what, since when, until when, and whether it is answered."""
 
     place: int
     task: range | None = None
@@ -100,12 +117,19 @@ class _Watcher:
 class _Sweep:
     turns: list[_Turn]
     watchers: list[_Watcher]
-    patience: Patience
+    looking: Looking
     outage: Outage
     chance: np.random.Generator
     turn: int = 0
+    usual_s: float = 0.0
     again: list[range] = field(default_factory=list)
     rows: list[tuple[range, int, float, float, bool]] = field(default_factory=list)
+
+    @property
+    def patience_s(self) -> float:
+        """For how long a chunk may wait by now."""
+        of = self.looking
+        return min(max(of.patience_s, of.slow * self.usual_s), of.longest_patience_s)
 
     def settle(self, now_s: float) -> None:
         """Note what has ended by now, and hand on what waits for too long."""
@@ -113,7 +137,7 @@ class _Sweep:
             if watcher.task is None:
                 continue
             over = watcher.until_s <= now_s
-            late = now_s - watcher.since_s > self.patience.seconds
+            late = now_s - watcher.since_s > self.patience_s
             if not watcher.handed_on and (late or (over and not watcher.answers)):
                 watcher.handed_on = True
                 self.again.append(watcher.task)
@@ -127,8 +151,9 @@ class _Sweep:
         self.rows.append(row)
         if watcher.answers:
             watcher.answered_s = ended_s
+            self.usual_s += self.looking.weight * (ended_s - watcher.since_s - self.usual_s)
         else:
-            watcher.ready_s = ended_s + self.patience.rest_s
+            watcher.ready_s = ended_s + self.looking.rest_s
         watcher.task = None
 
     def idle(self, now_s: float) -> _Watcher | None:
@@ -161,18 +186,9 @@ class _Sweep:
             watcher.task = area.take(now_s)
             self.turn += area.number == 0  # the next pass has each chunk at another place
         watcher.since_s, watcher.handed_on = now_s, False
-        watcher.until_s, watcher.answers = self.answer(watcher.place, now_s)
-        return True
-
-    def answer(self, place: int, now_s: float) -> tuple[float, bool]:
-        """When a look ends that begins now, and whether it is answered."""
-        of = self.outage
         took_s = _LEAST_S + float(self.chance.exponential(_MEAN_S))
-        if place == of.map and of.lost_s <= now_s < of.given_up_s:
-            return of.given_up_s + took_s, True
-        if place != of.path or not of.lost_s <= now_s < of.healed_s:
-            return now_s + took_s, True
-        return max(of.given_up_s, now_s + _REFUSED_S), False
+        watcher.until_s, watcher.answers = self.outage.answer(watcher.place, now_s, took_s)
+        return True
 
     def next_s(self, now_s: float) -> float:
         """When something happens next: an answer, the end of patience or rest, a chunk is due."""
@@ -182,7 +198,7 @@ class _Sweep:
                 times.append(watcher.ready_s)
             else:
                 times.append(watcher.until_s)
-                times.append(watcher.since_s + self.patience.seconds + _TICK_S)
+                times.append(watcher.since_s + self.patience_s + _TICK_S)
         return min((at_s for at_s in times if at_s > now_s), default=now_s + _TICK_S)
 
 
@@ -190,13 +206,14 @@ def sweep(
     areas: Sequence[Area],
     places: int,
     ends_s: float,
-    patience: Patience,
+    looking: Looking,
     outage: Outage,
     chance: np.random.Generator,
 ) -> Seen:
     """All looks from 0 to `ends_s`."""
-    watchers = [_Watcher(place) for place in range(places)]
-    of = _Sweep([_Turn(area) for area in areas], watchers, patience, outage, chance)
+    also_there = [_Watcher(outage.map) for _ in range(looking.at_the_map - 1)]
+    watchers = [*also_there, *(_Watcher(place) for place in range(places))]
+    of = _Sweep([_Turn(area) for area in areas], watchers, looking, outage, chance)
     now_s = 0.0
     while now_s < ends_s:
         of.settle(now_s)

@@ -8,7 +8,7 @@ from heapq import heappop, heappush
 import numpy as np
 
 from harness.analysis.power.content import Content
-from harness.analysis.power.sweeping import Area, Outage, Patience, sweep
+from harness.analysis.power.sweeping import Area, Looking, Outage, sweep
 from harness.measurements import Found, Ints, LookLog, WriteHistory, WriteLog
 from harness.units import NS_PER_MS, NS_PER_S
 
@@ -44,7 +44,7 @@ class Shape:
 
     written: tuple[Written, ...]
     block_size: int
-    patience: Patience
+    looking: Looking
     begins_s: float = 1.0
     ends_s: float = 21.0
     lost_s: float = 7.0
@@ -119,7 +119,7 @@ def _looks(of: Shape, writes: WriteLog, chance: np.random.Generator) -> LookLog:
     for job in of.written:
         areas.append(Area(first, job.blocks, job.chunk, job.period_s))
         first += job.blocks
-    seen = sweep(areas, len(PLACES), of.ends_s, of.patience, of.outage, chance)
+    seen = sweep(areas, len(PLACES), of.ends_s, of.looking, of.outage, chance)
     last = np.arange(first)
     end_s = max(of.ends_s, float(writes.acknowledged_ns.max()) / NS_PER_S) + 0.5
     back = [np.tile(last, len(PLACES)), np.repeat(np.arange(len(PLACES)), first)]

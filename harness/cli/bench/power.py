@@ -69,11 +69,18 @@ def histories(files: Sequence[Path], seed: int) -> list[WriteHistory]:
 
 def shape_of_a_test() -> Shape:
     """What a test of the suites writes and looks at by default: by the same code, so the same."""
-    from harness.analysis.power import Patience, Shape, Written
+    from harness.analysis.power import Looking, Shape, Written
     from harness.config.model import WorkloadConfig
     from harness.testbed.lun_layout import Layout
     from harness.workload.sweep import chunk_size, period_s, swept
-    from harness.workload.sweeper import PATIENCE_S, REST_S
+    from harness.workload.sweeper import (
+        AT_THE_MAP,
+        LONGEST_PATIENCE_S,
+        PATIENCE_S,
+        REST_S,
+        SLOW,
+        WEIGHT,
+    )
 
     config = WorkloadConfig()
     written = tuple(
@@ -87,7 +94,8 @@ def shape_of_a_test() -> Shape:
         )
         for job in swept(Layout.of(config).mixed(seed=1))
     )
-    return Shape(written, config.block_size, Patience(PATIENCE_S, REST_S))
+    looking = Looking(PATIENCE_S, LONGEST_PATIENCE_S, SLOW, WEIGHT, REST_S, AT_THE_MAP)
+    return Shape(written, config.block_size, looking)
 
 
 def as_told(table: Table, seed: int) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +9,6 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from harness.analysis.blind_time import gaps, longest
 from harness.analysis.confidence import share_limits
 from harness.analysis.power import (
     Changed,
@@ -26,17 +24,12 @@ from harness.analysis.power import (
     synthetic_history,
 )
 from harness.analysis.power.content import Content
-from harness.analysis.power.sweeping import Area, Outage, Patience, sweep
-from harness.analysis.register import Keys, judge_register
+from harness.analysis.register import judge_register
 from harness.cli.app import app
 from harness.cli.bench.power import shape_of_a_test
-from harness.config.model import WorkloadConfig
 from harness.errors import ConfigError, HarnessError
-from harness.measurements import MAP, Found, LookLog, WriteHistory, WriteLog
-from harness.testbed.lun_layout import Layout
+from harness.measurements import Found, LookLog, WriteHistory, WriteLog
 from harness.units import NS_PER_S
-from harness.workload.job import render_job_file
-from harness.workload.sweep import PERIOD_S, Wanted, swept
 
 TRIALS = 60
 
@@ -44,57 +37,6 @@ TRIALS = 60
 def made_up(seed: int) -> WriteHistory:
     """As the command makes it."""
     return synthetic_history(seed, shape_of_a_test())
-
-
-def test_made_up_histories_have_the_shape_of_real_ones() -> None:
-    """That of what fio and the sweep are given in a test of the suites, and in the histories."""
-    config, shape, history = WorkloadConfig(), shape_of_a_test(), made_up(1)
-    jobs = Layout.of(config).mixed(1)
-    told = json.loads(Wanted({MAP: "/dev/map"}, swept(jobs)).as_json("log"))
-    assert shape.block_size == told["block"]
-    for written, area in zip(shape.written, told["areas"], strict=True):
-        assert written.blocks * shape.block_size == area["size"]
-        assert written.chunk * shape.block_size == area["chunk"]
-        assert written.period_s == area["period"]
-    cold, hot = shape.written
-    file = render_job_file("/dev/map", jobs, "/run")
-    sections = {part.split("]")[0]: part.split("\n") for part in file.split("\n[")}
-    assert f"rate_iops={cold.per_s}" in sections["write"]
-    assert f"iodepth={cold.depth}" in sections["write"]
-    assert f"iodepth={hot.depth}" in sections["hot"]
-    assert f"thinktime={hot.pause_s * 1000:.0f}ms" in sections["hot"]
-    assert len(np.unique(history.looks.offset)) == cold.blocks + hot.blocks
-    writes_a_second = len(history.writes) / (shape.ends_s - shape.begins_s)
-    assert cold.per_s is not None
-    assert cold.per_s < writes_a_second < cold.per_s + hot.depth / hot.pause_s
-    quiet = history.looks.began_ns < shape.lost_s * NS_PER_S
-    looks_a_second = quiet.sum() / shape.lost_s
-    wanted = cold.blocks / PERIOD_S + hot.blocks / hot.period_s
-    assert looks_a_second == pytest.approx(wanted, rel=0.1)
-
-
-def test_a_made_up_sweep_leaves_no_block_unseen_for_long() -> None:
-    """Also while a path dies: what it does not answer for is soon read elsewhere."""
-    history = made_up(1)
-    assert history.looks.began_ns.min() < history.writes.issued_ns.min()
-    keys = Keys(history)
-    unseen_s = longest(gaps(history, keys), keys, [(0, 60 * NS_PER_S)])
-    assert PERIOD_S < unseen_s < 2
-
-
-def test_a_made_up_sweep_takes_turns_and_passes_over_a_dead_path() -> None:
-    """Each pass has a chunk at another place; the chunk that is stuck is read elsewhere, too."""
-    patience, outage = Patience(0.2, 0.5), Outage(5, 8, 12, map=0, path=1)
-    chance = np.random.default_rng(1)
-    seen = sweep([Area(0, 64, 16, 1.0)], 3, 15.0, patience, outage, chance)
-    first = seen.place[seen.block == 0]
-    assert first[:4].tolist() == [0, 2, 1, 0]
-    dead = (seen.began_s >= 5) & (seen.began_s < 8)
-    assert set(seen.place[dead & seen.answered & (seen.ended_s < 8)].tolist()) == {2}
-    stuck = (seen.place == 1) & ~seen.answered
-    assert seen.ended_s[stuck].min() == 8
-    back = (seen.place == 1) & seen.answered & (seen.began_s >= 5)
-    assert 12 <= seen.began_s[back].min() < 14
 
 
 def small(*more: int) -> WriteHistory:
