@@ -1,4 +1,4 @@
-"""The stall of a fault by its parts: which layer took which time, and how long each was allowed.
+"""The wait of a fault by its parts: which layer took which time, and how long each was allowed.
 
 The order of an outage: the connection is found dead, the session's recovery times out, the
 path is failed, and the I/O completes over another. With no path left it waits
@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from harness.analysis.fault_waits import stall_during
+from harness.analysis.fault_waits import felt_wait
 from harness.analysis.recovery import PathReturn, clock_uncertainty_ns, path_returns, paths_hit
-from harness.analysis.stall import Stall
+from harness.analysis.stall import Wait
 from harness.budget import BudgetTerm, Layer
 from harness.measurements import FaultRecord, Measurements, Wording
 from harness.timeline import Event, Happened
@@ -85,16 +85,16 @@ class Share:
 
 @dataclass(frozen=True)
 class Breakdown:
-    """One fault's stall: the parts of `outage` follow each other without a gap.
+    """What waited for one fault: the parts of `outage` follow each other without a gap.
 
-    The stall's ends are fio's, those of the parts between the kernel's, so that their sum is the
-    stall only as far as the clocks agree: to `tolerance_s`, of clock and of fio's log.
+    The ends of the wait are fio's, those of the parts between the kernel's, so that their sum is
+    the wait only as far as the clocks agree: to `tolerance_s`, of clock and of fio's log.
     `recovery` tells how the first path came back. `missing` names what was not seen in time or
     in order, so that parts could not be told apart.
     """
 
     fault: str
-    stall: Stall
+    wait: Wait
     outage: tuple[Part, ...]
     recovery: tuple[Part, ...]
     missing: tuple[str, ...]
@@ -107,8 +107,8 @@ class Breakdown:
 
     @property
     def adds_up(self) -> bool:
-        """Every part was seen to end, and together they are the stall."""
-        return not self.missing and abs(self.sum_s - self.stall.seconds) <= self.tolerance_s
+        """Every part was seen to end, and together they are the wait."""
+        return not self.missing and abs(self.sum_s - self.wait.seconds) <= self.tolerance_s
 
     def longest_since(self, since_ns: int) -> str:
         """What took the most after a point in time, as half a sentence."""
@@ -142,13 +142,13 @@ class Breakdown:
 
 
 def breakdown(measurements: Measurements, fault: FaultRecord) -> Breakdown | None:
-    """The stall of a fault by its parts; None if no I/O was completed since it was injected."""
-    stall = stall_during(measurements, fault)
-    if stall is None:
+    """The wait of a fault by its parts; None if no I/O waited for its paths."""
+    wait = felt_wait(measurements, fault)
+    if wait is None:
         return None
-    grain_ns = stall.resolution_ns + clock_uncertainty_ns(measurements)
-    begins = Event(stall.start_ns, Happened.IO_STALLED, "fio", stall.stream, grain_ns)
-    ends = Event(stall.end_ns, Happened.IO_RESUMED, "fio", stall.stream, grain_ns)
+    grain_ns = wait.resolution_ns + clock_uncertainty_ns(measurements)
+    begins = Event(wait.start_ns, Happened.IO_STALLED, "fio", wait.stream, grain_ns)
+    ends = Event(wait.end_ns, Happened.IO_RESUMED, "fio", wait.stream, grain_ns)
     healed, back = _recovery(measurements, fault)
     outage = _in_order(
         begins,
@@ -167,7 +167,7 @@ def breakdown(measurements: Measurements, fault: FaultRecord) -> Breakdown | Non
     unseen = [str(what) for _, what, seen in (*outage, *recovery) if seen is None]
     return Breakdown(
         fault=fault.name,
-        stall=stall,
+        wait=wait,
         outage=_parts(begins, outage, fault.budget.terms, measurements.wording),
         recovery=_parts(healed, recovery, fault.budget.terms, measurements.wording),
         missing=tuple(dict.fromkeys(unseen)),

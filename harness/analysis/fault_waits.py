@@ -21,7 +21,7 @@ from harness.analysis.recovery import (
     path_returns,
     paths_hit,
 )
-from harness.analysis.stall import Kind, Moment, Stall, Waits, waits_of, worst_of
+from harness.analysis.stall import Kind, LongIo, Moment, Stall, Waits, waits_of, worst_of
 from harness.measurements import FaultRecord, Measurements
 from harness.timeline import Event, Happened
 from harness.units import NS_PER_MS, NS_PER_S
@@ -175,6 +175,21 @@ def longest_during(measurements: Measurements, fault: FaultRecord, kind: type[Ki
     known = fault.io_stops or _given_up(measurements, fault)
     longest = excused_wait(measurements, fault, kind) if known else None
     return longest or worst_of(waits_during(measurements, fault, kind))
+
+
+def felt_wait(measurements: Measurements, fault: FaultRecord) -> Stall | LongIo | None:
+    """What waited for the paths of a fault until they were given up, or back; None if nothing did.
+
+    The stall of a stream; or a single I/O where no stream stood still for half as long. If none of
+    its paths was seen to be given up it is the longest stall while the fault was felt.
+    """
+    if not (fault.io_stops or _given_up(measurements, fault)):
+        return worst_of(waits_during(measurements, fault, Stall))
+    stall = excused_wait(measurements, fault, Stall)
+    single = excused_wait(measurements, fault, LongIo)
+    if stall is None or (single is not None and stall.seconds < single.seconds / 2):
+        return single
+    return stall
 
 
 def stall_during(measurements: Measurements, fault: FaultRecord) -> Stall | None:

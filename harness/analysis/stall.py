@@ -12,8 +12,9 @@ from typing import Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.measurements import CompletionLog, Ints, Measurements
+from harness.measurements import MAP, CompletionLog, Found, Ints, Measurements, WriteHistory
 
+SWEEP = "sweep"  # the stream of looks at what is written, through the map
 _MIN_PROBES = 20
 
 Kind = TypeVar("Kind", bound="Wait")
@@ -120,8 +121,27 @@ class Waits(Generic[Kind]):
 
 
 def waits_of(measurements: Measurements, kind: type[Kind]) -> list[Waits[Kind]]:
-    """The waits of every stream."""
-    return [Waits.of(kind, s.completions, s.name) for s in measurements.streams]
+    """The waits of every stream, and the single I/Os of the sweep that went through the map.
+
+    One of these may hang where no stream does: a path with a large read on it gets no more I/O.
+    """
+    waits = [Waits.of(kind, s.completions, s.name) for s in measurements.streams]
+    history = measurements.history
+    if kind is LongIo and history is not None and (swept := _through_the_map(history)) is not None:
+        grain_ns = max((one.resolution_ns for one in waits), default=0)
+        waits.append(Waits(kind, SWEEP, *swept, grain_ns))
+    return waits
+
+
+def _through_the_map(history: WriteHistory) -> tuple[Ints, Ints] | None:
+    """When each look of the sweep through the map began and ended; None if that is not known."""
+    looks = history.looks
+    if MAP not in looks.places or len(history.read) < len(looks):
+        return None
+    answered = (looks.place == looks.places.index(MAP)) & (looks.found != Found.NO_ANSWER)
+    answered &= history.read > 0  # once for each chunk, and not what was read back
+    order = np.argsort(looks.ended_ns[answered], kind="stable")
+    return looks.began_ns[answered][order], looks.ended_ns[answered][order]
 
 
 def worst_of(each: Iterable[Waits[Kind]]) -> Kind | None:

@@ -108,7 +108,7 @@ def _during(measurements: Measurements, fault: FaultRecord) -> Outcome:
 
     def judged(stall: Stall | None, losses: int) -> Outcome:
         limit = budget_of(fault, losses)
-        if parts is None or stall != parts.stall:
+        if parts is None or stall is None or stall != parts.wait:
             return judge_wait(measurements, stall, limit, resolution_ns, when=f" in {fault.name}")
         return _by_parts(measurements, fault, parts, limit)
 
@@ -119,17 +119,17 @@ def _by_parts(
     measurements: Measurements, fault: FaultRecord, parts: Breakdown, limit: Limit
 ) -> Outcome:
     """The outcome of a stall that was taken apart, with the layer that took too long."""
-    outage_ns = fault.healing_confirmed_ns - parts.stall.start_ns if fault.io_stops else 0
+    outage_ns = fault.healing_confirmed_ns - parts.wait.start_ns if fault.io_stops else 0
     spared_ns = max(0, outage_ns)
     outcome = judge_wait(
         measurements,
-        parts.stall,
+        parts.wait,
         limit,
         stall_resolution_ns(measurements),
         when=f" in {fault.name}",
         because={
             limit.name: parts.culprit,
-            MAX_STALL: parts.longest_since(parts.stall.start_ns + spared_ns),
+            MAX_STALL: parts.longest_since(parts.wait.start_ns + spared_ns),
         },
         spared_s=spared_ns / NS_PER_S,
     )

@@ -9,7 +9,6 @@ from math import isfinite
 from harness.analysis.fault_effect import without_effect
 from harness.analysis.path_absences import excused_until_ns, first_given_up_ns, too_late_ns
 from harness.analysis.reserve_changes import LATE_NS, reserve_changes, swaps
-from harness.analysis.stall import LongIo, waits_of
 from harness.checks.definition import check
 from harness.checks.excuses import (
     steal_against_failure,
@@ -191,7 +190,8 @@ def _trouble(measurements: Measurements) -> Iterator[_Sign]:
         if event.what in _TROUBLE and event.path in planned
     ]
     told += [_Sign(one.paths, one.at_ns, one.text) for one in measurements.disk_errors]
-    submitted = [int(w.start_ns.min()) for w in waits_of(measurements, LongIo) if len(w.start_ns)]
+    logs = [stream.completions for stream in measurements.streams if len(stream.completions)]
+    submitted = [int((log.at_ns - log.latency_ns).min()) for log in logs]
     begun_ns = min(submitted, default=measurements.phases[0].start_ns)
     for one in told:
         if begun_ns <= one.at_ns <= measurements.phases[-1].end_ns and not any(

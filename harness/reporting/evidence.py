@@ -8,7 +8,7 @@ from harness import steps
 from harness.analysis.breakdown import Breakdown, Part, breakdown, listed
 from harness.analysis.fault_waits import longest_during
 from harness.analysis.power import render_history
-from harness.analysis.stall import LongIo
+from harness.analysis.stall import LongIo, Stall, Wait
 from harness.budget import shown_limit, shown_setting
 from harness.checks import Finding
 from harness.measurements import FaultRecord, KernelLog, Measurements
@@ -102,8 +102,8 @@ def stall_markdown(measurements: Measurements) -> str:
         if parts := breakdown(measurements, fault):
             header = ("part", "from", "to", "seconds", "uncertainty, ms", "allowed, s", "by")
             rows = _outage_rows(parts, fault)
-            total = (f"{parts.stall.seconds:.3f}", "", shown_limit(fault.budget.seconds), "sum")
-            rows.append((f"**stall of {parts.stall.stream}**", "", "", *total))
+            total = (f"{parts.wait.seconds:.3f}", "", shown_limit(fault.budget.seconds), "sum")
+            rows.append((f"**{_named(parts.wait)}**", "", "", *total))
             if longest := longest_during(measurements, fault, LongIo):
                 took = (f"{longest.seconds:.3f}", "", shown_limit(fault.budget.seconds), "sum")
                 rows.append((f"**longest I/O, of {longest.stream}**", "", "", *took))
@@ -113,6 +113,8 @@ def stall_markdown(measurements: Measurements) -> str:
             text += _markdown(header, rows) + "\n"
             if parts.missing:
                 text += f"Not seen in time: {', '.join(parts.missing)}.\n\n"
+        else:
+            text += "No I/O waited for its paths.\n\n"
         terms = [
             (t.name, t.shown, t.source, "; ".join(filter(None, (t.why, t.cure))))
             for t in fault.budget.terms
@@ -124,6 +126,12 @@ def stall_markdown(measurements: Measurements) -> str:
         text += _markdown(("term of the budget", "seconds", "read from", "why"), terms)
         sections.append(text)
     return "\n".join(sections)
+
+
+def _named(wait: Wait) -> str:
+    if isinstance(wait, Stall):
+        return f"stall of {wait.stream}"
+    return f"one I/O of {wait.stream}, while others of it went on"
 
 
 def _outage_rows(parts: Breakdown, fault: FaultRecord) -> list[tuple[str, ...]]:

@@ -18,7 +18,7 @@ from pydantic import AwareDatetime, Field
 from harness import __version__
 from harness.analysis.breakdown import Part as BreakdownPart
 from harness.analysis.breakdown import breakdown
-from harness.analysis.fault_waits import longest_during
+from harness.analysis.fault_waits import longest_during, stall_during
 from harness.analysis.stall import LongIo, Stall, Wait, stall_resolution_ns, waits_of
 from harness.analysis.write_proof import prove_writes
 from harness.checks import Finding, Judgement, Verdict
@@ -317,6 +317,7 @@ def _fault(measurements: Measurements, fault: FaultRecord, zero_ns: int) -> Faul
         return _seconds(at_ns, zero_ns) if at_ns else None
 
     taken_apart = breakdown(measurements, fault)
+    stall = stall_during(measurements, fault)
     longest = longest_during(measurements, fault, LongIo)
     return FaultPart(
         name=fault.name,
@@ -332,7 +333,7 @@ def _fault(measurements: Measurements, fault: FaultRecord, zero_ns: int) -> Faul
             TermPart(name=term.name, seconds=term.seconds, source=term.source)
             for term in fault.budget.terms
         ),
-        stall_s=taken_apart.stall.seconds if taken_apart else None,
+        stall_s=stall.seconds if stall else None,
         longest_io_s=longest.seconds if longest else None,
         parts=tuple(_layer(part, zero_ns) for part in taken_apart.outage) if taken_apart else (),
         recovery=(

@@ -149,7 +149,7 @@ def _failover(testbed: Testbed, fault: Fault, seed: int) -> Measurements:
 def case(profile: str, fault: str, measurements: Measurements) -> Case:
     """What a test with one fault shows; if it was cut short before the fault, what was seen."""
     from harness.analysis.breakdown import breakdown
-    from harness.analysis.fault_waits import longest_during
+    from harness.analysis.fault_waits import longest_during, stall_during
     from harness.analysis.stall import LongIo, stall_resolution_ns
     from harness.checks import (
         Verdict,
@@ -175,7 +175,7 @@ def case(profile: str, fault: str, measurements: Measurements) -> Case:
         kernel_sound(),
     )
     taken_apart = breakdown(measurements, record) if record else None
-    stall = taken_apart.stall if taken_apart else None
+    stall = stall_during(measurements, record) if record else None
     uncertainties_ns = [clock.uncertainty_ns for clock in measurements.clocks]
     return Case(
         profile=profile,

@@ -243,14 +243,14 @@ def test_parts_always_make_up_the_stall(
     exact = measured((start, start + length), seen=seen, io_stops=io_stops)
     events = [replace(e, uncertainty_ns=uncertainty_ns) for e in exact.timeline]
     parts = taken_apart(replace(exact, timeline=Timeline.of(events)))
-    assert parts.outage[0].start_ns == parts.stall.start_ns
-    assert parts.outage[-1].end_ns == parts.stall.end_ns
+    assert parts.outage[0].start_ns == parts.wait.start_ns
+    assert parts.outage[-1].end_ns == parts.wait.end_ns
     for parted in (parts.outage, parts.recovery):
         assert all(one.end_ns == other.start_ns for one, other in pairwise(parted))
         assert all(one.ends is other.begins for one, other in pairwise(parted))
         for part in parted:
             assert (part.end_ns - part.start_ns) / NS_PER_S >= -part.uncertainty_s - 1e-9
-    wrong_s = parts.sum_s - parts.stall.seconds
+    wrong_s = parts.sum_s - parts.wait.seconds
     assert -1e-6 <= wrong_s <= sum(part.uncertainty_s for part in parts.outage) + 1e-6
     assert uncertainty_ns or abs(wrong_s) <= parts.tolerance_s + 1e-6
     names = ", ".join(part.layer for part in parts.outage).replace(" and ", ", ").split(", ")
