@@ -11,6 +11,7 @@ from harness.timeline import Phase
 
 LEAST_PROVEN = 0.999
 _LOOKED_OVER_S = 2.0
+_MUCH_STEAL = 0.35  # a healthy run on two cores shows a quarter
 
 
 def percent(share: float) -> str:
@@ -63,8 +64,18 @@ def unproven(proof: WriteProof, measurements: Measurements) -> Iterator[str]:
     if proof.blind_s > LONGEST_BLIND_S:
         yield (
             f"a wrong content could have gone unseen for {proof.blind_s:.1f} s, "
-            f"more than {LONGEST_BLIND_S:g} s"
+            f"more than {LONGEST_BLIND_S:g} s{_busy(measurements)}"
         )
+
+
+def _busy(measurements: Measurements) -> str:
+    """What the host kept from the machines, which makes the sweep late, and what to do about it."""
+    if measurements.processors is None or not measurements.phases:
+        return ""
+    start_ns, end_ns = measurements.phases[0].start_ns, measurements.phases[-1].end_ns
+    steal = measurements.processors.steal(start_ns, end_ns)
+    text = f"; the host kept {steal:.0%} of the processor time that the machines wanted"
+    return f"{text}: run it again with less beside it" if steal > _MUCH_STEAL else text
 
 
 def _not_looked_over(measurements: Measurements, history: WriteHistory) -> Iterator[str]:

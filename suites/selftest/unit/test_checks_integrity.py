@@ -25,6 +25,7 @@ from harness.measurements import (
 )
 from suites.selftest.unit.judged import (
     READ_BACK,
+    busy_host,
     found,
     good,
     watched_writes,
@@ -251,6 +252,15 @@ def test_writes_that_are_not_proven_well_enough_leave_it_open(
     finding = found(data_intact(), replace(good(), history=history))
     assert finding.verdict is Verdict.UNKNOWN
     assert finding.message.startswith(why)
+
+
+@pytest.mark.parametrize(("steal", "cure"), [(0.25, False), (0.5, True)])
+def test_a_busy_host_is_named_where_blocks_were_unseen(steal: float, cure: bool) -> None:
+    """It makes the sweep late; whether anything can be done about it depends on how busy it was."""
+    blind = replace(good(), history=watched_writes(blocks=100, period_ms=3000))
+    message = found(data_intact(), replace(blind, processors=busy_host(steal))).message
+    assert f"the host kept {steal:.0%} of the processor time that the machines wanted" in message
+    assert ("run it again with less beside it" in message) is cure
 
 
 def test_what_nobody_wrote_to_and_has_changed_fails() -> None:
