@@ -8,7 +8,7 @@ from typing import Literal
 from harness import errors
 from harness.errors import HarnessError, summary
 
-LackingName = Literal["forks", "kvm", "report", "capability", "fault", "handler"]
+LackingName = Literal["forks", "kvm", "report", "capability", "fault", "handler", "results"]
 _USE_KVM = "use a host where KVM works"
 _REQUIRED = {"forks": "forks are", "kvm": "KVM is", "report": "a report is"}
 
@@ -43,6 +43,12 @@ def no_kvm_as_required(reason: str, cure: str = "") -> Lacking:
     """KVM is required and does not work, since `reason`; `cure` as for `no_kvm`."""
     ways = f"{cure or _USE_KVM}, or leave `kvm` out of what is required"
     return Lacking("kvm", reason, ways)
+
+
+def no_results(missing: int, of: int) -> Lacking:
+    """The run ended before every test had a result, as after Ctrl-C."""
+    have = "has" if missing == 1 else "have"
+    return Lacking("results", f"{missing} of {of} tests {have} none", "run those again")
 
 
 def as_error(required: Lacking) -> HarnessError:

@@ -131,6 +131,7 @@ class Controller:
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         if self._terminal is not None and self._run.line_by_line:
             self._terminal.write_line("")
+        self._run.note_missing_results(session.testscollected)
         self._run.end_tests()
         if self._run.required_report_missing and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED

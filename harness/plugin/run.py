@@ -16,7 +16,7 @@ import pytest
 
 from harness.config import Config
 from harness.errors import CouldNotTell, ReportError, VerdictFailed
-from harness.lacking import Lacking
+from harness.lacking import Lacking, no_results
 from harness.plugin.interrupts import interruptible
 from harness.plugin.phase_notes import PhaseNotes, RunNotes, notes_of
 from harness.plugin.workers import BEGAN, LACKING, RESULTS, Workers, controls_workers
@@ -169,6 +169,12 @@ class Run:
         if notes:
             self._notes.add(notes, worker=worker_of(report))
 
+    def note_missing_results(self, collected: int) -> None:
+        """Say how many of the tests that were collected have no result, if any has one."""
+        done = len(self.outcomes.all())
+        if 0 < done < collected:
+            self.note_lacking(no_results(collected - done, collected))
+
     def end_tests(self) -> None:
         """No test runs any more: complete the results, and make the report of them."""
         self._tests_took_s = time.monotonic() - self._began_at
@@ -187,7 +193,8 @@ class Run:
             with step("Make the report", Spent.REPORTING), alone(base):
                 reconcile(self.folder.results, self.outcomes.all())
                 self._note_degraded(self.folder.results)
-                gather_verdicts(self.folder.results, self.folder.verdicts)
+                missing = [one for one in self.lacking if one.name == "results"]
+                gather_verdicts(self.folder.results, self.folder.verdicts, without=missing)
                 page = generate(
                     self.folder.results, self.folder.path, "Pathproof", history=self.folder.history
                 )

@@ -13,6 +13,7 @@ TITLES: dict[LackingName, str] = {
     "capability": "tests skipped",
     "fault": "tests skipped",
     "handler": "no device handler",
+    "results": "not all tests have a result",
 }
 _EFFECTS: dict[LackingName, str] = {
     "forks": "machines were booted, not forked",

@@ -190,7 +190,7 @@ class WithoutPart(Part):
     name: LackingName
     """`forks`: machines were booted; `kvm`: they were emulated; `report`: there is no HTML report;
     `capability`, `fault`: tests were skipped; `handler`: a map names a SCSI device handler that the
-    kernel has not attached to its paths."""
+    kernel has not attached to its paths; `results`: the run ended before all tests had one."""
     reason: str
     cure: str
     """What to do about it."""

@@ -128,6 +128,27 @@ def without(folder: Path) -> dict[str, list[str]]:
     return found
 
 
+STOPS = """
+def test_first(): pass
+def test_second(): assert False
+def test_third(): pass
+def test_fourth(): pass
+"""
+
+
+@pytest.mark.parametrize(("options", "told"), [(("-x",), True), ((), False)])
+def test_tests_without_a_result_are_told_of(
+    tmp_path: Path, options: tuple[str, ...], told: bool
+) -> None:
+    """The report shows those that have one, and would look complete."""
+    ran = run_suite(tmp_path, STOPS, *options)
+    line = "degraded: not all tests have a result: 2 of 4 tests have none"
+    assert (line in ran.stdout.splitlines()) is told
+    front = tmp_path / "reports/out/latest/results/environment.properties"
+    shown = front.read_text() if front.exists() else ""
+    assert ("not all tests have a result" in shown) is told
+
+
 SKIPPED = [
     "degraded: tests skipped (1 test): target tgt has no alua",
     "  cure: use a target that has it; docs/targets.md says which have what",
