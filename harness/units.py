@@ -37,7 +37,7 @@ def parse_size(text: str | int) -> int:
     unit = _SIZE_UNITS.get(match[2].lower()) if match else None
     if match is None or unit is None:
         raise ValueError(
-            f"{text!r} is not a size; write a number with B, kB, MB, GB, KiB, MiB or GiB"
+            f"{text!r} is not a size; write a number with B, kB, MB, GB, TB, KiB, MiB, GiB or TiB"
         )
     size = float(match[1]) * unit
     if size >= _TOO_LARGE:

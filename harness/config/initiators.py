@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from harness.config.base import Model
-from harness.config.networks import Addresses
+from harness.config.networks import Addresses, of_no_machine
 
 if TYPE_CHECKING:
     from harness.config.model import Config
@@ -108,6 +108,8 @@ def _addressed(config: Config) -> Iterator[str]:
             for address in one.addresses[name]:
                 if address not in network.subnet:
                     yield f"{key}.{name}: {address} is not in {network.subnet}"
+                elif why := of_no_machine(address, network.subnet):
+                    yield f"{key}.{name}: {address} {why}"
                 if address in others or one.addresses[name].count(address) > 1:
                     yield f"{key}.{name}: {address} is there twice; each NIC has its own"
             if len(one.addresses[name]) > 1 and any(portal.via for portal in network.portals):

@@ -15,6 +15,7 @@ from pydantic_core import ErrorDetails
 from harness.config.credentials import ENVIRONMENT, ChapConfig, from_environment, from_file
 from harness.config.kinds import require_kind
 from harness.config.model import Config
+from harness.config.places import brackets_wanted, double_brackets, in_words, lists_of_tables
 from harness.config.ready import ready_topologies
 from harness.config.toml import parse_toml
 from harness.errors import ConfigError
@@ -76,18 +77,23 @@ def load(
     try:
         return Loaded(Config.model_validate(raw), origins)
     except ValidationError as error:
-        raise config_error(error, Config, origins, str(file) if file else "options") from None
+        source = str(file) if file else "options"
+        raise config_error(error, Config, origins, source, raw) from None
 
 
 def _read(file: Path) -> dict[str, Any]:
+    text = ""
     try:
-        return parse_toml(file.read_text())
+        text = file.read_text()
+        return parse_toml(text)
     except OSError as error:
         raise ConfigError(
             f"{file}: {error.strerror}", hint="give an existing file to --testbed"
         ) from None
     except ValueError as error:  # UnicodeDecodeError is one, too
-        raise ConfigError(f"{file}: not valid TOML: {error}") from None
+        # The same name in both kinds of brackets, or twice in single ones, is no TOML.
+        hint = brackets_wanted(text, Config)
+        raise ConfigError(f"{file}: not valid TOML: {error}", hint=hint) from None
 
 
 def _refuse_lasting_consent(raw: Mapping[str, Any]) -> None:
@@ -198,9 +204,17 @@ def _leaves(value: object, key: str) -> Iterator[tuple[str, object]]:
 
 
 def config_error(
-    error: ValidationError, model: type[BaseModel], origins: Mapping[str, str], source: str
+    error: ValidationError,
+    model: type[BaseModel],
+    origins: Mapping[str, str],
+    source: str,
+    raw: Mapping[str, Any] | None = None,
 ) -> ConfigError:
-    """One readable ConfigError from pydantic's: each line names source, key and what is allowed."""
+    """One readable ConfigError from pydantic's: each line names source, key and what is allowed.
+
+    `raw` is what was validated: of it an entry of a list is named, instead of counted.
+    """
+    raw = raw or {}
     lines: list[str] = []
     for problem in error.errors():
         location = [str(part) for part in problem["loc"]]
@@ -210,16 +224,21 @@ def config_error(
             allowed = allowed_keys(model, location[:-1])
             close = difflib.get_close_matches(location[-1], allowed, n=1)
             meant = f"; did you mean {close[0]!r}?" if close else ""
-            lines.append(f"{where}: unknown key {key!r}{meant} (allowed: {', '.join(allowed)})")
+            place, _, last = in_words(key, raw).rpartition(", ")
+            at = f"{where}: {place}" if place else where
+            lines.append(f"{at}: unknown key {last!r}{meant} (allowed: {', '.join(allowed)})")
         else:
             reason = _reason(problem)
+            if len(location) == 1:
+                reason = _of_brackets(problem, location[0], model) or reason
             if not key:  # what is wrong with several values together names one of them
                 key, _, rest = reason.partition(": ")
                 where = origins.get(key, source)
                 key, reason = (key, rest) if rest else ("", reason)
             given = problem["input"]
             told = isinstance(given, dict | list) or repr(given) in reason
-            named = "" if key in {"", where.removeprefix("--")} else f"{key}: "
+            named = "" if key in {"", where.removeprefix("--")} else f"{in_words(key, raw)}: "
+            reason = in_words(reason, raw).removeprefix(named)
             lines.append(f"{where}: {named}{reason}{'' if told else f' (got {given!r})'}")
     return ConfigError("\n".join(lines), hint="`pathproof config` shows every key and its value")
 
@@ -238,7 +257,24 @@ _DEMANDS = {
     "float_type": "must be a number",
     "bool_parsing": "must be true or false",
     "bool_type": "must be true or false",
+    "literal_error": "must be {expected}",
+    "missing": "is missing",
+    "string_type": "must be text, in quotes",
+    "path_type": "must be text, in quotes",
+    "string_pattern_mismatch": "must match the pattern {pattern}",
+    "model_type": "must be a table",
+    "dict_type": "must be a table",
+    "tuple_type": "must be a list",
+    "too_long": "must have at most {max_length} items",
 }
+
+
+def _of_brackets(problem: ErrorDetails, name: str, model: type[BaseModel]) -> str:
+    """What to say of a table in single brackets that is a list, or the reverse; else ""."""
+    if name in lists_of_tables(model):
+        return double_brackets(name) if isinstance(problem["input"], dict) else ""
+    is_list = problem["type"] == "model_type" and isinstance(problem["input"], list)
+    return f"there is only one, so write [{name}] instead of [[{name}]]" if is_list else ""
 
 
 def _reason(problem: ErrorDetails) -> str:

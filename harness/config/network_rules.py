@@ -84,7 +84,7 @@ def require_each_portal_once(networks: Sequence[NetworkConfig], port: int) -> No
             if at in seen:
                 raise ValueError(
                     f"networks.{number}.portals.{place}: {at[0]} port {at[1]} is portal "
-                    f"{seen[at]} of the list already; each portal makes paths of its own"
+                    f"{seen[at] + 1} of the list already; each portal makes paths of its own"
                 )
             seen[at] = place
 

@@ -62,6 +62,22 @@ Addresses = Annotated[tuple[Address, ...], BeforeValidator(_several), AfterValid
 Subnet = Annotated[IPv4Network | IPv6Network, BeforeValidator(_subnet)]
 
 
+def of_no_machine(address: IPv4Address | IPv6Address, subnet: IPv4Network | IPv6Network) -> str:
+    """Why no machine can have an address of the subnet, to follow it; empty if one can.
+
+    A subnet of two addresses has neither (RFC 3021, RFC 6164), nor has one of a single address.
+    """
+    if subnet.num_addresses <= 2:
+        return ""
+    if address == subnet.network_address:
+        if address.version == 6:  # RFC 4291 section 2.6.1
+            return f"is the anycast address of the routers of {subnet}; no machine can have it"
+        return f"is the network address of {subnet}; no machine can have it"
+    if address.version == 4 and address == subnet.broadcast_address:
+        return f"is the broadcast address of {subnet}; no machine can have it"
+    return ""
+
+
 class PortalConfig(Model):
     """A portal of the target: an address on the network, and what belongs to it."""
 
@@ -126,12 +142,20 @@ class NetworkConfig(Model):
 
     @model_validator(mode="after")
     def _addresses_fit(self) -> Self:
-        for end in (*self.at_target, *self.initiator):
+        for end in self.at_target:
             if end not in self.subnet:
                 raise ValueError(
                     f"network {self.name}: {end} is not in {self.subnet}; a portal behind a "
                     "router has `via`, the router's address in the subnet"
                 )
+        for end in self.initiator:
+            if end not in self.subnet:
+                raise ValueError(
+                    f"network {self.name}: the initiator's address {end} is not in {self.subnet}"
+                )
+        for end in (*self.at_target, *self.initiator):
+            if why := of_no_machine(end, self.subnet):
+                raise ValueError(f"network {self.name}: {end} {why}")
         for end in self.at_target:
             if end in self.initiator:
                 raise ValueError(f"network {self.name}: target and initiator share {end}")

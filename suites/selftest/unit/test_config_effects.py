@@ -67,7 +67,7 @@ NO_DATA = "initiator.iscsi.immediate_data = false"
         (f"{IET}target.iet.nop_timeout_s = 5", "target.iet.nop_timeout_s", "sends no NOP-In"),
         (
             TWO.format('libvirt_network = "n"'),
-            "networks.0.libvirt_network",
+            "network a, libvirt_network",
             "the embedded libvirt has no networks",
         ),
         (
@@ -87,20 +87,20 @@ NO_DATA = "initiator.iscsi.immediate_data = false"
         ),
         (
             f'{IET}topology = "ports"',
-            "networks.0.portals.1.port",
+            "network a, portal 2, port",
             "ietd(8) listens at one port, which is target.port",
         ),
         (
             f"{IET}target.port = 3261\n" + TWO.format("").replace("0.1.1", "0.1.1:3262"),
-            "networks.1.portals.0.port",
+            "network b, portal 1, port",
             "ietd(8) listens at one port",
         ),
         (
             IN_IPV6.format('bridge = "br0"') + TWO.format(""),
-            "networks.0.subnet",
+            "network v6, subnet",
             "makes sure of addresses by ARP, which is for IPv4",
         ),
-        (STANDING + TWO.format("vlan = 5"), "networks.0.vlan", "have their VLANs already"),
+        (STANDING + TWO.format("vlan = 5"), "network a, vlan", "have their VLANs already"),
         (f"{STANDING}hypervisor.accel = 'tcg'", "hypervisor.accel", "'local', and no VM is made"),
         (f"{STANDING}hypervisor.uri = 'qemu:///system'", "hypervisor.uri", "no VM is made"),
         (f"{STANDING}machines.memory = '2GiB'", "machines.memory", "no VM is made"),
@@ -111,10 +111,10 @@ NO_DATA = "initiator.iscsi.immediate_data = false"
         ),
         (
             STANDING + TWO.format("").replace('"10.0.0.2"', '["10.0.0.2", "10.0.0.3"]'),
-            "networks.0.initiator",
+            "network a, initiator",
             "one such record for all NICs",
         ),
-        (STANDING + TWO.format('bridge = "br0"'), "networks.0.bridge", "has NICs of its own"),
+        (STANDING + TWO.format('bridge = "br0"'), "network a, bridge", "has NICs of its own"),
         (
             f"{STANDING}initiator.profile = 'own'\nprofiles.own.fast_io_fail_s = 5",
             "profiles.own.fast_io_fail_s",

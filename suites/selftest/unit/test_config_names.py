@@ -96,7 +96,7 @@ def test_an_array_may_have_a_name_for_each_portal() -> None:
     networks = two_networks(', iqn = "iqn.1992-04.com.vendor:port"')
     topology = plan(loaded(external + networks).config)
     assert topology.target_iqns == ("iqn.1992-04.com.vendor:port",)
-    key = "networks.0.portals.0.iqn"
+    key = "network a, portal 1, iqn"
     assert f"{key}: it is that of an external target; kind 'lio'" in complaint(networks)
     refused = complaint(external + two_networks(', iqn = "port"'))
     assert f"{key}: 'port' does not begin" in refused

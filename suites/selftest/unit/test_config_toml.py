@@ -9,7 +9,7 @@ import pytest
 from harness.config.fleet import load_fleet
 from harness.config.toml import parse_toml
 from harness.errors import ConfigError
-from suites.selftest.unit.config_file import complaint
+from suites.selftest.unit.config_file import complaint, refusal
 
 MANY = "9" * 5000
 
@@ -38,6 +38,47 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_what_is_odd_is_refused_with_its_key(text: str, says: str) -> None:
     assert complaint(text).startswith(says)
+
+
+ONE = 'name = "a"\nsubnet = "10.1.0.0/24"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[initiators]\nprofile = 'stock'\n", "own.toml: initiators: there may be several, so "),
+        (f"[networks]\n{ONE}", "own.toml: networks: there may be several, so write [[networks]] "),
+        (f"[networks]\n{ONE}" * 2, "hint: there may be several, so write [[networks]] instead "),
+        (f"[networks]\n{ONE}[[networks]]\n{ONE}", "hint: there may be several, so write [[net"),
+        ("[[target]]\nkind = 'lio'\n", "there is only one, so write [target] instead of [[ta"),
+        ("[[networks]]\n[target\n", "own.toml: not valid TOML: Expected"),
+    ],
+)
+def test_wrong_brackets_are_named_with_the_right_ones(text: str, says: str) -> None:
+    """Single ones are for a table, double ones for one of several."""
+    error = str(refusal(text))
+    assert says in error
+    assert "[target\n" not in text or "so write" not in error
+
+
+def test_who_means_the_one_initiator_is_told_its_name() -> None:
+    """[[initiators]] are further ones."""
+    assert "or [initiator] for the one" in complaint("[initiators]\nprofile = 'stock'\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[machines]\nimage = 3\n", "machines.image: must be text, in quotes (got 3)"),
+        ("machines = 3\n", "machines: must be a table (got 3)"),
+        ("networks = 3\n", "networks: must be a list (got 3)"),
+        ("[initiator.ssh]\nhost = 'h'\nkey = 'k'\n", "initiator.ssh.host_key: is missing"),
+        ("luns = [" + "{}, " * 17 + "]", "luns: must have at most 16 items"),
+        ("[target]\nbackstore = 'tape'\n", "target.backstore: must be 'fileio' or 'block'"),
+    ],
+)
+def test_what_a_value_must_be_is_said_in_plain_words(text: str, says: str) -> None:
+    assert says in complaint(text)
 
 
 @pytest.mark.parametrize(

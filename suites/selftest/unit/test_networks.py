@@ -66,13 +66,13 @@ def test_a_port_of_its_own_comes_before_that_of_the_target() -> None:
 @pytest.mark.parametrize(
     ("portals", "key", "given"),
     [
-        ('"10.1.0"', "networks.0.portals.0.address", "10.1.0"),
-        ('"10.1.0.1", "storage.lab"', "networks.0.portals.1.address", "storage.lab"),
-        ('"10.1.0.1:port"', "networks.0.portals.0.address", "10.1.0.1:port"),
-        ('"[fd00::1"', "networks.0.portals.0.address", "[fd00::1"),
-        ('"10.1.0.1:0"', "networks.0.portals.0.port", "0"),
-        ('"10.1.0.1:65536"', "networks.0.portals.0.port", "65536"),
-        ('{ address = "10.1.0.1", port = 0 }', "networks.0.portals.0.port", "0"),
+        ('"10.1.0"', "network a, portal 1, address", "10.1.0"),
+        ('"10.1.0.1", "storage.lab"', "network a, portal 2, address", "storage.lab"),
+        ('"10.1.0.1:port"', "network a, portal 1, address", "10.1.0.1:port"),
+        ('"[fd00::1"', "network a, portal 1, address", "[fd00::1"),
+        ('"10.1.0.1:0"', "network a, portal 1, port", "0"),
+        ('"10.1.0.1:65536"', "network a, portal 1, port", "65536"),
+        ('{ address = "10.1.0.1", port = 0 }', "network a, portal 1, port", "0"),
     ],
 )
 def test_what_is_no_portal_is_named_with_its_place(portals: str, key: str, given: str) -> None:
@@ -86,14 +86,14 @@ def test_a_wrong_key_of_a_portal_is_named_with_the_one_that_was_meant() -> None:
     """And with those that a portal may have."""
     text = complaint(network('{ address = "10.1.0.1", prot = 3261 }') + OTHER)
     assert text == (
-        "own.toml: unknown key 'networks.0.portals.0.prot'; did you mean 'port'? "
+        "own.toml: network a, portal 1: unknown key 'prot'; did you mean 'port'? "
         "(allowed: address, port, controller, iqn, via)"
     )
 
 
 def test_a_network_needs_a_portal() -> None:
     """One without is a mistake, however many paths the others make."""
-    assert complaint(network("") + OTHER + OTHER).startswith("own.toml: networks.0.portals: ")
+    assert complaint(network("") + OTHER + OTHER).startswith("own.toml: network a, portals: ")
 
 
 def test_the_initiator_may_have_one_address_or_several() -> None:
@@ -103,15 +103,22 @@ def test_the_initiator_may_have_one_address_or_several() -> None:
     assert loaded(network('"10.1.0.1"', '["10.1.0.101"]') + OTHER).config.networks[0] == one
     several = loaded(network('"10.1.0.1"', '["10.1.0.101", "10.1.0.102"]')).config
     assert [path.name for path in plan(several).paths] == ["a-nic1", "a-nic2"]
-    assert complaint(network('"10.1.0.1"', "[]") + OTHER).startswith("own.toml: networks.0.initi")
+    assert complaint(network('"10.1.0.1"', "[]") + OTHER).startswith("own.toml: network a, initi")
 
 
 @pytest.mark.parametrize(
     ("portals", "initiator", "says"),
     [
-        ('"10.1.0.1", "10.3.0.1"', '"10.1.0.101"', "10.3.0.1 is not in 10.1.0.0/24"),
-        ('"10.1.0.1"', '["10.1.0.101", "10.3.0.1"]', "10.3.0.1 is not in 10.1.0.0/24"),
-        ('"10.1.0.1"', '"fd00::1"', "fd00::1 is not in 10.1.0.0/24"),
+        ('"10.1.0.1", "10.3.0.1"', '"10.1.0.101"', "10.3.0.1 is not in 10.1.0.0/24; a portal"),
+        (
+            '"10.1.0.1"',
+            '["10.1.0.101", "10.3.0.1"]',
+            "the initiator's address 10.3.0.1 is not in 10.1.0.0/24",
+        ),
+        ('"10.1.0.1"', '"fd00::1"', "the initiator's address fd00::1 is not in 10.1.0.0/24"),
+        ('"10.1.0.0"', '"10.1.0.101"', "10.1.0.0 is the network address of 10.1.0.0/24"),
+        ('"10.1.0.255"', '"10.1.0.101"', "10.1.0.255 is the broadcast address of 10.1.0.0/24"),
+        ('"10.1.0.1"', '"10.1.0.255"', "10.1.0.255 is the broadcast address of 10.1.0.0/24"),
         ('"10.1.0.1", "10.1.0.2"', '["10.1.0.3", "10.1.0.2"]', "initiator share 10.1.0.2"),
         ('"10.1.0.1"', '["10.1.0.2", "10.1.0.2"]', "the initiator has an address twice"),
     ],
@@ -121,6 +128,41 @@ def test_addresses_that_do_not_fit_are_refused(portals: str, initiator: str, say
     text = complaint(network(portals, initiator) + OTHER)
     assert says in text
     assert "network a: " in text
+
+
+def test_no_router_is_told_of_to_who_has_a_wrong_address_of_the_initiator() -> None:
+    """A portal may be behind one."""
+    assert "router" not in complaint(network('"10.1.0.1"', '"10.3.0.1"') + OTHER)
+
+
+@pytest.mark.parametrize(("subnet", "one", "other"), [
+    ("10.1.0.0/31", "10.1.0.0", "10.1.0.1"), ("fd00::/127", "fd00::", "fd00::1"),
+    ("fd00::/64", "fd00::ffff:ffff:ffff:ffff", "fd00::1"),
+])  # fmt: skip
+def test_every_address_counts_where_there_is_no_broadcast(
+    subnet: str, one: str, other: str
+) -> None:
+    """RFC 3021 and RFC 6164 have subnets of two addresses; IPv6 has no broadcast."""
+    described = network(f'"{one}"', f'"{other}"', subnet=subnet) + OTHER
+    assert len(loaded(described).config.networks) == 2
+
+
+def test_the_first_address_of_a_subnet_of_ipv6_is_that_of_its_routers() -> None:
+    """RFC 4291 section 2.6.1."""
+    says = "network a: fd00:: is the anycast address of the routers of fd00::/64"
+    assert says in complaint(network('"fd00::"', **V6) + OTHER)
+
+
+def test_entries_without_a_name_of_their_own_are_counted_from_1() -> None:
+    """As people count."""
+    unnamed = OTHER.replace('name = "b"\n', "")
+    assert complaint(network('"10.1.0.1"') + unnamed) == "own.toml: network 2, name: is missing"
+    odd = OTHER.replace('"b"', '"Left hand"') + "mtu = 3\n"
+    first, second = complaint(network('"10.1.0.1"') + odd).splitlines()
+    assert first.startswith("own.toml: network 2, name: must match the pattern ^[a-z]")
+    assert second.startswith("own.toml: network 2, mtu: must be 1280 or more")
+    twice = network('"10.1.0.1"') + OTHER.replace('"b"', '"a"') + "mtu = 3\n"
+    assert complaint(twice).startswith("own.toml: network 2, mtu: ")
 
 
 VIA = '{{ address = "{0}", via = "{1}" }}'
@@ -152,14 +194,14 @@ def test_a_portal_behind_a_router_is_outside_the_subnet() -> None:
         ),
         (
             routed("10.2.0.9", "10.1.0.1"),
-            "networks.0.portals.0.via: 10.2.0.9 is in the subnet of network b",
+            "network a, portal 1, via: 10.2.0.9 is in the subnet of network b",
         ),
         (
             routed("10.9.0.1", "10.1.0.1")
             + network(
                 VIA.format("10.9.0.1", "10.3.0.1"), '"10.3.0.2"', name="c", subnet="10.3.0.0/24"
             ),
-            "networks.1.portals.0.via: 10.9.0.1 is reached over network a by 10.1.0.1, too",
+            "network c, portal 1, via: 10.9.0.1 is reached over network a by 10.1.0.1, too",
         ),
         (network('"10.9.0.1"'), "a portal behind a router has `via`"),
     ],
@@ -180,7 +222,7 @@ def test_a_route_that_cannot_be_is_refused(text: str, says: str) -> None:
 )
 def test_an_mtu_or_a_vlan_that_cannot_be_is_refused(key: str, value: int, says: str) -> None:
     text = network('"10.1.0.1"') + f"{key} = {value}\n" + OTHER
-    assert complaint(text) == f"own.toml: networks.0.{key}: {says} (got {value})"
+    assert complaint(text) == f"own.toml: network a, {key}: {says} (got {value})"
 
 
 def test_mtu_and_vlan_are_those_of_every_nic_of_a_network() -> None:
@@ -273,7 +315,7 @@ def test_what_a_network_is_on_is_known() -> None:
 def test_a_portal_that_is_named_twice_is_refused(twice: str) -> None:
     """It would be two paths by name, and one session."""
     text = complaint(network(twice) + OTHER)
-    assert "networks.0.portals.1: 10.1.0.1 port 3260 is portal 0 of the list already" in text
+    assert "network a, portal 2: 10.1.0.1 port 3260 is portal 1 of the list already" in text
 
 
 def test_one_address_may_have_several_ports() -> None:

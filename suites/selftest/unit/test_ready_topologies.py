@@ -50,16 +50,16 @@ def test_every_portal_has_its_controller() -> None:
     [
         (
             with_controllers("c1", "c3"),
-            "networks.0.portals.1.controller: 'c3' is none of [[controllers]]; there are c1, c2",
+            "network a, portal 2, controller: 'c3' is none of [[controllers]]; there are c1, c2",
         ),
         (
             with_controllers("c1", "c2", ""),
-            "networks.0.portals.0.controller: 'c1' is none of [[controllers]]; there are none",
+            "network a, portal 1, controller: 'c1' is none of [[controllers]]; there are none",
         ),
         (
             with_controllers("c1", ""),
             (
-                "networks.0.portals.1.controller: is missing; with [[controllers]] every portal "
+                "network a, portal 2, controller: is missing; with [[controllers]] every portal "
                 "has one"
             ),
         ),
@@ -80,7 +80,7 @@ def test_an_access_state_that_is_none_is_refused() -> None:
     """With those that there are."""
     states = CONTROLLERS + 'access_state = "standby"\n'
     text = complaint(with_controllers("c1", "c2", states))
-    assert text.startswith("own.toml: controllers.1.access_state: ")
+    assert text.startswith("own.toml: controller c2, access_state: ")
     assert "'optimized' or 'non-optimized'" in text
 
 

@@ -110,3 +110,13 @@ def test_a_size_beyond_all_disks_is_refused(text: str | int) -> None:
     with pytest.raises(ValueError, match=r"is too large|is not a size"):
         parse_size(text)
     assert parse_size("8388607TiB") < 1 << 63
+
+
+def test_who_writes_no_size_is_told_every_unit() -> None:
+    """Each of them is one that is understood."""
+    with pytest.raises(ValueError, match="is not a size") as refused:
+        parse_size("2 floppies")
+    _, _, said = str(refused.value).partition(" with ")
+    units = said.replace(" or ", ", ").split(", ")
+    assert {"TB", "TiB"} <= set(units)
+    assert [parse_size(f"1{unit}") for unit in units]
