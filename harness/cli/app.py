@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 from harness import __version__
 from harness.cli import bench, cache, config, doctor, images, ssh, testbeds
 from harness.cli.ending import Ended, ending_politely
+from harness.cli.typed import as_typed
 from harness.errors import HarnessError, defects
 
 STATUS_BROKEN = 2
@@ -34,7 +35,7 @@ class Commands(TyperGroup):
             if ctx.params.get("verbose"):
                 traceback.print_exception(error)
             for message in messages:
-                sys.stderr.write(f"pathproof: {message}\n")
+                sys.stderr.write(f"pathproof: {as_typed(message)}\n")
             raise typer.Exit(STATUS_BROKEN) from None
 
 
@@ -68,8 +69,8 @@ app = typer.Typer(
     help="Proves or refutes that losing a storage path costs nothing but a short pause. "
     "The tests themselves are run by `pytest suites/failover`.",
     epilog="Exit status: 0 done; 1 this machine is not able to (doctor), or not as promised "
-    "(bench stall, bench clean); 2 wrong usage, or something broke, and the message says what; "
-    "130 interrupted, everything removed.",
+    "(bench stall, bench overhead, bench clean); 2 wrong usage, or something broke, and the "
+    "message says what; 130 interrupted, everything removed.",
 )
 
 

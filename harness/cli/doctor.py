@@ -9,6 +9,7 @@ import typer
 
 from harness.cli.diagnosis import COLOURS, Diagnosis, Level, conclusion, mark
 from harness.cli.options import configured, given, is_quiet, telling
+from harness.cli.typed import as_typed
 from harness.config import Config, Loaded
 
 _SUBJECT = 20
@@ -23,7 +24,7 @@ def doctor(loaded: Loaded, ctx: typer.Context) -> None:
             found.append(diagnosis)
             if diagnosis.level is not Level.OK or not is_quiet(ctx):
                 typer.echo(line(diagnosis, sys.stdout.encoding))
-    typer.echo(conclusion(found, given(ctx)))
+    typer.echo(as_typed(conclusion(found, given(ctx))))
     if any(diagnosis.level is Level.PROBLEM for diagnosis in found):
         raise typer.Exit(1)
 
@@ -71,8 +72,8 @@ def _for_machines(config: Config) -> Iterator[Diagnosis]:
 def line(diagnosis: Diagnosis, encoding: str | None) -> str:
     """The mark, the subject, the text; below it, what to do. Readable without colour."""
     sign = typer.style(mark(diagnosis.level, encoding), fg=COLOURS[diagnosis.level], bold=True)
-    first, *others = diagnosis.text.splitlines() or [""]
-    below = [*others, *(f"fix: {part}" for part in diagnosis.fix.splitlines())]
+    first, *others = as_typed(diagnosis.text).splitlines() or [""]
+    below = [*others, *(f"fix: {part}" for part in as_typed(diagnosis.fix).splitlines())]
     if diagnosis.level is Level.OK:
         below = others
     indent = " " * (_SUBJECT + 3)

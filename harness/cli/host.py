@@ -90,7 +90,7 @@ def rootless_builds(*, images_built: bool) -> Diagnosis:
         )
     for file, option in (("/etc/subuid", "--add-subuids"), ("/etc/subgid", "--add-subgids")):
         if not has_subordinates(_read(file), user, os.getuid()):
-            fix = f"usermod {option} 100000-165535 {user}"
+            fix = f"as root `usermod {option} 100000-165535 {user}`"
             return Diagnosis(bad, subject, f"{file} grants {user} no subordinate ids", fix)
     if not _works("unshare", "--user", "true"):
         return Diagnosis(
@@ -117,7 +117,7 @@ def _namespaces() -> str:
         ("user.max_user_namespaces", "0", "15000"),
     ):
         if _read(f"/proc/sys/{switch.replace('.', '/')}").strip() == off:
-            return f"sysctl {switch}={on}"
+            return f"as root `sysctl {switch}={on}`"
     return "ask whoever runs this machine to allow them"
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from harness.cli.diagnosis import Diagnosis, Level
 from harness.config import Config
+from harness.config.uri import is_embedded
 from harness.errors import ConfigError, HarnessError, summary
 from harness.guest_images.store import BuiltImage
 from harness.lacking import no_kvm
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
     from harness.hypervisor.trial import Trial
 
 Accel = Literal["auto", "kvm", "tcg"]
+# Where libvirt looks for it: bridge_helper in qemu.conf.
+_BRIDGE_HELPERS = ("/usr/libexec/qemu-bridge-helper", "/usr/lib/qemu/qemu-bridge-helper")
 
 
 def images(config: Config, cache: Path) -> tuple[Diagnosis, dict[Role, BuiltImage]]:
@@ -143,6 +148,9 @@ def _networks(config: Config, qemu_host: QemuHost, connection: Connection) -> It
     """Each network and bridge that the configuration names, and whether no two are one."""
     from harness.hypervisor.networks import bridges_of, network_problem, require_apart
 
+    bridges = [network.bridge for network in config.networks if network.bridge]
+    if bridges and (refused := no_bridges(config.hypervisor.uri)):
+        yield Diagnosis(Level.PROBLEM, "bridges", *refused)
     for network in config.networks:
         subject = f"network {network.name}"
         if network.libvirt_network:
@@ -162,6 +170,27 @@ def _networks(config: Config, qemu_host: QemuHost, connection: Connection) -> It
         require_apart(config.networks, bridges_of(connection, config.networks))
     except ConfigError as error:
         yield Diagnosis(Level.PROBLEM, "networks", error.message, error.hint)
+
+
+def no_bridges(uri: str) -> tuple[str, str] | None:
+    """Why libvirt puts no machine of this user on a bridge, and what to do; None if it can.
+
+    libvirt needs a helper for it that has the rights of root; Debian installs it without them.
+    """
+    if not is_embedded(uri) or os.geteuid() == 0 or any(map(_has_rights_of_root, _BRIDGE_HELPERS)):
+        return None
+    return (
+        "with the embedded driver an ordinary user cannot put a machine on a bridge",
+        'run as root, or set hypervisor.uri = "qemu:///system" (docs/external.md)',
+    )
+
+
+def _has_rights_of_root(file: str) -> bool:
+    try:
+        found = Path(file).stat()
+    except OSError:
+        return False
+    return found.st_uid == 0 and bool(found.st_mode & stat.S_ISUID)
 
 
 def _tried(

@@ -12,6 +12,7 @@ import typer
 from harness.cli.ending import undisturbed_afterwards
 from harness.cli.options import NAME, configured, is_quiet, telling
 from harness.cli.text import age, columns
+from harness.cli.typed import typed
 from harness.config import Loaded
 from harness.errors import ConfigError
 from harness.host.folder import Folder, Manifest, UnreadableManifest, all_folders
@@ -85,10 +86,13 @@ def up(loaded: Loaded, ctx: typer.Context) -> None:
         f"the map {f'of {one.lun.name} ' if len(maps) > 1 else ''}is {one.device}" for one in maps
     )
     rows = [
-        (f"pathproof ssh {name} initiator", first),
+        (typed(f"pathproof ssh {name} initiator"), first),
         *(("", other) for other in others),
-        (f"pathproof ssh {name} target" if has_target else "the target is external:", serves),
-        (f"pathproof down {name}", "removes it"),
+        (
+            typed(f"pathproof ssh {name} target") if has_target else "the target is external:",
+            serves,
+        ),
+        (typed(f"pathproof down {name}"), "removes it"),
     ]
     typer.echo(f"{name} is up after {took} and stays until it is taken down:")
     typer.echo("\n".join(f"  {line}" for line in columns(rows).splitlines()))
@@ -148,7 +152,8 @@ def reap(
         typer.echo(f"{what} is gone")
     for left in all_folders():
         if one in {None, left.name} and state_of(left) in {State.KEPT, State.ENDED}:
-            typer.echo(f"{left.name} was kept and stays; `pathproof down {left.name}` removes it")
+            end = typed(f"pathproof down {left.name}")
+            typer.echo(f"{left.name} was kept and stays; `{end}` removes it")
     if not gone and not unfinished:
         typer.echo("nothing was left behind")
 

@@ -27,15 +27,18 @@ dd if=/dev/zero "of=$file" bs=4096 count=1 oflag=direct
 _LOOK_AT_BRIDGE = """
 cd /sys/class/net
 add="ip link add $1 type bridge && ip link set $1 up"
-test -e "$1" || { echo "is not there"; echo "\\`$add\\` makes it"; exit; }
+test -e "$1" || { echo "is not there"; echo "as root \\`$add\\` makes it, without a port"
+  echo "to reach an array it needs the NIC that leads there as its port, as root" \\
+    "\\`ip link set NIC master $1\\`; addresses of that NIC then belong on the bridge"
+  exit; }
 test -d "$1/bridge" || { echo "is no bridge of the kernel, but another kind of interface"; exit; }
 flags=$(cat "$1/flags")
-test $((flags & 1)) = 1 || { echo "is down"; echo "\\`ip link set $1 up\\`"; exit; }
+test $((flags & 1)) = 1 || { echo "is down"; echo "as root \\`ip link set $1 up\\`"; exit; }
 for port in "$1"/brif/*; do
   test -e "$port" || continue
   mtu=$(cat "$port/../mtu") name=${port##*/}
   test "$mtu" -ge "$2" || { echo "has port $name, whose MTU is $mtu and not $2"
-    echo "\\`ip link set $name mtu $2\\`, and at the switch behind it"; exit; }
+    echo "as root \\`ip link set $name mtu $2\\`, and at the switch behind it"; exit; }
 done
 """
 

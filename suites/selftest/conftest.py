@@ -14,6 +14,10 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+# Whether a command is told with `./bootstrap` before it depends on how this one was started.
+os.environ.pop("PATHPROOF_BOOTSTRAP", None)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_setup() -> Generator[None, None, None]:
     return (yield from _skipping_for_good_reasons())

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +18,9 @@ from harness.cli import doctor, host, lab
 from harness.cli.app import app
 from harness.cli.diagnosis import Diagnosis, Level, conclusion, mark
 from harness.cli.doctor import line
+from harness.cli.typed import VARIABLE, as_typed, typed
 from harness.config import Config
+from harness.config.model import HypervisorConfig
 from harness.config.ready import ready_topologies
 from harness.errors import HypervisorError, ReportError
 from harness.host.qemu_host import OwnQemuHost
@@ -158,7 +163,9 @@ def test_memory_is_counted_for_every_machine_that_a_run_makes(
     assert f"; {machines} machines take up to " in memory.text
 
 
-def test_every_bridge_that_is_named_is_looked_at(tmp_path: Path) -> None:
+def test_every_bridge_that_is_named_is_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """`lo` is there, and no bridge; a libvirt without networks has no bridge problem to tell."""
     networks = [
         {"name": name, "subnet": f"172.16.{n}.0/24", "portals": [f"172.16.{n}.1"]}
@@ -166,6 +173,7 @@ def test_every_bridge_that_is_named_is_looked_at(tmp_path: Path) -> None:
         for n, (name, bridge) in enumerate([("a", "lo"), ("b", "no-such-br")])
     ]
     unused: Any = None
+    monkeypatch.setattr(lab, "no_bridges", lambda _: None)
     described = Config.model_validate({"networks": networks})
     found = list(lab._networks(described, OwnQemuHost(tmp_path), unused))
     assert found == [
@@ -178,7 +186,10 @@ def test_every_bridge_that_is_named_is_looked_at(tmp_path: Path) -> None:
             Level.PROBLEM,
             "network b",
             "bridge no-such-br is not there",
-            "`ip link add no-such-br type bridge && ip link set no-such-br up` makes it",
+            "as root `ip link add no-such-br type bridge && ip link set no-such-br up` makes it, "
+            "without a port\nto reach an array it needs the NIC that leads there as its port, as "
+            "root `ip link set NIC master no-such-br`; addresses of that NIC then belong on the "
+            "bridge",
         ),
     ]
     assert list(lab._networks(Config(), OwnQemuHost(tmp_path), unused)) == []
@@ -204,10 +215,44 @@ def test_the_ports_of_a_bridge_let_frames_of_the_networks_mtu_through(
         for network in Config().networks[:1]
     ]
     unused: Any = None
+    monkeypatch.setattr(lab, "no_bridges", lambda _: None)
     described = Config.model_construct(networks=tuple(networks))
     (found,) = lab._networks(described, OwnQemuHost(tmp_path), unused)
     assert found.text == (cause or "bridge br0 is up")
-    assert found.fix.startswith("`ip link set eth0 mtu 9000`" if cause else "")
+    assert found.fix.startswith("as root `ip link set eth0 mtu 9000`" if cause else "")
+
+
+@pytest.mark.parametrize(
+    ("uri", "user", "helped", "refused"),
+    [
+        ("embedded", 1000, False, True),
+        ("embedded", 1000, True, False),
+        ("embedded", 0, False, False),
+        ("qemu:///system", 1000, False, False),
+    ],
+)
+def test_an_ordinary_user_is_told_first_that_the_embedded_driver_puts_nothing_on_a_bridge(
+    uri: str,
+    user: int,
+    helped: bool,
+    refused: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A bridge that is made in vain would be of no use. libvirt needs QEMU's helper with setuid."""
+    monkeypatch.setattr(lab, "_has_rights_of_root", lambda _: helped)
+    monkeypatch.setattr(os, "geteuid", lambda: user)
+    networks = [network.model_copy(update={"bridge": "no-br"}) for network in Config().networks[:1]]
+    described = Config.model_construct(
+        networks=tuple(networks), hypervisor=HypervisorConfig(uri=uri)
+    )
+    unused: Any = None
+    found = list(lab._networks(described, OwnQemuHost(tmp_path), unused))
+    assert [one.subject for one in found] == [*["bridges"] * refused, "network a"]
+    if refused:
+        assert found[0].level is Level.PROBLEM
+        assert "an ordinary user cannot put a machine on a bridge" in found[0].text
+        assert "qemu:///system" in found[0].fix
 
 
 def test_a_network_that_is_missing_or_not_active_is_named_with_its_cure(tmp_path: Path) -> None:
@@ -239,6 +284,65 @@ def test_images_that_are_not_built_are_only_a_warning(tmp_path: Path) -> None:
     assert (diagnosis.level, built) == (Level.WARNING, {})
 
 
+def test_only_a_file_of_root_with_setuid_has_the_rights_of_root(tmp_path: Path) -> None:
+    """As passwd(1) has on every system."""
+    passwd = shutil.which("passwd")
+    assert passwd is not None
+    assert lab._has_rights_of_root(passwd)
+    plain = tmp_path / "plain"
+    assert not lab._has_rights_of_root(str(plain))
+    plain.touch(0o755)
+    assert not lab._has_rights_of_root(str(plain))
+
+
+@pytest.mark.parametrize(
+    ("called", "in_path", "before"),
+    [
+        ("./bootstrap", True, "./bootstrap "),
+        ("../bootstrap", True, "../bootstrap "),
+        ("bootstrap", True, "./bootstrap "),  # by `bash bootstrap …`
+        ("", True, ""),
+        ("", False, "./bootstrap "),
+    ],
+)
+def test_a_command_is_told_as_this_user_has_to_type_it(
+    called: str, in_path: bool, before: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By `./bootstrap`, unless the commands are in the reader's PATH."""
+    monkeypatch.setenv(VARIABLE, called)
+    monkeypatch.setattr(shutil, "which", lambda _: "/x" if in_path else None)
+    assert typed("pathproof ps") == f"{before}pathproof ps"
+    text = "`pathproof images build` does it, or `pytest suites/failover`; /x/pathproof `ls`"
+    assert as_typed(text) == (
+        f"`{before}pathproof images build` does it, or `{before}pytest suites/failover`; "
+        "/x/pathproof `ls`"
+    )
+    fix = line(Diagnosis(Level.WARNING, "images", "none", text), "utf-8").splitlines()[1]
+    assert fix.strip() == f"fix: {as_typed(text)}"
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        (["sh", "-c", "echo ${PATHPROOF_BOOTSTRAP-none}"], "none"),
+        (["env"], "PATHPROOF_BOOTSTRAP=./bootstrap"),
+    ],
+)
+def test_bootstrap_says_how_it_was_called_but_to_a_shell(
+    command: list[str], says: str, tmp_path: Path
+) -> None:
+    """In a shell of its own no command needs it."""
+    _, _, end = (TOP / "bootstrap").read_text().rpartition("export VIRTUAL_ENV=")
+    file = tmp_path / "bootstrap"
+    file.write_text(f"set -euo pipefail\nvenv=/none\nexport VIRTUAL_ENV={end}")
+    done = subprocess.run(
+        ["bash", "./bootstrap", *command],
+        cwd=tmp_path, env=os.environ | {VARIABLE: "before"}, capture_output=True, text=True,
+        check=True, timeout=30,
+    )  # fmt: skip
+    assert says in done.stdout.splitlines()
+
+
 def test_lines_are_readable_without_colour_and_in_ascii() -> None:
     """The mark says it all; nothing depends on red and green."""
     text = line(Diagnosis(Level.PROBLEM, "memory", "none\nat all", "buy some"), "utf-8")
@@ -263,13 +367,14 @@ def test_the_last_line_is_the_command_for_the_testbed_that_was_asked_about(
 ) -> None:
     """With every option that was given, as a shell takes it, and no other."""
     monkeypatch.setattr(doctor, "examine", lambda _: iter(()))
+    monkeypatch.setenv(VARIABLE, "./bootstrap")
     file = tmp_path / "my array.toml"
     file.write_text('[hypervisor]\naccel = "tcg"\n')
     options = ["--testbed", str(file), "--hypervisor-uri", "qemu+ssh://me@rack/system?no_verify=1"]
     options += ["--target", "tgt", "--max-stall", "2.5"]
     last = CliRunner().invoke(app, ["-q", "doctor", *options]).stdout.splitlines()[-1]
     command = last.removeprefix("ready: `").removesuffix("`")
-    assert shlex.split(command) == ["pytest", "suites/failover", *options]
+    assert shlex.split(command) == ["./bootstrap", "pytest", "suites/failover", *options]
     assert f"'{file}'" in command
 
 
