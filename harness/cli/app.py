@@ -7,18 +7,18 @@ import traceback
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from harness import __version__
 from harness.cli import bench, cache, config, doctor, images, ssh, testbeds
 from harness.cli.ending import Ended, ending_politely
+from harness.cli.plain import App, PlainGroup
 from harness.cli.typed import as_typed
 from harness.errors import HarnessError, defects
 
 STATUS_BROKEN = 2
 
 
-class Commands(TyperGroup):
+class Commands(PlainGroup):
     """Turns what went wrong into one message and an exit status."""
 
     def invoke(self, ctx: Any) -> Any:
@@ -59,7 +59,7 @@ def explain(error: BaseException) -> list[str] | None:
     return None
 
 
-app = typer.Typer(
+app = App(
     name="pathproof",
     cls=Commands,
     no_args_is_help=True,

@@ -9,10 +9,11 @@ from typing import Annotated
 import typer
 
 from harness.cli.options import Json, is_quiet
+from harness.cli.plain import App
 from harness.cli.text import age, columns
 from harness.units import format_size, parse_size
 
-app = typer.Typer(help="List images and snapshots, or remove them.", no_args_is_help=True)
+app = App(help="List images and snapshots, or remove them.", no_args_is_help=True)
 
 
 def _size(text: str) -> int:

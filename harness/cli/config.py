@@ -13,9 +13,14 @@ from pydantic.fields import FieldInfo
 
 from harness.cli.options import NAME, Json, configured
 from harness.cli.text import columns
-from harness.config import Loaded
+from harness.config import Config, Loaded
 from harness.config.load import Setting
 from harness.units import format_size, parse_size
+
+_ALSO = (
+    "`suites/failover` tries each of these losses. It also takes away each path in turn, and all "
+    "paths at once."
+)
 
 
 @configured(NAME)
@@ -54,6 +59,37 @@ def config(
     sizes = set(_sizes(loaded.config))
     rows = [(s.key, _shown(s, is_size=s.key in sizes), s.origin) for s in settings]
     typer.echo(columns([("KEY", "VALUE", "ORIGIN"), *rows]))
+    typer.echo(f"\n{_testbed(loaded.config)}")
+
+
+def _testbed(config: Config) -> str:
+    """What the values come to: the paths and LUNs, and what the tests take away."""
+    from harness.faults.losses import losses
+    from harness.testbed.means import lacking
+    from harness.topology import plan
+
+    topology = plan(config)
+    made = config.target.is_made
+    paths = [
+        (one.name, one.link.name, f"{one.link.address}", one.portal.name, f"{one.portal.portal}")
+        for one in topology.paths
+    ]
+    luns = [
+        (one.name, format_size(one.lun.size) if made else one.lun.wwid or "the only one there")
+        for one in topology.maps
+    ]
+    every = losses(topology, lambda fault: not lacking(config, fault.needs))
+    tried = [
+        (loss.name, ", ".join(loss.hits(topology)), lacking(config, loss.needs)) for loss in every
+    ]
+    why = "SKIPPED BECAUSE" if any(reason for *_, reason in tried) else ""
+    header = ("LOSS", "PATHS THAT IT TAKES", why)
+    tables = [
+        columns([("PATH", "LINK", "INITIATOR", "PORTAL", "TARGET"), *paths]),
+        columns([("LUN", "SIZE" if made else "WWID"), *luns]),
+        columns([header, *tried]),
+    ]
+    return "\n\n".join(tables) + f"\n\n{_ALSO}"
 
 
 def _shown(setting: Setting, *, is_size: bool) -> str:

@@ -9,11 +9,12 @@ from typing import Annotated
 import typer
 
 from harness.cli.options import configured, telling
+from harness.cli.plain import App
 from harness.cli.text import age, columns
 from harness.config import Loaded
 from harness.units import format_seconds, format_size
 
-app = typer.Typer(help="List guest images, or build them.", invoke_without_command=True)
+app = App(help="List guest images, or build them.", invoke_without_command=True)
 
 
 @app.callback()

@@ -25,10 +25,10 @@ def ssh(
         list[str] | None,
         typer.Argument(
             metavar="[NAME] target|initiator|MACHINE [-- COMMAND …]",
-            help="Which testbed (its beginning will do; default: the only one), which machine (of "
-            "further initiators the name, after that of the testbed), and what to run there "
-            "instead of a shell. One word is read by the shell over "
-            "there; several arrive as they are.",
+            help="The testbed (the beginning of its name will do; default: the only one), the "
+            "machine, and a command to run there instead of a shell. For a further initiator give "
+            "both names, such as `pathproof-5a9205 second`. A command of one word is read by the "
+            "shell over there; several words arrive as they are.",
             show_default=False,
         ),
     ] = None,

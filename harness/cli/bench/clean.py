@@ -80,7 +80,9 @@ def clean(
     runs: Annotated[int, typer.Option("--runs", min=1, help="How many, a fork each.")] = 30,
     failover: Annotated[
         bool,
-        typer.Option("--failover", help="Lose a link or a portal in each run, one after another."),
+        typer.Option(
+            "--failover", metavar="", help="Lose a link or a portal in each run, in turn."
+        ),
     ] = False,
     with_load: Annotated[
         int,

@@ -44,7 +44,8 @@ def power(
         typer.echo(json.dumps(as_told(table, seed), indent=2))
         return
     typer.echo(
-        f"{table.histories} histories with {table.writes} writes and {table.looks} looks, "
+        f"{table.histories} {'history' if table.histories == 1 else 'histories'} with "
+        f"{table.writes} writes and {table.looks} looks, "
         f"seed {seed}"
     )
     typer.echo(columns([_HEADER, *map(_cells, table.rates)]))

@@ -12,6 +12,7 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from harness import __version__
@@ -20,9 +21,11 @@ from harness.cli.app import app, explain
 from harness.cli.text import age, columns
 from harness.config import Config, load
 from harness.errors import HypervisorError, ImageError
+from harness.faults.losses import losses
 from harness.guest_images.store import BuiltImage, ImageStore
 from harness.testbed.guest_disks import serials
 from harness.topology import Role, plan
+from suites.selftest.unit.config_file import OTHER, network, two_networks
 
 
 @pytest.fixture
@@ -73,6 +76,33 @@ def test_a_flag_takes_no_value(runner: CliRunner, command: str, flags: list[str]
     lines = [line for line in text.splitlines() if any(f" {flag} " in line for flag in flags)]
     assert len(lines) == len(flags)
     assert "<" not in "".join(lines)
+
+
+def test_what_takes_no_value_shows_none(runner: CliRunner) -> None:
+    """Neither `--help` itself nor a flag; all commands are looked at."""
+    waiting: list[tuple[str, ...]] = [()]
+    seen = 0
+    while waiting:
+        words = waiting.pop()
+        command = typer.main.get_command(app)
+        for word in words:
+            command = command.commands[word]  # type: ignore[attr-defined]  # of a group
+        waiting += [(*words, name) for name in getattr(command, "commands", ())]
+        text = runner.invoke(app, [*words, "--help"]).output
+        assert "<bool>" not in text, words
+        assert "--help" in text, words
+        seen += 1
+    assert seen > 20
+
+
+def test_each_command_that_ends_with_status_1_is_told(runner: CliRunner) -> None:
+    """As the page on the commands has them."""
+    page = (Path(__file__).parents[3] / "docs/command-line.md").read_text()
+    (row,) = re.findall(r"^\| 1 \| (.*) \|$", page, re.MULTILINE)
+    told = re.findall(r"`([a-z ]+)`: ", row)
+    assert told == ["doctor", "bench stall", "bench overhead", "bench clean"]
+    text = " ".join(runner.invoke(app, ["--help"]).output.split())
+    assert [command for command in told if command not in text] == []
 
 
 def test_the_version_is_told(runner: CliRunner) -> None:
@@ -175,6 +205,33 @@ def test_config_shows_the_size_of_each_lun_as_other_sizes(
     text = runner.invoke(app, ["config"]).output
     assert re.search(r"^luns\.0\.size +314572800 \(300\.0 MiB\) ", text, re.MULTILINE)
     assert re.search(r"^luns\.1\.size +1073741824 \(1\.0 GiB\) ", text, re.MULTILINE)
+
+
+def test_config_ends_with_what_its_values_come_to(runner: CliRunner, tmp_path: Path) -> None:
+    """Names, addresses, LUNs, and each loss that the suite would try."""
+    (tmp_path / "pathproof.toml").write_text(
+        network('"10.1.0.1", "10.1.0.2"', name="left") + OTHER.replace('"b"', '"right"')
+    )
+    text = runner.invoke(app, ["config"]).output
+    rows = [line.split() for line in text.partition("\nPATH ")[2].splitlines()]
+    assert ["left1", "left", "10.1.0.101", "left1", "10.1.0.1:3260"] in rows
+    assert ["right", "right", "10.2.0.101", "right", "10.2.0.1:3260"] in rows
+    assert ["lun0", "9.3", "GiB"] in rows
+    assert ["LinkDown(left)", "left1,", "left2"] in rows
+    topology = plan(load().config)
+    told = [row[0] for row in rows if row and row[0].endswith(")")]
+    assert told == [loss.name for loss in losses(topology, lambda _: True)]
+
+
+def test_config_says_which_losses_this_lab_has_no_means_for(
+    runner: CliRunner, tmp_path: Path
+) -> None:
+    """Their tests are skipped."""
+    (tmp_path / "pathproof.toml").write_text(f'[target]\nkind = "external"\n{two_networks()}')
+    text = runner.invoke(app, ["config"]).output
+    assert re.search(r"^SilentDrop\(a\) +a +it needs commands on the target", text, re.MULTILINE)
+    assert re.search(r"^InitiatorDrop\(a\) +a$", text, re.MULTILINE)
+    assert re.search(r"^lun0 +the only one there$", text, re.MULTILINE)
 
 
 def test_config_as_json_has_value_and_origin(runner: CliRunner) -> None:

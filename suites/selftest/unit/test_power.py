@@ -211,7 +211,7 @@ def test_the_command_prints_a_line_for_each_kind(tmp_path: Path) -> None:
     command = ["bench", "power", "--trials", "3", "--history", str(file)]
     first = CliRunner().invoke(app, command)
     lines = first.output.splitlines()
-    assert lines[0].startswith("1 histories with ")
+    assert lines[0].startswith("1 history with ")
     assert lines[1].split()[:2] == ["DAMAGE", "SIZE"]
     assert "acknowledged writes lost" in lines[2]
     assert CliRunner().invoke(app, command).output == first.output
