@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import builtins
+import dis
 import json
 import re
 import subprocess
 import sys
 import textwrap
 import tomllib
+import types
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, get_args
@@ -186,6 +189,33 @@ def test_help_names_a_key_only_where_a_file_may_have_it() -> None:
     keys = {key for key, _ in fields(Config)}
     assert {override.key for override in OVERRIDES if override.in_files} <= keys
     assert {override.key for override in OVERRIDES if not override.in_files} & keys == set()
+
+
+@pytest.mark.parametrize(
+    "example",
+    re.findall(
+        r"^```python\n(.*?)^```",
+        (DOCS / "writing-tests.md").read_text(),
+        re.MULTILINE | re.DOTALL,
+    ),
+    ids=lambda example: example.split("\n", 1)[0],
+)
+def test_a_python_example_is_python_and_imports_what_it_uses(example: str) -> None:
+    """One that defines something is a whole file; else it is a part of a test."""
+    code = compile(example, "example", "exec")
+    if "def " not in example:
+        return
+    names: dict[str, Any] = {}
+    exec(code, names)
+    inner = [one for one in code.co_consts if isinstance(one, types.CodeType)]
+    used = {
+        instruction.argval
+        for one in inner
+        for instruction in dis.get_instructions(one)
+        if instruction.opname == "LOAD_GLOBAL"
+    }
+    assert used
+    assert used - names.keys() - set(dir(builtins)) == set()
 
 
 def test_the_readme_leads_to_every_page() -> None:
