@@ -22,9 +22,9 @@ def test_io_survives_a_loss(testbed: Testbed, judge: Judge, seed: int, loss: Fau
 
 
 def test_io_survives_losing_each_path_in_turn(testbed: Testbed, judge: Judge, seed: int) -> None:
-    """Each path dies and heals, then the next, with as few others as can be; one always is left.
+    """Each path in turn dies and heals. Another path always works meanwhile.
 
-    Where paths share a link it is a portal that falls silent.
+    The fault is the one that takes the fewest other paths: a portal, where paths share a link.
     """
     # Several paths may have one loss, such as those of a portal that two NICs lead to.
     every = dict.fromkeys(testbed.least_loss_of(path.name) for path in testbed.topology.paths)
@@ -37,7 +37,7 @@ def test_io_survives_losing_each_path_in_turn(testbed: Testbed, judge: Judge, se
 
 
 def test_io_waits_while_all_paths_are_lost(testbed: Testbed, judge: Judge, seed: int) -> None:
-    """Without any path I/O queues; when paths are back every byte is there, without an error."""
+    """While all paths are dead I/O waits. When they are back it goes on, and no data is lost."""
     with testbed.io(testbed.layout.mixed(seed)) as io:
         io.wait_until_running()
         io.run_for(seconds=BEFORE_S)
@@ -46,7 +46,7 @@ def test_io_waits_while_all_paths_are_lost(testbed: Testbed, judge: Judge, seed:
 
 
 def test_io_runs_clean_without_a_fault(testbed: Testbed, judge: Judge, seed: int) -> None:
-    """Nothing is broken, so nothing may stall: what the other tests see is the faults' doing."""
+    """Without a fault I/O never stalls, so a stall in the other tests is caused by the fault."""
     with testbed.io(testbed.layout.mixed(seed)) as io:
         io.wait_until_running()
         io.run_for(seconds=BEFORE_S + DURING_S + AFTER_S)
