@@ -300,6 +300,22 @@ def test_every_detection_has_a_plant() -> None:
     assert [plant for plant in plants if f'"{plant}"' not in sources] == []
 
 
+def test_every_check_without_a_detection_is_named() -> None:
+    """Who reads the table must not think that it has all of them."""
+    page = (DOCS / "detection.md").read_text()
+    sources = "".join(file.read_text() for file in (TOP / "harness/checks").glob("*.py"))
+    checks = set(re.findall(r'^@check\("([^"]+)"', sources, re.MULTILINE))
+    rows = re.findall(r"^\| [^|]+ \| ([^|]+) \| (?:fail|unknown) \|", page, re.MULTILINE)
+    planted, bare = re.findall(r"^- The suite has (?:a|no) plant.*?: (.*?)\.$", page, re.M | re.S)
+    named = re.findall(r"\*([^*]+)\*", f"{planted}{bare}")
+    assert sorted(named) == sorted(checks - set(rows))
+    plants = "".join(file.read_text() for file in (TOP / "suites/selftest/defects").glob("*.py"))
+    for check in re.findall(r"\*([^*]+)\*", planted):
+        assert f'"{check}"' in plants
+    for check in re.findall(r"\*([^*]+)\*", bare):
+        assert f'"{check}"' not in plants
+
+
 def test_every_layer_is_documented() -> None:
     """The layers are those of import-linter's contract."""
     contracts = tomllib.loads((TOP / "pyproject.toml").read_text())["tool"]["importlinter"]
