@@ -15,6 +15,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Self
 
+from harness.typed import as_typed
+
 
 class HarnessError(Exception):
     """The lab broke: `message` names the culprit, `hint` a way out (may be empty)."""
@@ -25,7 +27,8 @@ class HarnessError(Exception):
         self.hint = hint
 
     def __str__(self) -> str:
-        return f"{self.message}\nhint: {self.hint}" if self.hint else self.message
+        """The hint has commands as the reader has to type them."""
+        return f"{self.message}\nhint: {as_typed(self.hint)}" if self.hint else self.message
 
 
 class SeveralFailed(HarnessError, ExceptionGroup[HarnessError]):

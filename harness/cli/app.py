@@ -12,8 +12,8 @@ from harness import __version__
 from harness.cli import bench, cache, config, doctor, images, ssh, testbeds
 from harness.cli.ending import Ended, ending_politely
 from harness.cli.plain import App, PlainGroup
-from harness.cli.typed import as_typed
 from harness.errors import HarnessError, defects
+from harness.typed import as_typed
 
 STATUS_BROKEN = 2
 

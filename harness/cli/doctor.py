@@ -9,8 +9,8 @@ import typer
 
 from harness.cli.diagnosis import COLOURS, Diagnosis, Level, conclusion, mark
 from harness.cli.options import configured, given, is_quiet, telling
-from harness.cli.typed import as_typed
 from harness.config import Config, Loaded
+from harness.typed import as_typed
 
 _SUBJECT = 20
 

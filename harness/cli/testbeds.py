@@ -12,10 +12,10 @@ import typer
 from harness.cli.ending import undisturbed_afterwards
 from harness.cli.options import NAME, configured, is_quiet, telling
 from harness.cli.text import age, columns
-from harness.cli.typed import typed
 from harness.config import Loaded
 from harness.errors import ConfigError
 from harness.host.folder import Folder, Manifest, UnreadableManifest, all_folders
+from harness.typed import typed
 from harness.units import format_seconds, format_size
 
 _ANSWERS_S = 0.5

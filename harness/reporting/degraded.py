@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from harness.lacking import Lacking, LackingName
+from harness.typed import as_typed
 
 TITLES: dict[LackingName, str] = {
     "forks": "no forks",
@@ -43,7 +44,10 @@ class Degraded:
         """For the end of a run: two lines for each thing, its cause and its cure."""
         lines = []
         for one in self._tests:
-            lines += [f"degraded: {self._heading(one)}: {_cause(one)}", f"  cure: {one.cure}"]
+            lines += [
+                f"degraded: {self._heading(one)}: {_cause(one)}",
+                f"  cure: {as_typed(one.cure)}",
+            ]
         return lines
 
     def environment(self) -> dict[str, str]:
@@ -54,7 +58,7 @@ class Degraded:
         for one in self._tests:
             title = TITLES[one.name]
             name = title[0].upper() + title[1:]
-            rows.setdefault(name, []).append(f"{_cause(one)}. Cure: {one.cure}")
+            rows.setdefault(name, []).append(f"{_cause(one)}. Cure: {as_typed(one.cure)}")
         summary = ", ".join(self._heading(one) for one in self._tests)
         return {"Degraded": summary, **{name: " | ".join(values) for name, values in rows.items()}}
 

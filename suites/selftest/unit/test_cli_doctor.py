@@ -18,7 +18,6 @@ from harness.cli import doctor, host, lab
 from harness.cli.app import app
 from harness.cli.diagnosis import Diagnosis, Level, conclusion, mark
 from harness.cli.doctor import line
-from harness.cli.typed import VARIABLE, as_typed, typed
 from harness.config import Config
 from harness.config.model import HypervisorConfig
 from harness.config.ready import ready_topologies
@@ -30,6 +29,7 @@ from harness.hypervisor.networks import network_problem
 from harness.hypervisor.trial import Trial
 from harness.machine import hypervisor_host
 from harness.reporting import html
+from harness.typed import VARIABLE, as_typed, typed
 from harness.units import GIB
 
 TOP = Path(__file__).parents[3]
@@ -301,15 +301,18 @@ def test_only_a_file_of_root_with_setuid_has_the_rights_of_root(tmp_path: Path) 
         ("./bootstrap", True, "./bootstrap "),
         ("../bootstrap", True, "../bootstrap "),
         ("bootstrap", True, "./bootstrap "),  # by `bash bootstrap …`
-        ("", True, ""),
-        ("", False, "./bootstrap "),
+        (None, True, ""),
+        (None, False, "./bootstrap "),
+        ("", False, ""),
     ],
 )
 def test_a_command_is_told_as_this_user_has_to_type_it(
-    called: str, in_path: bool, before: str, monkeypatch: pytest.MonkeyPatch
+    called: str | None, in_path: bool, before: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By `./bootstrap`, unless the commands are in the reader's PATH."""
-    monkeypatch.setenv(VARIABLE, called)
+    monkeypatch.delenv(VARIABLE)
+    if called is not None:
+        monkeypatch.setenv(VARIABLE, called)
     monkeypatch.setattr(shutil, "which", lambda _: "/x" if in_path else None)
     assert typed("pathproof ps") == f"{before}pathproof ps"
     text = "`pathproof images build` does it, or `pytest suites/failover`; /x/pathproof `ls`"
@@ -317,6 +320,7 @@ def test_a_command_is_told_as_this_user_has_to_type_it(
         f"`{before}pathproof images build` does it, or `{before}pytest suites/failover`; "
         "/x/pathproof `ls`"
     )
+    assert str(HypervisorError("broken", hint=text)) == f"broken\nhint: {as_typed(text)}"
     fix = line(Diagnosis(Level.WARNING, "images", "none", text), "utf-8").splitlines()[1]
     assert fix.strip() == f"fix: {as_typed(text)}"
 

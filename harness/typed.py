@@ -10,7 +10,8 @@ import os
 import re
 import shutil
 
-VARIABLE = "PATHPROOF_BOOTSTRAP"  # bootstrap says there by which name it was called
+# bootstrap says there by which name it was called; empty if no command needs it.
+VARIABLE = "PATHPROOF_BOOTSTRAP"
 _COMMAND = re.compile(r"`(?=(?:pathproof|pytest)\b)")
 
 
@@ -25,6 +26,7 @@ def as_typed(text: str) -> str:
 
 
 def _before() -> str:
-    if called := os.environ.get(VARIABLE):
-        return called if "/" in called else f"./{called}"
-    return "" if shutil.which("pathproof") else "./bootstrap"
+    called = os.environ.get(VARIABLE)
+    if called is None:
+        return "" if shutil.which("pathproof") else "./bootstrap"
+    return called if "/" in called or not called else f"./{called}"
