@@ -62,7 +62,8 @@ def stalls_together_within_budget(measurements: Measurements) -> Outcome:
     unknown: that is the slack, which is for a single pause.
 
     Many pauses are an outage as one long pause is. Those count that are longer than twice the
-    longest before any fault, and than 0.25 s: the host makes shorter ones.
+    longest before any fault, and than 0.25 s: the host makes shorter ones. While I/O makes up for
+    the fault's own wait it is 0.5 s.
     """
     if not measurements.faults:
         return unknown("no fault was injected, so there is no budget")

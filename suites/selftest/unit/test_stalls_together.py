@@ -73,6 +73,19 @@ def test_pauses_as_they_were_before_the_fault_do_not_count() -> None:
     assert finding.numbers["stalls"] == 1
 
 
+def test_short_pauses_while_io_makes_up_for_the_wait_do_not_count() -> None:
+    """For as long as the wait took; then they do."""
+    making_up = tuple((3.2 + 0.6 * n, 3.6 + 0.6 * n) for n in range(4))
+    finding = found(stalls_together_within_budget(), watched(measured((0, 3.05), *making_up)))
+    assert (finding.verdict, finding.numbers["stalls"]) == (Verdict.PASS, 1)
+    later = tuple((start + 3.0, end + 3.0) for start, end in making_up)
+    finding = found(stalls_together_within_budget(), watched(measured((0, 3.05), *later)))
+    assert (finding.verdict, finding.numbers["stalls"]) == (Verdict.FAIL, 5)
+    long = ((3.2, 4.1), (4.4, 5.0))
+    finding = found(stalls_together_within_budget(), watched(measured((0, 3.05), *long)))
+    assert (finding.verdict, finding.numbers["stalls"]) == (Verdict.FAIL, 3)
+
+
 def test_pauses_that_the_host_may_have_made_are_open() -> None:
     """Without a processor a machine completes nothing."""
     pauses = measured((0, 3.05), *AGAIN)
