@@ -67,7 +67,7 @@ class IoSession:
             stretch=self._stretch,
         )
         self._runs: FioRuns | None = None
-        self._sweeps = Sweeps({}, {})
+        self._sweeps = Sweeps({}, {}, {})
         self._witness = Witness(testbed)
         self._phases = Phases()
         self._cut_short = ""

@@ -1,4 +1,4 @@
-"""One sweep for each map: what is written there is looked at while the I/O goes on."""
+"""What is written to the maps is looked at while the I/O goes on: by one program an initiator."""
 
 from __future__ import annotations
 
@@ -22,10 +22,16 @@ _FIRST_WRITTEN = 16 * KIB
 
 
 class Sweeps:
-    """Those of all maps, by the map's name; a map where nothing can be recognised has none."""
+    """The programs by their initiators. Of a map where nothing can be recognised none is seen."""
 
-    def __init__(self, luns: Mapping[str, LunIo], sweeps: Mapping[str, Sweep]) -> None:
+    def __init__(
+        self,
+        luns: Mapping[str, LunIo],
+        wanted: Mapping[str, Mapping[str, Wanted]],
+        sweeps: Mapping[str, Sweep],
+    ) -> None:
         self._luns = luns
+        self._wanted = wanted
         self._sweeps = sweeps
         self._over_paths: set[str] = set()
 
@@ -34,16 +40,21 @@ class Sweeps:
     def started(
         cls, machine: Callable[[str], Machine], luns: Mapping[str, LunIo]
     ) -> Iterator[Sweeps]:
-        """Start to look at every map, and make sure that it ends with the block."""
+        """Start to look at every map, and make sure that it ends with the block.
+
+        `luns` are by the maps' names.
+        """
+        wanted: dict[str, dict[str, Wanted]] = {}
+        for name, one in luns.items():
+            if jobs := swept(one.jobs):
+                log = f"{FOLDER}/{one.map.planned.lun.name}/sweep.log"
+                wanted.setdefault(one.machine, {})[name] = Wanted(_places(one.map), jobs, log)
         with ExitStack() as stack:
-            sweeps = {}
-            for name, one in luns.items():
-                if jobs := swept(one.jobs):
-                    wanted = Wanted(_places(one.map), jobs)
-                    folder = f"{FOLDER}/{one.map.planned.lun.name}"
-                    started = Sweep.started(machine(one.machine), wanted, folder)
-                    sweeps[name] = stack.enter_context(started)
-            yield cls(luns, sweeps)
+            sweeps = {
+                initiator: stack.enter_context(Sweep.started(machine(initiator), maps))
+                for initiator, maps in wanted.items()
+            }
+            yield cls(luns, wanted, sweeps)
 
     def wait_until_ready(self, within_s: float) -> None:
         """Wait until every map is looked at. One that never is leaves its writes unproven."""
@@ -53,23 +64,22 @@ class Sweeps:
 
     def look_over_paths(self, initiator: str, sample: Sample) -> None:
         """Look over the paths of its maps that are in use, too; only the first time."""
-        for name, sweep in self._sweeps.items():
-            of = self._luns[name]
-            if of.machine == initiator and name not in self._over_paths:
-                self._over_paths.add(name)
-                sweep.look_over(of.in_use(sample))
+        if initiator in self._sweeps and initiator not in self._over_paths:
+            self._over_paths.add(initiator)
+            for name in self._wanted[initiator]:
+                self._sweeps[initiator].look_over(name, self._luns[name].in_use(sample))
 
     def load_began(self, name: str, disk: str, first: Sample, now: Sample) -> bool:
         """Whether the load on a map runs over a disk by now; what a sweep reads there is none."""
-        if name in self._sweeps:
+        if any(name in maps for maps in self._wanted.values()):
             return now.written(disk) - first.written(disk) >= _FIRST_WRITTEN
         return now.carried(disk) - first.carried(disk) >= _FIRST_CARRIED
 
     def finish(self) -> None:
-        """End them, and leave what each saw with its map."""
-        seen = side_by_side(*(sweep.finish for sweep in self._sweeps.values()))
-        for name, sightings in zip(self._sweeps, seen, strict=True):
-            self._luns[name].sightings = sightings
+        """End them, and leave what each saw with its maps."""
+        for seen in side_by_side(*(sweep.finish for sweep in self._sweeps.values())):
+            for name, sightings in seen.items():
+                self._luns[name].sightings = sightings
 
 
 def _places(of: Map) -> dict[str, str]:

@@ -78,54 +78,62 @@ def parse_sightings(
 
 
 class Sweep:
-    """One sweep on one map. Made by `started`."""
+    """One program on an initiator, which looks at each of its maps. Made by `started`."""
 
     def __init__(
-        self, machine: Machine, process: Process, log: str, wanted: Wanted, heard: _Heard
+        self, machine: Machine, process: Process, wanted: Mapping[str, Wanted], heard: _Heard
     ) -> None:
         self._machine = machine
         self._process = process
-        self._log = log
         self._wanted = wanted
         self._heard = heard
 
     @classmethod
     @contextmanager
-    def started(cls, machine: Machine, wanted: Wanted, folder: str) -> Iterator[Sweep]:
-        """Start to look at the map, and make sure that it has ended at the end of the block.
+    def started(cls, machine: Machine, wanted: Mapping[str, Wanted]) -> Iterator[Sweep]:
+        """Start to look at the maps, and make sure that it has ended at the end of the block.
 
-        `folder` is one on the machine that is there by the end.
+        `wanted` is by the maps' names, none of which has a space.
         """
-        log = f"{folder}/sweep.log"
-        argv = ["python3", "-I", "-S", "-c", sweeper(), wanted.as_json(log)]
+        told = json.dumps({name: one.told for name, one in wanted.items()})
         heard = _Heard()
+        argv = ["python3", "-I", "-S", "-c", sweeper(), told]
         with machine.background(argv, on_line=heard.line) as process:
-            yield cls(machine, process, log, wanted, heard)
+            yield cls(machine, process, wanted, heard)
 
     def wait_until_ready(self, deadline: Deadline) -> None:
-        """Wait until it looks at the map: until it fails or the time is over, if it never does."""
+        """Wait until it looks at the maps: until it fails or the time is over, if it never does."""
         while not self._heard.ready.wait(_LOOK_INTERVAL_S):
             if not self._process.running or deadline.expired:
                 return
 
-    def look_over(self, paths: Sequence[str]) -> None:
-        """Look over these paths, too."""
+    def look_over(self, name: str, paths: Sequence[str]) -> None:
+        """Look at that map over these paths, too."""
         if self._process.running:
-            self._process.send(f"over {' '.join(paths)}\n".encode())
+            self._process.send(f"over {name} {' '.join(paths)}\n".encode())
 
-    def finish(self) -> Sightings:
-        """End it, and fetch what it saw: nothing, with the reason, if that is not possible."""
-        places, block_size = tuple(self._wanted.places), self._wanted.block_size
-        data, failure = b"", ""
+    def finish(self) -> dict[str, Sightings]:
+        """End it, and fetch what it saw of each map: nothing, with the reason, where it failed."""
+        logs: Mapping[str, bytes] = {}
+        failure = ""
+        seen = {name: one for name, one in self._wanted.items() if name not in self._heard.away}
         try:
             self._wait_until_done()
-            data = self._machine.download([self._log])[self._log]
+            logs = self._machine.download([one.log for one in seen.values()])
         except HarnessError as error:
             failure = f"the sweep failed: {error.message}"
-        return parse_sightings(data, places, block_size, failure)
+        return {
+            name: parse_sightings(
+                logs.get(one.log, b""),
+                tuple(one.places),
+                one.block_size,
+                failure or ("" if name in seen else "the sweep failed: it cannot open the map"),
+            )
+            for name, one in self._wanted.items()
+        }
 
     def _wait_until_done(self) -> None:
-        """Its log is there by then, though it may yet wait for a look that is not answered."""
+        """Its logs are there by then, though it may yet wait for a look that is not answered."""
         deadline = Deadline.after(_ENDING_S)
         self._process.close_input()
         while not self._heard.done.wait(_LOOK_INTERVAL_S):
@@ -142,46 +150,52 @@ class _Heard:
     def __init__(self) -> None:
         self.ready = threading.Event()
         self.done = threading.Event()
+        self.away: set[str] = set()  # maps that it cannot open
 
     def line(self, line: bytes) -> None:
         """Take one line of what it says."""
-        word = line.strip()
-        if word == b"ready":
+        word, _, name = line.decode().strip().partition(" ")
+        if word == "ready":
             self.ready.set()
-        elif word == b"done":
+        elif word == "done":
             self.done.set()
+        elif word == "away":
+            self.away.add(name)
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """Where to look: the blocks that jobs write, over the map and its paths, by their names."""
+    """Where to look: the blocks that jobs write, over the map and its paths, by their names.
+
+    `log` is a file on the machine. Its folder has to be there only by the end.
+    """
 
     places: Mapping[str, str]
     jobs: tuple[Job, ...]
+    log: str
 
     @property
     def block_size(self) -> int:
         return self.jobs[0].block_size
 
-    def as_json(self, log: str) -> str:
+    @property
+    def told(self) -> dict[str, object]:
         """What `sweeper.py` takes."""
-        areas = [
-            {
-                "offset": job.area.offset,
-                "size": job.area.size,
-                "chunk": chunk_size(job),
-                "period": period_s(job),
-                "nonce": job.nonce,
-            }
-            for job in self.jobs
-        ]
-        wanted = {
-            "log": log,
+        return {
+            "log": self.log,
             "block": self.block_size,
             "places": dict(self.places),
-            "areas": areas,
+            "areas": [
+                {
+                    "offset": job.area.offset,
+                    "size": job.area.size,
+                    "chunk": chunk_size(job),
+                    "period": period_s(job),
+                    "nonce": job.nonce,
+                }
+                for job in self.jobs
+            ],
         }
-        return json.dumps(wanted)
 
 
 def chunk_size(job: Job) -> int:

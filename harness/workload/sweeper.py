@@ -3,24 +3,24 @@
 It runs on the initiator beside fio, after `reader.py` in one piece (`harness.workload.programs`):
 Python 3.6, no imports but the standard library.
 
-    python3 sweeper.py '{"log": FILE, "block": SIZE, "places": {PLACE: DEVICE, ...},
-                         "areas": [{"offset": BYTES, "size": BYTES, "chunk": BYTES,
-                                    "period": SECONDS, "nonce": HEX}, ...]}'
+    python3 sweeper.py '{MAP: {"log": FILE, "block": SIZE, "places": {PLACE: DEVICE, ...},
+                               "areas": [{"offset": BYTES, "size": BYTES, "chunk": BYTES,
+                                          "period": SECONDS, "nonce": HEX}, ...]}, ...}'
 
-It says `ready` as it begins. Each area is looked at once in its period, a chunk at a time and at an
-even pace. The first place is the map, at which two chunks are looked at side by side: where only it
-is left, one after the other would be too slow on a busy machine. A line `over PLACE...` on standard
-input says over which paths to look, too: from then on each chunk goes to the next place that is not
-waiting for an answer. One that gets no answer in time also goes to the place that answered last. So
-a dead path takes no more than one chunk, and the others go on.
+It says `ready` as it begins; a map that cannot be opened is left out, `away MAP` says so. Each area
+is looked at once in its period, a chunk at a time and at an even pace. The first place is the map,
+at which two chunks are looked at side by side: where only it is left, one after the other would be
+too slow on a busy machine. A line `over MAP PLACE...` on standard input says over which paths to
+look, too: from then on each chunk goes to the next place that is not waiting for an answer. One
+that gets no answer in time also goes to the place that answered last. So a dead path takes no more
+than one chunk, and the others go on.
 
-At the end of standard input it writes the log, says `done`, and ends. The log has a row for each
-block that was looked at, see ROW: the place by its position; what was found as `harness.
+At the end of standard input it writes the log of each map, says `done`, and ends. A log has a row
+for each block that was looked at, see ROW: the place by its position; what was found as `harness.
 measurements.Found`, 0 if it is undamaged; number and time of the write as `reader.py` has them;
 the number of the block, counted from the start of the device; when the look began and ended, in ns
-of CLOCK_MONOTONIC. A chunk that could not be read has one row, with its number of blocks
-in place of the number. Content that was seen before, at
-whichever place, is not checked again.
+of CLOCK_MONOTONIC. A chunk that could not be read has one row, with its number of blocks in place
+of the number. Content that was seen before, at whichever place, is not checked again.
 """
 
 import json
@@ -144,7 +144,7 @@ class Watcher:
 
 
 class Sweep:
-    """All areas, all places, and what was seen."""
+    """All areas of a map, all its places, and what was seen."""
 
     def __init__(self, wanted: Dict[str, Any]) -> None:
         self.log = wanted["log"]
@@ -169,14 +169,15 @@ class Sweep:
         if not place.away:
             self.watchers.append(Watcher(number, place, self))
 
-    def listen(self) -> None:
-        """Follow what is said on standard input."""
-        for line in sys.stdin:
-            names = line.split()[1:]
-            with self.changed:
-                for number, (name, _) in enumerate(self.devices):
-                    if number and name in names:
-                        self.add(number)
+    def look_over(self, names: List[str]) -> None:
+        """Look over these places, too."""
+        with self.changed:
+            for number, (name, _) in enumerate(self.devices):
+                if number and name in names:
+                    self.add(number)
+
+    def stop(self) -> None:
+        """Let it end."""
         with self.changed:
             self.stopping = True
             self.changed.notify_all()
@@ -227,7 +228,7 @@ class Sweep:
         return max(free, key=lambda watcher: watcher.answered_at, default=None)
 
     def run(self) -> None:
-        """Sweep until standard input ends."""
+        """Sweep until it is stopped."""
         with self.changed:
             while not self.stopping:
                 now = time.monotonic()
@@ -265,14 +266,29 @@ class Sweep:
             file.write(b"".join(self.rows))
 
 
-def sweep_main() -> None:
-    sweep = Sweep(json.loads(sys.argv[1]))
-    if not sweep.watchers:
-        sys.exit("the map cannot be opened")
-    threading.Thread(target=sweep.listen, daemon=True).start()
-    print("ready", flush=True)
+def sweep_to_the_end(sweep: Sweep) -> None:
+    """Until it is stopped, and its log is written."""
     sweep.run()
     sweep.finish()
+
+
+def sweep_main() -> None:
+    sweeps = {name: Sweep(wanted) for name, wanted in json.loads(sys.argv[1]).items()}
+    threads = []
+    for name, sweep in sweeps.items():
+        if sweep.watchers:
+            threads.append(threading.Thread(target=sweep_to_the_end, args=(sweep,)))
+            threads[-1].start()
+        else:
+            print("away", name, flush=True)
+    print("ready", flush=True)
+    for line in sys.stdin:
+        _, name, *places = line.split()
+        sweeps[name].look_over(places)
+    for sweep in sweeps.values():
+        sweep.stop()
+    for thread in threads:
+        thread.join()
     print("done", flush=True)
     os._exit(0)  # without waiting for a look that is not answered
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from types import SimpleNamespace
@@ -231,13 +231,14 @@ def test_fio_begins_once_what_it_writes_is_looked_at(
         def wait_until_ready(self, _: Deadline) -> None:
             bench.told.append("ready")
 
-        def finish(self) -> str:
-            return "seen"
+        def finish(self) -> dict[str, object]:
+            return {}
 
     @contextmanager
-    def sweep(_machine: object, wanted: Wanted, _folder: str) -> Iterator[Looking]:
+    def sweep(_machine: object, wanted: Mapping[str, Wanted]) -> Iterator[Looking]:
         bench.told.append("sweep")
-        marks.append([job.nonce for job in wanted.jobs])
+        (only,) = wanted.values()
+        marks.append([job.nonce for job in only.jobs])
         yield Looking()
 
     def fio(_machine: object, _device: str, jobs: Sequence[Job], **_: object) -> Fio:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from types import SimpleNamespace
 from typing import Any
 
@@ -30,7 +29,7 @@ def test_made_up_histories_have_the_shape_of_real_ones() -> None:
     config, shape = WorkloadConfig(), shape_of_a_test()
     history = synthetic_history(1, shape)
     jobs = Layout.of(config).mixed(1)
-    told = json.loads(Wanted({MAP: "/dev/map"}, swept(jobs)).as_json("log"))
+    told: Any = Wanted({MAP: "/dev/map"}, swept(jobs), "log").told
     assert shape.block_size == told["block"]
     for written, area in zip(shape.written, told["areas"], strict=True):
         assert written.blocks * shape.block_size == area["size"]
@@ -119,9 +118,8 @@ def real_sweep(
     monkeypatch: pytest.MonkeyPatch, outage: Outage, ends_s: float
 ) -> list[tuple[int, int, float]]:
     """The looks of the program that runs on machines, without a machine."""
-    told = json.loads(
-        Wanted({MAP: "", "a": "", "b": ""}, swept(Layout.of(WorkloadConfig()).mixed(1))).as_json("")
-    )
+    jobs = swept(Layout.of(WorkloadConfig()).mixed(1))
+    told = Wanted({MAP: "", "a": "", "b": ""}, jobs, "").told
     clock = SimpleNamespace(monotonic=lambda: 0.0)
     monkeypatch.setattr(sweeper_module, "time", clock)
     monkeypatch.setattr(sweeper_module, "Watcher", Watched)

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -64,19 +64,26 @@ def folder() -> Iterator[Path]:
         yield path
 
 
+def told(places: Mapping[str, str], folder: Path, period: float | None = None) -> dict[str, Any]:
+    """What the program takes for one map."""
+    wanted: Any = Wanted(places, (JOB,), str(folder / "log")).told
+    if period is not None:
+        wanted["areas"][0]["period"] = period
+    return cast(dict[str, Any], wanted)
+
+
 @contextmanager
 def sweeping(
     folder: Path, *, over: Sequence[str] = ("a",), period: float = 0.4, **changes: object
 ) -> Iterator[Callable[[], Sightings]]:
     """The program, isolated as on a guest; what it saw is there once it was asked for."""
     places = {MAP: str(folder / "disk"), "a": str(folder / "disk"), "gone": "/nowhere"}
-    wanted = json.loads(Wanted(places, (JOB,)).as_json(str(folder / "log"))) | changes
-    wanted["areas"][0]["period"] = period
-    argv = [sys.executable, "-I", "-S", "-c", sweeper(), json.dumps(wanted)]
+    wanted = told(places, folder, period) | changes
+    argv = [sys.executable, "-I", "-S", "-c", sweeper(), json.dumps({"map": wanted})]
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin is not None
         if over:
-            process.stdin.write(f"over {' '.join(over)}\n".encode())
+            process.stdin.write(f"over map {' '.join(over)}\n".encode())
             process.stdin.flush()
 
         def finish() -> Sightings:
@@ -159,9 +166,7 @@ def test_a_place_that_does_not_answer_leaves_its_chunk_to_another(
 ) -> None:
     """Else blocks would be unseen for two periods."""
     places = {MAP: str(folder / "disk"), "a": str(folder / "disk")}
-    wanted = json.loads(Wanted(places, (JOB,)).as_json(str(folder / "log")))
-    wanted["areas"][0]["period"] = 1.0
-    sweep = Sweeper(wanted)
+    sweep = Sweeper(told(places, folder, period=1.0))
     failing = Failing("a", places["a"], BLOCK)
     failing.late_s = late_s
     sweep.watchers.append(Watcher(1, failing, sweep))
@@ -324,19 +329,27 @@ def machine() -> Iterator[LocalMachine]:
     one.close()
 
 
-def test_a_sweep_is_ended_and_its_log_fetched(machine: LocalMachine, folder: Path) -> None:
-    """As on a machine that is reached in another way."""
-    wanted = Wanted({MAP: str(folder / "disk"), "a": str(folder / "disk")}, (JOB,))
-    with Sweep.started(machine, wanted, str(folder)) as sweep:
+def test_a_sweep_is_ended_and_its_logs_fetched(machine: LocalMachine, folder: Path) -> None:
+    """As on a machine that is reached in another way. One program looks at all of its maps."""
+    (folder / "other").write_bytes(bytes(2 * MIB))
+    wanted = {
+        name: Wanted({MAP: disk, "a": disk}, (JOB,), str(folder / f"{name}.log"))
+        for name, disk in (("one", str(folder / "disk")), ("two", str(folder / "other")))
+    } | {"gone": Wanted({MAP: "/nowhere/map"}, (JOB,), str(folder / "gone.log"))}
+    with Sweep.started(machine, wanted) as sweep:
         sweep.wait_until_ready(Deadline.after(20))
         ready_ns = time.monotonic_ns()
-        sweep.look_over(["a"])
+        sweep.look_over("two", ["a"])
         time.sleep(2)
         seen = sweep.finish()
-    assert seen.failure == ""
-    assert seen.began_ns.min() < ready_ns + NS_PER_S / 2  # no program has to start any more
-    assert set(seen.place.tolist()) == {0, 1}
-    assert set(seen.offset.tolist()) <= set(AREA_BLOCKS)
+    assert list(seen) == ["one", "two", "gone"]
+    for name, places in (("one", {0}), ("two", {0, 1})):
+        assert seen[name].failure == ""
+        assert seen[name].began_ns.min() < ready_ns + NS_PER_S / 2  # no program starts any more
+        assert set(seen[name].place.tolist()) == places
+        assert set(seen[name].offset.tolist()) <= set(AREA_BLOCKS)
+    assert seen["gone"].failure == "the sweep failed: it cannot open the map"
+    assert len(seen["gone"].offset) == 0
 
 
 def test_the_program_numbers_what_it_finds_as_the_measurements_do() -> None:
@@ -349,7 +362,7 @@ def test_the_program_numbers_what_it_finds_as_the_measurements_do() -> None:
 @pytest.mark.parametrize(("map_name", "began"), [("swept", False), ("other", True)])
 def test_what_a_sweep_reads_is_no_load(map_name: str, began: bool) -> None:
     """Where none runs, all that a disk carries is."""
-    sweeps = Sweeps({}, {"swept": cast(Any, None)})
+    sweeps = Sweeps({}, {"initiator": {"swept": cast(Any, None)}}, {})
 
     def sample(read: int, written: int) -> Sample:
         disk = DiskSample(read, written, 0, 0, "running")
@@ -363,7 +376,7 @@ def test_what_a_sweep_reads_is_no_load(map_name: str, began: bool) -> None:
 def test_a_chunk_without_an_answer_goes_to_the_place_that_answered_last(folder: Path) -> None:
     """Others that died with the first are not known to be dead yet."""
     places = {MAP: str(folder / "disk"), "a": str(folder / "disk"), "b": str(folder / "disk")}
-    sweep = Sweeper(json.loads(Wanted(places, (JOB,)).as_json(str(folder / "log"))))
+    sweep = Sweeper(told(places, folder))
     sweep.add(1)
     sweep.add(2)
     for number, answered_at in enumerate((5.0, 6.0, 9.0, 7.0)):  # two are at the map
@@ -375,8 +388,7 @@ def test_a_chunk_without_an_answer_goes_to_the_place_that_answered_last(folder: 
 
 def test_where_all_looks_are_slow_none_is_handed_on_early(folder: Path) -> None:
     """To look at each chunk twice would make all of them slower still."""
-    wanted = Wanted({MAP: str(folder / "disk")}, (JOB,)).as_json(str(folder / "log"))
-    sweep = Sweeper(json.loads(wanted))
+    sweep = Sweeper(told({MAP: str(folder / "disk")}, folder))
     assert sweep.patience == sweeper_module.PATIENCE_S
     for seconds, patience in ((0.02, 0.2), (0.15, 0.45), (3.0, 0.6), (0.01, 0.2)):
         for _ in range(100):
@@ -393,9 +405,7 @@ def test_the_map_is_looked_at_side_by_side(folder: Path, monkeypatch: pytest.Mon
         return read(self, start, size)
 
     monkeypatch.setattr(Place, "read", slowly)
-    wanted = json.loads(Wanted({MAP: str(folder / "disk")}, (JOB,)).as_json(str(folder / "log")))
-    wanted["areas"][0]["period"] = 0.1  # always late
-    sweep = Sweeper(wanted)
+    sweep = Sweeper(told({MAP: str(folder / "disk")}, folder, period=0.1))  # always late
     thread = threading.Thread(target=sweep.run)
     thread.start()
     time.sleep(2)
@@ -410,13 +420,13 @@ def test_the_map_is_looked_at_side_by_side(folder: Path, monkeypatch: pytest.Mon
 
 def test_a_sweep_that_fails_says_why(machine: LocalMachine, folder: Path) -> None:
     """Then nothing is known to be seen."""
-    wanted = Wanted({MAP: "/nowhere/map"}, (JOB,))
+    wanted = Wanted({MAP: str(folder / "disk")}, (JOB,), "/nowhere/log")
     started = time.monotonic()
-    with Sweep.started(machine, wanted, str(folder)) as sweep:
+    with Sweep.started(machine, {"map": wanted}) as sweep:
         sweep.wait_until_ready(Deadline.after(60))
-        seen = sweep.finish()
+        seen = sweep.finish()["map"]
     assert time.monotonic() - started < 30
-    assert seen.failure == "the sweep failed: exit status 1: the map cannot be opened"
+    assert "/nowhere/log" in seen.failure
     assert len(seen.offset) == 0
 
 
@@ -426,5 +436,5 @@ def test_blocks_that_are_soon_written_again_are_looked_at_more_often(
 ) -> None:
     """Four times before the next write; each LUN has its share of the blocks and of the pace."""
     jobs = swept([job.shared_by(luns) for job in Layout.of(WorkloadConfig(), luns).mixed(1)])
-    wanted = json.loads(Wanted({MAP: "/dev/mapper/x"}, jobs).as_json("/log"))
+    wanted: Any = Wanted({MAP: "/dev/mapper/x"}, jobs, "/log").told
     assert [area["period"] for area in wanted["areas"]] == pytest.approx(periods)
