@@ -259,14 +259,25 @@ def test_a_stream_that_did_not_keep_its_pace_before_has_nothing_to_make_up_for()
     assert found(latency_held(5), slow).verdict is Verdict.FAIL
 
 
-def test_a_tail_of_a_second_is_no_recovered_latency() -> None:
-    """Two of a hundred reads: the 90th percentile is as it was."""
+def tail_of(taken_ns: int) -> Measurements:
+    """Of the probe's reads after healing one of forty takes so long."""
 
     def tail(at: np.ndarray, taken: np.ndarray) -> np.ndarray:
         slow = (at > HEALED) & (np.arange(len(at)) % 40 == 0)
-        return np.where(slow, NS_PER_S, taken)
+        return np.where(slow, taken_ns, taken)
 
-    finding = found(latency_recovered(3), latencies(good(), tail))
+    return latencies(good(), tail)
+
+
+def test_single_reads_that_take_less_than_a_stall_are_no_tail() -> None:
+    """An emulated machine has some without a cause."""
+    assert found(latency_recovered(3), tail_of(95 * NS_PER_MS)).verdict is Verdict.PASS
+    assert found(latency_recovered(3), tail_of(130 * NS_PER_MS)).verdict is Verdict.FAIL
+
+
+def test_a_tail_of_a_second_is_no_recovered_latency() -> None:
+    """Two of a hundred reads: the 90th percentile is as it was."""
+    finding = found(latency_recovered(3), tail_of(NS_PER_S))
     assert finding.verdict is Verdict.FAIL, finding.message
     assert "(p99 of the probe)" in finding.message
     assert finding.numbers["after_longest_s"] == 1.0
