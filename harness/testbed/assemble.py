@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -13,73 +12,23 @@ from harness.analysis.stall import longest_stall
 from harness.analysis.without_sweep import without_sweep
 from harness.measurements import (
     CableEnd,
-    FaultRecord,
     Ints,
     LabDisk,
     LinkTraffic,
     Measurements,
-    PlannedSession,
-    ProcessorTime,
-    ReadBack,
-    SessionSettings,
     Stream,
     Watching,
-    WriteHistory,
 )
 from harness.observe import NicSample, Observation
 from harness.testbed.histories import on_host
-from harness.timeline import Event, Happened, Phase, Timeline
+from harness.testbed.raw import LinkEnd, Raw
+from harness.timeline import Event, Happened, Timeline
 from harness.topology import Role
-from harness.transport import PathDisk, Transport
+from harness.transport import PathDisk
 from harness.transport.lun_devices import LunDevices
 from harness.transport.path_disks import PathDisks
-from harness.workload import RunResult
 
 _SHORTEST_STALL_S = 0.5  # shorter pauses are no event of their own
-
-
-@dataclass(frozen=True)
-class LinkEnd:
-    """The initiator's `nic` of a link, and the names of the paths over it."""
-
-    link: str
-    nic: str
-    paths: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Raw:
-    """Everything that was seen of one LUN on one initiator during one test.
-
-    `map` is the name of its map. `observations` are those of that initiator and of the target.
-    `cables`: link -> the NIC at each end, by machine. `lab_disks` are disks of the target.
-    """
-
-    transport: Transport
-    lun: str
-    map: str
-    result: RunResult
-    observations: Mapping[str, Observation]
-    paths: Sequence[PathDisk]
-    phases: tuple[Phase, ...]
-    settings: tuple[SessionSettings, ...]
-    planned: tuple[PlannedSession, ...]
-    faults: tuple[FaultRecord, ...]
-    read_back: ReadBack | None
-    path_listings: Mapping[str, str]
-    machines: tuple[str, ...]
-    existing: tuple[str, ...]
-    processors: ProcessorTime | None = None
-    cut_short: str = ""
-    max_stall_s: float | None = None
-    errors_forced: bool = False
-    settings_after: tuple[SessionSettings, ...] | None = None
-    cables: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    links: tuple[LinkEnd, ...] = ()
-    lab_disks: tuple[str, ...] = ()
-    history: WriteHistory | None = None
-    initiator: str = Role.INITIATOR.value
-    read_only: bool = False
 
 
 def assemble(raw: Raw) -> Measurements:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from math import isfinite
 
 from harness.concurrency import side_by_side, within
@@ -20,20 +21,19 @@ from harness.faults import Injection
 from harness.measurements import Measurements
 from harness.observe import Observation, Observer, Sample
 from harness.steps import Spent, progress, step
-from harness.testbed.assemble import LinkEnd, Raw, assemble
+from harness.testbed.assemble import assemble
 from harness.testbed.clear_up import clear_up
 from harness.testbed.fio_runs import FioRuns
 from harness.testbed.hang_evidence import gather
-from harness.testbed.histories import history_of
-from harness.testbed.lun_io import LunIo, joined, with_targets
+from harness.testbed.lun_io import LunIo, joined
 from harness.testbed.phases import Phases
 from harness.testbed.protocols import MeasuredTestbed
+from harness.testbed.raw import raw_of
 from harness.testbed.read_back import bring_paths_back, read_everything_back
 from harness.testbed.sweeps import Sweeps
 from harness.testbed.watchdog import EVIDENCE_S, QUEUEING_S, SILENCE_S, Watchdog
 from harness.testbed.witness import SETTINGS_S, Witness
-from harness.topology import Role, called
-from harness.transport import transport_for
+from harness.topology import called
 from harness.workload import FioRun, Job, RunResult
 from harness.workload.run import ENDING_TIMEOUT_S
 
@@ -45,7 +45,11 @@ _LOOK_INTERVAL_S = 0.25
 
 
 class IoSession:
-    """I/O in progress: `testbed.io(jobs)` makes it; `measurements` are there when it is over."""
+    """I/O in progress: `testbed.io(jobs)` makes it; `measurements` are there when it is over.
+
+    `stretch` is how many times as long all takes as with one LUN: each has a share of the pace, so
+    it also takes longer until there are as many I/Os to judge by.
+    """
 
     def __init__(self, testbed: MeasuredTestbed, jobs: Sequence[Job], within_s: float) -> None:
         self._testbed = testbed
@@ -58,13 +62,13 @@ class IoSession:
         # Of writes alone nothing is left for an initiator that only reads.
         self._luns = {one.map.planned.name: one for one in every if one.jobs or not jobs}
         self._initiators = tuple(dict.fromkeys(one.machine for one in self._luns.values()))
-        self._stretch = 1 + (len(self._luns) - 1) * _MORE_FOR_EACH_LUN
+        self.stretch = 1 + (len(self._luns) - 1) * _MORE_FOR_EACH_LUN
         self.watchdog = Watchdog(
             within_s,
             gather=lambda: gather(testbed, EVIDENCE_S),
             silent=self._silent,
             power_off=testbed.power_off,
-            stretch=self._stretch,
+            stretch=self.stretch,
         )
         self._runs: FioRuns | None = None
         self._sweeps = Sweeps({}, {}, {})
@@ -120,7 +124,7 @@ class IoSession:
             Sweeps.started(testbed.machine, self._luns) as self._sweeps,
         ):
             witness.begin()
-            within_s = _START_TIMEOUT_S * self._stretch
+            within_s = _START_TIMEOUT_S * self.stretch
             self._sweeps.wait_until_ready(self.watchdog.left(at_most_s=within_s))
             fio = FioRuns.started(
                 {n: one.load(testbed.machine(one.machine)) for n, one in self._luns.items()},
@@ -175,7 +179,7 @@ class IoSession:
 
     def _finish_one(self, of: LunIo, run: FioRun) -> RunResult:
         try:
-            at_most_s = ENDING_TIMEOUT_S * self._stretch
+            at_most_s = ENDING_TIMEOUT_S * self.stretch
             result = run.finish(self.watchdog.left(QUEUEING_S, at_most_s=at_most_s))
         except FioHangs as error:
             of.note_cut_short(error.message)
@@ -222,7 +226,7 @@ class IoSession:
     def _wait_for(
         self, initiator: str, condition: Callable[[Sample], bool], *, what: str
     ) -> Sample:
-        at_most_s = _START_TIMEOUT_S * self._stretch
+        at_most_s = _START_TIMEOUT_S * self.stretch
         deadline = Deadline.after(self.watchdog.left(at_most_s=at_most_s))
         observer = self._testbed.observer(initiator)
         with self.cutting_short(observer):
@@ -351,52 +355,5 @@ class IoSession:
     def _assemble(
         self, of: LunIo, result: RunResult, seen: Mapping[str, Observation]
     ) -> Measurements:
-        testbed, witness = self._testbed, self._witness
-        budget, planned, sessions = testbed.config.budget, of.map.planned, witness.seen[of.machine]
-        iqns = testbed.topology.iqns_of(planned.lun)
-        settings, after = with_targets(iqns, sessions.settings), sessions.settings_after
-        records = tuple(
-            i.on(of.machine).record(settings, budget.slack_s, sessions.allowances)
-            for i in self._phases.injections
-        )
-        ends = (Role.TARGET, of.machine)
-        raw = Raw(
-            transport=transport_for(testbed.config),
-            lun=planned.lun.name,
-            initiator=of.machine,
-            read_only=planned.read_only,
-            map=of.map.attachment.map_name,
-            result=result,
-            observations={name: one for name, one in seen.items() if name in ends},
-            paths=of.map.paths,
-            phases=self._phases.over(of.machine),
-            settings=settings,
-            planned=with_targets(iqns, sessions.planned),
-            settings_after=None if after is None else with_targets(iqns, after),
-            faults=records,
-            read_back=of.reading.back if of.reading else None,
-            history=history_of(of, result),
-            path_listings=witness.path_listings[planned.name],
-            machines=tuple(name for name in witness.machines if name in ends),
-            existing=witness.existing,
-            processors=witness.processors,
-            cut_short=joined(self._cut_short, of.cut_short),
-            max_stall_s=budget.max_stall_s,
-            errors_forced=of.errors_forced,
-            lab_disks=testbed.lab_disks,
-            cables={
-                cable.name: {end: testbed.nic(end, cable.name) for end in ends}
-                for cable in testbed.topology.of(of.machine).cables
-            },
-            links=self._links(of.machine),
-        )
-        return assemble(raw)
-
-    def _links(self, initiator: str) -> tuple[LinkEnd, ...]:
-        """The initiator's end of each link that has paths."""
-        topology = self._testbed.topology.of(initiator)
-        return tuple(
-            LinkEnd(link.name, self._testbed.nic(initiator, link.name), paths)
-            for link in topology.links
-            if (paths := topology.over_link(link.name))
-        )
+        raw = raw_of(self._testbed, self._witness, self._phases, of, result, seen)
+        return assemble(replace(raw, cut_short=joined(self._cut_short, raw.cut_short)))

@@ -7,7 +7,8 @@ from dataclasses import replace
 from harness.config import Config
 from harness.measurements import ClockReading, KernelLog, KernelMessage, Watching
 from harness.observe import Clock, DiskSample, NicSample, Observation, Sample
-from harness.testbed.assemble import Raw, assemble
+from harness.testbed.assemble import assemble
+from harness.testbed.raw import Raw
 from harness.timeline import Happened
 from harness.topology import Role
 from harness.transport import PathDisk, transport_for

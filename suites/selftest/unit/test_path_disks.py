@@ -16,7 +16,8 @@ from harness.checks import (
 from harness.config import Config
 from harness.measurements import ClockReading, KernelLog, KernelMessage, Measurements
 from harness.observe import Clock, DiskSample, MapDisk, MapSample, Observation, Sample
-from harness.testbed.assemble import Raw, assemble
+from harness.testbed.assemble import assemble
+from harness.testbed.raw import Raw
 from harness.timeline import Happened
 from harness.topology import Role
 from harness.transport import transport_for

@@ -22,10 +22,10 @@ from harness.target.lio import every_target, render
 from harness.target.tgt import target as tgt
 from harness.target.tgt.show import ShownLun, ShownTarget
 from harness.testbed import io_session
-from harness.testbed.assemble import Raw
 from harness.testbed.io_session import IoSession
 from harness.testbed.lun_layout import Layout
 from harness.testbed.protocols import MeasuredTestbed
+from harness.testbed.raw import Raw
 from harness.testbed.witness import SessionsSeen
 from harness.topology import plan
 from harness.transport import IscsiInitiator
