@@ -26,8 +26,7 @@ from harness.measurements import FaultRecord, Measurements
 from harness.timeline import Event, Happened
 from harness.units import NS_PER_MS, NS_PER_S
 
-_SHORTEST_NS = 250 * NS_PER_MS
-_MAKING_UP_NS = 500 * NS_PER_MS
+_SHORTEST_NS = 500 * NS_PER_MS
 # The kernel gives a path up some time before I/O goes on, and its clock is not fio's.
 _ROOM_NS = 250 * NS_PER_MS
 # Ten samples of a phase show what a path carried.
@@ -266,12 +265,9 @@ class StallsTogether:
 def stalls_of(measurements: Measurements, fault: FaultRecord) -> list[StallsTogether]:
     """The stalls of each stream that did I/O while a fault was felt, from its injection on.
 
-    Not those of every moment: twice the longest before any fault, or 0.25 s, is no stall here. Nor
-    is 0.5 s while I/O makes up for the fault's own wait, which it may for as long as that took.
+    Not those of every moment: twice the longest before any fault, or 0.5 s, is no stall here.
     """
     first_ns = min(each.injected_ns for each in measurements.faults)
-    own = excused_wait(measurements, fault, Stall)
-    made_up_ns = (own.end_ns, 2 * own.end_ns - own.start_ns) if own else (0, 0)
     found = []
     for before, during in zip(
         waits_of(measurements, Stall), waits_during(measurements, fault, Stall), strict=True
@@ -279,9 +275,7 @@ def stalls_of(measurements: Measurements, fault: FaultRecord) -> list[StallsToge
         usual = before.within(end_ns=first_ns).longest
         floor_ns = max(_SHORTEST_NS, 2 * (usual.end_ns - usual.start_ns) if usual else 0)
         starts = np.maximum(during.start_ns, fault.injected_ns)
-        making_up = (starts >= made_up_ns[0]) & (starts < made_up_ns[1])
-        floors_ns = np.where(making_up, max(floor_ns, _MAKING_UP_NS), floor_ns)
-        long = during.end_ns - starts > floors_ns
+        long = during.end_ns - starts > floor_ns
         spans = zip(starts[long].tolist(), during.end_ns[long].tolist(), strict=True)
         if len(starts):
             found.append(StallsTogether(during.stream, tuple(spans)))

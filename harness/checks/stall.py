@@ -62,8 +62,9 @@ def stalls_together_within_budget(measurements: Measurements) -> Outcome:
     unknown: that is the slack, which is for a single pause.
 
     Many pauses are an outage as one long pause is. Those count that are longer than twice the
-    longest before any fault, and than 0.25 s: the host makes shorter ones. While I/O makes up for
-    the fault's own wait it is 0.5 s. On a busy host too much is unknown.
+    longest before any fault, and than 0.5 s: a busy host makes shorter ones while I/O makes up for
+    the outage. Many of these are slow reads, which *latency held* judges. On a busy host too much
+    is unknown.
     """
     if not measurements.faults:
         return unknown("no fault was injected, so there is no budget")

@@ -73,14 +73,11 @@ def test_pauses_as_they_were_before_the_fault_do_not_count() -> None:
     assert finding.numbers["stalls"] == 1
 
 
-def test_short_pauses_while_io_makes_up_for_the_wait_do_not_count() -> None:
-    """For as long as the wait took; then they do."""
-    making_up = tuple((3.2 + 0.6 * n, 3.6 + 0.6 * n) for n in range(4))
-    finding = found(stalls_together_within_budget(), watched(measured((0, 3.05), *making_up)))
+def test_short_pauses_do_not_count() -> None:
+    """A busy host makes them while I/O makes up for the wait."""
+    short = tuple((3.2 + 0.6 * n, 3.65 + 0.6 * n) for n in range(8))
+    finding = found(stalls_together_within_budget(), watched(measured((0, 3.05), *short)))
     assert (finding.verdict, finding.numbers["stalls"]) == (Verdict.PASS, 1)
-    later = tuple((start + 3.0, end + 3.0) for start, end in making_up)
-    finding = found(stalls_together_within_budget(), watched(measured((0, 3.05), *later)))
-    assert (finding.verdict, finding.numbers["stalls"]) == (Verdict.FAIL, 5)
     long = ((3.2, 4.1), (4.4, 5.0))
     finding = found(stalls_together_within_budget(), watched(measured((0, 3.05), *long)))
     assert (finding.verdict, finding.numbers["stalls"]) == (Verdict.FAIL, 3)
@@ -123,13 +120,13 @@ def test_pauses_of_a_fault_without_a_budget_have_no_limit() -> None:
 
 def test_pauses_of_an_initiator_that_no_fault_hits_are_open() -> None:
     """Its budget is the slack, which is for one pause: there is no outage to add them up for."""
-    pauses = watched(measured(*((1.0 + 3 * n, 1.28 + 3 * n) for n in range(4)), seen=()))
+    pauses = watched(measured(*((1.0 + 3 * n, 1.58 + 3 * n) for n in range(2)), seen=()))
     (fault,) = pauses.faults
     elsewhere = replace(fault, paths=(), budget=Budget(fault.budget.terms[-1:]))
     finding = found(stalls_together_within_budget(), replace(pauses, faults=(elsewhere,)))
     assert finding.verdict is Verdict.UNKNOWN
     assert finding.message == (
-        "4 stalls of probe in LinkDown(a) took 1.12 s together, 120 ms beyond the budget of 1 s; "
+        "2 stalls of probe in LinkDown(a) took 1.16 s together, 160 ms beyond the budget of 1 s; "
         "but it hit no path of this initiator, and each pause has the slack"
     )
     here = replace(elsewhere, paths=fault.paths)
