@@ -45,11 +45,7 @@ _LOOK_INTERVAL_S = 0.25
 
 
 class IoSession:
-    """I/O in progress: `testbed.io(jobs)` makes it; `measurements` are there when it is over.
-
-    `stretch` is how many times as long all takes as with one LUN: each has a share of the pace, so
-    it also takes longer until there are as many I/Os to judge by.
-    """
+    """I/O in progress: `testbed.io(jobs)` makes it; `measurements` are there when it is over."""
 
     def __init__(self, testbed: MeasuredTestbed, jobs: Sequence[Job], within_s: float) -> None:
         self._testbed = testbed
@@ -62,13 +58,13 @@ class IoSession:
         # Of writes alone nothing is left for an initiator that only reads.
         self._luns = {one.map.planned.name: one for one in every if one.jobs or not jobs}
         self._initiators = tuple(dict.fromkeys(one.machine for one in self._luns.values()))
-        self.stretch = 1 + (len(self._luns) - 1) * _MORE_FOR_EACH_LUN
+        self._stretch = 1 + (len(self._luns) - 1) * _MORE_FOR_EACH_LUN
         self.watchdog = Watchdog(
             within_s,
             gather=lambda: gather(testbed, EVIDENCE_S),
             silent=self._silent,
             power_off=testbed.power_off,
-            stretch=self.stretch,
+            stretch=self._stretch,
         )
         self._runs: FioRuns | None = None
         self._sweeps = Sweeps({}, {}, {})
@@ -124,7 +120,7 @@ class IoSession:
             Sweeps.started(testbed.machine, self._luns) as self._sweeps,
         ):
             witness.begin()
-            within_s = _START_TIMEOUT_S * self.stretch
+            within_s = _START_TIMEOUT_S * self._stretch
             self._sweeps.wait_until_ready(self.watchdog.left(at_most_s=within_s))
             fio = FioRuns.started(
                 {n: one.load(testbed.machine(one.machine)) for n, one in self._luns.items()},
@@ -179,7 +175,7 @@ class IoSession:
 
     def _finish_one(self, of: LunIo, run: FioRun) -> RunResult:
         try:
-            at_most_s = ENDING_TIMEOUT_S * self.stretch
+            at_most_s = ENDING_TIMEOUT_S * self._stretch
             result = run.finish(self.watchdog.left(QUEUEING_S, at_most_s=at_most_s))
         except FioHangs as error:
             of.note_cut_short(error.message)
@@ -226,7 +222,7 @@ class IoSession:
     def _wait_for(
         self, initiator: str, condition: Callable[[Sample], bool], *, what: str
     ) -> Sample:
-        at_most_s = _START_TIMEOUT_S * self.stretch
+        at_most_s = _START_TIMEOUT_S * self._stretch
         deadline = Deadline.after(self.watchdog.left(at_most_s=at_most_s))
         observer = self._testbed.observer(initiator)
         with self.cutting_short(observer):
@@ -248,8 +244,13 @@ class IoSession:
             raise
 
     def run_for(self, *, seconds: float) -> None:
-        """Let I/O run on. Raises CutShort if fio gives up or the block's time is over."""
+        """Let I/O run on: for so long if there is one LUN, and for longer if several share the pace.
+
+        Else there would be fewer I/Os of each to judge by. Raises CutShort if fio gives up or the
+        block's time is over.
+        """
         runs = self._require_runs()
+        seconds *= self._stretch
         deadline = Deadline.after(seconds)
         with step(f"I/O for {seconds:g} s", Spent.IO):
             while not deadline.expired:

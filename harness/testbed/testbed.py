@@ -269,13 +269,13 @@ class Testbed:
     def fail_over(self, fault: Fault, *, during_s: float, after_s: float) -> None:
         """Inject a fault, wait until its paths have failed, heal it, wait until all are back.
 
-        I/O runs on `during_s` seconds while the paths are failed (longer with several LUNs), and
-        `after_s` once all are active again, which is a phase of its own.
+        I/O runs on `during_s` seconds while the paths are failed, and `after_s` once all are
+        active again, which is a phase of its own.
         """
         io = self._require_io()
         with self.fault(fault):
             self.wait_for_all_but(fault.hits(self.topology))
-            io.run_for(seconds=during_s * io.stretch)
+            io.run_for(seconds=during_s)
         self.wait_for_all_but(())
         io.start_phase()
         io.run_for(seconds=after_s)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -317,6 +318,15 @@ def test_each_lun_has_an_fio_of_its_own_with_its_share_of_the_pace(
     assert {lun: one.back for lun, one in backs.items()} == {"lun0": "of lun0", "lun1": "of lun1"}
     with pytest.raises(WorkloadError, match="2 LUNs, each with measurements of its own"):
         _ = session.measurements
+
+
+def test_io_on_several_luns_runs_longer(measuring: Callable[[Bench], IoSession]) -> None:
+    """Each has a share of the pace: in the same time there would be fewer I/Os to judge by."""
+    session = measuring(Bench(Fio(), Fio()))
+    with session.running():
+        started = time.monotonic()
+        session.run_for(seconds=0.4)
+        assert 0.5 <= time.monotonic() - started < 5
 
 
 def test_io_that_hangs_on_one_lun_is_forced_there_alone(
