@@ -244,7 +244,7 @@ class IoSession:
             raise
 
     def run_for(self, *, seconds: float) -> None:
-        """Let I/O run on: for so long if there is one LUN, and for longer if several share the pace.
+        """Let I/O run on: for so long with one LUN, and for longer if several share the pace.
 
         Else there would be fewer I/Os of each to judge by. Raises CutShort if fio gives up or the
         block's time is over.
