@@ -49,8 +49,9 @@ stirs the hexadecimal SEED into the pool of randomness; answered by `{"awake": 1
 
 from __future__ import annotations
 
-import ast
 from importlib.resources import files
+
+from harness.in_one_piece import joined
 
 # In the order in which they need each other; each is a module of this folder.
 PARTS = ("voice", "kernel_log", "devices", "maps", "sampling", "control")
@@ -62,16 +63,4 @@ def program(maps: str = "") -> str:
     sources = {part: folder.joinpath(f"{part}.py").read_text() for part in PARTS}
     if maps:
         sources["maps"] = maps
-    return "\n\n".join(map(_alone, sources.values()))
-
-
-def _alone(source: str) -> str:
-    """A part without its imports of other parts, which come before it when they are joined."""
-    of_parts = {
-        number
-        for node in ast.parse(source).body
-        if isinstance(node, ast.ImportFrom) and str(node.module).startswith(f"{__name__}.")
-        for number in range(node.lineno, (node.end_lineno or node.lineno) + 1)
-    }
-    lines = enumerate(source.splitlines(), 1)
-    return "\n".join(line for number, line in lines if number not in of_parts)
+    return joined(sources.values())
