@@ -22,6 +22,9 @@ from harness.workload import Job
 from suites import pages
 
 PAGE = Path(__file__).parents[3] / "docs/detection.md"
+# Of I/O, once the damage is done, and mended if it is of that kind: so that nothing is found only
+# because I/O ends there.
+AFTERWARDS_S = 12.0
 _ROW = re.compile(r"^\| (?P<plant>[^|]+) \| [^|]+ \| [^|]+ \| [^|]+ \|$", re.MULTILINE)
 _LONGEST_MESSAGE = 240
 _EARNED: dict[str, str] = {}  # rows that were there when this run came to their plants
@@ -100,8 +103,9 @@ def lose_a_path(
     after: Callable[[], object] = nothing,
     uproot: Callable[[], object] = nothing,
     lost: int | None = None,
+    before_s: float = 3,
     during_s: float = 2,
-    after_s: float = 3,
+    after_s: float = AFTERWARDS_S,
     back_within_s: float = 60,
 ) -> Measurements:
     """A failover as the suite runs it, with plants before the fault, during it and after healing.
@@ -114,7 +118,7 @@ def lose_a_path(
     with testbed.io(jobs or testbed.layout.mixed(seed)) as io:
         io.before_read_back(uproot)
         io.wait_until_running()
-        io.run_for(seconds=3)
+        io.run_for(seconds=before_s)
         before()
         with testbed.fault(fault):
             testbed.map.wait_for_paths(active=everything - gone, failed=gone)
@@ -136,14 +140,13 @@ def run_clean(
     *,
     amid: Callable[[], object] = nothing,
     jobs: Sequence[Job] = (),
-    after_s: float = 3,
 ) -> Measurements:
     """I/O without a fault that anybody knows of; the plant goes in while it runs."""
     with testbed.io(jobs or testbed.layout.mixed(seed)) as io:
         io.wait_until_running()
         io.run_for(seconds=3)
         amid()
-        io.run_for(seconds=after_s)
+        io.run_for(seconds=AFTERWARDS_S)
     return io.measurements
 
 

@@ -54,6 +54,18 @@ def test_a_guests_clock_jumps_by_an_hour(testbed: Testbed, seed: int) -> None:
     )
 
 
+def test_an_observer_that_stands_still(testbed: Testbed, seed: int) -> None:
+    """It goes on after three seconds; what became of the paths meanwhile nobody saw."""
+    initiator = testbed.machine(Role.INITIATOR)
+    pause = f"pkill --signal STOP --full {OBSERVER}; sleep 3; pkill --signal CONT --full {OBSERVER}"
+    assert_detected(
+        "the observer of the initiator stands still for three seconds",
+        run_clean(testbed, seed, amid=lambda: initiator.sh(pause)),
+        by="evidence sound",
+        unknown="no sample of the initiator for ",
+    )
+
+
 @pytest.mark.parametrize(
     ("role", "plant"),
     [

@@ -9,16 +9,19 @@ from harness.testbed import Testbed
 from harness.topology import Role
 from harness.units import KIB
 from harness.workload import JobKind
-from suites.selftest.defects.plants import assert_detected, run_clean
+from suites.selftest.defects.plants import AFTERWARDS_S, assert_detected, run_clean
 
 
 def test_no_path_retry_fail_while_all_paths_are_lost(testbed: Testbed, seed: int) -> None:
     """fio must see errors, and so must we."""
     testbed.broken = "queueing was switched off on purpose"
+    attachment = testbed.map.attachment
+    table = ["dmsetup", "table", attachment.map_name]
     with testbed.io(testbed.layout.mixed(seed)) as io:
         io.wait_until_running()
         io.run_for(seconds=3)
-        testbed.map.attachment.stop_queueing()
+        attachment.stop_queueing()
+        assert "queue_if_no_path" not in testbed.machine(Role.INITIATOR).run(table).stdout
         with testbed.fault(testbed.all_paths_lost()):
             testbed.map.wait_for_paths(active=0, failed=len(testbed.topology.paths))
             io.run_for(seconds=2)  # every job has given up by then: the block ends here
@@ -45,6 +48,7 @@ def test_verification_is_switched_off(testbed: Testbed, seed: int) -> None:
     """What fio wrote does not carry what it could be recognised by."""
     writes, *others = testbed.layout.mixed(seed)
     measured = run_clean(testbed, seed, jobs=(replace(writes, verified=False), *others))
+    assert [stream.verified for stream in measured.streams if stream.name == writes.name] == [False]
     assert_detected(
         "fio's verification switched off",
         measured,
@@ -64,7 +68,7 @@ def test_the_target_stands_still(testbed: Testbed, seed: int) -> None:
             io.run_for(seconds=2)
         finally:
             target.resume()
-        io.run_for(seconds=2)
+        io.run_for(seconds=AFTERWARDS_S)
     assert_detected(
         "the target stands still for two seconds",
         io.measurements,
@@ -96,7 +100,7 @@ def test_bytes_that_fio_did_not_move(testbed: Testbed, seed: int) -> None:
         io.wait_until_running()
         io.start_phase()
         testbed.machine(Role.INITIATOR).run(reads)
-        io.run_for(seconds=2)
+        io.run_for(seconds=AFTERWARDS_S)
     assert_detected(
         "bytes on a path that fio did not move",
         io.measurements,
