@@ -132,7 +132,9 @@ def _fill_in_topology(raw: dict[str, Any], origins: Mapping[str, str]) -> dict[s
     if given := [key for key in replaced if key in raw]:
         raise ConfigError(
             f"{where}: topology: {name!r} has its own {' and '.join(given)}; give one or the other",
-            hint=f"`pathproof config --topology {name} --toml` prints what can be changed",
+            # Without the file that is refused here, which may be the one of this folder.
+            hint=f"`pathproof config --testbed /dev/null --topology {name} --toml` prints what "
+            "can be changed",
         )
     filled: dict[str, str] = {}
     for key, value in _values(ready[name]):
@@ -240,7 +242,7 @@ def config_error(
             named = "" if key in {"", where.removeprefix("--")} else f"{in_words(key, raw)}: "
             reason = in_words(reason, raw).removeprefix(named)
             lines.append(f"{where}: {named}{reason}{'' if told else f' (got {given!r})'}")
-    return ConfigError("\n".join(lines), hint="`pathproof config` shows every key and its value")
+    return ConfigError("\n".join(lines), hint="docs/configuration.md describes every key")
 
 
 _DEMANDS = {

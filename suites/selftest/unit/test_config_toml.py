@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from harness.errors import ConfigError
 from suites.selftest.unit.config_file import complaint, refusal
 
 MANY = "9" * 5000
+TOP = Path(__file__).parents[3]
 
 
 @pytest.fixture(autouse=True)
@@ -38,6 +40,15 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_what_is_odd_is_refused_with_its_key(text: str, says: str) -> None:
     assert complaint(text).startswith(says)
+
+
+def test_a_wrong_key_leads_to_the_page_that_has_every_key() -> None:
+    """And to no command that would refuse the same file for the same mistake."""
+    for text in ("[target]\nkimd = 'lio'\n", "[target]\nkind = 'nothing'\n"):
+        hint = refusal(text).hint
+        assert "`pathproof config" not in hint
+        (page,) = re.findall(r"docs/[\w-]+\.md", hint)
+        assert "| `target.kind` |" in (TOP / page).read_text()
 
 
 ONE = 'name = "a"\nsubnet = "10.1.0.0/24"\n'

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from harness.cli.app import app
 from harness.config import Config, load
 from harness.config.networks import default_networks
 from harness.config.ready import ready_topologies
@@ -151,7 +154,10 @@ def test_a_ready_topology_is_not_mixed_with_ones_own(beside: str, given: str) ->
     assert error.message == (
         f"own.toml: topology: 'four' has its own {given}; give one or the other"
     )
-    assert "pathproof config --topology four --toml" in error.hint
+    command = re.findall("`pathproof (.*)`", error.hint)
+    Path("pathproof.toml").write_text(f'topology = "four"\n{beside}')
+    shown = CliRunner().invoke(app, command[0].split())
+    assert (shown.exit_code, shown.output.count("[[networks]]")) == (0, 2), shown.output
     by_option = refusal(beside, topology=("four", "--topology"))
     assert by_option.message.startswith("--topology: topology: 'four' has its own")
 
