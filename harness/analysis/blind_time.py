@@ -1,4 +1,4 @@
-"""For how long a wrong content of a block could have gone unseen.
+"""For how long a wrong content of a block could have gone unseen, if it is seen over every path.
 
 It is seen for certain by a look that began and ended while it was there. So the longest that can
 go unseen at a block begins as one look begins, and ends with the first to end of all later looks.

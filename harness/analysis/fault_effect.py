@@ -13,7 +13,7 @@ from harness.timeline import Happened
 from harness.units import NS_PER_MS, NS_PER_S, format_size
 
 # I/O that was already on the wire may still complete while the order to break is carried out.
-_GRACE_NS = 250 * NS_PER_MS
+GRACE_NS = 250 * NS_PER_MS
 # Ten samples; a group may come into use at any time, so an earlier phase tells less.
 _JUST_BEFORE_NS = NS_PER_S
 
@@ -53,16 +53,16 @@ def carried_during(
     Not in the moments in which the kernel gives the path up: what was stuck on it is failed then,
     and the block layer counts that as carried (blk_account_io_completion in block/blk-mq.c).
     """
-    start_ns, end_ns = fault.confirmed_ns + _GRACE_NS, fault.ordered_ns
+    start_ns, end_ns = fault.confirmed_ns + GRACE_NS, fault.ordered_ns
     given_up = [
         e.at_ns
         for e in measurements.timeline
         if e.what is Happened.PATH_FAILED
         and e.path == counters.path
-        and start_ns - _GRACE_NS <= e.at_ns <= end_ns + _GRACE_NS
+        and start_ns - GRACE_NS <= e.at_ns <= end_ns + GRACE_NS
     ]
-    begins = [start_ns, *(at_ns + _GRACE_NS for at_ns in given_up)]
-    ends = [*(at_ns - _GRACE_NS for at_ns in given_up), end_ns]
+    begins = [start_ns, *(at_ns + GRACE_NS for at_ns in given_up)]
+    ends = [*(at_ns - GRACE_NS for at_ns in given_up), end_ns]
     parts = [counters.between(*stretch) for stretch in zip(begins, ends, strict=True)]
     seen = [part for part in parts if part is not None]
     return sum(seen) if seen else None
@@ -79,7 +79,7 @@ def _answered_during(measurements: Measurements, fault: FaultRecord, path: str) 
     looks = history.looks
     answered = (looks.place == looks.places.index(path)) & (looks.found != Found.NO_ANSWER)
     answered &= history.read > 0  # what the sweep read, not the read-back
-    answered &= looks.began_ns >= fault.confirmed_ns + _GRACE_NS
+    answered &= looks.began_ns >= fault.confirmed_ns + GRACE_NS
     answered &= looks.ended_ns <= fault.ordered_ns
     return len(np.unique(looks.began_ns[answered]))
 

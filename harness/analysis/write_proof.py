@@ -24,6 +24,11 @@ _DAMAGE = {
 }
 
 
+def rounded(share: float) -> float:
+    """To six places, and 1 only if it is all."""
+    return share if share == 1 else min(round(share, 6), 0.999999)
+
+
 @dataclass(frozen=True)
 class PhaseProof:
     """The writes acknowledged in one phase, and how many of them are proven."""
@@ -42,8 +47,9 @@ class PhaseProof:
 class WriteProof:
     """What all looks at all blocks show. `wrong` has one finding for each block and place.
 
-    `blind_s` is the blind time round the faults, or of the whole test if it had none; `watched`
-    counts the writes whose blocks were never unseen for longer than LONGEST_BLIND_S.
+    `blind_s` is the blind time round the faults, or of the whole test if it had none, for what is
+    seen over every path; `watched` counts the writes whose blocks were never unseen for longer than
+    LONGEST_BLIND_S.
     """
 
     phases: tuple[PhaseProof, ...]

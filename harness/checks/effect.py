@@ -42,7 +42,7 @@ def _effect(measurements: Measurements, fault: FaultRecord) -> Outcome:
         if was is None or carried is None:
             return unknown(f"{fault.name}: no byte counters of path {counters.path}")
         shown = f"{format_size(was)} / {format_size(carried)}"
-        figures[f"{counters} before / during {fault.name}"] = shown
+        figures[f"{counters}, phase {before.name!r} / while {fault.name} was in force"] = shown
         numbers[f"before_{counters.path}_bytes"] = was
         numbers[f"during_{fault.name}_{counters.path}_bytes"] = carried
         if was == 0 and counters.path not in reserve:

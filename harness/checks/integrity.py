@@ -7,13 +7,14 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from harness.analysis.wall_clock import at_clock
 from harness.analysis.write_proof import WriteProof, prove_writes
 from harness.checks.definition import check
 from harness.checks.kernel import MAP_UNSEEN, unread_kernel_logs
 from harness.checks.outcome import Outcome, failed, passed, unknown
-from harness.checks.proof import percent, proof_figures, proof_numbers, unproven
+from harness.checks.proof import IF_EVERYWHERE, percent, proof_figures, proof_numbers, unproven
 from harness.measurements import MAP, Damage, Measurements, ReadBack, Stream
-from harness.timeline import Happened, Phase, Timeline
+from harness.timeline import Happened, Phase
 
 _SHOWN = 5
 
@@ -22,7 +23,7 @@ _SHOWN = 5
 def no_io_errors(measurements: Measurements) -> Outcome:
     """fio saw no error, the map had none, and I/O ran in every phase."""
     mismatches = _verify_errors(measurements.streams)
-    errors = [*_fio_errors(measurements.streams), *_map_errors(measurements.timeline)]
+    errors = [*_fio_errors(measurements.streams), *_map_errors(measurements)]
     if measurements.errors_forced:
         what = "failed once queueing was ended" if errors else "did not even fail without queueing"
         errors = [": ".join((f"I/O hung, and {what}", *errors[:1])), *errors[1:]]
@@ -54,8 +55,12 @@ def _fio_errors(streams: tuple[Stream, ...]) -> list[str]:
     ]
 
 
-def _map_errors(timeline: Timeline) -> list[str]:
-    return [f"{e.source}: {e.detail}" for e in timeline if e.what is Happened.MAP_ERROR]
+def _map_errors(measurements: Measurements) -> list[str]:
+    return [
+        f"{e.source}: {e.detail}{at_clock(measurements, e)}"
+        for e in measurements.timeline
+        if e.what is Happened.MAP_ERROR
+    ]
 
 
 def _blind_spots(measurements: Measurements) -> list[str]:
@@ -118,9 +123,9 @@ def _as_far_as_seen(
     return passed(
         f"all {back.acknowledged} acknowledged blocks are undamaged, in place and current, "
         f"read from {', '.join(back.checked)}; {percent(proof.share)} of "
-        f"{proof.acknowledged} acknowledged writes are proven, and a wrong content "
-        f"{'round the faults ' if measurements.faults else ''}would have been seen within "
-        f"{proof.blind_s:.1f} s",
+        f"{proof.acknowledged} acknowledged writes are proven, and "
+        f"{'round the faults ' if measurements.faults else ''}no wrong content could have gone "
+        f"unseen for more than {proof.blind_s:.1f} s, {IF_EVERYWHERE}",
         figures,
         numbers,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from harness.analysis.kernel_trouble import is_disk_error, is_distress, is_trouble
+from harness.analysis.wall_clock import wall_clock
 from harness.checks.definition import check
 from harness.checks.outcome import Outcome, failed, passed, unknown
 from harness.measurements import Measurements
@@ -33,7 +34,9 @@ def kernel_sound(measurements: Measurements) -> Outcome:
                 continue
             others = of_its_disk or is_distress(message)
             shared = log.machine in measurements.existing and others
-            (perhaps if shared else trouble).append(f"{log.machine}: {message.text}")
+            clock = wall_clock(measurements, message.at_ns, log.machine)
+            text = f"{log.machine}: {message.text}" + (f" ({clock})" if clock else "")
+            (perhaps if shared else trouble).append(text)
     if signs := len(trouble) + len(perhaps):
         figures["signs of trouble"] = str(signs)
         numbers["signs_of_trouble"] = signs

@@ -9,11 +9,14 @@ from harness.analysis.outage import caught_up_ns, settled_outage, survivors
 from harness.analysis.throughput import Rates, binned_rates, credited, load, pace
 from harness.checks.definition import check
 from harness.checks.outcome import Outcome, Verdict, first_bad_or_all, passed, unknown
-from harness.checks.speed import compare_latency, compare_rates
+from harness.checks.speed import Compared, compare_latency, compare_rates
 from harness.measurements import FaultRecord, Measurements, PathCounters
 from harness.timeline import Phase
 from harness.units import NS_PER_S
 
+_SURVIVORS = Compared(
+    "what the surviving paths carried before the fault", ", over the surviving paths"
+)
 _SHORTEST_NS = 3 * NS_PER_S // 2  # three bins of throughput
 
 
@@ -36,8 +39,10 @@ def throughput_held(measurements: Measurements, at_least: float) -> Outcome:
         share = _share_of(paths, measurements.counters, before)
         if share is None:
             return unknown(f"it is not known what each path carried in phase {before.name!r}")
-        was, became = _load(measurements, before), _load(measurements, during)
-        return compare_rates(measurements, before, during, share * was, became, at_least)
+        was, became = share * _load(measurements, before), _load(measurements, during)
+        return compare_rates(
+            measurements, before, during, was, became, at_least, compared=_SURVIVORS
+        )
 
     return _each(measurements, held)
 

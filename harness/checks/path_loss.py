@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from math import isfinite
 
 from harness.analysis.fault_effect import without_effect
 from harness.analysis.path_absences import excused_until_ns, unexplained_absences
 from harness.analysis.path_accounts import disagreements
+from harness.analysis.wall_clock import at_clock
 from harness.checks.definition import check
 from harness.checks.kernel import MAP_UNSEEN, unread_kernel_logs
 from harness.checks.outcome import Outcome, failed, passed, unknown
@@ -34,8 +36,8 @@ def no_unexpected_path_loss(measurements: Measurements) -> Outcome:
     absences = unexplained_absences(measurements)
     differs = disagreements(measurements)
     figures = {
-        "paths given up": str(len(lost)),
-        "unexpected": str(len(unexpected)),
+        "failed paths": _named(lost) or "none",
+        "of these unexpected": _named(unexpected) or "none",
         "out of the map unexpectedly": str(len(absences)),
     }
     numbers = {
@@ -43,11 +45,12 @@ def no_unexpected_path_loss(measurements: Measurements) -> Outcome:
         "unexpected": len(unexpected),
         "absent_unexpectedly": len(absences),
     }
-    failures = f"paths given up without a fault there: {', '.join(e.path for e in unexpected)}"
+    when = ", ".join(f"{e.path}{at_clock(measurements, e)}" for e in unexpected)
+    failures = f"paths failed without a fault there: {when}"
     gone = f"not in use without a fault there: {'; '.join(each.text for each in absences)}"
     said = [*([failures] if unexpected else []), *([gone] if absences else [])]
     doubts = [each.text for each in differs]
-    doubts += [f"given up, and not known to be a planned path: {other}" for other in others]
+    doubts += [f"failed, and not known to be a planned path: {other}" for other in others]
     in_doubt = {each.path for each in differs}
     spans = [(e.at_ns, e.at_ns) for e in unexpected if e.path not in in_doubt]
     spans += [
@@ -65,8 +68,14 @@ def no_unexpected_path_loss(measurements: Measurements) -> Outcome:
         return failed("; ".join(said), figures, numbers, span_ns)
     if unread := unread_kernel_logs(measurements):
         return unknown("; ".join(unread), figures, numbers)
-    text = f"{len(lost)} given up, all by a fault" if lost else "none was given up"
+    text = f"failed paths, each hit by a fault: {_named(lost)}" if lost else "no path failed"
     return passed(text, figures, numbers)
+
+
+def _named(failed: Sequence[Event]) -> str:
+    """The paths, and how often each failed if that was more than once: `a, b (2 times)`."""
+    times = Counter(event.path for event in failed)
+    return ", ".join(f"{path} ({n} times)" if n > 1 else path for path, n in times.items())
 
 
 def _given_up_unexpectedly(measurements: Measurements, lost: Sequence[Event]) -> list[Event]:

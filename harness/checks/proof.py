@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from harness.analysis.fault_effect import in_reserve
-from harness.analysis.write_proof import LONGEST_BLIND_S, WriteProof
+from harness.analysis.write_proof import LONGEST_BLIND_S, WriteProof, rounded
 from harness.measurements import Found, Measurements, WriteHistory
 from harness.timeline import Phase
 
 LEAST_PROVEN = 0.999
+# What blind time is told of. What one path alone shows for a short time is found less surely.
+IF_EVERYWHERE = "if it is seen over every path"
 _LOOKED_OVER_S = 2.0
 _MUCH_STEAL = 0.35  # a healthy run on two cores shows a quarter
 
@@ -28,7 +30,7 @@ def proof_figures(proof: WriteProof) -> dict[str, str]:
     return {
         "writes proven": f"{proof.proven} of {proof.acknowledged} ({percent(proof.share)})",
         **by_phase,
-        "blind time": f"{proof.blind_s:.2f} s",
+        "blind time": f"{proof.blind_s:.2f} s for a wrong content, {IF_EVERYWHERE}",
         "writes under watch": f"{proof.watched} of {proof.acknowledged} "
         f"({percent(proof.watched_share)})",
         "looks at blocks": str(proof.looks),
@@ -39,9 +41,9 @@ def proof_numbers(proof: WriteProof) -> dict[str, float]:
     """For calculations; shares are of the writes that were acknowledged."""
     return {
         "writes_acknowledged": proof.acknowledged,
-        "writes_proven": round(proof.share, 6),
-        "least_proven_of_a_phase": round(proof.least_share, 6),
-        "writes_watched": round(proof.watched_share, 6),
+        "writes_proven": rounded(proof.share),
+        "least_proven_of_a_phase": rounded(proof.least_share),
+        "writes_watched": rounded(proof.watched_share),
         "blind_s": round(proof.blind_s, 3),
     }
 
@@ -63,7 +65,7 @@ def unproven(proof: WriteProof, measurements: Measurements) -> Iterator[str]:
             )
     if proof.blind_s > LONGEST_BLIND_S:
         yield (
-            f"a wrong content could have gone unseen for {proof.blind_s:.1f} s, "
+            f"a wrong content could have gone unseen for {proof.blind_s:.1f} s, {IF_EVERYWHERE}: "
             f"more than {LONGEST_BLIND_S:g} s{_busy(measurements)}"
         )
 

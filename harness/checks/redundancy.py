@@ -71,7 +71,7 @@ def _none_given_up(measurements: Measurements, fault: FaultRecord) -> Outcome:
         fault.injected_ns <= look.at_ns <= fault.healed_ns for look in measurements.path_states
     ):
         gaps.append("the states of the paths were not sampled")
-    text = f"{fault.name}: no path was given up"
+    text = f"{fault.name}: no path failed"
     if fault.paths and gaps:
         return unknown(f"{text} as far as was seen; but {'; '.join(gaps)}")
     return passed(text)

@@ -22,6 +22,17 @@ _LEAST_LOSS = 64 * KIB  # bytes a second: less is no loss, whatever share it is
 
 
 @dataclass(frozen=True)
+class Compared:
+    """What throughput is compared with, and what to call it in a figure besides its phase."""
+
+    text: str
+    label: str = ""
+
+
+WHOLE_LOAD = Compared("the throughput before the fault")
+
+
+@dataclass(frozen=True)
 class _Tail:
     """A percentile that is compared; a read may take `floor_ns` longer, whatever share that is.
 
@@ -137,6 +148,8 @@ def compare_rates(
     was: Rates,
     became: Rates,
     at_least: float,
+    *,
+    compared: Compared = WHOLE_LOAD,
 ) -> Outcome:
     """Whether the mean of the rates is that share of what it was; fails on proof only."""
     if min(len(was), len(became)) < _MIN_BINS or not was.any():
@@ -146,14 +159,17 @@ def compare_rates(
     before_mean, after_mean = float(np.mean(was)), float(np.mean(became))
     share = after_mean / before_mean
     limits = ratio_of_means(was, became)
-    figures = {phase.name: str(Spread.of(rate)) for phase, rate in ((before, was), (after, became))}
+    figures = {
+        f"{before.name}{compared.label}": str(Spread.of(was)),
+        after.name: str(Spread.of(became)),
+    }
     numbers = {
         "before_mib_s": before_mean / MIB,
         "after_mib_s": after_mean / MIB,
         "least_share": at_least,
     }
     figures["share, with 99 % confidence"] = str(limits)
-    text = f"{share:.1%} of the throughput before the fault, at least {at_least:.0%} wanted"
+    text = f"{share:.1%} of {compared.text}, at least {at_least:.0%} wanted"
     if share >= at_least or at_least * before_mean - after_mean < _LEAST_LOSS:
         lean = starved(measurements, before, figures, recovered=True)
         return _unless(lean, passed(text, figures, numbers))

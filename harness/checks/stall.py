@@ -139,7 +139,7 @@ def _by_parts(
         spared_s=spared_ns / NS_PER_S,
     )
     figures = {part.layer: str(part) for part in parts.outage}
-    figures |= {f"recovery: {part.layer}": str(part) for part in parts.recovery}
+    figures |= {f"after healing: {part.layer}": str(part) for part in parts.recovery}
     if parts.missing:
         figures["not seen in time"] = ", ".join(parts.missing)
     return replace(

@@ -9,6 +9,7 @@ from math import isfinite
 from harness.analysis.fault_effect import without_effect
 from harness.analysis.path_absences import excused_until_ns, first_given_up_ns, too_late_ns
 from harness.analysis.reserve_changes import LATE_NS, reserve_changes, swaps
+from harness.analysis.wall_clock import wall_clock
 from harness.checks.definition import check
 from harness.checks.excuses import (
     steal_against_failure,
@@ -79,12 +80,11 @@ def _happened(measurements: Measurements, found: Sequence[_Sign]) -> Outcome | N
     """The outcome of signs of trouble, if there are any."""
     if not found:
         return None
-    begun_ns = measurements.phases[0].start_ns
     doubts = [_doubt(measurements, one, found) for one in found]
     sure = [one for one, doubt in zip(found, doubts, strict=True) if not doubt]
     told = sure or found
     text = _listed(
-        f"path {' or '.join(one.paths)} at {(one.at_ns - begun_ns) / NS_PER_S:.2f} s: {one.text}"
+        f"path {' or '.join(one.paths)} at {_when(measurements, one.at_ns)}: {one.text}"
         for one in told
     )
     missed = [m for f in measurements.faults if (m := without_effect(measurements, f))]
@@ -108,7 +108,7 @@ def _changed(measurements: Measurements) -> Outcome | None:
     begun_ns = measurements.phases[0].start_ns
     sure = swaps(measurements)
     told = sure or found
-    text = _listed(f"{change} at {(change.at_ns - begun_ns) / NS_PER_S:.2f} s" for change in told)
+    text = _listed(f"{change} at {_when(measurements, change.at_ns)}" for change in told)
     if not sure:
         return unknown(f"{text}; but that may be a failback that was due")
     doubts = unread_kernel_logs(measurements) or list(map(str, measurements.unplanned_disks))
@@ -119,6 +119,14 @@ def _changed(measurements: Measurements) -> Outcome | None:
         return unknown(f"{text}; but the host kept {steal:.0%} of the processor time until then")
     outcome = failed(text, span_ns=caused(measurements, start_ns, end_ns))
     return unless_samples_are_missing(outcome, measurements)
+
+
+def _when(measurements: Measurements, at_ns: int) -> str:
+    """Seconds since the first phase began, and the initiator's wall clock."""
+    clock = wall_clock(measurements, at_ns)
+    return f"{(at_ns - measurements.phases[0].start_ns) / NS_PER_S:.2f} s" + (
+        f" ({clock})" if clock else ""
+    )
 
 
 def _listed(texts: Iterable[str]) -> str:

@@ -109,7 +109,7 @@ def within_budget(measurements: Measurements, judge: Judge) -> Outcome:
         outcomes += held(cut, fault, f" when {fault.name} was injected")
         of_faults.append(judge.excused(fault))
         other = other_wait(measurements, fault, judge.kind)
-        beside = held(other, fault, f" in {fault.name}, while no path was given up")
+        beside = held(other, fault, f" in {fault.name}, while no path failed")
         outcomes += [_unless_it_may_be_the_faults(one, measurements) for one in beside]
         outcomes += held(wait_after(measurements, fault, judge.kind), fault, f" after {fault.name}")
     # One by one: what excuses the first says nothing of the second.

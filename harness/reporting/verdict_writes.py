@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.analysis.write_proof import WriteProof
+from harness.analysis.write_proof import WriteProof, rounded
 from harness.reporting.verdict_part import Part
 
 
@@ -24,8 +24,9 @@ class WritesPart(Part):
     writes_watched: float
     """The share of them whose blocks were never unseen for more than 2 s."""
     blind_s: float
-    """The longest time for which a wrong content could have gone unseen, from 5 s before each fault
-    until 5 s after its paths are back; in a test without a fault, of all of it."""
+    """The longest time for which a wrong content could have gone unseen, if it is seen over every
+    path, from 5 s before each fault until 5 s after its paths are back; in a test without a fault,
+    of all of it."""
     phases: tuple[PhaseWritesPart, ...]
 
 
@@ -35,14 +36,14 @@ def writes_part(proof: WriteProof | None) -> WritesPart | None:
         return None
     return WritesPart(
         acknowledged=proof.acknowledged,
-        writes_proven=round(proof.share, 6),
-        writes_watched=round(proof.watched_share, 6),
+        writes_proven=rounded(proof.share),
+        writes_watched=rounded(proof.watched_share),
         blind_s=round(proof.blind_s, 3),
         phases=tuple(
             PhaseWritesPart(
                 phase=one.phase,
                 acknowledged=one.acknowledged,
-                writes_proven=round(one.share, 6),
+                writes_proven=rounded(one.share),
             )
             for one in proof.phases
         ),

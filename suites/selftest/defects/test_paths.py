@@ -151,7 +151,7 @@ def test_a_path_that_is_lost_without_a_fault(testbed: Testbed, seed: int) -> Non
         "a path lost without a fault",
         lose_a_path(testbed, seed, LinkDown(first), after=shake),
         by="no unexpected path loss",
-        fails=f"given up without a fault there: {named}",
+        fails=f"failed without a fault there: {named}",
     )
 
 

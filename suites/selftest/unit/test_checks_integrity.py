@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from harness.analysis.write_proof import rounded
 from harness.checks import (
     Verdict,
     data_intact,
@@ -63,7 +64,7 @@ def test_an_error_on_the_map_fails() -> None:
     text = "I/O error, dev dm-0, sector 8"
     finding = found(no_io_errors(), with_kernel_line(good(), text))
     assert finding.verdict is Verdict.FAIL
-    assert f"initiator kernel: {text}" in finding.message
+    assert f"initiator kernel: {text} (2023-11-14T23:36:47.000Z)" in finding.message
 
 
 def test_an_error_on_a_path_is_what_a_fault_looks_like() -> None:
@@ -192,7 +193,10 @@ def test_writes_that_are_proven_pass_with_their_share_and_the_blind_time() -> No
     finding = found(data_intact(), good())
     assert finding.verdict is Verdict.PASS
     assert "100 % of 580 acknowledged writes are proven" in finding.message
-    assert "round the faults would have been seen within 1.0 s" in finding.message
+    assert finding.message.endswith(
+        "round the faults no wrong content could have gone unseen for more than 1.0 s, if it is "
+        "seen over every path"
+    )
     assert finding.numbers["writes_proven"] == 1
     assert finding.numbers["blind_s"] == pytest.approx(1.002)
     assert finding.figures["writes proven, phase 'during'"] == "280 of 280"
@@ -261,6 +265,19 @@ def test_a_busy_host_is_named_where_blocks_were_unseen(steal: float, cure: bool)
     message = found(data_intact(), replace(blind, processors=busy_host(steal))).message
     assert f"the host kept {steal:.0%} of the processor time that the machines wanted" in message
     assert ("run it again with less beside it" in message) is cure
+
+
+def test_blind_time_is_told_of_what_every_path_shows() -> None:
+    """What one path alone shows is found less surely."""
+    blind = replace(good(), history=watched_writes(blocks=100, period_ms=3000))
+    for measured in (good(), blind):
+        finding = found(data_intact(), measured)
+        assert "if it is seen over every path" in finding.message
+        assert finding.figures["blind time"].endswith("if it is seen over every path")
+
+
+def test_a_share_that_is_rounded_is_all_only_if_it_is() -> None:
+    assert [rounded(share) for share in (1.0, 0.99999999, 0.5)] == [1, 0.999999, 0.5]
 
 
 def test_what_nobody_wrote_to_and_has_changed_fails() -> None:

@@ -145,6 +145,8 @@ def test_survivors_must_not_carry_less_than_before(percent: int, verdict: Verdic
     finding = found(throughput_held(0.9), carried_by_the_survivor(percent))
     assert finding.verdict is verdict, finding.message
     assert finding.message.startswith("SilentDrop(a): ")
+    assert "% of what the surviving paths carried before the fault, at least 90%" in finding.message
+    assert "before, over the surviving paths" in finding.figures
 
 
 @pytest.mark.parametrize(("percent", "verdict"), [(100, Verdict.PASS), (2, Verdict.UNKNOWN)])

@@ -66,7 +66,7 @@ def test_the_longest_io_is_from_submission_to_completion() -> None:
         (-2.5, -0.6, "before any fault"),
         (-2.0, 1.0, "when LinkDown(a) was injected"),
         (0.5, 4.7, "in LinkDown(a)"),
-        (5.0, 7.8, "in LinkDown(a), while no path was given up"),
+        (5.0, 7.8, "in LinkDown(a), while no path failed"),
         (18.0, 20.8, "after LinkDown(a)"),
     ],
 )

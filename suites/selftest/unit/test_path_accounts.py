@@ -52,7 +52,7 @@ def test_a_path_that_is_lost_again_once_it_was_back_is_another_loss() -> None:
     again = sampled(logged(measured, (25.5, FAILED, "a")), "a", "failed", (25.5, 99))
     finding = found(no_unexpected_path_loss(), again)
     assert finding.verdict is Verdict.FAIL
-    assert "paths given up without a fault there: a" in finding.message
+    assert "paths failed without a fault there: a" in finding.message
     events = [e for e in again.timeline if e.what is not REINSTATED]
     never_back = replace(again, timeline=Timeline.of(events))
     assert "without a fault" not in found(no_unexpected_path_loss(), never_back).message
@@ -81,7 +81,7 @@ def test_a_path_that_was_back_before_healing_was_confirmed_is_lost_anew(confirme
     )
     finding = found(no_unexpected_path_loss(), again)
     assert finding.verdict is Verdict.FAIL
-    assert "paths given up without a fault there: a" in finding.message
+    assert "paths failed without a fault there: a" in finding.message
     late = replace(healing, healing_confirmed_ns=START + round(25.1 * NS_PER_S))
     finding = found(no_unexpected_path_loss(), replace(again, faults=(late,)))
     assert finding.verdict is Verdict.PASS, finding.message
@@ -117,8 +117,8 @@ def test_a_loss_that_only_the_log_shows_is_not_known_to_be() -> None:
     measured = logged(good(), (10, FAILED, "b"), (12, REINSTATED, "b"))
     finding = found(no_unexpected_path_loss(), measured)
     assert finding.verdict is Verdict.UNKNOWN
-    told = "paths given up without a fault there: b; by the samples path b was"
-    assert finding.message.startswith(told)
+    lost = "paths failed without a fault there: b (2023-11-14T23:36:51.000Z)"
+    assert finding.message.startswith(f"{lost}; by the samples path b was")
     assert finding.message.endswith("on, by the kernel log failed")
     assert found(evidence_sound(), measured).verdict is Verdict.UNKNOWN
 

@@ -197,7 +197,7 @@ def test_a_path_lost_without_a_fault_fails_on_every_kernel(number: str, last: st
     finding = found(no_unexpected_path_loss(), measured(samples, tuple(lines)))
     assert (finding.verdict, finding.message) == (
         Verdict.FAIL,
-        "paths given up without a fault there: b",
+        "paths failed without a fault there: b",
     )
 
 
@@ -320,7 +320,7 @@ def test_the_loss_of_a_disk_that_was_not_planned_proves_nothing(
     loss = found(no_unexpected_path_loss(), seen)
     assert (loss.verdict, loss.message) == (
         Verdict.UNKNOWN,
-        "given up, and not known to be a planned path: 8:48",
+        "failed, and not known to be a planned path: 8:48",
     )
     assert loss.numbers["paths_given_up"] == 0
     both = (line, (5.0, f"device-mapper: multipath: {number}Failing path 8:16."))
@@ -328,7 +328,7 @@ def test_the_loss_of_a_disk_that_was_not_planned_proves_nothing(
     lost = found(no_unexpected_path_loss(), measured((*joined_by(stray)[:5], *down), both))
     assert (lost.verdict, lost.message) == (
         Verdict.FAIL,
-        "paths given up without a fault there: b",
+        "paths failed without a fault there: b",
     )
 
 

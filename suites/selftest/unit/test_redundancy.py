@@ -83,7 +83,7 @@ def test_a_path_that_was_never_given_up_need_not_come_back() -> None:
     finding = found(CHECK, kept)
     assert (finding.verdict, finding.message) == (
         Verdict.PASS,
-        "SilentDrop(a): no path was given up",
+        "SilentDrop(a): no path failed",
     )
 
 

@@ -50,8 +50,10 @@ def test_groups_that_are_swapped_all_the_time_fail() -> None:
     finding = judged(swapped)
     assert finding.verdict is Verdict.FAIL
     assert finding.message == (
-        "path a came into use at 10.00 s; path b went into reserve at 10.00 s; "
-        "path a went into reserve at 20.00 s; path b came into use at 20.00 s"
+        "path a came into use at 10.00 s (2023-11-14T23:36:51.000Z); "
+        "path b went into reserve at 10.00 s (2023-11-14T23:36:51.000Z); "
+        "path a went into reserve at 20.00 s (2023-11-14T23:37:01.000Z); "
+        "path b came into use at 20.00 s (2023-11-14T23:37:01.000Z)"
     )
     often = judged(using(undisturbed(), lambda at_s: "ab"[int(at_s // 2) % 2]))
     assert often.message.endswith("; and 23 more")
@@ -148,7 +150,7 @@ def test_a_doubtful_sign_excuses_no_swap() -> None:
     swapped = using(undisturbed(), lambda at_s: "ab"[int(at_s // 10) % 2])
     error = DiskError(("a", "b"), START + 15 * NS_PER_S, "I/O error, dev sda")
     doubtful = replace(swapped, disk_errors=(error,))
-    assert judged(replace(doubtful, path_states=())).message.startswith("path a or b at 15.00 s: ")
+    assert judged(replace(doubtful, path_states=())).message.startswith("path a or b at 15.00 s (")
     finding = judged(doubtful)
     assert finding.verdict is Verdict.FAIL
     assert finding.message.startswith("path a came into use at 10.00 s")

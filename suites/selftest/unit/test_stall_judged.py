@@ -60,7 +60,7 @@ def test_the_layer_that_took_too_long_is_named() -> None:
             "resubmission_s": 0.22,
         }
     )
-    assert finding.figures["recovery: session login"].startswith("2.000 s ")
+    assert finding.figures["after healing: session login"].startswith("2.000 s ")
 
 
 def test_layers_that_share_a_term_are_blamed_together() -> None:
@@ -106,7 +106,7 @@ def test_a_stall_while_a_fault_lasts_has_the_slack_if_no_path_was_given_up(
     """It would fit the budget, but the surviving path has no reason to stand still."""
     finding = found(stall_within_budget(), watched(measured((0, 3.05), pause)))
     assert finding.verdict is Verdict.FAIL
-    assert "in LinkDown(a), while no path was given up" in finding.message
+    assert "in LinkDown(a), while no path failed" in finding.message
     assert "beyond the slack of 1 s" in finding.message
 
 

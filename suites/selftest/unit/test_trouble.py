@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from harness.analysis.wall_clock import wall_clock
 from harness.budget import Budget, BudgetTerm
 from harness.checks import Verdict, no_trouble_without_a_fault
 from harness.measurements import KernelLog, KernelMessage, Measurements, PathCounters
@@ -54,7 +55,9 @@ def test_a_connection_that_drops_without_a_fault_fails(
     finding = found(CHECK, with_event(at_ns, path, what))
     assert finding.verdict is Verdict.FAIL
     seconds = (at_ns - START) / NS_PER_S
-    assert finding.message == f"path {path} at {seconds:.2f} s: {what}: {LINE}"
+    clock = wall_clock(with_event(at_ns, path, what), at_ns)
+    assert clock.startswith("2023-11-14T23:3")
+    assert finding.message == f"path {path} at {seconds:.2f} s ({clock}): {what}: {LINE}"
 
 
 @pytest.mark.parametrize(
@@ -91,7 +94,7 @@ def test_an_error_that_was_retried_on_a_healthy_path_fails(lines: tuple[str, ...
     """No I/O failed, since multipath sent it again over the other path."""
     finding = found(CHECK, with_line(INJECTED + NS_PER_S, *lines))
     assert finding.verdict is Verdict.FAIL
-    assert finding.message.startswith(f"path b at 7.00 s: {lines[0]}")
+    assert finding.message.startswith(f"path b at 7.00 s (2023-11-14T23:36:48.000Z): {lines[0]}")
     assert finding.numbers["signs_of_trouble"] == len(lines)
 
 
@@ -181,7 +184,7 @@ def test_what_follows_from_such_a_drop_is_open_and_nothing_else() -> None:
     assert found(CHECK, after(0.5, "sdb")).verdict is Verdict.UNKNOWN
     finding = found(CHECK, after(2.5, "sdb"))
     assert finding.verdict is Verdict.FAIL
-    assert finding.message.startswith("path b at 13.50 s: ")
+    assert finding.message.startswith("path b at 13.50 s (2023-11-14T23:36:54.500Z): ")
     assert finding.numbers["signs_of_trouble"] == 3
     before = replace(with_line(INJECTED - NS_PER_S, ERROR), processors=busy_host(1.0))
     assert found(CHECK, before).verdict is Verdict.FAIL
@@ -221,7 +224,8 @@ def test_an_error_of_nobody_knows_whose_disk_is_open(at_ns: int, verdict: Verdic
     finding = found(CHECK, with_line(at_ns, ERROR.replace("sdb", "sda"), measured=measured))
     assert finding.verdict is verdict, finding.message
     if verdict is Verdict.UNKNOWN:
-        assert finding.message.startswith("path a or b at 5.00 s: I/O error, dev sda, ")
+        assert finding.message.startswith("path a or b at 5.00 s (2023-")
+        assert "Z): I/O error, dev sda, " in finding.message
         assert finding.message.endswith("; but each of them had a disk of that name")
 
 
@@ -230,4 +234,4 @@ def test_an_error_of_nobody_knows_whose_disk_excuses_no_other() -> None:
     lines = (ERROR.replace("sdb", "sda"), ERROR)
     finding = found(CHECK, with_line(INJECTED - NS_PER_S, *lines, measured=measured))
     assert finding.verdict is Verdict.FAIL
-    assert finding.message == f"path b at 5.00 s: {ERROR}"
+    assert finding.message == f"path b at 5.00 s (2023-11-14T23:36:46.000Z): {ERROR}"

@@ -55,7 +55,7 @@ def test_a_planned_path_that_was_lost_is_not_excused(path: str) -> None:
     finding = found(no_unexpected_path_loss(), with_stray(measured, START, HEALED))
     assert (finding.verdict, finding.message) == (
         Verdict.FAIL,
-        f"paths given up without a fault there: {path}",
+        f"paths failed without a fault there: {path} (2023-11-14T23:36:42.000Z)",
     )
 
 
