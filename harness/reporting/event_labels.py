@@ -13,6 +13,7 @@ from harness.units import NS_PER_MS
 MOST_LABELS = 28
 CROWDED = 14
 MOST_ROWS = 9
+MOST_NAMED = 2  # paths in a label
 _SHORT = {
     Happened.RECOVERY_TIMED_OUT: "recovery timed out",
     Happened.KERNEL_TROUBLE: "kernel trouble!",
@@ -105,6 +106,9 @@ def _label(group: Sequence[Event], measurements: Measurements, axis: Axis) -> La
             if abs(fault.injected_ns - first.at_ns) < NS_PER_MS
         ]
         text = ": ".join([text, *names[:1]])
+    paths = list(dict.fromkeys(event.path for event in group if event.path))
+    if 0 < len(paths) <= MOST_NAMED:
+        text += f": {', '.join(paths)}"
     if len(group) > 1:
         text += f" \N{MULTIPLICATION SIGN}{len(group)}"
     at_s = axis.seconds(first.at_ns)

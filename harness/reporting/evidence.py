@@ -6,19 +6,23 @@ from collections.abc import Iterable
 
 from harness import steps
 from harness.analysis.breakdown import Breakdown, Part, breakdown, listed
+from harness.analysis.fault_effect import GRACE_NS, carried_during
 from harness.analysis.fault_waits import longest_during
 from harness.analysis.power import render_history
 from harness.analysis.stall import LongIo, Stall, Wait
 from harness.budget import shown_limit, shown_setting
 from harness.checks import Finding
-from harness.measurements import FaultRecord, KernelLog, Measurements
+from harness.measurements import FaultRecord, Measurements
+from harness.reporting.kernel_log_text import kernel_log_text
 from harness.reporting.series import Axis
 from harness.reporting.timeline_csv import table, throughput_csv, timeline_csv
 from harness.reporting.timeline_plot import render_timeline
 from harness.units import MIB, NS_PER_MS, NS_PER_S, format_seconds
 
 LONGEST_NOTE = 200
-MOST_LOG_BYTES = 1_000_000  # a browser opens that in one second; 20 MB take twelve
+_LEFT_OUT = (
+    f"but for {format_seconds(GRACE_NS / NS_PER_S)} at its start and round each path failure"
+)
 
 
 def attach_evidence(measurements: Measurements, findings: Iterable[Finding] = ()) -> None:
@@ -58,7 +62,7 @@ def findings_markdown(findings: Iterable[Finding]) -> str:
             marks.get(str(finding.verdict), str(finding.verdict)),
             finding.check,
             finding.message,
-            ", ".join(f"{name} {value}" for name, value in finding.figures.items()),
+            "; ".join(f"{name}: {value}" for name, value in finding.figures.items()),
         )
         for finding in findings
     ]
@@ -84,14 +88,25 @@ def path_states_csv(measurements: Measurements) -> str:
 
 
 def path_bytes_csv(measurements: Measurements) -> str:
-    """MiB that each path carried in each phase, by its own counters."""
+    """MiB that each path carried in each phase, and while each fault was in force.
+
+    By its own counters. The latter is what *fault took effect* judges: a phase begins before its
+    fault acts, and ends after it was healed.
+    """
     rows = []
     for phase in measurements.phases:
         carried = [c.between(phase.start_ns, phase.end_ns) for c in measurements.counters]
-        cells = ["not seen" if moved is None else f"{moved / MIB:.2f}" for moved in carried]
-        rows.append((phase.name, f"{phase.seconds:.2f}", *cells))
+        rows.append((f"all of phase {phase.name!r}", f"{phase.seconds:.2f}", *_in_mib(carried)))
+    for fault in measurements.faults:
+        carried = [carried_during(measurements, fault, c) for c in measurements.counters]
+        lasted_s = (fault.ordered_ns - fault.confirmed_ns) / NS_PER_S
+        rows.append((f"{fault.name} in force, {_LEFT_OUT}", f"{lasted_s:.2f}", *_in_mib(carried)))
     names = [f"path {c.path} ({', '.join(c.disks)}) MiB" for c in measurements.counters]
-    return table(("phase", "seconds", *names), rows)
+    return table(("stretch", "seconds", *names), rows)
+
+
+def _in_mib(carried: Iterable[int | None]) -> list[str]:
+    return ["not seen" if moved is None else f"{moved / MIB:.2f}" for moved in carried]
 
 
 def stall_markdown(measurements: Measurements) -> str:
@@ -204,25 +219,6 @@ def settings_markdown(measurements: Measurements) -> str:
     if notes:
         parts.append("#### Notes\n\n" + _markdown(("what", "value"), list(notes.items())))
     return "\n".join(parts) or "nothing was recorded\n"
-
-
-def kernel_log_text(log: KernelLog, measurements: Measurements) -> str:
-    """The kernel log on the picture's axis; of a log that is too long, the beginning is dropped."""
-    axis = Axis.of(measurements)
-    lines = [f"{axis.seconds(m.at_ns):12.3f} s  <{m.level}> {m.text}\n" for m in log.messages]
-    kept: list[str] = []
-    room = MOST_LOG_BYTES - 200
-    for line in reversed(lines):
-        room -= len(line.encode())
-        if room < 0:
-            break
-        kept.append(line)
-    head = f"kernel log of {log.machine}; seconds since {axis.origin}; <level> as in syslog(3)\n"
-    if log.lost:
-        head += f"{log.lost} records are known to be missing\n"
-    if len(kept) < len(lines):
-        head += f"the first {len(lines) - len(kept)} of {len(lines)} records are left out\n"
-    return head + "".join(reversed(kept))
 
 
 def _markdown(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from harness.analysis.wall_clock import seen_by, wall_clock
 from harness.measurements import Measurements
 from harness.reporting.series import Axis, path_throughput, throughput
 from harness.units import NS_PER_MS
@@ -16,14 +17,21 @@ MOST_ROWS = 600  # the report draws a table of it
 
 
 def timeline_csv(measurements: Measurements) -> str:
-    """One row per event: seconds on the picture's axis, what, where, detail, uncertainty in ms."""
+    """One row per event: seconds on the picture's axis, wall clock, what, paths, where, detail.
+
+    The wall clock is that of the machine whose kernel told of it, else the initiator's; the
+    uncertainty of both times is in ms.
+    """
     axis = Axis.of(measurements)
+    hit = {fault.name: ", ".join(fault.paths) for fault in measurements.faults}
     return table(
-        ("seconds", "event", "source", "detail", "uncertainty_ms"),
+        ("seconds", "wall_clock", "event", "path", "source", "detail", "uncertainty_ms"),
         (
             (
                 f"{axis.seconds(event.at_ns):.6f}",
+                wall_clock(measurements, event.at_ns, seen_by(measurements, event)),
                 event.what.value,
+                event.path or hit.get(event.detail, ""),
                 event.source,
                 event.detail,
                 f"{event.uncertainty_ns / NS_PER_MS:.3f}",

@@ -16,15 +16,14 @@ from harness.cli.bench.power import shape_of_a_test
 from harness.measurements import KernelLog, KernelMessage
 from harness.reporting.event_labels import Label, place
 from harness.reporting.evidence import (
-    MOST_LOG_BYTES,
     attach_evidence,
     findings_markdown,
-    kernel_log_text,
     path_bytes_csv,
     path_states_csv,
     settings_markdown,
     stall_markdown,
 )
+from harness.reporting.kernel_log_text import MOST_LOG_BYTES, kernel_log_text
 from harness.reporting.throughput_plot import render_throughput
 from harness.reporting.timeline_csv import MOST_ROWS, throughput_csv, timeline_csv
 from harness.reporting.timeline_plot import render_timeline
@@ -57,9 +56,9 @@ def test_the_picture_says_in_words_what_happened_and_when() -> None:
     said = texts(render_timeline(failover()))
     assert "SilentDrop(a) · stall 2.94 s of 4.00 s allowed" in said
     assert "fault injected: SilentDrop(a) · 0.00 s" in said
-    assert "connection error \N{MULTIPLICATION SIGN}2 · 1.98 s" in said
-    assert "path failed · 2.91 s" in said
-    assert "path reinstated · 17.10 s" in said
+    assert "connection error: a \N{MULTIPLICATION SIGN}2 · 1.98 s" in said
+    assert "path failed: a · 2.91 s" in said
+    assert "path reinstated: a · 17.10 s" in said
     assert said.count("active") == 3
     assert said.count("failed") == 1
     assert "Path b (sdb), MiB/s" in said
@@ -139,9 +138,9 @@ def test_path_states_and_bytes_are_listed_by_phase() -> None:
     assert states["before ends"] == "active"
     assert states["during ends"] == "failed"
     assert states["after ends"] == "active"
-    carried = {row["phase"]: row["path a (sda) MiB"] for row in rows(path_bytes_csv(failover()))}
-    assert float(carried["before"]) > 1
-    assert float(carried["during"]) == pytest.approx(0.0, abs=0.3)
+    carried = {row["stretch"]: row["path a (sda) MiB"] for row in rows(path_bytes_csv(failover()))}
+    assert float(carried["all of phase 'before'"]) > 1
+    assert float(carried["all of phase 'during'"]) == pytest.approx(0.0, abs=0.3)
 
 
 def test_a_stall_and_its_budget_are_taken_apart() -> None:
@@ -222,8 +221,10 @@ def test_a_kernel_log_is_cut_at_its_beginning_and_says_so() -> None:
 
 def test_findings_are_told_apart_without_colour() -> None:
     """Each verdict has its sign and its word."""
-    finding = Finding("a | b", Verdict.FAIL, "too\nlong", {"stall": "9 s"})
-    assert "| ✗ FAIL | a \\| b | too<br>long | stall 9 s |" in findings_markdown([finding])
+    figures = {"stall": "9 s", "longest I/O": "9 s, of a read"}
+    finding = Finding("a | b", Verdict.FAIL, "too\nlong", figures)
+    told = "too<br>long | stall: 9 s; longest I/O: 9 s, of a read |"
+    assert f"| ✗ FAIL | a \\| b | {told}" in findings_markdown([finding])
 
 
 def test_the_traceback_of_a_check_that_crashed_is_attached() -> None:
