@@ -10,13 +10,9 @@ from harness.budget import Layer
 
 @dataclass(frozen=True)
 class Wording:
-    """What a transport calls the layers that take time, where it has words of its own.
-
-    `short` are those for a single line.
-    """
+    """What a transport calls the layers that take time, where it has words of its own."""
 
     layers: Mapping[Layer, str] = field(default_factory=dict)
-    short: Mapping[Layer, str] = field(default_factory=dict)
 
     def of(self, layer: Layer) -> str:
         """The name of a layer."""

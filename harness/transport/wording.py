@@ -1,10 +1,8 @@
-"""What readers of a report know the layers by: recovery_tmo, and the device mapper."""
+"""What readers know the layers by: the device mapper is the one that gives a path up."""
 
 from __future__ import annotations
 
 from harness.budget import Layer
 from harness.measurements import Wording
 
-WORDING = Wording(
-    layers={Layer.PATH_FAILURE: "device mapper"}, short={Layer.SESSION_RECOVERY: "recovery_tmo"}
-)
+WORDING = Wording(layers={Layer.PATH_FAILURE: "device mapper"})

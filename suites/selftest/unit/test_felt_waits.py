@@ -75,7 +75,8 @@ def test_the_line_of_the_terminal_tells_of_it() -> None:
     hung = with_io(measured(), 0.5, 3.05)
     (finding,) = judge(hung, stall_within_budget()).findings
     assert stall_line("test", hung, finding.numbers) == (
-        "test: 0.01 s of 4.00 s; one I/O 2.55 s: noticed 1.50, recovery_tmo 1.00, failover 0.05"
+        "test: 0.01 s of 4.00 s; one I/O 2.55 s: detection 1.50, session recovery 1.00, "
+        "resubmission 0.04"
     )
     assert "**one I/O of write, while others of it went on**" in stall_markdown(hung)
 

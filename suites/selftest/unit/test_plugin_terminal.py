@@ -43,7 +43,7 @@ def test_each_failure_is_told_once_with_its_reason(tmp_path: Path, options: tupl
     assert details.count(STALLED) == 1, said
     assert f"FAILED suites/failover/test_loss.py::test_stalls - {STALLED}" in short
     assert "ERROR suites/failover/test_loss.py::test_breaks - no answer of the target" in short
-    parts = "noticed 1.98, recovery_tmo 0.92, failover 0.04"
+    parts = "detection 1.98, session recovery 0.92, resubmission 0.03"
     assert f"\ntest_passes: 2.94 s of 4.00 s: {parts}\n" in details
     assert f"\ntest_stalls: 2.94 s of 2.50 s: {parts}\n" in details
 

@@ -21,9 +21,9 @@ def line(measurements: Measurements, test: str = "test_loss[a]") -> str:
 
 
 def test_a_stall_is_told_by_its_parts() -> None:
-    """Those that share the slack are one."""
+    """By the names that the report has; of a few milliseconds there is none."""
     assert line(failover()) == (
-        "test_loss[a]: 2.94 s of 4.00 s: noticed 1.98, recovery_tmo 0.92, failover 0.04"
+        "test_loss[a]: 2.94 s of 4.00 s: detection 1.98, session recovery 0.92, resubmission 0.03"
     )
 
 
@@ -35,7 +35,7 @@ def test_the_stricter_limit_is_told() -> None:
 def test_what_was_not_seen_is_told_together() -> None:
     """As one part."""
     told = line(replace(failover(), timeline=Timeline(())))
-    assert told.endswith(": noticed, recovery_tmo and failover 2.94")
+    assert told.endswith(": detection, session recovery, device mapper and resubmission 2.94")
 
 
 def test_with_no_path_left_the_outage_is_one_part() -> None:
@@ -54,17 +54,20 @@ def test_with_no_path_left_the_outage_is_one_part() -> None:
         budget=replace(fault.budget, terms=terms),
     )
     assert line(replace(measured, faults=(lost,))) == (
-        "test_loss[a]: 2.94 s of 15.00 s: outage 2.92, login, reinstated and failover 0.02"
+        "test_loss[a]: 2.94 s of 15.00 s: no path left 2.92, session login, reinstatement and "
+        "resubmission 0.02"
     )
 
 
-@pytest.mark.parametrize("test", ["test_io_survives_losing_one_path[a-PeerLinkDown]", "x" * 300])
+@pytest.mark.parametrize(
+    "test", ["test_io_survives_losing_one_path[second/lun1-a-PeerLinkDown]", "x" * 300]
+)
 def test_it_fits_a_terminal(test: str) -> None:
     """Of a long name the end is kept, which tells the parameters."""
     told = line(failover(), test)
     assert len(told) == WIDTH
     assert told.startswith("…")
-    assert f"{test[-9:]}: 2.94 s of 4.00 s: noticed" in told
+    assert f"{test[-9:]}: 2.94 s of 4.00 s: detection" in told
 
 
 def test_without_a_fault_there_are_no_parts() -> None:

@@ -135,7 +135,7 @@ def test_what_has_no_limit_is_told_as_such_everywhere() -> None:
     assert "| **budget** | **no limit** |" in stall
     assert "fast_io_fail_tmo" in stall
     assert "| a | 1 | 1 | off |" in settings
-    assert line.startswith("test: 2.94 s without a limit: noticed")
+    assert line.startswith("test: 2.94 s without a limit: detection")
     (fault,) = json.loads(document)["judgements"][0]["faults"]
     assert fault["budget_s"] is None
     assert [term["seconds"] for term in fault["budget"]] == [1, 1, None, 1]
