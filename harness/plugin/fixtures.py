@@ -113,7 +113,7 @@ def judge(request: pytest.FixtureRequest) -> Judge:
                         pass
                     if "stall_s" in finding.numbers:
                         name = " ".join(filter(None, (request.node.name, finding.about)))
-                        run.remarks.append(stall_line(name, luns[lun], finding.numbers))
+                        run.stalls.append(stall_line(name, luns[lun], finding.numbers))
         for lun, judgement in judgements.items():
             which = f" of {lun}" if len(luns) > 1 else ""
             with step(f"Evidence{which}", Spent.REPORTING):

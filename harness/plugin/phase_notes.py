@@ -12,6 +12,7 @@ import pytest
 
 from harness.lacking import Lacking
 from harness.reporting.degraded import Degraded
+from harness.reporting.run_result import JudgedPart, RunResult
 from harness.steps import Bill, Spent
 
 _KEY = "pathproof"
@@ -21,6 +22,8 @@ class PhaseNotes(TypedDict):
     """Plain data, as execnet takes nothing else."""
 
     remarks: list[str]
+    stalls: list[str]  # the lines of the terminal
+    judged: list[JudgedPart]
     spent: dict[str, float]  # seconds by `Spent`
     lacking: list[dict[str, str]]  # the fields of `Lacking`, and `test`
     result: str  # uuid of the Allure result of the test that runs, if one is written
@@ -31,12 +34,16 @@ class RunNotes:
 
     def __init__(self) -> None:
         self.remarks: list[str] = []
+        self.stalls: list[str] = []
+        self.result = RunResult()
         self.bill = Bill()
         self.degraded = Degraded()
         self.tests_s = 0.0
 
     def add(self, notes: PhaseNotes, *, worker: str = "") -> None:
         self.remarks += notes["remarks"]
+        self.stalls += notes["stalls"]
+        self.result.note(notes["judged"])
         for fields in notes["lacking"]:
             lacking = Lacking(**{key: fields[key] for key in ("name", "reason", "cure")})  # type: ignore[arg-type]  # a known name
             self.degraded.note(lacking, test=fields["test"], worker=worker)

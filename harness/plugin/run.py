@@ -28,6 +28,7 @@ from harness.reporting.html import find_generator, generate, no_report
 from harness.reporting.outcomes import Outcomes, worker_of
 from harness.reporting.progress import showing_progress
 from harness.reporting.reconcile import reconcile, running_result
+from harness.reporting.run_result import JudgedPart, judged_parts
 from harness.reporting.runs import (
     RunFolder,
     alone,
@@ -36,6 +37,7 @@ from harness.reporting.runs import (
     point_latest_at,
     prune,
 )
+from harness.reporting.stall_line import HEADING
 from harness.reporting.verdict_document import FILE_NAME, Judged, verdict_document
 from harness.reporting.verdict_files import gather_verdicts
 from harness.steps import Bill, Spent, attach, listening, step
@@ -48,9 +50,9 @@ class Run:
 
     With `pytest -n` there is one in the controller, which makes the report, and one in each
     worker, which runs tests. `folder` is None where no report is made, `results` where no results
-    are written. `remarks` takes what the tests of this process say for the end of the run,
-    `judged` what the running test has judged, `lacking` what tests had to do without so far, as
-    far as this process knows.
+    are written. `remarks` takes what the tests of this process say for the end of the run, and
+    `stalls` a line for each stall; `judged` what the running test has judged, `lacking` what tests
+    had to do without so far, as far as this process knows.
     `line_by_line`: progress is shown in whole lines, between which pytest must leave none open.
     """
 
@@ -67,10 +69,12 @@ class Run:
         self.at_last_test = False
         self.report: str = ""
         self.remarks: list[str] = []
+        self.stalls: list[str] = []
         self.judged: list[Judged] = []
         self.lacking: list[Lacking] = [Lacking(**one) for one in given.get(LACKING, ())]
         self.lost_report = False
         self._unsaid: list[dict[str, str]] = []
+        self._judged_parts: list[JudgedPart] = []
         self._environment: dict[str, str] = {}
         self.line_by_line = False
         self._bill = Bill()
@@ -133,18 +137,23 @@ class Run:
                 raise type(error)(f"judged, but not required (`.require()`):\n{error}") from None
 
     def tell_verdict(self, test: str, blamed: Blame | None) -> None:
-        """Leave what a test has judged for machines to read; nothing if it was cut off."""
+        """Leave what a test has judged for machines to read; nothing if it was cut off.
+
+        And keep of it what the end of the run tells.
+        """
         judged, self.judged = self.judged, []
-        cut_off = blamed in {Blame.LAB, Blame.DEFECT}
-        if judged and not cut_off and self.results is not None:
-            document = verdict_document(
-                test,
-                judged,
-                environment=self._environment,
-                wall_ahead_ns=time.time_ns() - time.monotonic_ns(),
-                blamed=blamed,
-                without=self.lacking,
-            )
+        if not judged or blamed in {Blame.LAB, Blame.DEFECT}:
+            return
+        document = verdict_document(
+            test,
+            judged,
+            environment=self._environment,
+            wall_ahead_ns=time.time_ns() - time.monotonic_ns(),
+            blamed=blamed,
+            without=self.lacking,
+        )
+        self._judged_parts += judged_parts(document)
+        if self.results is not None:
             attach(FILE_NAME, document.text, "application/json")
 
     def take_notes(self) -> PhaseNotes:
@@ -152,11 +161,15 @@ class Run:
         spent = {kind.value: seconds for kind, seconds in self._bill.seconds.items() if seconds}
         notes = PhaseNotes(
             remarks=self.remarks[:],
+            stalls=self.stalls[:],
+            judged=self._judged_parts[:],
             spent=spent,
             lacking=self._unsaid[:],
             result=running_result(),
         )
         self.remarks.clear()
+        self.stalls.clear()
+        self._judged_parts.clear()
         self._unsaid.clear()
         self._bill.seconds = dict.fromkeys(Spent, 0.0)
         return notes
@@ -192,7 +205,7 @@ class Run:
         try:
             with step("Make the report", Spent.REPORTING), alone(base):
                 reconcile(self.folder.results, self.outcomes.all())
-                self._note_degraded(self.folder.results)
+                self._fill_front_page(self.folder.results)
                 missing = [one for one in self.lacking if one.name == "results"]
                 gather_verdicts(self.folder.results, self.folder.verdicts, without=missing)
                 page = generate(
@@ -211,18 +224,24 @@ class Run:
             details = error.message.splitlines()[1:]
             self.report = "\n".join([*details, f"results: {self.folder.results}"])
 
-    def _note_degraded(self, results: Path) -> None:
-        """On the front page of the report, and in full among its global attachments."""
-        degraded = self._notes.degraded
-        if lines := degraded.lines():
-            add_to_environment(results, degraded.environment())
-            attach("degraded", "\n".join(lines))
+    def _fill_front_page(self, results: Path) -> None:
+        """What was found and what was lacking; in full among the report's global attachments."""
+        found, degraded = self._notes.result, self._notes.degraded
+        complete = all(one.name != "results" for one in self.lacking)
+        rows = found.front_page(self.outcomes.all(), complete=complete)
+        add_to_environment(results, rows | degraded.environment())
+        for name, lines in (("findings", found.findings()), ("degraded", degraded.lines())):
+            if lines:
+                attach(name, "\n".join(lines))
 
     def summary(self) -> list[str]:
         """What pytest is to print below the tests."""
         for notes in [self.take_notes(), *self.workers.last_words()]:
             self._notes.add(notes)
-        lines = [*self._notes.remarks, *self.workers.remarks()]
+        lines = ["", HEADING, *self._notes.stalls] if self._notes.stalls else []
+        if data := self._notes.result.data(self.outcomes.all()):
+            lines.append(f"data: {data}")
+        lines += [*self._notes.remarks, *self.workers.remarks()]
         if self.folder is not None:
             wall_s = time.monotonic() - self._began_at
             lines += ["", format_bill(self._notes.bill, wall_s, self.workers.count)]

@@ -193,16 +193,22 @@ def test_a_verdict_says_what_was_lacking_by_then(alone: tuple[Path, list[str]]) 
 
 
 def test_the_front_page_says_it(alone: tuple[Path, list[str]], tmp_path: Path) -> None:
-    """Before what the tests ran on, as a browser shows it."""
+    """After what the run found, before what the tests ran on, as a browser shows it."""
     folder = alone[0]
     (properties,) = folder.glob("reports/out/2*/results/environment.properties")
     assert [line.partition("=")[0] for line in properties.read_text().splitlines()] == [
+        "Verdict",
+        "Findings",
+        r"Longest\ stall",
+        "Data",
         "Degraded",
         r"No\ forks",
         r"Tests\ skipped",
         "Kernel",
     ]
     seen = opened((folder / "reports/out/latest/report.html").resolve(), "", tmp_path)
+    assert "Verdict pass: of 5 tests 3 passed, 2 skipped" in seen
+    assert "Longest stall 2.94 s of 4.00 s allowed" in seen
     assert "Degraded no forks (3 tests), tests skipped (1 test)" in seen
     assert "Global Attachments 1" in seen
     assert f"cannot execute binary {HELPER}" in seen

@@ -331,11 +331,15 @@ def test_a_test_that_was_cut_off_leaves_no_document(
 ) -> None:
     """By the lab or by a programming error: what it judged until then is not all of it."""
     run: Any = SimpleNamespace(
-        judged=[judged(failover(), PASS)], results=tmp_path, _environment={}, lacking=[]
+        judged=[judged(failover(), PASS)],
+        results=tmp_path,
+        _environment={},
+        lacking=[],
+        _judged_parts=[],
     )
     with listening(heard := Attached()):
         Run.tell_verdict(run, TEST, blamed)
-    assert (len(heard.names), run.judged) == (left, [])
+    assert (len(heard.names), len(run._judged_parts), run.judged) == (left, left, [])
 
 
 class Attached(Listener):
