@@ -102,6 +102,29 @@ def test_few_bytes_a_window_prove_it_over_several() -> None:
     assert untold(measured) == []
 
 
+def test_what_the_nic_shows_in_the_next_sample_went_its_way() -> None:
+    """In a sample the disks are looked at some time after the NICs."""
+
+    def thin(counters: PathCounters) -> PathCounters:
+        return replace(counters, bytes_written=burst(counters.at_ns, edge_ns))
+
+    edge_ns = START + 4 * NS_PER_S
+    measured = with_counters(good(), "b", thin)
+    for later_s, count in ((0.3, 0), (1.5, 1)):
+        nic_ns = edge_ns + int(later_s * NS_PER_S)
+        traffic = tuple(
+            replace(one, sent=burst(one.at_ns, nic_ns)) if one.link == "b" else one
+            for one in measured.traffic
+        )
+        assert len(list(other_wires(replace(measured, traffic=traffic)))) == count
+
+
+def burst(at_ns: np.ndarray, since_ns: int) -> np.ndarray:
+    """20 KiB a second, and 4 MiB at once."""
+    steady = ((at_ns - at_ns[0]) / NS_PER_S * 20 * KIB).astype(np.int64)
+    return np.asarray(steady + np.where(at_ns >= since_ns, 4 * MIB, 0))
+
+
 def test_a_link_that_carried_too_little_is_told() -> None:
     few = with_counters(good(), "b", lambda c: replace(c, bytes_written=c.bytes_written // 1000))
     assert untold(few) == ["b"]
