@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import isfinite
 
+from harness.analysis.fault_effect import without_effect
 from harness.analysis.fault_waits import (
     other_wait,
     still_felt,
@@ -20,6 +21,7 @@ from harness.checks.excuses import unless_samples_are_missing, unless_the_lab_di
 from harness.checks.kernel import unread_kernel_logs
 from harness.checks.outcome import Outcome, Verdict, failed, first_bad, passed, unknown
 from harness.measurements import FaultRecord, Measurements
+from harness.timeline import Happened
 from harness.units import NS_PER_MS, NS_PER_S, format_seconds
 
 # Coarser than this the probe is blind. A healthy run is an order of magnitude finer.
@@ -110,7 +112,7 @@ def within_budget(measurements: Measurements, judge: Judge) -> Outcome:
         of_faults.append(judge.excused(fault))
         other = other_wait(measurements, fault, judge.kind)
         beside = held(other, fault, f" in {fault.name}, while no path failed")
-        outcomes += [_unless_it_may_be_the_faults(one, measurements) for one in beside]
+        outcomes += [_unless_it_may_be_the_faults(one, measurements, fault) for one in beside]
         outcomes += held(wait_after(measurements, fault, judge.kind), fault, f" after {fault.name}")
     # One by one: what excuses the first says nothing of the second.
     judged = [unless_the_lab_did_it(one, measurements) for one in (*of_faults, *outcomes)]
@@ -133,16 +135,28 @@ def judge_by_losses(
     return first_bad(outcomes) or max(outcomes, key=lambda each: each.numbers[key])
 
 
-def _unless_it_may_be_the_faults(outcome: Outcome, measurements: Measurements) -> Outcome:
+def _unless_it_may_be_the_faults(
+    outcome: Outcome, measurements: Measurements, fault: FaultRecord
+) -> Outcome:
     """A wait that a fault does not excuse, unless something is missing that could excuse it.
 
     Which wait ended with a path given up is known by the kernel's log only, and whether that path
-    was in use by samples only.
+    was in use by samples only. A fault that missed its path may have hit another that was lost.
     """
-    gaps = unread_kernel_logs(measurements)
-    if outcome.verdict is not Verdict.FAIL or not gaps:
+    if outcome.verdict is not Verdict.FAIL:
+        return outcome
+    doubts = unread_kernel_logs(measurements)
+    lost_another = any(
+        e.what is Happened.PATH_FAILED
+        and e.path not in fault.paths
+        and fault.injected_ns <= e.at_ns <= fault.healing_confirmed_ns
+        for e in measurements.timeline
+    )
+    if lost_another and (missed := without_effect(measurements, fault)):
+        doubts.append(missed)
+    if not doubts:
         return unless_samples_are_missing(outcome, measurements)
-    text = f"{outcome.message}; but it may be the fault's: {'; '.join(gaps)}"
+    text = f"{outcome.message}; but it may be the fault's: {'; '.join(doubts)}"
     return unknown(text, outcome.figures, outcome.numbers)
 
 

@@ -122,6 +122,25 @@ def test_a_stall_is_not_failed_for_want_of_the_line_that_excuses_it() -> None:
     assert "3 records of the initiator's kernel log were lost" in finding.message
 
 
+def test_a_fault_that_missed_its_path_may_have_hit_the_one_that_was_waited_for() -> None:
+    """A stall for which no path was lost is the storage's; so is one beside a fault that hit."""
+    states = (PathStates(at(-0.5), {"a": "active", "b": "active"}),)
+
+    def lost_another(*seen: Seen, missed: bool) -> Measurements:
+        made = replace(watched(measured((5, 8), seen=seen)), path_states=states)
+        first, *others = made.counters
+        busy = replace(first, bytes_written=4096 * np.arange(len(first.at_ns)))
+        return replace(made, counters=(busy, *others)) if missed else made
+
+    loss = (7.9, FAILED, "2")
+    for check in (stall_within_budget(), longest_io_within_budget()):
+        finding = found(check, lost_another(loss, missed=True))
+        assert finding.verdict is Verdict.UNKNOWN
+        assert "but it may be the fault's: path a (sda) still carried " in finding.message
+        assert found(check, lost_another(loss, missed=False)).verdict is Verdict.FAIL
+        assert found(check, lost_another(missed=True)).verdict is Verdict.FAIL
+
+
 @pytest.mark.parametrize("in_reserve", [False, True])
 def test_the_loss_of_a_path_that_carried_nothing_has_no_budget(in_reserve: bool) -> None:
     """I/O had no reason to wait until it was given up: the other path stood still."""
