@@ -47,7 +47,7 @@ def test_a_surviving_path_that_pauses_again_and_again(testbed: Testbed, seed: in
         testbed,
         seed,
         first_link_down(testbed),
-        during=lambda: dropped.append(silence(testbed, portal, pause_s=0.6, times=6)),
+        during=lambda: dropped.append(silence(testbed, portal, pause_s=0.7, times=6)),
     )
     assert dropped[0] > 0
     assert_detected(
