@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from itertools import pairwise
@@ -231,9 +231,11 @@ class Bench:
         )
         return nullcontext(fio)
 
-    def sweep(self, machine: Any, _: Wanted, folder: str) -> AbstractContextManager[Any]:
-        self.swept.append((machine.name, folder))
-        ready = SimpleNamespace(wait_until_ready=lambda _: None, finish=lambda: None)
+    def sweep(self, machine: Any, wanted: Mapping[str, Wanted]) -> AbstractContextManager[Any]:
+        """One program an initiator."""
+        assert machine.name not in {name for name, _ in self.swept}
+        self.swept += [(machine.name, one.log.rpartition("/")[0]) for one in wanted.values()]
+        ready = SimpleNamespace(wait_until_ready=lambda _: None, finish=dict)
         return nullcontext(ready)
 
     def machine(self, name: str) -> SimpleNamespace:
