@@ -169,5 +169,5 @@ def test_a_path_that_flaps_by_itself(testbed: Testbed, seed: int) -> None:
         "a path that is lost for a moment, and back by itself",
         measured,
         by="no unexpected path loss",
-        fails="given up without a fault there: ",
+        fails="failed without a fault there: ",
     )

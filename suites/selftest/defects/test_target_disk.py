@@ -18,7 +18,7 @@ from suites.selftest.defects.served import (
 )
 
 _SECTOR = 512
-_GIVEN_UP = "given up without a fault there: "
+_FAILED = "paths failed without a fault there: "
 
 # $1 is the folder. Unwritten extents take all of the room, and nothing is written. The last call
 # must fail: then there is no room yet.
@@ -80,7 +80,7 @@ def test_a_part_of_the_targets_disk_that_fails_for_two_seconds(testbed: Testbed,
         "a part of the target's disk fails for two seconds",
         measured,
         by="no unexpected path loss",
-        fails=_GIVEN_UP,
+        fails=_FAILED,
     )
 
 
@@ -124,7 +124,7 @@ def test_a_target_without_room_for_two_seconds(testbed: Testbed, seed: int) -> N
         "the target has no room for two seconds",
         measured,
         by="no unexpected path loss",
-        fails=_GIVEN_UP,
+        fails=_FAILED,
     )
 
 
