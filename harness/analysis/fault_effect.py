@@ -19,10 +19,11 @@ _JUST_BEFORE_NS = NS_PER_S
 
 
 def without_effect(measurements: Measurements, fault: FaultRecord) -> str:
-    """A sentence that names a path that carried I/O though a fault should hit it; else empty.
+    """A sentence that says why a fault was not in force, or not for all of its time; else empty.
 
-    One that was in reserve just before, and carried nothing anyway, must be seen to fail; so must
-    one that may have been.
+    It names a path that carried I/O though the fault should hit it, or what of the fault's means
+    was not in place. One that was in reserve just before, and carried nothing anyway, must be seen
+    to fail; so must one that may have been.
     """
     looks = _reserves(measurements, fault.injected_ns - _JUST_BEFORE_NS, fault.injected_ns)
     for counters in paths_hit(measurements, fault):
@@ -41,6 +42,28 @@ def without_effect(measurements: Measurements, fault: FaultRecord) -> str:
                 f"{counters} still answered {answered} reads of the sweep during {fault.name}: "
                 "no effect, or not for all of that time"
             )
+    return means_missing(fault)
+
+
+def means_missing(fault: FaultRecord) -> str:
+    """A sentence that says when a fault's own means were not in place; empty if they always were.
+
+    A count that falls began anew: what counts was taken away, and put back before the next look.
+    """
+    counts: dict[str, int] = {}
+    for look in fault.looks:
+        since_s = (look.at_ns - fault.injected_ns) / NS_PER_S
+        when = f"{since_s:.1f} s after {look.part} was injected"
+        if look.missing:
+            return f"{look.missing}, {when}: not in force for all of that time"
+        if look.count is None:
+            continue
+        if look.count < (before := counts.get(look.part, 0)):
+            return (
+                f"what {look.part} counts fell from {before} to {look.count}, {when}: "
+                "not in force for all of that time"
+            )
+        counts[look.part] = look.count
     return ""
 
 

@@ -16,7 +16,8 @@ from harness.units import NS_PER_S, format_size
 def fault_took_effect(measurements: Measurements, fault: str | None = None) -> Outcome:
     """Byte counters prove it: the dead paths carried nothing, the others took the load.
 
-    Without effect nothing was tested: unknown. `fault` names one record; None judges all.
+    And whenever its means were looked at while it lasted, they were in place. Without effect
+    nothing was tested: unknown. `fault` names one record; None judges all.
     """
     records = [f for f in measurements.faults if fault is None or f.name == fault]
     if not records:
@@ -49,6 +50,10 @@ def _effect(measurements: Measurements, fault: FaultRecord) -> Outcome:
             return unknown(f"{counters} carried nothing even before {fault.name}", figures)
         if carried == 0:
             idle.append(counters)
+    if fault.looks:
+        seen = [look for look in fault.looks if not look.unseen]
+        figures[f"looks at the means of {fault.name}"] = f"{len(seen)} of {len(fault.looks)}"
+        numbers[f"looks_at_{fault.name}"] = len(seen)
     return replace(_took_effect(measurements, fault, idle), figures=figures, numbers=numbers)
 
 

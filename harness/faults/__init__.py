@@ -12,7 +12,8 @@
 `least_loss_of` the one of them that takes a path, and as few others as can be
 """
 
-from harness.faults.base import Fault, Injection, Lab, Means, Together, injected
+from harness.faults.base import Fault, Lab, Means, Seen, Together
+from harness.faults.injection import Injection, injected
 from harness.faults.link import LinkDown, PeerLinkDown
 from harness.faults.losses import (
     KINDS,
@@ -37,6 +38,7 @@ __all__ = [
     "NetworkLost",
     "OneByOne",
     "PeerLinkDown",
+    "Seen",
     "SilentDrop",
     "SilentLoss",
     "Together",

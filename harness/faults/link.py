@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from harness.budget import Effect
 from harness.deadline import Deadline
-from harness.faults.base import CONFIRM_TIMEOUT_S, Lab, Means
+from harness.faults.base import CONFIRM_TIMEOUT_S, LOOK_TIMEOUT_S, Lab, Means, Seen
 from harness.faults.silent_loss import LostAtOneEnd
-from harness.topology import Role, Topology
+from harness.topology import Role, Topology, called
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,12 @@ class _PulledCable(LostAtOneEnd):
 
     def confirm(self, lab: Lab) -> None:
         self._wait_for_carrier(lab, up=False)
+
+    def look(self, lab: Lab) -> Mapping[str, Seen]:
+        machine = self.machine(lab.topology)
+        nic = lab.nic(machine, self.link)
+        up = lab.observer(machine).latest(LOOK_TIMEOUT_S).carriers.get(nic)
+        return {self.name: Seen(f"NIC {nic} of {called(machine)} has a carrier" if up else "")}
 
     def heal(self, lab: Lab) -> None:
         lab.set_link(self.machine(lab.topology), self.link, up=True)

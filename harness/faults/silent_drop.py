@@ -6,13 +6,14 @@ live one looks like this, and it is the hard case for every timeout. Source: nft
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar, Self
 
 from harness.deadline import Deadline, poll
 from harness.errors import FaultError
-from harness.faults.base import CONFIRM_TIMEOUT_S, Lab, Means
+from harness.faults.base import CONFIRM_TIMEOUT_S, LOOK_TIMEOUT_S, Lab, Means, Seen
 from harness.faults.silent_loss import LostAtOneEnd
 from harness.machine import Machine
 from harness.topology import Portal, Role, Topology, called
@@ -45,6 +46,14 @@ class _Drop(LostAtOneEnd):
             deadline=Deadline.after(CONFIRM_TIMEOUT_S),
             every_s=0.3,
         )
+
+    def look(self, lab: Lab) -> Mapping[str, Seen]:
+        script = f"nft list table inet {self.table} 2>/dev/null || nft list tables"
+        told = self._at(lab).sh(script, timeout_s=LOOK_TIMEOUT_S).stdout
+        if self.table not in told.split():
+            where = called(self.machine(lab.topology))
+            return {self.name: Seen(f"nftables table {self.table} of {where} is gone")}
+        return {self.name: Seen(count=parse_dropped(told) if "packets" in told else None)}
 
     def heal(self, lab: Lab) -> None:
         # "destroy" would be idempotent by itself, but needs nftables 1.0.7.

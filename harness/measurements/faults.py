@@ -4,7 +4,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.budget import Budget
+from harness.budget import Budget, Effect
+
+
+@dataclass(frozen=True)
+class FaultLook:
+    """One look at the means of a fault, or of one `part` of it, while it lasted.
+
+    `missing` says what of them was not in place, and is empty if all was. `count` is what they had
+    done by then, such as packets dropped; None if nothing counts that. `unseen` says why the look
+    saw nothing, if so.
+    """
+
+    part: str
+    at_ns: int
+    missing: str = ""
+    count: int | None = None
+    unseen: str = ""
 
 
 @dataclass(frozen=True)
@@ -14,7 +30,8 @@ class FaultRecord:
     `paths` are those that carry nothing meanwhile, `links` those whose cables are unplugged.
     `io_stops` is True where no path is left, so that the stall lasts until healing. The order
     to heal was given at `healing_ns`, zero if that is not known, and carried out by `healed_ns`;
-    after that a path may take as long as `returning` allows until it is used again.
+    after that a path may take as long as `returning` allows until it is used again. `effects` are
+    what the initiator notices of it, and `looks` what was seen of its means while it lasted.
     """
 
     name: str
@@ -29,6 +46,8 @@ class FaultRecord:
     io_stops: bool = False
     healing_ns: int = 0
     links: tuple[str, ...] = ()
+    effects: tuple[Effect, ...] = ()
+    looks: tuple[FaultLook, ...] = ()
 
     @property
     def ordered_ns(self) -> int:

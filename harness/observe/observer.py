@@ -180,6 +180,17 @@ class Observer:
             return False
         return True
 
+    def latest(self, within_s: float) -> Sample:
+        """The last sample, about a second old at most; nothing is asked.
+
+        Raises MachineError if the machine was not heard of for longer than `within_s`.
+        """
+        with self._changed:
+            silent_s = (time.monotonic_ns() - self._heard_ns) / NS_PER_S
+            if not self._seen.samples or silent_s > within_s:
+                raise MachineError(f"{self.machine.name}: no sample for {within_s:g} s")
+            return self._seen.samples[-1]
+
     @property
     def ended(self) -> bool:
         """Whether the resident program is gone; its machine may well be alive."""

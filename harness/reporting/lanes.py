@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -10,7 +11,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 from matplotlib.transforms import blended_transform_factory
 
 from harness.analysis.throughput import load
-from harness.measurements import CompletionLog, Measurements, PathCounters, Stream
+from harness.budget import Effect
+from harness.measurements import CompletionLog, FaultRecord, Measurements, PathCounters, Stream
 from harness.reporting import canvas, series
 from harness.reporting.series import Axis, Floats, Span
 from harness.units import NS_PER_MS, NS_PER_S
@@ -18,6 +20,11 @@ from harness.units import NS_PER_MS, NS_PER_S
 SLOW_NS = 250 * NS_PER_MS  # an I/O as slow as this is also drawn as a line from its submission
 MOST_SLOW = 40
 NARROWEST_NAMED_SHARE = 0.06  # of the axis: a state needs that much room for its name
+# A fault's band on the paths that it hits.
+EFFECT_COLOURS: Mapping[Effect, str] = {
+    Effect.SILENT: canvas.PURPLE,
+    Effect.UNREACHABLE: canvas.SKY,
+}
 
 
 def title(lane: Axes, text: str, *, pad: float = 4) -> None:
@@ -80,7 +87,7 @@ def draw_latency(lane: Axes, measurements: Measurements, axis: Axis) -> None:
 def draw_path(
     lane: Axes, measurements: Measurements, counters: PathCounters, axis: Axis, highest: float
 ) -> None:
-    """MiB/s of one path below a strip that names its state."""
+    """MiB/s of one path below a strip that names its state, on a band for each fault of it."""
     title(lane, f"Path {counters.path} ({', '.join(counters.disks)}), MiB/s", pad=17.5)
     rate = np.nan_to_num(series.path_throughput(counters, axis))
     _curve(lane, rate, axis, colour=canvas.BLUE)
@@ -88,6 +95,9 @@ def draw_path(
     lane.yaxis.set_major_locator(MaxNLocator(2))
     for span in series.path_spans(measurements, counters.path, axis):
         _draw_state(lane, span, axis)
+    for fault in measurements.faults:
+        if counters.path in fault.paths and fault.effects:
+            _draw_fault(lane, fault, axis)
 
 
 def highest_path_rate(measurements: Measurements, axis: Axis) -> float:
@@ -112,6 +122,18 @@ def _draw_state(lane: Axes, span: Span, axis: Axis) -> None:
             (start + end) / 2, 1.12, span.state, transform=across, ha="center", va="center",
             fontsize=8, fontweight="bold", zorder=4, bbox=box,
             color=canvas.VERMILION if failed else "white",
+        )  # fmt: skip
+
+
+def _draw_fault(lane: Axes, fault: FaultRecord, axis: Axis) -> None:
+    """From its injection to its healing, with what the initiator notices of it in words."""
+    start, end = axis.seconds(fault.injected_ns), axis.seconds(fault.healed_ns)
+    colour = EFFECT_COLOURS[fault.effects[0]]
+    lane.axvspan(start, end, facecolor=colour, alpha=0.18, linewidth=0, zorder=0)
+    if fault.healed_ns - fault.injected_ns > NARROWEST_NAMED_SHARE * (axis.end_ns - axis.start_ns):
+        lane.annotate(
+            " and ".join(fault.effects), xy=(start, 1), xycoords=("data", "axes fraction"),
+            xytext=(3, -3), textcoords="offset points", ha="left", va="top", fontsize=8,
         )  # fmt: skip
 
 

@@ -90,6 +90,8 @@ class FaultPart(Part):
     name: str
     paths: tuple[str, ...]
     description: str
+    effects: tuple[str, ...]
+    """What the initiator notices of it, such as `silent`."""
     injected_s: float
     confirmed_s: float | None
     healed_s: float | None
@@ -110,6 +112,8 @@ class FaultPart(Part):
     """How the first path came back."""
     missing: tuple[str, ...]
     """What ends a part and was not seen, or not in order."""
+    looks: int
+    """How often its own means were looked at while it lasted, and seen."""
 
 
 class PhasePart(Part):
@@ -323,6 +327,7 @@ def _fault(measurements: Measurements, fault: FaultRecord, zero_ns: int) -> Faul
         name=fault.name,
         paths=fault.paths,
         description=fault.description,
+        effects=fault.effects,
         injected_s=_seconds(fault.injected_ns, zero_ns),
         confirmed_s=when(fault.confirmed_ns),
         healed_s=when(fault.healed_ns),
@@ -340,6 +345,7 @@ def _fault(measurements: Measurements, fault: FaultRecord, zero_ns: int) -> Faul
             tuple(_layer(part, zero_ns) for part in taken_apart.recovery) if taken_apart else ()
         ),
         missing=taken_apart.missing if taken_apart else (),
+        looks=sum(not look.unseen for look in fault.looks),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import shorten
@@ -14,7 +14,7 @@ import pytest
 from harness.checks import Check, Verdict, judge, promise_kept, undisturbed
 from harness.config.model import BudgetConfig
 from harness.errors import CutShort
-from harness.faults import Fault, Lab, LinkDown, SilentDrop, SilentLoss, losses
+from harness.faults import Fault, Lab, LinkDown, Seen, SilentDrop, SilentLoss, losses
 from harness.measurements import Measurements
 from harness.testbed import Testbed
 from harness.topology import Topology
@@ -56,6 +56,9 @@ class NoEffect(SilentLoss):
         """Do nothing."""
 
     confirm = heal = confirm_healed = inject
+
+    def look(self, lab: Lab) -> Mapping[str, Seen]:
+        return {self.name: Seen()}
 
 
 @dataclass(frozen=True)

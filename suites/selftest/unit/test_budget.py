@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from harness.budget import Budget, BudgetTerm, Setting
+from harness.budget import Budget, BudgetTerm, Effect, Setting
 from harness.config import Config
 from harness.errors import FaultError
 from harness.faults import (
@@ -57,6 +57,14 @@ def record(fault: Fault) -> FaultRecord:
 
 def terms(fault: Fault) -> dict[str, float]:
     return {term.name: term.seconds for term in record(fault).budget.terms}
+
+
+def test_a_record_says_what_the_initiator_notices() -> None:
+    """Without a carrier nobody answers for the portal's address, either."""
+    assert record(SilentDrop("a")).effects == (Effect.SILENT,)
+    assert record(PeerLinkDown("a")).effects == (Effect.UNREACHABLE,)
+    both = Together((LinkDown("a"), SilentDrop("b")))
+    assert record(both).effects == (Effect.SILENT, Effect.UNREACHABLE)
 
 
 @pytest.mark.parametrize("kind", [LinkDown, PeerLinkDown, SilentDrop])

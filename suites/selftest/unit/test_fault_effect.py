@@ -1,4 +1,7 @@
-"""A path that was in reserve, or may have been, carried nothing anyway: it must be seen to fail."""
+"""Whether a fault took effect: by what its means showed, and by paths that were in reserve.
+
+A path in reserve carried nothing anyway: it must be seen to fail. So must one that may have been.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,8 @@ from dataclasses import replace
 
 import pytest
 
-from harness.checks import Verdict, fault_took_effect
-from harness.measurements import Measurements
+from harness.checks import Verdict, fault_took_effect, no_unexpected_path_loss
+from harness.measurements import FaultLook, Measurements
 from harness.units import NS_PER_S
 from suites.selftest.unit.judged import carrying, found, good, with_counters
 from suites.selftest.unit.synthetic_failover import END, INJECTED, START
@@ -66,3 +69,63 @@ def with_a_share(measured: Measurements) -> Measurements:
     """Path a carried something before, some seconds before the fault."""
     until_ns = INJECTED - 2 * NS_PER_S
     return with_counters(measured, "a", lambda c: carrying(c, START, until_ns, 1_000_000))
+
+
+def with_fault_looks(*seen: tuple[float, str, int | None, str]) -> Measurements:
+    """Looks at the fault's means: seconds after its injection, what was missing, count, unseen."""
+    (fault,) = good().faults
+    looks = tuple(
+        FaultLook("SilentDrop(a)", INJECTED + int(at_s * NS_PER_S), missing, count, unseen)
+        for at_s, missing, count, unseen in seen
+    )
+    return replace(good(), faults=(replace(fault, looks=looks),))
+
+
+def test_means_that_were_in_place_at_each_look_are_told() -> None:
+    """With how often they were seen."""
+    measured = with_fault_looks((1, "", 3, ""), (2, "", None, "no answer"), (3, "", 3, ""))
+    finding = found(fault_took_effect(), measured)
+    assert finding.verdict is Verdict.PASS
+    assert finding.figures["looks at the means of SilentDrop(a)"] == "2 of 3"
+    assert finding.numbers["looks_at_SilentDrop(a)"] == 2
+
+
+@pytest.mark.parametrize(
+    ("looks", "says"),
+    [
+        (
+            [(1.0, "", 3, ""), (2.04, "table x of the target is gone", None, ""), (3.0, "", 4, "")],
+            "table x of the target is gone, 2.0 s after SilentDrop(a) was injected",
+        ),
+        (
+            [(1.0, "", 9, ""), (2.0, "", None, "no answer"), (3.0, "", 2, "")],
+            "what SilentDrop(a) counts fell from 9 to 2, 3.0 s after SilentDrop(a) was injected",
+        ),
+    ],
+    ids=["gone", "put back"],
+)
+def test_means_that_were_gone_for_a_while_leave_it_open(
+    looks: list[tuple[float, str, int | None, str]], says: str
+) -> None:
+    """Nothing else shows it: the path carried nothing, since the map had given it up."""
+    finding = found(fault_took_effect(), with_fault_looks(*looks))
+    assert finding.verdict is Verdict.UNKNOWN
+    assert finding.message == f"{says}: not in force for all of that time"
+
+
+def test_the_counts_of_several_parts_are_not_taken_for_one() -> None:
+    measured = with_fault_looks((1, "", 9, ""))
+    (fault,) = measured.faults
+    other = replace(fault.looks[0], part="SilentDrop(b)", count=2)
+    both = replace(fault, looks=(*fault.looks, other))
+    assert found(fault_took_effect(), replace(measured, faults=(both,))).verdict is Verdict.PASS
+
+
+def test_a_path_that_is_lost_while_a_fault_was_gone_is_not_blamed_on_the_storage() -> None:
+    """It may have hit that path instead."""
+    measured = with_fault_looks((2, "table x of the target is gone", None, ""))
+    (fault,) = measured.faults
+    elsewhere = replace(measured, faults=(replace(fault, paths=()),))
+    finding = found(no_unexpected_path_loss(), elsewhere)
+    assert finding.verdict is Verdict.UNKNOWN
+    assert "table x of the target is gone" in finding.message

@@ -1,15 +1,18 @@
-"""What becomes of a fault that cannot be confirmed, nor healed."""
+"""A fault while it lasts, and what becomes of one that cannot be confirmed, nor healed."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
+from harness.deadline import Deadline, poll
 from harness.errors import CutShort, FaultError, MachineError, TimedOut, defects
-from harness.faults import injected
+from harness.faults import Injection, Seen, injected
 from harness.steps import Listener, listening
 
 
@@ -21,6 +24,7 @@ class Scripted:
     healing: BaseException | None = None
     healed: int = 0
     name: str = "Scripted(a)"
+    looking: list[Mapping[str, Seen] | Exception] = field(default_factory=list)
     told: list[str] = field(default_factory=list)
 
     def inject(self, _lab: object) -> None: ...
@@ -29,8 +33,17 @@ class Scripted:
         if self.confirming is not None:
             raise self.confirming
 
+    def look(self, _lab: object) -> Mapping[str, Seen]:
+        """What is next in `looking`, and at its end always the last."""
+        self.told.append("look")
+        seen = self.looking.pop(0) if len(self.looking) > 1 else self.looking[0]
+        if isinstance(seen, Exception):
+            raise seen
+        return seen
+
     def heal(self, _lab: object) -> None:
         self.healed += 1
+        self.told.append("heal")
         if self.healing is not None:
             raise self.healing
 
@@ -115,4 +128,57 @@ def test_a_fault_that_is_cut_short_is_noted_before_it_is_healed() -> None:
     ):
         pytest.fail("the block was run")
     assert noted == [False, True]
+    assert fault.healed == 1
+
+
+@pytest.fixture
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.faults.injection.LOOK_EVERY_S", 0.001)
+
+
+def looked_at(fault: Scripted, at_least: int) -> Injection:
+    """Injected and healed, with so many looks in between."""
+    lab, scripted = cast(Any, SimpleNamespace(topology=None)), cast(Any, fault)
+    with injected(scripted, lab) as injection:
+        poll(
+            lambda: len(injection.looks) >= at_least,
+            what="looks",
+            deadline=Deadline.after(10),
+            every_s=0.001,
+        )
+    return injection
+
+
+@pytest.mark.usefixtures("often")
+def test_a_faults_means_are_looked_at_while_it_lasts() -> None:
+    """Each of its parts, and never once healing has begun."""
+    here = {"one": Seen(count=3), "other": Seen("the rules are gone")}
+    fault = Scripted(looking=[here])
+    began_ns = time.monotonic_ns()
+    looks = looked_at(fault, 4).looks
+    assert [(one.part, one.missing, one.count) for one in looks[:2]] == [
+        ("one", "", 3),
+        ("other", "the rules are gone", None),
+    ]
+    times_ns = [one.at_ns for one in looks]
+    assert began_ns < times_ns[0] <= times_ns[-1] < time.monotonic_ns()
+    assert times_ns == sorted(times_ns)
+    assert fault.told[-1] == "heal"
+
+
+@pytest.mark.usefixtures("often")
+def test_a_look_that_fails_is_noted_and_others_follow() -> None:
+    """What it would have shown is not known."""
+    fault = Scripted(looking=[MachineError("no answer"), {"one": Seen()}])
+    first, second, *_ = looked_at(fault, 2).looks
+    assert (first.part, first.unseen) == ("Scripted(a)", "no answer")
+    assert (second.part, second.unseen) == ("one", "")
+
+
+@pytest.mark.usefixtures("often")
+def test_a_programming_error_in_a_look_is_raised_once_the_fault_is_healed() -> None:
+    fault = Scripted(looking=[TypeError("x")])
+    lab, scripted = cast(Any, SimpleNamespace(topology=None)), cast(Any, fault)
+    with pytest.raises(TypeError), injected(scripted, lab):
+        poll(lambda: "look" in fault.told, what="a look", deadline=Deadline.after(10), every_s=0.01)
     assert fault.healed == 1

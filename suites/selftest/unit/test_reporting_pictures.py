@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 import pytest
 
 from harness.analysis.power import parse_history, synthetic_history
+from harness.budget import Effect
 from harness.checks import Finding, Verdict
 from harness.cli.bench.power import shape_of_a_test
 from harness.measurements import KernelLog, KernelMessage
@@ -24,6 +25,7 @@ from harness.reporting.evidence import (
     stall_markdown,
 )
 from harness.reporting.kernel_log_text import MOST_LOG_BYTES, kernel_log_text
+from harness.reporting.lanes import EFFECT_COLOURS
 from harness.reporting.throughput_plot import render_throughput
 from harness.reporting.timeline_csv import MOST_ROWS, throughput_csv, timeline_csv
 from harness.reporting.timeline_plot import render_timeline
@@ -64,6 +66,21 @@ def test_the_picture_says_in_words_what_happened_and_when() -> None:
     assert "Path b (sdb), MiB/s" in said
     assert "seconds since fault injection" in said
     assert any(text.startswith("budget 4.00 s (noop_out_interval 1") for text in said)
+
+
+def test_a_faults_band_says_what_the_initiator_notices() -> None:
+    """On the path that it hits, and in words: a colour alone says nothing."""
+    measured = failover()
+    (fault,) = measured.faults
+    told = replace(measured, faults=(replace(fault, effects=(Effect.SILENT,)),))
+    plain, said = (texts(render_timeline(one)) for one in (measured, told))
+    assert said.count("silent") == 1
+    assert "silent" not in plain
+
+
+def test_every_effect_has_a_colour_of_its_own() -> None:
+    assert set(EFFECT_COLOURS) == set(Effect)
+    assert len(set(EFFECT_COLOURS.values())) == len(Effect)
 
 
 def test_the_picture_is_small_and_the_same_each_time() -> None:
