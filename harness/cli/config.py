@@ -64,7 +64,7 @@ def config(
 
 def _testbed(config: Config) -> str:
     """What the values come to: the paths and LUNs, and what the tests take away."""
-    from harness.faults.losses import losses
+    from harness.faults import losses
     from harness.testbed.means import lacking
     from harness.topology import plan
 

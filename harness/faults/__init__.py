@@ -8,30 +8,29 @@
 `ControllerLost` and `NetworkLost` are all portals of a controller, and all links of a network or,
                 where no cable can be pulled, all portals of it
 `OneByOne`      several, each once the paths of those before have failed
+`CATALOGUE`     every kind that there is
 `losses`        everything that a topology can lose and go on
 `least_loss_of` the one of them that takes a path, and as few others as can be
+`heal_everything` heals all of it, be it there or not
 """
 
 from harness.faults.base import Fault, Lab, Means, Seen, Together
+from harness.faults.catalogue import CATALOGUE, heal_everything, least_loss_of, losses
 from harness.faults.injection import Injection, injected
+from harness.faults.kind import Family, Kind
 from harness.faults.link import LinkDown, PeerLinkDown
-from harness.faults.losses import (
-    KINDS,
-    ControllerLost,
-    NetworkLost,
-    OneByOne,
-    least_loss_of,
-    losses,
-)
+from harness.faults.losses import ControllerLost, NetworkLost, OneByOne
 from harness.faults.silent_drop import InitiatorDrop, SilentDrop
 from harness.faults.silent_loss import SilentLoss
 
 __all__ = [
-    "KINDS",
+    "CATALOGUE",
     "ControllerLost",
+    "Family",
     "Fault",
     "InitiatorDrop",
     "Injection",
+    "Kind",
     "Lab",
     "LinkDown",
     "Means",
@@ -42,6 +41,7 @@ __all__ = [
     "SilentDrop",
     "SilentLoss",
     "Together",
+    "heal_everything",
     "injected",
     "least_loss_of",
     "losses",

@@ -9,6 +9,7 @@ from typing import ClassVar, Self
 from harness.budget import Effect
 from harness.deadline import Deadline
 from harness.faults.base import CONFIRM_TIMEOUT_S, LOOK_TIMEOUT_S, Lab, Means, Seen
+from harness.faults.kind import Family, Kind, Possible
 from harness.faults.silent_loss import LostAtOneEnd
 from harness.topology import Role, Topology, called
 
@@ -18,7 +19,7 @@ class _PulledCable(LostAtOneEnd):
     link: str
 
     @classmethod
-    def everywhere(cls, topology: Topology) -> tuple[Self, ...]:
+    def everywhere(cls, topology: Topology, _: Possible) -> tuple[Self, ...]:
         """One of each link."""
         return tuple(cls(link.name) for link in topology.links)
 
@@ -93,7 +94,7 @@ class PeerLinkDown(_PulledCable):
     means: ClassVar[Means] = Means.TARGET_CABLE
 
     @classmethod
-    def everywhere(cls, topology: Topology) -> tuple[Self, ...]:
+    def everywhere(cls, topology: Topology, _: Possible) -> tuple[Self, ...]:
         """One of each NIC of the target."""
         return tuple(cls(nic.links[0]) for nic in topology.nics(Role.TARGET))
 
@@ -103,3 +104,23 @@ class PeerLinkDown(_PulledCable):
     @property
     def description(self) -> str:
         return f"the target's NIC of link {self.link} has no carrier (at the hypervisor)"
+
+
+LINK_KINDS = (
+    Kind(
+        "LinkDown",
+        "link",
+        Family.LINK,
+        "the initiator's NIC of one link has no carrier",
+        "its own NIC reports the loss at once; no packet comes, TCP keeps the connection",
+        LinkDown.everywhere,
+    ),
+    Kind(
+        "PeerLinkDown",
+        "link",
+        Family.LINK,
+        "the target's NIC of one link has no carrier",
+        "its own carrier stays up; nothing answers any more",
+        PeerLinkDown.everywhere,
+    ),
+)

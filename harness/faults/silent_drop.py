@@ -14,6 +14,7 @@ from typing import ClassVar, Self
 from harness.deadline import Deadline, poll
 from harness.errors import FaultError
 from harness.faults.base import CONFIRM_TIMEOUT_S, LOOK_TIMEOUT_S, Lab, Means, Seen
+from harness.faults.kind import Family, Kind, Possible
 from harness.faults.silent_loss import LostAtOneEnd
 from harness.machine import Machine
 from harness.topology import Portal, Role, Topology, called
@@ -86,7 +87,7 @@ class SilentDrop(_Drop):
     means: ClassVar[Means] = Means.TARGET_GUEST
 
     @classmethod
-    def everywhere(cls, topology: Topology) -> tuple[Self, ...]:
+    def everywhere(cls, topology: Topology, _: Possible) -> tuple[Self, ...]:
         """One of each portal."""
         return tuple(cls(portal.name) for portal in topology.portals)
 
@@ -111,7 +112,7 @@ class InitiatorDrop(_Drop):
     means: ClassVar[Means] = Means.INITIATOR_GUEST
 
     @classmethod
-    def everywhere(cls, topology: Topology) -> tuple[Self, ...]:
+    def everywhere(cls, topology: Topology, _: Possible) -> tuple[Self, ...]:
         """One of each portal, on each initiator."""
         return tuple(
             cls(portal.name, initiator)
@@ -164,3 +165,23 @@ def parse_dropped(listing: str) -> int:
     """
     words = listing.split()
     return sum(int(n) for word, n in pairwise(words) if word == "packets")
+
+
+DROP_KINDS = (
+    Kind(
+        "SilentDrop",
+        "portal",
+        Family.WIRE,
+        "the target's nftables drops both directions of one portal, without a reset",
+        "both carriers stay up, ping still works; the portal does not answer",
+        SilentDrop.everywhere,
+    ),
+    Kind(
+        "InitiatorDrop",
+        "portal",
+        Family.WIRE,
+        "the same on one initiator; for targets that nothing runs on",
+        "as after `SilentDrop`",
+        InitiatorDrop.everywhere,
+    ),
+)

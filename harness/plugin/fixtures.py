@@ -11,7 +11,7 @@ import pytest
 
 from harness.analysis.throughput import Rates, Spread
 from harness.checks import Check, Judgement, judge_each, together
-from harness.faults import KINDS, Fault
+from harness.faults import CATALOGUE, Fault
 from harness.measurements import Measurements
 from harness.plugin.requires import skip_unless_capable
 from harness.plugin.run import KEY
@@ -85,8 +85,10 @@ def skip_without_means(request: pytest.FixtureRequest) -> None:
     """Skip a test whose parameter is a fault, or a kind of fault, that its lab has no means for."""
     config = request.config.stash[KEY].config
     callspec = getattr(request.node, "callspec", None)
+    kinds = {kind.name: kind for kind in CATALOGUE}
     for value in callspec.params.values() if callspec else ():
-        fault = value.everywhere(plan(config))[0] if value in KINDS else value
+        kind = kinds.get(value.__name__) if isinstance(value, type) else None
+        fault = kind.everywhere(plan(config), lambda _: True)[0] if kind else value
         if isinstance(fault, Fault) and (why := lacking(config, fault.needs)):
             pytest.skip(f"{type(fault).__name__} is not possible here: {why}")
 

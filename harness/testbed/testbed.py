@@ -19,12 +19,12 @@ from harness.errors import (
     summary,
 )
 from harness.faults import (
-    KINDS,
     Fault,
     InitiatorDrop,
     Injection,
     SilentDrop,
     Together,
+    heal_everything,
     injected,
     least_loss_of,
 )
@@ -305,6 +305,9 @@ class Testbed:
         """Wait until no map has these paths active. Raises CutShort in the end."""
         wait_until_lost(self.maps, self._io, paths)
 
+    def _possible(self, fault: Fault) -> bool:
+        return not lacking(self.config, fault.needs)
+
     def _require_io(self) -> IoSession:
         if self._io is None:
             raise WorkloadError("no I/O runs: call it inside `with testbed.io(…)`")
@@ -324,7 +327,7 @@ class Testbed:
 
         Raises LabCannot if whatever takes it leaves no other.
         """
-        loss = least_loss_of(self.topology, path, lambda one: not lacking(self.config, one.needs))
+        loss = least_loss_of(self.topology, path, self._possible)
         if loss is None:
             raise LabCannot(f"nothing that is possible here takes path {path} and leaves another")
         return loss
@@ -374,9 +377,7 @@ class Testbed:
 
     def heal(self) -> None:
         """Heal every kind of fault that is possible here, everywhere, be it there or not."""
-        every = [fault for kind in KINDS for fault in kind.everywhere(self.topology)]
-        faults = [fault for fault in every if not lacking(self.config, fault.needs)]
-        side_by_side(*((lambda f=fault: f.heal(self)) for fault in faults))
+        heal_everything(self, self._possible)
 
     def prove_target(self, marks: Sequence[bytes] = ()) -> None:
         """See over each path what the target's machine has just written to each LUN's first block.

@@ -102,16 +102,21 @@ def chosen_faults(kinds: Sequence[str], config: Config) -> tuple[list[Fault], di
     Also, by its name, why a fault is left out: the testbed has no means for it. One that was
     asked for is refused with that.
     """
-    from harness.faults import KINDS, InitiatorDrop, SilentDrop, Together
+    from harness.faults import CATALOGUE, Family, InitiatorDrop, SilentDrop, Together
     from harness.testbed.means import lacking
     from harness.topology import plan
 
     topology = plan(config)
-    drops: tuple[Fault, ...] = SilentDrop.everywhere(topology)
-    if lacking(config, drops[0].needs):
-        drops = InitiatorDrop.everywhere(topology)
+
+    def possible(fault: Fault) -> bool:
+        return not lacking(config, fault.needs)
+
+    drops: tuple[Fault, ...] = SilentDrop.everywhere(topology, possible)
+    if not possible(drops[0]):
+        drops = InitiatorDrop.everywhere(topology, possible)
     everything = Together(drops)
-    firsts = [kind.everywhere(topology)[0] for kind in KINDS]
+    kinds_of_one = [kind for kind in CATALOGUE if kind.family is not Family.SEVERAL]
+    firsts = [kind.everywhere(topology, possible)[0] for kind in kinds_of_one]
     every: dict[str, Fault] = {
         type(fault).__name__: fault
         for fault in firsts

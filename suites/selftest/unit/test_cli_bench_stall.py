@@ -20,9 +20,17 @@ from harness.cli.app import app
 from harness.cli.bench import stall as bench_stall
 from harness.cli.bench.stall import Case, as_told, case, chosen_faults, table
 from harness.config import Config
-from harness.faults import KINDS, SilentDrop, Together
+from harness.faults import (
+    InitiatorDrop,
+    LinkDown,
+    PeerLinkDown,
+    SilentDrop,
+    Together,
+)
 from harness.measurements import FaultRecord, Measurements
 from suites.selftest.unit.synthetic_failover import STALL_S, failover, nothing_measured
+
+KINDS = (LinkDown, PeerLinkDown, SilentDrop, InitiatorDrop)
 
 
 class Part(NamedTuple):

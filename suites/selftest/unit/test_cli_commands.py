@@ -21,7 +21,7 @@ from harness.cli.app import app, explain
 from harness.cli.text import age, columns
 from harness.config import Config, load
 from harness.errors import HypervisorError, ImageError
-from harness.faults.losses import losses
+from harness.faults import losses
 from harness.guest_images.store import BuiltImage, ImageStore
 from harness.testbed.guest_disks import serials
 from harness.topology import Role, plan

@@ -270,8 +270,8 @@ def _commands(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...
 def test_every_fault_is_documented() -> None:
     """By its name."""
     text = (DOCS / "faults.md").read_text()
-    kinds = [*harness.faults.KINDS, harness.faults.Together]
-    assert [kind.__name__ for kind in kinds if f"`{kind.__name__}(" not in text] == []
+    names = [*(kind.name for kind in harness.faults.CATALOGUE), "Together"]
+    assert [name for name in names if f"`{name}(" not in text] == []
 
 
 def test_every_check_is_documented() -> None:

@@ -15,7 +15,6 @@ from harness.config.profiles import FAST
 from harness.config.sizes import sized_for
 from harness.errors import ConfigError, FaultError, LabCannot, MachineError
 from harness.faults import (
-    KINDS,
     Fault,
     InitiatorDrop,
     LinkDown,
@@ -37,6 +36,7 @@ from harness.topology import Role, plan
 from harness.transport.dm_multipath.multipath import render_conf
 
 WWID = "360014057043dfe0435de773ca03bbf04"
+KINDS = (LinkDown, PeerLinkDown, SilentDrop, InitiatorDrop)
 NETWORKS = [
     {
         "name": name,

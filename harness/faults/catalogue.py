@@ -1,0 +1,50 @@
+"""All kinds of faults, and what a topology can have of them; pure but for healing."""
+
+from __future__ import annotations
+
+from harness.concurrency import side_by_side
+from harness.faults.base import Fault, Lab
+from harness.faults.kind import Kind, Possible
+from harness.faults.link import LINK_KINDS
+from harness.faults.losses import SEVERAL_KINDS
+from harness.faults.silent_drop import DROP_KINDS
+from harness.topology import Topology
+
+CATALOGUE: tuple[Kind, ...] = (*LINK_KINDS, *DROP_KINDS, *SEVERAL_KINDS)
+
+
+def losses(topology: Topology, possible: Possible) -> tuple[Fault, ...]:
+    """Everything that can be lost by itself and leaves each initiator a path, kind by kind.
+
+    What consists of several faults is made of those that are `possible`. The order and the names
+    stay the same from run to run.
+    """
+    each = [{p.name for p in topology.paths if p.machine == one} for one in topology.initiators]
+    return tuple(
+        fault
+        for kind in CATALOGUE
+        for fault in kind.everywhere(topology, possible)
+        if all(own - set(fault.hits(topology)) for own in each)
+    )
+
+
+def least_loss_of(topology: Topology, path: str, possible: Possible) -> Fault | None:
+    """The possible loss that takes this path, and as few others as can be; None if there is none.
+
+    Of several that take as many, the first of `losses`.
+    """
+    every = filter(possible, losses(topology, possible))
+    taking = [loss for loss in every if path in loss.hits(topology)]
+    return min(taking, key=lambda loss: len(loss.hits(topology)), default=None)
+
+
+def heal_everything(lab: Lab, possible: Possible) -> None:
+    """Heal every kind of fault that is possible, everywhere, be it there or not."""
+    parts = dict.fromkeys(
+        part
+        for kind in CATALOGUE
+        for fault in kind.everywhere(lab.topology, possible)
+        for part in fault.parts
+        if possible(part)
+    )
+    side_by_side(*((lambda one=part: one.heal(lab)) for part in parts))

@@ -1,0 +1,37 @@
+"""A kind of fault: where a topology can have one, and what lists tell of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from harness.faults.base import Fault
+from harness.topology import Topology
+
+Possible = Callable[[Fault], bool]
+
+
+class Family(StrEnum):
+    """What breaks: a NIC or its cable, what becomes of packets, or several of these at once."""
+
+    LINK = "link"
+    WIRE = "wire"
+    SEVERAL = "several"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of fault, and one for each place of a topology that can have it.
+
+    `name` is that of its class, and `place` what each one is named after, such as "link". `breaks`
+    says what is broken, `shows` what the initiator can see of it. `everywhere` takes a topology and
+    what is possible there: those that have parts are made of such.
+    """
+
+    name: str
+    place: str
+    family: Family
+    breaks: str
+    shows: str
+    everywhere: Callable[[Topology, Possible], Sequence[Fault]]
