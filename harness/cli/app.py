@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from harness import __version__
-from harness.cli import bench, cache, config, doctor, images, ssh, testbeds
+from harness.cli import bench, cache, config, doctor, faults, images, ssh, testbeds
 from harness.cli.ending import Ended, ending_politely
 from harness.cli.plain import App, PlainGroup
 from harness.errors import HarnessError, defects
@@ -105,6 +105,7 @@ app.command("ssh", context_settings={"allow_interspersed_args": False})(ssh.ssh)
 app.command("down")(testbeds.down)
 app.command("reap")(testbeds.reap)
 app.command("config")(config.config)
+app.command("faults")(faults.faults)
 app.add_typer(images.app, name="images")
 app.add_typer(cache.app, name="cache")
 app.add_typer(bench.app, name="bench")

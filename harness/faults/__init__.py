@@ -9,17 +9,27 @@
                 where no cable can be pulled, all portals of it
 `OneByOne`      several, each once the paths of those before have failed
 `CATALOGUE`     every kind that there is
-`losses`        everything that a topology can lose and go on
+`planned`       all of that that a topology can have and go on, with its kinds
+`losses`        the same without them
 `least_loss_of` the one of them that takes a path, and as few others as can be
 `heal_everything` heals all of it, be it there or not
+`select`        chooses of it by words
 """
 
 from harness.faults.base import Fault, Lab, Means, Seen, Together
-from harness.faults.catalogue import CATALOGUE, heal_everything, least_loss_of, losses
+from harness.faults.catalogue import (
+    CATALOGUE,
+    Planned,
+    heal_everything,
+    least_loss_of,
+    losses,
+    planned,
+)
 from harness.faults.injection import Injection, injected
 from harness.faults.kind import Family, Kind
 from harness.faults.link import LinkDown, PeerLinkDown
 from harness.faults.losses import ControllerLost, NetworkLost, OneByOne
+from harness.faults.selection import select
 from harness.faults.silent_drop import InitiatorDrop, SilentDrop
 from harness.faults.silent_loss import SilentLoss
 
@@ -37,6 +47,7 @@ __all__ = [
     "NetworkLost",
     "OneByOne",
     "PeerLinkDown",
+    "Planned",
     "Seen",
     "SilentDrop",
     "SilentLoss",
@@ -45,4 +56,6 @@ __all__ = [
     "injected",
     "least_loss_of",
     "losses",
+    "planned",
+    "select",
 ]

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from harness.budget import Effect
 from harness.concurrency import side_by_side
-from harness.faults.base import Fault, Lab
-from harness.faults.kind import Kind, Possible
+from harness.faults.base import Fault, Lab, Means
+from harness.faults.kind import Family, Kind, Possible
 from harness.faults.link import LINK_KINDS
 from harness.faults.losses import SEVERAL_KINDS
 from harness.faults.silent_drop import DROP_KINDS
@@ -12,16 +16,60 @@ from harness.topology import Topology
 
 CATALOGUE: tuple[Kind, ...] = (*LINK_KINDS, *DROP_KINDS, *SEVERAL_KINDS)
 
+_EFFECT_WORDS: Mapping[Effect, tuple[str, ...]] = {
+    Effect.SILENT: ("silent",),
+    Effect.UNREACHABLE: ("silent", "unreachable"),
+}
+_MEANS_WORDS: Mapping[Means, tuple[str, ...]] = {
+    Means.INITIATOR_CABLE: ("initiator", "hypervisor"),
+    Means.INITIATOR_GUEST: ("initiator", "inside"),
+    Means.TARGET_CABLE: ("target", "hypervisor"),
+    Means.TARGET_GUEST: ("target", "inside"),
+}
+# Words by which a fault may be selected, wherever it is.
+WORDS = frozenset(
+    {
+        *(kind.name for kind in CATALOGUE),
+        *Family,
+        *(word for words in (*_EFFECT_WORDS.values(), *_MEANS_WORDS.values()) for word in words),
+    }
+)
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A fault of a topology, with its kind."""
+
+    kind: Kind
+    fault: Fault
+
+    @property
+    def label(self) -> str:
+        """How tests are named by it: "a-LinkDown"."""
+        return f"{self.fault.where}-{self.kind.name}"
+
+    @property
+    def words(self) -> frozenset[str]:
+        """What it is selected by: its label, kind and family, its effects, where it acts."""
+        effects = (word for effect in self.fault.effects for word in _EFFECT_WORDS[effect])
+        means = (word for one in self.fault.needs for word in _MEANS_WORDS[one])
+        return frozenset({self.label, self.kind.name, self.kind.family.value, *effects, *means})
+
 
 def losses(topology: Topology, possible: Possible) -> tuple[Fault, ...]:
-    """Everything that can be lost by itself and leaves each initiator a path, kind by kind.
+    """Everything that can be lost by itself and leaves each initiator a path; see `planned`."""
+    return tuple(one.fault for one in planned(topology, possible))
+
+
+def planned(topology: Topology, possible: Possible) -> tuple[Planned, ...]:
+    """Every fault that leaves each initiator a path, kind by kind.
 
     What consists of several faults is made of those that are `possible`. The order and the names
     stay the same from run to run.
     """
     each = [{p.name for p in topology.paths if p.machine == one} for one in topology.initiators]
     return tuple(
-        fault
+        Planned(kind, fault)
         for kind in CATALOGUE
         for fault in kind.everywhere(topology, possible)
         if all(own - set(fault.hits(topology)) for own in each)

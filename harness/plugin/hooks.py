@@ -13,8 +13,8 @@ from _pytest._code.code import (
     ReprTraceback,
 )
 
-from harness.errors import HarnessError, LabCannot, VerdictFailed, defects
-from harness.faults import losses
+from harness.errors import ConfigError, HarnessError, LabCannot, VerdictFailed, defects
+from harness.plugin.chosen import PARAMETER, chosen_losses, leave_out_other_tests
 from harness.plugin.controller import Controller
 from harness.plugin.fleet import labels_of
 from harness.plugin.options import add_options, load_config
@@ -28,7 +28,6 @@ from harness.plugin.workers import SAID, refuse_unfit_distribution
 from harness.reporting.blame import describe
 from harness.reporting.labels import label_tests
 from harness.reporting.runs import HISTORY
-from harness.testbed.means import lacking
 from harness.topology import plan
 
 
@@ -45,6 +44,11 @@ def pytest_configure(config: pytest.Config) -> None:
     except HarnessError as error:
         raise pytest.UsageError(str(error)) from error
     refuse_contradiction(config, run.config)
+    if config.getoption("faults") is not None:
+        try:
+            chosen_losses(config)
+        except ConfigError as error:
+            raise pytest.UsageError(f"--faults: {error}") from error
     if config.stash[KEY].config.target.chap is not None:
         _show_no_values(config)
     history = config.rootpath / config.getoption("reports") / HISTORY
@@ -63,15 +67,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         for marker in metafunc.definition.iter_markers("parametrize")
         for name in _names(marker.kwargs.get("argnames") or marker.args[0])
     }
-    wanted = {"loss", "link", "path"}.intersection(metafunc.fixturenames) - own
+    wanted = {PARAMETER, "link", "path"}.intersection(metafunc.fixturenames) - own
     if not wanted:
         return
-    config = metafunc.config.stash[KEY].config
-    topology = plan(config)
-    if "loss" in wanted:
-        every = losses(topology, lambda fault: not lacking(config, fault.needs))
-        ids = [f"{loss.where}-{type(loss).__name__}" for loss in every]
-        metafunc.parametrize("loss", every, ids=ids)
+    topology = plan(metafunc.config.stash[KEY].config)
+    if PARAMETER in wanted:
+        every = chosen_losses(metafunc.config)
+        faults, labels = [one.fault for one in every], [one.label for one in every]
+        metafunc.parametrize(PARAMETER, faults, ids=labels)
     for name, places in (("link", topology.links), ("path", topology.paths)):
         if name in wanted:
             metafunc.parametrize(name, [place.name for place in places])
@@ -83,6 +86,7 @@ def _names(given: str | Sequence[str]) -> Sequence[str]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    leave_out_other_tests(config, items)
     if config.stash[KEY].results is not None:
         label_tests(items)
 

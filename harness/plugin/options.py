@@ -32,6 +32,12 @@ def add_options(parser: pytest.Parser) -> None:
         "(default: %(default)s)",
     )
     group.addoption(
+        "--faults",
+        metavar="EXPRESSION",
+        help='run only tests of a fault, and of these: "silent and not target"; `pathproof faults` '
+        "lists all, with their words",
+    )
+    group.addoption(
         "--fleet",
         type=Path,
         metavar="FILE.toml",

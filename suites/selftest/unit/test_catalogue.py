@@ -1,4 +1,4 @@
-"""The catalogue of faults: what there is, and that all of it is healed."""
+"""The catalogue of faults: what there is, what is chosen of it, and that all of it is healed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,17 @@ import pytest
 
 from harness.config import Config
 from harness.config.ready import ready_topologies
-from harness.faults import CATALOGUE, Fault, Kind, Lab, Means, heal_everything
+from harness.errors import ConfigError
+from harness.faults import (
+    CATALOGUE,
+    Fault,
+    Kind,
+    Lab,
+    Means,
+    heal_everything,
+    planned,
+    select,
+)
 from harness.topology import Topology, plan
 
 TOPOLOGIES = [plan(Config.model_validate(one)) for one in ready_topologies().values()]
@@ -62,3 +72,56 @@ def test_all_of_it_is_healed_once_whatever_it_is_a_part_of(
     possible = [part for part in parts if Means.TARGET_CABLE not in part.needs]
     assert 0 < len(possible) < len(parts)
     assert sorted(healed) == sorted(part.name for part in possible)
+
+
+def chosen(expression: str, topology: str = "two-controllers") -> list[str]:
+    config = Config.model_validate(ready_topologies()[topology])
+    return [one.label for one in select(planned(plan(config), anything), expression)]
+
+
+@pytest.mark.parametrize(
+    ("expression", "labels"),
+    [
+        ("LinkDown", ["a-LinkDown", "b-LinkDown"]),
+        ("linkdown and not a-linkdown", ["b-LinkDown"]),
+        ("link and target", ["a-PeerLinkDown", "b-PeerLinkDown"]),
+        ("unreachable and initiator", ["a-LinkDown", "b-LinkDown"]),
+        ("several and not OneByOne", ["c1-ControllerLost", "c2-ControllerLost"]),
+        ("inside and initiator", [f"{one}-InitiatorDrop" for one in ("a1", "a2", "b1", "b2")]),
+        ("b2-SilentDrop or (link and hypervisor and not b-PeerLinkDown and target)",
+         ["a-PeerLinkDown", "b2-SilentDrop"]),
+    ],
+)  # fmt: skip
+def test_words_choose_faults(expression: str, labels: list[str]) -> None:
+    """By kind, family, effect and end, however they are written; the order is the catalogue's."""
+    assert chosen(expression) == labels
+
+
+def test_what_is_unreachable_is_silent_too() -> None:
+    """And together with what is not it is everything."""
+    every = chosen("silent or not silent")
+    assert chosen("silent") == every
+    assert chosen("silent and not unreachable") == [
+        label for label in every if not label.endswith("LinkDown")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("expression", "says"),
+    [
+        ("slient", "no fault is known by the word 'slient'"),
+        ("silent or slient", "no fault is known by the word 'slient'"),
+        ("NetworkLost", "no fault of this testbed is 'NetworkLost'"),
+        ("silent and", "'silent and' is no expression: expected not OR left parenthesis"),
+        ("", "no fault of this testbed is ''"),
+        ("LinkDown(a)", "is no expression: expected ="),
+        ("link(a=1)", "'link' takes no arguments"),
+        ("__import__('os')", "is no expression"),
+    ],
+)
+def test_an_expression_that_chooses_nothing_is_an_error(expression: str, says: str) -> None:
+    """With what is wrong, and where the words are; nothing in it is run."""
+    with pytest.raises(ConfigError) as raised:
+        chosen(expression)
+    assert says in raised.value.message
+    assert "pathproof faults" in raised.value.hint

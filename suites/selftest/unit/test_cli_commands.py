@@ -51,7 +51,7 @@ def test_help_imports_nothing_that_takes_long() -> None:
 def test_every_command_explains_itself(runner: CliRunner) -> None:
     """Each with the options that the tests have, where it makes a testbed."""
     benches = ("bench provision", "bench stall", "bench overhead", "bench clean")
-    for command in ("doctor", "up", "config", "images build", *benches):
+    for command in ("doctor", "up", "config", "faults", "images build", *benches):
         text = runner.invoke(app, [*command.split(), "--help"], env={"COLUMNS": "200"}).output
         assert "--testbed" in text, command
         assert "--hypervisor-uri" in text, command

@@ -23,10 +23,12 @@ from pydantic.fields import FieldInfo
 import harness.checks
 import harness.faults
 from harness.cli.app import app
+from harness.cli.faults import markdown
 from harness.config import Config
 from harness.config.networks import PortalConfig
 from harness.config.overrides import OVERRIDES
 from harness.config.ready import topology_names
+from harness.faults.catalogue import WORDS
 from harness.hypervisor.connection import connect
 from harness.measurements import Damage
 from harness.plugin.options import add_options
@@ -267,11 +269,19 @@ def _commands(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...
             yield (*path, name)
 
 
-def test_every_fault_is_documented() -> None:
-    """By its name."""
+def test_the_table_of_faults_is_that_of_the_catalogue() -> None:
+    """`pathproof faults --markdown` prints it."""
     text = (DOCS / "faults.md").read_text()
-    names = [*(kind.name for kind in harness.faults.CATALOGUE), "Together"]
-    assert [name for name in names if f"`{name}(" not in text] == []
+    (table,) = re.findall(r"^\| fault \|.*?(?=\n\n)", text, re.MULTILINE | re.DOTALL)
+    assert table == markdown()
+    assert "`Together(" in text
+
+
+def test_every_word_that_chooses_faults_is_documented() -> None:
+    """But for names of kinds, which are in the table above."""
+    text = (DOCS / "faults.md").read_text().partition("## Choosing faults")[2]
+    words = WORDS - {kind.name for kind in harness.faults.CATALOGUE}
+    assert [word for word in words if f"`{word}`" not in text.partition("\n## ")[0]] == []
 
 
 def test_every_check_is_documented() -> None:

@@ -1,0 +1,119 @@
+"""`pytest --faults` and `pathproof faults`, as they are typed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from harness.cli.app import app
+from suites.selftest.unit.small_suite import run_suite
+
+TESTS = """
+import pytest
+
+def test_a_loss(loss):
+    pass
+
+def test_without_a_fault():
+    pass
+
+@pytest.mark.parametrize("loss", ["own"])
+def test_its_own(loss):
+    pass
+"""
+
+
+def collected(folder: Path, *options: str) -> list[str]:
+    said = run_suite(folder, TESTS, "--collect-only", "-q", *options).stdout.splitlines()
+    return [line.rpartition("::")[2] for line in said if "::" in line]
+
+
+def test_without_the_option_everything_is_run(tmp_path: Path) -> None:
+    """Each loss of the testbed, and what has none."""
+    kinds = ("LinkDown", "PeerLinkDown", "SilentDrop", "InitiatorDrop")
+    labels = [f"{place}-{kind}" for kind in kinds for place in "ab"]
+    every = [f"test_a_loss[{label}]" for label in labels]
+    assert collected(tmp_path) == [*every, "test_without_a_fault", "test_its_own[own]"]
+
+
+def test_with_it_only_tests_of_the_chosen_faults_are_run(tmp_path: Path) -> None:
+    """What a test has chosen by itself it keeps."""
+    assert collected(tmp_path, "--faults", "link and not b-LinkDown and not target") == [
+        "test_a_loss[a-LinkDown]",
+        "test_its_own[own]",
+    ]
+
+
+def test_a_word_that_no_fault_is_known_by_is_refused(tmp_path: Path) -> None:
+    """Before anything is collected, with how to find the words."""
+    done = run_suite(tmp_path, TESTS, "--faults", "slient")
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    assert "--faults: no fault is known by the word 'slient'" in done.stderr
+    assert "pathproof faults" in done.stderr
+
+
+def listed(*options: str) -> str:
+    done = CliRunner().invoke(app, ["faults", *options])
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_faults_are_listed_with_what_they_hit_and_their_words() -> None:
+    """Place by place."""
+    header, *rows = listed("--topology", "four").splitlines()
+    assert header.split("  ")[0] == "FAULT"
+    told = {row.split()[0]: row for row in rows}
+    assert len(told) == 13
+    assert told["LinkDown(a)"].split() == [
+        *("LinkDown(a)", "link", "unreachable", "a1,", "a2"),
+        *("a-LinkDown", "hypervisor", "initiator", "link", "LinkDown", "silent", "unreachable"),
+    ]
+
+
+def test_only_those_that_were_chosen_are_listed() -> None:
+    rows = listed("--faults", "wire and target").splitlines()[1:]
+    assert [row.split()[0] for row in rows] == ["SilentDrop(a)", "SilentDrop(b)"]
+    done = CliRunner().invoke(app, ["faults", "--faults", "slient"])
+    assert done.exit_code == 2
+    assert "'slient'" in done.output
+
+
+def test_what_this_lab_has_no_means_for_is_listed_with_the_reason(tmp_path: Path) -> None:
+    """For people and for programs."""
+    array = tmp_path / "array.toml"
+    networks = "".join(
+        f"[[networks]]\nname = '{name}'\nsubnet = '10.0.{number}.0/24'\n"
+        f"portals = ['10.0.{number}.1']\ninitiator = '10.0.{number}.2'\nbridge = 'br{number}'\n"
+        for number, name in enumerate("ab")
+    )
+    array.write_text(f"[target]\nkind = 'external'\n{networks}".replace("'", '"'))
+    because = "it needs commands on the target, and the target is external"
+    (row,) = listed("--testbed", str(array), "--faults", "a-SilentDrop").splitlines()[1:]
+    assert row.endswith(because)
+    told = json.loads(listed("--testbed", str(array), "--json", "--faults", "wire"))
+    assert {one["name"]: one["skipped_because"] for one in told} == {
+        "SilentDrop(a)": because,
+        "SilentDrop(b)": because,
+        "InitiatorDrop(a)": "",
+        "InitiatorDrop(b)": "",
+    }
+    assert told[2] == {
+        "name": "InitiatorDrop(a)",
+        "test": "a-InitiatorDrop",
+        "kind": "InitiatorDrop",
+        "family": "wire",
+        "effects": ["silent"],
+        "paths": ["a"],
+        "needs": ["commands on the initiator"],
+        "words": ["a-InitiatorDrop", "initiator", "InitiatorDrop", "inside", "silent", "wire"],
+        "description": told[2]["description"],
+        "skipped_because": "",
+    }
