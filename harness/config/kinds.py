@@ -15,7 +15,7 @@ KEYS: Mapping[Kind, frozenset[str]] = {
     "testbed": frozenset(
         {
             *("budget", "controllers", "fabrics", "hypervisor", "initiator"),
-            *("initiators", "luns", "machines"),
+            *("initiators", "luns", "machines", "measure_again"),
             *("name", "networks", "profiles", "require", "target", "topology", "workload"),
         }
     ),

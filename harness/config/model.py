@@ -211,6 +211,9 @@ class Config(Model):
     require: Requirements = Field(
         (), description="what a run may not do without: forks, kvm, report; else it is an error"
     )
+    measure_again: int = Field(
+        1, ge=0, le=9, description="how often a test whose verdict is unknown is run again"
+    )
     hypervisor: HypervisorConfig = HypervisorConfig()
     machines: MachineConfig = MachineConfig()
     topology: str | None = Field(

@@ -34,6 +34,12 @@ OVERRIDES = (
         "what the run may not do without, such as forks,kvm,report: tried before the first test, "
         "and an error if it is not to be had",
     ),
+    Override(
+        "--measure-again",
+        "measure_again",
+        "how often a test whose verdict is unknown is run again, each time on a new testbed, "
+        "before that counts: 1 if nothing is said, 0 for never",
+    ),
     Override("--testbeds", "hypervisor.testbeds", "how many run at once: a number, or auto"),
     Override("--image", "machines.image", "image definition: a name in images/ or a path"),
     Override("--mirror", "machines.mirror", "package mirror for image builds"),

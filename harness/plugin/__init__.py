@@ -21,6 +21,7 @@ from harness.plugin.hooks import (
     pytest_runtest_call,
     pytest_runtest_makereport,
     pytest_runtest_protocol,
+    pytest_runtest_setup,
     pytest_sessionfinish,
     pytest_unconfigure,
 )
@@ -39,6 +40,7 @@ __all__ = [
     "pytest_runtest_call",
     "pytest_runtest_makereport",
     "pytest_runtest_protocol",
+    "pytest_runtest_setup",
     "pytest_sessionfinish",
     "pytest_unconfigure",
     "seed",

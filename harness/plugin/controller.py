@@ -11,6 +11,7 @@ from _pytest.junitxml import xml_key
 from harness.config import Config
 from harness.host.slots import limit_for
 from harness.plugin.interrupts import ignore_interrupts
+from harness.plugin.phase_notes import notes_of
 from harness.plugin.required import refuse_unmet
 from harness.plugin.run import KEY, only_unit_tests
 from harness.reporting.blame import LABEL, Blame
@@ -40,6 +41,12 @@ def timeouts_beyond_max_stall(config: Config) -> str:
         f"max_stall is {most_s:g} s, and the timeouts of profile {config.initiator.profile} alone "
         f"allow {sum(known.values())} s ({terms})"
     )
+
+
+def _why_again(report: pytest.TestReport) -> str:
+    """Why a test is measured again; empty if its worker died, or if it is not."""
+    notes = notes_of(report) if report.outcome == RERUN else None
+    return f" - {'; '.join(notes['unknown'])}" if notes else ""
 
 
 class Controller:
@@ -94,7 +101,8 @@ class Controller:
             category, letter, word = "error", "E", "ERROR"
         if letter and self._run.line_by_line:
             said = word if isinstance(word, str) else word[0]
-            letter = f"{stamp(self._run.began, worker_of(report))} {said} {report.nodeid}\n"
+            began = stamp(self._run.began, worker_of(report))
+            letter = f"{began} {said} {report.nodeid}{_why_again(report)}\n"
         return category, letter, word
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)

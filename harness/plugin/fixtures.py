@@ -64,6 +64,8 @@ def testbed(testbeds: Testbeds, request: pytest.FixtureRequest) -> Iterator[Test
         skip_without_means(request)
     scope = Scope(request.config.getoption("testbed_scope"))
     owners = {Scope.TEST: None, Scope.MODULE: request.node.path, Scope.SESSION: request.session}
+    if run.attempts.number > 1:
+        testbeds.renew()
     with ExitStack() as stack:
         try:
             ready = stack.enter_context(testbeds.lent(owners[scope]))
@@ -77,7 +79,7 @@ def testbed(testbeds: Testbeds, request: pytest.FixtureRequest) -> Iterator[Test
         wanted = (run.at_last_test and request.config.getoption("keep")) or (
             run.failed and request.config.getoption("keep_on_failure")
         )
-        if wanted and (name := testbeds.keep()):
+        if wanted and not run.attempts.again and (name := testbeds.keep()):
             run.remarks.append(f"kept: {name}; `pathproof ssh {name} initiator` looks inside")
 
 
@@ -114,7 +116,8 @@ def judge(request: pytest.FixtureRequest) -> Judge:
                     with step(str(finding)):
                         pass
                     if "stall_s" in finding.numbers:
-                        name = " ".join(filter(None, (request.node.name, finding.about)))
+                        parts = (request.node.name, finding.about, run.attempts.suffix)
+                        name = " ".join(filter(None, parts))
                         run.stalls.append(stall_line(name, luns[lun], finding.numbers))
         for lun, judgement in judgements.items():
             which = f" of {lun}" if len(luns) > 1 else ""
@@ -145,7 +148,8 @@ def publish_throughput(request: pytest.FixtureRequest) -> PublishThroughput:
             for line in lines:
                 with step(line):
                     pass
-                run.remarks.append(f"{request.node.name}: {line}")
+                name = " ".join(filter(None, (request.node.name, run.attempts.suffix)))
+                run.remarks.append(f"{name}: {line}")
 
     return publish
 

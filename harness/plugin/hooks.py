@@ -14,6 +14,7 @@ from _pytest._code.code import (
 )
 
 from harness.errors import ConfigError, HarnessError, LabCannot, VerdictFailed, defects
+from harness.plugin.again import measure
 from harness.plugin.chosen import PARAMETER, chosen_losses, leave_out_other_tests
 from harness.plugin.controller import Controller
 from harness.plugin.fleet import labels_of
@@ -28,6 +29,7 @@ from harness.plugin.workers import SAID, refuse_unfit_distribution
 from harness.reporting.blame import describe
 from harness.reporting.labels import label_tests
 from harness.reporting.runs import HISTORY
+from harness.steps import Spent, step
 from harness.topology import plan
 
 
@@ -92,8 +94,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
     item.config.stash[KEY].at_last_test = nextitem is None
+    return measure(item, nextitem)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Say in the report of a test that is measured again why it is."""
+    for number, reasons in enumerate(item.config.stash[KEY].attempts.earlier, 1):
+        with step(f"Attempt {number} was unknown and does not count", Spent.REPORTING):
+            for reason in reasons:
+                with step(reason):
+                    pass
 
 
 @pytest.hookimpl(wrapper=True)
@@ -117,11 +130,11 @@ def pytest_runtest_makereport(
     run = item.config.stash[KEY]
     blamed = run.verdicts.note(item, report, call)
     if call.when == "call":
+        run.attempts.note(blamed, run.judged)
         run.tell_verdict(item.nodeid, blamed)
     if report.failed:
-        run.failed = True
-        if item.config.getoption("keep_on_failure"):
-            item.session.shouldstop = "a test failed, and its machines are kept"
+        if call.when != "call" or not run.attempts.again:
+            _note_failure(item, run)
         error = call.excinfo.value if call.excinfo else None
         known = error is not None and _explains_itself(error) and not defects(error)
         if known and error is not None and item.config.getoption("verbose") < 1:
@@ -129,6 +142,12 @@ def pytest_runtest_makereport(
         _hide_secrets(report, run, item)
     leave_notes(report, run.take_notes())
     return report
+
+
+def _note_failure(item: pytest.Item, run: Run) -> None:
+    run.failed = True
+    if item.config.getoption("keep_on_failure"):
+        item.session.shouldstop = "a test failed, and its machines are kept"
 
 
 def _show_no_values(config: pytest.Config) -> None:

@@ -27,6 +27,7 @@ class PhaseNotes(TypedDict):
     spent: dict[str, float]  # seconds by `Spent`
     lacking: list[dict[str, str]]  # the fields of `Lacking`, and `test`
     result: str  # uuid of the Allure result of the test that runs, if one is written
+    unknown: list[str]  # what its checks could not tell, if it is to be measured again
 
 
 class RunNotes:

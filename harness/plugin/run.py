@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -17,6 +18,7 @@ import pytest
 from harness.config import Config
 from harness.errors import CouldNotTell, ReportError, VerdictFailed
 from harness.lacking import Lacking, no_results
+from harness.plugin.attempts import Attempts
 from harness.plugin.interrupts import interruptible
 from harness.plugin.phase_notes import PhaseNotes, RunNotes, notes_of
 from harness.plugin.workers import BEGAN, LACKING, RESULTS, Workers, controls_workers
@@ -25,6 +27,7 @@ from harness.reporting.bill import format_bill, format_pace
 from harness.reporting.blame import Blame, BlameLabels
 from harness.reporting.environment import add_to_environment, write_environment
 from harness.reporting.html import find_generator, generate, no_report
+from harness.reporting.measured_again import front_page, measured_again
 from harness.reporting.outcomes import Outcomes, worker_of
 from harness.reporting.progress import showing_progress
 from harness.reporting.reconcile import reconcile, running_result
@@ -52,7 +55,8 @@ class Run:
     worker, which runs tests. `folder` is None where no report is made, `results` where no results
     are written. `remarks` takes what the tests of this process say for the end of the run, and
     `stalls` a line for each stall; `judged` what the running test has judged, `lacking` what tests
-    had to do without so far, as far as this process knows.
+    had to do without so far, as far as this process knows. `attempts` are those at the running
+    test.
     `line_by_line`: progress is shown in whole lines, between which pytest must leave none open.
     """
 
@@ -71,6 +75,7 @@ class Run:
         self.remarks: list[str] = []
         self.stalls: list[str] = []
         self.judged: list[Judged] = []
+        self.attempts = Attempts()
         self.lacking: list[Lacking] = [Lacking(**one) for one in given.get(LACKING, ())]
         self.lost_report = False
         self._unsaid: list[dict[str, str]] = []
@@ -151,6 +156,7 @@ class Run:
             wall_ahead_ns=time.time_ns() - time.monotonic_ns(),
             blamed=blamed,
             without=self.lacking,
+            earlier=self.attempts.earlier,
         )
         self._judged_parts += judged_parts(document)
         if self.results is not None:
@@ -166,6 +172,7 @@ class Run:
             spent=spent,
             lacking=self._unsaid[:],
             result=running_result(),
+            unknown=list(self.attempts.again),
         )
         self.remarks.clear()
         self.stalls.clear()
@@ -178,9 +185,11 @@ class Run:
         """Take in a phase of a test, run here or by a worker."""
         notes = notes_of(report)
         self._notes.tests_s += report.duration
-        self.outcomes.note(report, result=notes["result"] if notes else "")
         if notes:
+            self.outcomes.note(report, result=notes["result"], unknown=notes["unknown"])
             self._notes.add(notes, worker=worker_of(report))
+        else:
+            self.outcomes.note(report)
 
     def note_missing_results(self, collected: int) -> None:
         """Say how many of the tests that were collected have no result, if any has one."""
@@ -198,16 +207,20 @@ class Run:
         """Make the HTML report; what hinders it is said, never raised: the results are safe."""
         if self.folder is None:
             return
-        if not self.outcomes.all() and not any(self.folder.results.iterdir()):
+        outcomes = self.outcomes.all()
+        if not outcomes and not any(self.folder.results.iterdir()):
             discard_if_empty(self.folder)
             return
+        earlier = {attempt.result for outcome in outcomes for attempt in outcome.earlier}
+        gather = partial(
+            gather_verdicts, self.folder.results, self.folder.verdicts, earlier=earlier
+        )
         base = self.folder.path.parent
         try:
             with step("Make the report", Spent.REPORTING), alone(base):
-                reconcile(self.folder.results, self.outcomes.all())
+                reconcile(self.folder.results, outcomes)
                 self._fill_front_page(self.folder.results)
-                missing = [one for one in self.lacking if one.name == "results"]
-                gather_verdicts(self.folder.results, self.folder.verdicts, without=missing)
+                gather(without=[one for one in self.lacking if one.name == "results"])
                 page = generate(
                     self.folder.results, self.folder.path, "Pathproof", history=self.folder.history
                 )
@@ -220,17 +233,21 @@ class Run:
             self.lost_report = True
             self.note_lacking(no_report(error))
             with suppress(ReportError):  # the reason may be the very folder
-                gather_verdicts(self.folder.results, self.folder.verdicts, without=self.lacking)
+                gather(without=self.lacking)
             details = error.message.splitlines()[1:]
             self.report = "\n".join([*details, f"results: {self.folder.results}"])
 
     def _fill_front_page(self, results: Path) -> None:
-        """What was found and what was lacking; in full among the report's global attachments."""
-        found, degraded = self._notes.result, self._notes.degraded
+        """What was found, measured again and lacking; in full among the global attachments."""
+        found, degraded, outcomes = self._notes.result, self._notes.degraded, self.outcomes.all()
         complete = all(one.name != "results" for one in self.lacking)
-        rows = found.front_page(self.outcomes.all(), complete=complete)
-        add_to_environment(results, rows | degraded.environment())
-        for name, lines in (("findings", found.findings()), ("degraded", degraded.lines())):
+        rows = found.front_page(outcomes, complete=complete)
+        add_to_environment(results, rows | degraded.environment() | front_page(outcomes))
+        for name, lines in (
+            ("findings", found.findings()),
+            ("degraded", degraded.lines()),
+            ("measured again", measured_again(outcomes)),
+        ):
             if lines:
                 attach(name, "\n".join(lines))
 
@@ -260,7 +277,7 @@ class Run:
         """What is printed after pytest's own last line; the path of the report is the last."""
         if self.worker:
             return []
-        lines = self._notes.degraded.lines()
+        lines = [*measured_again(self.outcomes.all()), *self._notes.degraded.lines()]
         if self.required_report_missing:
             lines.append("error: a report is required (--require report), and there is none")
         return [*lines, *([self.report] if self.report else [])]

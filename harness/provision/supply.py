@@ -75,6 +75,10 @@ class Testbeds:
         """What the testbed that is lent has to do without, although the configuration wants it."""
         return self._provisioner.lacking if self._provisioner is not None else ()
 
+    def renew(self) -> None:
+        """Lend a new testbed next, whoever had the last one."""
+        self._owner = None
+
     def keep(self) -> str | None:
         """Leave the machines running; returns the testbed's name, None if there is none."""
         if self._provisioner is None or self._testbed is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import pytest
@@ -18,7 +19,8 @@ class Outcome:
 
     `result` is the uuid of the Allure result that was to be written, `status` in Allure's words;
     times are seconds since the epoch. `final` once it is known whether the test passed; what is
-    known then may still get worse.
+    known then may still get worse. `earlier` has the attempts whose verdict was unknown, so that
+    the test was measured again; their messages say what was.
     """
 
     node_id: str
@@ -30,6 +32,7 @@ class Outcome:
     verdict: str = ""
     worker: str = ""
     final: bool = False
+    earlier: tuple[Outcome, ...] = ()
 
 
 class Outcomes:
@@ -37,11 +40,32 @@ class Outcomes:
 
     def __init__(self) -> None:
         self._last: dict[str, Outcome] = {}
+        self._earlier: dict[str, tuple[Outcome, ...]] = {}
 
-    def note(self, report: pytest.TestReport, *, result: str = "") -> None:
-        """Take in a phase of a test; its set-up begins a new attempt."""
+    def note(
+        self, report: pytest.TestReport, *, result: str = "", unknown: Sequence[str] = ()
+    ) -> None:
+        """Take in a phase of a test; its set-up begins a new attempt.
+
+        `unknown` is why a test is run again whose worker did not die. One whose worker died begins
+        anew, with its first attempt.
+        """
         if report.outcome == RERUN:
-            self._last.pop(report.nodeid, None)
+            last = self._last.pop(report.nodeid, None)
+            earlier = self._earlier.pop(report.nodeid, ())
+            if unknown:
+                attempt = Outcome(
+                    report.nodeid,
+                    last.began_s if last else report.start,
+                    report.stop,
+                    result=result,
+                    status=Status.BROKEN,
+                    message="\n".join(unknown),
+                    verdict=Blame.UNKNOWN,
+                    worker=worker_of(report),
+                    final=True,
+                )
+                self._earlier[report.nodeid] = (*earlier, attempt)
             return
         last = self._last.get(report.nodeid)
         if last is None or report.when == "setup":
@@ -61,11 +85,14 @@ class Outcomes:
     def of(self, node_id: str) -> Outcome | None:
         """The outcome of one test; None while it is not final."""
         last = self._last.get(node_id)
-        return last if last is not None and last.final else None
+        return self._whole(last) if last is not None and last.final else None
 
     def all(self) -> list[Outcome]:
         """Every final outcome, in the order in which the tests began."""
-        return [outcome for outcome in self._last.values() if outcome.final]
+        return [self._whole(outcome) for outcome in self._last.values() if outcome.final]
+
+    def _whole(self, outcome: Outcome) -> Outcome:
+        return replace(outcome, earlier=self._earlier.get(outcome.node_id, ()))
 
 
 def worker_of(report: pytest.TestReport) -> str:

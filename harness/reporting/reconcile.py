@@ -1,7 +1,8 @@
 """Makes the results hold every test that pytest reported, once.
 
 A worker that dies leaves tests without a result; one that was given up too early may leave a
-result that does not count. What pytest reported decides.
+result that does not count. What pytest reported decides. Of a test that was measured again all
+attempts stay: Allure shows those before the last as its retries.
 """
 
 from __future__ import annotations
@@ -36,21 +37,25 @@ def reconcile(results: Path, outcomes: Sequence[Outcome]) -> None:
     were cut short count as missing. Raises ReportError.
     """
     try:
-        wanted = {outcome.result for outcome in outcomes if outcome.result}
-        found: set[str] = set()
+        every = [one for outcome in outcomes for one in (outcome, *outcome.earlier)]
+        wanted = {outcome.result for outcome in every if outcome.result}
+        found: dict[str, Path] = {}
         for path in results.glob("*-result.json"):
             uuid = str(_read(path).get("uuid"))
-            if uuid in wanted - found:
-                found.add(uuid)
+            if uuid in wanted - found.keys():
+                found[uuid] = path
             else:
                 path.unlink()
         for outcome in outcomes:
             if outcome.result not in found:
+                # What is made has no parameters, by which Allure would know its retries.
+                for alone in [one.result for one in outcome.earlier if one.result in found]:
+                    found.pop(alone).unlink()
                 result = _from_outcome(outcome)
-                found.add(result["uuid"])
-                _write(results / f"{result['uuid']}-result.json", result)
+                path = found[result["uuid"]] = results / f"{result['uuid']}-result.json"
+                _write(path, result)
         for path in results.glob("*-container.json"):
-            _keep_children(path, found)
+            _keep_children(path, set(found))
         _sweep(results)
     except OSError as error:
         raise ReportError(f"cannot tidy {results}: {error.strerror}") from error

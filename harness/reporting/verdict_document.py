@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -23,10 +23,12 @@ from harness.analysis.stall import LongIo, Stall, Wait, stall_resolution_ns, wai
 from harness.analysis.write_proof import prove_writes
 from harness.checks import Finding, Judgement, Verdict
 from harness.checks.judgement import worst
-from harness.lacking import Lacking, LackingName
+from harness.lacking import Lacking
 from harness.measurements import ClockReading, FaultRecord, Measurements, ReadBack
 from harness.reporting.blame import Blame
+from harness.reporting.verdict_attempts import EarlierPart, earlier_parts
 from harness.reporting.verdict_part import Part
+from harness.reporting.verdict_without import WithoutPart, without_parts
 from harness.reporting.verdict_writes import WritesPart, writes_part
 from harness.timeline import Happened, Phase
 from harness.units import NS_PER_S
@@ -188,18 +190,6 @@ class JudgementPart(Part):
     """Null if nothing is known of single writes."""
 
 
-class WithoutPart(Part):
-    """One thing that the run had to do without, and that the user did not switch off."""
-
-    name: LackingName
-    """`forks`: machines were booted; `kvm`: they were emulated; `report`: there is no HTML report;
-    `capability`, `fault`: tests were skipped; `handler`: a map names a SCSI device handler that the
-    kernel has not attached to its paths; `results`: the run ended before all tests had one."""
-    reason: str
-    cure: str
-    """What to do about it."""
-
-
 class VerdictDocument(Part):
     """What was judged in one test."""
 
@@ -209,6 +199,10 @@ class VerdictDocument(Part):
     """The version of Pathproof."""
     test: str
     """pytest's node id."""
+    attempt: int = 1
+    """Which attempt at the test this is: a test whose verdict is unknown is measured again."""
+    earlier: tuple[EarlierPart, ...] = ()
+    """The attempts before this one, which do not count."""
     verdict: Verdict
     """The worst that any check or the test itself said."""
     began: AwareDatetime | None
@@ -235,11 +229,12 @@ def verdict_document(
     wall_ahead_ns: int,
     blamed: Blame | None = None,
     without: Sequence[Lacking] = (),
+    earlier: Sequence[Sequence[str]] = (),
 ) -> VerdictDocument:
     """The document of one test.
 
     `wall_ahead_ns` is the host's wall clock minus its monotonic one, `blamed` what the end of
-    the test says, None for a pass.
+    the test says, None for a pass. `earlier` has what was unknown in each attempt before.
     """
     zero_ns = min((at for one in judged for at in _known_times(one.measurements)), default=None)
     began = None if zero_ns is None else _wall_clock(zero_ns + wall_ahead_ns)
@@ -249,10 +244,12 @@ def verdict_document(
         schema=3,
         harness=__version__,
         test=test,
+        attempt=len(earlier) + 1,
+        earlier=earlier_parts(earlier),
         verdict=worst([said, worst(part.verdict for part in parts)]),
         began=began,
         environment=dict(environment),
-        without=tuple(WithoutPart(**asdict(one)) for one in without),
+        without=without_parts(without),
         judgements=parts,
     )
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
@@ -16,24 +16,36 @@ from harness.errors import ReportError
 from harness.lacking import Lacking
 from harness.reporting.verdict_document import FILE_NAME
 
+EARLIER = "earlier"
 _LONGEST_NAME = 150  # file systems allow 255 bytes
 
 
-def gather_verdicts(results: Path, folder: Path, without: Sequence[Lacking] = ()) -> None:
+def gather_verdicts(
+    results: Path,
+    folder: Path,
+    without: Sequence[Lacking] = (),
+    *,
+    earlier: Collection[str] = (),
+) -> None:
     """Copy the document of every test that has one into `folder`. Raises ReportError.
 
-    `without`: what the run had to do without by its end is added to each copy.
+    `without`: what the run had to do without by its end is added to each copy. Documents of
+    `earlier` results, of tests that were measured again, are in a folder of their own in it.
     """
     try:
-        for source in _documents(results):
+        for uuid, source in _documents(results):
             document = json.loads(source.read_text(encoding="utf-8"))
             known = document["without"]
             for one in map(asdict, without):
                 if one not in known:
                     known.append(one)
-            folder.mkdir(exist_ok=True)
+            name, place = file_name(document["test"]), folder
+            if uuid in earlier:
+                place = folder / EARLIER
+                name = name.replace(".json", f"-attempt-{document['attempt']}.json")
+            place.mkdir(parents=True, exist_ok=True)
             content = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
-            (folder / file_name(document["test"])).write_text(content, encoding="utf-8")
+            (place / name).write_text(content, encoding="utf-8")
     except OSError as error:
         raise ReportError(f"cannot gather verdicts in {folder}: {error.strerror}") from error
     except (ValueError, KeyError, TypeError) as error:  # JSON of another shape
@@ -46,8 +58,10 @@ def file_name(test: str) -> str:
     return f"{readable}-{sha256(test.encode()).hexdigest()[:8]}.json"
 
 
-def _documents(results: Path) -> Iterator[Path]:
+def _documents(results: Path) -> Iterator[tuple[str, Path]]:
+    """Each with the uuid of its result."""
     for path in sorted(results.glob("*-result.json")):
-        for attachment in json.loads(path.read_text(encoding="utf-8")).get("attachments", []):
+        result = json.loads(path.read_text(encoding="utf-8"))
+        for attachment in result.get("attachments", []):
             if attachment["name"] == FILE_NAME:
-                yield results / Path(attachment["source"]).name
+                yield result.get("uuid", ""), results / Path(attachment["source"]).name

@@ -126,8 +126,9 @@ def changed(**keys: str) -> Config:
 
 
 def test_what_a_run_requires_is_not_in_the_key() -> None:
-    """A snapshot serves runs with and without `--require`."""
+    """A snapshot serves runs with and without `--require`, and however often they measure."""
     assert of(changed(require="forks,report")) == of(Config())
+    assert of(changed(measure_again="0")) == of(Config())
 
 
 def test_everything_that_shapes_a_testbed_is_in_the_key(monkeypatch: pytest.MonkeyPatch) -> None:

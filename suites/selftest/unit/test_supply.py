@@ -100,6 +100,15 @@ def test_one_that_cannot_be_mended_is_replaced(testbeds: Testbeds, supply: Suppl
         assert supply.alive == [2]
 
 
+def test_a_test_that_is_measured_again_gets_a_new_one(testbeds: Testbeds, supply: Supply) -> None:
+    """Also where tests share it; those that follow share the new one."""
+    for number in (1, 2, 2):
+        if number > supply.made > 0:
+            testbeds.renew()
+        with testbeds.lent("session"):
+            assert supply.alive == [number]
+
+
 def test_a_failure_to_make_one_is_told_at_once_from_then_on(
     testbeds: Testbeds, supply: Supply
 ) -> None:

@@ -23,6 +23,7 @@ from harness.checks.judgement import worst
 from harness.errors import ReportError
 from harness.lacking import Lacking
 from harness.measurements import MAP, BlockFinding, Damage, Measurements, ReadBack
+from harness.plugin.attempts import Attempts
 from harness.plugin.run import Run
 from harness.reporting.blame import Blame
 from harness.reporting.verdict_document import (
@@ -226,6 +227,32 @@ def test_verdicts_are_gathered_from_the_results(tmp_path: Path) -> None:
     assert gathered.read_text() == text
 
 
+def test_an_attempt_that_does_not_count_is_gathered_elsewhere(tmp_path: Path) -> None:
+    """Who reads all files of the folder finds one for each test."""
+    first = document(judged(failover(), UNKNOWN)).text
+    last = verdict_document(
+        TEST,
+        [judged(failover(), PASS)],
+        environment={},
+        wall_ahead_ns=0,
+        earlier=[["too busy", "too few reads"]],
+    )
+    assert last.attempt == 2
+    assert last.earlier[0].reasons == ("too busy", "too few reads")
+    result(tmp_path, "a", verdict_json=first)
+    result(tmp_path, "b", verdict_json=last.text)
+    for uuid in "ab":
+        file = tmp_path / f"{uuid}-result.json"
+        file.write_text(json.dumps({**json.loads(file.read_text()), "uuid": uuid}))
+    gather_verdicts(tmp_path, tmp_path / "verdicts", earlier={"a"})
+    (counts,) = (tmp_path / "verdicts").glob("*.json")
+    (other,) = (tmp_path / "verdicts").glob("*/*.json")
+    assert (counts.name, counts.read_text()) == (file_name(TEST), last.text)
+    assert other.name == file_name(TEST).replace(".json", "-attempt-1.json")
+    assert other.parent.name == "earlier"
+    assert other.read_text() == first
+
+
 def test_what_was_lacking_in_the_end_is_in_every_gathered_verdict(tmp_path: Path) -> None:
     """A report generator that breaks does so after the last test; each thing is there once."""
     result(tmp_path, "a", verdict_json=document(judged(failover(), PASS)).text)
@@ -305,10 +332,11 @@ def test_a_run_leaves_a_document_of_every_test_that_was_judged(
     assert done.stdout.count("judged, but not required (`.require()`)") >= 2
     (folder,) = tmp_path.glob("reports/out/2*/")
     found = {}
-    for file in (folder / "verdicts").iterdir():
+    for file in (folder / "verdicts").glob("*.json"):
         one = VerdictDocument.model_validate_json(file.read_text())
         assert file.name == file_name(one.test)
         found[one.test.partition("::")[2]] = (one.verdict.value, len(one.judgements))
+    measured_again = len([verdict for verdict, _ in found.values() if verdict == "unknown"])
     assert found == {
         "test_judged[pass]": ("pass", 1),
         "test_judged[fail]": ("fail", 1),
@@ -320,7 +348,7 @@ def test_a_run_leaves_a_document_of_every_test_that_was_judged(
     }
     results = [json.loads(p.read_text()) for p in folder.glob("results/*-result.json")]
     attached = [a for r in results for a in r.get("attachments", []) if a["name"] == "verdict.json"]
-    assert [a["type"] for a in attached] == ["application/json"] * len(found)
+    assert [a["type"] for a in attached] == ["application/json"] * (len(found) + measured_again)
 
 
 @pytest.mark.parametrize(
@@ -336,6 +364,7 @@ def test_a_test_that_was_cut_off_leaves_no_document(
         _environment={},
         lacking=[],
         _judged_parts=[],
+        attempts=Attempts(),
     )
     with listening(heard := Attached()):
         Run.tell_verdict(run, TEST, blamed)
