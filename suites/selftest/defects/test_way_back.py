@@ -146,7 +146,7 @@ def test_a_path_that_comes_back_too_late(testbed: Testbed, seed: int) -> None:
 def test_paths_that_come_back_narrow(testbed: Testbed, seed: int) -> None:
     """All together carry less than the load asks for."""
     machine, nics = testbed.machine(Role.INITIATOR), testbed.nics(Role.INITIATOR).values()
-    limit = "tbf rate 2mbit burst 16kb latency 1s"
+    limit = "tbf rate 500kbit burst 16kb latency 1s"
     passed: list[int] = []
     measured = lose_a_path(
         testbed,
