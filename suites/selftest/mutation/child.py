@@ -15,7 +15,7 @@ import signal
 import sys
 import time
 import types
-from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing import get_context
@@ -216,7 +216,7 @@ def in_children(
     workers: int,
     *,
     quiet: bool = True,
-) -> Generator[tuple[str, object], None, None]:
+) -> Generator[tuple[str, object]]:
     """Do each thing in a child of its own, so many at a time; None for one that says nothing."""
     waiting, running = list(acts), dict[str, Forked]()
     try:

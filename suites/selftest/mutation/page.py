@@ -44,9 +44,8 @@ def updated(text: str, paths: Sequence[str], scored: Iterable[Scored]) -> str:
     rows = {found[1]: line for line in text.splitlines() if (found := _ROW.match(line))}
     rows |= {one.path: row(one) for one in scored}
     lines = [rows[path] for path in paths if path in rows]
-    cells = [match for line in lines if (match := _ROW.match(line))]
-    sums = [[int(one[column]) for one in cells] for column in (2, 3, 4)]
-    mutants, killed, explained = map(sum, sums)
+    counts = [tuple(map(int, one.groups()[1:])) for line in lines if (one := _ROW.match(line))]
+    mutants, killed, explained = map(sum, zip(*counts, strict=True)) if counts else (0, 0, 0)
     total = f"| all of these | {mutants} | {killed} | {explained} | {_share(killed, mutants)} |"
     return _TABLE.sub(lambda _: "\n".join([_HEAD, *lines, total, ""]), text, count=1)
 
