@@ -21,7 +21,7 @@ LEAST = 0.95
 # Of tests that have to pass without a mutant before any is tried.
 _SOME_S = 5.0
 # After that, results are kept, and a process begins anew.
-_PORTION_S = 120.0
+_PORTION_S = 45.0
 _LIMIT_S = 900.0  # of a portion: its last mutants, and importing, may take long on a busy host
 
 
