@@ -27,7 +27,8 @@ OTHERS = re.compile(
     r"|rescan-scsi-bus.sh)\b"
     r"|[`/\n(](bootstrap|configure|env|find|ss|stat)\b[^`]*$"
 )
-OF_SCRIPTS = {"--with", "--workers"}  # of bootstrap, and of suites/selftest/crash/kill_trial.py
+# Of bootstrap, of suites/selftest/crash/kill_trial.py, and of suites/selftest/mutation.
+OF_SCRIPTS = {"--with", "--workers", "--again", "--seconds"}
 OF_XDIST = {"--dist", "--tx"}
 
 
