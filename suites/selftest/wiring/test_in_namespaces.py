@@ -46,53 +46,57 @@ class Wires:
     """What of a testbed there is without sessions."""
 
     topology: Topology
-    machines: Mapping[Role, Machine]
-    names: Mapping[Role, Mapping[str, str]]
+    machines: Mapping[str, Machine]
+    names: Mapping[str, Mapping[str, str]]
 
-    def machine(self, role: Role) -> Machine:
-        return self.machines[role]
+    def machine(self, name: str) -> Machine:
+        return self.machines[name]
 
-    def nic(self, role: Role, link: str) -> str:
-        return self.names[role][self.topology.nic_at(role, link).name]
+    def nic(self, name: str, link: str) -> str:
+        return self.names[name][self.topology.nic_at(name, link).name]
 
     def causes(self) -> list[str]:
-        """What the preflight finds, once the initiator has sent something on each path."""
-        pairs = []
-        for path in self.topology.paths:
-            nic = self.nic(Role.INITIATOR, path.link.name)
-            device = self.topology.network(path.link.network).device(nic)
-            pairs.append(f"{device},{path.portal.portal.address}")
-        initiator = self.machine(Role.INITIATOR)
-        initiator.run(["ip", "neighbour", "flush", "all"])
-        initiator.run(["python3", "-c", _TALK, *dict.fromkeys(pairs)])
-        ends = [End(role, self.machines[role], self.names[role]) for role in Role]
-        return [problem.cause for problem in wiring_problems(self.topology, ends)]
+        """What the preflight finds, once every initiator has sent something on each path."""
+        found: list[str] = []
+        for name in self.topology.initiators:
+            own = self.topology.of(name)
+            pairs = [
+                f"{own.network(path.link.network).device(self.nic(name, path.link.name))},"
+                f"{path.portal.portal.address}"
+                for path in own.paths
+            ]
+            self.machine(name).run(["ip", "neighbour", "flush", "all"])
+            self.machine(name).run(["python3", "-c", _TALK, *dict.fromkeys(pairs)])
+            ends = [End(m, self.machines[m], self.names[m]) for m in (Role.TARGET.value, name)]
+            found += [problem.cause for problem in wiring_problems(own, ends)]
+        return found
 
 
 @contextmanager
 def wired(name: str) -> Iterator[Wires]:
-    """Two machines with the cables of a ready topology between them."""
+    """The machines of a ready topology, with its cables between them."""
     if why := needs.no_namespaces():
         pytest.skip(why)
     topology = plan(load(None, {"topology": (name, "--topology")}).config)
     with ExitStack() as stack:
-        hosts = {role: stack.enter_context(namespace(role.value)) for role in Role}
-        initiator, target = hosts[Role.INITIATOR], hosts[Role.TARGET]
+        every = (Role.TARGET.value, *topology.initiators)
+        hosts = {name: stack.enter_context(namespace(name)) for name in every}
+        target = hosts[Role.TARGET]
         for number, link in enumerate(topology.links):
-            initiator.sh(
+            hosts[link.machine].sh(
                 f"ip link add eth{number} address {link.initiator_mac} type veth "
                 f"peer name eth{number} address {link.target_mac} netns {target.pid}"
             )
-        names: dict[Role, dict[str, str]] = {}
-        for role, host in hosts.items():
-            nics = topology.nics(role)
+        names: dict[str, dict[str, str]] = {}
+        for machine, host in hosts.items():
+            nics = topology.nics(machine)
             host.sh(
                 "ip link set lo up; for n in /sys/class/net/eth*; do ip link set ${n##*/} up; done"
             )
             if any(nic.vlan for nic in nics):
                 _require_vlans(host)
             said = host.sh(render_script(nics, addressed=True).replace(*_ANY_NIC)).stdout
-            names[role] = dict(line.split() for line in said.splitlines())
+            names[machine] = dict(line.split() for line in said.splitlines())
         yield Wires(topology, hosts, names)
 
 
