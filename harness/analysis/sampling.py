@@ -15,11 +15,24 @@ def longest_gap_ns(watching: Watching, processors: ProcessorTime | None) -> int:
 
     One that its host gives no processor does nothing that could be missed.
     """
+    return max(_unseen_ns(watching, processors, *gap) for gap in watching.gaps())
 
-    def unseen_ns(start_ns: int, end_ns: int) -> int:
-        if processors is None:
-            return end_ns - start_ns
-        waited_ns = processors.waited_between(start_ns, end_ns, watching.machine)
-        return max(0, end_ns - start_ns - waited_ns)
 
-    return max(unseen_ns(*gap) for gap in watching.gaps())
+def missing_ns(
+    watching: Watching, processors: ProcessorTime | None, start_ns: int, end_ns: int
+) -> int:
+    """How much of a stretch of time lies in gaps that are too long, in nanoseconds."""
+    return sum(
+        max(0, min(gap_end_ns, end_ns) - max(gap_start_ns, start_ns))
+        for gap_start_ns, gap_end_ns in watching.gaps()
+        if _unseen_ns(watching, processors, gap_start_ns, gap_end_ns) > LONGEST_GAP_NS
+    )
+
+
+def _unseen_ns(
+    watching: Watching, processors: ProcessorTime | None, start_ns: int, end_ns: int
+) -> int:
+    if processors is None:
+        return end_ns - start_ns
+    waited_ns = processors.waited_between(start_ns, end_ns, watching.machine)
+    return max(0, end_ns - start_ns - waited_ns)

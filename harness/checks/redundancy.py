@@ -6,16 +6,17 @@ from math import isfinite
 
 from harness.analysis.path_absences import PROVEN_BY
 from harness.analysis.redundancy import Return, returns_of
+from harness.analysis.sampling import missing_ns
 from harness.checks.definition import check
 from harness.checks.excuses import unless_the_lab_did_it
 from harness.checks.kernel import unread_kernel_logs
 from harness.checks.outcome import Outcome, failed, first_bad_or_all, passed, unknown
 from harness.checks.waits import waited
 from harness.measurements import FaultRecord, Measurements
-from harness.units import format_seconds
+from harness.units import NS_PER_S, format_seconds
 
 
-@check("redundancy back in time", through_the_lab=True, by_samples=True)
+@check("redundancy back in time", through_the_lab=True)
 def redundancy_back_in_time(measurements: Measurements) -> Outcome:
     """After healing each path was usable again within twice the time that the settings allow.
 
@@ -45,10 +46,8 @@ def _back(measurements: Measurements, fault: FaultRecord) -> Outcome:
             f"path {last.path} was {_told(last)} after {fault.name} was healed, "
             f"{format_seconds(excess_s)} beyond twice the budget of {budget}"
         )
-        waited_s = waited(measurements, last.start_ns, last.end_ns)
-        if excess_s <= waited_s:
-            text += f"; but the host gave the machines no processor for {waited_s:.3f} s of it"
-            return unknown(text, figures, numbers)
+        if doubt := _why_unsure(measurements, last, excess_s):
+            return unknown(f"{text}; but {doubt}", figures, numbers)
         return failed(text, figures, numbers, (last.start_ns, last.end_ns))
     if missing := [one for one in returns if not one.back]:
         names = ", ".join(one.path for one in missing)
@@ -75,6 +74,18 @@ def _none_given_up(measurements: Measurements, fault: FaultRecord) -> Outcome:
     if fault.paths and gaps:
         return unknown(f"{text} as far as was seen; but {'; '.join(gaps)}")
     return passed(text)
+
+
+def _why_unsure(measurements: Measurements, absence: Return, excess_s: float) -> str:
+    """What may have kept the path away, or hidden that it was back, for the excess; or nothing."""
+    span_ns = absence.start_ns, absence.end_ns
+    waited_s = waited(measurements, *span_ns)
+    if excess_s <= waited_s:
+        return f"the host gave the machines no processor for {waited_s:.3f} s of it"
+    host = measurements.processors
+    unseen_ns = (missing_ns(watching, host, *span_ns) for watching in measurements.watching)
+    unseen_s = max(unseen_ns, default=0) / NS_PER_S
+    return f"no sample was taken for {unseen_s:.1f} s of it" if excess_s <= unseen_s else ""
 
 
 def _told(one: Return) -> str:

@@ -14,7 +14,7 @@ from harness.analysis.path_absences import FEWEST_LOOKS
 from harness.analysis.path_accounts import disagreements
 from harness.analysis.throughput import BIN_NS
 from harness.checks.definition import check
-from harness.checks.excuses import disturbed
+from harness.checks.excuses import disturbed, unless_samples_are_missing
 from harness.checks.outcome import Outcome, failed, first_bad, passed, unknown
 from harness.measurements import Measurements
 from harness.timeline import Phase
@@ -25,7 +25,7 @@ _FEWEST_BINS = 3
 _RECOVERY_S = 45.0  # at least: a busy host may take longer than the settings allow
 
 
-@check("paths restored", through_the_lab=True, by_samples=True)
+@check("paths restored", through_the_lab=True)
 def paths_restored(measurements: Measurements) -> Outcome:
     """At the end every path is active again, and has carried I/O since healing if it is in use.
 
@@ -53,7 +53,7 @@ def _every_path_used(measurements: Measurements) -> Outcome:
         return failed(text, figures)
     reserve = in_reserve(measurements, phase.start_ns, phase.end_ns)
     if idle := _idle(measurements, phase, reserve, figures):
-        return idle
+        return unless_samples_are_missing(idle, measurements)
     text = "every path is active and carries I/O"
     if reserve:
         text = f"every path is active; {', '.join(sorted(reserve))} in reserve"

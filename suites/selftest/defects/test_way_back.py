@@ -6,6 +6,7 @@ from contextlib import ExitStack
 
 import pytest
 
+from harness.checks import Verdict, evidence_sound, judge
 from harness.config.negotiation import Negotiation
 from harness.faults.silent_drop import parse_dropped
 from harness.machine import Process
@@ -90,6 +91,8 @@ def test_multipathd_does_nothing_in_the_outage(
         by="paths restored",
         fails=f"not active at the end: {', '.join(sorted(fault.hits(testbed.topology)))}",
     )
+    (sound,) = judge(measured, evidence_sound()).findings
+    assert sound.verdict is Verdict.PASS, sound.message  # asking what hangs disturbed nothing
 
 
 def test_a_path_that_is_not_reinstated(testbed: Testbed, seed: int) -> None:

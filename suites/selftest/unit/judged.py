@@ -25,6 +25,7 @@ from harness.measurements import (
     ProcessorTime,
     ReadBack,
     Stream,
+    Watching,
     WriteHistory,
     WriteLog,
 )
@@ -167,3 +168,21 @@ def busy_host(steal: float, *, start_ns: int = START, end_ns: int = END) -> Proc
     return ProcessorTime(
         at_ns, np.column_stack([ran_ns] * 2), np.column_stack([waited_ns] * 2), both
     )
+
+
+def without_samples(watching: Watching, start_ns: int, end_ns: int) -> Watching:
+    """A machine that gave no sample in that time."""
+    kept = (watching.at_ns < start_ns) | (watching.at_ns > end_ns)
+    return replace(
+        watching,
+        at_ns=watching.at_ns[kept],
+        wall_ahead_ns=watching.wall_ahead_ns[kept],
+        cpu_ns=watching.cpu_ns[kept],
+    )
+
+
+def not_sampled(measured: Measurements, start_ns: int, end_ns: int) -> Measurements:
+    """Measurements whose initiator gave no sample in that time."""
+    initiator, *others = measured.watching
+    gap = without_samples(initiator, start_ns, end_ns)
+    return replace(measured, watching=(gap, *others))

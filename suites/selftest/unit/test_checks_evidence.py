@@ -21,6 +21,7 @@ from harness.measurements import (
     Watching,
 )
 from harness.units import NS_PER_MS, NS_PER_S
+from suites.selftest.unit.judged import without_samples
 from suites.selftest.unit.synthetic_failover import END, HEALED, INJECTED, START, failover
 
 OOPS = KernelMessage(INJECTED, 1, "Oops: 0000 [#1] PREEMPT SMP PTI")
@@ -42,16 +43,6 @@ def watched(change: Callable[[Watching], Watching], machine: str = "target") -> 
     measured = good()
     watching = tuple(change(w) if w.machine == machine else w for w in measured.watching)
     return replace(measured, watching=watching)
-
-
-def without_samples(watching: Watching, start_ns: int, end_ns: int) -> Watching:
-    kept = (watching.at_ns < start_ns) | (watching.at_ns > end_ns)
-    return replace(
-        watching,
-        at_ns=watching.at_ns[kept],
-        wall_ahead_ns=watching.wall_ahead_ns[kept],
-        cpu_ns=watching.cpu_ns[kept],
-    )
 
 
 def every(watching: Watching, nth: int) -> Watching:

@@ -26,8 +26,8 @@ BY_COMPLETIONS = {
     *("throughput held", "throughput recovered"),
 }
 BY_SAMPLES = {
-    *("each path as good as before", "fault took effect", "load shared again", "paths restored"),
-    *("redundancy back in time", "throughput held"),
+    *("each path as good as before", "fault took effect", "load shared again"),
+    "throughput held",
 }
 BY_PATH = {"no trouble without a fault", "no unexpected path loss"}
 

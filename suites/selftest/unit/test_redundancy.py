@@ -11,7 +11,7 @@ from harness.checks import Verdict, redundancy_back_in_time
 from harness.measurements import KernelLog, Measurements
 from harness.timeline import Event, Happened, Timeline
 from harness.units import NS_PER_S
-from suites.selftest.unit.judged import busy_host, found, good
+from suites.selftest.unit.judged import busy_host, found, good, not_sampled
 from suites.selftest.unit.synthetic_failover import END, HEALED, INJECTED
 
 CHECK = redundancy_back_in_time()
@@ -70,6 +70,18 @@ def test_time_without_a_processor_is_not_the_storages() -> None:
     assert found(CHECK, busy).verdict is Verdict.UNKNOWN
     little = replace(late, processors=busy_host(0.05, start_ns=HEALED))
     assert found(CHECK, little).verdict is Verdict.FAIL
+
+
+def test_time_without_samples_may_hide_a_return() -> None:
+    """Three seconds are more than what is beyond the budget; one and a half are not."""
+    late = back_after(6.5, 2)
+    for seconds, verdict in ((3, Verdict.UNKNOWN), (1.5, Verdict.FAIL)):
+        gap_ns = int(seconds * NS_PER_S)
+        finding = found(CHECK, not_sampled(late, HEALED + NS_PER_S, HEALED + NS_PER_S + gap_ns))
+        assert finding.verdict is verdict, finding.message
+        assert ("no sample was taken for 3" in finding.message) is (verdict is Verdict.UNKNOWN)
+    before = not_sampled(late, INJECTED, INJECTED + 3 * NS_PER_S)
+    assert found(CHECK, before).verdict is Verdict.FAIL
 
 
 def test_a_path_that_was_never_given_up_need_not_come_back() -> None:
