@@ -6,12 +6,12 @@ of a function that takes both and returns `passed`, `failed` or `unknown`.
 """
 
 from harness.checks.accounting import accounting_agrees
-from harness.checks.cables import cables_sound
 from harness.checks.definition import Check, Finding, check
 from harness.checks.effect import fault_took_effect
 from harness.checks.integrity import data_intact, no_io_errors
 from harness.checks.judgement import Judgement, judge, judge_each, together
 from harness.checks.kernel import kernel_sound
+from harness.checks.lab_cables import cables_sound
 from harness.checks.lab_disks import lab_disks_sound
 from harness.checks.longest_io import longest_io_within_budget, no_io_beyond
 from harness.checks.outage import latency_held, throughput_held

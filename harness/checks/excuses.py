@@ -6,7 +6,7 @@ from dataclasses import replace
 from itertools import chain
 from typing import TypeVar
 
-from harness.analysis.cables import cable_faults
+from harness.analysis.lab_cables import cable_faults
 from harness.analysis.lab_disks import disk_faults
 from harness.analysis.sampling import LONGEST_GAP_NS, longest_gap_ns
 from harness.analysis.unplanned_disks import unplanned_faults

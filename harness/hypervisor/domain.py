@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import HypervisorError
-from harness.hypervisor import helper, orphans, qemu_process
+from harness.hypervisor import helper, qemu_process, subreaper
 from harness.hypervisor.accel import DEVICE
 from harness.hypervisor.connection import Connection
 from harness.hypervisor.domain_xml import DomainSpec, render
@@ -295,7 +295,7 @@ def destroy_named(connection: Connection, names: Iterable[str]) -> None:
 def _starting(connection: Connection, spec: DomainSpec) -> Iterator[None]:
     """Be the parent of orphaned QEMUs, or say why a libvirt that is shared takes so long."""
     if connection.is_embedded:
-        with orphans.adopted(_pid_file(connection, spec)):
+        with subreaper.adopted(_pid_file(connection, spec)):
             yield
     else:
         slow = slow_start(qemu_user(connection.uri), DEVICE)

@@ -12,7 +12,7 @@ from harness.host.qemu_host import end_guests, is_foreign, reached
 from harness.hypervisor.connection import connect
 from harness.hypervisor.domain import destroy_named
 from harness.hypervisor.elsewhere import other_host
-from harness.hypervisor.sweep import sweep
+from harness.hypervisor.leftovers import end_leftovers
 from harness.steps import warn
 
 
@@ -29,7 +29,7 @@ def end_domains(folder: Folder) -> None:
     """End all domains of a testbed whose owner is gone; remove its files outside its folder."""
     manifest = folder.manifest()
     if manifest is None or manifest.uri == EMBEDDED:
-        sweep(folder.root)
+        end_leftovers(folder.root)
         return
     with ExitStack() as stack:
         connection = stack.enter_context(connect(manifest.uri, folder.root))

@@ -1,6 +1,6 @@
 """Addresses on networks that others use: one testbed at a time uses them, also between hosts.
 
-The initiator asks on the wire before a machine of the testbed has any of them (`arp.py`), and
+The initiator asks on the wire before a machine of the testbed has any of them (`arp_probe.py`), and
 tells others from then on whose they are.
 """
 
@@ -89,7 +89,7 @@ def held_addresses(
     `nics`: the initiator's NICs by their names in the topology, up and without an address yet.
     Those that wait are shown `what`. Raises PreflightFailed if what is no testbed has one of them.
     """
-    source = files("harness.provision").joinpath("arp.py").read_text()
+    source = files("harness.provision").joinpath("arp_probe.py").read_text()
     who = f"{this_process(what)} on {socket.gethostname()}"
     argv = ["python3", "-I", "-S", "-c", source, json.dumps(_claim(topology, nics, who))]
     heard = Held()

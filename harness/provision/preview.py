@@ -15,8 +15,8 @@ from harness.host.qemu_host import console_name
 from harness.host.slots import expected_accel
 from harness.hypervisor.domain_xml import render
 from harness.hypervisor.elsewhere import accel_of, other_host
+from harness.provision.domain_plan import assign_ports, domain_name, domain_spec, ports_needed
 from harness.provision.snapshot import disk_file
-from harness.provision.wiring import assign_ports, domain_name, domain_spec, ports_needed
 from harness.testbed.guest_disks import serials
 from harness.topology import called, plan
 

@@ -24,7 +24,7 @@ from harness.hypervisor.domain_xml import DomainSpec
 from harness.hypervisor.networks import bridges_of
 from harness.hypervisor.ports import lease_ports
 from harness.machine import Machine, SshEndpoint, SshMachine
-from harness.provision.wiring import (
+from harness.provision.domain_plan import (
     assign_ports,
     domain_name,
     domain_spec,

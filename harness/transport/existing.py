@@ -14,8 +14,8 @@ from harness.steps import Spent, attach, step, warn
 from harness.topology import TargetPortal
 from harness.transport import in_force
 from harness.transport.dm_multipath import multipathd
-from harness.transport.dm_multipath.multipath import DROP_IN, WWIDS, render_drop_in
-from harness.transport.dm_multipath.multipathd_config import UnknownCommand
+from harness.transport.dm_multipath.effective_config import UnknownCommand
+from harness.transport.dm_multipath.multipath_conf import DROP_IN, WWIDS, render_drop_in
 from harness.transport.initiator import IscsiInitiator
 from harness.transport.iscsi import iscsiadm
 from harness.transport.state_before import (

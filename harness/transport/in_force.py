@@ -13,7 +13,7 @@ from harness.deadline import Deadline, poll
 from harness.errors import CommandTimedOut, InitiatorError, TimedOut
 from harness.machine import Machine
 from harness.topology import Portal
-from harness.transport.dm_multipath.multipathd_config import (
+from harness.transport.dm_multipath.effective_config import (
     ScsiIdentity,
     Section,
     UnknownCommand,

@@ -20,9 +20,9 @@ from harness.transport import in_force
 from harness.transport.allowances import InForce
 from harness.transport.base import Fitness, WantedLun
 from harness.transport.devices import SURVEY_SCRIPT, Survey, parse_survey
-from harness.transport.dm_multipath import multipath
+from harness.transport.dm_multipath import multipath_conf
 from harness.transport.dm_multipath.attachment import MultipathAttachment
-from harness.transport.dm_multipath.multipathd_config import polling, recovery_demanded
+from harness.transport.dm_multipath.effective_config import polling, recovery_demanded
 from harness.transport.fitness.look import fitness
 from harness.transport.iscsi import chap, iscsiadm
 from harness.transport.iscsi.negotiated import LOGINS_SCRIPT, Login, parse_logins
@@ -73,14 +73,14 @@ class IscsiInitiator:
         """Write the configuration and start the daemons."""
         with step("Configure the initiator", Spent.CONFIGURATION):
             made = Role.TARGET in self.topology.guests
-            conf = multipath.render_conf(
+            conf = multipath_conf.render_conf(
                 *(self.wwids, self.profile, self.grouping),
                 target_is_made=made,
                 version=self._multipath_version,
             )
             name = f"InitiatorName={self.topology.initiator_iqn}\n"
             self.machine.write_files(
-                {"/etc/iscsi/initiatorname.iscsi": name, multipath.CONF: conf},
+                {"/etc/iscsi/initiatorname.iscsi": name, multipath_conf.CONF: conf},
                 mode=0o600,
             )
             attach("multipath.conf", conf)
@@ -302,7 +302,7 @@ class IscsiInitiator:
         """
         iqns = self.topology.target_iqns
         commands: Sequence[Sequence[str]] = (
-            *(multipath.flush_argv(one.device) for one in self.attachments),
+            *(multipath_conf.flush_argv(one.device) for one in self.attachments),
             *map(iscsiadm.logout_argv, iqns),
             *map(iscsiadm.forget_argv, iqns),
             *(

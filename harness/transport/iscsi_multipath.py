@@ -14,7 +14,7 @@ from harness.timeline import Event
 from harness.topology import Topology
 from harness.transport import kernel_events
 from harness.transport.disk_errors import disk_errors
-from harness.transport.dm_multipath.multipath import READ_EVERY_PATH
+from harness.transport.dm_multipath.multipath_conf import READ_EVERY_PATH
 from harness.transport.existing import ExistingInitiator
 from harness.transport.features import Features, features_argv, parse_features
 from harness.transport.initiator import IscsiInitiator

@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from harness.transport.dm_multipath.multipath import CONF_FOLDER, WWIDS
-from harness.transport.dm_multipath.multipathd_config import Section
+from harness.transport.dm_multipath.effective_config import Section
+from harness.transport.dm_multipath.multipath_conf import CONF_FOLDER, WWIDS
 
 # Command: package of Debian, package of RHEL and its kin.
 _TOOLS = {

@@ -18,7 +18,7 @@ from harness.plugin import Judge
 from harness.testbed import Testbed
 from harness.testbed.map_view import MapView
 from harness.transport.dm_multipath import multipathd
-from harness.transport.dm_multipath.multipath import CONF_FOLDER
+from harness.transport.dm_multipath.multipath_conf import CONF_FOLDER
 
 DURING_S = 3
 KEYS = ("0xabc1", "0xabc2")

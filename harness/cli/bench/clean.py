@@ -140,7 +140,7 @@ def run(number: int, measurements: Measurements, longest_s: float) -> Run:
 
     Without a fault the longest stall is `longest_s`.
     """
-    from harness.analysis.cables import directions, longest_standstill, loss
+    from harness.analysis.lab_cables import directions, longest_standstill, loss
     from harness.analysis.stall import stall_resolution_ns, worst_stall
     from harness.checks import Verdict, judge, promise_kept, undisturbed
     from harness.timeline import Happened

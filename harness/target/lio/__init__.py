@@ -1,6 +1,6 @@
 """LIO, the kernel's own target: what it is to serve, what it does serve, and the machine."""
 
-from harness.target.lio.saved import (
+from harness.target.lio.saveconfig import (
     AccessState,
     Serving,
     every_target,

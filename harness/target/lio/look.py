@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from harness.config.credentials import ChapConfig, Confidential
-from harness.target.lio.saved import ACCESS_TYPE, Serving
+from harness.target.lio.saveconfig import ACCESS_TYPE, Serving
 
 # One line "key=value" for each fact; of a secret, whether it is the one that standard input has.
 # The shell reads by itself: under emulation each `cat` would take it 20 ms.

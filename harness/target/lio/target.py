@@ -11,7 +11,7 @@ from harness.steps import Spent, attach, step
 from harness.target.base import Target, storage_script
 from harness.target.capabilities import Capabilities
 from harness.target.lio.look import LOOK, differences, expected, parse_look
-from harness.target.lio.saved import Serving, every_target, render, wwid_of
+from harness.target.lio.saveconfig import Serving, every_target, render, wwid_of
 from harness.topology import Lun
 
 SAVED = "/etc/rtslib-fb-target/pathproof.json"

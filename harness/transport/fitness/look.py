@@ -11,8 +11,8 @@ from harness.errors import CommandFailed, CommandTimedOut, InitiatorError, Probl
 from harness.transport import in_force
 from harness.transport.base import Fitness, WantedLun
 from harness.transport.devices import Survey
+from harness.transport.dm_multipath.effective_config import detects_grouping
 from harness.transport.dm_multipath.maps import MAPS_ARGV, find_map
-from harness.transport.dm_multipath.multipathd_config import detects_grouping
 from harness.transport.fitness.groups import group_problems
 from harness.transport.fitness.handlers import Handlers, look_at_handlers
 from harness.transport.fitness.paths import Facts, Wanted, path_problems

@@ -17,7 +17,7 @@ from harness.target import LioTarget
 from harness.target.lio import SAVED, AccessState, Serving, one_group_each, render, serving
 from harness.testbed import Testbed
 from harness.topology import Portal, Role
-from harness.transport.dm_multipath.multipath import CONF
+from harness.transport.dm_multipath.multipath_conf import CONF
 from harness.transport.iscsi import iscsiadm
 from suites.selftest.detour import lead_astray, log_out
 from suites.selftest.iscsi import iscsi_initiator

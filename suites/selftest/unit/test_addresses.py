@@ -19,13 +19,13 @@ from harness.deadline import Deadline, poll
 from harness.errors import MachineError, PreflightFailed
 from harness.machine import LocalMachine, Process
 from harness.provision import address_claims as addresses
-from harness.provision import arp
+from harness.provision import arp_probe
 from harness.provision.address_claims import Held, held_addresses
 from harness.steps import Listener, Step, listening
 from harness.topology import Topology, plan
 from suites.selftest import needs
 
-SOURCE = Path(arp.__file__).read_text()
+SOURCE = Path(arp_probe.__file__).read_text()
 HURRY = 20.0  # the program's waits are shorter by this
 TARGET, INITIATOR = "172.16.1.1", "172.16.1.101"
 SWITCH = """
@@ -290,5 +290,5 @@ def test_a_host_that_cannot_ask_says_why(hosts: list[Host]) -> None:
 def test_no_frame_ends_the_program(frame: bytes, is_arp: bool) -> None:
     """Others send what they like."""
     head = b"\xff" * 6 + b"\x52" * 6 + (b"\x08\x06\x00\x01\x08\x00\x06\x04" if is_arp else b"")
-    found = arp.subject(head + frame, set())
+    found = arp_probe.subject(head + frame, set())
     assert found is None or (len(found[0]), len(found[1])) == (4, 6)

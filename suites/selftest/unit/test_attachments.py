@@ -14,7 +14,12 @@ from harness.config.profiles import FAST
 from harness.errors import InitiatorError
 from harness.topology import plan
 from harness.transport import IscsiInitiator
-from harness.transport.dm_multipath.multipath import DROP_IN, WWIDS, render_conf, render_drop_in
+from harness.transport.dm_multipath.multipath_conf import (
+    DROP_IN,
+    WWIDS,
+    render_conf,
+    render_drop_in,
+)
 from harness.transport.existing import _UNDO_SCRIPT, ExistingInitiator
 from suites.selftest.unit.scripted_machine import Answer, Asked, ScriptedMachine
 

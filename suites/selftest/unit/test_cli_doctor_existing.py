@@ -13,7 +13,7 @@ from harness.cli.diagnosis import Diagnosis, Level
 from harness.config import Config
 from harness.errors import InitiatorError
 from harness.provision import existing as provision
-from harness.transport.dm_multipath.multipath import DROP_IN
+from harness.transport.dm_multipath.multipath_conf import DROP_IN
 from suites.selftest.unit.existing_host import ADDRESSES, LOOK, TOOLS, WWID, Host, config
 from suites.selftest.unit.sshd import NEEDS_SSHD, sshd_in
 

@@ -15,7 +15,7 @@ from harness.provision.existing import ExistingProvisioner, nics_of
 from harness.steps import Listener, listening
 from harness.testbed.means import lacking
 from harness.topology import plan
-from harness.transport.dm_multipath.multipath import DROP_IN, render_drop_in
+from harness.transport.dm_multipath.multipath_conf import DROP_IN, render_drop_in
 from harness.transport.state_before import differences, parse_look
 from suites.selftest.unit.existing_host import (
     ADDRESSES,

@@ -26,14 +26,14 @@ from harness.host.slots import limit_for
 from harness.plugin.fixtures import skip_without_means
 from harness.plugin.run import KEY
 from harness.provision.boot import _make_disks
+from harness.provision.domain_plan import assign_ports, ports_needed
 from harness.provision.resources import Resources
-from harness.provision.wiring import assign_ports, ports_needed
 from harness.target import ExternalTarget, NoMachine, target_for
 from harness.target.external import UNNAMED
 from harness.testbed.means import lacking
 from harness.testbed.testbed import Testbed
 from harness.topology import Role, plan
-from harness.transport.dm_multipath.multipath import render_conf
+from harness.transport.dm_multipath.multipath_conf import render_conf
 
 WWID = "360014057043dfe0435de773ca03bbf04"
 KINDS = (LinkDown, PeerLinkDown, SilentDrop, InitiatorDrop)

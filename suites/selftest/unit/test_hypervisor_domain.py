@@ -22,8 +22,8 @@ import pytest
 
 import harness
 from harness.errors import TimedOut
-from harness.hypervisor import sweep as sweeping
-from harness.hypervisor.sweep import sweep
+from harness.hypervisor import leftovers
+from harness.hypervisor.leftovers import end_leftovers
 from harness.testbed.watchdog import DYING_S
 
 PROLOGUE = """
@@ -190,9 +190,9 @@ def test_a_guest_left_behind_by_a_killed_run_is_swept_away(root: Path, capabilit
     pid = tell(KILLED, root, capabilities, status=-signal.SIGKILL)
     try:
         assert is_alive(pid)
-        assert sweep(root) == ("left-behind",)
+        assert end_leftovers(root) == ("left-behind",)
         assert not is_alive(pid)
-        assert sweep(root) == ()
+        assert end_leftovers(root) == ()
     finally:
         if is_alive(pid):
             os.kill(pid, signal.SIGKILL)
@@ -218,21 +218,21 @@ def test_a_qemu_that_libvirt_keeps_no_record_of_is_swept_away(root: Path, tmp_pa
             time.sleep(0.01)
         learning.kill()
     assert qemus_below(root)
-    assert all(name.startswith("process ") for name in sweep(root))
+    assert all(name.startswith("process ") for name in end_leftovers(root))
     assert qemus_below(root) == []
 
 
 def test_a_guest_whose_status_is_damaged_is_swept_away(root: Path, capabilities: Path) -> None:
     pid = tell(KILLED, root, capabilities, status=-signal.SIGKILL)
     (root / "run/qemu/left-behind.xml").write_text("<domstatus")
-    assert sweep(root) == (f"process {pid}",)
+    assert end_leftovers(root) == (f"process {pid}",)
     assert not is_alive(pid)
 
 
 def test_others_that_name_the_root_are_left_alone(root: Path) -> None:
     (root / "log").write_text("")
     with subprocess.Popen(["tail", "-f", root / "log"]) as reader:
-        assert sweep(root) == ()
+        assert end_leftovers(root) == ()
         assert reader.poll() is None
         reader.kill()
 
@@ -252,10 +252,10 @@ def test_a_root_is_swept_once_its_owner_has_ended(
         assert owner.stdout is not None
         pid = int(owner.stdout.readline())
         with monkeypatch.context() as patient:
-            patient.setattr(sweeping, "_OWNER_TIMEOUT_S", 0.1)
+            patient.setattr(leftovers, "_OWNER_TIMEOUT_S", 0.1)
             with pytest.raises(TimedOut, match=f"process {owner.pid} has it open"):
-                sweep(root)
+                end_leftovers(root)
         assert is_alive(pid)
         threading.Timer(0.3, owner.kill).start()
-        assert sweep(root) == ("owned",)
+        assert end_leftovers(root) == ("owned",)
     assert not is_alive(pid)

@@ -13,7 +13,7 @@ from harness.errors import InitiatorError, TimedOut
 from harness.topology import plan
 from harness.transport import IscsiInitiator, in_force
 from harness.transport.dm_multipath import attachment, multipathd
-from harness.transport.dm_multipath.multipathd_config import ScsiIdentity
+from harness.transport.dm_multipath.effective_config import ScsiIdentity
 from harness.transport.existing import ExistingInitiator
 from harness.transport.iscsi.settings import RECOVERY
 from suites.selftest.unit.scripted_machine import Answer, Asked, ScriptedMachine

@@ -14,7 +14,7 @@ from harness.config.profiles import FAST
 from harness.errors import CommandTimedOut, InitiatorError
 from harness.topology import plan
 from harness.transport import IscsiInitiator
-from harness.transport.dm_multipath import multipath
+from harness.transport.dm_multipath import multipath_conf
 from suites.selftest.unit.scripted_machine import Answer, Asked, ScriptedMachine
 
 TOPOLOGY = plan(Config())
@@ -54,7 +54,7 @@ def test_a_map_that_is_not_there_is_not_flushed(tmp_path: Path) -> None:
     for is_there, says in ((False, (0, "")), (True, (1, "flushed -f -R 10 3600\n"))):
         if is_there:
             device.touch()
-        argv = multipath.flush_argv(str(device))
+        argv = multipath_conf.flush_argv(str(device))
         environment = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
         done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
         assert (done.returncode, done.stdout) == says

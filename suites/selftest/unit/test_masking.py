@@ -22,7 +22,7 @@ from harness.preflight.nics import nic_problems
 from harness.target import LioTarget
 from harness.target.lio import serving
 from harness.target.lio.look import differences
-from harness.target.lio.saved import render
+from harness.target.lio.saveconfig import render
 from harness.target.tgt import target as tgt
 from harness.topology import plan
 from harness.transport import Fitness

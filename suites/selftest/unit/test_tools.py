@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.transport.dm_multipath.multipathd_config import parse_config
+from harness.transport.dm_multipath.effective_config import parse_config
 from harness.transport.tools import multipathd_problem, tool_problem, tools_argv
 
 RECORDED = Path(__file__).parent / "recorded"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.transport.dm_multipath.multipath import WWIDS, render_drop_in
+from harness.transport.dm_multipath.multipath_conf import WWIDS, render_drop_in
 from harness.transport.existing import _UNDO_SCRIPT
 from suites.selftest.unit.fio_on_this_host import FIO
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from harness.config import Config
 from harness.config.profiles import FAST
 from harness.transport.devices import BlockDevice
-from harness.transport.dm_multipath.multipath import render_conf, render_drop_in
+from harness.transport.dm_multipath.multipath_conf import render_conf, render_drop_in
 from harness.transport.dm_multipath.wwid import as_pattern, has_wwid, map_name
 
 WWID = "360014057043dfe0435de773ca03bbf04"

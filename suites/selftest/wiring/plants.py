@@ -9,7 +9,7 @@ from typing import Any
 
 from harness.testbed import Testbed
 from harness.topology import Role
-from harness.transport.dm_multipath.multipath import CONF
+from harness.transport.dm_multipath.multipath_conf import CONF
 from harness.transport.iscsi import iscsiadm
 from suites.selftest.iscsi import iscsi_initiator
 from suites.selftest.wiring import masking_plants

@@ -19,7 +19,7 @@ from harness.config import Config
 from harness.config.sizes import sized_for
 from harness.guest_images.store import BuiltImage
 from harness.hypervisor.domain_xml import DomainSpec, render
-from harness.provision.wiring import Wiring, disk_cache, domain_spec
+from harness.provision.domain_plan import Wiring, disk_cache, domain_spec
 from harness.topology import Role, plan
 
 Accel = Literal["kvm", "tcg"]

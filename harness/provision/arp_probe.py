@@ -2,7 +2,7 @@
 
 Python 3.6, no imports but the standard library; it takes root.
 
-    python3 arp.py CLAIM
+    python3 arp_probe.py CLAIM
 
 CLAIM is JSON: {"who": TEXT, "nics": {NIC: {ADDRESS: MAC, ...}, ...}}, all addresses of a testbed
 with the MAC address that each will have. The NICs are up, and have none of the addresses yet. It

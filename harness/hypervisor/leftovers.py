@@ -29,7 +29,7 @@ _OWNER_TIMEOUT_S = 30
 _DEATH_TIMEOUT_S = 20
 
 
-def sweep(root: Path) -> tuple[str, ...]:
+def end_leftovers(root: Path) -> tuple[str, ...]:
     """Destroy every guest in the embedded root `root`, whose owner has ended; return their names.
 
     A QEMU that libvirt does not know is named by its process number. Raises HypervisorError if

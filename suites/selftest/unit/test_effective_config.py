@@ -10,8 +10,7 @@ import pytest
 
 from harness.config.profiles import FAST
 from harness.errors import InitiatorError
-from harness.transport.dm_multipath.multipath import render_conf
-from harness.transport.dm_multipath.multipathd_config import (
+from harness.transport.dm_multipath.effective_config import (
     ScsiIdentity,
     Section,
     detects_grouping,
@@ -19,6 +18,7 @@ from harness.transport.dm_multipath.multipathd_config import (
     polling,
     recovery_demanded,
 )
+from harness.transport.dm_multipath.multipath_conf import render_conf
 
 RECORDED = Path(__file__).parent / "recorded"
 VERSIONS = ("0.8.5", "0.9.4", "0.11.1")

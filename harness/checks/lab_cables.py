@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from harness.analysis.cables import (
+from harness.analysis.lab_cables import (
     cable_faults,
     directions,
     longest_standstill,

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from harness.config.profiles import FAST, STOCK, Profile
 from harness.errors import InitiatorError
 from harness.transport.dm_multipath.maps import Map, MapPath, find_map
-from harness.transport.dm_multipath.multipath import render_conf
+from harness.transport.dm_multipath.multipath_conf import render_conf
 
 MAPS = Path(__file__).parent / "recorded" / "multipathd-0.9.4-maps.json"
 WWID = "360014057043dfe0435de773ca03bbf04"

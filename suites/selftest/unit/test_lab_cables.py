@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.analysis.cables import Direction, Loss, directions, longest_standstill, loss
+from harness.analysis.lab_cables import Direction, Loss, directions, longest_standstill, loss
 from harness.checks import (
     Check,
     Finding,
