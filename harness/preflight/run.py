@@ -70,8 +70,7 @@ def require_fit(
             seen = look()
             if (wiring or seen) and _steady(seen, seen_before):
                 wiring = _of_wiring(initiator, ends)
-        causes = wiring if _steady(seen, seen_before) else []
-        problems = [*causes, *seen]
+        problems = [*(wiring or ()), *seen] if _steady(seen, seen_before) else seen
         if problems != before:
             unchanged = Deadline.after(_UNCHANGED_S)
         return not problems or unchanged.expired

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from suites.selftest.unit.test_cables import with_cable
 
 from harness.checks import (
     Outcome,
@@ -36,6 +35,7 @@ from suites.selftest.unit.judged import (
     with_stream,
 )
 from suites.selftest.unit.synthetic_failover import END, INJECTED, START
+from suites.selftest.unit.test_lab_cables import with_cable
 
 
 def test_a_cable_is_told_with_all_that_it_carried() -> None:

@@ -1,6 +1,6 @@
 """The machines of a testbed as data, under KVM and under emulation, and the page that explains it.
 
-`python -m suites.selftest.unit.test_wiring` prints the table of docs/domain-xml.md, with the
+`python -m suites.selftest.unit.test_domain_plan` prints the table of docs/domain-xml.md, with the
 reasons that the page has now.
 """
 
@@ -84,7 +84,7 @@ def test_only_a_target_under_kvm_goes_past_the_page_cache_and_only_where_it_can(
 
 
 def test_the_page_has_every_line_of_the_domain_under_both_with_its_reason() -> None:
-    """`python -m suites.selftest.unit.test_wiring` prints the table anew."""
+    """`python -m suites.selftest.unit.test_domain_plan` prints the table anew."""
     rows = list(page_rows())
     assert [(tcg, kvm) for tcg, kvm, _ in rows] == list(lines_side_by_side())
     assert [tcg or kvm for tcg, kvm, reason in rows if not reason] == []

@@ -8,7 +8,6 @@ import re
 from dataclasses import replace
 
 import pytest
-from suites.selftest.unit.test_cables import with_cable
 
 from harness.checks import (
     Verdict,
@@ -22,6 +21,7 @@ from harness.timeline import Event, Happened, Timeline
 from harness.units import MIB, NS_PER_MS, NS_PER_S
 from suites.selftest.unit.judged import carrying, found, good, with_counters
 from suites.selftest.unit.synthetic_failover import INJECTED
+from suites.selftest.unit.test_lab_cables import with_cable
 
 
 def test_frames_are_proven_to_arrive_or_to_be_lost_or_neither() -> None:
