@@ -17,7 +17,7 @@ from harness.errors import MachineError, SeveralFailed, defects
 from harness.hypervisor.domain import SYSRQ_KEYS
 from harness.machine import LocalMachine
 from harness.testbed import hang_evidence
-from harness.testbed.hang_evidence import TASKS_SCRIPT, gather
+from harness.testbed.hang_evidence import SYSRQ_SCRIPT, TASKS_SCRIPT, gather
 from harness.testbed.protocols import MeasuredTestbed
 from harness.topology import Role
 
@@ -79,7 +79,7 @@ def test_evidence_is_bounded_and_one_item_does_not_spoil_another() -> None:
     assert found["sessions"] == "none"
     assert found["device mapper"] == "not to be had: connection lost"
     assert found["initiator blocked tasks"] == "initiator: for"
-    assert found["target kernel stacks"] == "target: echo"
+    assert found["target kernel stacks"] == "target: read"
     assert found["initiator kernel log"] == "one\ntwo"
     assert found["target virtual machine"] == "libvirt: running"
     assert found["initiator console"] == "quiet"
@@ -134,3 +134,14 @@ def test_the_tasks_of_fio_are_listed_with_their_state(tmp_path: Path, name: str)
         said = LocalMachine().sh(TASKS_SCRIPT).stdout
         stand_in.kill()
     assert f"{stand_in.pid} ({name}) S" in said.splitlines()
+
+
+def test_stacks_stay_off_the_console_and_its_level_is_put_back(tmp_path: Path) -> None:
+    """Printed there, they would stop an emulated machine for more than a second."""
+    printk, trigger, asked = (tmp_path / name for name in ("printk", "trigger", "asked"))
+    printk.write_text("7\t4\t1\t7\n")
+    script = SYSRQ_SCRIPT.replace("/proc/sys/kernel/printk", str(printk))
+    script = script.replace("/proc/sysrq-trigger", f"{trigger}; cat {printk} >>{asked}")
+    LocalMachine().sh(script)
+    assert asked.read_text().split() == ["1", "1"]
+    assert printk.read_text().split() == ["7"]
