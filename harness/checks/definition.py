@@ -21,7 +21,8 @@ class Finding:
     `numbers` are for programs: the same and more, the unit in the name, such as `stall_s`.
     `span_ns` is from when to when something can have caused it; None is the whole test.
     `crash` is the traceback of a check that crashed. `lun` is the LUN that it is about, where
-    several were judged, and `initiator` the machine, where those of several were.
+    several were judged, and `initiator` the machine, where those of several were. `same_again`: it
+    is unknown, and would be if the test were measured again.
     """
 
     check: str
@@ -33,6 +34,7 @@ class Finding:
     crash: str = ""
     lun: str = ""
     initiator: str = ""
+    same_again: bool = False
 
     @property
     def about(self) -> str:
@@ -99,4 +101,12 @@ def check(
 
 
 def _named(name: str, said: Outcome) -> Finding:
-    return Finding(name, said.verdict, said.message, said.figures, said.numbers, said.span_ns)
+    return Finding(
+        name,
+        said.verdict,
+        said.message,
+        said.figures,
+        said.numbers,
+        said.span_ns,
+        same_again=said.same_again,
+    )

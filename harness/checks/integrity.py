@@ -105,7 +105,8 @@ def data_intact(measurements: Measurements) -> Outcome:
     if proof is not None and proof.wrong:
         return _was_wrong(proof)
     if back is None:
-        return unknown(_why_not_read_back(measurements.streams))
+        unverified = _unverified(measurements.streams)
+        return unknown(unverified or "nothing was read back", same_again=bool(unverified))
     return _as_far_as_seen(measurements, back, proof)
 
 
@@ -118,7 +119,8 @@ def _as_far_as_seen(
         figures |= proof_figures(proof)
         numbers |= {"wrong_blocks": 0} | proof_numbers(proof)
     if gaps := list(_gaps(measurements, back, proof)):
-        return unknown("; ".join(gaps), figures, numbers)
+        same_again = bool(_unverified(measurements.streams))
+        return unknown("; ".join(gaps), figures, numbers, same_again=same_again)
     assert proof is not None  # else that is a gap
     return passed(
         f"all {back.acknowledged} acknowledged blocks are undamaged, in place and current, "
@@ -202,7 +204,9 @@ def _read_intact(streams: tuple[Stream, ...], back: ReadBack | None) -> Outcome:
     """
     read = {s.name: len(s.completions) for s in streams if s.verified}
     if not sum(read.values()):
-        return unknown("this initiator only reads, and no read was verified")
+        off = bool(streams) and not any(s.verified for s in streams)
+        text = "this initiator only reads, and no read was verified"
+        return unknown(text, same_again=off)
     if wrong := _verify_errors(streams):
         return failed("; ".join(wrong))
     figures = {"blocks read and verified": str(sum(read.values()))}
@@ -212,10 +216,6 @@ def _read_intact(streams: tuple[Stream, ...], back: ReadBack | None) -> Outcome:
     figures["compared pieces that no test writes to"] = str(back.compared)
     text = f"this initiator only reads: {sum(read.values())} reads, each of a block that is intact"
     return passed(text, figures, {"verified_reads": sum(read.values())})
-
-
-def _why_not_read_back(streams: tuple[Stream, ...]) -> str:
-    return _unverified(streams) or "nothing was read back"
 
 
 def _unverified(streams: tuple[Stream, ...]) -> str:

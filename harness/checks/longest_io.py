@@ -28,7 +28,7 @@ def longest_io_within_budget(measurements: Measurements) -> Outcome:
     """No single I/O of any stream took longer than the effective settings allow.
 
     From its submission to its completion, whatever the others did meanwhile. One that waited until
-    a path of a fault was given up is held to that fault's budget, and to a budget more for each
+    a path of a fault failed is held to that fault's budget, and to a budget more for each
     path that was lost after that while it still waited; every other has the slack.
     """
     resolution_ns = _grain_ns(measurements)

@@ -19,7 +19,8 @@ class Verdict(StrEnum):
 class Outcome:
     """What the function of a check returns: a finding, but for the name of the check.
 
-    The fields are those of `Finding`.
+    The fields are those of `Finding`. `same_again`: it is unknown for a reason that measuring again
+    does not change, such as a setting.
     """
 
     verdict: Verdict
@@ -27,6 +28,7 @@ class Outcome:
     figures: Mapping[str, str] = field(default_factory=dict)
     numbers: Mapping[str, float] = field(default_factory=dict)
     span_ns: tuple[int, int] | None = None
+    same_again: bool = False
 
 
 def passed(
@@ -52,9 +54,12 @@ def unknown(
     message: str,
     figures: Mapping[str, str] | None = None,
     numbers: Mapping[str, float] | None = None,
+    *,
+    same_again: bool = False,
 ) -> Outcome:
     """The measurements prove neither; the message says why."""
-    return Outcome(Verdict.UNKNOWN, message, figures or {}, numbers or {})
+    given = (figures or {}, numbers or {})
+    return Outcome(Verdict.UNKNOWN, message, *given, same_again=same_again)
 
 
 def first_bad(outcomes: Iterable[Outcome]) -> Outcome | None:

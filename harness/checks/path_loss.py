@@ -20,19 +20,19 @@ from harness.units import NS_PER_S
 
 @check("no unexpected path loss", through_the_lab=True, by_path=True)
 def no_unexpected_path_loss(measurements: Measurements) -> Outcome:
-    """No path was given up, or left the map, but those that a fault had hit, while it lasted.
+    """No path failed, or left the map, but those that a fault had hit, while it lasted.
 
-    By the kernel's log and by the samples: a path that only one of them shows as given up is not
-    known to be. Of a path that leaves the map without being given up the samples alone tell.
-    Unknown if a disk was given up that is not known to be a planned path.
+    By the kernel's log and by the samples: a path that only one of them shows as failed is not
+    known to be. Of a path that leaves the map before it fails the samples alone tell.
+    Unknown if a disk failed that is not known to be a planned path.
     """
     if text := _losses_unseen(measurements):
         return unknown(text)
     planned = {counters.path for counters in measurements.counters}
-    given_up = [e for e in measurements.timeline if e.what is Happened.PATH_FAILED]
-    lost = [e for e in given_up if e.path in planned]
-    others = sorted({e.path for e in given_up} - planned)
-    unexpected = _given_up_unexpectedly(measurements, lost)
+    every = [e for e in measurements.timeline if e.what is Happened.PATH_FAILED]
+    lost = [e for e in every if e.path in planned]
+    others = sorted({e.path for e in every} - planned)
+    unexpected = _failed_unexpectedly(measurements, lost)
     absences = unexplained_absences(measurements)
     differs = disagreements(measurements)
     figures = {
@@ -78,7 +78,7 @@ def _named(failed: Sequence[Event]) -> str:
     return ", ".join(f"{path} ({n} times)" if n > 1 else path for path, n in times.items())
 
 
-def _given_up_unexpectedly(measurements: Measurements, lost: Sequence[Event]) -> list[Event]:
+def _failed_unexpectedly(measurements: Measurements, lost: Sequence[Event]) -> list[Event]:
     """The lost paths that no fault explains."""
     return [
         e
@@ -99,9 +99,9 @@ def _losses_unseen(measurements: Measurements) -> str:
 
 
 def caused(measurements: Measurements, first_ns: int, last_ns: int) -> tuple[int, int] | None:
-    """When something can have caused that paths were given up; None if at any time.
+    """When something can have caused that paths failed; None if at any time.
 
-    Until one is given up it takes what the settings of its session allow, at most; twice that.
+    Until one fails it takes what the settings of its session allow, at most; twice that.
     """
     noticed_s = max((one.gives_up_s for one in measurements.settings), default=0.0)
     if not isfinite(noticed_s):

@@ -37,8 +37,7 @@ class _Tail:
     """A percentile that is compared; a read may take `floor_ns` longer, whatever share that is.
 
     60 us and 200 us are the same to whoever waits. The slowest of a hundred reads on an emulated
-    machine takes some 50 ms more or less from one second to the next: below 100 ms nothing is a
-    stall either.
+    machine took up to 66 ms more without a cause (docs/decisions.md).
     """
 
     percent: int

@@ -31,7 +31,7 @@ from harness.units import NS_PER_S, format_seconds
 def stall_within_budget(measurements: Measurements) -> Outcome:
     """No stall of any stream was longer than the effective settings allow.
 
-    The stall that ends with a path of a fault given up is held to that fault's budget, and to a
+    The stall that ends as a path of a fault fails is held to that fault's budget, and to a
     budget more for each path that was lost after that while it lasted. Every other has the slack,
     also while the fault lasts. Unknown if a setting that is off leaves the budget without a limit:
     then no stall is too long, and none is proven short.

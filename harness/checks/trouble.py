@@ -50,7 +50,7 @@ def no_trouble_without_a_fault(measurements: Measurements) -> Outcome:
     """Nothing happened to a path while no fault hit it, though I/O may have gone on regardless.
 
     No connection error, no session that had to recover, no error, retry or reset of a path's disk.
-    From the first I/O to the last; paths that were given up are for *no unexpected path loss*.
+    From the first I/O to the last; paths that failed are for *no unexpected path loss*.
     A connection may also drop since the host gave a machine no processor while a timeout ran:
     unknown, with all that follows from it.
     Nor did I/O move from one group of paths to another and back; a single move is unknown.

@@ -29,6 +29,8 @@ _COARSEST_NS = 100 * NS_PER_MS
 # What makes I/O wait ends no earlier than this before it does.
 _CAUSED_WITHIN_NS = NS_PER_S
 MAX_STALL = "max_stall"
+# Of the numbers of a check: seconds of the wait that do not count for max_stall.
+SPARED_KEY = "spared_by_max_stall_s"
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ class Judge:
 def within_budget(measurements: Measurements, judge: Judge) -> Outcome:
     """Hold every wait to the one limit that it has.
 
-    A wait that ends with a path of a fault given up has that fault's budget. Every other has the
+    A wait that ends as a path of a fault fails has that fault's budget. Every other has the
     slack: before the first fault, while one lasts, once its paths are back, and of one that a fault
     found already there, the time until then.
     """
@@ -140,7 +142,7 @@ def _unless_it_may_be_the_faults(
 ) -> Outcome:
     """A wait that a fault does not excuse, unless something is missing that could excuse it.
 
-    Which wait ended with a path given up is known by the kernel's log only, and whether that path
+    Which wait ended as a path failed is known by the kernel's log only, and whether that path
     was in use by samples only. A fault that missed its path may have hit another that was lost.
     """
     if outcome.verdict is not Verdict.FAIL:
@@ -225,6 +227,8 @@ def judge_wait(
     }
     numbers = {words.key: wait.seconds, "resolution_s": resolution_s}
     numbers |= {f"{one.name}_s": one.seconds for one in limits if isfinite(one.seconds)}
+    if spared_s:
+        numbers[SPARED_KEY] = spared_s
     happened = f"{words.happened} {wait.seconds:.2f} s ({wait.stream}){when}"
     if exceeded := [one for one in limits if one.excess_s(wait) > 0]:
         waited_s = waited(measurements, wait.start_ns, wait.end_ns)
@@ -245,7 +249,7 @@ def judge_wait(
         )
     if limit.unlimited:
         text = f"{happened}, and nothing limits it"
-        return unknown(f"{text}: {limit.unlimited}", figures, numbers)
+        return unknown(f"{text}: {limit.unlimited}", figures, numbers, same_again=True)
     what = f"longest {words.name.removeprefix('longest ')}"
     text = (
         f"{what} {wait.seconds:.3f} s ({wait.stream}){when}, {allowance}, "

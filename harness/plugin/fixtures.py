@@ -76,11 +76,20 @@ def testbed(testbeds: Testbeds, request: pytest.FixtureRequest) -> Iterator[Test
         with noting_skip(run, "capability", test):
             skip_unless_capable(request.node, ready)
         yield ready
-        wanted = (run.at_last_test and request.config.getoption("keep")) or (
-            run.failed and request.config.getoption("keep_on_failure")
-        )
-        if wanted and not run.attempts.again and (name := testbeds.keep()):
-            run.remarks.append(f"kept: {name}; `pathproof ssh {name} initiator` looks inside")
+        lending = stack.pop_all()
+
+    def give_back() -> None:
+        with lending:
+            wanted = (run.at_last_test and request.config.getoption("keep")) or (
+                run.failed and request.config.getoption("keep_on_failure")
+            )
+            if wanted and not run.attempts.unknown and (name := testbeds.keep()):
+                run.remarks.append(f"kept: {name}; `pathproof ssh {name} initiator` looks inside")
+
+    if run.attempts.unknown:
+        run.attempts.give_back = give_back
+    else:
+        give_back()
 
 
 def skip_without_means(request: pytest.FixtureRequest) -> None:

@@ -14,7 +14,7 @@ from _pytest._code.code import (
 )
 
 from harness.errors import ConfigError, HarnessError, LabCannot, VerdictFailed, defects
-from harness.plugin.again import measure
+from harness.plugin.again import run_attempts
 from harness.plugin.chosen import PARAMETER, chosen_losses, leave_out_other_tests
 from harness.plugin.controller import Controller
 from harness.plugin.fleet import labels_of
@@ -96,7 +96,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
     item.config.stash[KEY].at_last_test = nextitem is None
-    return measure(item, nextitem)
+    return run_attempts(item, nextitem)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -131,10 +131,12 @@ def pytest_runtest_makereport(
     blamed = run.verdicts.note(item, report, call)
     if call.when == "call":
         run.attempts.note(blamed, run.judged)
-        run.tell_verdict(item.nodeid, blamed)
+        if (document := run.take_verdict(item.nodeid, blamed)) is not None:
+            run.note_verdict(document)
+            run.attach_verdict(document)
     if report.failed:
-        if call.when != "call" or not run.attempts.again:
-            _note_failure(item, run)
+        if call.when != "call" or not run.attempts.unknown:
+            run.note_failure(item.session)
         error = call.excinfo.value if call.excinfo else None
         known = error is not None and _explains_itself(error) and not defects(error)
         if known and error is not None and item.config.getoption("verbose") < 1:
@@ -142,12 +144,6 @@ def pytest_runtest_makereport(
         _hide_secrets(report, run, item)
     leave_notes(report, run.take_notes())
     return report
-
-
-def _note_failure(item: pytest.Item, run: Run) -> None:
-    run.failed = True
-    if item.config.getoption("keep_on_failure"):
-        item.session.shouldstop = "a test failed, and its machines are kept"
 
 
 def _show_no_values(config: pytest.Config) -> None:

@@ -28,7 +28,7 @@ from harness.reporting.blame import Blame, BlameLabels
 from harness.reporting.environment import add_to_environment, write_environment
 from harness.reporting.html import find_generator, generate, no_report
 from harness.reporting.measured_again import front_page, measured_again
-from harness.reporting.outcomes import Outcomes, worker_of
+from harness.reporting.outcomes import RERUN, Outcomes, worker_of
 from harness.reporting.progress import showing_progress
 from harness.reporting.reconcile import reconcile, running_result
 from harness.reporting.run_result import JudgedPart, judged_parts
@@ -41,7 +41,12 @@ from harness.reporting.runs import (
     prune,
 )
 from harness.reporting.stall_line import HEADING
-from harness.reporting.verdict_document import FILE_NAME, Judged, verdict_document
+from harness.reporting.verdict_document import (
+    FILE_NAME,
+    Judged,
+    VerdictDocument,
+    verdict_document,
+)
 from harness.reporting.verdict_files import gather_verdicts
 from harness.steps import Bill, Spent, attach, listening, step
 
@@ -141,15 +146,12 @@ class Run:
             except (VerdictFailed, CouldNotTell) as error:
                 raise type(error)(f"judged, but not required (`.require()`):\n{error}") from None
 
-    def tell_verdict(self, test: str, blamed: Blame | None) -> None:
-        """Leave what a test has judged for machines to read; nothing if it was cut off.
-
-        And keep of it what the end of the run tells.
-        """
+    def take_verdict(self, test: str, blamed: Blame | None) -> VerdictDocument | None:
+        """What a test has judged since the last call; None if it was cut off, or judged nothing."""
         judged, self.judged = self.judged, []
         if not judged or blamed in {Blame.LAB, Blame.DEFECT}:
-            return
-        document = verdict_document(
+            return None
+        return verdict_document(
             test,
             judged,
             environment=self._environment,
@@ -158,9 +160,21 @@ class Run:
             without=self.lacking,
             earlier=self.attempts.earlier,
         )
+
+    def note_verdict(self, document: VerdictDocument) -> None:
+        """Keep what the end of the run tells of it."""
         self._judged_parts += judged_parts(document)
+
+    def attach_verdict(self, document: VerdictDocument) -> None:
+        """Leave it in the results, if there are any, for machines to read."""
         if self.results is not None:
             attach(FILE_NAME, document.text, "application/json")
+
+    def note_failure(self, session: pytest.Session) -> None:
+        """A test that counts did not pass."""
+        self.failed = True
+        if session.config.getoption("keep_on_failure"):
+            session.shouldstop = "a test failed, and its machines are kept"
 
     def take_notes(self) -> PhaseNotes:
         """What was said in this process since the last call."""
@@ -172,7 +186,7 @@ class Run:
             spent=spent,
             lacking=self._unsaid[:],
             result=running_result(),
-            unknown=list(self.attempts.again),
+            unknown=list(self.attempts.unknown),
         )
         self.remarks.clear()
         self.stalls.clear()
@@ -183,13 +197,20 @@ class Run:
 
     def hear(self, report: pytest.TestReport) -> None:
         """Take in a phase of a test, run here or by a worker."""
-        notes = notes_of(report)
+        test, notes = report.nodeid, notes_of(report)
         self._notes.tests_s += report.duration
+        was_known = self.outcomes.of(test) is not None
         if notes:
             self.outcomes.note(report, result=notes["result"], unknown=notes["unknown"])
-            self._notes.add(notes, worker=worker_of(report))
+            self._notes.add(notes, test=test, worker=worker_of(report))
         else:
             self.outcomes.note(report)
+        if report.outcome == RERUN and notes and notes["unknown"]:
+            self._notes.end_attempt(test)
+        elif report.outcome == RERUN:
+            self._notes.forget(test)
+        elif not was_known and self.outcomes.of(test) is not None:
+            self._notes.forget_earlier(test)
 
     def note_missing_results(self, collected: int) -> None:
         """Say how many of the tests that were collected have no result, if any has one."""

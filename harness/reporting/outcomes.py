@@ -88,8 +88,17 @@ class Outcomes:
         return self._whole(last) if last is not None and last.final else None
 
     def all(self) -> list[Outcome]:
-        """Every final outcome, in the order in which the tests began."""
-        return [self._whole(outcome) for outcome in self._last.values() if outcome.final]
+        """Every final outcome, in the order in which the tests began.
+
+        Of a test that was interrupted while it was measured again, the attempt before that.
+        """
+        final = [self._whole(outcome) for outcome in self._last.values() if outcome.final]
+        known = {outcome.node_id for outcome in final}
+        return final + [
+            replace(last, earlier=tuple(before))
+            for test, (*before, last) in self._earlier.items()
+            if test not in known
+        ]
 
     def _whole(self, outcome: Outcome) -> Outcome:
         return replace(outcome, earlier=self._earlier.get(outcome.node_id, ()))

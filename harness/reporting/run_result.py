@@ -73,23 +73,16 @@ def _part(test: str, judgement: JudgementPart, *, several: bool) -> JudgedPart:
 
 
 class RunResult:
-    """Collects what the tests of a run judged; of a test that was run again, the last attempt."""
+    """What the tests of a run judged, in those of their attempts that count."""
 
-    def __init__(self) -> None:
-        self._tests: dict[str, list[JudgedPart]] = {}
-
-    def note(self, parts: Iterable[JudgedPart]) -> None:
-        """Take in what tests judged, all of a test at once."""
-        fresh: dict[str, list[JudgedPart]] = {}
-        for part in parts:
-            fresh.setdefault(part["test"], []).append(part)
-        self._tests |= fresh
+    def __init__(self, parts: Iterable[JudgedPart] = ()) -> None:
+        self._parts = list(parts)
 
     def data(self, outcomes: Sequence[Outcome]) -> str:
         """Whether the tests found every byte as it was written; empty if none judged anything."""
-        asked = [part for part in self._all() if part["data"]]
+        asked = [part for part in self._parts if part["data"]]
         if not asked:
-            return "no test judged it" if self._tests else ""
+            return "no test judged it" if self._parts else ""
         tests = _tests(asked)
         said = []
         for verdict, word in ((Verdict.FAIL, "wrong"), (Verdict.UNKNOWN, "not proven")):
@@ -116,7 +109,7 @@ class RunResult:
 
     def findings(self) -> list[str]:
         """Each finding that is no pass, in a line: failures first."""
-        bad = [(part["name"], *each) for part in self._all() for each in part["bad"]]
+        bad = [(part["name"], *each) for part in self._parts for each in part["bad"]]
         bad.sort(key=lambda one: one[1] != Verdict.FAIL)
         return [f"{name}: {check}: {verdict}: {text}" for name, verdict, check, text in bad]
 
@@ -130,14 +123,11 @@ class RunResult:
         }
         return {name: text for name, text in rows.items() if text}
 
-    def _all(self) -> list[JudgedPart]:
-        return [part for parts in self._tests.values() for part in parts]
-
     def _summary(self) -> str:
         """How many findings failed and are unknown, and the first of them."""
-        verdicts = [each[0] for part in self._all() for each in part["bad"]]
+        verdicts = [each[0] for part in self._parts for each in part["bad"]]
         if not verdicts:
-            return "none failed, none unknown" if self._tests else ""
+            return "none failed, none unknown" if self._parts else ""
         counts = [
             f"{verdicts.count(Verdict.FAIL)} failed",
             f"{verdicts.count(Verdict.UNKNOWN)} unknown",
@@ -161,7 +151,7 @@ class RunResult:
         return " | ".join(told)
 
     def _stalls(self) -> Iterator[tuple[float, float | None, str]]:
-        for part in self._all():
+        for part in self._parts:
             for seconds, limit_s in part["stalls"]:
                 yield seconds or 0.0, limit_s, part["name"]
 

@@ -7,13 +7,14 @@ from collections.abc import Iterator, Mapping
 from harness.analysis.breakdown import Breakdown, breakdown, listed
 from harness.analysis.stall import Stall, Wait
 from harness.budget import Layer
+from harness.checks.waits import MAX_STALL, SPARED_KEY
 from harness.measurements import Measurements, Wording
 
 HEADING = (
     "stalls: the longest of each test and its limit; if a fault caused it, the seconds of each part"
 )
 WIDTH = 120
-_LIMITS = ("budget_s", "limit_s", "slack_s", "max_stall_s")
+_LIMITS = ("budget_s", "limit_s", "slack_s")
 
 _LEAST_S = 0.015
 
@@ -44,8 +45,14 @@ def stall_line(test: str, measurements: Measurements, numbers: Mapping[str, floa
 
 
 def stall_limit(numbers: Mapping[str, float]) -> float | None:
-    """The strictest limit of a stall, by the numbers of its check; None if nothing limits it."""
-    return min((numbers[limit] for limit in _LIMITS if limit in numbers), default=None)
+    """The strictest limit of a stall, by the numbers of its check; None if nothing limits it.
+
+    max_stall begins at healing if no path was left: the outage before it is added.
+    """
+    limits = [numbers[limit] for limit in _LIMITS if limit in numbers]
+    if (most_s := numbers.get(f"{MAX_STALL}_s")) is not None:
+        limits.append(most_s + numbers.get(SPARED_KEY, 0.0))
+    return min(limits, default=None)
 
 
 def _is_told(wait: Wait, stall_s: float) -> bool:

@@ -39,13 +39,12 @@ def gather_verdicts(
             for one in map(asdict, without):
                 if one not in known:
                     known.append(one)
-            name, place = file_name(document["test"]), folder
+            file = folder / file_name(document["test"])
             if uuid in earlier:
-                place = folder / EARLIER
-                name = name.replace(".json", f"-attempt-{document['attempt']}.json")
-            place.mkdir(parents=True, exist_ok=True)
+                file = folder / EARLIER / f"{file.stem}-attempt-{document['attempt']}.json"
+            file.parent.mkdir(parents=True, exist_ok=True)
             content = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
-            (place / name).write_text(content, encoding="utf-8")
+            file.write_text(content, encoding="utf-8")
     except OSError as error:
         raise ReportError(f"cannot gather verdicts in {folder}: {error.strerror}") from error
     except (ValueError, KeyError, TypeError) as error:  # JSON of another shape

@@ -115,19 +115,19 @@ class Sweep:
     def finish(self) -> dict[str, Sightings]:
         """End it, and fetch what it saw of each map: nothing, with the reason, where it failed."""
         logs: Mapping[str, bytes] = {}
-        failure = ""
-        seen = {name: one for name, one in self._wanted.items() if name not in self._heard.away}
+        failures = self._heard.failures
         try:
             self._wait_until_done()
-            logs = self._machine.download([one.log for one in seen.values()])
+            if whole := [one.log for name, one in self._wanted.items() if name not in failures]:
+                logs = self._machine.download(whole)
         except HarnessError as error:
-            failure = f"the sweep failed: {error.message}"
+            failures = dict.fromkeys(self._wanted, error.message)
         return {
             name: parse_sightings(
                 logs.get(one.log, b""),
                 tuple(one.places),
                 one.block_size,
-                failure or ("" if name in seen else "the sweep failed: it cannot open the map"),
+                f"the sweep failed: {failures[name]}" if name in failures else "",
             )
             for name, one in self._wanted.items()
         }
@@ -150,17 +150,20 @@ class _Heard:
     def __init__(self) -> None:
         self.ready = threading.Event()
         self.done = threading.Event()
-        self.away: set[str] = set()  # maps that it cannot open
+        self.failures: dict[str, str] = {}  # why it has no log of a map
 
     def line(self, line: bytes) -> None:
         """Take one line of what it says."""
-        word, _, name = line.decode().strip().partition(" ")
+        word, _, rest = line.decode().strip().partition(" ")
+        name, _, reason = rest.partition(" ")
         if word == "ready":
             self.ready.set()
         elif word == "done":
             self.done.set()
         elif word == "away":
-            self.away.add(name)
+            self.failures[name] = "it cannot open the map"
+        elif word == "failed":
+            self.failures[name] = reason
 
 
 @dataclass(frozen=True)

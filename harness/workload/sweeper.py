@@ -15,8 +15,9 @@ look, too: from then on each chunk goes to the next place that is not waiting fo
 that gets no answer in time also goes to the place that answered last. So a dead path takes no more
 than one chunk, and the others go on.
 
-At the end of standard input it writes the log of each map, says `done`, and ends. A log has a row
-for each block that was looked at, see ROW: the place by its position; what was found as `harness.
+At the end of standard input it writes the log of each map, says `done`, and ends. If the sweep of
+one map fails, the others go on, and before `done` it says `failed MAP REASON`. A log has a row for
+each block that was looked at, see ROW: the place by its position; what was found as `harness.
 measurements.Found`, 0 if it is undamaged; number and time of the write as `reader.py` has them;
 the number of the block, counted from the start of the device; when the look began and ended, in ns
 of CLOCK_MONOTONIC. A chunk that could not be read has one row, with its number of blocks in place
@@ -266,18 +267,23 @@ class Sweep:
             file.write(b"".join(self.rows))
 
 
-def sweep_to_the_end(sweep: Sweep) -> None:
-    """Until it is stopped, and its log is written."""
-    sweep.run()
-    sweep.finish()
+def sweep_to_the_end(name: str, sweep: Sweep, failures: Dict[str, str]) -> None:
+    """Until it is stopped and its log is written, or until it fails; `failures` says why."""
+    try:
+        sweep.run()
+        sweep.finish()
+    except Exception as error:  # noqa: BLE001  # the other maps still have something to say
+        failures[name] = " ".join(f"{type(error).__name__}: {error}".split())
 
 
 def sweep_main() -> None:
     sweeps = {name: Sweep(wanted) for name, wanted in json.loads(sys.argv[1]).items()}
+    failures: Dict[str, str] = {}
     threads = []
     for name, sweep in sweeps.items():
         if sweep.watchers:
-            threads.append(threading.Thread(target=sweep_to_the_end, args=(sweep,)))
+            of = (name, sweep, failures)
+            threads.append(threading.Thread(target=sweep_to_the_end, args=of))
             threads[-1].start()
         else:
             print("away", name, flush=True)
@@ -289,6 +295,8 @@ def sweep_main() -> None:
         sweep.stop()
     for thread in threads:
         thread.join()
+    for name, reason in failures.items():
+        print("failed", name, reason, flush=True)
     print("done", flush=True)
     os._exit(0)  # without waiting for a look that is not answered
 

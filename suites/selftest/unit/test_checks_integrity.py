@@ -169,6 +169,13 @@ def test_writes_that_fio_did_not_verify_leave_it_open() -> None:
     finding = found(data_intact(), replace(measured, read_back=None))
     assert finding.verdict is Verdict.UNKNOWN
     assert finding.message.startswith("nothing was verified: job 'random writes'")
+    assert finding.same_again
+    findings = [BlockFinding(n * 4096, MAP, Damage.FOREIGN) for n in range(100)]
+    foreign = damaged(*findings, verified=0).read_back
+    headless = found(data_intact(), replace(measured, read_back=foreign))
+    assert "verification was off" in headless.message
+    assert headless.same_again
+    assert not found(data_intact(), replace(good(), read_back=None)).same_again
 
 
 @pytest.mark.parametrize(

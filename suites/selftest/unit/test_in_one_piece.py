@@ -43,7 +43,9 @@ def test_only_the_last_part_runs() -> None:
 
 
 def test_a_part_that_defines_only_keeps_its_end() -> None:
+    """A condition of its own stays, too."""
     assert joined(["x = 1", "print(x)"]) == "x = 1\n\nprint(x)"
+    assert joined(["if old:\n    x = 1", "print(x)"]) == "if old:\n    x = 1\n\nprint(x)"
 
 
 def test_no_two_threads_parse_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -116,7 +116,10 @@ def test_what_an_initiator_only_reads_is_intact_if_fio_verified_it() -> None:
     )
     assert judge(wrong, data_intact()).verdict is Verdict.FAIL
     blind = replace(only, streams=tuple(replace(s, verified=False) for s in only.streams))
-    assert judge(blind, data_intact()).verdict is Verdict.UNKNOWN
+    (finding,) = judge(blind, data_intact()).findings
+    assert (finding.verdict, finding.same_again) == (Verdict.UNKNOWN, True)
+    (finding,) = judge(replace(only, streams=()), data_intact()).findings
+    assert (finding.verdict, finding.same_again) == (Verdict.UNKNOWN, False)
 
 
 def test_a_role_is_no_name_of_a_further_machine() -> None:

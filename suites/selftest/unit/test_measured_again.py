@@ -4,96 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 import xml.etree.ElementTree as ET
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from harness.checks import Finding, Judgement, Verdict
-from harness.plugin.attempts import Attempts
-from harness.reporting.blame import Blame
-from harness.reporting.measured_again import measured_again
-from harness.reporting.outcomes import RERUN, Outcomes
-from harness.reporting.verdict_document import Judged, VerdictDocument
-from suites.selftest.unit.small_suite import run_suite
-from suites.selftest.unit.synthetic_failover import failover, nothing_measured
+from suites.selftest.unit.again_suite import BUSY, HEAD, ONCE, Ran, run
 
-CONFTEST = """
-import pathlib, uuid
-from contextlib import contextmanager
-from types import SimpleNamespace
-import pytest
-from harness.config import Config
-from harness.errors import TimedOut
-
-HERE = pathlib.Path(__file__).parent
-
-def note(what):
-    with (HERE / "noted").open("a") as file:
-        file.write(what + "\\n")
-
-class Supply:
-    '''Stand-ins for testbeds.'''
-    lacking = ()
-
-    @contextmanager
-    def lent(self, owner):
-        note("testbed")
-        yield SimpleNamespace(environment={"Kernel": "6.1"}, config=Config(), lacking=())
-        note("testbed gone")
-
-    def renew(self):
-        note("renewed")
-
-    def keep(self):
-        return "pathproof-1"
-
-@pytest.fixture(scope="session")
-def testbeds():
-    note("supply")
-    yield Supply()
-    note("supply gone")
-
-@pytest.fixture(scope="module")
-def of_the_module():
-    yield
-    note("module gone")
-
-@pytest.fixture
-def broken_clean_up():
-    yield
-    raise TimedOut("the machine does not go down")
-
-@pytest.fixture
-def attempt(request, testbed):
-    note(request.node.name)
-    return (HERE / "noted").read_text().split("\\n").count(request.node.name)
-"""
-HEAD = '''
-"""Losing a path."""
-from harness.checks import Check, Finding, Verdict, stall_within_budget
-from harness.errors import TimedOut
-from suites.selftest.unit.synthetic_failover import failover
-
-BUSY = "the host was too busy to compare"
-
-def saying(verdict):
-    finding = Finding("latency recovered", Verdict(verdict), BUSY)
-    return Check("latency recovered", lambda _: finding)
-'''
-BUSY = "latency recovered: unknown: the host was too busy to compare"
-ONCE = '''
-def test_busy_once(judge, attempt):
-    """Writes survive."""
-    print(f"this is attempt {attempt}")
-    verdict = "unknown" if attempt == 1 else "pass"
-    judge(failover(), stall_within_budget(), saying(verdict)).require()
-'''
 TESTS = (
     HEAD
     + """
@@ -131,47 +49,6 @@ def test_clean_up_breaks(judge, broken_clean_up, attempt):
     + ONCE
 )
 TWICE = ("test_busy_always", "test_fails_then", "test_breaks_then", "test_busy_once")
-
-
-@dataclass
-class Ran:
-    """A run that is over."""
-
-    folder: Path
-    done: subprocess.CompletedProcess[str]
-
-    @property
-    def said(self) -> str:
-        return self.done.stdout
-
-    @property
-    def ending(self) -> list[str]:
-        """What is printed after pytest's own last line."""
-        lines = self.said.splitlines()
-        last = max(number for number, line in enumerate(lines) if re.match(r"=+ .* in .*=$", line))
-        return lines[last + 1 :]
-
-    @property
-    def noted(self) -> list[str]:
-        return (self.folder / "noted").read_text().splitlines()
-
-    def verdicts(self, pattern: str) -> dict[str, VerdictDocument]:
-        files = self.folder.glob(f"reports/out/2*/verdicts/{pattern}")
-        documents = [VerdictDocument.model_validate_json(file.read_text()) for file in files]
-        return {one.test.partition("::")[2]: one for one in documents}
-
-    def results(self, test: str) -> list[dict[str, Any]]:
-        """Of Allure, in the order in which they began."""
-        files = self.folder.glob("reports/out/2*/results/*-result.json")
-        every = [json.loads(file.read_text()) for file in files]
-        return sorted(
-            (one for one in every if one["fullName"].endswith(f"#{test}")),
-            key=lambda one: int(one["start"]),
-        )
-
-
-def run(folder: Path, *options: str, tests: str = HEAD + ONCE) -> Ran:
-    return Ran(folder, run_suite(folder, tests, *options, conftest=CONFTEST))
 
 
 @pytest.fixture(scope="module", params=[(), ("-n", "2")], ids=["alone", "two workers"])
@@ -282,6 +159,21 @@ def test_the_page_shows_them_as_retries(ran: Ran) -> None:
     assert "Measured\\ again=4 tests, which were unknown at first" in properties.read_text()
 
 
+def test_what_an_attempt_judged_that_does_not_count_is_no_finding_of_the_run(ran: Ran) -> None:
+    """Also where the attempt that counts judged nothing, since the lab broke."""
+    attached = [one.read_text() for one in ran.folder.glob("reports/out/2*/results/*.txt")]
+    (findings,) = [text for text in attached if "test_fails: latency recovered: fail" in text]
+    found = Counter(line.partition(":")[0] for line in findings.splitlines())
+    assert found == {
+        "test_fails": 2,
+        "test_fails_then": 1,
+        "test_fails_elsewhere": 2,
+        "test_busy_always": 1,
+        "test_check_crashes": 1,
+        "test_clean_up_breaks": 1,
+    }
+
+
 def test_junit_has_the_last_attempt(ran: Ran) -> None:
     """With what was unknown before as a property."""
     tree = ET.parse(ran.folder / "junit.xml")
@@ -295,12 +187,13 @@ def test_junit_has_the_last_attempt(ran: Ran) -> None:
 
 
 def test_what_one_attempt_printed_is_not_in_the_next(tmp_path: Path) -> None:
-    """It has its own report; a line of the summary names the attempt."""
+    """It has its own report. The summary has a line for the attempt that counts, and names it."""
     said = run(tmp_path, "--no-report", "-rP", tests=HEAD + ONCE).said
     assert "this is attempt 2" in said
     assert "this is attempt 1" not in said
-    assert "\ntest_busy_once: 2.94 s of 4.00 s" in said
-    assert "\ntest_busy_once attempt 2: 2.94 s of 4.00 s" in said
+    assert re.findall(r"^(test_busy_once.*): 2.94 s of 4.00 s", said, re.MULTILINE) == [
+        "test_busy_once attempt 2"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -332,66 +225,3 @@ def test_an_attempt_that_counts_ends_a_run_as_ever(tmp_path: Path) -> None:
     tests = HEAD + ONCE.replace('"unknown" if attempt == 1 else "pass"', '"unknown"')
     ran = run(tmp_path, "--no-report", "-x", tests=tests + "\ndef test_after(): pass\n")
     assert re.search(r"=+ 1 error, 1 rerun in", ran.said), ran.said
-
-
-def unknown(*, crash: str = "", measured: bool = True) -> Judged:
-    finding = Finding("latency recovered", Verdict.UNKNOWN, "too busy", crash=crash)
-    return Judged(failover() if measured else nothing_measured(), Judgement((finding,)))
-
-
-@pytest.mark.parametrize(
-    ("blamed", "judged", "again"),
-    [
-        (Blame.UNKNOWN, [unknown()], True),
-        (Blame.LAB, [unknown()], False),
-        (Blame.UNKNOWN, [], False),
-        (Blame.UNKNOWN, [unknown(crash="Traceback")], False),
-        (Blame.UNKNOWN, [unknown(crash="Traceback", measured=False)], True),
-    ],
-    ids=["unknown", "of the lab", "nothing judged", "crashed", "no I/O"],
-)
-def test_what_another_attempt_may_tell(blamed: Blame, judged: list[Judged], again: bool) -> None:
-    """Checks that crash since no I/O got under way say that the host was slow."""
-    attempts = Attempts(1)
-    attempts.note(blamed, judged)
-    assert bool(attempts.again) is again
-    attempts.begin_next()
-    attempts.note(blamed, judged)
-    assert attempts.again == ()
-
-
-def heard(outcomes: Outcomes, *, again: bool, unknown: Sequence[str] = ()) -> None:
-    """The reports of an attempt; of one that does not count there may be no end."""
-    for when in ("setup", "call", "teardown"):
-        made = pytest.TestReport(
-            nodeid="test_io", location=("", None, ""), keywords={}, outcome="passed",
-            longrepr=None, when=when, start=1.0, stop=2.0,
-        )  # fmt: skip
-        if again and when == "call":
-            made.outcome = RERUN  # type: ignore[assignment]  # a fourth, where pytest has three
-            outcomes.note(made, result="a", unknown=unknown)
-        else:
-            outcomes.note(made, result="a" if again else "b")
-
-
-def test_earlier_attempts_are_known_once_the_test_has_a_result() -> None:
-    """A run may end between two attempts."""
-    outcomes = Outcomes()
-    heard(outcomes, again=True, unknown=[BUSY, "too few reads"])
-    assert (outcomes.of("test_io"), outcomes.all()) == (None, [])
-    heard(outcomes, again=False)
-    (outcome,) = outcomes.all()
-    (earlier,) = outcome.earlier
-    assert (earlier.result, outcome.result) == ("a", "b")
-    assert (earlier.verdict, earlier.message) == ("unknown", f"{BUSY}\ntoo few reads")
-    line = f"  test_io: {BUSY}; too few reads; then passed"
-    assert measured_again([outcome]) == ["measured again: 1 test, which was unknown at first", line]
-
-
-def test_a_test_whose_worker_died_begins_anew() -> None:
-    """Another worker counts its attempts from 1."""
-    outcomes = Outcomes()
-    heard(outcomes, again=True, unknown=[BUSY])
-    heard(outcomes, again=True)
-    heard(outcomes, again=False)
-    assert [outcome.earlier for outcome in outcomes.all()] == [()]

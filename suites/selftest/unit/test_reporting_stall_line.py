@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 
 from harness.budget import BudgetTerm, Layer
-from harness.checks import judge, no_stall_beyond, stall_within_budget
+from harness.checks import Verdict, judge, no_stall_beyond, stall_within_budget
 from harness.measurements import Measurements
+from harness.reporting.evidence import stall_markdown
 from harness.reporting.stall_line import WIDTH, stall_line
 from harness.timeline import Timeline
 from harness.units import NS_PER_MS
@@ -38,8 +39,8 @@ def test_what_was_not_seen_is_told_together() -> None:
     assert told.endswith(": detection, session recovery, device mapper and resubmission 2.94")
 
 
-def test_with_no_path_left_the_outage_is_one_part() -> None:
-    """Nothing but healing could end it."""
+def all_lost() -> Measurements:
+    """No path was left for 2.92 s."""
     measured = failover()
     (fault,) = measured.faults
     layers = (Layer.DETECTION, Layer.SESSION_RECOVERY, Layer.PATH_FAILURE, Layer.NO_PATH)
@@ -53,10 +54,25 @@ def test_with_no_path_left_the_outage_is_one_part() -> None:
         healing_confirmed_ns=healed_ns + NS_PER_MS,
         budget=replace(fault.budget, terms=terms),
     )
-    assert line(replace(measured, faults=(lost,))) == (
+    return replace(measured, faults=(lost,))
+
+
+def test_with_no_path_left_the_outage_is_one_part() -> None:
+    """Nothing but healing could end it."""
+    assert line(all_lost()) == (
         "test_loss[a]: 2.94 s of 15.00 s: no path left 2.92, session login, reinstatement and "
         "resubmission 0.02"
     )
+
+
+def test_with_no_path_left_max_stall_begins_at_healing() -> None:
+    """Else a stall that passed would be told as one beyond its limit."""
+    measured = replace(all_lost(), max_stall_s=0.5)
+    (finding,) = judge(measured, stall_within_budget()).findings
+    assert finding.verdict is Verdict.PASS
+    assert line(measured).startswith("test_loss[a]: 2.94 s of 3.42 s: ")
+    assert "it counts from healing on" in stall_markdown(measured)
+    assert "it counts from healing on" not in stall_markdown(replace(failover(), max_stall_s=0.5))
 
 
 @pytest.mark.parametrize(

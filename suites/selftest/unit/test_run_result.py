@@ -35,10 +35,7 @@ def parts(test: str, *measured: Measurements, also: Sequence[Finding] = ()) -> l
 
 
 def result(*tests: list[JudgedPart]) -> RunResult:
-    found = RunResult()
-    for one in tests:
-        found.note(one)
-    return found
+    return RunResult([part for test in tests for part in test])
 
 
 def outcome(test: str, verdict: str = "", status: str = Status.PASSED) -> Outcome:
@@ -88,12 +85,6 @@ def test_a_run_that_judged_no_data_says_so() -> None:
     part = parts("test_a", good())[0]
     assert result([{**part, "data": ""}]).data([]) == "no test judged it"
     assert RunResult().data([]) == ""
-
-
-def test_of_a_test_that_was_run_again_the_last_attempt_counts() -> None:
-    run = result(parts("test_a", DAMAGED), parts("test_a", good()))
-    assert run.data([]).startswith("580 acknowledged writes in 1 test, all proven; ")
-    assert run.findings() == []
 
 
 def test_the_front_page_has_verdict_findings_stall_and_data() -> None:

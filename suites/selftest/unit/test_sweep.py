@@ -212,6 +212,33 @@ def test_a_sweep_is_ended_and_its_logs_fetched(machine: LocalMachine, folder: Pa
     assert len(seen["gone"].offset) == 0
 
 
+def test_a_map_whose_sweep_fails_leaves_the_others_alone(
+    machine: LocalMachine, folder: Path
+) -> None:
+    """Here its log cannot be written."""
+    disk = str(folder / "disk")
+    logs = {"bad": "/nowhere/log", "good": str(folder / "log")}
+    wanted = {name: Wanted({MAP: disk}, (JOB,), log) for name, log in logs.items()}
+    with Sweep.started(machine, wanted) as sweep:
+        sweep.wait_until_ready(Deadline.after(20))
+        time.sleep(0.5)
+        seen = sweep.finish()
+    assert seen["bad"].failure == (
+        "the sweep failed: FileNotFoundError: [Errno 2] No such file or directory: '/nowhere/log'"
+    )
+    assert len(seen["bad"].offset) == 0
+    assert seen["good"].failure == ""
+    assert set(seen["good"].offset.tolist()) <= set(AREA_BLOCKS)
+    assert len(seen["good"].offset) > 0
+
+
+def test_where_no_map_can_be_opened_that_is_what_is_said(machine: LocalMachine) -> None:
+    """There is no log to fetch."""
+    with Sweep.started(machine, {"gone": Wanted({MAP: "/nowhere/map"}, (JOB,), "/log")}) as sweep:
+        seen = sweep.finish()
+    assert seen["gone"].failure == "the sweep failed: it cannot open the map"
+
+
 def test_the_program_numbers_what_it_finds_as_the_measurements_do() -> None:
     """It runs on the initiator, so that it has a list of its own; the read-back has words."""
     numbers = {**sweeper_module.FOUND, "unreadable": sweeper_module.UNREADABLE}

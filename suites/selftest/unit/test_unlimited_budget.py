@@ -68,6 +68,7 @@ def test_a_stall_without_a_limit_is_unknown_with_a_cure(session: SessionSettings
     assert finding.message == start + why
     assert "budget_s" not in finding.numbers
     assert finding.figures["allowed"].startswith("budget no limit (")
+    assert finding.same_again
 
 
 def test_a_demand_holds_without_a_limit() -> None:
