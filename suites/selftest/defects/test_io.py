@@ -36,9 +36,10 @@ def test_no_path_retry_fail_while_all_paths_are_lost(testbed: Testbed, seed: int
 def test_fio_is_killed_in_the_middle(testbed: Testbed, seed: int) -> None:
     """What it measured is gone with it: nothing can be said of the storage."""
     initiator = testbed.machine(Role.INITIATOR)
+    kill = "pkill -KILL -x fio"  # fails if there is none
     assert_detected(
         "fio killed in the middle",
-        run_clean(testbed, seed, amid=lambda: initiator.sh("pkill -KILL -x fio")),
+        run_clean(testbed, seed, amid=lambda: initiator.sh(kill)),
         by="evidence sound",
         unknown="fio left no report or no logs",
     )
@@ -65,6 +66,7 @@ def test_the_target_stands_still(testbed: Testbed, seed: int) -> None:
         io.run_for(seconds=2)
         target.pause()
         try:
+            assert not target.is_running
             io.run_for(seconds=2)
         finally:
             target.resume()
@@ -81,6 +83,7 @@ def test_the_target_answers_but_its_disk_stalls(testbed: Testbed, seed: int) -> 
     """The file system under the LUN is frozen for 20 s: NOPs are answered, writes are not."""
     target = testbed.machine(Role.TARGET)
     load = "sleep 0; fsfreeze --version"  # what is needed must be in memory by then
+    # The last command fails if something has thawed it before.
     freeze = f"{load}; fsfreeze --freeze /; sleep 20; fsfreeze --unfreeze /"
     measured = run_clean(testbed, seed, amid=lambda: target.sh(freeze, timeout_s=120))
     assert_detected(

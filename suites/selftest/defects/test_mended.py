@@ -169,6 +169,7 @@ def test_how_surely_short_damage_is_found(
             damage_again_and_again(testbed, kind, area, count=20, lasts_s=lasts_s, seed=seed)
         ),
     )
+    forget_detection(plant)
     proof = prove_writes(measured)
     assert proof is not None
     found = {finding.offset for finding in proof.wrong} & set(planted)
@@ -176,7 +177,6 @@ def test_how_surely_short_damage_is_found(
     sys.stdout.write(f"\n{len(found)} of {len(effective)} found\n")
     assert len(effective) >= 12
     assert len(found) >= 0.95 * len(effective) - 1
-    forget_detection(plant)
     (finding,) = judge(measured, data_intact()).findings
     assert finding.verdict is Verdict.FAIL
     assert _WHILE in finding.message or kind == "lose"  # the last to be lost may still be so

@@ -28,7 +28,7 @@ _CHOICE = Path(__file__).parent / "modules.toml"
 
 
 def main() -> int:
-    """Exit status 0 if all chosen modules are complete, and good."""
+    """Exit status 0 if all chosen modules are complete, and good; else 1, also for want of time."""
     asked = _arguments()
     ends = time.monotonic() + asked.seconds
     if asked.again:
@@ -51,7 +51,12 @@ def main() -> int:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m suites.selftest.mutation", description=__doc__)
     parser.add_argument("modules", nargs="*", help="only these, such as stall or checks/stall")
-    parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after that time")
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=float("inf"),
+        help="stop after that time; as long as mutants are left, the exit status is 1",
+    )
     parser.add_argument("--again", action="store_true", help="forget what earlier runs found")
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="mutants at a time")
     parser.add_argument(
@@ -75,7 +80,9 @@ def _told(scored: Sequence[Scored]) -> int:
     _say("")
     for one in scored:
         if not one.complete:
-            _say(f"{one.path}: {len(one.results)} of {len(one.mutants)} mutants were tried")
+            tried = f"{len(one.results)} of {len(one.mutants)} mutants were tried"
+            tests = f"; {len(one.unproven)} tests are still to pass without one"
+            _say(f"{one.path}: {tried}{tests if one.unproven else ''}")
         elif one.killed < LEAST * len(one.mutants):
             _say(f"{one.path}: fewer than {LEAST:.0%} of its mutants were killed")
     _say(page.summary(scored))

@@ -6,6 +6,7 @@ Nothing on disk changes: the mutant is what the import system finds under the mo
 
 from __future__ import annotations
 
+import ctypes
 import importlib.abc
 import importlib.machinery
 import importlib.util
@@ -32,6 +33,8 @@ UNIT = TOP / "suites/selftest/unit"
 
 # A mutant may ask for any amount of memory.
 _MOST_MEMORY = 4 << 30
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_PR_SET_PDEATHSIG = 1  # prctl(2)
 _OPTIONS = (
     *("-x", "-q", "--tb=no", "--assert=plain"),
     *("--confcutdir", str(UNIT.parent)),  # without the harness's own plugin
@@ -167,7 +170,8 @@ def run_tests(files: Sequence[str], plugin: Chosen) -> int:
 class Forked:
     """A child that does one thing and says one thing; it is killed after its time.
 
-    A quiet one has no streams, and the limits of a mutant.
+    It ends with the process that made it, however that ends. A quiet one has no streams, and the
+    limits of a mutant.
     """
 
     act: Callable[[], object]
@@ -178,7 +182,8 @@ class Forked:
         context = get_context("fork")
         self.said, saying = context.Pipe(duplex=False)
         self._began = time.monotonic()
-        self._process: ForkProcess = context.Process(target=self._run, args=(saying,))
+        arguments = saying, os.getpid()
+        self._process: ForkProcess = context.Process(target=self._run, args=arguments)
         self._process.start()
         saying.close()
 
@@ -192,13 +197,21 @@ class Forked:
         if self.said.poll():
             with suppress(EOFError):
                 said = self.said.recv()
-        with suppress(ProcessLookupError):
-            os.killpg(self._process.pid or 0, signal.SIGKILL)  # whatever it started, too
+        self._kill()
         self._process.join()
         self.said.close()
         return said
 
-    def _run(self, saying: Connection) -> None:
+    def _kill(self) -> None:
+        """Whatever it started, too; and itself also before it has a group of its own."""
+        pid = self._process.pid
+        assert pid is not None
+        for kill in (os.killpg, os.kill):
+            with suppress(ProcessLookupError):
+                kill(pid, signal.SIGKILL)
+
+    def _run(self, saying: Connection, parent: int) -> None:
+        _end_with(parent)
         os.setsid()
         if self.quiet:
             seconds = int(self.limit_s) + 1  # of a processor; if nobody is left to kill it
@@ -208,6 +221,14 @@ class Forked:
             for stream in (0, 1, 2):
                 os.dup2(nowhere, stream)
         saying.send(self.act())
+
+
+def _end_with(parent: int) -> None:
+    """Have the kernel kill this process when its parent ends."""
+    if _LIBC.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0):
+        raise OSError(ctypes.get_errno(), "prctl")
+    if os.getppid() != parent:  # it has ended before
+        os._exit(1)
 
 
 def in_children(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,17 +15,25 @@ from suites.selftest.mutation.trial import Result
 
 def tests_digest(tests: Sequence[str]) -> str:
     """Another one if a test is added, or a file of one of them changes."""
-    files = sorted({Path(test.partition("::")[0]).name for test in tests})
+    files = sorted({_file(test) for test in tests})
     return digest_of([*sorted(tests), *((UNIT / file).read_text() for file in files)])
+
+
+def _file(test: str) -> str:
+    return Path(test.partition("::")[0]).name
 
 
 @dataclass
 class Known:
-    """The results of the mutants of one module, in a file."""
+    """The results of the mutants of one module, in a file.
+
+    And by the name of a file of tests: which of these have passed in place of a mutant's.
+    """
 
     file: Path
     source: str
     entries: dict[str, dict[str, Any]]
+    passed: dict[str, str]
 
     @classmethod
     def of(cls, folder: Path, module: str, source: str) -> Known:
@@ -33,27 +41,49 @@ class Known:
         file = folder / f"{module}.json"
         kept = json.loads(file.read_text()) if file.exists() else {}
         digest = digest_of([source])
-        return cls(file, digest, kept["results"] if kept.get("source") == digest else {})
+        if kept.get("source") != digest:
+            return cls(file, digest, {}, {})
+        return cls(file, digest, kept["results"], kept.get("passed", {}))
 
     def result(self, key: str, tests: Sequence[str]) -> Result | None:
-        """As long as the test that killed it is as it was; for a survivor, all of them."""
+        """As long as the test that killed it is as it was; if none did, all that it met."""
         if (entry := self.entries.get(key)) is None:
             return None
         result = Result(entry["killed"], entry["by"])
-        if result.killed:
-            same = not result.file.endswith(".py") or entry["with"] == _digest(result.file)
-        else:
-            same = entry["with"] == tests_digest(tests)
-        return result if same else None
+        return result if entry["with"] == _known_by(result, tests) else None
 
-    def keep(self, results: Mapping[str, Result], tests: Mapping[str, Sequence[str]]) -> None:
-        """Add these."""
+    def unproven(self, tests: Iterable[str]) -> list[str]:
+        """Those that have not passed yet without a mutant, in the place of one."""
+        by_file = _by_file(tests)
+        new = {file for file, its in by_file.items() if self.passed.get(file) != tests_digest(its)}
+        return [test for file, its in by_file.items() if file in new for test in its]
+
+    def keep(
+        self,
+        results: Mapping[str, Result],
+        tests: Mapping[str, Sequence[str]],
+        passed: Iterable[str],
+    ) -> None:
+        """Add these, and which tests have passed without a mutant."""
         for key, result in results.items():
-            killer = _digest(result.file) if result.file.endswith(".py") else ""
-            known_by = killer if result.killed else tests_digest(tests[key])
-            self.entries[key] = {**asdict(result), "with": known_by}
+            self.entries[key] = {**asdict(result), "with": _known_by(result, tests[key])}
+        self.passed |= {file: tests_digest(its) for file, its in _by_file(passed).items()}
         self.file.parent.mkdir(parents=True, exist_ok=True)
-        self.file.write_text(json.dumps({"source": self.source, "results": self.entries}))
+        kept = {"source": self.source, "results": self.entries, "passed": self.passed}
+        self.file.write_text(json.dumps(kept))
+
+
+def _by_file(tests: Iterable[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for test in tests:
+        found.setdefault(_file(test), []).append(test)
+    return found
+
+
+def _known_by(result: Result, tests: Sequence[str]) -> str:
+    """What a result holds as long as it is the same."""
+    by_a_test = result.killed and result.file.endswith(".py")
+    return _digest(result.file) if by_a_test else tests_digest(tests)
 
 
 def _digest(file: str) -> str:

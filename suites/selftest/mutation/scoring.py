@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from itertools import accumulate
 from pathlib import Path
 
 from suites.selftest.mutation.child import TOP, in_children
@@ -18,8 +17,6 @@ from suites.selftest.mutation.trial import Module, Result, Trial, Unfit, try_all
 
 # A module that has fewer killed is not tested well enough.
 LEAST = 0.95
-# Of tests that have to pass without a mutant before any is tried.
-_SOME_S = 5.0
 # After that, results are kept, and a process begins anew.
 _PORTION_S = 45.0
 _LIMIT_S = 900.0  # of a portion: its last mutants, and importing, may take long on a busy host
@@ -27,16 +24,20 @@ _LIMIT_S = 900.0  # of a portion: its last mutants, and importing, may take long
 
 @dataclass(frozen=True)
 class Scored:
-    """The mutants of a module, the results so far, and the reasons given for survivors."""
+    """The mutants of a module, the results so far, and the reasons given for survivors.
+
+    And the tests that are still to pass without a mutant: what they kill may be no mutant's fault.
+    """
 
     path: str
     mutants: Mapping[str, Mutant]
     results: Mapping[str, Result]
     reasons: Sequence[Explained]
+    unproven: Sequence[str] = ()
 
     @property
     def complete(self) -> bool:
-        return len(self.results) == len(self.mutants)
+        return len(self.results) == len(self.mutants) and not self.unproven
 
     @property
     def killed(self) -> int:
@@ -86,33 +87,44 @@ class Scoring:
             for key, mutant in mutants.items()
         }
         module = Module(name, TOP / path, self.reach.imported)
-        original = self._trial(text, self._some({one for each in tests.values() for one in each}))
+        seen_by = self._fastest({one for each in tests.values() for one in each})
         while time.monotonic() < self.ends:
             todo = {
                 key: self._trial(mutant.code(text), tests[key])
                 for key, mutant in mutants.items()
                 if known.result(key, tests[key]) is None
             }
-            if not todo:
+            unproven = known.unproven(seen_by)
+            if not todo and not unproven:
                 break
             ends = min(self.ends, time.monotonic() + _PORTION_S)
-            act = partial(try_all, module, original, todo, self.workers, ends)
+            original = self._trial(text, unproven)
+            act = partial(_tried, module, original, todo, self.workers, ends)
             [(_, said)] = in_children({name: act}, {name: _LIMIT_S}, 1, quiet=False)
             if not isinstance(said, dict):
-                raise Unfit(f"{name}: its mutants could not be tried")
-            known.keep(said, tests)
+                raise said if isinstance(said, Unfit) else Unfit(f"{name}: trying its mutants died")
+            known.keep(said, tests, unproven)
         results = {key: known.result(key, tests[key]) for key in mutants}
         mine = [reason for reason in self.reasons if reason.module == path]
-        return Scored(path, mutants, {key: one for key, one in results.items() if one}, mine)
+        found = {key: one for key, one in results.items() if one}
+        return Scored(path, mutants, found, mine, known.unproven(seen_by))
 
-    def _some(self, tests: Iterable[str]) -> list[str]:
-        """The fastest of them; all have passed when they were traced."""
-        fastest = sorted(tests, key=lambda test: (self.reach.seconds[test], test))
-        spent_s = accumulate(self.reach.seconds[test] for test in fastest)
-        return [test for test, at_s in zip(fastest, spent_s, strict=True) if at_s < _SOME_S]
+    def _fastest(self, tests: Collection[str]) -> list[str]:
+        """In the order in which a mutant meets them."""
+        return sorted(tests, key=lambda test: (self.reach.seconds[test], test))
 
     def _trial(self, code: str, tests: Sequence[str]) -> Trial:
         return Trial(code, tests, sum(self.reach.seconds[test] for test in tests))
+
+
+def _tried(
+    module: Module, original: Trial, todo: Mapping[str, Trial], workers: int, ends: float
+) -> dict[str, Result] | Unfit:
+    """What a child can say."""
+    try:
+        return try_all(module, original, todo, workers, ends)
+    except Unfit as problem:
+        return problem
 
 
 def module_name(path: str) -> str:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import pytest
+
 from suites.selftest.mutation.child import (
     TOP,
     Chosen,
@@ -23,10 +25,14 @@ from suites.selftest.mutation.child import (
 _TIMES_LONGER = 10
 _LEAST_LIMIT_S = 8.0
 NOBODY = "no test runs it"
+NO_ANSWER = "it did not end in time, or died, twice"
+_ORIGINAL = "without a mutant"
+# Statuses of pytest that tell of tests: some failed, or could not be collected.
+_TELLING = {pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.INTERRUPTED}
 
 
 class Unfit(Exception):
-    """Tests fail, although the module is as it is."""
+    """What came of it says nothing of mutants: tests fail without one, or pytest itself does."""
 
 
 @dataclass(frozen=True)
@@ -65,24 +71,34 @@ def try_all(
 ) -> dict[str, Result]:
     """The results of those that were tried before the end; `original` has to pass, if it has tests.
 
-    Imports much into this process: run it in a child.
+    It is tried beside the first mutants. Imports much into this process: run it in a child.
     """
     replaced = Replaced(module.name, module.path)
     sys.meta_path.insert(0, replaced)
     preload(module.others, replaced)
-    acts = {key: partial(_attempt, replaced, trial) for key, trial in todo.items() if trial.tests}
-    limits = {key: _limit_s(trial) for key, trial in todo.items()}
+    trials = {_ORIGINAL: original, **todo}
+    acts = {key: partial(_attempt, replaced, trial) for key, trial in trials.items() if trial.tests}
+    limits = {key: _limit_s(trial) for key, trial in trials.items()}
     results = {key: Result(False, NOBODY) for key, trial in todo.items() if not trial.tests}
-    sound = {"": partial(_attempt, replaced, original)} if original.tests else {}
-    for _, said in in_children(sound, {"": 10 * _limit_s(original)}, 1):
-        if said != (0, ""):
-            raise Unfit(f"{module.name}: {said} without a mutant")
+    proven = not original.tests
     with closing(in_children(acts, limits, workers)) as answers:
-        for key, said in answers:
-            results[key] = _result(said)
-            if time.monotonic() > ends:
+        for key, answer in answers:
+            said = answer
+            if said is None:  # alone, and with more time: the host may have been busy
+                [(_, said)] = in_children({key: acts[key]}, {key: 2 * limits[key]}, 1)
+            if key == _ORIGINAL:
+                _assert_passed(module, said)
+                proven = True
+            else:
+                results[key] = result_of(said, f"{module.name}, {key}")
+            if proven and time.monotonic() > ends:
                 break
     return results
+
+
+def _assert_passed(module: Module, said: object) -> None:
+    if said != (pytest.ExitCode.OK, ""):
+        raise Unfit(f"{module.name}: {said or NO_ANSWER} {_ORIGINAL}")
 
 
 def _limit_s(trial: Trial) -> float:
@@ -105,12 +121,13 @@ def _attempt(replaced: Replaced, trial: Trial) -> tuple[int, str]:
     return 0, ""
 
 
-def _result(said: object) -> Result:
+def result_of(said: object, mutant: str) -> Result:
+    """What an attempt means for its mutant; raises `Unfit` if pytest tells of no test."""
     match said:
-        case (0, _):
+        case None:
+            return Result(True, NO_ANSWER)
+        case (pytest.ExitCode.OK, _):
             return Result(False, "")
-        case (int(), str(test)) if test:
+        case (status, str(test)) if test and status in _TELLING:
             return Result(True, test)
-        case (int(status), _):
-            return Result(True, f"pytest ended with {status}")
-    return Result(True, "it did not end in time, or died")
+    raise Unfit(f"{mutant}: pytest ended with {said}, which names no test that failed")

@@ -8,7 +8,10 @@ from collections.abc import Callable
 import pytest
 
 from harness import checks
-from harness.checks import Check, Finding, Verdict, promise, promise_kept, undisturbed
+from harness.checks import Check, Finding, Outcome, Verdict, promise, promise_kept, undisturbed
+from harness.measurements import Measurements
+from suites.selftest.unit.judged import found
+from suites.selftest.unit.synthetic_failover import nothing_measured
 
 MAKERS: list[Callable[..., Check]] = [
     one
@@ -44,6 +47,7 @@ def test_each_check_is_excused_by_what_it_depends_on_and_by_nothing_else(
 ) -> None:
     """By the lab's cables and disks, by I/Os that the log lacks, by samples that are missing."""
     one = made(maker)
+    assert found(one, nothing_measured()).check == one.name
     assert one.through_the_lab is (one.name not in NO_TRAITS)
     assert one.by_completions is (one.name in BY_COMPLETIONS)
     assert one.by_samples is (one.name in BY_SAMPLES)
@@ -60,6 +64,12 @@ def test_a_check_has_no_trait_unless_it_says_so() -> None:
 
 def test_a_check_keeps_the_name_of_its_function() -> None:
     """The report, the guide and mypy know it by that."""
+
+    @checks.check("named otherwise")
+    def known_by_this(measurements: Measurements) -> Outcome:
+        return checks.passed("")
+
+    assert known_by_this.__name__ == "known_by_this"
     assert checks.no_stall_beyond.__name__ == "no_stall_beyond"
 
 

@@ -1,12 +1,9 @@
-"""Mutation testing itself: which mutants there are, what becomes of them, and how it is told."""
+"""Mutation testing itself: which mutants there are, what is known of them, and how it is told."""
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 import tomllib
-from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +15,7 @@ from suites.selftest.mutation.page import summary, updated
 from suites.selftest.mutation.reach import Reach
 from suites.selftest.mutation.scoring import Scored
 from suites.selftest.mutation.survivors import Explained, as_entry, explained, idle, unexplained
-from suites.selftest.mutation.trial import Result
+from suites.selftest.mutation.trial import NO_ANSWER, Result, Unfit, result_of
 
 TOP = Path(__file__).resolve().parents[3]
 CHOICE = tomllib.loads((TOP / "suites/selftest/mutation/modules.toml").read_text())
@@ -142,83 +139,6 @@ def test_what_runs_at_import_meets_all_tests_of_the_module_or_all_there_are() ->
     assert len(REACH.tests("unused", SOURCE, 1)) == 4
 
 
-TINY = """\
-def least(numbers):
-    found = None
-    while numbers:
-        one = numbers.pop()
-        if found is None or one < found:
-            found = one
-    return found
-"""
-TESTS = """\
-from other import least
-
-def test_least():
-    assert least([1, 2]) == 1
-
-def test_least_of_none():
-    assert least([]) is None
-"""
-
-
-@pytest.fixture
-def tiny(tmp_path: Path) -> Path:
-    """A module, one that needs it, and tests of both."""
-    (tmp_path / "tiny.py").write_text(TINY)
-    (tmp_path / "other.py").write_text("from tiny import least\n")
-    (tmp_path / "test_tiny.py").write_text(TESTS)
-    return tmp_path
-
-
-def tried(folder: Path, codes: dict[str, str], tests: Sequence[str]) -> dict[str, list[object]]:
-    """What became of sources in place of the module, in a process without the harness's plugin."""
-    program = f"""
-import json, sys
-sys.path.insert(0, {str(folder)!r})
-from functools import partial
-from pathlib import Path
-from suites.selftest.mutation import child, trial
-from suites.selftest.mutation.child import in_children
-child.TOP = trial.TOP = Path({str(folder)!r})
-trial._LEAST_LIMIT_S = 3
-tests = ["test_tiny.py::" + test for test in {list(tests)!r}]
-original = trial.Trial({TINY!r}, tests, 0)
-todo = {{key: trial.Trial(code, tests, 0) for key, code in {codes!r}.items()}}
-module = trial.Module("tiny", Path({str(folder / "tiny.py")!r}), ["json", "other"])
-act = partial(trial.try_all, module, original, todo, 2, float("inf"))
-[(_, said)] = in_children({{"": act}}, {{"": 60}}, 1, quiet=False)
-print(json.dumps({{key: [one.killed, one.by] for key, one in said.items()}}))
-"""
-    argv = [sys.executable, "-c", program]
-    done = subprocess.run(argv, cwd=TOP, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return dict(json.loads(done.stdout))
-
-
-def test_mutants_are_killed_or_survive_in_memory_only(tiny: Path) -> None:
-    """Also where the tests see the module by way of another one."""
-    codes = {
-        "killed": TINY.replace("one < found", "one > found"),
-        "survives": TINY.replace("one < found", "one <= found"),
-        "endless": TINY.replace(".pop()", "[0]"),
-        "no module": "raise ValueError\n",
-    }
-    results = tried(tiny, codes, ["test_least", "test_least_of_none"])
-    assert results == {
-        "killed": [True, "test_tiny.py::test_least"],
-        "survives": [False, ""],
-        "endless": [True, "it did not end in time, or died"],
-        "no module": [True, "test_tiny.py"],
-    }
-    assert (tiny / "tiny.py").read_text() == TINY
-
-
-def test_a_mutant_meets_the_chosen_tests_alone(tiny: Path) -> None:
-    codes = {"": TINY.replace("one < found", "one > found")}
-    assert tried(tiny, codes, ["test_least_of_none"]) == {"": [False, ""]}
-
-
 MUTANTS = {
     mutant.key: mutant
     for mutant in mutants_of("def f(a):\n    return a < 2\n")
@@ -271,21 +191,61 @@ def test_results_hold_as_long_as_module_and_tests_do(
     (tmp_path / "test_a.py").write_text("a")
     (tmp_path / "test_b.py").write_text("b")
     tests = ["unit/test_a.py::one", "unit/test_b.py::two"]
-    of_both = {"killed": tests, "survived": tests}
     killed, survived = Result(True, "unit/test_a.py::one"), Result(False, "")
-    Known.of(tmp_path, "m", "text").keep({"killed": killed, "survived": survived}, of_both)
+    silent = Result(True, NO_ANSWER)
+    of_all = {"killed": killed, "survived": survived, "silent": silent}
+    Known.of(tmp_path, "m", "text").keep(of_all, dict.fromkeys(of_all, tests), [])
 
     def results(source: str, tests: list[str]) -> list[Result | None]:
         kept = Known.of(tmp_path, "m", source)
-        return [kept.result(key, tests) for key in ("killed", "survived")]
+        return [kept.result(key, tests) for key in of_all]
 
-    assert results("text", tests) == [killed, survived]
-    assert results("another", tests) == [None, None]
-    assert results("text", [*tests, "unit/test_b.py::three"]) == [killed, None]
+    assert results("text", tests) == [killed, survived, silent]
+    assert results("another", tests) == [None, None, None]
+    assert results("text", [*tests, "unit/test_b.py::three"]) == [killed, None, None]
     (tmp_path / "test_b.py").write_text("c")
-    assert results("text", tests) == [killed, None]
+    assert results("text", tests) == [killed, None, None]
     (tmp_path / "test_a.py").write_text("c")
-    assert results("text", tests) == [None, None]
+    assert results("text", tests) == [None, None, None]
+
+
+def test_a_test_has_passed_without_a_mutant_as_long_as_module_and_tests_are_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else those of its file are to pass again."""
+    monkeypatch.setattr(known, "UNIT", tmp_path)
+    (tmp_path / "test_a.py").write_text("a")
+    (tmp_path / "test_b.py").write_text("b")
+    tests = ["unit/test_a.py::one", "unit/test_b.py::two"]
+    assert Known.of(tmp_path, "m", "text").unproven(tests) == tests
+    Known.of(tmp_path, "m", "text").keep({}, {}, tests)
+    assert Known.of(tmp_path, "m", "text").unproven(tests) == []
+    assert Known.of(tmp_path, "m", "another").unproven(tests) == tests
+    more = [*tests, "unit/test_a.py::three"]
+    assert Known.of(tmp_path, "m", "text").unproven(more) == [tests[0], more[2]]
+    (tmp_path / "test_b.py").write_text("c")
+    assert Known.of(tmp_path, "m", "text").unproven(tests) == tests[1:]
+
+
+def test_a_module_is_complete_once_all_its_tests_have_passed_without_a_mutant() -> None:
+    all_killed = scored(dict.fromkeys((one.now for one in MUTANTS.values()), True))
+    assert all_killed.complete
+    unproven = replace(all_killed, unproven=["test_a.py::one"])
+    assert (unproven.complete, unproven.good) == (False, False)
+
+
+@pytest.mark.parametrize("said", [(3, ""), (4, ""), (5, ""), (3, "test_a.py::one"), (2, "")])
+def test_what_is_an_error_of_pytest_itself_kills_no_mutant(said: tuple[int, str]) -> None:
+    """Nor does an interrupt that names no test."""
+    with pytest.raises(Unfit, match="which names no test"):
+        result_of(said, "m, a key")
+
+
+def test_a_failure_or_a_file_that_cannot_be_collected_kills_a_mutant() -> None:
+    assert result_of((0, ""), "m") == Result(False, "")
+    assert result_of((1, "test_a.py::one"), "m") == Result(True, "test_a.py::one")
+    assert result_of((2, "test_a.py"), "m") == Result(True, "test_a.py")
+    assert result_of(None, "m") == Result(True, NO_ANSWER)
 
 
 PAGE = """\

@@ -13,7 +13,7 @@ import pytest
 
 from suites import pages
 from suites.conformance import tables
-from suites.selftest.defects import plants
+from suites.selftest.defects import plants, test_mended
 
 SUITES = Path(__file__).parents[2]
 TOLD_OF = [path for path in sorted(SUITES.glob("*/test_*.py")) if path.parent.name != "selftest"]
@@ -52,6 +52,23 @@ def test_a_run_writes_into_the_docs_only_if_it_is_asked_to(
         assert changed is update_docs
     assert "| lio | - | - | - | - | yes | - |" in targets.read_text()
     assert detection.read_text() == f"{plants._HEADER}| another | x | fail | so z |\n"
+
+
+@pytest.mark.usefixtures("unasked")
+def test_a_row_goes_before_it_is_known_whether_enough_was_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If less was found this time, the share of an earlier run does not stay."""
+    page = tmp_path / "detection.md"
+    page.write_text(f"{plants._HEADER}| a plant | data intact | fail | 20 of 20 found |\n")
+    monkeypatch.setattr(plants, "PAGE", page)
+    monkeypatch.setattr(test_mended, "run_clean", lambda *_, **__: None)
+    monkeypatch.setattr(test_mended, "prove_writes", lambda _: SimpleNamespace(wrong=()))
+    asked(True)
+    nothing: Any = SimpleNamespace(layout=SimpleNamespace(write_area=None))
+    with pytest.raises(AssertionError):
+        test_mended.test_how_surely_short_damage_is_found(nothing, 1, "stale", "a plant", 2.0)
+    assert page.read_text() == plants._HEADER
 
 
 @pytest.mark.parametrize("path", TOLD_OF, ids=lambda path: path.name)
