@@ -1,4 +1,4 @@
-"""When a failure proves nothing: the lab may have caused it, or the evidence is of something else."""
+"""When a failure proves nothing: the lab may have caused it, or evidence is of something else."""
 
 from __future__ import annotations
 
