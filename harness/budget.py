@@ -14,10 +14,17 @@ class Effect(StrEnum):
 
     `SILENT`: nothing is sent back, neither a reset nor an end of file. `UNREACHABLE`: nor does
     anybody answer for the portal's address, so that an attempt to connect may fail early.
+    `INTERRUPTED`: now it works and now it does not, so that the connection is lost and made anew.
     """
 
     SILENT = "silent"
     UNREACHABLE = "unreachable"
+    INTERRUPTED = "interrupted"
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether the path may carry I/O while it is broken."""
+        return self is Effect.INTERRUPTED
 
 
 class Layer(StrEnum):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from itertools import pairwise
 from operator import attrgetter
 
 import numpy as np
 
 from harness.analysis.recovery import paths_hit
-from harness.measurements import FaultRecord, Found, Measurements, PathCounters
+from harness.measurements import FaultLook, FaultRecord, Found, Measurements, PathCounters
 from harness.timeline import Happened
 from harness.units import NS_PER_MS, NS_PER_S, format_size
 
@@ -16,6 +17,8 @@ from harness.units import NS_PER_MS, NS_PER_S, format_size
 GRACE_NS = 250 * NS_PER_MS
 # Ten samples; a group may come into use at any time, so an earlier phase tells less.
 _JUST_BEFORE_NS = NS_PER_S
+# They are a second apart, and a busy machine takes its time to answer.
+_LOOKS_APART_NS = 5 * NS_PER_S
 
 
 def without_effect(measurements: Measurements, fault: FaultRecord) -> str:
@@ -27,6 +30,8 @@ def without_effect(measurements: Measurements, fault: FaultRecord) -> str:
     """
     looks = _reserves(measurements, fault.injected_ns - _JUST_BEFORE_NS, fault.injected_ns)
     for counters in paths_hit(measurements, fault):
+        if counters.path in fault.limping:
+            continue
         if all(counters.path in reserve for reserve in looks) and not _failed_during(
             measurements, fault, counters.path
         ):
@@ -42,10 +47,10 @@ def without_effect(measurements: Measurements, fault: FaultRecord) -> str:
                 f"{counters} still answered {answered} reads of the sweep during {fault.name}: "
                 "no effect, or not for all of that time"
             )
-    return means_missing(fault)
+    return _means_missing(fault) or _not_seen_to_act(fault)
 
 
-def means_missing(fault: FaultRecord) -> str:
+def _means_missing(fault: FaultRecord) -> str:
     """A sentence that says when a fault's own means were not in place; empty if they always were.
 
     A count that falls began anew: what counts was taken away, and put back before the next look.
@@ -64,6 +69,28 @@ def means_missing(fault: FaultRecord) -> str:
                 "not in force for all of that time"
             )
         counts[look.part] = look.count
+    return ""
+
+
+def _not_seen_to_act(fault: FaultRecord) -> str:
+    """A sentence that says why nothing proves that paths which may go on were any worse.
+
+    Empty if each count that has to grow did, and was looked at often enough; or if none has to.
+    """
+    if not fault.limping:
+        return ""
+    counts: dict[str, list[FaultLook]] = {}
+    for look in fault.looks:
+        if look.grows and look.count is not None:
+            counts.setdefault(look.part, []).append(look)
+    if not counts:
+        return f"nothing shows whether {fault.name} did anything to paths that go on"
+    for part, looks in counts.items():
+        times_ns = [fault.confirmed_ns, *(look.at_ns for look in looks), fault.ordered_ns]
+        if (gap_ns := max(later - at_ns for at_ns, later in pairwise(times_ns))) > _LOOKS_APART_NS:
+            return f"nobody saw for {gap_ns / NS_PER_S:.1f} s what {part} did"
+        if looks[0].count == looks[-1].count:
+            return f"{part} did nothing that counts while it lasted"
     return ""
 
 

@@ -2,7 +2,7 @@
 
 A fault excuses the wait that ends with a path given up: until then the initiator cannot know that
 the path is lost. It excuses no other, however many there are while the fault lasts: the surviving
-paths have no reason to stand still.
+paths have no reason to stand still. A fault under which a path may go on excuses each of them.
 """
 
 from __future__ import annotations
@@ -152,7 +152,12 @@ def went_on_ns(measurements: Measurements, fault: FaultRecord) -> int | None:
 
 
 def excused_wait(measurements: Measurements, fault: FaultRecord, kind: type[Kind]) -> Kind | None:
-    """The longest wait that has the fault's budget; None if there is none."""
+    """The longest wait that has the fault's budget; None if there is none.
+
+    Any of them has it while a path may go on, but worse: I/O that was sent over it may wait.
+    """
+    if fault.limping:
+        return worst_of(waits_during(measurements, fault, kind))
     ends = moments(measurements, fault)
     return worst_of(
         one.only(one.including(ends)) for one in waits_during(measurements, fault, kind)
@@ -161,6 +166,8 @@ def excused_wait(measurements: Measurements, fault: FaultRecord, kind: type[Kind
 
 def other_wait(measurements: Measurements, fault: FaultRecord, kind: type[Kind]) -> Kind | None:
     """The longest wait while a fault was felt that it does not excuse."""
+    if fault.limping:
+        return None
     ends = moments(measurements, fault)
     return worst_of(
         one.only(~one.including(ends)) for one in waits_during(measurements, fault, kind)
@@ -172,7 +179,7 @@ def longest_during(measurements: Measurements, fault: FaultRecord, kind: type[Ki
 
     If none of its paths was seen to be given up it is the longest of all while the fault was felt.
     """
-    known = fault.io_stops or _given_up(measurements, fault)
+    known = fault.io_stops or fault.limping or _given_up(measurements, fault)
     longest = excused_wait(measurements, fault, kind) if known else None
     return longest or worst_of(waits_during(measurements, fault, kind))
 
@@ -183,7 +190,7 @@ def felt_wait(measurements: Measurements, fault: FaultRecord) -> Stall | LongIo 
     The stall of a stream; or a single I/O where no stream stood still for half as long. If none of
     its paths was seen to be given up it is the longest stall while the fault was felt.
     """
-    if not (fault.io_stops or _given_up(measurements, fault)):
+    if not (fault.io_stops or fault.limping or _given_up(measurements, fault)):
         return worst_of(waits_during(measurements, fault, Stall))
     stall = excused_wait(measurements, fault, Stall)
     single = excused_wait(measurements, fault, LongIo)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from harness.analysis.fault_waits import (
+    excused_wait,
     given_up_in_use,
     longest_during,
     moment_of,
@@ -32,6 +33,9 @@ def longest_by_losses(
 
     What was sent again over a path that was lost next waited for both: it has a budget for each.
     """
+    if fault.limping:
+        found = excused_wait(measurements, fault, kind)
+        return {1: found} if found else {}
     losses = _losses(measurements, fault)
     ends = moments(measurements, fault)
     longest: dict[int, Kind] = {}
@@ -54,7 +58,7 @@ def _losses(measurements: Measurements, fault: FaultRecord) -> list[list[Moment]
     or two, as their timers run. A path that is lost once the others have failed is given up no
     sooner than a new loss can be noticed.
     """
-    if fault.io_stops:
+    if fault.io_stops or fault.limping:
         return []
     first: dict[str, Event] = {}
     for event in given_up_in_use(measurements, fault):

@@ -77,8 +77,12 @@ def _explains(measurements: Measurements, fault: FaultRecord, path: str, at_ns: 
 
 
 def felt_until_ns(fault: FaultRecord) -> float:
-    """The latest time at which the kernel may give a path up for a fault, even if healed early."""
-    return max(fault.healing_confirmed_ns, fault.injected_ns + fault.budget.seconds * NS_PER_S)
+    """The latest time at which the kernel may give a path up for a fault, even if healed early.
+
+    What it does to a path that may go on can begin as late as at its end.
+    """
+    begins_ns = fault.healing_confirmed_ns if fault.limping else fault.injected_ns
+    return max(fault.healing_confirmed_ns, begins_ns + fault.budget.seconds * NS_PER_S)
 
 
 def excused_until_ns(measurements: Measurements, fault: FaultRecord, path: str) -> float:

@@ -16,8 +16,9 @@ from harness.units import NS_PER_S, format_size
 def fault_took_effect(measurements: Measurements, fault: str | None = None) -> Outcome:
     """Byte counters prove it: the dead paths carried nothing, the others took the load.
 
-    And whenever its means were looked at while it lasted, they were in place. Without effect
-    nothing was tested: unknown. `fault` names one record; None judges all.
+    And whenever its means were looked at while it lasted, they were in place; of paths that may go
+    on they prove it alone, by what they count. Without effect nothing was tested: unknown. `fault`
+    names one record; None judges all.
     """
     records = [f for f in measurements.faults if fault is None or f.name == fault]
     if not records:
@@ -78,4 +79,7 @@ def _took_effect(
             return unknown(f"{text}, which was healed within its budget of {fault.budget}")
     if not fault.paths:
         return passed(f"{fault.name}: it hits no path of this initiator, and each carried I/O")
+    if fault.limping:
+        looks = sum(not look.unseen for look in fault.looks)
+        return passed(f"{fault.name}: its means acted whenever they were looked at ({looks} looks)")
     return passed(f"{fault.name}: dead paths carried nothing")

@@ -110,13 +110,17 @@ def latency_held(measurements: Measurements, at_most: float) -> Outcome:
 def _each(
     measurements: Measurements, held: Callable[[FaultRecord, Phase, Phase], Outcome]
 ) -> Outcome:
-    """The worst outcome of all faults, each with its name; those that left no path have none."""
+    """The worst outcome of all faults, each with its name.
+
+    One that left no path has none; nor has one under which a path may go on, but worse: the map
+    sends I/O over it all the same, and the load waits for that.
+    """
     before = measurements.before
     if before is None or not measurements.faults:
         return unknown("no fault was injected after a phase to compare with")
     outcomes: list[Outcome] = []
     for fault in measurements.faults:
-        if fault.io_stops:
+        if fault.io_stops or fault.limping:
             continue
         during = settled_outage(measurements, fault)
         if during is None or during.end_ns - during.start_ns < _SHORTEST_NS:
@@ -124,6 +128,8 @@ def _each(
             continue
         outcome = held(fault, before, during)
         outcomes.append(replace(outcome, message=f"{fault.name}: {outcome.message}"))
+    if not outcomes and any(fault.limping for fault in measurements.faults):
+        return passed("a path went on, but worse, and was used: there is nothing to compare")
     if not outcomes:
         return passed("no path was left, so there is nothing to compare")
     return first_bad_or_all(outcomes)

@@ -20,6 +20,7 @@ from harness.checks.waits import (
     judge_by_losses,
     judge_wait,
     never_went_on,
+    together_of,
     waited,
     within_budget,
 )
@@ -56,7 +57,8 @@ def no_stall_beyond(measurements: Measurements, seconds: float) -> Outcome:
 def stalls_together_within_budget(measurements: Measurements) -> Outcome:
     """The stalls of each stream while a fault was felt are, added up, within that fault's budget.
 
-    A fault that loses paths one after the other has its budget for each of these losses.
+    A fault that loses paths one after the other has its budget for each of these losses. One under
+    which a path may go on, but worse, has the time for which it lasts besides.
 
     On an initiator that the fault does not hit there is no outage, and more than the budget is
     unknown: that is the slack, which is for a single pause.
@@ -80,7 +82,7 @@ def _added_up(measurements: Measurements, fault: FaultRecord) -> Outcome:
     if not sums:
         return unknown(f"no I/O completed while {fault.name} was felt")
     worst = max(sums, key=lambda one: one.seconds)
-    limit = budget_of(fault, losses_of(measurements, fault))
+    limit = together_of(fault, losses_of(measurements, fault))
     figures = {
         f"stalls in {fault.name}": f"{worst.seconds:.3f} s in {worst.count} ({worst.stream})",
         "allowed": limit.shown,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 
 from harness.analysis.fault_effect import without_effect
@@ -177,6 +177,19 @@ def budget_of(fault: FaultRecord, losses: int = 1) -> Limit:
         f"{times} {fault.budget}",
         unlimited=_why_unlimited(fault.budget),
     )
+
+
+def together_of(fault: FaultRecord, losses: int) -> Limit:
+    """What all stalls of a fault may be together: its budget for each of so many losses.
+
+    While a path may go on, but worse, I/O may wait for it all the time.
+    """
+    limit = budget_of(fault, losses)
+    if not fault.limping:
+        return limit
+    lasted_s = (fault.healing_confirmed_ns - fault.injected_ns) / NS_PER_S
+    shown = f"{lasted_s:.2f} s for which it lasted, and {limit.shown}"
+    return replace(limit, seconds=lasted_s + limit.seconds, shown=shown)
 
 
 def slack_of(fault: FaultRecord) -> Limit:

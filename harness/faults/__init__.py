@@ -1,21 +1,14 @@
 """What is broken where, and the means to inject and heal it. The name says where it acts.
 
-`LinkDown`      the initiator's NIC loses its carrier, at the hypervisor
-`PeerLinkDown`  the target's NIC loses its carrier, at the hypervisor; the initiator's keeps it
-`SilentDrop`    the target's guest drops a portal's packets in both directions, without a reset
-`InitiatorDrop` the initiator does so itself
-`Together`      several at once
-`ControllerLost` and `NetworkLost` are all portals of a controller, and all links of a network or,
-                where no cable can be pulled, all portals of it
-`OneByOne`      several, each once the paths of those before have failed
-`CATALOGUE`     every kind that there is
-`planned`       all of that that a topology can have and go on, with its kinds
-`losses`        the same without them
-`least_loss_of` the one of them that takes a path, and as few others as can be
-`heal_everything` heals all of it, be it there or not
-`select`        chooses of it by words
+`CATALOGUE`       every kind that there is, with a few words on each
+`Together`        several faults at once
+`planned`         what a topology can have and go on, with its kinds; `losses` is the usual part
+`least_loss_of`   the one of them that takes a path, and as few others as can be
+`select`          chooses by words
+`heal_everything` heals whatever may be there
 """
 
+from harness.faults.addresses import AddressRemoved, PortalAddressRemoved
 from harness.faults.base import Fault, Lab, Means, Seen, Together
 from harness.faults.catalogue import (
     CATALOGUE,
@@ -27,7 +20,15 @@ from harness.faults.catalogue import (
 )
 from harness.faults.injection import Injection, injected
 from harness.faults.kind import Family, Kind
-from harness.faults.link import LinkDown, PeerLinkDown
+from harness.faults.large_frames import LargeFramesLost
+from harness.faults.link import (
+    BothEndsDown,
+    LinkDown,
+    LinkFlaps,
+    NicDown,
+    PeerLinkDown,
+    PeerNicDown,
+)
 from harness.faults.losses import ControllerLost, NetworkLost, OneByOne
 from harness.faults.selection import select
 from harness.faults.silent_drop import InitiatorDrop, SilentDrop
@@ -35,6 +36,8 @@ from harness.faults.silent_loss import SilentLoss
 
 __all__ = [
     "CATALOGUE",
+    "AddressRemoved",
+    "BothEndsDown",
     "ControllerLost",
     "Family",
     "Fault",
@@ -42,12 +45,17 @@ __all__ = [
     "Injection",
     "Kind",
     "Lab",
+    "LargeFramesLost",
     "LinkDown",
+    "LinkFlaps",
     "Means",
     "NetworkLost",
+    "NicDown",
     "OneByOne",
     "PeerLinkDown",
+    "PeerNicDown",
     "Planned",
+    "PortalAddressRemoved",
     "Seen",
     "SilentDrop",
     "SilentLoss",

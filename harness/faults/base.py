@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ class Means(StrEnum):
 
     INITIATOR_CABLE = "the hypervisor's end of the initiator's cables"
     INITIATOR_GUEST = "commands on the initiator"
+    INITIATOR_NIC = "the initiator's NICs for itself"
     TARGET_CABLE = "the hypervisor's end of the target's cables"
     TARGET_GUEST = "commands on the target"
 
@@ -54,11 +56,13 @@ class Seen:
     """What one look at the means of a fault shows.
 
     `missing` says what is not in place, and is empty if all of it is. `count` is what it has done
-    since it was injected, such as packets dropped; None if nothing counts that.
+    so far, such as packets dropped; None if nothing counts that. `grows`: where a path may go on
+    only a count that grows proves that anything acts on it.
     """
 
     missing: str = ""
     count: int | None = None
+    grows: bool = False
 
 
 class Fault(ABC):
@@ -66,7 +70,11 @@ class Fault(ABC):
 
     @abstractmethod
     def hits(self, topology: Topology) -> tuple[str, ...]:
-        """The names of the paths that carry nothing while this fault lasts."""
+        """The names of the paths that are broken while this fault lasts."""
+
+    def limps(self, topology: Topology) -> tuple[str, ...]:
+        """Those of them that may carry I/O all the same; all others carry nothing."""
+        return self.hits(topology) if all(one.goes_on for one in self.effects) else ()
 
     def unplugs(self, topology: Topology) -> tuple[str, ...]:  # most kinds: none
         """The names of the links whose cables carry nothing while this fault lasts."""
@@ -93,6 +101,11 @@ class Fault(ABC):
         return f"{type(self).__name__}({self.where})"
 
     @property
+    def lasts_s(self) -> float:
+        """How long it has to last at least, for all of it to be felt."""
+        return 0.0
+
+    @property
     @abstractmethod
     def description(self) -> str:
         """One sentence for the report: what is broken, and where."""
@@ -104,6 +117,9 @@ class Fault(ABC):
     @abstractmethod
     def confirm(self, lab: Lab) -> None:
         """Prove that it is broken. Raises FaultError or TimedOut."""
+
+    def go_on(self, lab: Lab, over: threading.Event) -> None:  # noqa: B027  # most kinds: nothing
+        """What it goes on doing once it is confirmed, if anything; returns when `over` is set."""
 
     @abstractmethod
     def look(self, lab: Lab) -> Mapping[str, Seen]:
@@ -145,6 +161,15 @@ class Together(Fault):
     def hits(self, topology: Topology) -> tuple[str, ...]:
         return tuple(dict.fromkeys(p for fault in self.faults for p in fault.hits(topology)))
 
+    def limps(self, topology: Topology) -> tuple[str, ...]:
+        """A path that one part loses does not go on, whatever another part does to it."""
+        lost = {
+            path
+            for fault in self.faults
+            for path in set(fault.hits(topology)) - set(fault.limps(topology))
+        }
+        return tuple(path for path in self.hits(topology) if path not in lost)
+
     def unplugs(self, topology: Topology) -> tuple[str, ...]:
         return tuple(dict.fromkeys(p for fault in self.faults for p in fault.unplugs(topology)))
 
@@ -165,6 +190,10 @@ class Together(Fault):
         return " + ".join(fault.name for fault in self.faults)
 
     @property
+    def lasts_s(self) -> float:
+        return max(fault.lasts_s for fault in self.faults)
+
+    @property
     def description(self) -> str:
         return "; ".join(fault.description for fault in self.faults)
 
@@ -174,6 +203,9 @@ class Together(Fault):
 
     def confirm(self, lab: Lab) -> None:
         self._all(lambda fault: fault.confirm(lab))
+
+    def go_on(self, lab: Lab, over: threading.Event) -> None:
+        self._all(lambda fault: fault.go_on(lab, over))
 
     def look(self, lab: Lab) -> Mapping[str, Seen]:
         every = side_by_side(*((lambda f=fault: f.look(lab)) for fault in self.faults))

@@ -7,30 +7,43 @@ from dataclasses import dataclass
 
 from harness.budget import Effect
 from harness.concurrency import side_by_side
+from harness.faults.addresses import ADDRESS_KINDS
 from harness.faults.base import Fault, Lab, Means
 from harness.faults.kind import Family, Kind, Possible
+from harness.faults.large_frames import LARGE_FRAMES_KINDS
 from harness.faults.link import LINK_KINDS
 from harness.faults.losses import SEVERAL_KINDS
 from harness.faults.silent_drop import DROP_KINDS
+from harness.faults.undoing import UndoneByShell, undo_all
 from harness.topology import Topology
 
-CATALOGUE: tuple[Kind, ...] = (*LINK_KINDS, *DROP_KINDS, *SEVERAL_KINDS)
+CATALOGUE: tuple[Kind, ...] = (
+    *LINK_KINDS,
+    *ADDRESS_KINDS,
+    *LARGE_FRAMES_KINDS,
+    *DROP_KINDS,
+    *SEVERAL_KINDS,
+)
 
 _EFFECT_WORDS: Mapping[Effect, tuple[str, ...]] = {
     Effect.SILENT: ("silent",),
     Effect.UNREACHABLE: ("silent", "unreachable"),
+    Effect.INTERRUPTED: ("interrupted",),
 }
 _MEANS_WORDS: Mapping[Means, tuple[str, ...]] = {
     Means.INITIATOR_CABLE: ("initiator", "hypervisor"),
     Means.INITIATOR_GUEST: ("initiator", "inside"),
+    Means.INITIATOR_NIC: ("initiator", "inside"),
     Means.TARGET_CABLE: ("target", "hypervisor"),
     Means.TARGET_GUEST: ("target", "inside"),
 }
+_USUAL = "usual"
 # Words by which a fault may be selected, wherever it is.
 WORDS = frozenset(
     {
         *(kind.name for kind in CATALOGUE),
         *Family,
+        _USUAL,
         *(word for words in (*_EFFECT_WORDS.values(), *_MEANS_WORDS.values()) for word in words),
     }
 )
@@ -50,19 +63,21 @@ class Planned:
 
     @property
     def words(self) -> frozenset[str]:
-        """What it is selected by: its label, kind and family, its effects, where it acts."""
+        """What it is selected by: its label, kind, family and effects, where it acts, how usual."""
         effects = (word for effect in self.fault.effects for word in _EFFECT_WORDS[effect])
         means = (word for one in self.fault.needs for word in _MEANS_WORDS[one])
-        return frozenset({self.label, self.kind.name, self.kind.family.value, *effects, *means})
+        usual = (_USUAL,) if self.kind.usual else ()
+        own = (self.label, self.kind.name, self.kind.family.value)
+        return frozenset({*own, *usual, *effects, *means})
 
 
 def losses(topology: Topology, possible: Possible) -> tuple[Fault, ...]:
-    """Everything that can be lost by itself and leaves each initiator a path; see `planned`."""
-    return tuple(one.fault for one in planned(topology, possible))
+    """The usual losses: each leaves every initiator a path. See `planned`."""
+    return tuple(one.fault for one in planned(topology, possible) if one.kind.usual)
 
 
 def planned(topology: Topology, possible: Possible) -> tuple[Planned, ...]:
-    """Every fault that leaves each initiator a path, kind by kind.
+    """Every fault that leaves each initiator a path that it does not hit, kind by kind.
 
     What consists of several faults is made of those that are `possible`. The order and the names
     stay the same from run to run.
@@ -95,4 +110,8 @@ def heal_everything(lab: Lab, possible: Possible) -> None:
         for part in fault.parts
         if possible(part)
     )
-    side_by_side(*((lambda one=part: one.heal(lab)) for part in parts))
+    by_shell = [part for part in parts if isinstance(part, UndoneByShell)]
+    others = [part for part in parts if not isinstance(part, UndoneByShell)]
+    side_by_side(
+        lambda: undo_all(lab, by_shell), *((lambda one=part: one.heal(lab)) for part in others)
+    )

@@ -50,9 +50,15 @@ class Injection:
         return tuple(path for path in self.fault.hits(self.topology) if path in own)
 
     @property
+    def limping(self) -> tuple[str, ...]:
+        """Those of them that may carry I/O all the same."""
+        own = set(self._own)
+        return tuple(path for path in self.fault.limps(self.topology) if path in own)
+
+    @property
     def io_stops(self) -> bool:
         """Whether no path is left."""
-        return len(self.paths) == len(self._own)
+        return len(self.paths) - len(self.limping) == len(self._own)
 
     @property
     def _own(self) -> list[str]:
@@ -106,6 +112,7 @@ class Injection:
             io_stops=self.io_stops,
             healing_ns=self.healing_ns,
             effects=tuple(sorted(self.fault.effects)),
+            limping=self.limping,
             looks=tuple(self.looks),
         )
 
@@ -151,7 +158,10 @@ def injected(
             _heal_after_failure(fault, lab, failure)
             raise
     try:
-        with beside(lambda over: _keep_looking(injection, lab, over), name=f"look at {fault.name}"):
+        with (
+            beside(lambda over: fault.go_on(lab, over), name=fault.name),
+            beside(lambda over: _keep_looking(injection, lab, over), name=f"look at {fault.name}"),
+        ):
             yield injection
     finally:
         _heal(injection, lab, on_change)
@@ -170,7 +180,8 @@ def _keep_looking(injection: Injection, lab: Lab, over: threading.Event) -> None
             injection.looks.append(FaultLook(fault.name, at_ns, unseen=summary(error)))
         else:
             injection.looks += [
-                FaultLook(name, at_ns, one.missing, one.count) for name, one in seen.items()
+                FaultLook(name, at_ns, one.missing, one.count, one.grows)
+                for name, one in seen.items()
             ]
 
 

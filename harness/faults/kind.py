@@ -26,7 +26,8 @@ class Kind:
 
     `name` is that of its class, and `place` what each one is named after, such as "link". `breaks`
     says what is broken, `shows` what the initiator can see of it. `everywhere` takes a topology and
-    what is possible there: those that have parts are made of such.
+    what is possible there: those that have parts are made of such. Those that are `usual` are tried
+    unless others are asked for.
     """
 
     name: str
@@ -35,3 +36,4 @@ class Kind:
     breaks: str
     shows: str
     everywhere: Callable[[Topology, Possible], Sequence[Fault]]
+    usual: bool = False

@@ -1,27 +1,41 @@
-"""Cables pulled at the hypervisor: one end loses its carrier, nothing is sent to either."""
+"""NICs that lose their carrier: cables pulled at the hypervisor, NICs that are switched off."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from harness.budget import Effect
 from harness.deadline import Deadline
-from harness.faults.base import CONFIRM_TIMEOUT_S, LOOK_TIMEOUT_S, Lab, Means, Seen
+from harness.faults.addresses import configuring, wait_for_addresses
+from harness.faults.base import CONFIRM_TIMEOUT_S, LOOK_TIMEOUT_S, Lab, Means, Seen, Together
 from harness.faults.kind import Family, Kind, Possible
-from harness.faults.silent_loss import LostAtOneEnd
+from harness.faults.one_end import AtOneEnd
+from harness.faults.undoing import UndoneByShell
 from harness.topology import Role, Topology, called
+
+_TIMEOUT_S = 30.0
 
 
 @dataclass(frozen=True)
-class _PulledCable(LostAtOneEnd):
+class _NoCarrier(AtOneEnd):
+    """The NIC of one machine at its end of a link has no carrier."""
+
     link: str
 
     @classmethod
     def everywhere(cls, topology: Topology, _: Possible) -> tuple[Self, ...]:
-        """One of each link."""
+        """One of each NIC of that role."""
+        if cls.role is Role.TARGET:
+            return tuple(cls(nic.links[0]) for nic in topology.nics(Role.TARGET))
         return tuple(cls(link.name) for link in topology.links)
+
+    def machine(self, topology: Topology) -> str:  # there is one target
+        if self.role is Role.TARGET:
+            return Role.TARGET.value
+        return topology.link(self.link).machine
 
     @property
     def where(self) -> str:
@@ -33,9 +47,6 @@ class _PulledCable(LostAtOneEnd):
     def unplugs(self, topology: Topology) -> tuple[str, ...]:
         return topology.nic_at(self.machine(topology), self.link).links
 
-    def inject(self, lab: Lab) -> None:
-        lab.set_link(self.machine(lab.topology), self.link, up=False)
-
     def confirm(self, lab: Lab) -> None:
         self._wait_for_carrier(lab, up=False)
 
@@ -44,9 +55,6 @@ class _PulledCable(LostAtOneEnd):
         nic = lab.nic(machine, self.link)
         up = lab.observer(machine).latest(LOOK_TIMEOUT_S).carriers.get(nic)
         return {self.name: Seen(f"NIC {nic} of {called(machine)} has a carrier" if up else "")}
-
-    def heal(self, lab: Lab) -> None:
-        lab.set_link(self.machine(lab.topology), self.link, up=True)
 
     def confirm_healed(self, lab: Lab) -> None:
         self._wait_for_carrier(lab, up=True)
@@ -67,14 +75,20 @@ class _PulledCable(LostAtOneEnd):
 
 
 @dataclass(frozen=True)
+class _PulledCable(_NoCarrier):
+    def inject(self, lab: Lab) -> None:
+        lab.set_link(self.machine(lab.topology), self.link, up=False)
+
+    def heal(self, lab: Lab) -> None:
+        lab.set_link(self.machine(lab.topology), self.link, up=True)
+
+
+@dataclass(frozen=True)
 class LinkDown(_PulledCable):
     """The NIC at the initiator's end of one link loses its carrier."""
 
     role: ClassVar[Role] = Role.INITIATOR
     means: ClassVar[Means] = Means.INITIATOR_CABLE
-
-    def machine(self, topology: Topology) -> str:
-        return topology.link(self.link).machine
 
     @property
     def description(self) -> str:
@@ -93,17 +107,123 @@ class PeerLinkDown(_PulledCable):
     role: ClassVar[Role] = Role.TARGET
     means: ClassVar[Means] = Means.TARGET_CABLE
 
-    @classmethod
-    def everywhere(cls, topology: Topology, _: Possible) -> tuple[Self, ...]:
-        """One of each NIC of the target."""
-        return tuple(cls(nic.links[0]) for nic in topology.nics(Role.TARGET))
-
-    def machine(self, topology: Topology) -> str:  # there is one target
-        return Role.TARGET.value
-
     @property
     def description(self) -> str:
         return f"the target's NIC of link {self.link} has no carrier (at the hypervisor)"
+
+
+@dataclass(frozen=True)
+class BothEndsDown(Together):
+    """The NICs at both ends of one link lose their carrier, as when a switch dies.
+
+    On a network that others use the target has one NIC; then it is all links there.
+    """
+
+    link: str = ""
+
+    @classmethod
+    def everywhere(cls, topology: Topology, _: Possible) -> tuple[Self, ...]:
+        """One of each NIC of the target."""
+        return tuple(
+            cls((*map(LinkDown, nic.links), PeerLinkDown(nic.links[0])), nic.links[0])
+            for nic in topology.nics(Role.TARGET)
+        )
+
+    @property
+    def where(self) -> str:
+        return self.link
+
+    @property
+    def name(self) -> str:
+        return f"BothEndsDown({self.link})"
+
+
+@dataclass(frozen=True)
+class LinkFlaps(LinkDown):
+    """The NIC at the initiator's end of one link loses its carrier again and again.
+
+    For the first `down_s` of every `period_s`, from the injection on.
+    """
+
+    period_s: float = 6.0
+    down_s: float = 3.0
+
+    @property
+    def effects(self) -> frozenset[Effect]:
+        return frozenset({Effect.INTERRUPTED})
+
+    @property
+    def lasts_s(self) -> float:
+        """Two rounds."""
+        return 2 * self.period_s
+
+    def go_on(self, lab: Lab, over: threading.Event) -> None:
+        while not over.wait(self.down_s):
+            super().heal(lab)
+            if over.wait(self.period_s - self.down_s):
+                return
+            self.inject(lab)
+
+    def look(self, lab: Lab) -> Mapping[str, Seen]:
+        """The kernel counts how often a carrier has come or gone."""
+        machine = self.machine(lab.topology)
+        sample = lab.observer(machine).latest(LOOK_TIMEOUT_S)
+        counts = sample.nics.get(lab.nic(machine, self.link))
+        return {self.name: Seen(count=counts.carrier_changes if counts else None, grows=True)}
+
+    @property
+    def description(self) -> str:
+        return (
+            f"the NIC at the initiator's end of link {self.link} has no carrier for "
+            f"{self.down_s:g} of every {self.period_s:g} s (at the hypervisor)"
+        )
+
+
+@dataclass(frozen=True)
+class _SwitchedOff(_NoCarrier, UndoneByShell):
+    """A NIC that is switched off inside the machine, which then has no route there either.
+
+    The kernel keeps its IPv4 addresses and drops those of IPv6, and all of its routes
+    (fib_netdev_event() in net/ipv4/fib_frontend.c, addrconf_ifdown() in net/ipv6/addrconf.c). TCP
+    keeps a connection that it has no route for.
+    """
+
+    def inject(self, lab: Lab) -> None:
+        machine = self.machine(lab.topology)
+        argv = ["ip", "link", "set", lab.nic(machine, self.link), "down"]
+        lab.machine(machine).run(argv, timeout_s=_TIMEOUT_S)
+
+    def undoing(self, lab: Lab) -> Mapping[str, str]:
+        return configuring(lab.topology, self.machine(lab.topology))
+
+    def confirm_healed(self, lab: Lab) -> None:
+        super().confirm_healed(lab)
+        nic = lab.topology.nic_at(self.machine(lab.topology), self.link)
+        wait_for_addresses(lab, self.machine(lab.topology), nic, nic.addresses)
+
+
+@dataclass(frozen=True)
+class NicDown(_SwitchedOff):
+    """The initiator's NIC of one link is switched off inside of it."""
+
+    role: ClassVar[Role] = Role.INITIATOR
+    means: ClassVar[Means] = Means.INITIATOR_NIC
+
+    @property
+    def description(self) -> str:
+        return f"the initiator's NIC of link {self.link} is switched off (`ip link set … down`)"
+
+
+@dataclass(frozen=True)
+class PeerNicDown(_SwitchedOff):
+    """The target's NIC at one link is switched off inside of it."""
+
+    role: ClassVar[Role] = Role.TARGET
+    means: ClassVar[Means] = Means.TARGET_GUEST
+
+    @property
+    def description(self) -> str:
+        return f"the target's NIC of link {self.link} is switched off (`ip link set … down`)"
 
 
 LINK_KINDS = (
@@ -114,6 +234,7 @@ LINK_KINDS = (
         "the initiator's NIC of one link has no carrier",
         "its own NIC reports the loss at once; no packet comes, TCP keeps the connection",
         LinkDown.everywhere,
+        usual=True,
     ),
     Kind(
         "PeerLinkDown",
@@ -122,5 +243,38 @@ LINK_KINDS = (
         "the target's NIC of one link has no carrier",
         "its own carrier stays up; nothing answers any more",
         PeerLinkDown.everywhere,
+        usual=True,
+    ),
+    Kind(
+        "BothEndsDown",
+        "link",
+        Family.LINK,
+        "both NICs of one link have no carrier, as when a switch dies",
+        "as after `LinkDown`",
+        BothEndsDown.everywhere,
+    ),
+    Kind(
+        "NicDown",
+        "link",
+        Family.LINK,
+        "the initiator's NIC of one link is switched off inside of it (`ip link set … down`)",
+        "it has no route to the portal; TCP keeps the connection, a new one fails at once",
+        NicDown.everywhere,
+    ),
+    Kind(
+        "PeerNicDown",
+        "link",
+        Family.LINK,
+        "the target's NIC of one link is switched off inside of it",
+        "its own carrier stays up; nothing answers any more",
+        PeerNicDown.everywhere,
+    ),
+    Kind(
+        "LinkFlaps",
+        "link",
+        Family.LINK,
+        "the initiator's NIC of one link has no carrier for 3 of every 6 s",
+        "the link comes and goes; what was sent meanwhile is sent again",
+        LinkFlaps.everywhere,
     ),
 )

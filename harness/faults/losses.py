@@ -123,6 +123,7 @@ SEVERAL_KINDS = (
         "every portal of one controller falls silent (`SilentDrop`, or `InitiatorDrop`)",
         "what its parts show",
         _controllers,
+        usual=True,
     ),
     Kind(
         "NetworkLost",
@@ -132,6 +133,7 @@ SEVERAL_KINDS = (
         "every portal there falls silent (`InitiatorDrop`)",
         "what its parts show",
         _networks,
+        usual=True,
     ),
     Kind(
         "OneByOne",
@@ -140,5 +142,6 @@ SEVERAL_KINDS = (
         "all portals but one fall silent, each once the paths of those before have failed",
         "what its parts show",
         _all_but_one,
+        usual=True,
     ),
 )

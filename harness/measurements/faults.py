@@ -12,14 +12,16 @@ class FaultLook:
     """One look at the means of a fault, or of one `part` of it, while it lasted.
 
     `missing` says what of them was not in place, and is empty if all was. `count` is what they had
-    done by then, such as packets dropped; None if nothing counts that. `unseen` says why the look
-    saw nothing, if so.
+    done by then, such as packets dropped; None if nothing counts that. Where it `grows`, nothing
+    else proves that the paths of that part are any worse. `unseen` says why the look saw nothing,
+    if so.
     """
 
     part: str
     at_ns: int
     missing: str = ""
     count: int | None = None
+    grows: bool = False
     unseen: str = ""
 
 
@@ -27,7 +29,8 @@ class FaultLook:
 class FaultRecord:
     """One fault as it was: what, where, when, and the stall it may cause.
 
-    `paths` are those that carry nothing meanwhile, `links` those whose cables are unplugged.
+    `paths` are those that it hits; all but the `limping` carry nothing meanwhile. `links` are those
+    whose cables are unplugged.
     `io_stops` is True where no path is left, so that the stall lasts until healing. The order
     to heal was given at `healing_ns`, zero if that is not known, and carried out by `healed_ns`;
     after that a path may take as long as `returning` allows until it is used again. `effects` are
@@ -48,6 +51,7 @@ class FaultRecord:
     links: tuple[str, ...] = ()
     effects: tuple[Effect, ...] = ()
     looks: tuple[FaultLook, ...] = ()
+    limping: tuple[str, ...] = ()
 
     @property
     def ordered_ns(self) -> int:

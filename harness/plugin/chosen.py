@@ -1,4 +1,4 @@
-"""`--faults`: which faults the tests of a fault are run with."""
+"""`--faults` and `--full`: which faults the tests of a fault are run with."""
 
 from __future__ import annotations
 
@@ -13,14 +13,16 @@ PARAMETER = "loss"
 
 
 def chosen_losses(config: pytest.Config) -> tuple[Planned, ...]:
-    """The values of the parameter `loss`: all of the testbed's, or those that `--faults` selects.
+    """The values of the parameter `loss`: the usual ones, all, or those that `--faults` selects.
 
     Raises ConfigError if `--faults` makes no sense or selects none.
     """
     loaded = config.stash[KEY].config
     every = planned(plan(loaded), lambda fault: not lacking(loaded, fault.needs))
     expression = config.getoption("faults")
-    return every if expression is None else select(every, expression)
+    if expression is not None:
+        return select(every, expression)
+    return tuple(one for one in every if one.kind.usual or config.getoption("full"))
 
 
 def leave_out_other_tests(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -47,6 +47,8 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(str(error)) from error
     refuse_contradiction(config, run.config)
     if config.getoption("faults") is not None:
+        if config.getoption("full"):
+            raise pytest.UsageError("--full is every fault, and --faults chooses some: use one")
         try:
             chosen_losses(config)
         except ConfigError as error:

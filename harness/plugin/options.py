@@ -38,6 +38,11 @@ def add_options(parser: pytest.Parser) -> None:
         "lists all, with their words",
     )
     group.addoption(
+        "--full",
+        action="store_true",
+        help="run tests of a fault with every fault that the testbed can have, not only the usual",
+    )
+    group.addoption(
         "--fleet",
         type=Path,
         metavar="FILE.toml",

@@ -24,6 +24,7 @@ NARROWEST_NAMED_SHARE = 0.06  # of the axis: a state needs that much room for it
 EFFECT_COLOURS: Mapping[Effect, str] = {
     Effect.SILENT: canvas.PURPLE,
     Effect.UNREACHABLE: canvas.SKY,
+    Effect.INTERRUPTED: canvas.BLUE,
 }
 
 

@@ -92,6 +92,8 @@ class FaultPart(Part):
     name: str
     paths: tuple[str, ...]
     description: str
+    limping: tuple[str, ...]
+    """Those of the paths that may have carried I/O all the same."""
     effects: tuple[str, ...]
     """What the initiator notices of it, such as `silent`."""
     injected_s: float
@@ -324,6 +326,7 @@ def _fault(measurements: Measurements, fault: FaultRecord, zero_ns: int) -> Faul
         name=fault.name,
         paths=fault.paths,
         description=fault.description,
+        limping=fault.limping,
         effects=fault.effects,
         injected_s=_seconds(fault.injected_ns, zero_ns),
         confirmed_s=when(fault.confirmed_ns),

@@ -16,6 +16,7 @@ _AT = {
     Means.TARGET_CABLE: Role.TARGET,
     Means.TARGET_GUEST: Role.TARGET,
     Means.INITIATOR_CABLE: Role.INITIATOR,
+    Means.INITIATOR_NIC: Role.INITIATOR,
 }
 
 

@@ -269,13 +269,15 @@ class Testbed:
     def fail_over(self, fault: Fault, *, during_s: float, after_s: float) -> None:
         """Inject a fault, wait until its paths have failed, heal it, wait until all are back.
 
-        I/O runs on `during_s` seconds while the paths are failed, and `after_s` once all are
-        active again, which is a phase of its own.
+        I/O runs on `during_s` seconds while the paths are failed, or longer if the fault takes
+        longer, and `after_s` once all are active again, which is a phase of its own. Paths that
+        may go on are not waited for.
         """
         io = self._require_io()
         with self.fault(fault):
-            self.wait_for_all_but(fault.hits(self.topology))
-            io.run_for(seconds=during_s)
+            if not fault.limps(self.topology):
+                self.wait_for_all_but(fault.hits(self.topology))
+            io.run_for(seconds=max(during_s, fault.lasts_s))
         self.wait_for_all_but(())
         io.start_phase()
         io.run_for(seconds=after_s)

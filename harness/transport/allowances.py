@@ -1,6 +1,6 @@
 """How long open-iscsi and dm-multipath may take until a path is given up, and until it is back.
 
-Sources: drivers/scsi/libiscsi.c and scsi_transport_iscsi.c in the kernel;
+Sources: drivers/scsi/libiscsi.c, scsi_transport_iscsi.c and scsi_error.c in the kernel;
 ISCSI_CONN_ERR_REOPEN_DELAY in open-iscsi's usr/initiator.c; multipathd's check_path().
 """
 
@@ -13,6 +13,8 @@ from math import isfinite
 from harness.budget import BudgetTerm, Effect, Layer, Setting
 from harness.measurements import SessionSettings, Timeout
 from harness.transport.iscsi.settings import NOOP_OUT_INTERVAL, NOOP_OUT_TIMEOUT, RECOVERY
+
+_RETRIES = 5  # SD_MAX_RETRIES in drivers/scsi/sd.h
 
 
 @dataclass(frozen=True)
@@ -65,26 +67,40 @@ class InForce:
     def detection_terms(self, session: SessionSettings, effect: Effect) -> tuple[BudgetTerm, ...]:
         """The next NOP-Out has to be due, its answer overdue, and recovery given up.
 
-        A carrier that is lost is no exception: TCP keeps the connection.
+        A carrier that is lost is no exception: TCP keeps the connection. A session that is back
+        before recovery is given up sends its I/O again over the same path: the transport ends it
+        with DID_TRANSPORT_DISRUPTED, which scsi_noretry_cmd() retries also for multipath. Where
+        that is lost once more, all of it begins anew.
         """
-        return tuple(map(_term, session.timeouts))
+        terms = tuple(map(_term, session.timeouts))
+        if effect is not Effect.INTERRUPTED or not isfinite(session.gives_up_s):
+            return terms
+        again = BudgetTerm(
+            "retries",
+            _RETRIES * session.gives_up_s,
+            "SD_MAX_RETRIES in drivers/scsi/sd.h",
+            f"a session that is back in time sends its I/O over the same path again, {_RETRIES} "
+            "times at most",
+            (Layer.DETECTION, Layer.SESSION_RECOVERY),
+        )
+        return (*terms, again)
 
     def recovery_terms(self, effect: Effect) -> tuple[BudgetTerm, ...]:
         """The session has to log in again, and multipathd to see it.
 
         The device mapper queues I/O meanwhile (queue_if_no_path). A map that does not queue has
-        no longer stall but I/O errors. Where no machine answers ARP an attempt to log in may also
-        fail: then open-iscsi pauses.
+        no longer stall but I/O errors. Where no machine answers ARP, or a path comes and goes, an
+        attempt to log in may also fail: then open-iscsi pauses.
         """
         pause = BudgetTerm(
             "reopen delay",
             3,
             "open-iscsi's usr/initiator.c",
-            "an attempt that failed, as ARP got no answer, is followed by a pause",
+            "an attempt that failed, as when ARP got no answer, is followed by a pause",
             (Layer.LOGIN,),
         )
         return (
-            *([pause] if effect is Effect.UNREACHABLE else []),
+            *([] if effect is Effect.SILENT else [pause]),
             BudgetTerm(
                 self.login_timeout.name,
                 self.login_timeout.seconds,

@@ -13,7 +13,7 @@ AFTER_S = 3
 
 
 def test_io_survives_a_loss(testbed: Testbed, judge: Judge, seed: int, loss: Fault) -> None:
-    """Writes and reads go on without an error while a link, a portal or more is dead."""
+    """Writes and reads go on without an error while a link, a portal or more is broken."""
     with testbed.io(testbed.layout.mixed(seed)) as io:
         io.wait_until_running()
         io.run_for(seconds=BEFORE_S)

@@ -97,7 +97,7 @@ def stall(
 
 
 def chosen_faults(kinds: Sequence[str], config: Config) -> tuple[list[Fault], dict[str, str]]:
-    """A fault of each kind at the first place, and the loss of all paths at once; or only `kinds`.
+    """A fault of each usual kind at the first place, and the loss of all at once; or only `kinds`.
 
     Also, by its name, why a fault is left out: the testbed has no means for it. One that was
     asked for is refused with that.
@@ -116,18 +116,20 @@ def chosen_faults(kinds: Sequence[str], config: Config) -> tuple[list[Fault], di
         drops = InitiatorDrop.everywhere(topology, possible)
     everything = Together(drops)
     kinds_of_one = [kind for kind in CATALOGUE if kind.family is not Family.SEVERAL]
-    firsts = [kind.everywhere(topology, possible)[0] for kind in kinds_of_one]
+    firsts = {kind.name: kind.everywhere(topology, possible)[:1] for kind in kinds_of_one}
     every: dict[str, Fault] = {
-        type(fault).__name__: fault
-        for fault in firsts
+        name: fault
+        for name, found in firsts.items()
+        for fault in found
         if fault.hits(topology) != everything.hits(topology)
     }
     every[Together.__name__] = everything
+    usual = [kind.name for kind in kinds_of_one if kind.usual and kind.name in every]
     if unknown := [kind for kind in kinds if kind not in every]:
         raise typer.BadParameter(
             f"{unknown[0]!r} is none of {', '.join(every)}", param_hint="--fault"
         )
-    chosen = [every[kind] for kind in kinds or every]
+    chosen = [every[kind] for kind in kinds or (*usual, Together.__name__)]
     reasons = {fault.name: lacking(config, fault.needs) for fault in chosen}
     left_out = {name: f"not possible here: {why}" for name, why in reasons.items() if why}
     if kinds and left_out:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from harness.faults.silent_drop import parse_dropped, render_rules
+from harness.faults.portal_filter import parse_counted, render_rules
 from harness.machine import Machine
 from harness.testbed import Testbed
 from harness.topology import Role, TargetPortal
@@ -70,4 +70,4 @@ def reset(testbed: Testbed, portal: TargetPortal) -> int:
 def on_target(testbed: Testbed, script: str) -> int:
     """Run a script on the target that lists rules, and say how many packets they met."""
     done = testbed.machine(Role.TARGET).sh(script, timeout_s=_TIMEOUT_S)
-    return parse_dropped(done.stdout)
+    return parse_counted(done.stdout)

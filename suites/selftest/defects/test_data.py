@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
+from harness.machine.nic_script import render_script
 from harness.measurements import Measurements
-from harness.provision.data_nics import render_script
 from harness.target.lio import SAVED
 from harness.testbed import Testbed
 from harness.topology import Role

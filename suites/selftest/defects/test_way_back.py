@@ -8,7 +8,7 @@ import pytest
 
 from harness.checks import Verdict, evidence_sound, judge
 from harness.config.negotiation import Negotiation
-from harness.faults.silent_drop import parse_dropped
+from harness.faults.portal_filter import parse_counted
 from harness.machine import Process
 from harness.testbed import Testbed
 from harness.topology import Role
@@ -135,7 +135,7 @@ def test_a_path_that_comes_back_too_late(testbed: Testbed, seed: int) -> None:
             seed,
             first_portal_silent(testbed),
             during=stay_silent,
-            after=lambda: dropped.append(parse_dropped(late[0].wait(60).stdout)),
+            after=lambda: dropped.append(parse_counted(late[0].wait(60).stdout)),
         )
     assert dropped[0] > 0
     assert_detected(

@@ -12,7 +12,9 @@ from harness.errors import FaultError
 from harness.faults import (
     Fault,
     Injection,
+    LargeFramesLost,
     LinkDown,
+    LinkFlaps,
     PeerLinkDown,
     SilentDrop,
     Together,
@@ -194,3 +196,38 @@ def test_the_way_back_has_a_budget_whether_a_path_is_left_or_not(fault: Fault) -
     pause = {"reopen delay": 3.0} if isinstance(fault, LinkDown) else {}
     way = {"login_timeout": 3.0, "polling_interval": 1.0, "checker tick": 1.0, "slack": 1.0}
     assert returning == pause | way
+
+
+@pytest.mark.parametrize("kind", [LinkFlaps, LargeFramesLost])
+def test_io_on_a_path_that_comes_and_goes_may_be_sent_over_it_again(
+    kind: type[LinkFlaps | LargeFramesLost],
+) -> None:
+    """The kernel does so five times, each of which may take as long as the first."""
+    assert terms(kind("a")) == {
+        "noop_out_interval": 1.0,
+        "noop_out_timeout": 2.0,
+        "recovery_tmo": 3.0,
+        "retries": 30.0,
+        "slack": 1.0,
+    }
+    assert record(kind("a")).effects == (Effect.INTERRUPTED,)
+    assert "reopen delay" in {term.name for term in record(kind("a")).returning.terms}
+    for term in record(kind("a")).budget.terms:
+        assert term.why
+        assert term.source
+
+
+def test_without_a_limit_retries_add_nothing() -> None:
+    """And what is off is named, once."""
+    session = session_settings("a", 0, 0, 5)
+    off = unlimited((session, SESSIONS[1]), LinkFlaps("a"))
+    assert [term.name for term in off] == ["noop_out_interval", "noop_out_timeout"]
+
+
+def test_a_path_that_may_go_on_is_not_lost() -> None:
+    """So some path is left, whatever else is; but one that is lost as well is lost."""
+    told = record(Together((LinkFlaps("a"), SilentDrop("b"))))
+    assert (told.paths, told.limping, told.io_stops) == (("a", "b"), ("a",), False)
+    told = record(Together((LinkFlaps("a"), SilentDrop("a"), SilentDrop("b"))))
+    assert (told.limping, told.io_stops) == ((), True)
+    assert record(LinkDown("a")).limping == ()

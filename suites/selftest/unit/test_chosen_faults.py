@@ -26,7 +26,11 @@ def test_its_own(loss):
 """
 
 
+WORDS = ("initiator", "InitiatorDrop", "inside", "silent", "usual", "wire")
+
+
 def collected(folder: Path, *options: str) -> list[str]:
+    folder.mkdir(exist_ok=True)
     said = run_suite(folder, TESTS, "--collect-only", "-q", *options).stdout.splitlines()
     return [line.rpartition("::")[2] for line in said if "::" in line]
 
@@ -39,9 +43,22 @@ def test_without_the_option_everything_is_run(tmp_path: Path) -> None:
     assert collected(tmp_path) == [*every, "test_without_a_fault", "test_its_own[own]"]
 
 
+def test_with_every_fault_that_there_is(tmp_path: Path) -> None:
+    """Beside the usual ones, and beside the tests of none."""
+    usual, every = collected(tmp_path / "usual"), collected(tmp_path / "full", "--full")
+    assert set(usual) < set(every)
+    assert "test_a_loss[a-LinkFlaps]" in set(every) - set(usual)
+
+
+def test_every_fault_and_some_is_a_contradiction(tmp_path: Path) -> None:
+    done = run_suite(tmp_path, TESTS, "--full", "--faults", "link")
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    assert "--full is every fault, and --faults chooses some" in done.stderr
+
+
 def test_with_it_only_tests_of_the_chosen_faults_are_run(tmp_path: Path) -> None:
     """What a test has chosen by itself it keeps."""
-    assert collected(tmp_path, "--faults", "link and not b-LinkDown and not target") == [
+    assert collected(tmp_path, "--faults", "LinkDown and not b-LinkDown") == [
         "test_a_loss[a-LinkDown]",
         "test_its_own[own]",
     ]
@@ -71,15 +88,17 @@ def test_faults_are_listed_with_what_they_hit_and_their_words() -> None:
     header, *rows = listed("--topology", "four").splitlines()
     assert header.split("  ")[0] == "FAULT"
     told = {row.split()[0]: row for row in rows}
-    assert len(told) == 13
+    assert len(told) == len(rows)
+    assert {"SilentDrop(b2)", "OneByOne(all-but-one)", "AddressRemoved(b)"} <= told.keys()
     assert told["LinkDown(a)"].split() == [
         *("LinkDown(a)", "link", "unreachable", "a1,", "a2"),
         *("a-LinkDown", "hypervisor", "initiator", "link", "LinkDown", "silent", "unreachable"),
+        "usual",
     ]
 
 
 def test_only_those_that_were_chosen_are_listed() -> None:
-    rows = listed("--faults", "wire and target").splitlines()[1:]
+    rows = listed("--faults", "usual and wire and target").splitlines()[1:]
     assert [row.split()[0] for row in rows] == ["SilentDrop(a)", "SilentDrop(b)"]
     done = CliRunner().invoke(app, ["faults", "--faults", "slient"])
     assert done.exit_code == 2
@@ -98,7 +117,7 @@ def test_what_this_lab_has_no_means_for_is_listed_with_the_reason(tmp_path: Path
     because = "it needs commands on the target, and the target is external"
     (row,) = listed("--testbed", str(array), "--faults", "a-SilentDrop").splitlines()[1:]
     assert row.endswith(because)
-    told = json.loads(listed("--testbed", str(array), "--json", "--faults", "wire"))
+    told = json.loads(listed("--testbed", str(array), "--json", "--faults", "usual and wire"))
     assert {one["name"]: one["skipped_because"] for one in told} == {
         "SilentDrop(a)": because,
         "SilentDrop(b)": because,
@@ -113,7 +132,7 @@ def test_what_this_lab_has_no_means_for_is_listed_with_the_reason(tmp_path: Path
         "effects": ["silent"],
         "paths": ["a"],
         "needs": ["commands on the initiator"],
-        "words": ["a-InitiatorDrop", "initiator", "InitiatorDrop", "inside", "silent", "wire"],
+        "words": ["a-InitiatorDrop", *WORDS],
         "description": told[2]["description"],
         "skipped_because": "",
     }

@@ -23,6 +23,7 @@ from harness.config import Config
 from harness.faults import (
     InitiatorDrop,
     LinkDown,
+    LinkFlaps,
     PeerLinkDown,
     SilentDrop,
     Together,
@@ -189,6 +190,7 @@ def test_every_fault_is_measured_unless_some_are_chosen() -> None:
     ]
     assert left_out == {}
     assert chosen_faults(("Together", "LinkDown"), Config()) == ([every[-1], every[0]], {})
+    assert chosen_faults(("LinkFlaps",), Config()) == ([LinkFlaps("a")], {})
 
 
 @pytest.fixture

@@ -15,7 +15,6 @@ from harness.config.profiles import FAST
 from harness.config.sizes import sized_for
 from harness.errors import ConfigError, FaultError, LabCannot, MachineError
 from harness.faults import (
-    Fault,
     InitiatorDrop,
     LinkDown,
     PeerLinkDown,
@@ -34,6 +33,7 @@ from harness.testbed.means import lacking
 from harness.testbed.testbed import Testbed
 from harness.topology import Role, plan
 from harness.transport.dm_multipath.multipath_conf import render_conf
+from suites.selftest.unit.scripted_machine import ScriptedMachine
 
 WWID = "360014057043dfe0435de773ca03bbf04"
 KINDS = (LinkDown, PeerLinkDown, SilentDrop, InitiatorDrop)
@@ -270,11 +270,17 @@ def test_a_portal_falls_silent_by_whoever_is_ours() -> None:
 
 def test_healing_touches_only_what_is_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     """The target's machine is not reached for."""
-    healed: list[type[Fault]] = []
-    for kind in KINDS:
-        monkeypatch.setattr(kind, "heal", lambda self, _: healed.append(type(self)))
-    bed_of(config()).heal()
-    assert set(healed) == {LinkDown, InitiatorDrop}
+    bed = bed_of(config())
+    reached: list[str] = []
+
+    def machine(name: str) -> ScriptedMachine:
+        reached.append(name)
+        return ScriptedMachine()
+
+    monkeypatch.setattr(bed, "machine", machine)
+    monkeypatch.setattr(bed, "set_link", lambda name, *_, **__: reached.append(name))
+    bed.heal()
+    assert set(reached) == {"initiator"}
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from harness.checks import Verdict, fault_took_effect, no_unexpected_path_loss
 from harness.measurements import FaultLook, Measurements
 from harness.units import NS_PER_S
 from suites.selftest.unit.judged import carrying, found, good, with_counters
-from suites.selftest.unit.synthetic_failover import END, INJECTED, START
+from suites.selftest.unit.synthetic_failover import END, HEALED, INJECTED, START
 
 CONFIRMED = good().faults[0].confirmed_ns
 
@@ -75,7 +75,7 @@ def with_fault_looks(*seen: tuple[float, str, int | None, str]) -> Measurements:
     """Looks at the fault's means: seconds after its injection, what was missing, count, unseen."""
     (fault,) = good().faults
     looks = tuple(
-        FaultLook("SilentDrop(a)", INJECTED + int(at_s * NS_PER_S), missing, count, unseen)
+        FaultLook("SilentDrop(a)", INJECTED + int(at_s * NS_PER_S), missing, count, unseen=unseen)
         for at_s, missing, count, unseen in seen
     )
     return replace(good(), faults=(replace(fault, looks=looks),))
@@ -129,3 +129,45 @@ def test_a_path_that_is_lost_while_a_fault_was_gone_is_not_blamed_on_the_storage
     finding = found(no_unexpected_path_loss(), elsewhere)
     assert finding.verdict is Verdict.UNKNOWN
     assert "table x of the target is gone" in finding.message
+
+
+def limping(*counts: tuple[float, int], grows: bool = True) -> Measurements:
+    """The path goes on all the time; its fault's means count that at so many seconds."""
+    measured = with_counters(good(), "a", lambda c: carrying(c, INJECTED, HEALED, 1_000_000))
+    (fault,) = measured.faults
+    looks = tuple(
+        FaultLook("LinkFlaps(a)", INJECTED + int(at_s * NS_PER_S), "", count, grows)
+        for at_s, count in counts
+    )
+    return replace(measured, faults=(replace(fault, limping=("a",), looks=looks),))
+
+
+EACH_SECOND = [(float(n), 7) for n in range(1, 14)]
+
+
+def test_a_path_that_goes_on_is_proven_to_be_worse_by_what_counts() -> None:
+    """That it carried something proves nothing against its fault."""
+    counts = [*EACH_SECOND[:-1], (13.0, 8)]
+    finding = found(fault_took_effect(), limping(*counts))
+    assert finding.verdict is Verdict.PASS
+    assert finding.message.endswith("its means acted whenever they were looked at (13 looks)")
+
+
+@pytest.mark.parametrize(
+    ("measured", "says"),
+    [
+        (limping(*EACH_SECOND), "LinkFlaps(a) did nothing that counts while it lasted"),
+        (limping(), "nothing shows whether SilentDrop(a) did anything to paths that go on"),
+        (limping(*EACH_SECOND, grows=False), "nothing shows whether SilentDrop(a) did anything"),
+        (limping((1, 7), (2, 8)), "nobody saw for 12.0 s what LinkFlaps(a) did"),
+        (limping((6, 7), (10, 8)), "nobody saw for 6.0 s what LinkFlaps(a) did"),
+    ],
+    ids=["nothing done", "never looked at", "nothing counts", "not to its end", "too late"],
+)
+def test_a_path_that_goes_on_without_a_proof_leaves_it_open(
+    measured: Measurements, says: str
+) -> None:
+    """A fault that was planted without effect is none."""
+    finding = found(fault_took_effect(), measured)
+    assert finding.verdict is Verdict.UNKNOWN
+    assert says in finding.message

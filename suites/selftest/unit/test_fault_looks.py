@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,20 @@ import pytest
 
 from harness.config import Config
 from harness.errors import CommandFailed, MachineError
-from harness.faults import Fault, InitiatorDrop, Lab, LinkDown, PeerLinkDown, SilentDrop, Together
+from harness.faults import (
+    AddressRemoved,
+    Fault,
+    InitiatorDrop,
+    Lab,
+    LargeFramesLost,
+    LinkDown,
+    LinkFlaps,
+    NicDown,
+    PeerLinkDown,
+    PeerNicDown,
+    SilentDrop,
+    Together,
+)
 from harness.observe import Observer
 from harness.topology import plan
 from suites.selftest.unit.scripted_machine import Answer, Asked, ScriptedMachine
@@ -31,7 +45,8 @@ def lab(
     """Its NICs are called after machine and link; also the machines that were looked at."""
     looked_at: list[str] = []
     machine = ScriptedMachine(answer)
-    sample = SimpleNamespace(carriers={"initiator-a": up, "target-a": up})
+    nics = {"initiator-a": SimpleNamespace(carrier_changes=5)}
+    sample = SimpleNamespace(carriers={"initiator-a": up, "target-a": up}, nics=nics)
 
     def observer(name: str) -> object:
         looked_at.append(name)
@@ -51,9 +66,13 @@ def lab(
 
 
 @pytest.mark.parametrize(
-    ("fault", "machine"), [(LinkDown("a"), "initiator"), (PeerLinkDown("a"), "target")]
+    ("fault", "machine"),
+    [
+        *((LinkDown("a"), "initiator"), (PeerLinkDown("a"), "target")),
+        *((NicDown("a"), "initiator"), (PeerNicDown("a"), "target")),
+    ],
 )
-def test_a_pulled_cable_is_seen_by_its_own_end(fault: Fault, machine: str) -> None:
+def test_a_nic_without_a_carrier_is_seen_by_its_own_end(fault: Fault, machine: str) -> None:
     """In the samples that come anyway."""
     down, looked_at = lab()
     assert fault.look(down)[fault.name].missing == ""
@@ -107,3 +126,72 @@ def test_the_latest_sample_is_that_of_a_machine_that_was_heard_of() -> None:
     time.sleep(0.01)
     with pytest.raises(MachineError, match="scripted: no sample"):
         observer.latest(0.001)
+
+
+def test_a_link_that_flaps_is_seen_by_how_often_its_carrier_changed() -> None:
+    """Whether it is up at that moment or not. A NIC that is not there counts nothing."""
+    for up in (True, False):
+        seen = LinkFlaps("a").look(lab(up=up)[0])["LinkFlaps(a)"]
+        assert (seen.missing, seen.count, seen.grows) == ("", 5, True)
+    assert LinkFlaps("b").look(lab()[0])["LinkFlaps(b)"].count is None
+
+
+def test_what_drops_some_packets_only_must_go_on_doing_so() -> None:
+    """Nothing else shows that it acts; of a drop of all of them the path itself does."""
+    there, _ = lab(lambda _: Answer(LISTING))
+    assert LargeFramesLost("a").look(there)["LargeFramesLost(a)"].grows
+    assert not SilentDrop("a").look(there)["SilentDrop(a)"].grows
+
+
+ADDRESSES = """\
+3: initiator-a    inet 172.16.0.101/24 scope global initiator-a\\       valid_lft forever
+3: initiator-a    inet6 fe80::5054:ff:fe12:3456/64 scope link \\       valid_lft forever
+"""
+
+
+@pytest.mark.parametrize(
+    ("told", "missing"),
+    [
+        (ADDRESSES, "the initiator has 172.16.0.101/24"),
+        (ADDRESSES.replace("101/24", "10/24"), ""),
+        (ADDRESSES.replace("/24", "/32"), ""),
+        ("", ""),
+    ],
+)
+def test_an_address_is_gone_once_its_nic_no_longer_has_it(told: str, missing: str) -> None:
+    """One of another length is another."""
+    initiator, looked_at = lab(lambda _: Answer(told))
+    assert AddressRemoved("a").look(initiator)["AddressRemoved(a)"].missing == missing
+    assert looked_at == ["initiator"]
+
+
+class Cables:
+    """A hypervisor that notes which cable is pulled and plugged in again."""
+
+    def __init__(self, over_after: int) -> None:
+        self.topology = plan(Config())
+        self.over = threading.Event()
+        self.told: list[bool] = []
+        self._left = over_after
+
+    def set_link(self, machine: str, link: str, *, up: bool) -> None:
+        assert (machine, link) == ("initiator", "a")
+        self.told.append(up)
+        self._left -= 1
+        if not self._left:
+            self.over.set()
+
+
+@pytest.mark.parametrize(("changes", "told"), [(1, [True]), (4, [True, False, True, False])])
+def test_a_link_flaps_until_it_is_over(changes: int, told: list[bool]) -> None:
+    """It was pulled when it was injected; whatever comes last, healing plugs it in."""
+    lab = Cables(changes)
+    LinkFlaps("a", period_s=0.002, down_s=0.001).go_on(cast(Lab, lab), lab.over)
+    assert lab.told == told
+
+
+def test_a_link_that_is_over_at_once_does_not_flap() -> None:
+    lab = Cables(0)
+    lab.over.set()
+    LinkFlaps("a").go_on(cast(Lab, lab), lab.over)
+    assert lab.told == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ class Scripted:
     healing: BaseException | None = None
     healed: int = 0
     name: str = "Scripted(a)"
+    goes_on: bool = False
     looking: list[Mapping[str, Seen] | Exception] = field(default_factory=list)
     told: list[str] = field(default_factory=list)
 
@@ -32,6 +34,12 @@ class Scripted:
     def confirm(self, _lab: object) -> None:
         if self.confirming is not None:
             raise self.confirming
+
+    def go_on(self, _lab: object, over: threading.Event) -> None:
+        if self.goes_on:
+            self.told.append("begins")
+            assert over.wait(10)
+            self.told.append("ends")
 
     def look(self, _lab: object) -> Mapping[str, Seen]:
         """What is next in `looking`, and at its end always the last."""
@@ -182,3 +190,12 @@ def test_a_programming_error_in_a_look_is_raised_once_the_fault_is_healed() -> N
     with pytest.raises(TypeError), injected(scripted, lab):
         poll(lambda: "look" in fault.told, what="a look", deadline=Deadline.after(10), every_s=0.01)
     assert fault.healed == 1
+
+
+def test_what_a_fault_goes_on_doing_ends_before_it_is_healed() -> None:
+    """Else it would be broken once more."""
+    fault = Scripted(goes_on=True, looking=[{}])
+    lab, scripted = cast(Any, SimpleNamespace(topology=None)), cast(Any, fault)
+    with injected(scripted, lab):
+        poll(lambda: "begins" in fault.told, what="it", deadline=Deadline.after(10), every_s=0.001)
+    assert fault.told == ["begins", "ends", "heal"]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from harness.config import Config
 from harness.config.ready import ready_topologies
-from harness.faults import Fault, Means, least_loss_of, losses
+from harness.faults import Fault, Means, catalogue, least_loss_of, losses
 from harness.faults.base import Lab
 from harness.faults.losses import ControllerLost, NetworkLost, OneByOne
 from harness.topology import Role, Topology, plan
@@ -266,7 +266,12 @@ def test_each_loss_waits_until_the_one_before_it_was_noticed() -> None:
 def test_only_what_pulls_a_cable_unplugs_one() -> None:
     """While packets are dropped the lab's cables must carry what is sent."""
     topology = ready("two-controllers")
-    unplugged = {one.name: one.unplugs(topology) for one in losses(topology, everything)}
+    every = [one.fault for one in catalogue.planned(topology, everything)]
+    unplugged = {one.name: one.unplugs(topology) for one in every}
+    for kind in ("BothEndsDown", "NicDown", "PeerNicDown", "LinkFlaps"):
+        assert unplugged[f"{kind}(a)"] == ("a",)
+    for name in ("AddressRemoved(a)", "PortalAddressRemoved(a1)", "LargeFramesLost(a1)"):
+        assert unplugged[name] == ()
     assert unplugged["LinkDown(a)"] == unplugged["PeerLinkDown(a)"] == ("a",)
     assert unplugged["SilentDrop(a1)"] == unplugged["ControllerLost(c1)"] == ()
     nics = planned(network(0, nics=2), network(1))

@@ -12,8 +12,9 @@ import pytest
 
 from harness.config import Config, load
 from harness.errors import MachineError
+from harness.machine.nic_script import render_script
 from harness.provision import data_nics as network
-from harness.provision.data_nics import bring_up_shared, configure_nics, render_script
+from harness.provision.data_nics import bring_up_shared, configure_nics
 from harness.topology import Nic, Role, Topology, plan
 from suites.selftest.unit.scripted_machine import Answer, ScriptedMachine
 

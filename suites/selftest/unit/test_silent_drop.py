@@ -1,4 +1,4 @@
-"""Silent drops: the rules, and what nft counts."""
+"""Filters of a portal's packets: the rules, and what nft counts."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.config import Config
-from harness.faults import SilentDrop
-from harness.faults.silent_drop import parse_dropped, render_rules
+from harness.faults import LargeFramesLost, SilentDrop
+from harness.faults.portal_filter import parse_counted, render_rules
 from harness.topology import Portal, Role, plan
 
 RECORDED = Path(__file__).parent / "recorded"
@@ -51,19 +51,19 @@ def test_each_portal_has_a_table_of_its_own() -> None:
 
 def test_a_recorded_listing_is_counted() -> None:
     """One packet was dropped, in one direction."""
-    assert parse_dropped((RECORDED / "nft-1.0.6-list-table.txt").read_text()) == 1
+    assert parse_counted((RECORDED / "nft-1.0.6-list-table.txt").read_text()) == 1
 
 
 def test_no_table_has_dropped_nothing() -> None:
     """nft prints nothing then, and complains elsewhere."""
-    assert parse_dropped("") == 0
+    assert parse_counted("") == 0
 
 
 @given(st.lists(st.integers(0, 10**9), max_size=6))
 def test_the_packets_of_all_rules_add_up(counts: list[int]) -> None:
     """Bytes do not count."""
     listing = "\n".join(f"counter packets {n} bytes {n * 52} drop" for n in counts)
-    assert parse_dropped(listing) == sum(counts)
+    assert parse_counted(listing) == sum(counts)
 
 
 def test_the_fault_says_where_it_acts() -> None:
@@ -71,3 +71,27 @@ def test_the_fault_says_where_it_acts() -> None:
     assert SilentDrop("b").name == "SilentDrop(b)"
     assert "in its guest" in SilentDrop("b").description
     assert SilentDrop("b").hits(plan(Config())) == ("b",)
+
+
+def test_a_direction_without_a_statement_has_no_rule() -> None:
+    for role in Role:
+        rules = render_rules("t", PORTAL, role, answers="").splitlines()
+        (rule,) = (line for line in rules if "add rule" in line)
+        assert "ip daddr 172.16.0.1 tcp dport 3260 counter drop" in rule
+        assert ("inbound" in rule) is (role is Role.TARGET)
+
+
+def test_large_packets_are_dropped_both_ways_and_small_ones_pass() -> None:
+    """A NOP-Out and a login are small, a full segment is large on any Ethernet."""
+    rules = render_rules(
+        "t",
+        PORTAL,
+        Role.TARGET,
+        requests=LargeFramesLost.requests,
+        answers=LargeFramesLost.answers,
+    )
+    large = "meta length > 1000 counter drop"
+    assert [line for line in rules.splitlines() if "add rule" in line] == [
+        f"add rule inet t inbound ip daddr 172.16.0.1 tcp dport 3260 {large}",
+        f"add rule inet t outbound ip saddr 172.16.0.1 tcp sport 3260 {large}",
+    ]

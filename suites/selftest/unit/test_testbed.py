@@ -15,7 +15,7 @@ import pytest
 from harness.config import Config, load
 from harness.config.profiles import FAST
 from harness.errors import WorkloadError
-from harness.faults import Fault, LinkDown
+from harness.faults import Fault, LinkDown, LinkFlaps
 from harness.measurements import SessionSettings
 from harness.observe import Watch
 from harness.testbed.testbed import Testbed
@@ -233,6 +233,15 @@ def test_a_failover_waits_for_the_paths_that_the_fault_hits(
     bed, _, told = failing_over
     bed.fail_over(LinkDown("a"), during_s=3, after_s=5)
     assert told == FAILOVER
+
+
+def test_paths_that_may_go_on_are_not_waited_for(
+    failing_over: tuple[Testbed, Io, list[str]],
+) -> None:
+    """The fault lasts at least as long as it takes to be felt."""
+    bed, _, told = failing_over
+    bed.fail_over(LinkFlaps("a"), during_s=3, after_s=5)
+    assert told == [*("inject LinkFlaps(a)", "run 12 s", "heal"), *FAILOVER[4:]]
 
 
 def test_the_failover_that_the_guide_writes_out_is_the_same(
