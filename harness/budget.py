@@ -14,17 +14,21 @@ class Effect(StrEnum):
 
     `SILENT`: nothing is sent back, neither a reset nor an end of file. `UNREACHABLE`: nor does
     anybody answer for the portal's address, so that an attempt to connect may fail early.
-    `INTERRUPTED`: now it works and now it does not, so that the connection is lost and made anew.
+    `REFUSED`: each packet is answered with a reset, so that all ends at once. `INTERRUPTED`: now it
+    works and now it does not, so that the connection is lost and made anew. `DEGRADED`: packets are
+    late, lost or damaged, and what they carry arrives in the end.
     """
 
     SILENT = "silent"
     UNREACHABLE = "unreachable"
+    REFUSED = "refused"
     INTERRUPTED = "interrupted"
+    DEGRADED = "degraded"
 
     @property
     def goes_on(self) -> bool:
         """Whether the path may carry I/O while it is broken."""
-        return self is Effect.INTERRUPTED
+        return self in {Effect.INTERRUPTED, Effect.DEGRADED}
 
 
 class Layer(StrEnum):

@@ -61,7 +61,7 @@ def _means_missing(fault: FaultRecord) -> str:
         when = f"{since_s:.1f} s after {look.part} was injected"
         if look.missing:
             return f"{look.missing}, {when}: not in force for all of that time"
-        if look.count is None:
+        if look.count is None or look.restarts:
             continue
         if look.count < (before := counts.get(look.part, 0)):
             return (
@@ -89,7 +89,7 @@ def _not_seen_to_act(fault: FaultRecord) -> str:
         times_ns = [fault.confirmed_ns, *(look.at_ns for look in looks), fault.ordered_ns]
         if (gap_ns := max(later - at_ns for at_ns, later in pairwise(times_ns))) > _LOOKS_APART_NS:
             return f"nobody saw for {gap_ns / NS_PER_S:.1f} s what {part} did"
-        if looks[0].count == looks[-1].count:
+        if not any(later > count for count, later in pairwise(one.count or 0 for one in looks)):
             return f"{part} did nothing that counts while it lasted"
     return ""
 

@@ -18,6 +18,16 @@ from harness.faults.catalogue import (
     losses,
     planned,
 )
+from harness.faults.held import AnswersHeld, RequestsHeld
+from harness.faults.impaired import (
+    Corruption,
+    Delay,
+    Duplication,
+    Jitter,
+    Narrow,
+    PacketLoss,
+    Reordering,
+)
 from harness.faults.injection import Injection, injected
 from harness.faults.kind import Family, Kind
 from harness.faults.large_frames import LargeFramesLost
@@ -30,6 +40,7 @@ from harness.faults.link import (
     PeerNicDown,
 )
 from harness.faults.losses import ControllerLost, NetworkLost, OneByOne
+from harness.faults.refusal import AnswersDropped, Rejected, RequestsDropped, Reset
 from harness.faults.selection import select
 from harness.faults.silent_drop import InitiatorDrop, SilentDrop
 from harness.faults.silent_loss import SilentLoss
@@ -37,25 +48,38 @@ from harness.faults.silent_loss import SilentLoss
 __all__ = [
     "CATALOGUE",
     "AddressRemoved",
+    "AnswersDropped",
+    "AnswersHeld",
     "BothEndsDown",
     "ControllerLost",
+    "Corruption",
+    "Delay",
+    "Duplication",
     "Family",
     "Fault",
     "InitiatorDrop",
     "Injection",
+    "Jitter",
     "Kind",
     "Lab",
     "LargeFramesLost",
     "LinkDown",
     "LinkFlaps",
     "Means",
+    "Narrow",
     "NetworkLost",
     "NicDown",
     "OneByOne",
+    "PacketLoss",
     "PeerLinkDown",
     "PeerNicDown",
     "Planned",
     "PortalAddressRemoved",
+    "Rejected",
+    "Reordering",
+    "RequestsDropped",
+    "RequestsHeld",
+    "Reset",
     "Seen",
     "SilentDrop",
     "SilentLoss",

@@ -57,12 +57,14 @@ class Seen:
 
     `missing` says what is not in place, and is empty if all of it is. `count` is what it has done
     so far, such as packets dropped; None if nothing counts that. `grows`: where a path may go on
-    only a count that grows proves that anything acts on it.
+    only a count that grows proves that anything acts on it. It `restarts` if it may begin anew, as
+    that of a connection does.
     """
 
     missing: str = ""
     count: int | None = None
     grows: bool = False
+    restarts: bool = False
 
 
 class Fault(ABC):
@@ -76,8 +78,8 @@ class Fault(ABC):
         """Those of them that may carry I/O all the same; all others carry nothing."""
         return self.hits(topology) if all(one.goes_on for one in self.effects) else ()
 
-    def unplugs(self, topology: Topology) -> tuple[str, ...]:  # most kinds: none
-        """The names of the links whose cables carry nothing while this fault lasts."""
+    def disturbs(self, topology: Topology) -> tuple[str, ...]:  # most kinds: none
+        """The names of the links whose cables do not carry all that is sent while it lasts."""
         return ()
 
     @property
@@ -170,8 +172,8 @@ class Together(Fault):
         }
         return tuple(path for path in self.hits(topology) if path not in lost)
 
-    def unplugs(self, topology: Topology) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(p for fault in self.faults for p in fault.unplugs(topology)))
+    def disturbs(self, topology: Topology) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(p for fault in self.faults for p in fault.disturbs(topology)))
 
     @property
     def where(self) -> str:

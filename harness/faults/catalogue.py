@@ -9,10 +9,13 @@ from harness.budget import Effect
 from harness.concurrency import side_by_side
 from harness.faults.addresses import ADDRESS_KINDS
 from harness.faults.base import Fault, Lab, Means
+from harness.faults.held import HELD_KINDS
+from harness.faults.impaired import IMPAIRED_KINDS
 from harness.faults.kind import Family, Kind, Possible
 from harness.faults.large_frames import LARGE_FRAMES_KINDS
 from harness.faults.link import LINK_KINDS
 from harness.faults.losses import SEVERAL_KINDS
+from harness.faults.refusal import REFUSAL_KINDS
 from harness.faults.silent_drop import DROP_KINDS
 from harness.faults.undoing import UndoneByShell, undo_all
 from harness.topology import Topology
@@ -22,13 +25,18 @@ CATALOGUE: tuple[Kind, ...] = (
     *ADDRESS_KINDS,
     *LARGE_FRAMES_KINDS,
     *DROP_KINDS,
+    *REFUSAL_KINDS,
+    *IMPAIRED_KINDS,
+    *HELD_KINDS,
     *SEVERAL_KINDS,
 )
 
 _EFFECT_WORDS: Mapping[Effect, tuple[str, ...]] = {
     Effect.SILENT: ("silent",),
     Effect.UNREACHABLE: ("silent", "unreachable"),
+    Effect.REFUSED: ("refused",),
     Effect.INTERRUPTED: ("interrupted",),
+    Effect.DEGRADED: ("degraded",),
 }
 _MEANS_WORDS: Mapping[Means, tuple[str, ...]] = {
     Means.INITIATOR_CABLE: ("initiator", "hypervisor"),
@@ -37,13 +45,13 @@ _MEANS_WORDS: Mapping[Means, tuple[str, ...]] = {
     Means.TARGET_CABLE: ("target", "hypervisor"),
     Means.TARGET_GUEST: ("target", "inside"),
 }
-_USUAL = "usual"
+_USUAL, _DAMAGING = "usual", "damaging"
 # Words by which a fault may be selected, wherever it is.
 WORDS = frozenset(
     {
         *(kind.name for kind in CATALOGUE),
         *Family,
-        _USUAL,
+        *(_USUAL, _DAMAGING),
         *(word for words in (*_EFFECT_WORDS.values(), *_MEANS_WORDS.values()) for word in words),
     }
 )
@@ -66,9 +74,15 @@ class Planned:
         """What it is selected by: its label, kind, family and effects, where it acts, how usual."""
         effects = (word for effect in self.fault.effects for word in _EFFECT_WORDS[effect])
         means = (word for one in self.fault.needs for word in _MEANS_WORDS[one])
-        usual = (_USUAL,) if self.kind.usual else ()
+        tried = {_USUAL: self.kind.usual, _DAMAGING: self.kind.damaging}
+        flags = (word for word, holds in tried.items() if holds)
         own = (self.label, self.kind.name, self.kind.family.value)
-        return frozenset({*own, *usual, *effects, *means})
+        return frozenset({*own, *flags, *effects, *means})
+
+    @property
+    def own_words(self) -> tuple[str, ...]:
+        """Those by which nothing is meant but it, its kind, or what does damage."""
+        return (self.label, self.kind.name, _DAMAGING)
 
 
 def losses(topology: Topology, possible: Possible) -> tuple[Fault, ...]:

@@ -101,7 +101,7 @@ class Injection:
         return FaultRecord(
             name=self.fault.name,
             paths=self.paths,
-            links=self.fault.unplugs(self.topology),
+            links=self.fault.disturbs(self.topology),
             description=self.fault.description,
             injected_ns=self.injected_ns,
             confirmed_ns=self.confirmed_ns,
@@ -180,7 +180,7 @@ def _keep_looking(injection: Injection, lab: Lab, over: threading.Event) -> None
             injection.looks.append(FaultLook(fault.name, at_ns, unseen=summary(error)))
         else:
             injection.looks += [
-                FaultLook(name, at_ns, one.missing, one.count, one.grows)
+                FaultLook(name, at_ns, one.missing, one.count, one.grows, one.restarts)
                 for name, one in seen.items()
             ]
 

@@ -27,7 +27,8 @@ class Kind:
     `name` is that of its class, and `place` what each one is named after, such as "link". `breaks`
     says what is broken, `shows` what the initiator can see of it. `everywhere` takes a topology and
     what is possible there: those that have parts are made of such. Those that are `usual` are tried
-    unless others are asked for.
+    unless others are asked for; those that are `damaging`, under which a sound storage may lose
+    writes, only if they are asked for by their words.
     """
 
     name: str
@@ -37,3 +38,4 @@ class Kind:
     shows: str
     everywhere: Callable[[Topology, Possible], Sequence[Fault]]
     usual: bool = False
+    damaging: bool = False

@@ -7,20 +7,18 @@ What a switch does whose ports disagree on the MTU: no ICMP message says that a 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import ClassVar
 
 from harness.budget import Effect
-from harness.faults.base import Means
-from harness.faults.kind import Family, Kind, Possible
-from harness.faults.portal_filter import PortalFilter
-from harness.topology import Role, Topology
+from harness.faults.kind import Family, Kind
+from harness.faults.portal_filter import TargetFilter
 
 # A login's keys take some 600 bytes, a full segment on Ethernet 1500, a ping 100.
 LARGEST = 1000
 
 
 @dataclass(frozen=True)
-class LargeFramesLost(PortalFilter):
+class LargeFramesLost(TargetFilter):
     """The target's guest drops the large packets of one portal, both ways.
 
     A segment that is lost holds back all that comes after it in its connection, the answer to a
@@ -28,21 +26,8 @@ class LargeFramesLost(PortalFilter):
     sent again.
     """
 
-    role: ClassVar[Role] = Role.TARGET
-    means: ClassVar[Means] = Means.TARGET_GUEST
     requests: ClassVar[str] = f"meta length > {LARGEST} counter drop"
     answers: ClassVar[str] = requests
-
-    @classmethod
-    def everywhere(cls, topology: Topology, _: Possible) -> tuple[Self, ...]:
-        """One of each portal."""
-        return tuple(cls(portal.name) for portal in topology.portals)
-
-    def hits(self, topology: Topology) -> tuple[str, ...]:
-        return topology.over_portal(self.portal)
-
-    def machine(self, topology: Topology) -> str:  # there is one target
-        return Role.TARGET.value
 
     @property
     def effects(self) -> frozenset[Effect]:

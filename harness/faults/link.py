@@ -42,9 +42,9 @@ class _NoCarrier(AtOneEnd):
         return self.link
 
     def hits(self, topology: Topology) -> tuple[str, ...]:
-        return tuple(p for link in self.unplugs(topology) for p in topology.over_link(link))
+        return tuple(p for link in self.disturbs(topology) for p in topology.over_link(link))
 
-    def unplugs(self, topology: Topology) -> tuple[str, ...]:
+    def disturbs(self, topology: Topology) -> tuple[str, ...]:
         return topology.nic_at(self.machine(topology), self.link).links
 
     def confirm(self, lab: Lab) -> None:

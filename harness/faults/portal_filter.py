@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from harness.deadline import Deadline, poll
 from harness.errors import FaultError
-from harness.faults.base import CONFIRM_TIMEOUT_S, LOOK_TIMEOUT_S, Lab, Seen
+from harness.faults.base import CONFIRM_TIMEOUT_S, LOOK_TIMEOUT_S, Lab, Means, Seen
+from harness.faults.kind import Possible
 from harness.faults.one_end import AtOneEnd
 from harness.faults.undoing import UndoneByShell
 from harness.machine import Machine
-from harness.topology import Portal, Role, called
+from harness.topology import Portal, Role, Topology, called
 
 _TIMEOUT_S = 30.0
 DROP = "counter drop"
@@ -90,6 +91,25 @@ class PortalFilter(UndoneByShell, AtOneEnd):
 
     def _at(self, lab: Lab) -> Machine:
         return lab.machine(self.machine(lab.topology))
+
+
+@dataclass(frozen=True)
+class TargetFilter(PortalFilter):
+    """The target's guest has the rules."""
+
+    role: ClassVar[Role] = Role.TARGET
+    means: ClassVar[Means] = Means.TARGET_GUEST
+
+    @classmethod
+    def everywhere(cls, topology: Topology, _: Possible) -> tuple[Self, ...]:
+        """One of each portal."""
+        return tuple(cls(portal.name) for portal in topology.portals)
+
+    def hits(self, topology: Topology) -> tuple[str, ...]:
+        return topology.over_portal(self.portal)
+
+    def machine(self, topology: Topology) -> str:  # there is one target
+        return Role.TARGET.value
 
 
 def render_rules(

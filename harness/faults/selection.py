@@ -15,7 +15,8 @@ _HINT = "`pathproof faults` lists the words of each fault; they are joined by an
 def select(every: Sequence[Planned], expression: str) -> tuple[Planned, ...]:
     """Those that an expression such as "silent and not target" is true of, in their order.
 
-    Capital letters are as good as small ones. Raises ConfigError if the expression is malformed,
+    Capital letters are as good as small ones. What is damaging is chosen only if the expression has
+    that word, or names the fault or its kind. Raises ConfigError if the expression is malformed,
     has a word that no fault is known by, or is true of none.
     """
     try:
@@ -25,7 +26,13 @@ def select(every: Sequence[Planned], expression: str) -> tuple[Planned, ...]:
     known = {word.lower() for one in every for word in one.words} | set(map(str.lower, WORDS))
     if strange := sorted(word for word in compiled.idents() if word.lower() not in known):
         raise ConfigError(f"no fault is known by the word {strange[0]!r}", hint=_HINT)
-    chosen = tuple(one for one in every if compiled.evaluate(_Words(one)))
+    named = {word.lower() for word in compiled.idents()}
+    chosen = tuple(
+        one
+        for one in every
+        if compiled.evaluate(_Words(one))
+        and (not one.kind.damaging or named & set(map(str.lower, one.own_words)))
+    )
     if not chosen:
         raise ConfigError(f"no fault of this testbed is {expression!r}", hint=_HINT)
     return chosen

@@ -11,28 +11,14 @@ from typing import ClassVar, Self
 
 from harness.faults.base import Means
 from harness.faults.kind import Family, Kind, Possible
-from harness.faults.portal_filter import PortalFilter
+from harness.faults.portal_filter import PortalFilter, TargetFilter
 from harness.faults.silent_loss import SilentLoss
 from harness.topology import Role, Topology, called
 
 
 @dataclass(frozen=True)
-class SilentDrop(PortalFilter, SilentLoss):
+class SilentDrop(TargetFilter, SilentLoss):
     """The target's guest drops both directions of one portal."""
-
-    role: ClassVar[Role] = Role.TARGET
-    means: ClassVar[Means] = Means.TARGET_GUEST
-
-    @classmethod
-    def everywhere(cls, topology: Topology, _: Possible) -> tuple[Self, ...]:
-        """One of each portal."""
-        return tuple(cls(portal.name) for portal in topology.portals)
-
-    def hits(self, topology: Topology) -> tuple[str, ...]:
-        return topology.over_portal(self.portal)
-
-    def machine(self, topology: Topology) -> str:  # there is one target
-        return Role.TARGET.value
 
     @property
     def description(self) -> str:

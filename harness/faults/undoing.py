@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from harness.concurrency import side_by_side
 from harness.faults.base import Fault, Lab
 
-_TIMEOUT_S = 60.0
+_TIMEOUT_S = 30.0
 
 
 class UndoneByShell(Fault):

@@ -13,8 +13,8 @@ class FaultLook:
 
     `missing` says what of them was not in place, and is empty if all was. `count` is what they had
     done by then, such as packets dropped; None if nothing counts that. Where it `grows`, nothing
-    else proves that the paths of that part are any worse. `unseen` says why the look saw nothing,
-    if so.
+    else proves that the paths of that part are any worse; it `restarts` if it may begin anew.
+    `unseen` says why the look saw nothing, if so.
     """
 
     part: str
@@ -22,6 +22,7 @@ class FaultLook:
     missing: str = ""
     count: int | None = None
     grows: bool = False
+    restarts: bool = False
     unseen: str = ""
 
 
@@ -30,7 +31,7 @@ class FaultRecord:
     """One fault as it was: what, where, when, and the stall it may cause.
 
     `paths` are those that it hits; all but the `limping` carry nothing meanwhile. `links` are those
-    whose cables are unplugged.
+    whose cables it disturbs, so that they do not carry all that is sent.
     `io_stops` is True where no path is left, so that the stall lasts until healing. The order
     to heal was given at `healing_ns`, zero if that is not known, and carried out by `healed_ns`;
     after that a path may take as long as `returning` allows until it is used again. `effects` are

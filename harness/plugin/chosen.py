@@ -22,7 +22,9 @@ def chosen_losses(config: pytest.Config) -> tuple[Planned, ...]:
     expression = config.getoption("faults")
     if expression is not None:
         return select(every, expression)
-    return tuple(one for one in every if one.kind.usual or config.getoption("full"))
+    if config.getoption("full"):
+        return tuple(one for one in every if not one.kind.damaging)
+    return tuple(one for one in every if one.kind.usual)
 
 
 def leave_out_other_tests(config: pytest.Config, items: list[pytest.Item]) -> None:

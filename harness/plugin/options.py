@@ -40,7 +40,7 @@ def add_options(parser: pytest.Parser) -> None:
     group.addoption(
         "--full",
         action="store_true",
-        help="run tests of a fault with every fault that the testbed can have, not only the usual",
+        help="run tests of a fault with each that sound storage survives, not only the usual ones",
     )
     group.addoption(
         "--fleet",

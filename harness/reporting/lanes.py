@@ -24,7 +24,9 @@ NARROWEST_NAMED_SHARE = 0.06  # of the axis: a state needs that much room for it
 EFFECT_COLOURS: Mapping[Effect, str] = {
     Effect.SILENT: canvas.PURPLE,
     Effect.UNREACHABLE: canvas.SKY,
+    Effect.REFUSED: canvas.VERMILION,
     Effect.INTERRUPTED: canvas.BLUE,
+    Effect.DEGRADED: canvas.YELLOW,
 }
 
 

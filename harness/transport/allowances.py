@@ -14,8 +14,6 @@ from harness.budget import BudgetTerm, Effect, Layer, Setting
 from harness.measurements import SessionSettings, Timeout
 from harness.transport.iscsi.settings import NOOP_OUT_INTERVAL, NOOP_OUT_TIMEOUT, RECOVERY
 
-_RETRIES = 5  # SD_MAX_RETRIES in drivers/scsi/sd.h
-
 
 @dataclass(frozen=True)
 class _Meaning:
@@ -57,6 +55,30 @@ _MEANINGS: Mapping[str, _Meaning] = {
 }
 
 
+_RETRIES = 5  # SD_MAX_RETRIES in drivers/scsi/sd.h
+_RESET = BudgetTerm(
+    "reset",
+    0,
+    "RFC 9293 section 3.5.3",
+    "the connection ends with the reset that answers its next packet",
+    (Layer.DETECTION,),
+)
+_PAUSE = BudgetTerm(
+    "reopen delay",
+    3,
+    "open-iscsi's usr/initiator.c",
+    "an attempt that failed, as when ARP got no answer, is followed by a pause",
+    (Layer.LOGIN,),
+)
+_CONNECTION_POLLS = BudgetTerm(
+    "connection polls",
+    2,
+    "session_conn_poll() in open-iscsi's usr/initiator.c",
+    "that an attempt was refused, and that the next one is connected, is noticed once a second",
+    (Layer.LOGIN,),
+)
+
+
 @dataclass(frozen=True)
 class InForce:
     """What decides how soon a healed path is used again. An `Allowances`."""
@@ -67,11 +89,14 @@ class InForce:
     def detection_terms(self, session: SessionSettings, effect: Effect) -> tuple[BudgetTerm, ...]:
         """The next NOP-Out has to be due, its answer overdue, and recovery given up.
 
-        A carrier that is lost is no exception: TCP keeps the connection. A session that is back
-        before recovery is given up sends its I/O again over the same path: the transport ends it
-        with DID_TRANSPORT_DISRUPTED, which scsi_noretry_cmd() retries also for multipath. Where
-        that is lost once more, all of it begins anew.
+        A carrier that is lost is no exception: TCP keeps the connection. A reset ends it at once. A
+        session that is back before recovery is given up sends its I/O again over the same path: the
+        transport ends it with DID_TRANSPORT_DISRUPTED, which scsi_noretry_cmd() retries also for
+        multipath. Where that is lost once more, all of it begins anew.
         """
+        if effect is Effect.REFUSED:
+            recovery = (one for one in session.timeouts if one.name == RECOVERY)
+            return (_RESET, *map(_term, recovery))
         terms = tuple(map(_term, session.timeouts))
         if effect is not Effect.INTERRUPTED or not isfinite(session.gives_up_s):
             return terms
@@ -90,24 +115,19 @@ class InForce:
 
         The device mapper queues I/O meanwhile (queue_if_no_path). A map that does not queue has
         no longer stall but I/O errors. Where no machine answers ARP, or a path comes and goes, an
-        attempt to log in may also fail: then open-iscsi pauses.
+        attempt to log in may also fail: then open-iscsi pauses. One that is refused always fails,
+        and none has to run out.
         """
-        pause = BudgetTerm(
-            "reopen delay",
-            3,
-            "open-iscsi's usr/initiator.c",
-            "an attempt that failed, as when ARP got no answer, is followed by a pause",
+        login = BudgetTerm(
+            self.login_timeout.name,
+            self.login_timeout.seconds,
+            self.login_timeout.source,
+            "an attempt to log in that began during the outage may have to run out",
             (Layer.LOGIN,),
         )
+        attempts = {Effect.SILENT: (login,), Effect.REFUSED: (_PAUSE, _CONNECTION_POLLS)}
         return (
-            *([] if effect is Effect.SILENT else [pause]),
-            BudgetTerm(
-                self.login_timeout.name,
-                self.login_timeout.seconds,
-                self.login_timeout.source,
-                "an attempt to log in that began during the outage may have to run out",
-                (Layer.LOGIN,),
-            ),
+            *attempts.get(effect, (_PAUSE, login)),
             BudgetTerm(
                 self.polling.name,
                 self.polling.seconds,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,17 @@ import pytest
 from harness.checks import Check, Verdict, judge, promise_kept, undisturbed
 from harness.config.model import BudgetConfig
 from harness.errors import CutShort
-from harness.faults import Fault, Lab, LinkDown, Seen, SilentDrop, SilentLoss, losses
+from harness.faults import (
+    Fault,
+    Lab,
+    LinkDown,
+    LinkFlaps,
+    PacketLoss,
+    Seen,
+    SilentDrop,
+    SilentLoss,
+    losses,
+)
 from harness.measurements import Measurements
 from harness.testbed import Testbed
 from harness.topology import Topology
@@ -66,6 +77,33 @@ class WrongNic(LinkDown):
     """A cable that is pulled at one link, and said to be another's."""
 
     claimed: str
+
+    def hits(self, topology: Topology) -> tuple[str, ...]:
+        return topology.over_link(self.claimed)
+
+    @property
+    def where(self) -> str:
+        return self.claimed
+
+
+@dataclass(frozen=True)
+class StillLink(LinkFlaps):
+    """A link that is said to flap, and does not."""
+
+    def inject(self, lab: Lab) -> None:
+        """Do nothing."""
+
+    confirm = inject
+
+    def go_on(self, lab: Lab, over: threading.Event) -> None:
+        """Do nothing."""
+
+
+@dataclass(frozen=True)
+class WrongQueue(PacketLoss):
+    """Frames that are lost on one link, and said to be another's."""
+
+    claimed: str = ""
 
     def hits(self, topology: Topology) -> tuple[str, ...]:
         return topology.over_link(self.claimed)

@@ -10,7 +10,9 @@ from harness.topology import Role
 from suites.selftest.defects.packets import silence
 from suites.selftest.defects.plants import (
     NoEffect,
+    StillLink,
     WrongNic,
+    WrongQueue,
     assert_detected,
     first_link_down,
     first_portal_silent,
@@ -109,6 +111,29 @@ def test_a_fault_without_effect(testbed: Testbed, seed: int) -> None:
         lose_a_path(testbed, seed, NoEffect(path), lost=0),
         by="fault took effect",
         unknown=f"during NoEffect({path}): no effect",
+    )
+
+
+def test_a_link_that_does_not_flap(testbed: Testbed, seed: int) -> None:
+    """Its paths go on, as they would anyway."""
+    fault = StillLink(testbed.topology.links[0].name)
+    assert_detected(
+        "a link that should flap does not",
+        lose_a_path(testbed, seed, fault, lost=0, during_s=8),
+        by="fault took effect",
+        unknown="did nothing that counts while it lasted",
+    )
+
+
+def test_frames_that_are_lost_on_the_wrong_link(testbed: Testbed, seed: int) -> None:
+    """The queue is there and loses frames, and the path that it should hit is as good as ever."""
+    first, last = two_links(testbed)
+    fault = WrongQueue(last, claimed=first)
+    assert_detected(
+        "frames are lost on the wrong link",
+        lose_a_path(testbed, seed, fault, lost=0, during_s=8),
+        by="fault took effect",
+        unknown="did nothing that counts while it lasted",
     )
 
 

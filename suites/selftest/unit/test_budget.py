@@ -15,7 +15,10 @@ from harness.faults import (
     LargeFramesLost,
     LinkDown,
     LinkFlaps,
+    PacketLoss,
     PeerLinkDown,
+    Rejected,
+    Reset,
     SilentDrop,
     Together,
 )
@@ -96,8 +99,8 @@ def test_with_no_path_left_healing_is_waited_for() -> None:
 
 
 @dataclass(frozen=True)
-class Reset(LinkDown):
-    """As if the target said at once that the connection is gone."""
+class Known(LinkDown):
+    """As if the initiator knew at once that the connection is gone."""
 
     def detection_terms(
         self, session: SessionSettings, allowances: Allowances
@@ -108,16 +111,16 @@ class Reset(LinkDown):
 def test_a_budget_is_the_faults_own() -> None:
     """There is none for a fault that does not say what the initiator notices of it."""
     assert "effects" in Fault.__abstractmethods__
-    assert terms(Reset("a")) == {"recovery_tmo": 3.0, "slack": 1.0}
+    assert terms(Known("a")) == {"recovery_tmo": 3.0, "slack": 1.0}
 
 
 def test_several_at_once_have_the_longest_of_their_budgets() -> None:
     """Of three paths two are lost, and each session may take as long as what hits it."""
     one_left = (*SESSIONS, session_settings("c", 1, 1, 1))
     for faults, seconds in (
-        ((Reset("a"), SilentDrop("b")), 131),
-        ((SilentDrop("a"), Reset("b")), 121),
-        ((SilentDrop("a"), Reset("a")), 7),
+        ((Known("a"), SilentDrop("b")), 131),
+        ((SilentDrop("a"), Known("b")), 121),
+        ((SilentDrop("a"), Known("a")), 7),
     ):
         told = injection(Together(faults), "abc").record(one_left, 1.0, ALLOWANCES)
         assert told.budget.seconds == seconds
@@ -231,3 +234,46 @@ def test_a_path_that_may_go_on_is_not_lost() -> None:
     told = record(Together((LinkFlaps("a"), SilentDrop("a"), SilentDrop("b"))))
     assert (told.limping, told.io_stops) == ((), True)
     assert record(LinkDown("a")).limping == ()
+
+
+def test_a_reset_ends_a_connection_at_once() -> None:
+    """Nobody has to be missed first; only recovery takes its time."""
+    assert terms(Reset("a")) == {"reset": 0.0, "recovery_tmo": 3.0, "slack": 1.0}
+    assert record(Reset("a")).effects == (Effect.REFUSED,)
+    assert record(Reset("a")).limping == ()
+
+
+def test_a_reset_is_noticed_without_nop_outs() -> None:
+    """And so it is with no path left."""
+    deaf = (session_settings("a", 0, 0, 5), session_settings("b", 0, 0, 5))
+    assert unlimited(deaf, Reset("a")) == ()
+    assert unlimited(deaf, Together((Reset("a"), Reset("b")))) == ()
+
+
+def test_who_is_refused_tries_again_after_a_pause() -> None:
+    """No attempt has to run out; each end of it is noticed once a second."""
+    returning = {term.name: term.seconds for term in record(Reset("a")).returning.terms}
+    assert returning == {
+        "reopen delay": 3.0,
+        "connection polls": 2.0,
+        "polling_interval": 1.0,
+        "checker tick": 1.0,
+        "slack": 1.0,
+    }
+    for term in (*record(Reset("a")).returning.terms, *record(Reset("a")).budget.terms):
+        assert term.source
+        assert term.why
+        assert term.layers
+
+
+def test_a_connection_that_icmp_rejects_is_lost_in_silence() -> None:
+    """An attempt to make another one ends at once."""
+    assert terms(Rejected("a")) == terms(LinkDown("a"))
+    assert record(Rejected("a")).returning == record(LinkDown("a")).returning
+
+
+def test_a_poor_path_may_be_lost_once() -> None:
+    """As in silence; and it may go on."""
+    told = record(PacketLoss("a"))
+    assert terms(PacketLoss("a")) == terms(LinkDown("a"))
+    assert (told.limping, told.effects, told.links) == (("a",), (Effect.DEGRADED,), ("a",))

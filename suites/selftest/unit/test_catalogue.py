@@ -69,6 +69,9 @@ class Healed:
         assert up
         self.plugged_in.add((machine, link))
 
+    def nic(self, machine: str, link: str) -> str:
+        return f"{machine}-{link}"
+
     def machine(self, name: str) -> ScriptedMachine:
         one = ScriptedMachine()
         self.machines.setdefault(name, []).append(one)
@@ -97,6 +100,7 @@ def test_all_of_it_is_healed_by_one_command_on_each_machine(topology: Topology) 
             assert script.count(f"nft delete table inet {table}") == 1
         for nic in topology.nics(machine):
             assert nic.mac in script
+            assert script.count(f"tc qdisc delete dev {machine}-{nic.links[0]} root") == 1
 
 
 def test_what_this_lab_has_no_means_for_is_not_healed() -> None:
@@ -144,6 +148,16 @@ def chosen(expression: str, topology: str = "two-controllers") -> list[str]:
 def test_words_choose_faults(expression: str, labels: list[str]) -> None:
     """By kind, family, effect and end, however they are written; the order is the catalogue's."""
     assert chosen(expression) == labels
+
+
+def test_what_does_damage_is_chosen_only_by_its_own_words() -> None:
+    """Whoever asks for a family or an effect expects that sound storage passes."""
+    assert not any("RequestsHeld" in label for label in chosen("wire or not wire"))
+    held = ["a-RequestsHeld", "b-RequestsHeld"]
+    assert chosen("damaging") == chosen("RequestsHeld") == held
+    assert chosen("AnswersHeld or a-requestsheld") == [held[0], "a-AnswersHeld", "b-AnswersHeld"]
+    with pytest.raises(ConfigError):
+        chosen("unreachable and wire and initiator")
 
 
 def test_what_is_unreachable_is_silent_too() -> None:

@@ -48,6 +48,8 @@ def test_with_every_fault_that_there_is(tmp_path: Path) -> None:
     usual, every = collected(tmp_path / "usual"), collected(tmp_path / "full", "--full")
     assert set(usual) < set(every)
     assert "test_a_loss[a-LinkFlaps]" in set(every) - set(usual)
+    assert "test_a_loss[b-target-PacketLoss]" in every
+    assert "test_a_loss[a-RequestsHeld]" not in every  # under which sound storage may fail
 
 
 def test_every_fault_and_some_is_a_contradiction(tmp_path: Path) -> None:

@@ -272,7 +272,7 @@ def _commands(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...
 def test_the_table_of_faults_is_that_of_the_catalogue() -> None:
     """`pathproof faults --markdown` prints it."""
     text = (DOCS / "faults.md").read_text()
-    (table,) = re.findall(r"^\| fault \|.*?(?=\n\n)", text, re.MULTILINE | re.DOTALL)
+    (table,) = re.findall(r"^\| fault \| family \|.*?(?=\n\n)", text, re.MULTILINE | re.DOTALL)
     assert table == markdown()
     assert "`Together(" in text
 

@@ -278,6 +278,7 @@ def test_healing_touches_only_what_is_ours(monkeypatch: pytest.MonkeyPatch) -> N
         return ScriptedMachine()
 
     monkeypatch.setattr(bed, "machine", machine)
+    monkeypatch.setattr(bed, "nic", lambda name, link: f"{name}-{link}")
     monkeypatch.setattr(bed, "set_link", lambda name, *_, **__: reached.append(name))
     bed.heal()
     assert set(reached) == {"initiator"}

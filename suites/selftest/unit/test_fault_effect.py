@@ -142,6 +142,16 @@ def limping(*counts: tuple[float, int], grows: bool = True) -> Measurements:
     return replace(measured, faults=(replace(fault, limping=("a",), looks=looks),))
 
 
+def test_what_counts_may_begin_anew_with_another_connection() -> None:
+    """That it grew again is enough; where nothing may begin anew it was taken away."""
+    measured = limping((1, 7), (5, 9), (9, 1), (13, 1))
+    (fault,) = measured.faults
+    assert "fell from 9 to 1" in found(fault_took_effect(), measured).message
+    looks = tuple(replace(look, restarts=True) for look in fault.looks)
+    measured = replace(measured, faults=(replace(fault, looks=looks),))
+    assert found(fault_took_effect(), measured).verdict is Verdict.PASS
+
+
 EACH_SECOND = [(float(n), 7) for n in range(1, 14)]
 
 

@@ -263,17 +263,19 @@ def test_each_loss_waits_until_the_one_before_it_was_noticed() -> None:
     ]
 
 
-def test_only_what_pulls_a_cable_unplugs_one() -> None:
+def test_only_what_acts_on_a_cable_or_a_nic_disturbs_it() -> None:
     """While packets are dropped the lab's cables must carry what is sent."""
     topology = ready("two-controllers")
     every = [one.fault for one in catalogue.planned(topology, everything)]
-    unplugged = {one.name: one.unplugs(topology) for one in every}
+    disturbed = {one.name: one.disturbs(topology) for one in every}
     for kind in ("BothEndsDown", "NicDown", "PeerNicDown", "LinkFlaps"):
-        assert unplugged[f"{kind}(a)"] == ("a",)
+        assert disturbed[f"{kind}(a)"] == ("a",)
+    for name in ("PacketLoss(a)", "Delay(a-target)", "RequestsHeld(a)", "AnswersHeld(a)"):
+        assert disturbed[name] == ("a",)
     for name in ("AddressRemoved(a)", "PortalAddressRemoved(a1)", "LargeFramesLost(a1)"):
-        assert unplugged[name] == ()
-    assert unplugged["LinkDown(a)"] == unplugged["PeerLinkDown(a)"] == ("a",)
-    assert unplugged["SilentDrop(a1)"] == unplugged["ControllerLost(c1)"] == ()
+        assert disturbed[name] == ()
+    assert disturbed["LinkDown(a)"] == disturbed["PeerLinkDown(a)"] == ("a",)
+    assert disturbed["SilentDrop(a1)"] == disturbed["ControllerLost(c1)"] == ()
     nics = planned(network(0, nics=2), network(1))
     (lost,) = (one for one in losses(nics, everything) if isinstance(one, NetworkLost))
-    assert lost.unplugs(nics) == ("a-nic1", "a-nic2")
+    assert lost.disturbs(nics) == ("a-nic1", "a-nic2")

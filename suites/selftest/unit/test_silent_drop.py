@@ -4,14 +4,26 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.config import Config
-from harness.faults import LargeFramesLost, SilentDrop
+from harness.faults import (
+    AnswersDropped,
+    Lab,
+    LargeFramesLost,
+    Rejected,
+    RequestsDropped,
+    Reset,
+    SilentDrop,
+)
 from harness.faults.portal_filter import parse_counted, render_rules
 from harness.topology import Portal, Role, plan
+from suites.selftest.unit.scripted_machine import ScriptedMachine
 
 RECORDED = Path(__file__).parent / "recorded"
 PORTAL = Portal(IPv4Address("172.16.0.1"))
@@ -52,6 +64,11 @@ def test_each_portal_has_a_table_of_its_own() -> None:
 def test_a_recorded_listing_is_counted() -> None:
     """One packet was dropped, in one direction."""
     assert parse_counted((RECORDED / "nft-1.0.6-list-table.txt").read_text()) == 1
+
+
+def test_what_is_rejected_is_counted_as_well() -> None:
+    """nft leaves out what is the default: "with icmpx type port-unreachable"."""
+    assert parse_counted((RECORDED / "nft-1.0.6-list-table-reject.txt").read_text()) == 12
 
 
 def test_no_table_has_dropped_nothing() -> None:
@@ -95,3 +112,29 @@ def test_large_packets_are_dropped_both_ways_and_small_ones_pass() -> None:
         f"add rule inet t inbound ip daddr 172.16.0.1 tcp dport 3260 {large}",
         f"add rule inet t outbound ip saddr 172.16.0.1 tcp sport 3260 {large}",
     ]
+
+
+REQUESTS = "inbound ip daddr 172.16.0.1 tcp dport 3260 counter"
+ANSWERS = "outbound ip saddr 172.16.0.1 tcp sport 3260 counter"
+
+
+@pytest.mark.parametrize(
+    ("kind", "rule"),
+    [
+        (RequestsDropped, f"{REQUESTS} drop"),
+        (AnswersDropped, f"{ANSWERS} drop"),
+        (Reset, f"{REQUESTS} reject with tcp reset"),
+        (Rejected, f"{REQUESTS} reject with icmpx type port-unreachable"),
+    ],
+)
+def test_one_direction_is_lost_or_answered(
+    kind: type[RequestsDropped | AnswersDropped | Reset | Rejected], rule: str
+) -> None:
+    """By the target, with a single rule that counts; the other direction passes."""
+    machine = ScriptedMachine()
+    lab = SimpleNamespace(topology=plan(Config()), machine=lambda _: machine)
+    kind("a").inject(cast(Lab, lab))
+    (call,) = machine.asked
+    rules = [line for line in call.stdin.decode().splitlines() if line.startswith("add rule ")]
+    assert rules == [f"add rule inet pathproof_drop_a {rule}"]
+    assert kind("a").hits(plan(Config())) == ("a",)

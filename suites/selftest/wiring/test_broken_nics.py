@@ -1,4 +1,4 @@
-"""NICs that are switched off and addresses that are taken away, in namespaces of this host."""
+"""NICs, addresses and queues that are broken and mended, in namespaces of this host."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from harness.faults import (
     AddressRemoved,
     Fault,
     Lab,
+    Narrow,
     NicDown,
     PeerNicDown,
     PortalAddressRemoved,
@@ -24,7 +25,13 @@ from harness.machine.nic_script import render_script
 from harness.topology import Nic, Role, Topology
 from suites.selftest.wiring.wired import ANY_NIC, Wires, wired
 
-KINDS = (NicDown, PeerNicDown, AddressRemoved, PortalAddressRemoved)
+KINDS = (NicDown, PeerNicDown, AddressRemoved, PortalAddressRemoved, Narrow)
+FLOOD = """
+import socket, sys
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+    for _ in range(400):
+        one.sendto(bytes(1400), (sys.argv[1], 9))
+"""
 TOPOLOGIES = ("two", "four", "one-subnet", "ipv6", "jumbo", "routed", "vlan")
 
 
@@ -58,7 +65,7 @@ def state(wires: Wires) -> set[str]:
 
     But not which of the addresses of a subnet comes first: what was taken away is the last then.
     """
-    asked = "ip -o address; ip route; ip -6 route; ip -o link"
+    asked = "ip -o address; ip route; ip -6 route; ip -o link; tc qdisc show"
     lines = (
         f"{role}: {line}"
         for role, machine in wires.machines.items()
@@ -131,3 +138,21 @@ def test_only_the_address_that_was_to_go_is_gone(topology: str) -> None:
             assert left == [one.name for one in wires.topology.portals if one.name != fault.portal]
             fault.heal(lab)
             fault.confirm_healed(lab)
+
+
+def test_a_queue_counts_what_it_holds_back() -> None:
+    """It is confirmed by that, and seen while it is there."""
+    with wired("two") as wires:
+        lab = cast(Lab, NoCables(wires))
+        fault = Narrow("a")
+        fault.inject(lab)
+        assert fault.look(lab)["Narrow(a)"].missing == ""
+        portal = wires.topology.portal("a").portal.address
+        with wires.machine(Role.INITIATOR).background(["python3", "-c", FLOOD, str(portal)]):
+            fault.confirm(lab)
+        seen = fault.look(lab)
+        assert (seen["Narrow(a)"].count or 0) > 0
+        assert seen["Narrow(a) by TCP"].count is None  # there is no session
+        fault.heal(lab)
+        fault.confirm_healed(lab)
+        assert "is gone" in fault.look(lab)["Narrow(a)"].missing

@@ -1,0 +1,181 @@
+"""Links whose frames are late, lost, doubled, damaged or few: paths go on, but worse.
+
+Proven by what TCP says of the very connections of the paths, at the end that sends: what the queue
+of a NIC counts would be the same on another NIC. Sources: tc-netem(8), tc-tbf(8);
+tcp_dsack_seen() and tcp_check_sack_reordering() in the kernel's net/ipv4/tcp_input.c.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+from harness.budget import Effect
+from harness.faults.base import LOOK_TIMEOUT_S, Lab, Seen
+from harness.faults.connections import ARGV, Connection, of_paths, parse_connections
+from harness.faults.kind import Family, Kind, Possible
+from harness.faults.queue import Queue, Queued, parse_queue
+from harness.topology import Topology, called
+
+
+@dataclass(frozen=True)
+class Impaired(Queued):
+    """Frames that one end of a link sends are worse off than they should be."""
+
+    how: ClassVar[str]
+
+    @classmethod
+    def everywhere(cls, topology: Topology, _: Possible) -> tuple[Self, ...]:
+        """One of what each NIC sends: the initiators', and the target's."""
+        return tuple(cls(link, at) for link, at in cls.at_both_ends(topology))
+
+    @property
+    def effects(self) -> frozenset[Effect]:
+        return frozenset({Effect.DEGRADED})
+
+    @property
+    def lasts_s(self) -> float:
+        """So long that chance hits something."""
+        return 6.0
+
+    @property
+    def description(self) -> str:
+        return f"of what the {self.at} sends on link {self.link}, {self.how} (tc: {self.queue})"
+
+    def acted(self, queue: Queue) -> bool:
+        return queue.packets > 0
+
+    def look(self, lab: Lab) -> Mapping[str, Seen]:
+        """The queue and what it has let through, and what TCP says of the paths."""
+        topology, nic = lab.topology, self._nic(lab)
+        told = self._at(lab).sh(
+            f"tc -s qdisc show dev {nic}; echo; {' '.join(ARGV)}", timeout_s=LOOK_TIMEOUT_S
+        )
+        queues, _, connections = told.stdout.partition("\n\n")
+        queue = parse_queue(f"{queues}\n")
+        if queue is None:
+            where = called(self.machine(topology))
+            return {self.name: Seen(f"the queue of NIC {nic} of {where} is gone")}
+        paths = [topology.path(name) for name in self.hits(topology)]
+        own = of_paths(parse_connections(connections), paths, self.at)
+        count = self.counted(queue, own) if own else None
+        return {
+            self.name: Seen(count=queue.packets),
+            f"{self.name} by TCP": Seen(count=count, grows=True, restarts=True),
+        }
+
+    @abstractmethod
+    def counted(self, queue: Queue, connections: Sequence[Connection]) -> int | None:
+        """What TCP counts of its doing; None if it shows no effect at that moment."""
+
+
+@dataclass(frozen=True)
+class PacketLoss(Impaired):
+    """Two of a hundred frames are lost."""
+
+    queue: ClassVar[str] = "netem loss 2%"
+    how: ClassVar[str] = "2 of 100 frames are lost"
+
+    def acted(self, queue: Queue) -> bool:
+        return queue.dropped > 0
+
+    def counted(self, queue: Queue, connections: Sequence[Connection]) -> int:
+        return sum(one.retransmitted for one in connections)
+
+
+@dataclass(frozen=True)
+class Corruption(Impaired):
+    """Two of a hundred frames have one bit that is wrong: their checksums do not fit."""
+
+    queue: ClassVar[str] = "netem corrupt 2%"
+    how: ClassVar[str] = "2 of 100 frames have a wrong bit"
+
+    def counted(self, queue: Queue, connections: Sequence[Connection]) -> int:
+        return sum(one.retransmitted for one in connections)
+
+
+@dataclass(frozen=True)
+class Duplication(Impaired):
+    """Five of a hundred frames arrive twice."""
+
+    queue: ClassVar[str] = "netem duplicate 5%"
+    how: ClassVar[str] = "5 of 100 frames are sent twice"
+
+    def counted(self, queue: Queue, connections: Sequence[Connection]) -> int:
+        return sum(one.duplicates for one in connections)
+
+
+@dataclass(frozen=True)
+class Reordering(Impaired):
+    """A quarter of the frames overtakes the others, which are 10 ms late."""
+
+    queue: ClassVar[str] = "netem delay 10ms reorder 25% 50%"
+    how: ClassVar[str] = "a quarter of the frames overtakes others"
+
+    def counted(self, queue: Queue, connections: Sequence[Connection]) -> int:
+        return sum(one.reordered for one in connections)
+
+
+@dataclass(frozen=True)
+class _Late(Impaired):
+    """Each frame is late: the bytes count that were acknowledged with such a round trip.
+
+    A connection that carries nothing still has the round trip of before.
+    """
+
+    least_ms: ClassVar[float]
+
+    def counted(self, queue: Queue, connections: Sequence[Connection]) -> int | None:
+        late = [one.acknowledged for one in connections if one.round_trip_ms >= self.least_ms]
+        return sum(late) if late else None
+
+
+@dataclass(frozen=True)
+class Delay(_Late):
+    """Each frame is 50 ms late."""
+
+    queue: ClassVar[str] = "netem delay 50ms"
+    how: ClassVar[str] = "each frame is 50 ms late"
+    least_ms: ClassVar[float] = 25
+
+
+@dataclass(frozen=True)
+class Jitter(_Late):
+    """Each frame is late, each by another time, and some overtake others."""
+
+    queue: ClassVar[str] = "netem delay 40ms 30ms"
+    how: ClassVar[str] = "each frame is 10 to 70 ms late"
+    least_ms: ClassVar[float] = 15
+
+
+@dataclass(frozen=True)
+class Narrow(Impaired):
+    """A link of 2 Mbit/s: what does not fit waits, up to 300 ms, and then is lost."""
+
+    queue: ClassVar[str] = "tbf rate 2mbit burst 16kb latency 300ms"
+    how: ClassVar[str] = "at most 2 Mbit/s pass"
+
+    def acted(self, queue: Queue) -> bool:
+        return queue.overlimits > 0
+
+    def counted(self, queue: Queue, connections: Sequence[Connection]) -> int:
+        """How often something had to wait. TCP has no word for a link that is narrow."""
+        return queue.overlimits
+
+
+def _kind(kind: type[Impaired], shows: str) -> Kind:
+    breaks = f"of what one end of a link sends, {kind.how} (`{kind.queue}`)"
+    return Kind(kind.__name__, "link", Family.WIRE, breaks, shows, kind.everywhere)
+
+
+IMPAIRED_KINDS = (
+    _kind(PacketLoss, "TCP sends again; I/O waits for that"),
+    _kind(Delay, "each answer is late"),
+    _kind(Jitter, "each answer is late, and some come in another order"),
+    _kind(Reordering, "TCP puts what arrives in order, and may send again for nothing"),
+    _kind(Duplication, "TCP drops what it has already"),
+    _kind(Corruption, "a checksum does not fit, and TCP sends again; digests see nothing of it"),
+    _kind(Narrow, "what is sent waits in a queue; the map sends less over that path"),
+)
