@@ -81,8 +81,9 @@ def _not_seen_to_act(fault: FaultRecord) -> str:
         return ""
     counts: dict[str, list[FaultLook]] = {}
     for look in fault.looks:
-        if look.grows and look.count is not None:
-            counts.setdefault(look.part, []).append(look)
+        if look.grows:
+            counted = counts.setdefault(look.part, [])
+            counted += [look] if look.count is not None else []
     if not counts:
         return f"nothing shows whether {fault.name} did anything to paths that go on"
     for part, looks in counts.items():

@@ -80,6 +80,6 @@ def _took_effect(
     if not fault.paths:
         return passed(f"{fault.name}: it hits no path of this initiator, and each carried I/O")
     if fault.limping:
-        looks = sum(not look.unseen for look in fault.looks)
-        return passed(f"{fault.name}: its means acted whenever they were looked at ({looks} looks)")
+        looks = len({look.at_ns for look in fault.looks if not look.unseen})
+        return passed(f"{fault.name}: its means were in place and acted, by {looks} looks at them")
     return passed(f"{fault.name}: dead paths carried nothing")

@@ -129,7 +129,7 @@ def _each(
         outcome = held(fault, before, during)
         outcomes.append(replace(outcome, message=f"{fault.name}: {outcome.message}"))
     if not outcomes and any(fault.limping for fault in measurements.faults):
-        return passed("a path went on, but worse, and was used: there is nothing to compare")
+        return passed("a path went on, but worse, so there is nothing to compare")
     if not outcomes:
         return passed("no path was left, so there is nothing to compare")
     return first_bad_or_all(outcomes)

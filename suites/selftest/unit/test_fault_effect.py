@@ -160,7 +160,23 @@ def test_a_path_that_goes_on_is_proven_to_be_worse_by_what_counts() -> None:
     counts = [*EACH_SECOND[:-1], (13.0, 8)]
     finding = found(fault_took_effect(), limping(*counts))
     assert finding.verdict is Verdict.PASS
-    assert finding.message.endswith("its means acted whenever they were looked at (13 looks)")
+    assert finding.message.endswith("its means were in place and acted, by 13 looks at them")
+
+
+def test_each_part_of_a_fault_has_to_be_seen_to_act() -> None:
+    """Two parts are seen in one look. One that counts nothing is no proof beside one that does."""
+    measured = limping(*EACH_SECOND[:-1], (13.0, 8))
+    (fault,) = measured.faults
+    for count, verdict in ((5, Verdict.PASS), (None, Verdict.UNKNOWN)):
+        other = tuple(
+            replace(look, part="LinkFlaps(b)", count=None if count is None else count + number)
+            for number, look in enumerate(fault.looks)
+        )
+        both = replace(measured, faults=(replace(fault, looks=(*fault.looks, *other)),))
+        finding = found(fault_took_effect(), both)
+        assert finding.verdict is verdict
+        says = "by 13 looks" if count else "nobody saw for 13.9 s what LinkFlaps(b) did"
+        assert says in finding.message
 
 
 @pytest.mark.parametrize(
