@@ -99,9 +99,9 @@ def skip_without_means(request: pytest.FixtureRequest) -> None:
     kinds = {kind.name: kind for kind in CATALOGUE}
     for value in callspec.params.values() if callspec else ():
         kind = kinds.get(value.__name__) if isinstance(value, type) else None
-        fault = kind.everywhere(plan(config), lambda _: True)[0] if kind else value
-        if isinstance(fault, Fault) and (why := lacking(config, fault.needs)):
-            pytest.skip(f"{type(fault).__name__} is not possible here: {why}")
+        for fault in kind.everywhere(plan(config), lambda _: True)[:1] if kind else [value]:
+            if isinstance(fault, Fault) and (why := lacking(config, fault.needs)):
+                pytest.skip(f"{type(fault).__name__} is not possible here: {why}")
 
 
 @pytest.fixture
