@@ -24,8 +24,8 @@ from harness.faults.impaired import (
     Delay,
     Duplication,
     Jitter,
-    Narrow,
     PacketLoss,
+    RateLimit,
     Reordering,
 )
 from harness.faults.injection import Injection, injected
@@ -66,7 +66,6 @@ __all__ = [
     "LinkDown",
     "LinkFlaps",
     "Means",
-    "Narrow",
     "NetworkLost",
     "NicDown",
     "OneByOne",
@@ -75,6 +74,7 @@ __all__ = [
     "PeerNicDown",
     "Planned",
     "PortalAddressRemoved",
+    "RateLimit",
     "Rejected",
     "Reordering",
     "RequestsDropped",

@@ -37,8 +37,8 @@ def wait_for_addresses(lab: Lab, machine: str, nic: Nic, addresses: Collection[s
 class _AddressRemoved(UndoneByShell):
     """A machine no longer has an address: it answers nobody there, and sends nothing from there.
 
-    TCP keeps connections of an address that is gone; no packet of theirs finds a route
-    (ip_route_output_key_hash_rcu() in net/ipv4/route.c), and those that arrive are for nobody.
+    TCP keeps the connections of an address that is gone. None of their packets finds a route any
+    more (ip_route_output_key_hash_rcu() in net/ipv4/route.c), and those that arrive are for nobody.
     """
 
     @property
@@ -50,18 +50,18 @@ class _AddressRemoved(UndoneByShell):
         """The machine, its NIC, and the address with its prefix length."""
 
     def inject(self, lab: Lab) -> None:
-        """With an address others of its subnet would go, unless they are promoted.
+        """Without `promote_secondaries` the kernel removes others of its subnet with an address.
 
-        Source: `promote_secondaries` in Documentation/networking/ip-sysctl.rst.
+        Source: Documentation/networking/ip-sysctl.rst.
         """
         machine, nic, address = self.end(lab.topology)
         device = _device(lab, machine, nic)
         script = (
             f"promote=/proc/sys/net/ipv4/conf/{device}/promote_secondaries\n"
             f"was=$(cat $promote)\n"
+            f"trap 'echo $was >$promote' EXIT\n"
             f"echo 1 >$promote\n"
-            f"ip address delete {address} dev {device}\n"
-            f"echo $was >$promote"
+            f"ip address delete {address} dev {device}"
         )
         lab.machine(machine).sh(script, timeout_s=_TIMEOUT_S)
 
@@ -159,7 +159,7 @@ class PortalAddressRemoved(_AddressRemoved):
 
     @property
     def description(self) -> str:
-        return f"the target has no longer the address of its portal {self.portal}"
+        return f"the target no longer has the address of its portal {self.portal}"
 
 
 def _device(lab: Lab, machine: str, nic: Nic) -> str:
@@ -191,7 +191,7 @@ ADDRESS_KINDS = (
         "PortalAddressRemoved",
         "portal",
         Family.LINK,
-        "the target has no longer the address of one portal",
+        "the target no longer has the address of one portal",
         "both carriers stay up; soon nobody answers for the address",
         PortalAddressRemoved.everywhere,
     ),

@@ -26,7 +26,7 @@ class Means(StrEnum):
 
     INITIATOR_CABLE = "the hypervisor's end of the initiator's cables"
     INITIATOR_GUEST = "commands on the initiator"
-    INITIATOR_NIC = "the initiator's NICs for itself"
+    INITIATOR_NIC = "exclusive use of the initiator's NICs"
     TARGET_CABLE = "the hypervisor's end of the target's cables"
     TARGET_GUEST = "commands on the target"
 
@@ -76,11 +76,16 @@ class Fault(ABC):
 
     def limps(self, topology: Topology) -> tuple[str, ...]:
         """Those of them that may carry I/O all the same; all others carry nothing."""
-        return self.hits(topology) if all(one.goes_on for one in self.effects) else ()
+        return self.hits(topology) if self.goes_on else ()
 
     def disturbs(self, topology: Topology) -> tuple[str, ...]:  # most kinds: none
         """The names of the links whose cables do not carry all that is sent while it lasts."""
         return ()
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether every path that it hits may carry I/O all the same."""
+        return all(one.goes_on for one in self.effects)
 
     @property
     @abstractmethod

@@ -9,7 +9,7 @@ from typing import ClassVar, Self
 from harness.budget import Effect
 from harness.faults.base import Lab, Seen
 from harness.faults.kind import Family, Kind, Possible
-from harness.faults.queue import Queue, Queued
+from harness.faults.qdisc import Qdisc, Queued
 from harness.topology import Role, Topology, called
 
 
@@ -27,11 +27,11 @@ class _Held(Queued):
     def effects(self) -> frozenset[Effect]:
         return frozenset({Effect.UNREACHABLE})
 
-    def acted(self, queue: Queue) -> bool:
+    def acted(self, queue: Qdisc) -> bool:
         return queue.waiting > 0
 
     def look(self, lab: Lab) -> Mapping[str, Seen]:
-        if (queue := self._queue(lab)) and queue.waiting:
+        if (queue := self._qdisc(lab)) and queue.waiting:
             return {self.name: Seen(count=queue.waiting)}
         where = called(self.machine(lab.topology))
         return {self.name: Seen(f"NIC {self._nic(lab)} of {where} holds no frames")}

@@ -1,8 +1,9 @@
 """Links whose frames are late, lost, doubled, damaged or few: paths go on, but worse.
 
-Proven by what TCP says of the very connections of the paths, at the end that sends: what the queue
-of a NIC counts would be the same on another NIC. Sources: tc-netem(8), tc-tbf(8);
-tcp_dsack_seen() and tcp_check_sack_reordering() in the kernel's net/ipv4/tcp_input.c.
+Proven by what TCP says of the connections of these paths, at the end that sends: what the queue of
+a NIC counts would be the same on another NIC. A frame is what TCP hands to the NIC: it may be of
+several segments (TSO). Sources: tc-netem(8), tc-tbf(8); tcp_dsack_seen() and
+tcp_check_sack_reordering() in the kernel's net/ipv4/tcp_input.c.
 """
 
 from __future__ import annotations
@@ -16,8 +17,11 @@ from harness.budget import Effect
 from harness.faults.base import LOOK_TIMEOUT_S, Lab, Seen
 from harness.faults.connections import ARGV, Connection, of_paths, parse_connections
 from harness.faults.kind import Family, Kind, Possible
-from harness.faults.queue import Queue, Queued, parse_queue
+from harness.faults.qdisc import Qdisc, Queued, parse_qdisc
 from harness.topology import Topology, called
+
+# Half of `Delay`, and far from the mean of `Jitter`: the kernel's round trip is a moving average.
+_LATE_MS = 25
 
 
 @dataclass(frozen=True)
@@ -42,9 +46,10 @@ class Impaired(Queued):
 
     @property
     def description(self) -> str:
-        return f"of what the {self.at} sends on link {self.link}, {self.how} (tc: {self.queue})"
+        return f"of what the {self.at} sends on link {self.link}, {self.how} (tc: {self.own_queue})"
 
-    def acted(self, queue: Queue) -> bool:
+    def acted(self, queue: Qdisc) -> bool:
+        """That frames come to it is enough: few of them are worse off on a path in reserve."""
         return queue.packets > 0
 
     def look(self, lab: Lab) -> Mapping[str, Seen]:
@@ -54,7 +59,7 @@ class Impaired(Queued):
             f"tc -s qdisc show dev {nic}; echo; {' '.join(ARGV)}", timeout_s=LOOK_TIMEOUT_S
         )
         queues, _, connections = told.stdout.partition("\n\n")
-        queue = parse_queue(f"{queues}\n")
+        queue = parse_qdisc(f"{queues}\n")
         if queue is None:
             where = called(self.machine(topology))
             return {self.name: Seen(f"the queue of NIC {nic} of {where} is gone")}
@@ -63,12 +68,12 @@ class Impaired(Queued):
         count = self.counted(queue, own) if own else None
         return {
             self.name: Seen(count=queue.packets),
-            f"{self.name} by TCP": Seen(count=count, grows=True, restarts=True),
+            f"{self.name} on its paths": Seen(count=count, grows=True, restarts=True),
         }
 
     @abstractmethod
-    def counted(self, queue: Queue, connections: Sequence[Connection]) -> int | None:
-        """What TCP counts of its doing; None if it shows no effect at that moment."""
+    def counted(self, queue: Qdisc, connections: Sequence[Connection]) -> int | None:
+        """What shows that the paths are worse; None if nothing does at that moment."""
 
 
 @dataclass(frozen=True)
@@ -78,10 +83,7 @@ class PacketLoss(Impaired):
     queue: ClassVar[str] = "netem loss 2%"
     how: ClassVar[str] = "2 of 100 frames are lost"
 
-    def acted(self, queue: Queue) -> bool:
-        return queue.dropped > 0
-
-    def counted(self, queue: Queue, connections: Sequence[Connection]) -> int:
+    def counted(self, queue: Qdisc, connections: Sequence[Connection]) -> int:
         return sum(one.retransmitted for one in connections)
 
 
@@ -92,7 +94,7 @@ class Corruption(Impaired):
     queue: ClassVar[str] = "netem corrupt 2%"
     how: ClassVar[str] = "2 of 100 frames have a wrong bit"
 
-    def counted(self, queue: Queue, connections: Sequence[Connection]) -> int:
+    def counted(self, queue: Qdisc, connections: Sequence[Connection]) -> int:
         return sum(one.retransmitted for one in connections)
 
 
@@ -103,7 +105,7 @@ class Duplication(Impaired):
     queue: ClassVar[str] = "netem duplicate 5%"
     how: ClassVar[str] = "5 of 100 frames are sent twice"
 
-    def counted(self, queue: Queue, connections: Sequence[Connection]) -> int:
+    def counted(self, queue: Qdisc, connections: Sequence[Connection]) -> int:
         return sum(one.duplicates for one in connections)
 
 
@@ -114,8 +116,9 @@ class Reordering(Impaired):
     queue: ClassVar[str] = "netem delay 10ms reorder 25% 50%"
     how: ClassVar[str] = "a quarter of the frames overtakes others"
 
-    def counted(self, queue: Queue, connections: Sequence[Connection]) -> int:
-        return sum(one.reordered for one in connections)
+    def counted(self, queue: Qdisc, connections: Sequence[Connection]) -> int:
+        """TCP takes what was overtaken for lost if it is too late, and then it arrives twice."""
+        return sum(one.reordered + one.duplicates for one in connections)
 
 
 @dataclass(frozen=True)
@@ -125,10 +128,8 @@ class _Late(Impaired):
     A connection that carries nothing still has the round trip of before.
     """
 
-    least_ms: ClassVar[float]
-
-    def counted(self, queue: Queue, connections: Sequence[Connection]) -> int | None:
-        late = [one.acknowledged for one in connections if one.round_trip_ms >= self.least_ms]
+    def counted(self, queue: Qdisc, connections: Sequence[Connection]) -> int | None:
+        late = [one.acknowledged for one in connections if one.round_trip_ms >= _LATE_MS]
         return sum(late) if late else None
 
 
@@ -138,7 +139,6 @@ class Delay(_Late):
 
     queue: ClassVar[str] = "netem delay 50ms"
     how: ClassVar[str] = "each frame is 50 ms late"
-    least_ms: ClassVar[float] = 25
 
 
 @dataclass(frozen=True)
@@ -147,26 +147,28 @@ class Jitter(_Late):
 
     queue: ClassVar[str] = "netem delay 40ms 30ms"
     how: ClassVar[str] = "each frame is 10 to 70 ms late"
-    least_ms: ClassVar[float] = 15
 
 
 @dataclass(frozen=True)
-class Narrow(Impaired):
-    """A link of 2 Mbit/s: what does not fit waits, up to 300 ms, and then is lost."""
+class RateLimit(Impaired):
+    """A link of few Mbit/s: what does not fit waits, up to 300 ms, and then is lost.
 
-    queue: ClassVar[str] = "tbf rate 2mbit burst 16kb latency 300ms"
-    how: ClassVar[str] = "at most 2 Mbit/s pass"
+    An end sends more than that, and not so much more that I/O in flight would wait for seconds: the
+    target answers the sweep's reads, which are 128 KiB each. `burst` has room for a jumbo frame.
+    """
 
-    def acted(self, queue: Queue) -> bool:
-        return queue.overlimits > 0
+    queue: ClassVar[str] = "tbf rate 2mbit burst 10kb latency 300ms"
+    queue_at_target: ClassVar[str] = "tbf rate 10mbit burst 10kb latency 300ms"
+    how: ClassVar[str] = "no more than a few Mbit/s pass"
 
-    def counted(self, queue: Queue, connections: Sequence[Connection]) -> int:
-        """How often something had to wait. TCP has no word for a link that is narrow."""
+    def counted(self, queue: Qdisc, connections: Sequence[Connection]) -> int:
+        """How often something had to wait. TCP counts nothing that tells of a rate."""
         return queue.overlimits
 
 
 def _kind(kind: type[Impaired], shows: str) -> Kind:
-    breaks = f"of what one end of a link sends, {kind.how} (`{kind.queue}`)"
+    queues = " or ".join(f"`{queue}`" for queue in (kind.queue, kind.queue_at_target) if queue)
+    breaks = f"of what one end of a link sends, {kind.how} ({queues})"
     return Kind(kind.__name__, "link", Family.WIRE, breaks, shows, kind.everywhere)
 
 
@@ -177,5 +179,5 @@ IMPAIRED_KINDS = (
     _kind(Reordering, "TCP puts what arrives in order, and may send again for nothing"),
     _kind(Duplication, "TCP drops what it has already"),
     _kind(Corruption, "a checksum does not fit, and TCP sends again; digests see nothing of it"),
-    _kind(Narrow, "what is sent waits in a queue; the map sends less over that path"),
+    _kind(RateLimit, "what is sent waits in a queue; the map sends less over that path"),
 )

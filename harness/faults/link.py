@@ -142,7 +142,7 @@ class BothEndsDown(Together):
 class LinkFlaps(LinkDown):
     """The NIC at the initiator's end of one link loses its carrier again and again.
 
-    For the first `down_s` of every `period_s`, from the injection on.
+    It has none for the first `down_s` of every `period_s`.
     """
 
     period_s: float = 6.0
@@ -154,8 +154,8 @@ class LinkFlaps(LinkDown):
 
     @property
     def lasts_s(self) -> float:
-        """Two rounds."""
-        return 2 * self.period_s
+        """Two rounds, but for the last second: so that it ends while the carrier is there."""
+        return 2 * self.period_s - 1
 
     def go_on(self, lab: Lab, over: threading.Event) -> None:
         while not over.wait(self.down_s):

@@ -241,7 +241,7 @@ def test_paths_that_may_go_on_are_not_waited_for(
     """The fault lasts at least as long as it takes to be felt."""
     bed, _, told = failing_over
     bed.fail_over(LinkFlaps("a"), during_s=3, after_s=5)
-    assert told == [*("inject LinkFlaps(a)", "run 12 s", "heal"), *FAILOVER[4:]]
+    assert told == [*("inject LinkFlaps(a)", "run 11 s", "heal"), *FAILOVER[4:]]
 
 
 def test_the_failover_that_the_guide_writes_out_is_the_same(

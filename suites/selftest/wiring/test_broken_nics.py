@@ -2,37 +2,37 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import cast
 
 import pytest
 
-from harness.deadline import Deadline, poll
+from harness.errors import CommandFailed
 from harness.faults import (
     AddressRemoved,
     Fault,
     Lab,
-    Narrow,
     NicDown,
     PeerNicDown,
     PortalAddressRemoved,
+    RateLimit,
     heal_everything,
 )
 from harness.faults import addresses as module
 from harness.machine import Machine
 from harness.machine.nic_script import render_script
 from harness.topology import Nic, Role, Topology
+from suites.selftest.network_state import network_state, require_state
 from suites.selftest.wiring.wired import ANY_NIC, Wires, wired
 
-KINDS = (NicDown, PeerNicDown, AddressRemoved, PortalAddressRemoved, Narrow)
+KINDS = (NicDown, PeerNicDown, AddressRemoved, PortalAddressRemoved, RateLimit)
 FLOOD = """
 import socket, sys
 with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
     for _ in range(400):
         one.sendto(bytes(1400), (sys.argv[1], 9))
 """
-TOPOLOGIES = ("two", "four", "one-subnet", "ipv6", "jumbo", "routed", "vlan")
+TOPOLOGIES = ("two", "four", "one-subnet", "ipv6", "jumbo", "routed", "vlan", "two-initiators")
 
 
 @dataclass
@@ -46,10 +46,10 @@ class NoCables:
         return self.wires.topology
 
     def machine(self, name: str) -> Machine:
-        return self.wires.machine(Role(name))
+        return self.wires.machine(name)
 
     def nic(self, machine: str, link: str) -> str:
-        return self.wires.nic(Role(machine), link)
+        return self.wires.nic(machine, link)
 
 
 @pytest.fixture(autouse=True)
@@ -60,33 +60,8 @@ def _any_nic(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "render_script", render)
 
 
-def state(wires: Wires) -> set[str]:
-    """Addresses, routes and flags of both machines.
-
-    But not which of the addresses of a subnet comes first: what was taken away is the last then.
-    """
-    asked = "ip -o address; ip route; ip -6 route; ip -o link; tc qdisc show"
-    lines = (
-        f"{role}: {line}"
-        for role, machine in wires.machines.items()
-        for line in machine.sh(asked).stdout.splitlines()
-    )
-    # A NIC that is back may still be learning, and the kernel chooses an address of its own again.
-    return {
-        re.sub(r"secondary |NO-CARRIER,|state \w+|tentative |linkdown *| src \S+", "", line)
-        for line in lines
-        if "fe80:" not in line and "ff00::" not in line
-    }
-
-
-def _require(wires: Wires, before: set[str], what: str) -> None:
-    """The kernel notes a carrier that comes back a moment later."""
-    poll(
-        lambda: state(wires) == before,
-        what=f"all as it was before {what}",
-        deadline=Deadline.after(5),
-        last_seen=lambda: str(sorted(state(wires) ^ before)),
-    )
+def state(wires: Wires) -> frozenset[str]:
+    return network_state(wires.machines.values())
 
 
 def everything(wires: Wires) -> list[Fault]:
@@ -104,7 +79,7 @@ def test_what_was_broken_is_as_it_was_before(topology: str) -> None:
             assert state(wires) != before, fault.name
             for _ in range(2):
                 fault.heal(lab)
-                _require(wires, before, fault.name)
+                require_state(wires.machines.values(), before, fault.name)
 
 
 @pytest.mark.parametrize("topology", ["two", "four"])
@@ -120,7 +95,7 @@ def test_all_at_once_is_healed_at_once(topology: str) -> None:
             if isinstance(fault, NicDown | PeerNicDown):
                 fault.inject(lab)
         heal_everything(lab, lambda fault: isinstance(fault, KINDS))
-        _require(wires, before, "everything")
+        require_state(wires.machines.values(), before, "everything")
 
 
 @pytest.mark.parametrize("topology", ["two", "four", "ipv6"])
@@ -140,19 +115,31 @@ def test_only_the_address_that_was_to_go_is_gone(topology: str) -> None:
             fault.confirm_healed(lab)
 
 
+def test_an_address_that_is_not_there_cannot_be_removed() -> None:
+    """What was set for that is undone all the same."""
+    with wired("two") as wires:
+        lab = cast(Lab, NoCables(wires))
+        fault = AddressRemoved("a")
+        fault.inject(lab)
+        without = state(wires)
+        with pytest.raises(CommandFailed):
+            fault.inject(lab)
+        assert state(wires) == without
+
+
 def test_a_queue_counts_what_it_holds_back() -> None:
     """It is confirmed by that, and seen while it is there."""
     with wired("two") as wires:
         lab = cast(Lab, NoCables(wires))
-        fault = Narrow("a")
+        fault = RateLimit("a")
         fault.inject(lab)
-        assert fault.look(lab)["Narrow(a)"].missing == ""
+        assert fault.look(lab)["RateLimit(a)"].missing == ""
         portal = wires.topology.portal("a").portal.address
         with wires.machine(Role.INITIATOR).background(["python3", "-c", FLOOD, str(portal)]):
             fault.confirm(lab)
         seen = fault.look(lab)
-        assert (seen["Narrow(a)"].count or 0) > 0
-        assert seen["Narrow(a) by TCP"].count is None  # there is no session
+        assert (seen["RateLimit(a)"].count or 0) > 0
+        assert seen["RateLimit(a) on its paths"].count is None  # there is no session
         fault.heal(lab)
         fault.confirm_healed(lab)
-        assert "is gone" in fault.look(lab)["Narrow(a)"].missing
+        assert "is gone" in fault.look(lab)["RateLimit(a)"].missing

@@ -1,4 +1,4 @@
-"""What traffic control does to the frames that a NIC sends. Source: tc(8)."""
+"""Queueing disciplines of faults: what becomes of the frames that a NIC sends. Source: tc(8)."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from harness.faults.undoing import UndoneByShell
 from harness.machine import Machine
 from harness.topology import Role, Topology, called
 
-# By its handle a queue is known to be of a fault.
+# By its handle a queueing discipline is known to be of a fault.
 HANDLE = "a5a5:"
 _TIMEOUT_S = 30.0
 _UNKNOWN_KIND = "Specified qdisc kind is unknown"
 
 
 @dataclass(frozen=True)
-class Queue:
-    """The queue of a fault on a NIC: its kind, and what it has counted so far."""
+class Qdisc:
+    """The queueing discipline of a fault on a NIC: its kind, and what it has counted so far."""
 
     kind: str
     packets: int
@@ -37,13 +37,20 @@ class Queued(UndoneByShell):
     """The frames that one machine sends at its end of a link go through a queue of the fault's own.
 
     `at` says which end: what the initiator sends there, or what the target does. On a network that
-    others use the target has one NIC, so that it is all links there.
+    others use the target has one NIC, so that it is all links there. `queue` is how tc(8) is told;
+    `queue_at_target` is that of the target, if it has another one.
     """
 
     link: str
     at: Role = Role.INITIATOR
 
     queue: ClassVar[str]
+    queue_at_target: ClassVar[str] = ""
+
+    @property
+    def own_queue(self) -> str:
+        """The queue at this end, as tc(8) is told of it."""
+        return (self.at is Role.TARGET and self.queue_at_target) or self.queue
 
     @property
     def where(self) -> str:
@@ -69,11 +76,11 @@ class Queued(UndoneByShell):
         """Raises LabCannot if the machine's kernel has no such queue."""
         argv = ["tc", "qdisc", "replace", "dev", self._nic(lab), "root", "handle", HANDLE]
         try:
-            self._at(lab).run([*argv, *self.queue.split()], timeout_s=_TIMEOUT_S)
+            self._at(lab).run([*argv, *self.own_queue.split()], timeout_s=_TIMEOUT_S)
         except CommandFailed as error:
             if _UNKNOWN_KIND not in error.stderr:
                 raise
-            kind, where = self.queue.split()[0], called(self.machine(lab.topology))
+            kind, where = self.own_queue.split()[0], called(self.machine(lab.topology))
             raise LabCannot(
                 f"{self.name} is not possible here: the kernel of {where} has no sch_{kind}"
             ) from None
@@ -81,21 +88,21 @@ class Queued(UndoneByShell):
     def confirm(self, lab: Lab) -> None:
         """The queue is there, and has done something."""
         poll(
-            lambda: (queue := self._queue(lab)) and self.acted(queue),
+            lambda: (queue := self._qdisc(lab)) and self.acted(queue),
             what=f"a frame that {self.name} acts on",
             deadline=Deadline.after(CONFIRM_TIMEOUT_S),
             every_s=0.3,
         )
 
     @abstractmethod
-    def acted(self, queue: Queue) -> bool:
+    def acted(self, queue: Qdisc) -> bool:
         """Whether the queue has done anything by then."""
 
     def undoing(self, lab: Lab) -> Mapping[str, str]:
         return {self.machine(lab.topology): removing(self._nic(lab))}
 
     def confirm_healed(self, lab: Lab) -> None:
-        if self._queue(lab) is not None:
+        if self._qdisc(lab) is not None:
             raise FaultError(f"{self.name} is not healed: its queue is still there")
 
     @classmethod
@@ -106,9 +113,9 @@ class Queued(UndoneByShell):
             *((nic.links[0], Role.TARGET) for nic in topology.nics(Role.TARGET)),
         ]
 
-    def _queue(self, lab: Lab) -> Queue | None:
+    def _qdisc(self, lab: Lab) -> Qdisc | None:
         argv = ["tc", "-s", "qdisc", "show", "dev", self._nic(lab)]
-        return parse_queue(self._at(lab).run(argv, timeout_s=LOOK_TIMEOUT_S).stdout)
+        return parse_qdisc(self._at(lab).run(argv, timeout_s=LOOK_TIMEOUT_S).stdout)
 
     def _nic(self, lab: Lab) -> str:
         return lab.nic(self.machine(lab.topology), self.link)
@@ -136,7 +143,7 @@ def removing(nic: str) -> str:
     )
 
 
-_QUEUE = re.compile(
+_QDISC = re.compile(
     rf"^qdisc (?P<kind>\w+) {HANDLE} root .*\n"
     r" *Sent \d+ bytes (?P<packets>\d+) pkt "
     r"\(dropped (?P<dropped>\d+), overlimits (?P<overlimits>\d+) requeues \d+\) *\n"
@@ -145,7 +152,7 @@ _QUEUE = re.compile(
 )
 
 
-def parse_queue(told: str) -> Queue | None:
+def parse_qdisc(told: str) -> Qdisc | None:
     """The fault's queue in what `tc -s qdisc show` prints; None if there is none.
 
     Real output (iproute2 6.1):
@@ -153,8 +160,8 @@ def parse_queue(told: str) -> Queue | None:
     ` Sent 0 bytes 0 pkt (dropped 0, overlimits 0 requeues 0)`
     ` backlog 0b 0p requeues 0`
     """
-    found = _QUEUE.search(told)
+    found = _QDISC.search(told)
     if found is None:
         return None
     names = ("packets", "dropped", "overlimits", "waiting")
-    return Queue(found["kind"], *(int(found[name]) for name in names))
+    return Qdisc(found["kind"], *(int(found[name]) for name in names))

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.config import Config
+from harness.errors import TimedOut
 from harness.faults import (
     AnswersDropped,
     Lab,
@@ -20,10 +21,11 @@ from harness.faults import (
     RequestsDropped,
     Reset,
     SilentDrop,
+    portal_filter,
 )
 from harness.faults.portal_filter import parse_counted, render_rules
 from harness.topology import Portal, Role, plan
-from suites.selftest.unit.scripted_machine import ScriptedMachine
+from suites.selftest.unit.scripted_machine import Answer, ScriptedMachine
 
 RECORDED = Path(__file__).parent / "recorded"
 PORTAL = Portal(IPv4Address("172.16.0.1"))
@@ -112,6 +114,34 @@ def test_large_packets_are_dropped_both_ways_and_small_ones_pass() -> None:
         f"add rule inet t inbound ip daddr 172.16.0.1 tcp dport 3260 {large}",
         f"add rule inet t outbound ip saddr 172.16.0.1 tcp sport 3260 {large}",
     ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "listing", "in_force"),
+    [
+        (SilentDrop, "nft-1.0.6-list-table.txt", True),
+        (SilentDrop, "", False),
+        (Reset, "", False),
+        (LargeFramesLost, "", True),
+        (LargeFramesLost, None, False),
+    ],
+)
+def test_a_filter_is_confirmed_by_what_it_has_to_meet(
+    monkeypatch: pytest.MonkeyPatch,
+    kind: type[SilentDrop | Reset | LargeFramesLost],
+    listing: str | None,
+    in_force: bool,
+) -> None:
+    """A path that goes on may send nothing large; without its table nothing is filtered."""
+    monkeypatch.setattr(portal_filter, "CONFIRM_TIMEOUT_S", 0)
+    told = (RECORDED / listing).read_text() if listing else ""
+    machine = ScriptedMachine(lambda _: Answer(told, status=1 if listing is None else 0))
+    lab = cast(Lab, SimpleNamespace(topology=plan(Config()), machine=lambda _: machine))
+    if in_force:
+        kind("a").confirm(lab)
+    else:
+        with pytest.raises(TimedOut):
+            kind("a").confirm(lab)
 
 
 REQUESTS = "inbound ip daddr 172.16.0.1 tcp dport 3260 counter"

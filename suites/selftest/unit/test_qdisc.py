@@ -22,18 +22,18 @@ from harness.faults import (
     Jitter,
     Lab,
     Means,
-    Narrow,
     PacketLoss,
+    RateLimit,
     Reordering,
     RequestsHeld,
 )
 from harness.faults.impaired import Impaired
-from harness.faults.queue import Queue, parse_queue, removing
+from harness.faults.qdisc import Qdisc, parse_qdisc, removing
 from harness.topology import Role, plan
 from suites.selftest.unit.scripted_machine import Answer, ScriptedMachine
 
 KINDS: tuple[type[Impaired], ...] = (
-    *(PacketLoss, Delay, Jitter, Reordering, Duplication, Corruption, Narrow),
+    *(PacketLoss, Delay, Jitter, Reordering, Duplication, Corruption, RateLimit),
 )
 TBF = (Path(__file__).parent / "recorded" / "tc-6.1.0-tbf.txt").read_text()
 FOUR = plan(Config.model_validate(ready_topologies()["four"]))
@@ -70,20 +70,20 @@ def lab(*answers: Answer) -> tuple[Lab, ScriptedMachine, list[str]]:
 @pytest.mark.parametrize(
     ("text", "queue"),
     [
-        (told("netem"), Queue("netem", 90, 3, 7, 2)),
-        (TBF, Queue("tbf", 0, 0, 0, 0)),
-        (told("plug").replace("limit 1000", ""), Queue("plug", 90, 3, 7, 2)),
+        (told("netem"), Qdisc("netem", 90, 3, 7, 2)),
+        (TBF, Qdisc("tbf", 0, 0, 0, 0)),
+        (told("plug").replace("limit 1000", ""), Qdisc("plug", 90, 3, 7, 2)),
         (told("netem").replace("a5a5:", "8001:"), None),
         (told("netem").replace(" root ", " parent 1:1 "), None),
         ("qdisc noqueue 0: root refcnt 2 \n", None),
         ("", None),
     ],
 )
-def test_a_faults_queue_is_known_by_its_handle(text: str, queue: Queue | None) -> None:
+def test_a_faults_queue_is_known_by_its_handle(text: str, queue: Qdisc | None) -> None:
     """Whatever else there is on the NIC."""
     others = "qdisc fq_codel 0: parent 1:2 limit 10240p\n Sent 5 bytes 1 pkt (dropped 9, "
     others += "overlimits 0 requeues 0) \n backlog 0b 0p requeues 0\n"
-    assert parse_queue(others + text) == queue
+    assert parse_qdisc(others + text) == queue
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -111,6 +111,17 @@ def test_a_queue_is_put_on_the_nic_of_its_end() -> None:
         )
 
 
+def test_each_end_is_limited_below_what_it_sends() -> None:
+    """The target sends more. Another kind has the same queue at both ends."""
+    limits = {at: RateLimit("a", at) for at in Role}
+    for at, rate in ((Role.INITIATOR, "2mbit"), (Role.TARGET, "10mbit")):
+        bed, scripted, _ = lab(Answer())
+        limits[at].inject(bed)
+        assert f"tbf rate {rate} " in " ".join(scripted.asked[0].argv)
+        assert f"(tc: tbf rate {rate} " in limits[at].description
+    assert Delay("a", Role.TARGET).own_queue == Delay("a").own_queue == "netem delay 50ms"
+
+
 def test_a_kernel_without_that_queue_skips_the_test() -> None:
     """With what is missing. Any other failure is one."""
     bed, *_ = lab(Answer(stderr="Error: Specified qdisc kind is unknown.\n", status=2))
@@ -124,21 +135,19 @@ def test_a_kernel_without_that_queue_skips_the_test() -> None:
 @pytest.mark.parametrize(
     ("kind", "queue", "acts"),
     [
-        (PacketLoss, told("netem"), True),
-        (PacketLoss, told("netem", dropped=0), False),
-        (Delay, told("netem", dropped=0), True),
-        (Delay, told("netem", packets=0), False),
-        (Narrow, told("tbf"), True),
-        (Narrow, told("tbf", over=0), False),
+        (PacketLoss, told("netem", dropped=0), True),
+        (PacketLoss, told("netem", packets=0), False),
+        (RateLimit, told("tbf", over=0), True),
+        (RateLimit, told("tbf", packets=0), False),
         (RequestsHeld, told("plug"), True),
         (AnswersHeld, told("plug", waiting=0), False),
     ],
 )
-def test_a_fault_is_confirmed_by_what_its_queue_did(
+def test_a_fault_is_confirmed_by_frames_in_its_queue(
     kind: type[PacketLoss | RequestsHeld], queue: str, acts: bool
 ) -> None:
     """That it is there alone proves nothing."""
-    parsed = parse_queue(queue)
+    parsed = parse_qdisc(queue)
     assert parsed is not None
     assert kind("a").acted(parsed) is acts
 
@@ -149,10 +158,10 @@ def test_a_fault_is_confirmed_by_what_its_queue_did(
         (PacketLoss, "retrans:0/12", 12),
         (Corruption, "retrans:0/12", 12),
         (Duplication, "dsack_dups:4", 4),
-        (Reordering, "reord_seen:5", 5),
+        (Reordering, "dsack_dups:4 reord_seen:5", 9),
         (Delay, "", 5000),
         (Jitter, "", 5000),
-        (Narrow, "", 7),
+        (RateLimit, "", 7),
     ],
 )
 def test_tcp_says_of_the_very_paths_what_is_wrong(
@@ -164,8 +173,8 @@ def test_tcp_says_of_the_very_paths_what_is_wrong(
     seen = kind("a").look(bed)
     name = f"{kind.__name__}(a)"
     assert (seen[name].missing, seen[name].count, seen[name].grows) == ("", 90, False)
-    by_tcp = seen[f"{name} by TCP"]
-    assert (by_tcp.count, by_tcp.grows, by_tcp.restarts) == (count, True, True)
+    shown = seen[f"{name} on its paths"]
+    assert (shown.count, shown.grows, shown.restarts) == (count, True, True)
 
 
 def test_the_end_that_sends_is_asked() -> None:
@@ -173,14 +182,14 @@ def test_the_end_that_sends_is_asked() -> None:
     one = "0 0 172.16.0.1:3260 172.16.0.101:40312 cubic rtt:1/1 retrans:0/8 rcv_space:1\n"
     bed, _, asked = lab(Answer(f"{told('netem')}\n{one}"))
     seen = PacketLoss("a", Role.TARGET).look(bed)
-    assert seen["PacketLoss(a-target) by TCP"].count == 8
+    assert seen["PacketLoss(a-target) on its paths"].count == 8
     assert asked == ["target"]
 
 
 def test_both_paths_of_a_link_count_together() -> None:
     both = connection("retrans:0/3") + connection("retrans:0/4", portal="2")
     bed, *_ = lab(Answer(f"{told('netem')}\n{both}"))
-    assert PacketLoss("a").look(bed)["PacketLoss(a) by TCP"].count == 7
+    assert PacketLoss("a").look(bed)["PacketLoss(a) on its paths"].count == 7
 
 
 @pytest.mark.parametrize("kind", [Delay, Jitter])
@@ -188,7 +197,7 @@ def test_a_round_trip_as_short_as_before_shows_no_delay(kind: type[Delay | Jitte
     """A connection that carries nothing may still have it: another one is enough."""
     quick, late = connection("", rtt=2.0), connection("", portal="2", rtt=48.0)
     bed, *_ = lab(Answer(f"{told('netem')}\n{quick}"), Answer(f"{told('netem')}\n{quick}{late}"))
-    name = f"{kind.__name__}(a) by TCP"
+    name = f"{kind.__name__}(a) on its paths"
     assert kind("a").look(bed)[name].count is None
     assert kind("a").look(bed)[name].count == 5000
 
@@ -196,7 +205,7 @@ def test_a_round_trip_as_short_as_before_shows_no_delay(kind: type[Delay | Jitte
 def test_without_a_connection_tcp_says_nothing() -> None:
     """The path is lost at that moment."""
     bed, *_ = lab(Answer(f"{told('netem')}\n"))
-    assert PacketLoss("a").look(bed)["PacketLoss(a) by TCP"].count is None
+    assert PacketLoss("a").look(bed)["PacketLoss(a) on its paths"].count is None
 
 
 def test_a_queue_that_is_gone_is_missing() -> None:
