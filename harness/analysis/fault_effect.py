@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections.abc import Iterable
 from itertools import pairwise
 from operator import attrgetter
 
@@ -22,11 +23,11 @@ _LOOKS_APART_NS = 5 * NS_PER_S
 
 
 def without_effect(measurements: Measurements, fault: FaultRecord) -> str:
-    """A sentence that says why a fault was not in force, or not for all of its time; else empty.
+    """A sentence that says why a fault missed its paths, or hit them for a part of its time.
 
-    It names a path that carried I/O though the fault should hit it, or what of the fault's means
-    was not in place. One that was in reserve just before, and carried nothing anyway, must be seen
-    to fail; so must one that may have been.
+    Empty if it hit them throughout. It names a path that carried I/O though the fault should hit
+    it. One that was in reserve just before, and carried nothing anyway, must be seen to fail; so
+    must one that may have been. If it only makes paths worse, what it did to them is counted.
     """
     looks = _reserves(measurements, fault.injected_ns - _JUST_BEFORE_NS, fault.injected_ns)
     for counters in paths_hit(measurements, fault):
@@ -47,7 +48,30 @@ def without_effect(measurements: Measurements, fault: FaultRecord) -> str:
                 f"{counters} still answered {answered} reads of the sweep during {fault.name}: "
                 "no effect, or not for all of that time"
             )
-    return _means_missing(fault) or _not_seen_to_act(fault)
+    return _not_seen_to_act(fault)
+
+
+def not_in_force(fault: FaultRecord) -> str:
+    """A sentence that says when a fault's means were not in place, or not seen; else empty."""
+    return _means_missing(fault) or _means_unseen(fault)
+
+
+def _means_unseen(fault: FaultRecord) -> str:
+    """A sentence that says for how long no look saw the means of a part; empty if not for long."""
+    seen: dict[str, list[int]] = {look.part: [] for look in fault.looks} or {fault.name: []}
+    for look in fault.looks:
+        if not look.unseen:
+            seen[look.part].append(look.at_ns)
+    for part, times_ns in seen.items():
+        if (gap_ns := _longest_gap_ns(fault, times_ns)) > _LOOKS_APART_NS:
+            return f"the means of {part} were not seen for {gap_ns / NS_PER_S:.1f} s"
+    return ""
+
+
+def _longest_gap_ns(fault: FaultRecord, times_ns: Iterable[int]) -> int:
+    """The longest time without a look, while the fault was said to be in force."""
+    edges = [fault.confirmed_ns, *times_ns, fault.ordered_ns]
+    return max(later - at_ns for at_ns, later in pairwise(edges))
 
 
 def _means_missing(fault: FaultRecord) -> str:
@@ -58,7 +82,7 @@ def _means_missing(fault: FaultRecord) -> str:
     counts: dict[str, int] = {}
     for look in fault.looks:
         since_s = (look.at_ns - fault.injected_ns) / NS_PER_S
-        when = f"{since_s:.1f} s after {look.part} was injected"
+        when = f"{since_s:.1f} s after {fault.name} was injected"
         if look.missing:
             return f"{look.missing}, {when}: not in force for all of that time"
         if look.count is None or look.restarts:
@@ -87,9 +111,8 @@ def _not_seen_to_act(fault: FaultRecord) -> str:
     if not counts:
         return f"nothing shows whether {fault.name} did anything to paths that go on"
     for part, looks in counts.items():
-        times_ns = [fault.confirmed_ns, *(look.at_ns for look in looks), fault.ordered_ns]
-        if (gap_ns := max(later - at_ns for at_ns, later in pairwise(times_ns))) > _LOOKS_APART_NS:
-            return f"nobody saw for {gap_ns / NS_PER_S:.1f} s what {part} did"
+        if (gap_ns := _longest_gap_ns(fault, (look.at_ns for look in looks))) > _LOOKS_APART_NS:
+            return f"what {part} did was not seen for {gap_ns / NS_PER_S:.1f} s"
         if not any(later > count for count, later in pairwise(one.count or 0 for one in looks)):
             return f"{part} did nothing that counts while it lasted"
     return ""

@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from harness.analysis.fault_effect import carried_during, in_reserve, without_effect
+from harness.analysis.fault_effect import (
+    carried_during,
+    in_reserve,
+    not_in_force,
+    without_effect,
+)
 from harness.checks.definition import check
 from harness.checks.outcome import Outcome, failed, first_bad_or_all, passed, unknown
 from harness.measurements import FaultRecord, Measurements, PathCounters
@@ -65,7 +70,7 @@ def _took_effect(
 
     Those in reserve need not, as long as others do.
     """
-    if text := without_effect(measurements, fault):
+    if text := without_effect(measurements, fault) or not_in_force(fault):
         return unknown(text)
     lasted_s = (fault.healed_ns - fault.injected_ns) / NS_PER_S
     spared: frozenset[str] = frozenset()

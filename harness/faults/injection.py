@@ -7,9 +7,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import chain
 
 from harness.budget import Budget, BudgetTerm, Layer
-from harness.concurrency import beside
+from harness.concurrency import beside, side_by_side
 from harness.errors import CutShort, FaultError, HarnessError, defects, summary
 from harness.faults.base import Fault, Lab, longest
 from harness.measurements import FaultLook, FaultRecord, SessionSettings
@@ -35,7 +36,6 @@ class Injection:
     healed_ns: int = 0
     healing_confirmed_ns: int = 0
     healing_ns: int = 0
-    on_change: list[Callable[[Injection], None]] = field(default_factory=list, repr=False)
     initiator: str = ""
     looks: list[FaultLook] = field(default_factory=list, repr=False)
 
@@ -168,21 +168,26 @@ def injected(
 
 
 def _keep_looking(injection: Injection, lab: Lab, over: threading.Event) -> None:
-    """Look at the fault's means about once a second; that one look fails is noted, too."""
-    fault = injection.fault
+    """Look at the means of each part of the fault about once a second."""
+    parts = injection.fault.parts
     while not over.wait(LOOK_EVERY_S):
-        at_ns = time.monotonic_ns()
-        try:
-            seen = fault.look(lab)
-        except HarnessError as error:
-            if defects(error):
-                raise
-            injection.looks.append(FaultLook(fault.name, at_ns, unseen=summary(error)))
-        else:
-            injection.looks += [
-                FaultLook(name, at_ns, one.missing, one.count, one.grows, one.restarts)
-                for name, one in seen.items()
-            ]
+        each = side_by_side(*((lambda p=part: _looked_at(p, lab)) for part in parts))
+        injection.looks += chain.from_iterable(each)
+
+
+def _looked_at(part: Fault, lab: Lab) -> list[FaultLook]:
+    """What its means show; if the look fails, that is noted, and others are not lost by it."""
+    at_ns = time.monotonic_ns()
+    try:
+        seen = part.look(lab)
+    except HarnessError as error:
+        if defects(error):
+            raise
+        return [FaultLook(part.name, at_ns, unseen=summary(error))]
+    return [
+        FaultLook(name, at_ns, one.missing, one.count, one.grows, one.restarts)
+        for name, one in seen.items()
+    ]
 
 
 def _heal(injection: Injection, lab: Lab, on_change: Callable[[Injection], None]) -> None:

@@ -9,6 +9,7 @@ from typing import ClassVar, Self
 
 from harness.budget import Effect
 from harness.deadline import Deadline
+from harness.errors import FaultError
 from harness.faults.addresses import configuring, wait_for_addresses
 from harness.faults.base import CONFIRM_TIMEOUT_S, LOOK_TIMEOUT_S, Lab, Means, Seen, Together
 from harness.faults.kind import Family, Kind, Possible
@@ -54,6 +55,8 @@ class _NoCarrier(AtOneEnd):
         machine = self.machine(lab.topology)
         nic = lab.nic(machine, self.link)
         up = lab.observer(machine).latest(LOOK_TIMEOUT_S).carriers.get(nic)
+        if up is None:
+            raise FaultError(f"{self.name}: the samples of {called(machine)} do not have NIC {nic}")
         return {self.name: Seen(f"NIC {nic} of {called(machine)} has a carrier" if up else "")}
 
     def confirm_healed(self, lab: Lab) -> None:

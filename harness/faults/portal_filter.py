@@ -66,13 +66,17 @@ class PortalFilter(UndoneByShell, AtOneEnd):
         )
 
     def look(self, lab: Lab) -> Mapping[str, Seen]:
+        """Where nft cannot list the table, its name alone shows that it is there, and no count."""
         script = f"nft list table inet {self.table} 2>/dev/null || nft list tables"
         told = self._at(lab).sh(script, timeout_s=LOOK_TIMEOUT_S).stdout
+        where = f"nftables table {self.table} of {called(self.machine(lab.topology))}"
         if self.table not in told.split():
-            where = called(self.machine(lab.topology))
-            return {self.name: Seen(f"nftables table {self.table} of {where} is gone")}
-        count = parse_counted(told) if "packets" in told else None
-        return {self.name: Seen(count=count, grows=self.goes_on)}
+            return {self.name: Seen(f"{where} is gone")}
+        if f"table inet {self.table} {{" not in told:
+            return {self.name: Seen(grows=self.goes_on)}
+        if told.split().count("packets") < len([s for s in (self.requests, self.answers) if s]):
+            return {self.name: Seen(f"rules of {where} are gone")}
+        return {self.name: Seen(count=parse_counted(told), grows=self.goes_on)}
 
     def undoing(self, lab: Lab) -> Mapping[str, str]:
         # "destroy" would be idempotent by itself, but needs nftables 1.0.7.

@@ -56,6 +56,7 @@ class Observer:
         self._ready = False
         self._awake = False
         self._heard_ns = 0
+        self._sampled_ns = 0
         self._read: dict[str, int | str] = {}
         self._numbers = itertools.count(1)
         self._waiting = 0
@@ -181,12 +182,12 @@ class Observer:
         return True
 
     def latest(self, within_s: float) -> Sample:
-        """The last sample, about a second old at most; nothing is asked.
+        """The last sample; nothing is asked. It was taken up to a second before it came.
 
-        Raises MachineError if the machine was not heard of for longer than `within_s`.
+        Raises MachineError if it came longer than `within_s` ago.
         """
         with self._changed:
-            silent_s = (time.monotonic_ns() - self._heard_ns) / NS_PER_S
+            silent_s = (time.monotonic_ns() - self._sampled_ns) / NS_PER_S
             if not self._seen.samples or silent_s > within_s:
                 raise MachineError(f"{self.machine.name}: no sample for {within_s:g} s")
             return self._seen.samples[-1]
@@ -341,6 +342,7 @@ class Observer:
             case "lost":
                 self._seen.lost += message["lost"]
             case "sample":
+                self._sampled_ns = heard_ns
                 self._seen.samples.append(parse_sample(message, self._maps))
             case "read":
                 self._read = message["read"]

@@ -8,6 +8,7 @@ from harness.budget import Budget, BudgetTerm, Layer
 from harness.measurements import (
     ClockReading,
     CompletionLog,
+    FaultLook,
     FaultRecord,
     FioErrors,
     Ints,
@@ -132,6 +133,10 @@ def failover() -> Measurements:
                     (BudgetTerm("login_timeout", 3, "record"), BudgetTerm("polling", 40, "daemon"))
                 ),
                 links=("a",),
+                looks=tuple(
+                    FaultLook("SilentDrop(a)", at_ns, count=1 + (at_ns - INJECTED) // NS_PER_S)
+                    for at_ns in range(INJECTED + NS_PER_S, HEALED, NS_PER_S)
+                ),
             ),
         ),
         watching=(_watching("initiator", ticks), _watching("target", ticks)),

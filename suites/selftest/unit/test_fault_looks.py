@@ -12,7 +12,7 @@ from typing import cast
 import pytest
 
 from harness.config import Config
-from harness.errors import CommandFailed, MachineError
+from harness.errors import CommandFailed, FaultError, MachineError
 from harness.faults import (
     AddressRemoved,
     Fault,
@@ -96,6 +96,21 @@ def test_a_drop_is_seen_by_its_rules_and_their_counters(fault: Fault, machine: s
     assert seen.missing == f"nftables table pathproof_drop_a of the {machine} is gone"
 
 
+def test_a_nic_that_is_in_no_sample_is_not_seen_to_be_down() -> None:
+    found, _ = lab()
+    found.observer("initiator").latest(1).carriers.clear()
+    with pytest.raises(FaultError, match="samples of the initiator do not have NIC initiator-a"):
+        LinkDown("a").look(found)
+
+
+def test_a_table_without_its_rules_does_nothing() -> None:
+    """As after `nft flush table`."""
+    flushed = "".join(line for line in LISTING.splitlines(True) if "packets" not in line)
+    found, _ = lab(lambda _: Answer(flushed))
+    seen = SilentDrop("a").look(found)["SilentDrop(a)"]
+    assert seen.missing == "rules of nftables table pathproof_drop_a of the target are gone"
+
+
 def test_rules_that_could_not_be_listed_are_neither_there_nor_gone() -> None:
     """nft may be interrupted; it lists the table's name all the same, or fails."""
     unlisted, _ = lab(lambda _: Answer(f"{OTHERS}table inet pathproof_drop_a\n"))
@@ -124,6 +139,7 @@ def test_the_latest_sample_is_that_of_a_machine_that_was_heard_of() -> None:
     )
     assert observer.latest(5).carriers == {"eth0": True}
     time.sleep(0.01)
+    observer.hear(b'{"lost": 1}\n')  # it lives, and takes no samples
     with pytest.raises(MachineError, match="scripted: no sample"):
         observer.latest(0.001)
 

@@ -29,6 +29,10 @@ class Scripted:
     looking: list[Mapping[str, Seen] | Exception] = field(default_factory=list)
     told: list[str] = field(default_factory=list)
 
+    @property
+    def parts(self) -> list[Scripted]:
+        return [self]
+
     def inject(self, _lab: object) -> None: ...
 
     def confirm(self, _lab: object) -> None:
