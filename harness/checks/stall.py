@@ -6,7 +6,8 @@ from dataclasses import replace
 from math import isfinite
 
 from harness.analysis.breakdown import Breakdown, breakdown
-from harness.analysis.fault_waits import stalls_of
+from harness.analysis.fault_effect import not_in_force, without_effect
+from harness.analysis.fault_waits import StallsTogether, stalls_of
 from harness.analysis.losses import losses_of
 from harness.analysis.stall import Stall, stall_resolution_ns, worst_stall
 from harness.checks.definition import check
@@ -95,18 +96,25 @@ def _added_up(measurements: Measurements, fault: FaultRecord) -> Outcome:
     excess_s = worst.seconds - limit.seconds
     if excess_s <= 0:
         return passed(f"{text}, {limit.shown}", figures, numbers)
-    waited_s = sum(waited(measurements, *span) for span in worst.spans)
     text += f", {format_seconds(excess_s)} beyond {limit}"
-    if excess_s <= waited_s:
-        text += f"; but the host gave the machines no processor for {waited_s:.3f} s of it"
-        return unknown(text, figures, numbers)
-    if steal := steal_against_failure(measurements, worst.spans[0][0], worst.spans[-1][1]):
-        text += f"; but the host kept {steal:.0%} of the processor time that the machines wanted"
-        return unknown(text, figures, numbers)
-    if not fault.paths:
-        text += "; but it hit no path of this initiator, and each pause has the slack"
-        return unknown(text, figures, numbers)
+    if doubt := _why_unsure(measurements, fault, worst, excess_s):
+        return unknown(f"{text}; but {doubt}", figures, numbers)
     return failed(text, figures, numbers, (worst.spans[0][0] - NS_PER_S, worst.spans[-1][1]))
+
+
+def _why_unsure(
+    measurements: Measurements, fault: FaultRecord, stalls: StallsTogether, excess_s: float
+) -> str:
+    """Why that excess proves nothing against the storage, or nothing."""
+    waited_s = sum(waited(measurements, *span) for span in stalls.spans)
+    if excess_s <= waited_s:
+        return f"the host gave the machines no processor for {waited_s:.3f} s of it"
+    if steal := steal_against_failure(measurements, stalls.spans[0][0], stalls.spans[-1][1]):
+        return f"the host kept {steal:.0%} of the processor time that the machines wanted"
+    if not fault.paths:
+        return "it hit no path of this initiator, and each pause has the slack"
+    # A fault that was not in force for a while has broken its paths twice.
+    return without_effect(measurements, fault) or not_in_force(fault)
 
 
 def _during(measurements: Measurements, fault: FaultRecord) -> Outcome:

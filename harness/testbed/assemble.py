@@ -71,8 +71,9 @@ def assemble(raw: Raw) -> Measurements:
             _cable_end(raw.observations[machine], link, nic)
             for link, ends in raw.cables.items()
             for machine, nic in ends.items()
+            if machine in raw.observations
         ),
-        lab_disks=tuple(_lab_disk(raw.observations[Role.TARGET], disk) for disk in raw.lab_disks),
+        lab_disks=tuple(_lab_disk(raw.observations.get(Role.TARGET), d) for d in raw.lab_disks),
         unplanned_disks=tuple(disks.unplanned()),
         history=history,
         wording=raw.transport.wording,
@@ -117,7 +118,11 @@ def _cable_end(seen: Observation, link: str, nic: str) -> CableEnd:
     )
 
 
-def _lab_disk(seen: Observation, disk: str) -> LabDisk:
+def _lab_disk(seen: Observation | None, disk: str) -> LabDisk:
+    """A disk of the target; without samples if the target died."""
+    if seen is None:
+        never = np.array([], dtype=np.int64)
+        return LabDisk(Role.TARGET.value, disk, never, in_flight=never, completed=never)
     samples = [sample for sample in seen.samples if disk in sample.disks]
     machine_ns = np.array([sample.machine_ns for sample in samples], dtype=np.int64)
     return LabDisk(

@@ -19,7 +19,7 @@ _LAST_LINE = "Show backtrace of all active CPUs"
 # The same by root's own hand. Kept off the console: printed there, it stopped an emulated machine
 # for 1.5 s, while I/O went on and was measured.
 SYSRQ_SCRIPT = """
-read -r level others </proc/sys/kernel/printk
+level=$(cut -f 1 /proc/sys/kernel/printk)
 trap 'echo "$level" >/proc/sys/kernel/printk' EXIT
 echo 1 >/proc/sys/kernel/printk
 echo w >/proc/sysrq-trigger

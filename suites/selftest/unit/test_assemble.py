@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from harness.checks import Verdict, cables_sound, judge, lab_disks_sound
 from harness.config import Config
 from harness.measurements import ClockReading, KernelLog, KernelMessage, Watching
 from harness.observe import Clock, DiskSample, NicSample, Observation, Sample
@@ -94,6 +95,20 @@ def test_a_machine_without_samples_is_no_reason_to_crash() -> None:
     watching = assembled(blind, observation("t"))["i"]
     assert (watching.samples_per_s, watching.cpu_share, watching.wall_jump_ns) == (0, 0, 0)
     assert list(watching.gaps()) == [(0, NS_PER_S)]
+
+
+def test_a_target_that_died_has_no_samples_of_its_cables_and_disks() -> None:
+    """Nothing was heard of it: what is known of the initiator is judged all the same."""
+    both = raw_of(observation("i", *MARKS), observation("t", *MARKS))
+    wired = replace(both, cables={"a": dict.fromkeys(Role, "eth0")}, lab_disks=("vda",))
+    assert len(assemble(wired).cable_ends) == 2
+    initiator = {Role.INITIATOR.value: both.observations[Role.INITIATOR]}
+    measured = assemble(replace(wired, observations=initiator))
+    assert [end.machine for end in measured.cable_ends] == ["i"]
+    assert [len(disk.at_ns) for disk in measured.lab_disks] == [0]
+    for check in (cables_sound(), lab_disks_sound()):
+        (finding,) = judge(measured, check).findings
+        assert finding.verdict is Verdict.UNKNOWN, finding.message
 
 
 def test_what_was_meant_and_what_was_done_is_handed_on() -> None:

@@ -79,7 +79,7 @@ def test_evidence_is_bounded_and_one_item_does_not_spoil_another() -> None:
     assert found["sessions"] == "none"
     assert found["device mapper"] == "not to be had: connection lost"
     assert found["initiator blocked tasks"] == "initiator: for"
-    assert found["target kernel stacks"] == "target: read"
+    assert found["target kernel stacks"] == "target: level=$(cut"
     assert found["initiator kernel log"] == "one\ntwo"
     assert found["target virtual machine"] == "libvirt: running"
     assert found["initiator console"] == "quiet"

@@ -8,6 +8,7 @@ import pytest
 
 from harness.budget import Budget
 from harness.checks import Finding, Verdict, stall_within_budget, stalls_together_within_budget
+from harness.measurements import FaultLook
 from harness.timeline import Timeline
 from harness.units import NS_PER_S
 from suites.selftest.unit.judged import busy_host
@@ -25,6 +26,16 @@ def test_pauses_within_the_slack_are_too_long_together() -> None:
     assert finding.message == (
         "9 stalls of probe in LinkDown(a) took 10.25 s together, 6.25 s beyond the budget of 4 s"
     )
+
+
+def test_a_fault_that_was_gone_for_a_while_has_broken_its_paths_twice() -> None:
+    pauses = watched(measured((0, 3.05), *AGAIN))
+    (fault,) = pauses.faults
+    gone = FaultLook("LinkDown(a)", fault.injected_ns + NS_PER_S, "NIC eth0 has a carrier")
+    flawed = replace(pauses, faults=(replace(fault, looks=(gone,)),))
+    finding = found(stalls_together_within_budget(), flawed)
+    assert finding.verdict is Verdict.UNKNOWN
+    assert "but NIC eth0 has a carrier, 1.0 s after LinkDown(a) was injected" in finding.message
 
 
 def test_one_stall_within_the_budget_passes() -> None:
