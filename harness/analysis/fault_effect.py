@@ -38,11 +38,8 @@ def without_effect(measurements: Measurements, fault: FaultRecord) -> str:
         ):
             was = "was" if looks else "may have been"
             return f"{counters} {was} in reserve, and not seen to fail during {fault.name}"
-        if carried := carried_during(measurements, fault, counters):
-            return (
-                f"{counters} still carried {format_size(carried)} during {fault.name}: "
-                "no effect, or not for all of that time"
-            )
+        if carried := _carried(measurements, fault, counters):
+            return carried
         if answered := _answered_during(measurements, fault, counters.path):
             return (
                 f"{counters} still answered {answered} reads of the sweep during {fault.name}: "
@@ -51,9 +48,23 @@ def without_effect(measurements: Measurements, fault: FaultRecord) -> str:
     return _not_seen_to_act(fault)
 
 
+def still_carried(measurements: Measurements, fault: FaultRecord) -> str:
+    """A sentence that names a path which carried I/O though the fault should hit it; else empty."""
+    hit = (c for c in paths_hit(measurements, fault) if c.path not in fault.limping)
+    return next(filter(None, (_carried(measurements, fault, c) for c in hit)), "")
+
+
+def _carried(measurements: Measurements, fault: FaultRecord, counters: PathCounters) -> str:
+    carried = carried_during(measurements, fault, counters)
+    if not carried:
+        return ""
+    text = f"{counters} still carried {format_size(carried)} during {fault.name}"
+    return f"{text}: no effect, or not for all of that time"
+
+
 def not_in_force(fault: FaultRecord) -> str:
     """A sentence that says when a fault's means were not in place, or not seen; else empty."""
-    return _means_missing(fault) or _means_unseen(fault)
+    return means_missing(fault) or _means_unseen(fault)
 
 
 def _means_unseen(fault: FaultRecord) -> str:
@@ -74,7 +85,7 @@ def _longest_gap_ns(fault: FaultRecord, times_ns: Iterable[int]) -> int:
     return max(later - at_ns for at_ns, later in pairwise(edges))
 
 
-def _means_missing(fault: FaultRecord) -> str:
+def means_missing(fault: FaultRecord) -> str:
     """A sentence that says when a fault's own means were not in place; empty if they always were.
 
     A count that falls began anew: what counts was taken away, and put back before the next look.

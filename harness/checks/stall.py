@@ -6,7 +6,7 @@ from dataclasses import replace
 from math import isfinite
 
 from harness.analysis.breakdown import Breakdown, breakdown
-from harness.analysis.fault_effect import not_in_force, without_effect
+from harness.analysis.fault_effect import means_missing, still_carried
 from harness.analysis.fault_waits import StallsTogether, stalls_of
 from harness.analysis.losses import losses_of
 from harness.analysis.stall import Stall, stall_resolution_ns, worst_stall
@@ -114,7 +114,7 @@ def _why_unsure(
     if not fault.paths:
         return "it hit no path of this initiator, and each pause has the slack"
     # A fault that was not in force for a while has broken its paths twice.
-    return without_effect(measurements, fault) or not_in_force(fault)
+    return still_carried(measurements, fault) or means_missing(fault)
 
 
 def _during(measurements: Measurements, fault: FaultRecord) -> Outcome:

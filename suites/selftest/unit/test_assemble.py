@@ -104,7 +104,7 @@ def test_a_target_that_died_has_no_samples_of_its_cables_and_disks() -> None:
     assert len(assemble(wired).cable_ends) == 2
     initiator = {Role.INITIATOR.value: both.observations[Role.INITIATOR]}
     measured = assemble(replace(wired, observations=initiator))
-    assert [end.machine for end in measured.cable_ends] == ["i"]
+    assert [end.machine for end in measured.cable_ends] == [initiator[Role.INITIATOR].machine]
     assert [len(disk.at_ns) for disk in measured.lab_disks] == [0]
     for check in (cables_sound(), lab_disks_sound()):
         (finding,) = judge(measured, check).findings

@@ -12,7 +12,7 @@ from harness.measurements import FaultLook
 from harness.timeline import Timeline
 from harness.units import NS_PER_S
 from suites.selftest.unit.judged import busy_host
-from suites.selftest.unit.standstill import FAILED, event, found, measured, watched
+from suites.selftest.unit.standstill import FAILED, counters, event, found, measured, watched
 
 AGAIN = tuple((4.0 + 1.2 * n, 4.9 + 1.2 * n) for n in range(8))
 
@@ -48,7 +48,11 @@ def test_paths_that_are_lost_one_after_the_other_have_a_budget_each() -> None:
     """Those that are lost at once have one."""
     twice = measured((0, 3.05), (4, 7.05))
     (fault,) = twice.faults
-    both = replace(twice, faults=(replace(fault, paths=("a", "b")),))
+    both = replace(
+        twice,
+        faults=(replace(fault, paths=("a", "b")),),
+        counters=(twice.counters[0], counters("b", "sdb", 17.0)),
+    )
 
     def with_loss(seconds: float) -> Finding:
         lost = event(seconds, FAILED, "2")
@@ -62,7 +66,8 @@ def test_paths_that_are_lost_one_after_the_other_have_a_budget_each() -> None:
     losses = Timeline.of([*both.timeline, event(7.0, FAILED, "2")])
     longer = measured((0, 3.05), (4, 9.3))
     finding = found(
-        stalls_together_within_budget(), replace(longer, faults=both.faults, timeline=losses)
+        stalls_together_within_budget(),
+        replace(longer, faults=both.faults, counters=both.counters, timeline=losses),
     )
     assert finding.verdict is Verdict.FAIL
     assert "350 ms beyond the budget of 8 s" in finding.message
