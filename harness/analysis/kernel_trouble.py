@@ -29,9 +29,14 @@ _DISTRESS = re.compile(
 
 # Of a disk of the target's own, or of the file system on it: what initiators get from it is wrong
 # or missing. On an initiator the paths' disks have such errors whenever a path dies.
+#
+# Sources: blk_errors in block/blk-core.c, of which those that ask for a new attempt, or for what a
+# disk cannot do (discard), are left out; fs/ext4/inode.c; fs/jbd2/commit.c and journal.c.
 _DISK = re.compile(
-    r"(?:\bI/O error\b|critical (?:medium|target|space allocation) error|protection error, dev"
-    r"|EXT4-fs error|XFS \(\S+\): .*(?:[Cc]orruption|error)|BTRFS (?:error|critical)"
+    r"(?:\bI/?O errors?\b|critical (?:medium|target|nexus|space allocation) error"
+    r"|(?:protection|timeout|device offline|recoverable transport|reservation conflict) error, dev"
+    r"|EXT4-fs error|Data will be lost|Aborting journal on device"
+    r"|XFS \(\S+\): .*(?:[Cc]orruption|error)|BTRFS (?:error|critical)"
     r"|Remounting filesystem read-only)"
 )
 

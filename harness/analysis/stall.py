@@ -166,6 +166,21 @@ def longest_io(log: CompletionLog, stream: str) -> LongIo | None:
     return Waits.of(LongIo, log, stream).longest
 
 
+def longest_idle(log: CompletionLog) -> tuple[int, int] | None:
+    """From when to when a stream had no I/O outstanding for the longest time between two I/Os.
+
+    A stall in that time would not be seen by it. None of a stream with fewer than two I/Os.
+    """
+    if len(log) < 2:
+        return None
+    submitted = log.at_ns - log.latency_ns
+    order = np.argsort(submitted, kind="stable")
+    done_ns = np.maximum.accumulate(log.at_ns[order])[:-1]
+    next_ns = submitted[order][1:]
+    longest = int(np.argmax(next_ns - done_ns))
+    return int(done_ns[longest]), int(next_ns[longest])
+
+
 def stall_resolution_ns(measurements: Measurements) -> int | None:
     """How finely a stall is seen: the probe's median interval before any fault.
 

@@ -9,6 +9,7 @@ import numpy as np
 from harness.analysis.clocks import clock_moves
 from harness.analysis.path_accounts import disagreements
 from harness.analysis.sampling import LONGEST_GAP_NS, longest_gap_ns
+from harness.analysis.stall import longest_idle
 from harness.checks.definition import check
 from harness.checks.kernel import unread_kernel_logs
 from harness.checks.outcome import Outcome, passed, unknown
@@ -22,6 +23,8 @@ _FURTHEST_JUMP_NS = NS_PER_S
 _MOST_UNCERTAINTY_NS = 50 * NS_PER_MS
 # Even the slowest job completes several I/Os in it.
 _EARLIEST_END_NS = NS_PER_S
+# A hundred times the interval of the slowest probe.
+_LONGEST_IDLE_NS = NS_PER_S
 
 
 @check("evidence sound")
@@ -118,6 +121,18 @@ def _stream_problems(measurements: Measurements) -> Iterator[str]:
             yield f"job {stream.name!r}: {logged} I/Os in fio's log, {reported} in its report"
         if early_s := _ended_early_s(stream, measurements):
             yield f"job {stream.name!r} ended {early_s:.1f} s before the test"
+    if (idle_s := _idle_s(measurements)) > _LONGEST_IDLE_NS / NS_PER_S:
+        yield f"the probe sent nothing for {idle_s:.1f} s: a stall in that time would be unseen"
+
+
+def _idle_s(measurements: Measurements) -> float:
+    """The longest time in which the probe had nothing outstanding, though its machine ran."""
+    probe, processors = measurements.probe, measurements.processors
+    span_ns = longest_idle(probe.completions) if probe else None
+    if span_ns is None:
+        return 0.0
+    waited_ns = processors.waited_between(*span_ns, measurements.initiator) if processors else 0
+    return (span_ns[1] - span_ns[0] - waited_ns) / NS_PER_S
 
 
 def _ended_early_s(stream: Stream, measurements: Measurements) -> float:

@@ -15,6 +15,8 @@ from harness.config.uri import is_embedded
 if TYPE_CHECKING:
     from harness.config.model import Config
 
+_SSH_PORT = 22  # of every VM, at all of its addresses
+
 
 def require_effects(config: Config) -> None:
     """Raises ValueError that begins with the key."""
@@ -24,6 +26,7 @@ def require_effects(config: Config) -> None:
 
 def _problems(config: Config) -> Iterator[str]:
     yield from _of_other_targets(config)
+    yield from _of_ssh(config)
     yield from _never_in_force(config)
     if not config.initiator.is_made:
         yield from _of_other_machines(config)
@@ -57,6 +60,17 @@ def _of_other_targets(config: Config) -> Iterator[str]:
                     f"networks.{number}.portals.{place}.iqn: it is that of an external target; "
                     f"kind {kind!r} has one name at all portals, target.iqn"
                 )
+
+
+def _of_ssh(config: Config) -> Iterator[str]:
+    """Portals at the port where the target's VM is managed."""
+    if not config.target.is_made:
+        return
+    for number, network in enumerate(config.networks):
+        for place, portal in enumerate(network.portals):
+            if (portal.port or config.target.port) == _SSH_PORT:
+                key = f"networks.{number}.portals.{place}.port" if portal.port else "target.port"
+                yield f"{key}: {_SSH_PORT} is that of SSH on the target; give another port"
 
 
 def _never_in_force(config: Config) -> Iterator[str]:

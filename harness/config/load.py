@@ -7,11 +7,12 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from harness.config.base import type_parts
 from harness.config.credentials import ENVIRONMENT, ChapConfig, from_environment, from_file
 from harness.config.kinds import require_kind
 from harness.config.model import Config
@@ -262,6 +263,7 @@ _DEMANDS = {
     "literal_error": "must be {expected}",
     "missing": "is missing",
     "string_type": "must be text, in quotes",
+    "string_too_short": "must not be empty",
     "path_type": "must be text, in quotes",
     "string_pattern_mismatch": "must match the pattern {pattern}",
     "model_type": "must be a table",
@@ -287,13 +289,6 @@ def _reason(problem: ErrorDetails) -> str:
     return demand.format(**problem.get("ctx", {}))
 
 
-def _parts(annotation: object) -> Iterator[object]:
-    """A type and all that it is made of: of `tuple[Annotated[X, …], …]`, X among them."""
-    yield annotation
-    for part in get_args(annotation):
-        yield from _parts(part)
-
-
 def allowed_keys(model: type[BaseModel], location: list[str]) -> list[str]:
     """The keys that `model` knows at `location`, a path of keys and list indices."""
     for part in location:
@@ -303,7 +298,7 @@ def allowed_keys(model: type[BaseModel], location: list[str]) -> list[str]:
         model = next(
             (
                 c
-                for c in _parts(field.annotation)
+                for c in type_parts(field.annotation)
                 if isinstance(c, type) and issubclass(c, BaseModel)
             ),
             model,

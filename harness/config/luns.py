@@ -21,7 +21,14 @@ MOST_LUNS = 16
 _WWID = re.compile(r"(?!naa\.|eui\.|t10\.)[0-9A-Za-z][\w.:#+=@,-]{7,}", re.ASCII)
 
 
+# NAA type 6 as arrays show it (FC-LS, SPC-5 section 7.7.6.6.5); multipath-tools puts a 3 before it.
+_NAA = re.compile(r"3?(?P<bare>6[0-9a-f]{31})", re.IGNORECASE | re.ASCII)
+
+
 def _wwid(text: str) -> str:
+    digits = text.removeprefix("0x").replace(":", "")
+    if (naa := _NAA.fullmatch(digits)) and text != (meant := f"3{naa['bare'].lower()}"):
+        raise ValueError(f"{text!r} is {meant} to multipath-tools; write that")
     if not _WWID.fullmatch(text):
         raise ValueError(
             f"{text!r} is no WWID of multipath-tools, such as 360014057043dfe0435de773ca03bbf04; "

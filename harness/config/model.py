@@ -24,6 +24,7 @@ from harness.config.luns import (
 )
 from harness.config.negotiation import LoginOptions
 from harness.config.network_rules import (
+    require_apart_from_management,
     require_controllers,
     require_each_portal_once,
     require_independent,
@@ -298,6 +299,8 @@ class Config(Model):
     def _initiators_fit(self) -> Self:
         require_initiators(self)
         require_names_apart(self.networks, self.initiators)
+        if self.initiator.is_made:
+            require_apart_from_management(self.networks, self.initiators)
         return self
 
     @model_validator(mode="after")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from ipaddress import IPv4Network
 from itertools import combinations
 
 from harness.config.initiators import FurtherInitiator
 from harness.config.networks import ControllerConfig, NetworkConfig
 
 _MAP = "map"  # MAP in harness.measurements
+# Of every VM, by which the harness reaches it: see images/files/network.
+_MANAGEMENT = IPv4Network("10.0.2.0/24")
 
 
 def require_independent(networks: Sequence[NetworkConfig]) -> None:
@@ -32,6 +35,21 @@ def require_independent(networks: Sequence[NetworkConfig]) -> None:
                 f"networks: {one.name} ({one.subnet}) and {other.name} ({other.subnet}) "
                 "overlap; one subnet per network, or the kernel would mix the paths"
             )
+
+
+def require_apart_from_management(
+    networks: Sequence[NetworkConfig], further: Sequence[FurtherInitiator]
+) -> None:
+    """Raises ValueError, which begins with the key, for what a VM would look for elsewhere."""
+    for number, network in enumerate(networks):
+        own = [*network.initiator, *network.at_target, *(one.address for one in network.portals)]
+        others = [a for one in further for a in one.addresses.get(network.name, ())]
+        for address in (*own, *others):
+            if address in _MANAGEMENT:
+                raise ValueError(
+                    f"networks.{number}: {address} is in {_MANAGEMENT}, by which each VM is "
+                    "managed, and would be looked for there; give other addresses"
+                )
 
 
 def require_names_apart(

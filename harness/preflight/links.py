@@ -9,9 +9,15 @@ from harness.topology import Link, Topology
 
 # A device that is made on others has a `lower_` link to each of them: a VLAN, a macvlan, a bond, a
 # team, a bridge. Source: __netdev_adjacent_dev_insert() in net/core/dev.c of the kernel.
+# A virtual function of a NIC (SR-IOV) has none, but `physfn`: pci_iov_sysfs_link() in
+# drivers/pci/iov.c. Where that one is several ports (mlx4), it is not known which is its own.
 LOWER_SCRIPT = """\
 for lower in /sys/class/net/*/lower_*; do
   if [ -L "$lower" ]; then echo "$lower"; fi
+done
+for ports in /sys/class/net/*/device/physfn/net; do
+  set -- "$ports"/*
+  if [ $# = 1 ] && [ -e "$1" ]; then echo "${ports%/device/physfn/net}/lower_${1##*/}"; fi
 done
 """
 

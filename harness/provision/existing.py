@@ -126,7 +126,7 @@ def nics_of(machine: Machine, topology: Topology) -> dict[str, str]:
     """The device that has the initiator's address of a link, by link.
 
     Raises InitiatorError for an address that the machine has not, and for two links on one NIC,
-    whatever is made on it: VLANs, macvlans, bonds or bridges.
+    whatever is made on it: VLANs, macvlans, bonds, bridges or virtual functions.
     """
     listing = machine.run(["ip", "-oneline", "address"]).stdout
     have = {words[3].partition("/")[0]: words[1] for words in map(str.split, listing.splitlines())}

@@ -65,3 +65,8 @@ def network(
 
 OTHER = network('"10.2.0.1"', '"10.2.0.101"', name="b", subnet="10.2.0.0/24")
 V6 = {"initiator": '"fd00::101"', "subnet": "fd00::/64"}
+VIA = '{{ address = "{0}", via = "{1}" }}'
+
+
+def routed(address: str, via: str, initiator: str = '"10.1.0.101"') -> str:
+    return network(VIA.format(address, via), initiator)

@@ -21,7 +21,7 @@ from harness.measurements import (
     Watching,
 )
 from harness.units import NS_PER_MS, NS_PER_S
-from suites.selftest.unit.judged import without_samples
+from suites.selftest.unit.judged import busy_host, without_io, without_samples
 from suites.selftest.unit.synthetic_failover import END, HEALED, INJECTED, START, failover
 
 OOPS = KernelMessage(INJECTED, 1, "Oops: 0000 [#1] PREEMPT SMP PTI")
@@ -171,6 +171,10 @@ def test_sound_evidence_is_told_with_its_figures() -> None:
             of_stream(lambda s: ended_at(s, END - 3 * NS_PER_S)),
             "job 'probe' ended 3.0 s before the test",
         ),
+        (
+            of_stream(lambda s: without_io(s, INJECTED + 5 * NS_PER_S, INJECTED + 8 * NS_PER_S)),
+            "the probe sent nothing for 3.0 s: a stall in that time would be unseen",
+        ),
     ],
     ids=lambda v: v if isinstance(v, str) else "",
 )
@@ -178,6 +182,14 @@ def test_what_is_wrong_with_the_evidence_is_named(measured: Measurements, reason
     """It is unknown, never a failure: it is not known what the storage did."""
     finding = found(evidence_sound(), measured)
     assert (finding.verdict, finding.message) == (Verdict.UNKNOWN, reason)
+
+
+def test_a_probe_that_its_host_does_not_run_sends_nothing() -> None:
+    """Nothing of the storage is hidden by that."""
+    span = (INJECTED + 5 * NS_PER_S, INJECTED + 8 * NS_PER_S)
+    measured = of_stream(lambda s: without_io(s, *span))
+    busy = busy_host(0.7, start_ns=span[0], end_ns=span[1])
+    assert found(evidence_sound(), replace(measured, processors=busy)).verdict is Verdict.PASS
 
 
 def test_all_that_is_wrong_is_named() -> None:
@@ -284,6 +296,14 @@ def test_distress_of_a_process_may_be_another_programs(message: KernelMessage) -
         "critical medium error, dev vdb, sector 8 op 0x0:(READ) flags 0x0 phys_seg 1",
         "Buffer I/O error on dev vdb, logical block 0, async page read",
         "EXT4-fs error (device vda1): ext4_find_entry:1463: inode #2: comm ls: reading directory",
+        "timeout error, dev vdb, sector 8 op 0x1:(WRITE) flags 0x0 phys_seg 1 prio class 2",
+        "device offline error, dev sdb, sector 8 op 0x0:(READ) flags 0x0 phys_seg 1 prio class 2",
+        "critical nexus error, dev sdb, sector 8 op 0x1:(WRITE) flags 0x0 phys_seg 1 prio class 2",
+        "reservation conflict error, dev sdb, sector 8 op 0x1:(WRITE) flags 0x0 phys_seg 1",
+        "recoverable transport error, dev sdb, sector 8 op 0x0:(READ) flags 0x0 phys_seg 1",
+        "EXT4-fs (vdb): This should not happen!! Data will be lost",
+        "JBD2: Detected IO errors while flushing file data on vda1-8",
+        "Aborting journal on device vda1-8.",
     ],
 )
 def test_an_error_of_a_disk_is_trouble_on_the_target_only(text: str) -> None:

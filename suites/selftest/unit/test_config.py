@@ -250,6 +250,22 @@ def test_what_a_number_must_be_is_said_in_our_words(key: str, value: str, reason
     assert text.splitlines()[0] == f"--option: {dotted}: {reason} (got {value!r})"
 
 
+@pytest.mark.parametrize("value", ["true", "false"])
+@pytest.mark.parametrize(
+    ("before", "key"),
+    [
+        ("[target]\n", "port"),
+        ("[workload]\n", "second_look_s"),
+        ("[hypervisor]\n", "testbeds"),
+        (networks(), "vlan"),
+    ],
+)
+def test_a_number_is_neither_true_nor_false(before: str, key: str, value: str) -> None:
+    """`vlan = true` would be VLAN 1."""
+    (line,) = complaint(f"{before}{key} = {value}\n").splitlines()
+    assert line.endswith(f"{key}: must be a number (got {value.title()})")
+
+
 def test_values_in_lists_of_tables_have_an_origin_too() -> None:
     """The networks come from the file or from the defaults, as a whole."""
     origins = {s.key: s.origin for s in loaded(networks()).settings()}

@@ -241,3 +241,23 @@ def test_every_option_of_a_login_has_its_name(name: str) -> None:
     ((setting, _),) = iscsiadm.node_settings(Config().profiles["stock"], offers).items()
     assert setting.rpartition(".")[2] == KEYS[name]
     assert list(Negotiation.of(IetOptions(), offers).demanded) == [KEYS[name]]
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("target.port = 22\n", "target.port"),
+        (TWO.format("").replace('"10.0.1.1"', '"10.0.1.1:22"'), "network b, portal 1, port"),
+    ],
+)
+def test_the_port_of_ssh_is_none_of_a_target_that_is_made(
+    tmp_path: Path, text: str, key: str
+) -> None:
+    """An array has no SSH there."""
+    says = f"own.toml: {key}: 22 is that of SSH on the target; give another port"
+    assert complaint(tmp_path, text) == says
+    if key == "target.port":
+        text += TWO.format("")
+    file = tmp_path / "array.toml"
+    file.write_text(STANDING + text)
+    assert load(file).config.target.kind == "external"

@@ -123,6 +123,25 @@ def test_a_wwid_is_one_and_no_pattern(wwid: str, accepted: bool) -> None:
         assert "target.wwid" in complaint(text)
 
 
+@pytest.mark.parametrize(
+    "wwid",
+    [
+        "60014057043dfe0435de773ca03bbf04",
+        "60014057043DFE0435DE773CA03BBF04",
+        "360014057043DFE0435DE773CA03BBF04",
+        "0x60014057043dfe0435de773ca03bbf04",
+        "60:01:40:57:04:3d:fe:04:35:de:77:3c:a0:3b:bf:04",
+    ],
+)
+def test_an_identity_as_arrays_show_it_is_told_as_multipath_has_it(wwid: str) -> None:
+    """NAA type 6; else the LUN would be missing over every path, or be two."""
+    text = complaint(f'[target]\nkind = "external"\nwwid = "{wwid}"\n{two_networks()}')
+    assert text == (
+        f"own.toml: target.wwid: {wwid!r} is 360014057043dfe0435de773ca03bbf04 to "
+        "multipath-tools; write that"
+    )
+
+
 def test_a_network_is_not_named_as_the_map_is() -> None:
     """What is read over the path would take the place of what is read over the map."""
     text = complaint(two_networks().replace('name = "b"', f'name = "{MAP}"'))

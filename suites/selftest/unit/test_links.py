@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from harness.config import Config
-from harness.preflight.links import link_problems, nics_under, parse_lower
+from harness.preflight.links import LOWER_SCRIPT, link_problems, nics_under, parse_lower
 from harness.topology import plan
 
 RECORDED = Path(__file__).parent / "recorded" / "linux-6.1-lower.txt"
@@ -60,3 +61,29 @@ def test_links_with_a_nic_each_are_no_problem(a: str, b: str) -> None:
 def test_a_machine_without_such_devices_prints_nothing() -> None:
     """Each device is a NIC then."""
     assert parse_lower("") == {}
+
+
+def test_virtual_functions_of_a_nic_are_made_on_it(tmp_path: Path) -> None:
+    """Unless it is several ports, of which one is theirs."""
+    net = tmp_path / "class/net"
+    ports = {"0000:01:00.0": ["ens1f0"], "0000:02:00.0": ["ens2", "ens2d1"], "0000:03:00.0": []}
+    functions = {"ens1f0v0": "0000:01:00.0", "ens1f0v1": "0000:01:00.0", "ens2v0": "0000:02:00.0"}
+    functions["ens3v0"] = "0000:03:00.0"
+    for device, names in ports.items():
+        for name in names:
+            (tmp_path / device / "net" / name).mkdir(parents=True)
+            (net / name).mkdir(parents=True)
+            (net / name / "device").symlink_to(tmp_path / device)
+        (tmp_path / device / "net").mkdir(parents=True, exist_ok=True)
+    for name, device in functions.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "physfn").symlink_to(tmp_path / device)
+        (net / name).mkdir()
+        (net / name / "device").symlink_to(tmp_path / name)
+    script = LOWER_SCRIPT.replace("/sys", str(tmp_path))
+    said = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True)
+    assert said.stderr == ""
+    below = parse_lower(said.stdout.replace(str(tmp_path), "/sys"))
+    assert below == {"ens1f0v0": ("ens1f0",), "ens1f0v1": ("ens1f0",)}
+    (problem,) = link_problems(TWO, {"a": "ens1f0v0", "b": "ens1f0v1"}, below)
+    assert "all made on the same NIC ens1f0" in problem.cause

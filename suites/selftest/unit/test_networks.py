@@ -10,7 +10,7 @@ import pytest
 from harness.config.networks import NetworkConfig, default_networks
 from harness.hypervisor.domain_xml import NIC_SLOTS
 from harness.topology import Role, plan
-from suites.selftest.unit.config_file import OTHER, V6, complaint, loaded, network
+from suites.selftest.unit.config_file import OTHER, V6, VIA, complaint, loaded, network, routed
 
 
 @pytest.fixture(autouse=True)
@@ -163,13 +163,6 @@ def test_entries_without_a_name_of_their_own_are_counted_from_1() -> None:
     assert second.startswith("own.toml: network 2, mtu: must be 1280 or more")
     twice = network('"10.1.0.1"') + OTHER.replace('"b"', '"a"') + "mtu = 3\n"
     assert complaint(twice).startswith("own.toml: network 2, mtu: ")
-
-
-VIA = '{{ address = "{0}", via = "{1}" }}'
-
-
-def routed(address: str, via: str, initiator: str = '"10.1.0.101"') -> str:
-    return network(VIA.format(address, via), initiator)
 
 
 def test_a_portal_behind_a_router_is_outside_the_subnet() -> None:
