@@ -1,4 +1,4 @@
-"""When a failure proves nothing: the lab may have caused it, or evidence is of something else."""
+"""When a failure proves nothing: the lab may have caused it, or it is of something else."""
 
 from __future__ import annotations
 
