@@ -105,3 +105,17 @@ def test_ios_that_fio_reports_otherwise_are_told(reported: int | None, told: str
     measured = with_stream(good(), "probe", lambda s: replace(s, reported=reported))
     finding = judged(measured, f"job 'probe': {logged} I/Os in fio's log, {told} in its report")
     assert finding.verdict is Verdict.UNKNOWN
+
+
+@pytest.mark.parametrize(("kept", "early"), [(0, ""), (1, "job 'probe' ended ")])
+def test_a_job_without_io_does_not_end_early(kept: int, early: str) -> None:
+    """With a single one it does."""
+    probe = next(one for one in good().streams if one.name == "probe")
+    columns = ("at_ns", "latency_ns", "offset", "size", "is_write")
+    log = probe.completions
+    few = replace(log, **{name: getattr(log, name)[:kept] for name in columns})
+    measured = with_stream(good(), "probe", lambda s: replace(s, completions=few, reported=kept))
+    finding = found(evidence_sound(), measured)
+    assert finding.crash == ""
+    assert early in finding.message
+    assert ("ended" in finding.message) is bool(early)

@@ -240,6 +240,8 @@ def test_on_a_busy_host_reads_prove_nothing() -> None:
     outcome = reads([1.0] * ENOUGH, [1.0] * ENOUGH, measured=early)
     assert outcome.verdict is Verdict.UNKNOWN
     assert "but before the fault the host kept 70%" in outcome.message
+    half = replace(good(), processors=busy_host(0.5, end_ns=HEALED))
+    assert reads([1.0] * ENOUGH, [1.0] * ENOUGH, measured=half).verdict is Verdict.PASS
 
 
 def test_without_a_phase_before_or_after_a_fault_nothing_is_compared() -> None:

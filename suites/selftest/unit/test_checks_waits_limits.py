@@ -5,16 +5,28 @@ from __future__ import annotations
 from dataclasses import replace
 from math import inf
 
+import numpy as np
 import pytest
 
 from harness.analysis.fault_waits import StallsTogether
 from harness.analysis.stall import LongIo, Stall, Wait
 from harness.budget import Budget, BudgetTerm
-from harness.checks import Finding, Outcome, Verdict, stall, stalls_together_within_budget
+from harness.checks import (
+    Finding,
+    Outcome,
+    Verdict,
+    stall,
+    stall_within_budget,
+    stalls_together_within_budget,
+    waits,
+)
 from harness.checks.waits import Limit, budget_of, judge_wait, slack_of, waited
-from harness.measurements import FaultRecord, Measurements
+from harness.measurements import FaultRecord, Measurements, PathStates
+from harness.timeline import Happened
 from harness.units import NS_PER_MS, NS_PER_S
+from suites.selftest.unit import standstill
 from suites.selftest.unit.judged import busy_host, found, good
+from suites.selftest.unit.standstill import FAILED, LOSS, REINSTATED, RETURN, Seen
 from suites.selftest.unit.synthetic_failover import END, INJECTED, START
 
 GRAIN_NS = 62_500_000  # a sixteenth of a second: sums of such numbers are exact
@@ -232,7 +244,7 @@ def test_stalls_that_are_longer_together_are_told_by_how_much(
     assert finding.message == (
         "1 stall of probe in SilentDrop(a) took 4.50 s together, 500 ms beyond the budget of 4 s"
     )
-    several = together(monkeypatch, (0.5, 3), (4, 6.5))
+    several = together(monkeypatch, (0.5, 2), (3, 4), (4.5, 6.5))
     assert several.span_ns == (
         INJECTED + NS_PER_S // 2 - NS_PER_S,
         INJECTED + 13 * NS_PER_S // 2,
@@ -260,7 +272,8 @@ def test_stalls_together_are_excused_by_as_much_as_the_host_took(
 def test_stalls_together_prove_nothing_on_a_busy_host(monkeypatch: pytest.MonkeyPatch) -> None:
     """By the whole time from the first to the last."""
     busy = busy_host(0.6, start_ns=INJECTED + 2 * NS_PER_S, end_ns=INJECTED + 17 * NS_PER_S)
-    finding = together(monkeypatch, (0, 2), (17, 20), measured=replace(good(), processors=busy))
+    host = replace(good(), processors=busy)
+    finding = together(monkeypatch, (0, 1), (1, 2), (17, 20), measured=host)
     assert finding.verdict is Verdict.UNKNOWN
     assert "; but the host kept 45% of the processor time that the machines" in finding.message
 
@@ -294,3 +307,63 @@ def test_without_io_or_a_fault_there_are_no_stalls_to_add_up(
     assert silent.message == "no I/O completed while SilentDrop(a) was felt"
     forced = replace(good(), errors_forced=True, cut_short="it hung")
     assert found(stalls_together_within_budget(), forced).verdict is Verdict.FAIL
+
+
+def test_a_wait_before_any_fault_has_the_slack_of_the_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    first = with_terms(BudgetTerm("slack", 1, ""))
+    second = replace(
+        with_terms(BudgetTerm("slack", 9, "")),
+        name="second",
+        injected_ns=END - 3 * NS_PER_S,
+        confirmed_ns=END - 3 * NS_PER_S,
+        healed_ns=END - 2 * NS_PER_S,
+        healing_confirmed_ns=END - 2 * NS_PER_S,
+    )
+    monkeypatch.setattr(waits, "wait_before", lambda *_: of(1.5))
+    monkeypatch.setattr(waits, "longest_by_losses", lambda *_: {})
+    finding = found(stall_within_budget(), replace(good(), faults=(second, first)))
+    assert finding.verdict is Verdict.FAIL
+    assert " before any fault, 500 ms beyond the slack of 1 s" in finding.message
+
+
+@pytest.mark.parametrize(
+    ("lost_s", "verdict"),
+    [
+        (-0.001, Verdict.FAIL),
+        (0.0, Verdict.UNKNOWN),
+        (14.1, Verdict.UNKNOWN),
+        (14.101, Verdict.FAIL),
+    ],
+)
+def test_a_fault_that_missed_may_have_hit_another_path_while_it_lasted(
+    lost_s: float, verdict: Verdict
+) -> None:
+    """From its injection until its healing was confirmed."""
+    made = standstill.watched(standstill.measured((5, 8), seen=((lost_s, FAILED, "2"),)))
+    first, *others = made.counters
+    busy = replace(first, bytes_written=4096 * np.arange(len(first.at_ns)))
+    states = (PathStates(standstill.at(-0.5), {"a": "active", "b": "active"}),)
+    missed = replace(made, counters=(busy, *others), path_states=states)
+    assert found(stall_within_budget(), missed).verdict is verdict
+
+
+def test_only_what_was_not_seen_in_time_is_told_as_such() -> None:
+    lost = standstill.watched(standstill.measured((0, 3.05)))
+    assert "not seen in time" not in found(stall_within_budget(), lost).figures
+    seen = tuple(one for one in (*LOSS, *RETURN) if one[1] is not Happened.RECOVERY_TIMED_OUT)
+    blind = standstill.watched(standstill.measured((0, 3.05), seen=seen))
+    assert found(stall_within_budget(), blind).figures["not seen in time"]
+
+
+def test_nothing_is_spared_of_a_wait_that_began_after_healing() -> None:
+    """With no path left, until the first one is back."""
+    both: tuple[Seen, ...] = ((3.01, FAILED, "2"), (17.0, REINSTATED, "2"))
+    lost = standstill.measured(
+        (14.5, 17.15), seen=LOSS + RETURN + both, io_stops=True, carries_from=17.1
+    )
+    finding = found(stall_within_budget(), standstill.watched(replace(lost, max_stall_s=1)))
+    assert "beyond the max_stall of 1 s" in finding.message
+    assert "after healing" not in finding.message
+    assert "spared_by_max_stall_s" not in finding.numbers

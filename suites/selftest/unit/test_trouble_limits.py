@@ -6,15 +6,17 @@ from dataclasses import replace
 
 import pytest
 
+from harness.analysis.reserve_changes import swaps
 from harness.checks import Verdict
 from harness.checks.path_loss import caused
-from harness.measurements import Measurements
+from harness.measurements import Measurements, UnplannedDisk
 from harness.timeline import Event, Happened, Timeline
 from harness.transport.iscsi.settings import session_settings
 from harness.units import NS_PER_S
 from suites.selftest.unit.judged import busy_host, found, good
 from suites.selftest.unit.synthetic_failover import END, HEALED, INJECTED, START
-from suites.selftest.unit.test_trouble import CHECK, ERROR, LINE, with_event, with_line
+from suites.selftest.unit.test_reserve_changes import undisturbed, using
+from suites.selftest.unit.test_trouble import CHECK, ERROR, LINE, moved, with_event, with_line
 
 
 def with_events(*at_ns: int, path: str = "b") -> Measurements:
@@ -136,3 +138,90 @@ def test_after_healing_trouble_of_a_path_that_was_not_hit_is_its_own() -> None:
     """However long the other one may take."""
     assert found(CHECK, with_events(HEALED + NS_PER_S)).verdict is Verdict.FAIL
     assert found(CHECK, with_events(HEALED + NS_PER_S, path="a")).verdict is Verdict.PASS
+
+
+def test_a_disk_that_was_not_planned_excuses_no_planned_path() -> None:
+    stray = UnplannedDisk("8:48", "sdd", START, END)
+    measured = replace(with_events(INJECTED), unplanned_disks=(stray,))
+    assert found(CHECK, measured).verdict is Verdict.FAIL
+
+
+DROP_NS = INJECTED + 5 * NS_PER_S
+
+
+def dropping(*events: tuple[float, str, Happened], errors_s: float) -> Measurements:
+    """What happens to paths, in seconds since the host took two seconds; then an error of sdb."""
+    told = [
+        Event(DROP_NS + int(after_s * NS_PER_S), what, "initiator kernel", LINE, path=path)
+        for after_s, path, what in events
+    ]
+    lined = with_line(DROP_NS + int(errors_s * NS_PER_S), ERROR)
+    busy = busy_host(1.0, start_ns=DROP_NS - 2 * NS_PER_S, end_ns=DROP_NS)
+    timeline = Timeline.of([*good().timeline, *told])
+    return replace(lined, timeline=timeline, processors=busy, faults=())
+
+
+ERR, OUT = Happened.CONNECTION_ERROR, Happened.RECOVERY_TIMED_OUT
+
+
+@pytest.mark.parametrize(
+    ("events", "errors_s", "verdict"),
+    [
+        ([(0, "b", ERR)], 0, Verdict.UNKNOWN),  # at the same time
+        ([(0, "b", ERR), (0.5, "b", OUT)], 2, Verdict.UNKNOWN),  # its session is not back
+        ([(0, "a", ERR), (1e-9, "b", ERR)], 0.5, Verdict.UNKNOWN),  # after that of another path
+        ([(0, "a", ERR)], 0.5, Verdict.FAIL),  # that of another path alone
+    ],
+)
+def test_what_follows_from_a_drop_of_its_own_path_is_open(
+    events: list[tuple[float, str, Happened]], errors_s: float, verdict: Verdict
+) -> None:
+    lost = {Happened.PATH_FAILED, *(ERR, OUT), Happened.SESSION_RECOVERED}
+    measured = dropping(*events, errors_s=errors_s)
+    before = [e for e in measured.timeline if e.what not in lost or e.at_ns >= DROP_NS]
+    kept = [e for e in before if e.at_ns < HEALED or e.what not in lost]
+    finding = found(CHECK, replace(measured, timeline=Timeline.of(kept)))
+    assert finding.verdict is verdict, finding.message
+    if verdict is Verdict.FAIL:
+        assert finding.message.startswith("path b at ")
+        assert finding.numbers == {"signs_of_trouble": 2}
+
+
+def test_the_doubt_of_the_first_sign_is_told() -> None:
+    at_ns = INJECTED - NS_PER_S
+    error = ERROR.replace("sdb", "sda")
+    moving = replace(with_event(at_ns, "b"), counters=moved())
+    measured = with_line(at_ns - NS_PER_S // 2, error, measured=moving)
+    busy = busy_host(1.0, start_ns=at_ns - 2 * NS_PER_S, end_ns=at_ns)
+    finding = found(CHECK, replace(measured, processors=busy))
+    assert finding.verdict is Verdict.UNKNOWN
+    assert finding.message.endswith("; but each of them had a disk of that name")
+    assert LINE in finding.message
+
+
+def reserve_of_a(at_s: float) -> str:
+    """It comes into use after 5 s, goes into reserve after 12 s, and is in use again after 20 s."""
+    return "a" if at_s < 5 or 12 <= at_s < 20 else ""
+
+
+def test_a_path_that_goes_and_comes_fails_by_what_was_from_the_first_change_to_the_last() -> None:
+    swapped = using(undisturbed(), reserve_of_a)
+    times = [change.at_ns for change in swaps(swapped)]
+    assert len(times) == len(set(times)) == 3
+    finding = found(CHECK, swapped)
+    assert finding.verdict is Verdict.FAIL
+    assert finding.span_ns == caused(swapped, times[0], times[-1])
+
+
+def test_a_host_that_was_busy_until_the_last_change_leaves_it_open() -> None:
+    """From the first phase on: 0.9 of 10 s, of about 20 s."""
+    busy = busy_host(0.9, end_ns=START + 10 * NS_PER_S)
+    swapped = replace(using(undisturbed(), reserve_of_a), processors=busy)
+    finding = found(CHECK, swapped)
+    assert finding.verdict is Verdict.UNKNOWN
+    assert finding.message.endswith("but the host kept 45% of the processor time until then")
+
+
+def test_a_single_change_is_told_with_its_path() -> None:
+    finding = found(CHECK, using(undisturbed(), lambda at_s: "a" if at_s < 3 else "b"))
+    assert finding.message.startswith("path a came into use at 3.0")
