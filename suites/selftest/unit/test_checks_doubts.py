@@ -1,4 +1,4 @@
-"""When a failure proves nothing: the lab may have caused it, or evidence is of something else."""
+"""When a failure proves nothing: the lab may have caused it, or it is of something else."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from harness.checks import Verdict, data_intact
 from harness.checks.excuses import unless_the_lab_did_it
-from harness.checks.outcome import failed
+from harness.checks.outcome import failed, unknown
 from harness.measurements import MAP, BlockFinding, Damage, ReadBack, UnplannedDisk
 from suites.selftest.unit.judged import found, good
 from suites.selftest.unit.synthetic_failover import END, START
@@ -46,3 +46,8 @@ def test_verification_was_off_only_if_every_block_is_foreign_through_the_map(
     findings = tuple(BlockFinding(4096 * n, place, damage) for n in range(2))
     back = ReadBack(2, 0, {MAP: 2, "a": 2, "b": 2}, findings=findings)
     assert found(data_intact(), replace(good(), read_back=back)).verdict is verdict
+
+
+def test_what_is_unknown_may_be_known_when_measured_again_unless_it_is_said() -> None:
+    assert not unknown("the host was busy").same_again
+    assert unknown("verification is off", same_again=True).same_again
