@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 import tomllib
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from suites.selftest.mutation import __main__ as tool
 from suites.selftest.mutation import known
 from suites.selftest.mutation.known import Known
 from suites.selftest.mutation.mutants import Mutant, Source, difference, kept_mutants_of, mutants_of
 from suites.selftest.mutation.page import summary, updated
 from suites.selftest.mutation.reach import Reach
-from suites.selftest.mutation.scoring import Scored
+from suites.selftest.mutation.scoring import Scored, Scoring
 from suites.selftest.mutation.survivors import Explained, as_entry, explained, idle, unexplained
 from suites.selftest.mutation.trial import NO_ANSWER, Result, Unfit, result_of
 
@@ -270,6 +272,22 @@ def test_the_page_gets_new_rows_in_order_and_keeps_those_of_other_modules() -> N
         "More.",
     ]
     assert "4 of 4 mutants tried, 4 killed (100.0 %), 0 survive" in summary([one])
+
+
+def test_when_the_time_is_over_no_module_is_begun(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """To make its mutants takes seconds. The run is not complete, so it fails."""
+    begun: list[str] = []
+    monkeypatch.setattr(tool, "reach_of", lambda *_: REACH)
+    monkeypatch.setattr(Scoring, "score", lambda _, path: begun.append(path))
+    monkeypatch.setattr(
+        sys, "argv", ["mutation", "--seconds", "0", "checks/effect", "checks/stall"]
+    )
+    assert tool.main() == 1
+    assert begun == []
+    told = capsys.readouterr().out
+    assert "no time was left for 2 modules, from harness/checks/effect.py on" in told
 
 
 def test_all_checks_are_mutated_and_all_that_is_named_is_there() -> None:
