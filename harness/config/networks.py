@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from ipaddress import (
     IPv4Address,
     IPv4Network,
@@ -44,28 +45,27 @@ def _address(value: object) -> object:
 
 def _of_a_nic(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
     """Raises ValueError for what is no address of one NIC that others reach by it alone."""
-    if why := _why_of_no_nic(address):
+    for why in _why_of_no_nic(address):
         raise ValueError(f"{address} {why}")
     return address
 
 
-def _why_of_no_nic(address: IPv4Address | IPv6Address) -> str:
-    """The reason, to follow the address; empty if a NIC can have it."""
+def _why_of_no_nic(address: IPv4Address | IPv6Address) -> Iterator[str]:
+    """Each reason, to follow the address."""
     if address.is_multicast:
-        return "is a multicast address; no machine can have it"
+        yield "is a multicast address; no machine can have it"
     if address.is_loopback:
-        return "is a loopback address, which leads to the machine itself"
+        yield "is a loopback address, which leads to the machine itself"
     if address.is_unspecified or address == _EVERYBODY:
-        return "is the address of no machine"
+        yield "is the address of no machine"
     if isinstance(address, IPv4Address):
-        return ""
+        return
     if address.is_link_local:  # RFC 4007 section 6: it says nothing without a zone
-        return "is link-local, so that it needs a NIC's name beside it; give another, as of fd00::/8"
+        yield "is link-local, and needs a NIC's name beside it; give another, as of fd00::/8"
     if address.scope_id is not None:
-        return f"names a zone; leave %{address.scope_id} out"
+        yield f"names a zone; leave %{address.scope_id} out"
     if address.ipv4_mapped is not None:  # RFC 4291 section 2.5.5.2
-        return f"stands for an address of IPv4; write {address.ipv4_mapped}"
-    return ""
+        yield f"stands for an address of IPv4; write {address.ipv4_mapped}"
 
 
 def _subnet(value: object) -> object:
@@ -89,9 +89,7 @@ def _several(value: object) -> object:
 
 
 # With one message for what is neither, instead of one for each.
-Address = Annotated[
-    IPv4Address | IPv6Address, BeforeValidator(_address), AfterValidator(_of_a_nic)
-]
+Address = Annotated[IPv4Address | IPv6Address, BeforeValidator(_address), AfterValidator(_of_a_nic)]
 Addresses = Annotated[tuple[Address, ...], BeforeValidator(_several), AfterValidator(_one_at_least)]
 Subnet = Annotated[IPv4Network | IPv6Network, BeforeValidator(_subnet)]
 
@@ -150,12 +148,8 @@ class NetworkConfig(Model):
         tuple[Annotated[PortalConfig, BeforeValidator(_portal)], ...], AfterValidator(_one_at_least)
     ] = Field(description="where the target listens: addresses, or tables")
     initiator: Addresses = Field(description="the initiator's address; several for a NIC each")
-    libvirt_network: str | None = Field(
-        None, min_length=1, description="name of a libvirt network"
-    )
-    bridge: str | None = Field(
-        None, min_length=1, description="name of a bridge on the hypervisor"
-    )
+    libvirt_network: str | None = Field(None, min_length=1, description="name of a libvirt network")
+    bridge: str | None = Field(None, min_length=1, description="name of a bridge on the hypervisor")
     mtu: int | None = Field(
         None,
         ge=1280,

@@ -18,7 +18,7 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("address", "subnet", "says"),
     [
-        ("fe80::1", "fe80::/64", "fe80::1 is link-local, so that it needs a NIC's name beside it"),
+        ("fe80::1", "fe80::/64", "fe80::1 is link-local, and needs a NIC's name beside it"),
         ("fe80::1%eth0", "fe80::/64", "fe80::1%eth0 is link-local"),
         ("fd00::1%eth0", "fd00::/64", "fd00::1%eth0 names a zone; leave %eth0 out"),
         ("::ffff:10.1.0.1", "::ffff:a01:0/120", "stands for an address of IPv4; write 10.1.0.1"),
