@@ -18,8 +18,10 @@ _TROUBLE = re.compile(
     r"(?:^BUG:|^UBSAN:|kernel BUG at|^WARNING:|^Oops\b|^general protection fault|Kernel panic"
     r"|: [0-9a-f]{4,16} \[#\d+\]"  # die() in arch/*/kernel, whatever its reason
     r"|possible circular locking|possible recursive locking"
-    r"|soft lockup|hard LOCKUP|rcu.*detected (?:expedited )?stall|Unable to handle kernel)"
+    r"|Unable to handle kernel)"
 )
+# A processor that did nothing else for 10 to 20 s: kernel/watchdog.c, kernel/rcu/tree_stall.h.
+_LOCKUP = re.compile(r"soft lockup|hard LOCKUP|rcu.*detected (?:expedited )?stall")
 # Of a process, whosever it is.
 _DISTRESS = re.compile(
     r"(?:INFO: task .* blocked (?:in I/O wait )?for more than"
@@ -48,7 +50,13 @@ def is_disk_error(message: KernelMessage) -> bool:
 
 def is_trouble(message: KernelMessage) -> bool:
     """Whether the record shows a defect of the kernel itself, a hung task, or want of memory."""
-    return bool(_TROUBLE.search(message.text)) or is_distress(message)
+    defect = _TROUBLE.search(message.text)
+    return bool(defect) or is_lockup(message) or is_distress(message)
+
+
+def is_lockup(message: KernelMessage) -> bool:
+    """Whether the record is about a processor that was busy, or was not run, for many seconds."""
+    return bool(_LOCKUP.search(message.text))
 
 
 def is_distress(message: KernelMessage) -> bool:

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from harness.analysis.kernel_trouble import is_disk_error, is_distress, is_trouble
+from harness.analysis.kernel_trouble import (
+    is_disk_error,
+    is_distress,
+    is_lockup,
+    is_trouble,
+)
 from harness.analysis.wall_clock import wall_clock
 from harness.checks.definition import check
+from harness.checks.excuses import steal_against_failure
 from harness.checks.outcome import Outcome, failed, passed, unknown
-from harness.measurements import Measurements
+from harness.measurements import KernelLog, KernelMessage, Measurements
 from harness.topology import Role, called
+from harness.units import NS_PER_S
 
 MAP_UNSEEN = "it is not known which map and which disks are the LUN's"
 _SHOWN = 5
+_LOCKUP_NS = 20 * NS_PER_S  # twice watchdog_thresh, after which a soft lockup is logged
 
 
 @check("kernel sound")
@@ -20,7 +28,8 @@ def kernel_sound(measurements: Measurements) -> Outcome:
     Lockdep's complaints and RCU stalls, too, and processes killed for want of memory; whatever the
     storage did, such a run is not good. Nor had the target an error of its own disks, or of the
     file system on them. On a machine that was there before the run, a hung task, want of memory or
-    an error of a disk may be another program's: unknown.
+    an error of a disk may be another program's; where the host kept the processors, a lockup or a
+    stall of RCU may be its doing: unknown.
     """
     logs = measurements.kernel_logs
     figures = {f"records of {called(log.machine)}": str(len(log.messages)) for log in logs}
@@ -29,27 +38,42 @@ def kernel_sound(measurements: Measurements) -> Outcome:
     perhaps: list[str] = []
     for log in logs:
         for message in log.messages:
-            of_its_disk = log.machine == Role.TARGET and is_disk_error(message)
-            if not (of_its_disk or is_trouble(message)):
+            if not (is_trouble(message) or _of_its_disk(log, message)):
                 continue
-            others = of_its_disk or is_distress(message)
-            shared = log.machine in measurements.existing and others
             clock = wall_clock(measurements, message.at_ns, log.machine)
             text = f"{log.machine}: {message.text}" + (f" ({clock})" if clock else "")
-            (perhaps if shared else trouble).append(text)
+            if doubt := _doubt(measurements, log, message):
+                perhaps.append(f"{text}: {doubt}")
+            else:
+                trouble.append(text)
     if signs := len(trouble) + len(perhaps):
         figures["signs of trouble"] = str(signs)
         numbers["signs_of_trouble"] = signs
     if trouble:
         return failed("; ".join(trouble[:_SHOWN]), figures, numbers)
     if perhaps:
-        text = f"perhaps of other programs: {'; '.join(perhaps[:_SHOWN])}"
-        return unknown(text, figures, numbers)
+        return unknown("; ".join(perhaps[:_SHOWN]), figures, numbers)
     if unread := unread_kernel_logs(measurements):
         return unknown("; ".join(unread), figures, numbers)
     machines = " and ".join(log.machine for log in logs)
     text = f"no sign of trouble in the logs of {machines}"
     return passed(text, figures, numbers)
+
+
+def _of_its_disk(log: KernelLog, message: KernelMessage) -> bool:
+    return log.machine == Role.TARGET and is_disk_error(message)
+
+
+def _doubt(measurements: Measurements, log: KernelLog, message: KernelMessage) -> str:
+    """Why a sign of trouble may not be of the machine's own doing, or nothing."""
+    others = _of_its_disk(log, message) or is_distress(message)
+    if others and log.machine in measurements.existing:
+        return "perhaps of other programs"
+    if is_lockup(message):
+        since_ns = message.at_ns - _LOCKUP_NS
+        if steal := steal_against_failure(measurements, since_ns, message.at_ns):
+            return f"but the host kept {steal:.0%} of the processor time before it"
+    return ""
 
 
 def unread_kernel_logs(measurements: Measurements) -> list[str]:

@@ -331,6 +331,30 @@ def test_a_defect_of_the_kernel_is_one_on_any_machine() -> None:
     assert finding.message.startswith(f"initiator: {OOPS.text} (")
 
 
+@pytest.mark.parametrize(
+    ("text", "steal", "verdict"),
+    [
+        ("watchdog: BUG: soft lockup - CPU#0 stuck for 22s! [fio:9]", 0.9, Verdict.UNKNOWN),
+        ("watchdog: BUG: soft lockup - CPU#0 stuck for 22s! [fio:9]", 0.2, Verdict.FAIL),
+        ("rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:", 0.9, Verdict.UNKNOWN),
+        ("BUG: unable to handle page fault for address: 0000000000001000", 0.9, Verdict.FAIL),
+    ],
+)
+def test_a_lockup_on_a_busy_host_may_be_the_hosts(
+    text: str, steal: float, verdict: Verdict
+) -> None:
+    """A processor that is not run for 20 s looks like one that is stuck."""
+    measured = good()
+    log, *others = measured.kernel_logs
+    said = KernelMessage(END - NS_PER_S, 0, text)
+    spoilt = replace(measured, kernel_logs=(replace(log, messages=(said,)), *others))
+    busy = replace(spoilt, processors=busy_host(steal))
+    finding = found(kernel_sound(), busy)
+    assert finding.verdict is verdict, finding.message
+    assert ("but the host kept 90%" in finding.message) is (verdict is Verdict.UNKNOWN)
+    assert found(kernel_sound(), spoilt).verdict is Verdict.FAIL
+
+
 def test_sound_kernels_are_told_with_how_much_was_read() -> None:
     finding = found(kernel_sound(), good())
     assert (finding.verdict, finding.message) == (
