@@ -10,7 +10,7 @@ from operator import attrgetter
 import numpy as np
 
 from harness.analysis.recovery import paths_hit
-from harness.measurements import FaultLook, FaultRecord, Found, Measurements, PathCounters
+from harness.measurements import FaultRecord, Found, MeansSample, Measurements, PathCounters
 from harness.timeline import Happened
 from harness.units import NS_PER_MS, NS_PER_S, format_size
 
@@ -19,7 +19,7 @@ GRACE_NS = 250 * NS_PER_MS
 # Ten samples; a group may come into use at any time, so an earlier phase tells less.
 _JUST_BEFORE_NS = NS_PER_S
 # They are a second apart, and a busy machine takes its time to answer.
-_LOOKS_APART_NS = 5 * NS_PER_S
+_SAMPLES_APART_NS = 5 * NS_PER_S
 
 
 def without_effect(measurements: Measurements, fault: FaultRecord) -> str:
@@ -68,19 +68,20 @@ def not_in_force(fault: FaultRecord) -> str:
 
 
 def _means_unseen(fault: FaultRecord) -> str:
-    """A sentence that says for how long no look saw the means of a part; empty if not for long."""
-    seen: dict[str, list[int]] = {look.part: [] for look in fault.looks} or {fault.name: []}
-    for look in fault.looks:
-        if not look.unseen:
-            seen[look.part].append(look.at_ns)
+    """A sentence that says for how long nothing was seen of the means of a part; else empty."""
+    parts = [sample.part for sample in fault.means_samples]
+    seen: dict[str, list[int]] = {part: [] for part in parts or [fault.name]}
+    for sample in fault.means_samples:
+        if not sample.unseen:
+            seen[sample.part].append(sample.at_ns)
     for part, times_ns in seen.items():
-        if (gap_ns := _longest_gap_ns(fault, times_ns)) > _LOOKS_APART_NS:
+        if (gap_ns := _longest_gap_ns(fault, times_ns)) > _SAMPLES_APART_NS:
             return f"the means of {part} were not seen for {gap_ns / NS_PER_S:.1f} s"
     return ""
 
 
 def _longest_gap_ns(fault: FaultRecord, times_ns: Iterable[int]) -> int:
-    """The longest time without a look, while the fault was said to be in force."""
+    """The longest time without a sample, while the fault was said to be in force."""
     edges = [fault.confirmed_ns, *times_ns, fault.ordered_ns]
     return max(later - at_ns for at_ns, later in pairwise(edges))
 
@@ -88,43 +89,43 @@ def _longest_gap_ns(fault: FaultRecord, times_ns: Iterable[int]) -> int:
 def means_missing(fault: FaultRecord) -> str:
     """A sentence that says when a fault's own means were not in place; empty if they always were.
 
-    A count that falls began anew: what counts was taken away, and put back before the next look.
+    A count that falls began anew: what counts was taken away, and put back before the next sample.
     """
     counts: dict[str, int] = {}
-    for look in fault.looks:
-        since_s = (look.at_ns - fault.injected_ns) / NS_PER_S
+    for sample in fault.means_samples:
+        since_s = (sample.at_ns - fault.injected_ns) / NS_PER_S
         when = f"{since_s:.1f} s after {fault.name} was injected"
-        if look.missing:
-            return f"{look.missing}, {when}: not in force for all of that time"
-        if look.count is None or look.restarts:
+        if sample.missing:
+            return f"{sample.missing}, {when}: not in force for all of that time"
+        if sample.count is None or sample.restarts:
             continue
-        if look.count < (before := counts.get(look.part, 0)):
+        if sample.count < (before := counts.get(sample.part, 0)):
             return (
-                f"what {look.part} counts fell from {before} to {look.count}, {when}: "
+                f"what {sample.part} counts fell from {before} to {sample.count}, {when}: "
                 "not in force for all of that time"
             )
-        counts[look.part] = look.count
+        counts[sample.part] = sample.count
     return ""
 
 
 def _not_seen_to_act(fault: FaultRecord) -> str:
     """A sentence that says why nothing proves that paths which may go on were any worse.
 
-    Empty if each count that has to grow did, and was looked at often enough; or if none has to.
+    Empty if each count that has to grow did, and was sampled often enough; or if none has to.
     """
     if not fault.limping:
         return ""
-    counts: dict[str, list[FaultLook]] = {}
-    for look in fault.looks:
-        if look.grows:
-            counted = counts.setdefault(look.part, [])
-            counted += [look] if look.count is not None else []
+    counts: dict[str, list[MeansSample]] = {}
+    for sample in fault.means_samples:
+        if sample.grows:
+            counted = counts.setdefault(sample.part, [])
+            counted += [sample] if sample.count is not None else []
     if not counts:
         return f"nothing shows whether {fault.name} did anything to paths that go on"
-    for part, looks in counts.items():
-        if (gap_ns := _longest_gap_ns(fault, (look.at_ns for look in looks))) > _LOOKS_APART_NS:
+    for part, samples in counts.items():
+        if (gap_ns := _longest_gap_ns(fault, (s.at_ns for s in samples))) > _SAMPLES_APART_NS:
             return f"what {part} did was not seen for {gap_ns / NS_PER_S:.1f} s"
-        if not any(later > count for count, later in pairwise(one.count or 0 for one in looks)):
+        if not any(later > count for count, later in pairwise(s.count or 0 for s in samples)):
             return f"{part} did nothing that counts while it lasted"
     return ""
 

@@ -21,7 +21,7 @@ from harness.units import NS_PER_S, format_size
 def fault_took_effect(measurements: Measurements, fault: str | None = None) -> Outcome:
     """Byte counters prove it: the dead paths carried nothing, the others took the load.
 
-    And whenever its means were looked at while it lasted, they were in place; of paths that may go
+    And whenever its means were sampled while it lasted, they were in place; of paths that may go
     on they prove it alone, by what they count. Without effect nothing was tested: unknown. `fault`
     names one record; None judges all.
     """
@@ -56,10 +56,10 @@ def _effect(measurements: Measurements, fault: FaultRecord) -> Outcome:
             return unknown(f"{counters} carried nothing even before {fault.name}", figures)
         if carried == 0:
             idle.append(counters)
-    if fault.looks:
-        seen = [look for look in fault.looks if not look.unseen]
-        figures[f"looks at the means of {fault.name}"] = f"{len(seen)} of {len(fault.looks)}"
-        numbers[f"looks_at_{fault.name}"] = len(seen)
+    if every := fault.means_samples:
+        seen = [sample for sample in every if not sample.unseen]
+        figures[f"samples of the means of {fault.name}"] = f"{len(seen)} of {len(every)}"
+        numbers[f"means_samples_{fault.name}"] = len(seen)
     return replace(_took_effect(measurements, fault, idle), figures=figures, numbers=numbers)
 
 
@@ -85,6 +85,6 @@ def _took_effect(
     if not fault.paths:
         return passed(f"{fault.name}: it hits no path of this initiator, and each carried I/O")
     if fault.limping:
-        looks = len({look.at_ns for look in fault.looks if not look.unseen})
-        return passed(f"{fault.name}: its means were in place and acted, by {looks} looks at them")
+        times = len({sample.at_ns for sample in fault.means_samples if not sample.unseen})
+        return passed(f"{fault.name}: its means were in place and acted, by {times} samples")
     return passed(f"{fault.name}: dead paths carried nothing")

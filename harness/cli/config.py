@@ -65,7 +65,7 @@ def config(
 def _testbed(config: Config) -> str:
     """What the values come to: the paths and LUNs, and what the tests take away."""
     from harness.faults import losses
-    from harness.testbed.means import lacking
+    from harness.testbed.means import lacking, possible
     from harness.topology import plan
 
     topology = plan(config)
@@ -78,7 +78,7 @@ def _testbed(config: Config) -> str:
         (one.name, format_size(one.lun.size) if made else one.lun.wwid or "the only one there")
         for one in topology.maps
     ]
-    every = losses(topology, lambda fault: not lacking(config, fault.needs))
+    every = losses(topology, possible(config))
     tried = [
         (loss.name, ", ".join(loss.hits(topology)), lacking(config, loss.needs)) for loss in every
     ]

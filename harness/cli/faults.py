@@ -14,10 +14,9 @@ from harness.config import Config, Loaded
 from harness.errors import ConfigError
 
 if TYPE_CHECKING:
-    from harness.faults import Fault, Kind, Planned
+    from harness.faults import PlannedFault
 
 _HEADER = ("FAULT", "FAMILY", "EFFECT", "PATHS THAT IT HITS", "WORDS")
-_MARKDOWN = ("fault", "family", "effect", "what is broken", "what the initiator can see")
 
 
 @configured()
@@ -29,21 +28,14 @@ def faults(
         typer.Option("--faults", metavar="EXPRESSION", help="Only these, as pytest takes it."),
     ] = None,
     as_json: Json = False,
-    as_markdown: Annotated[
-        bool,
-        typer.Option("--markdown", metavar="", help="Print all kinds, as docs/faults.md has them."),
-    ] = False,
 ) -> None:
     """List the faults that the testbed can have, each with the words that select it."""
     from harness.faults import planned, select
-    from harness.testbed.means import lacking
+    from harness.testbed.means import possible
     from harness.topology import plan
 
-    if as_markdown:
-        typer.echo(markdown())
-        return
     config = loaded.config
-    every = planned(plan(config), lambda fault: not lacking(config, fault.needs))
+    every = planned(plan(config), possible(config))
     if expression is not None:
         try:
             every = select(every, expression)
@@ -53,7 +45,7 @@ def faults(
     typer.echo(json.dumps(told, indent=2) if as_json else _table(told))
 
 
-def _told(one: Planned, config: Config) -> dict[str, Any]:
+def _told(one: PlannedFault, config: Config) -> dict[str, Any]:
     """A fault for programs; `skipped_because` is empty where it is possible."""
     from harness.testbed.means import lacking
     from harness.topology import plan
@@ -86,34 +78,3 @@ def _table(told: Sequence[dict[str, Any]]) -> str:
     ]
     why = "SKIPPED BECAUSE" if any(one["skipped_because"] for one in told) else ""
     return columns([(*_HEADER, why), *rows])
-
-
-def markdown() -> str:
-    """The table of all kinds for docs/faults.md."""
-    from harness.faults import CATALOGUE
-
-    lines = [_line(_MARKDOWN), "|---" * len(_MARKDOWN) + "|"]
-    return "\n".join([*lines, *(_line(_cells(kind)) for kind in CATALOGUE)])
-
-
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
-def _cells(kind: Kind) -> tuple[str, ...]:
-    from harness.faults import Family
-
-    several = kind.family is Family.SEVERAL
-    effects = "those of its parts" if several else ", ".join(sorted(_example(kind).effects))
-    return (f"`{kind.name}({kind.place})`", kind.family, effects, kind.breaks, kind.shows)
-
-
-def _example(kind: Kind) -> Fault:
-    """One of the first ready topology that can have it."""
-    from harness.config.ready import ready_topologies
-    from harness.topology import plan
-
-    for described in ready_topologies().values():
-        if found := kind.everywhere(plan(Config.model_validate(described)), lambda _: True):
-            return found[0]
-    raise ConfigError(f"no ready topology can have a {kind.name}")

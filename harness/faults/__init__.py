@@ -9,15 +9,9 @@
 """
 
 from harness.faults.addresses import AddressRemoved, PortalAddressRemoved
-from harness.faults.base import Fault, Lab, Means, Seen, Together
-from harness.faults.catalogue import (
-    CATALOGUE,
-    Planned,
-    heal_everything,
-    least_loss_of,
-    losses,
-    planned,
-)
+from harness.faults.base import Fault, Lab, Means
+from harness.faults.catalogue import CATALOGUE, PlannedFault, least_loss_of, losses, planned
+from harness.faults.healing import heal_everything
 from harness.faults.held import AnswersHeld, RequestsHeld
 from harness.faults.impaired import (
     Corruption,
@@ -29,7 +23,7 @@ from harness.faults.impaired import (
     Reordering,
 )
 from harness.faults.injection import Injection, injected
-from harness.faults.kind import Family, Kind
+from harness.faults.kind import Family, Kind, Possible
 from harness.faults.large_frames import LargeFramesLost
 from harness.faults.link import (
     BothEndsDown,
@@ -44,6 +38,7 @@ from harness.faults.refusal import AnswersDropped, Rejected, RequestsDropped, Re
 from harness.faults.selection import select
 from harness.faults.silent_drop import InitiatorDrop, SilentDrop
 from harness.faults.silent_loss import SilentLoss
+from harness.faults.together import Together
 
 __all__ = [
     "CATALOGUE",
@@ -72,15 +67,15 @@ __all__ = [
     "PacketLoss",
     "PeerLinkDown",
     "PeerNicDown",
-    "Planned",
+    "PlannedFault",
     "PortalAddressRemoved",
+    "Possible",
     "RateLimit",
     "Rejected",
     "Reordering",
     "RequestsDropped",
     "RequestsHeld",
     "Reset",
-    "Seen",
     "SilentDrop",
     "SilentLoss",
     "Together",

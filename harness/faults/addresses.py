@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import shlex
 from abc import abstractmethod
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
 from harness.budget import Effect
 from harness.deadline import Deadline, poll
-from harness.faults.base import CONFIRM_TIMEOUT_S, LOOK_TIMEOUT_S, Lab, Means, Seen
+from harness.faults.base import CONFIRM_TIMEOUT_S, SAMPLE_TIMEOUT_S, Lab, Means
 from harness.faults.kind import Family, Kind, Possible
+from harness.faults.sampling import SampledByShell
 from harness.faults.undoing import UndoneByShell
 from harness.machine.nic_script import render_script
+from harness.measurements import MeansSample
 from harness.topology import Nic, Role, Topology, called
 
 _TIMEOUT_S = 30.0
@@ -34,7 +37,7 @@ def wait_for_addresses(lab: Lab, machine: str, nic: Nic, addresses: Collection[s
 
 
 @dataclass(frozen=True)
-class _AddressRemoved(UndoneByShell):
+class _AddressRemoved(UndoneByShell, SampledByShell):
     """A machine no longer has an address: it answers nobody there, and sends nothing from there.
 
     TCP keeps the connections of an address that is gone. None of their packets finds a route any
@@ -48,6 +51,9 @@ class _AddressRemoved(UndoneByShell):
     @abstractmethod
     def end(self, topology: Topology) -> tuple[str, Nic, str]:
         """The machine, its NIC, and the address with its prefix length."""
+
+    def machine(self, topology: Topology) -> str:  # its end says it
+        return self.end(topology)[0]
 
     def inject(self, lab: Lab) -> None:
         """Without `promote_secondaries` the kernel removes others of its subnet with an address.
@@ -74,10 +80,15 @@ class _AddressRemoved(UndoneByShell):
             every_s=0.3,
         )
 
-    def look(self, lab: Lab) -> Mapping[str, Seen]:
-        machine, nic, address = self.end(lab.topology)
-        there = address in _addresses_of(lab, machine, nic)
-        return {self.name: Seen(f"{called(machine)} has {address}" if there else "")}
+    def sampling(self, lab: Lab) -> str:
+        machine, nic, _ = self.end(lab.topology)
+        return shlex.join(_listing(lab, machine, nic))
+
+    def samples_in(self, told: str, lab: Lab) -> Sequence[MeansSample]:
+        machine, _, address = self.end(lab.topology)
+        there = address in _parse_addresses(told)
+        missing = f"{called(machine)} has {address}" if there else ""
+        return [MeansSample(self.name, missing=missing)]
 
     def undoing(self, lab: Lab) -> Mapping[str, str]:
         machine, *_ = self.end(lab.topology)
@@ -168,19 +179,26 @@ def _device(lab: Lab, machine: str, nic: Nic) -> str:
 
 
 def _addresses_of(lab: Lab, machine: str, nic: Nic) -> set[str]:
-    r"""The addresses that the device of a NIC has.
+    """The addresses that the device of a NIC has."""
+    argv = _listing(lab, machine, nic)
+    return _parse_addresses(lab.machine(machine).run(argv, timeout_s=SAMPLE_TIMEOUT_S).stdout)
+
+
+def _listing(lab: Lab, machine: str, nic: Nic) -> list[str]:
+    return ["ip", "-oneline", "address", "show", "dev", _device(lab, machine, nic)]
+
+
+def _parse_addresses(told: str) -> set[str]:
+    r"""The addresses in what `ip -oneline address` prints.
 
     Real line: `3: ens16    inet 172.16.0.101/24 scope global ens16\       valid_lft forever …`
     """
-    device = _device(lab, machine, nic)
-    argv = ["ip", "-oneline", "address", "show", "dev", device]
-    told = lab.machine(machine).run(argv, timeout_s=LOOK_TIMEOUT_S).stdout
     return {line.split()[3] for line in told.splitlines() if line.strip()}
 
 
 ADDRESS_KINDS = (
     Kind(
-        "AddressRemoved",
+        AddressRemoved,
         "link",
         Family.LINK,
         "the initiator's NIC of one link has no address",
@@ -188,7 +206,7 @@ ADDRESS_KINDS = (
         AddressRemoved.everywhere,
     ),
     Kind(
-        "PortalAddressRemoved",
+        PortalAddressRemoved,
         "portal",
         Family.LINK,
         "the target no longer has the address of one portal",

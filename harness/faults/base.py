@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import Protocol
 
 from harness.budget import BudgetTerm, Effect
-from harness.concurrency import side_by_side
 from harness.machine import Machine
-from harness.measurements import SessionSettings
+from harness.measurements import MeansSample, SessionSettings
 from harness.observe import Observer
 from harness.topology import Topology
 from harness.transport import Allowances
 
 CONFIRM_TIMEOUT_S = 20.0
-LOOK_TIMEOUT_S = 5.0
+SAMPLE_TIMEOUT_S = 5.0
 
 
 class Means(StrEnum):
@@ -49,22 +47,6 @@ class Lab(Protocol):
 
     def wait_until_lost(self, paths: Sequence[str]) -> None:
         """Wait until no map of any LUN has these paths active. Raises CutShort."""
-
-
-@dataclass(frozen=True)
-class Seen:
-    """What one look at the means of a fault shows.
-
-    `missing` says what is not in place, and is empty if all of it is. `count` is what it has done
-    so far, such as packets dropped; None if nothing counts that. `grows`: where a path may go on
-    only a count that grows proves that anything acts on it. It `restarts` if it may begin anew, as
-    that of a connection does.
-    """
-
-    missing: str = ""
-    count: int | None = None
-    grows: bool = False
-    restarts: bool = False
 
 
 class Fault(ABC):
@@ -129,8 +111,8 @@ class Fault(ABC):
         """What it goes on doing once it is confirmed, if anything; returns when `over` is set."""
 
     @abstractmethod
-    def look(self, lab: Lab) -> Mapping[str, Seen]:
-        """What its means show while it lasts, by the name of each of its parts.
+    def sample_means(self, lab: Lab) -> Sequence[MeansSample]:
+        """What its means show while it lasts; most kinds have one sample, of their own name.
 
         It takes no longer than some seconds. Raises HarnessError if nothing can be seen.
         """
@@ -157,79 +139,6 @@ class Fault(ABC):
     def recovery_terms(self, allowances: Allowances) -> tuple[BudgetTerm, ...]:
         """How long I/O may wait after healing where no path was left, term by term."""
         return longest(map(allowances.recovery_terms, sorted(self.effects)))
-
-
-@dataclass(frozen=True)
-class Together(Fault):
-    """Several faults, injected at once and healed at once."""
-
-    faults: Sequence[Fault]
-
-    def hits(self, topology: Topology) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(p for fault in self.faults for p in fault.hits(topology)))
-
-    def limps(self, topology: Topology) -> tuple[str, ...]:
-        """A path that one part loses does not go on, whatever another part does to it."""
-        lost = {
-            path
-            for fault in self.faults
-            for path in set(fault.hits(topology)) - set(fault.limps(topology))
-        }
-        return tuple(path for path in self.hits(topology) if path not in lost)
-
-    def disturbs(self, topology: Topology) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(p for fault in self.faults for p in fault.disturbs(topology)))
-
-    @property
-    def where(self) -> str:
-        return "+".join(dict.fromkeys(fault.where for fault in self.faults))
-
-    @property
-    def parts(self) -> Sequence[Fault]:
-        return self.faults
-
-    @property
-    def needs(self) -> frozenset[Means]:
-        return frozenset().union(*(fault.needs for fault in self.faults))
-
-    @property
-    def name(self) -> str:
-        return " + ".join(fault.name for fault in self.faults)
-
-    @property
-    def lasts_s(self) -> float:
-        return max(fault.lasts_s for fault in self.faults)
-
-    @property
-    def description(self) -> str:
-        return "; ".join(fault.description for fault in self.faults)
-
-    def inject(self, lab: Lab) -> None:
-        for fault in self.faults:
-            fault.inject(lab)
-
-    def confirm(self, lab: Lab) -> None:
-        self._all(lambda fault: fault.confirm(lab))
-
-    def go_on(self, lab: Lab, over: threading.Event) -> None:
-        self._all(lambda fault: fault.go_on(lab, over))
-
-    def look(self, lab: Lab) -> Mapping[str, Seen]:
-        every = side_by_side(*((lambda f=fault: f.look(lab)) for fault in self.faults))
-        return {name: seen for each in every for name, seen in each.items()}
-
-    def heal(self, lab: Lab) -> None:
-        self._all(lambda fault: fault.heal(lab))
-
-    def confirm_healed(self, lab: Lab) -> None:
-        self._all(lambda fault: fault.confirm_healed(lab))
-
-    @property
-    def effects(self) -> frozenset[Effect]:
-        return frozenset().union(*(fault.effects for fault in self.faults))
-
-    def _all(self, action: Callable[[Fault], None]) -> None:
-        side_by_side(*((lambda f=fault: action(f)) for fault in self.faults))
 
 
 def longest(each: Iterable[tuple[BudgetTerm, ...]]) -> tuple[BudgetTerm, ...]:

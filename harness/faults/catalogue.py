@@ -1,4 +1,4 @@
-"""All kinds of faults, and what a topology can have of them; pure but for healing."""
+"""All kinds of faults, and what a topology can have of them; pure."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from harness.budget import Effect
-from harness.concurrency import side_by_side
 from harness.faults.addresses import ADDRESS_KINDS
-from harness.faults.base import Fault, Lab, Means
+from harness.faults.base import Fault, Means
 from harness.faults.held import HELD_KINDS
 from harness.faults.impaired import IMPAIRED_KINDS
 from harness.faults.kind import Family, Kind, Possible
@@ -17,7 +16,6 @@ from harness.faults.link import LINK_KINDS
 from harness.faults.losses import SEVERAL_KINDS
 from harness.faults.refusal import REFUSAL_KINDS
 from harness.faults.silent_drop import DROP_KINDS
-from harness.faults.undoing import UndoneByShell, undo_all
 from harness.topology import Topology
 
 CATALOGUE: tuple[Kind, ...] = (
@@ -58,7 +56,7 @@ WORDS = frozenset(
 
 
 @dataclass(frozen=True)
-class Planned:
+class PlannedFault:
     """A fault of a topology, with its kind."""
 
     kind: Kind
@@ -90,7 +88,7 @@ def losses(topology: Topology, possible: Possible) -> tuple[Fault, ...]:
     return tuple(one.fault for one in planned(topology, possible) if one.kind.usual)
 
 
-def planned(topology: Topology, possible: Possible) -> tuple[Planned, ...]:
+def planned(topology: Topology, possible: Possible) -> tuple[PlannedFault, ...]:
     """Every fault that leaves each initiator a path that it does not hit, kind by kind.
 
     What consists of several faults is made of those that are `possible`. The order and the names
@@ -98,7 +96,7 @@ def planned(topology: Topology, possible: Possible) -> tuple[Planned, ...]:
     """
     each = [{p.name for p in topology.paths if p.machine == one} for one in topology.initiators]
     return tuple(
-        Planned(kind, fault)
+        PlannedFault(kind, fault)
         for kind in CATALOGUE
         for fault in kind.everywhere(topology, possible)
         if all(own - set(fault.hits(topology)) for own in each)
@@ -113,19 +111,3 @@ def least_loss_of(topology: Topology, path: str, possible: Possible) -> Fault | 
     every = filter(possible, losses(topology, possible))
     taking = [loss for loss in every if path in loss.hits(topology)]
     return min(taking, key=lambda loss: len(loss.hits(topology)), default=None)
-
-
-def heal_everything(lab: Lab, possible: Possible) -> None:
-    """Heal every kind of fault that is possible, everywhere, be it there or not."""
-    parts = dict.fromkeys(
-        part
-        for kind in CATALOGUE
-        for fault in kind.everywhere(lab.topology, possible)
-        for part in fault.parts
-        if possible(part)
-    )
-    by_shell = [part for part in parts if isinstance(part, UndoneByShell)]
-    others = [part for part in parts if not isinstance(part, UndoneByShell)]
-    side_by_side(
-        lambda: undo_all(lab, by_shell), *((lambda one=part: one.heal(lab)) for part in others)
-    )

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from harness.budget import Effect
-from harness.faults.base import Lab, Seen
+from harness.faults.base import Lab
 from harness.faults.kind import Family, Kind, Possible
-from harness.faults.qdisc import Qdisc, Queued
+from harness.faults.qdisc import Qdisc, Queued, parse_qdisc
+from harness.measurements import MeansSample
 from harness.topology import Role, Topology, called
 
 
@@ -30,11 +32,14 @@ class _Held(Queued):
     def acted(self, queue: Qdisc) -> bool:
         return queue.waiting > 0
 
-    def look(self, lab: Lab) -> Mapping[str, Seen]:
-        if (queue := self._qdisc(lab)) and queue.waiting:
-            return {self.name: Seen(count=queue.waiting)}
+    def sampling(self, lab: Lab) -> str:
+        return shlex.join(self._listing(lab))
+
+    def samples_in(self, told: str, lab: Lab) -> Sequence[MeansSample]:
+        if (queue := parse_qdisc(told)) and queue.waiting:
+            return [MeansSample(self.name, count=queue.waiting)]
         where = called(self.machine(lab.topology))
-        return {self.name: Seen(f"NIC {self._nic(lab)} of {where} holds no frames")}
+        return [MeansSample(self.name, missing=f"NIC {self._nic(lab)} of {where} holds no frames")]
 
 
 @dataclass(frozen=True)
@@ -82,18 +87,18 @@ class AnswersHeld(_Held):
 
 HELD_KINDS = (
     Kind(
-        "RequestsHeld",
+        RequestsHeld,
         "link",
-        Family.WIRE,
+        Family.PACKET,
         "what the initiator sends on one link is held, and let go when the fault is healed",
         "nothing is acknowledged; old writes may land after newer ones, also on sound storage",
         RequestsHeld.everywhere,
         damaging=True,
     ),
     Kind(
-        "AnswersHeld",
+        AnswersHeld,
         "link",
-        Family.WIRE,
+        Family.PACKET,
         "what the target sends on one link is held, and let go when the fault is healed",
         "nothing is answered; the answers come when nobody waits for them",
         AnswersHeld.everywhere,

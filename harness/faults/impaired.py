@@ -8,16 +8,18 @@ tcp_check_sack_reordering() in the kernel's net/ipv4/tcp_input.c.
 
 from __future__ import annotations
 
+import shlex
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from harness.budget import Effect
-from harness.faults.base import LOOK_TIMEOUT_S, Lab, Seen
+from harness.faults.base import Lab
 from harness.faults.connections import ARGV, Connection, of_paths, parse_connections
 from harness.faults.kind import Family, Kind, Possible
 from harness.faults.qdisc import Qdisc, Queued, parse_qdisc
+from harness.measurements import MeansSample
 from harness.topology import Topology, called
 
 # Half of `Delay`, and far from the mean of `Jitter`: the kernel's round trip is a moving average.
@@ -52,24 +54,25 @@ class Impaired(Queued):
         """That frames come to it is enough: few of them are worse off on a path in reserve."""
         return queue.packets > 0
 
-    def look(self, lab: Lab) -> Mapping[str, Seen]:
+    def sampling(self, lab: Lab) -> str:
+        return f"{shlex.join(self._listing(lab))}; echo; {shlex.join(ARGV)}"
+
+    def samples_in(self, told: str, lab: Lab) -> Sequence[MeansSample]:
         """The queue and what it has let through, and what TCP says of the paths."""
-        topology, nic = lab.topology, self._nic(lab)
-        told = self._at(lab).sh(
-            f"tc -s qdisc show dev {nic}; echo; {' '.join(ARGV)}", timeout_s=LOOK_TIMEOUT_S
-        )
-        queues, _, connections = told.stdout.partition("\n\n")
+        topology = lab.topology
+        queues, _, connections = told.partition("\n\n")
         queue = parse_qdisc(f"{queues}\n")
         if queue is None:
             where = called(self.machine(topology))
-            return {self.name: Seen(f"the queue of NIC {nic} of {where} is gone")}
+            missing = f"the queue of NIC {self._nic(lab)} of {where} is gone"
+            return [MeansSample(self.name, missing=missing)]
         paths = [topology.path(name) for name in self.hits(topology)]
         own = of_paths(parse_connections(connections), paths, self.at)
         count = self.counted(queue, own) if own else None
-        return {
-            self.name: Seen(count=queue.packets),
-            f"{self.name} on its paths": Seen(count=count, grows=True, restarts=True),
-        }
+        return [
+            MeansSample(self.name, count=queue.packets),
+            MeansSample(f"{self.name} on its paths", count=count, grows=True, restarts=True),
+        ]
 
     @abstractmethod
     def counted(self, queue: Qdisc, connections: Sequence[Connection]) -> int | None:
@@ -169,7 +172,7 @@ class RateLimit(Impaired):
 def _kind(kind: type[Impaired], shows: str) -> Kind:
     queues = " or ".join(f"`{queue}`" for queue in (kind.queue, kind.queue_at_target) if queue)
     breaks = f"of what one end of a link sends, {kind.how} ({queues})"
-    return Kind(kind.__name__, "link", Family.WIRE, breaks, shows, kind.everywhere)
+    return Kind(kind, "link", Family.PACKET, breaks, shows, kind.everywhere)
 
 
 IMPAIRED_KINDS = (

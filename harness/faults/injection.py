@@ -1,32 +1,32 @@
-"""A fault while it lasts: injected, looked at and healed, with the times of all of it."""
+"""A fault while it lasts: injected, in force and healed, with the times of all of it."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from itertools import chain
 
 from harness.budget import Budget, BudgetTerm, Layer
-from harness.concurrency import beside, side_by_side
-from harness.errors import CutShort, FaultError, HarnessError, defects, summary
+from harness.concurrency import beside
+from harness.errors import CutShort, FaultError, HarnessError, defects
 from harness.faults.base import Fault, Lab, longest
-from harness.measurements import FaultLook, FaultRecord, SessionSettings
+from harness.faults.sampling import sample_all
+from harness.measurements import FaultRecord, MeansSample, SessionSettings
 from harness.steps import Spent, step, warn
 from harness.topology import Topology
 from harness.transport import Allowances
 
-LOOK_EVERY_S = 1.0
+SAMPLE_EVERY_S = 1.0
 
 
 @dataclass
 class Injection:
     """A fault in force, or over: when what was done, in ns of the host's monotonic clock.
 
-    `initiator` is the machine that it is told of: "" for all of them. `looks` are those at its
-    means while it lasts.
+    `initiator` is the machine that it is told of: "" for all of them. `means_samples` are taken
+    while it lasts.
     """
 
     fault: Fault
@@ -37,7 +37,7 @@ class Injection:
     healing_confirmed_ns: int = 0
     healing_ns: int = 0
     initiator: str = ""
-    looks: list[FaultLook] = field(default_factory=list, repr=False)
+    means_samples: list[MeansSample] = field(default_factory=list, repr=False)
 
     def on(self, initiator: str) -> Injection:
         """The same as it is to one initiator: others may have lost other paths, or none."""
@@ -71,12 +71,13 @@ class Injection:
         """What the checks need to know. `settings`: of the LUN's sessions, before the fault.
 
         `allowances` are those of the initiator at that time. To an initiator of which it hits no
-        path it may cost no more than the slack.
+        path it may cost no more than the slack; of what hits others alone it notices nothing.
         """
         hit = [s for s in settings if s.path in self.paths]
         if self.paths and not hit:
             raise FaultError(f"{self.fault.name} hits no session; there are {settings}")
-        back = self.fault.recovery_terms(allowances) if hit else ()
+        felt = self._parts_that_hit(self.paths)
+        back = longest(part.recovery_terms(allowances) for part in felt) if hit else ()
         terms: tuple[BudgetTerm, ...] = ()
         if hit and self.io_stops:
             outage = BudgetTerm(
@@ -111,17 +112,22 @@ class Injection:
             returning=Budget((*back, slack)),
             io_stops=self.io_stops,
             healing_ns=self.healing_ns,
-            effects=tuple(sorted(self.fault.effects)),
+            effects=tuple(sorted({effect for part in felt for effect in part.effects})),
             limping=self.limping,
-            looks=tuple(self.looks),
+            means_samples=tuple(self.means_samples),
         )
 
     def _detection(
         self, session: SessionSettings, allowances: Allowances
     ) -> tuple[BudgetTerm, ...]:
         """The terms of the parts that hit a session: the longest."""
-        hitting = [p for p in self.fault.parts if session.path in p.hits(self.topology)]
+        hitting = self._parts_that_hit([session.path])
         return longest(part.detection_terms(session, allowances) for part in hitting)
+
+    def _parts_that_hit(self, paths: Collection[str]) -> list[Fault]:
+        """The parts of the fault that hit any of these paths."""
+        parts = self.fault.parts
+        return [part for part in parts if not set(paths).isdisjoint(part.hits(self.topology))]
 
     def _unnoticed(
         self, session: SessionSettings, allowances: Allowances
@@ -135,7 +141,7 @@ class Injection:
 def injected(
     fault: Fault, lab: Lab, on_change: Callable[[Injection], None] = lambda _: None
 ) -> Iterator[Injection]:
-    """Break for the length of the block, and look at its means meanwhile; both ends are confirmed.
+    """Break for the length of the block, and sample its means meanwhile; both ends are confirmed.
 
     `on_change` is called when the fault was injected and when it was healed. Healing is tried
     even if confirming failed or the block raised. If injecting is cut short, what was broken until
@@ -160,34 +166,19 @@ def injected(
     try:
         with (
             beside(lambda over: fault.go_on(lab, over), name=fault.name),
-            beside(lambda over: _keep_looking(injection, lab, over), name=f"look at {fault.name}"),
+            beside(
+                lambda over: _keep_sampling(injection, lab, over), name=f"means of {fault.name}"
+            ),
         ):
             yield injection
     finally:
         _heal(injection, lab, on_change)
 
 
-def _keep_looking(injection: Injection, lab: Lab, over: threading.Event) -> None:
-    """Look at the means of each part of the fault about once a second."""
-    parts = injection.fault.parts
-    while not over.wait(LOOK_EVERY_S):
-        each = side_by_side(*((lambda p=part: _looked_at(p, lab)) for part in parts))
-        injection.looks += chain.from_iterable(each)
-
-
-def _looked_at(part: Fault, lab: Lab) -> list[FaultLook]:
-    """What its means show; if the look fails, that is noted, and others are not lost by it."""
-    at_ns = time.monotonic_ns()
-    try:
-        seen = part.look(lab)
-    except HarnessError as error:
-        if defects(error):
-            raise
-        return [FaultLook(part.name, at_ns, unseen=summary(error))]
-    return [
-        FaultLook(name, at_ns, one.missing, one.count, one.grows, one.restarts)
-        for name, one in seen.items()
-    ]
+def _keep_sampling(injection: Injection, lab: Lab, over: threading.Event) -> None:
+    """Sample the means of each part of the fault about once a second."""
+    while not over.wait(SAMPLE_EVERY_S):
+        injection.means_samples += sample_all(lab, injection.fault.parts)
 
 
 def _heal(injection: Injection, lab: Lab, on_change: Callable[[Injection], None]) -> None:

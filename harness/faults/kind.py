@@ -16,26 +16,31 @@ class Family(StrEnum):
     """What breaks: a NIC or its cable, what becomes of packets, or several of these at once."""
 
     LINK = "link"
-    WIRE = "wire"
+    PACKET = "packet"
     SEVERAL = "several"
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of fault, and one for each place of a topology that can have it.
+    """A kind of fault, and one for each link, portal or the like that can have it.
 
-    `name` is that of its class, and `place` what each one is named after, such as "link". `breaks`
-    says what is broken, `shows` what the initiator can see of it. `everywhere` takes a topology and
-    what is possible there: those that have parts are made of such. Those that are `usual` are tried
-    unless others are asked for; those that are `damaging`, under which a sound storage may lose
-    writes, only if they are asked for by their words.
+    `fault` is its class, and `named_after` what each one has its name from, such as "link".
+    `breaks` says what is broken, `shows` what the initiator can see of it. `everywhere` takes a
+    topology and what is possible there: those that have parts are made of such. Those that are
+    `usual` are tried unless others are asked for; those that are `damaging`, under which a sound
+    storage may lose writes, only if they are asked for by their words.
     """
 
-    name: str
-    place: str
+    fault: type[Fault]
+    named_after: str
     family: Family
     breaks: str
     shows: str
     everywhere: Callable[[Topology, Possible], Sequence[Fault]]
     usual: bool = False
     damaging: bool = False
+
+    @property
+    def name(self) -> str:
+        """The name of its class."""
+        return self.fault.__name__

@@ -48,7 +48,7 @@ class LargeFramesLost(TargetFilter):
 
 LARGE_FRAMES_KINDS = (
     Kind(
-        "LargeFramesLost",
+        LargeFramesLost,
         "portal",
         Family.LINK,
         f"packets of one portal of more than {LARGEST} bytes are dropped both ways, as where the "

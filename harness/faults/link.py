@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
@@ -11,10 +11,12 @@ from harness.budget import Effect
 from harness.deadline import Deadline
 from harness.errors import FaultError
 from harness.faults.addresses import configuring, wait_for_addresses
-from harness.faults.base import CONFIRM_TIMEOUT_S, LOOK_TIMEOUT_S, Lab, Means, Seen, Together
+from harness.faults.base import CONFIRM_TIMEOUT_S, SAMPLE_TIMEOUT_S, Lab, Means
 from harness.faults.kind import Family, Kind, Possible
 from harness.faults.one_end import AtOneEnd
+from harness.faults.together import Together
 from harness.faults.undoing import UndoneByShell
+from harness.measurements import MeansSample
 from harness.topology import Role, Topology, called
 
 _TIMEOUT_S = 30.0
@@ -51,13 +53,14 @@ class _NoCarrier(AtOneEnd):
     def confirm(self, lab: Lab) -> None:
         self._wait_for_carrier(lab, up=False)
 
-    def look(self, lab: Lab) -> Mapping[str, Seen]:
+    def sample_means(self, lab: Lab) -> Sequence[MeansSample]:
         machine = self.machine(lab.topology)
         nic = lab.nic(machine, self.link)
-        up = lab.observer(machine).latest(LOOK_TIMEOUT_S).carriers.get(nic)
+        up = lab.observer(machine).latest(SAMPLE_TIMEOUT_S).carriers.get(nic)
         if up is None:
             raise FaultError(f"{self.name}: the samples of {called(machine)} do not have NIC {nic}")
-        return {self.name: Seen(f"NIC {nic} of {called(machine)} has a carrier" if up else "")}
+        missing = f"NIC {nic} of {called(machine)} has a carrier" if up else ""
+        return [MeansSample(self.name, missing=missing)]
 
     def confirm_healed(self, lab: Lab) -> None:
         self._wait_for_carrier(lab, up=True)
@@ -167,12 +170,13 @@ class LinkFlaps(LinkDown):
                 return
             self.inject(lab)
 
-    def look(self, lab: Lab) -> Mapping[str, Seen]:
+    def sample_means(self, lab: Lab) -> Sequence[MeansSample]:
         """The kernel counts how often a carrier has come or gone."""
         machine = self.machine(lab.topology)
-        sample = lab.observer(machine).latest(LOOK_TIMEOUT_S)
+        sample = lab.observer(machine).latest(SAMPLE_TIMEOUT_S)
         counts = sample.nics.get(lab.nic(machine, self.link))
-        return {self.name: Seen(count=counts.carrier_changes if counts else None, grows=True)}
+        count = counts.carrier_changes if counts else None
+        return [MeansSample(self.name, count=count, grows=True)]
 
     @property
     def description(self) -> str:
@@ -231,7 +235,7 @@ class PeerNicDown(_SwitchedOff):
 
 LINK_KINDS = (
     Kind(
-        "LinkDown",
+        LinkDown,
         "link",
         Family.LINK,
         "the initiator's NIC of one link has no carrier",
@@ -240,7 +244,7 @@ LINK_KINDS = (
         usual=True,
     ),
     Kind(
-        "PeerLinkDown",
+        PeerLinkDown,
         "link",
         Family.LINK,
         "the target's NIC of one link has no carrier",
@@ -249,7 +253,7 @@ LINK_KINDS = (
         usual=True,
     ),
     Kind(
-        "BothEndsDown",
+        BothEndsDown,
         "link",
         Family.LINK,
         "both NICs of one link have no carrier, as when a switch dies",
@@ -257,7 +261,7 @@ LINK_KINDS = (
         BothEndsDown.everywhere,
     ),
     Kind(
-        "NicDown",
+        NicDown,
         "link",
         Family.LINK,
         "the initiator's NIC of one link is switched off inside of it (`ip link set … down`)",
@@ -265,7 +269,7 @@ LINK_KINDS = (
         NicDown.everywhere,
     ),
     Kind(
-        "PeerNicDown",
+        PeerNicDown,
         "link",
         Family.LINK,
         "the target's NIC of one link is switched off inside of it",
@@ -273,7 +277,7 @@ LINK_KINDS = (
         PeerNicDown.everywhere,
     ),
     Kind(
-        "LinkFlaps",
+        LinkFlaps,
         "link",
         Family.LINK,
         "the initiator's NIC of one link has no carrier for 3 of every 6 s",

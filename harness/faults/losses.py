@@ -6,10 +6,11 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.faults.base import Fault, Lab, Together
+from harness.faults.base import Fault, Lab
 from harness.faults.kind import Family, Kind, Possible
 from harness.faults.link import LinkDown
 from harness.faults.silent_drop import InitiatorDrop, SilentDrop
+from harness.faults.together import Together
 from harness.topology import Topology
 
 
@@ -117,7 +118,7 @@ def _drops(portals: Sequence[str], possible: Possible) -> tuple[Fault, ...]:
 
 SEVERAL_KINDS = (
     Kind(
-        "ControllerLost",
+        ControllerLost,
         "controller",
         Family.SEVERAL,
         "every portal of one controller falls silent (`SilentDrop`, or `InitiatorDrop`)",
@@ -126,7 +127,7 @@ SEVERAL_KINDS = (
         usual=True,
     ),
     Kind(
-        "NetworkLost",
+        NetworkLost,
         "network",
         Family.SEVERAL,
         "every NIC of every initiator on one network has no carrier; with an existing initiator "
@@ -136,7 +137,7 @@ SEVERAL_KINDS = (
         usual=True,
     ),
     Kind(
-        "OneByOne",
+        OneByOne,
         "group",
         Family.SEVERAL,
         "all portals but one fall silent, each once the paths of those before have failed",

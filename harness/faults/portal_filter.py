@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar, Self
 
 from harness.deadline import Deadline, poll
 from harness.errors import FaultError
-from harness.faults.base import CONFIRM_TIMEOUT_S, LOOK_TIMEOUT_S, Lab, Means, Seen
+from harness.faults.base import CONFIRM_TIMEOUT_S, Lab, Means
 from harness.faults.kind import Possible
 from harness.faults.one_end import AtOneEnd
+from harness.faults.sampling import SampledByShell
 from harness.faults.undoing import UndoneByShell
 from harness.machine import Machine
+from harness.measurements import MeansSample
 from harness.topology import Portal, Role, Topology, called
 
 _TIMEOUT_S = 30.0
@@ -21,7 +23,7 @@ DROP = "counter drop"
 
 
 @dataclass(frozen=True)
-class PortalFilter(UndoneByShell, AtOneEnd):
+class PortalFilter(UndoneByShell, SampledByShell, AtOneEnd):
     """One machine has rules for the packets to a portal (`requests`) and from it (`answers`).
 
     They count what they match. Traffic to other ports of the same address passes.
@@ -65,18 +67,21 @@ class PortalFilter(UndoneByShell, AtOneEnd):
             every_s=0.3,
         )
 
-    def look(self, lab: Lab) -> Mapping[str, Seen]:
+    def sampling(self, lab: Lab) -> str:
         """Where nft cannot list the table, its name alone shows that it is there, and no count."""
-        script = f"nft list table inet {self.table} 2>/dev/null || nft list tables"
-        told = self._at(lab).sh(script, timeout_s=LOOK_TIMEOUT_S).stdout
+        return f"nft list table inet {self.table} 2>/dev/null || nft list tables"
+
+    def samples_in(self, told: str, lab: Lab) -> Sequence[MeansSample]:
         where = f"nftables table {self.table} of {called(self.machine(lab.topology))}"
+        missing, count = "", None
         if self.table not in told.split():
-            return {self.name: Seen(f"{where} is gone")}
-        if f"table inet {self.table} {{" not in told:
-            return {self.name: Seen(grows=self.goes_on)}
-        if told.split().count("packets") < len([s for s in (self.requests, self.answers) if s]):
-            return {self.name: Seen(f"rules of {where} are gone")}
-        return {self.name: Seen(count=parse_counted(told), grows=self.goes_on)}
+            missing = f"{where} is gone"
+        elif f"table inet {self.table} {{" in told:
+            if told.split().count("packets") < len([s for s in (self.requests, self.answers) if s]):
+                missing = f"rules of {where} are gone"
+            else:
+                count = parse_counted(told)
+        return [MeansSample(self.name, missing=missing, count=count, grows=self.goes_on)]
 
     def undoing(self, lab: Lab) -> Mapping[str, str]:
         # "destroy" would be idempotent by itself, but needs nftables 1.0.7.

@@ -10,7 +10,8 @@ from typing import ClassVar
 
 from harness.deadline import Deadline, poll
 from harness.errors import CommandFailed, FaultError, LabCannot
-from harness.faults.base import CONFIRM_TIMEOUT_S, LOOK_TIMEOUT_S, Lab, Means
+from harness.faults.base import CONFIRM_TIMEOUT_S, SAMPLE_TIMEOUT_S, Lab, Means
+from harness.faults.sampling import SampledByShell
 from harness.faults.undoing import UndoneByShell
 from harness.machine import Machine
 from harness.topology import Role, Topology, called
@@ -33,7 +34,7 @@ class Qdisc:
 
 
 @dataclass(frozen=True)
-class Queued(UndoneByShell):
+class Queued(UndoneByShell, SampledByShell):
     """The frames that one machine sends at its end of a link go through a queue of the fault's own.
 
     `at` says which end: what the initiator sends there, or what the target does. On a network that
@@ -61,8 +62,7 @@ class Queued(UndoneByShell):
         at_target = self.at is Role.TARGET
         return frozenset({Means.TARGET_GUEST if at_target else Means.INITIATOR_NIC})
 
-    def machine(self, topology: Topology) -> str:
-        """The name of the machine at that end."""
+    def machine(self, topology: Topology) -> str:  # that at its end
         at_target = self.at is Role.TARGET
         return Role.TARGET.value if at_target else topology.link(self.link).machine
 
@@ -114,8 +114,11 @@ class Queued(UndoneByShell):
         ]
 
     def _qdisc(self, lab: Lab) -> Qdisc | None:
-        argv = ["tc", "-s", "qdisc", "show", "dev", self._nic(lab)]
-        return parse_qdisc(self._at(lab).run(argv, timeout_s=LOOK_TIMEOUT_S).stdout)
+        told = self._at(lab).run(self._listing(lab), timeout_s=SAMPLE_TIMEOUT_S)
+        return parse_qdisc(told.stdout)
+
+    def _listing(self, lab: Lab) -> list[str]:
+        return ["tc", "-s", "qdisc", "show", "dev", self._nic(lab)]
 
     def _nic(self, lab: Lab) -> str:
         return lab.nic(self.machine(lab.topology), self.link)

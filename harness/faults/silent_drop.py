@@ -65,19 +65,20 @@ class InitiatorDrop(PortalFilter, SilentLoss):
 
 DROP_KINDS = (
     Kind(
-        "SilentDrop",
+        SilentDrop,
         "portal",
-        Family.WIRE,
+        Family.PACKET,
         "the target's nftables drops both directions of one portal, without a reset",
         "both carriers stay up, ping still works; the portal does not answer",
         SilentDrop.everywhere,
         usual=True,
     ),
     Kind(
-        "InitiatorDrop",
+        InitiatorDrop,
         "portal",
-        Family.WIRE,
-        "the same on one initiator; for targets that nothing runs on",
+        Family.PACKET,
+        "one initiator's nftables drops both directions of one portal, without a reset; for "
+        "targets that nothing runs on",
         "as after `SilentDrop`",
         InitiatorDrop.everywhere,
         usual=True,

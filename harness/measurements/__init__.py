@@ -5,7 +5,7 @@ are one-dimensional, int64, of one length within an object and ordered by time.
 """
 
 from harness.measurements.arrays import Ints
-from harness.measurements.faults import FaultLook, FaultRecord
+from harness.measurements.faults import FaultRecord, MeansSample
 from harness.measurements.lab import CableEnd, LabDisk, ProcessorTime
 from harness.measurements.machines import ClockReading, KernelLog, KernelMessage, Watching
 from harness.measurements.measurements import Measurements
@@ -38,7 +38,6 @@ __all__ = [
     "CompletionLog",
     "Damage",
     "DiskError",
-    "FaultLook",
     "FaultRecord",
     "FioErrors",
     "Found",
@@ -48,6 +47,7 @@ __all__ = [
     "LabDisk",
     "LinkTraffic",
     "LookLog",
+    "MeansSample",
     "Measurements",
     "PathCounters",
     "PathStates",

@@ -8,17 +8,17 @@ from harness.budget import Budget, Effect
 
 
 @dataclass(frozen=True)
-class FaultLook:
-    """One look at the means of a fault, or of one `part` of it, while it lasted.
+class MeansSample:
+    """What the means of a fault, or of one `part` of it, showed at one time while it lasted.
 
     `missing` says what of them was not in place, and is empty if all was. `count` is what they had
-    done by then, such as packets dropped; None if nothing counts that. Where it `grows`, nothing
-    else proves that the paths of that part are any worse; it `restarts` if it may begin anew.
-    `unseen` says why the look saw nothing, if so.
+    done by then, such as packets dropped; None if nothing counts that. It `grows` where a path may
+    go on, and nothing else proves that it is any worse; it `restarts` if it may begin anew, as that
+    of a connection does. `unseen` says why nothing was seen, if so.
     """
 
     part: str
-    at_ns: int
+    at_ns: int = 0
     missing: str = ""
     count: int | None = None
     grows: bool = False
@@ -35,7 +35,8 @@ class FaultRecord:
     `io_stops` is True where no path is left, so that the stall lasts until healing. The order
     to heal was given at `healing_ns`, zero if that is not known, and carried out by `healed_ns`;
     after that a path may take as long as `returning` allows until it is used again. `effects` are
-    what the initiator notices of it, and `looks` what was seen of its means while it lasted.
+    what the initiator of this record notices of it, none if it hits no path of that one.
+    `means_samples` are what was seen of its means while it lasted.
     """
 
     name: str
@@ -51,7 +52,7 @@ class FaultRecord:
     healing_ns: int = 0
     links: tuple[str, ...] = ()
     effects: tuple[Effect, ...] = ()
-    looks: tuple[FaultLook, ...] = ()
+    means_samples: tuple[MeansSample, ...] = ()
     limping: tuple[str, ...] = ()
 
     @property

@@ -11,6 +11,7 @@ import pytest
 
 from harness.analysis.throughput import Rates, Spread
 from harness.checks import Check, Judgement, judge_each, together
+from harness.config import Config
 from harness.faults import CATALOGUE, Fault
 from harness.measurements import Measurements
 from harness.plugin.requires import skip_unless_capable
@@ -23,7 +24,7 @@ from harness.reporting.throughput_plot import render_throughput
 from harness.reporting.verdict_document import Judged
 from harness.steps import Spent, attach, step
 from harness.testbed import Testbed
-from harness.testbed.means import lacking
+from harness.testbed.means import lacking, possible
 from harness.topology import plan
 from harness.units import MIB
 
@@ -93,15 +94,29 @@ def testbed(testbeds: Testbeds, request: pytest.FixtureRequest) -> Iterator[Test
 
 
 def skip_without_means(request: pytest.FixtureRequest) -> None:
-    """Skip a test whose parameter is a fault, or a kind of fault, that its lab has no means for."""
-    config = request.config.stash[KEY].config
+    """Skip a test whose parameter is a fault, or a kind of fault, that its lab cannot have."""
     callspec = getattr(request.node, "callspec", None)
-    kinds = {kind.name: kind for kind in CATALOGUE}
     for value in callspec.params.values() if callspec else ():
-        kind = kinds.get(value.__name__) if isinstance(value, type) else None
-        for fault in kind.everywhere(plan(config), lambda _: True)[:1] if kind else [value]:
-            if isinstance(fault, Fault) and (why := lacking(config, fault.needs)):
-                pytest.skip(f"{type(fault).__name__} is not possible here: {why}")
+        if why := _impossible(value, request.config.stash[KEY].config):
+            pytest.skip(why)
+
+
+def _impossible(value: object, config: Config) -> str:
+    """Why a testbed of that configuration cannot have that fault, or one of that class.
+
+    Empty if it can, and if the value is neither.
+    """
+    if isinstance(value, Fault):
+        name, faults = type(value).__name__, [value]
+    else:
+        kind = next((kind for kind in CATALOGUE if kind.fault is value), None)
+        if kind is None:
+            return ""
+        name, faults = kind.name, [*kind.everywhere(plan(config), possible(config))]
+        if not faults:
+            return f"{name} is not possible here: no {kind.named_after} of the testbed can have it"
+    reasons = [lacking(config, fault.needs) for fault in faults]
+    return f"{name} is not possible here: {reasons[0]}" if all(reasons) else ""
 
 
 @pytest.fixture

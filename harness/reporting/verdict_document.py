@@ -95,7 +95,7 @@ class FaultPart(Part):
     limping: tuple[str, ...]
     """Those of the paths that may have carried I/O all the same."""
     effects: tuple[str, ...]
-    """What the initiator notices of it, such as `silent`."""
+    """What this initiator notices of it, such as `silent`; none if it hits no path of its own."""
     injected_s: float
     confirmed_s: float | None
     healed_s: float | None
@@ -116,8 +116,8 @@ class FaultPart(Part):
     """How the first path came back."""
     missing: tuple[str, ...]
     """What ends a part and was not seen, or not in order."""
-    looks: int
-    """How often its own means were looked at while it lasted, and seen."""
+    means_samples: int
+    """How many samples of its own means, taken while it lasted, saw something."""
 
 
 class PhasePart(Part):
@@ -345,7 +345,7 @@ def _fault(measurements: Measurements, fault: FaultRecord, zero_ns: int) -> Faul
             tuple(_layer(part, zero_ns) for part in taken_apart.recovery) if taken_apart else ()
         ),
         missing=taken_apart.missing if taken_apart else (),
-        looks=sum(not look.unseen for look in fault.looks),
+        means_samples=sum(not sample.unseen for sample in fault.means_samples),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from harness.config import Config
-from harness.faults import Means
+from harness.faults import Fault, Means, Possible
 from harness.topology import Role
 
 _BECAUSE = {
@@ -33,3 +33,12 @@ def lacking(config: Config, needs: Collection[Means]) -> str:
         for role, means in missing.items()
         if means
     )
+
+
+def possible(config: Config) -> Possible:
+    """Whether a testbed of that configuration has the means for a fault."""
+
+    def has_means(fault: Fault) -> bool:
+        return not lacking(config, fault.needs)
+
+    return has_means

@@ -46,7 +46,7 @@ from harness.testbed.map_view import (
     wait_for_paths,
     wait_until_lost,
 )
-from harness.testbed.means import lacking
+from harness.testbed.means import lacking, possible
 from harness.testbed.proofs import mark_target
 from harness.topology import Role, Topology, called
 from harness.transport import Attachment, Initiator, PathDisk
@@ -307,9 +307,6 @@ class Testbed:
         """Wait until no map has these paths active. Raises CutShort in the end."""
         wait_until_lost(self.maps, self._io, paths)
 
-    def _possible(self, fault: Fault) -> bool:
-        return not lacking(self.config, fault.needs)
-
     def _require_io(self) -> IoSession:
         if self._io is None:
             raise WorkloadError("no I/O runs: call it inside `with testbed.io(…)`")
@@ -329,7 +326,7 @@ class Testbed:
 
         Raises LabCannot if whatever takes it leaves no other.
         """
-        loss = least_loss_of(self.topology, path, self._possible)
+        loss = least_loss_of(self.topology, path, possible(self.config))
         if loss is None:
             raise LabCannot(f"nothing that is possible here takes path {path} and leaves another")
         return loss
@@ -379,7 +376,7 @@ class Testbed:
 
     def heal(self) -> None:
         """Heal every kind of fault that is possible here, everywhere, be it there or not."""
-        heal_everything(self, self._possible)
+        heal_everything(self, possible(self.config))
 
     def prove_target(self, marks: Sequence[bytes] = ()) -> None:
         """See over each path what the target's machine has just written to each LUN's first block.

@@ -121,13 +121,11 @@ def _undisturbed(testbed: Testbed, seed: int) -> Measurements:
 
 def _failed_over(testbed: Testbed, seed: int) -> Measurements:
     """As the suite does it; the seed chooses what is lost."""
-    from harness.faults import Fault, losses
-    from harness.testbed.means import lacking
+    from harness.faults import losses
+    from harness.testbed.means import possible
 
-    def possible(fault: Fault) -> bool:
-        return not lacking(testbed.config, fault.needs)
-
-    every = tuple(filter(possible, losses(testbed.topology, possible)))
+    here = possible(testbed.config)
+    every = tuple(filter(here, losses(testbed.topology, here)))
     with testbed.io(testbed.layout.mixed(seed)) as io:
         io.wait_until_running()
         io.run_for(seconds=_PART_S)

@@ -103,20 +103,16 @@ def chosen_faults(kinds: Sequence[str], config: Config) -> tuple[list[Fault], di
     asked for is refused with that.
     """
     from harness.faults import CATALOGUE, Family, InitiatorDrop, SilentDrop, Together
-    from harness.testbed.means import lacking
+    from harness.testbed.means import lacking, possible
     from harness.topology import plan
 
-    topology = plan(config)
-
-    def possible(fault: Fault) -> bool:
-        return not lacking(config, fault.needs)
-
-    drops: tuple[Fault, ...] = SilentDrop.everywhere(topology, possible)
-    if not possible(drops[0]):
-        drops = InitiatorDrop.everywhere(topology, possible)
+    topology, here = plan(config), possible(config)
+    drops: tuple[Fault, ...] = SilentDrop.everywhere(topology, here)
+    if not here(drops[0]):
+        drops = InitiatorDrop.everywhere(topology, here)
     everything = Together(drops)
     kinds_of_one = [kind for kind in CATALOGUE if kind.family is not Family.SEVERAL]
-    firsts = {kind.name: kind.everywhere(topology, possible)[:1] for kind in kinds_of_one}
+    firsts = {kind.name: kind.everywhere(topology, here)[:1] for kind in kinds_of_one}
     every: dict[str, Fault] = {
         name: fault
         for name, found in firsts.items()

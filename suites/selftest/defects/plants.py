@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import shorten
@@ -21,12 +21,11 @@ from harness.faults import (
     LinkDown,
     LinkFlaps,
     PacketLoss,
-    Seen,
     SilentDrop,
     SilentLoss,
     losses,
 )
-from harness.measurements import Measurements
+from harness.measurements import MeansSample, Measurements
 from harness.testbed import Testbed
 from harness.topology import Topology
 from harness.workload import Job
@@ -68,8 +67,8 @@ class NoEffect(SilentLoss):
 
     confirm = heal = confirm_healed = inject
 
-    def look(self, lab: Lab) -> Mapping[str, Seen]:
-        return {self.name: Seen()}
+    def sample_means(self, lab: Lab) -> Sequence[MeansSample]:
+        return [MeansSample(self.name)]
 
 
 @dataclass(frozen=True)

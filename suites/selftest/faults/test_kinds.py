@@ -28,12 +28,12 @@ from harness.checks import (
     stalls_together_within_budget,
 )
 from harness.deadline import Deadline, poll
-from harness.faults import Fault, Kind, Means, Planned, planned
+from harness.faults import Fault, Kind, Means, PlannedFault, planned
 from harness.machine import Machine
 from harness.measurements import Measurements
 from harness.plugin.run import KEY
 from harness.testbed import Testbed
-from harness.testbed.means import lacking
+from harness.testbed.means import possible
 from harness.timeline import Happened
 from harness.topology import plan
 from suites.selftest.network_state import network_state, require_state
@@ -46,8 +46,8 @@ AFTER_S = 5
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """The first fault of each kind that the run's topology can have, at each end that acts."""
     config = metafunc.config.stash[KEY].config
-    firsts: dict[tuple[str, frozenset[Means]], Planned] = {}
-    for one in planned(plan(config), lambda fault: not lacking(config, fault.needs)):
+    firsts: dict[tuple[str, frozenset[Means]], PlannedFault] = {}
+    for one in planned(plan(config), possible(config)):
         firsts.setdefault((one.kind.name, one.fault.needs), one)
     metafunc.parametrize(
         ("kind", "fault"),
@@ -101,8 +101,8 @@ def require_effect(name: str, measured: Measurements) -> None:
     }
     sys.stdout.write(f"\n{name}: {record.description}\n")
     sys.stdout.write(f"paths given up: {', '.join(f'{event.path}' for event in given_up)}\n")
-    for part in dict.fromkeys(look.part for look in record.looks):
-        counts = [look.count for look in record.looks if look.part == part]
+    for part in dict.fromkeys(sample.part for sample in record.means_samples):
+        counts = [sample.count for sample in record.means_samples if sample.part == part]
         sys.stdout.write(f"{part} counted {counts}\n")
     assert set(record.paths) - set(record.limping) <= during
     assert {event.path for event in given_up} <= set(record.paths)

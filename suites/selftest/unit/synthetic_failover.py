@@ -8,13 +8,13 @@ from harness.budget import Budget, BudgetTerm, Layer
 from harness.measurements import (
     ClockReading,
     CompletionLog,
-    FaultLook,
     FaultRecord,
     FioErrors,
     Ints,
     KernelLog,
     KernelMessage,
     LinkTraffic,
+    MeansSample,
     Measurements,
     PathCounters,
     PathStates,
@@ -133,8 +133,8 @@ def failover() -> Measurements:
                     (BudgetTerm("login_timeout", 3, "record"), BudgetTerm("polling", 40, "daemon"))
                 ),
                 links=("a",),
-                looks=tuple(
-                    FaultLook("SilentDrop(a)", at_ns, count=1 + (at_ns - INJECTED) // NS_PER_S)
+                means_samples=tuple(
+                    MeansSample("SilentDrop(a)", at_ns, count=1 + (at_ns - INJECTED) // NS_PER_S)
                     for at_ns in range(INJECTED + NS_PER_S, HEALED, NS_PER_S)
                 ),
             ),

@@ -13,6 +13,7 @@ from suites.selftest.unit.small_suite import run_suite
 
 TESTS = """
 import pytest
+from harness.faults import LinkDown, SilentDrop
 
 def test_a_loss(loss):
     pass
@@ -20,13 +21,19 @@ def test_a_loss(loss):
 def test_without_a_fault():
     pass
 
-@pytest.mark.parametrize("loss", ["own"])
+@pytest.mark.parametrize("loss", [LinkDown("a"), LinkDown("b"), "none"], ids=["a", "b", "none"])
 def test_its_own(loss):
     pass
+
+@pytest.mark.parametrize("kind", [LinkDown, SilentDrop])
+def test_a_kind(kind):
+    pass
 """
+OWN = [f"test_its_own[{value}]" for value in ("a", "b", "none")]
+OF_A_KIND = ["test_a_kind[LinkDown]", "test_a_kind[SilentDrop]"]
 
 
-WORDS = ("initiator", "InitiatorDrop", "inside", "silent", "usual", "wire")
+WORDS = ("initiator", "InitiatorDrop", "inside", "packet", "silent", "usual")
 
 
 def collected(folder: Path, *options: str) -> list[str]:
@@ -40,7 +47,7 @@ def test_without_the_option_everything_is_run(tmp_path: Path) -> None:
     kinds = ("LinkDown", "PeerLinkDown", "SilentDrop", "InitiatorDrop")
     labels = [f"{place}-{kind}" for kind in kinds for place in "ab"]
     every = [f"test_a_loss[{label}]" for label in labels]
-    assert collected(tmp_path) == [*every, "test_without_a_fault", "test_its_own[own]"]
+    assert collected(tmp_path) == [*every, "test_without_a_fault", *OWN, *OF_A_KIND]
 
 
 def test_with_every_fault_that_there_is(tmp_path: Path) -> None:
@@ -59,10 +66,9 @@ def test_every_fault_and_some_is_a_contradiction(tmp_path: Path) -> None:
 
 
 def test_with_it_only_tests_of_the_chosen_faults_are_run(tmp_path: Path) -> None:
-    """What a test has chosen by itself it keeps."""
+    """Also where a test has values of its own, or tries a kind."""
     assert collected(tmp_path, "--faults", "LinkDown and not b-LinkDown") == [
-        "test_a_loss[a-LinkDown]",
-        "test_its_own[own]",
+        *("test_a_loss[a-LinkDown]", "test_its_own[a]", "test_a_kind[LinkDown]")
     ]
 
 
@@ -100,7 +106,7 @@ def test_faults_are_listed_with_what_they_hit_and_their_words() -> None:
 
 
 def test_only_those_that_were_chosen_are_listed() -> None:
-    rows = listed("--faults", "usual and wire and target").splitlines()[1:]
+    rows = listed("--faults", "usual and packet and target").splitlines()[1:]
     assert [row.split()[0] for row in rows] == ["SilentDrop(a)", "SilentDrop(b)"]
     done = CliRunner().invoke(app, ["faults", "--faults", "slient"])
     assert done.exit_code == 2
@@ -119,7 +125,7 @@ def test_what_this_lab_has_no_means_for_is_listed_with_the_reason(tmp_path: Path
     because = "it needs commands on the target, and the target is external"
     (row,) = listed("--testbed", str(array), "--faults", "a-SilentDrop").splitlines()[1:]
     assert row.endswith(because)
-    told = json.loads(listed("--testbed", str(array), "--json", "--faults", "usual and wire"))
+    told = json.loads(listed("--testbed", str(array), "--json", "--faults", "usual and packet"))
     assert {one["name"]: one["skipped_because"] for one in told} == {
         "SilentDrop(a)": because,
         "SilentDrop(b)": because,
@@ -130,7 +136,7 @@ def test_what_this_lab_has_no_means_for_is_listed_with_the_reason(tmp_path: Path
         "name": "InitiatorDrop(a)",
         "test": "a-InitiatorDrop",
         "kind": "InitiatorDrop",
-        "family": "wire",
+        "family": "packet",
         "effects": ["silent"],
         "paths": ["a"],
         "needs": ["commands on the initiator"],

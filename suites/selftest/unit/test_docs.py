@@ -23,12 +23,12 @@ from pydantic.fields import FieldInfo
 import harness.checks
 import harness.faults
 from harness.cli.app import app
-from harness.cli.faults import markdown
 from harness.config import Config
 from harness.config.networks import PortalConfig
 from harness.config.overrides import OVERRIDES
 from harness.config.ready import topology_names
 from harness.faults.catalogue import WORDS
+from harness.faults.table import markdown
 from harness.hypervisor.connection import connect
 from harness.measurements import Damage
 from harness.plugin.options import add_options
@@ -270,7 +270,7 @@ def _commands(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...
 
 
 def test_the_table_of_faults_is_that_of_the_catalogue() -> None:
-    """`pathproof faults --markdown` prints it."""
+    """To print it anew: see docs/writing-tests.md."""
     text = (DOCS / "faults.md").read_text()
     (table,) = re.findall(r"^\| fault \| family \|.*?(?=\n\n)", text, re.MULTILINE | re.DOTALL)
     assert table == markdown()

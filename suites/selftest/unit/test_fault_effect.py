@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from harness.checks import Verdict, fault_took_effect, no_unexpected_path_loss
-from harness.measurements import FaultLook, Measurements
+from harness.measurements import MeansSample, Measurements
 from harness.units import NS_PER_S
 from suites.selftest.unit.judged import carrying, found, good, with_counters
 from suites.selftest.unit.synthetic_failover import END, HEALED, INJECTED, START
@@ -22,25 +22,25 @@ LASTS_S = (HEALED - INJECTED) // NS_PER_S
 def idle(path: str, reserve: set[str], *, fails: bool = False) -> Measurements:
     """The fault hits a path that carries nothing at any time, and is seen to fail or is not."""
     measured = with_counters(good(), path, lambda c: carrying(c, START, END, 0))
-    looks = (
+    samples = (
         replace(
-            look,
+            sample,
             reserve=frozenset(reserve),
-            states=look.states if fails else dict.fromkeys(look.states, "active"),
+            states=sample.states if fails else dict.fromkeys(sample.states, "active"),
         )
-        for look in measured.path_states
+        for sample in measured.path_states
     )
-    return replace(measured, path_states=tuple(looks))
+    return replace(measured, path_states=tuple(samples))
 
 
 def unseen(measured: Measurements, start_ns: int, end_ns: int) -> Measurements:
     """Nobody looked in a stretch of time."""
-    looks = (look for look in measured.path_states if not start_ns <= look.at_ns <= end_ns)
-    return replace(measured, path_states=tuple(looks))
+    samples = (sample for sample in measured.path_states if not start_ns <= sample.at_ns <= end_ns)
+    return replace(measured, path_states=tuple(samples))
 
 
 def test_a_path_in_reserve_may_not_have_been_hit_whenever_it_was_looked_at() -> None:
-    """The last look before the fault tells; there need be none until it is confirmed."""
+    """The last sample before the fault tells; there need be none until it is confirmed."""
     seldom = unseen(idle("a", {"a"}), INJECTED, CONFIRMED)
     finding = found(fault_took_effect(), seldom)
     assert finding.verdict is Verdict.UNKNOWN
@@ -51,12 +51,12 @@ def test_a_path_in_reserve_may_not_have_been_hit_whenever_it_was_looked_at() -> 
 
 @pytest.mark.parametrize("reserve", [set(), {"a"}])
 def test_a_path_that_nobody_looked_at_may_have_been_in_reserve(reserve: set[str]) -> None:
-    """Without a look in the second before the fault, or with such that have no group in use."""
+    """Without a sample in the second before the fault, or with such that have no group in use."""
     before = INJECTED - NS_PER_S, INJECTED + NS_PER_S
     measured = idle("a", reserve)
     no_group = tuple(
-        replace(look, reserve=None) if before[0] <= look.at_ns <= before[1] else look
-        for look in measured.path_states
+        replace(sample, reserve=None) if before[0] <= sample.at_ns <= before[1] else sample
+        for sample in measured.path_states
     )
     for blind in (unseen(measured, *before), replace(measured, path_states=no_group)):
         finding = found(fault_took_effect(), with_a_share(blind))
@@ -72,45 +72,47 @@ def with_a_share(measured: Measurements) -> Measurements:
     return with_counters(measured, "a", lambda c: carrying(c, START, until_ns, 1_000_000))
 
 
-def with_fault_looks(*seen: tuple[float, str, int | None, str]) -> Measurements:
-    """Looks at the fault's means: seconds after its injection, what was missing, count, unseen.
+def with_means_samples(*seen: tuple[float, str, int | None, str]) -> Measurements:
+    """Samples of the fault's means: seconds after its injection, what was missing, count, unseen.
 
     After them one every second that counts nothing.
     """
     (fault,) = good().faults
     last_s = int(max((at_s for at_s, *_ in seen), default=0))
     rest = [(float(at_s), "", None, "") for at_s in range(last_s + 1, LASTS_S)]
-    looks = tuple(
-        FaultLook("SilentDrop(a)", INJECTED + int(at_s * NS_PER_S), missing, count, unseen=unseen)
+    samples = tuple(
+        MeansSample("SilentDrop(a)", INJECTED + int(at_s * NS_PER_S), missing, count, unseen=unseen)
         for at_s, missing, count, unseen in (*seen, *rest)
     )
-    return replace(good(), faults=(replace(fault, looks=looks),))
+    return replace(good(), faults=(replace(fault, means_samples=samples),))
 
 
-def test_means_that_were_in_place_at_each_look_are_told() -> None:
+def test_means_that_were_in_place_in_each_sample_are_told() -> None:
     """With how often they were seen."""
-    measured = with_fault_looks((1, "", 3, ""), (2, "", None, "no answer"), (3, "", 3, ""))
+    measured = with_means_samples((1, "", 3, ""), (2, "", None, "no answer"), (3, "", 3, ""))
     finding = found(fault_took_effect(), measured)
     assert finding.verdict is Verdict.PASS
-    assert finding.figures["looks at the means of SilentDrop(a)"] == "12 of 13"
-    assert finding.numbers["looks_at_SilentDrop(a)"] == 12
+    assert finding.figures["samples of the means of SilentDrop(a)"] == "12 of 13"
+    assert finding.numbers["means_samples_SilentDrop(a)"] == 12
 
 
 @pytest.mark.parametrize(("failing_s", "verdict"), [(4, Verdict.PASS), (6, Verdict.UNKNOWN)])
-def test_means_that_no_look_saw_for_long_leave_it_open(failing_s: int, verdict: Verdict) -> None:
-    """Also where none was taken. A look or two may fail on a busy machine."""
+def test_means_that_no_sample_shows_for_long_leave_it_open(
+    failing_s: int, verdict: Verdict
+) -> None:
+    """Also where none was taken. A sample or two may fail on a busy machine."""
     seen = [(float(at_s), "", None, "no answer") for at_s in range(1, failing_s)]
-    finding = found(fault_took_effect(), with_fault_looks(*seen))
+    finding = found(fault_took_effect(), with_means_samples(*seen))
     assert finding.verdict is verdict
     if verdict is Verdict.UNKNOWN:
         assert finding.message.startswith("the means of SilentDrop(a) were not seen for ")
     (fault,) = good().faults
-    never = replace(good(), faults=(replace(fault, looks=()),))
+    never = replace(good(), faults=(replace(fault, means_samples=()),))
     assert found(fault_took_effect(), never).verdict is Verdict.UNKNOWN
 
 
 @pytest.mark.parametrize(
-    ("looks", "says"),
+    ("samples", "says"),
     [
         (
             [(1.0, "", 3, ""), (2.04, "table x of the target is gone", None, ""), (3.0, "", 4, "")],
@@ -124,25 +126,25 @@ def test_means_that_no_look_saw_for_long_leave_it_open(failing_s: int, verdict: 
     ids=["gone", "put back"],
 )
 def test_means_that_were_gone_for_a_while_leave_it_open(
-    looks: list[tuple[float, str, int | None, str]], says: str
+    samples: list[tuple[float, str, int | None, str]], says: str
 ) -> None:
     """Nothing else shows it: the path carried nothing, since the map had given it up."""
-    finding = found(fault_took_effect(), with_fault_looks(*looks))
+    finding = found(fault_took_effect(), with_means_samples(*samples))
     assert finding.verdict is Verdict.UNKNOWN
     assert finding.message == f"{says}: not in force for all of that time"
 
 
 def test_the_counts_of_several_parts_are_not_taken_for_one() -> None:
-    measured = with_fault_looks((1, "", 9, ""))
+    measured = with_means_samples((1, "", 9, ""))
     (fault,) = measured.faults
-    others = [replace(look, part="SilentDrop(b)", count=2) for look in fault.looks]
-    both = replace(fault, looks=(*fault.looks, *others))
+    others = [replace(sample, part="SilentDrop(b)", count=2) for sample in fault.means_samples]
+    both = replace(fault, means_samples=(*fault.means_samples, *others))
     assert found(fault_took_effect(), replace(measured, faults=(both,))).verdict is Verdict.PASS
 
 
 def test_means_that_were_gone_excuse_no_path_that_is_lost() -> None:
     """They do not show that the fault hit another path instead."""
-    measured = with_fault_looks((2, "table x of the target is gone", None, ""))
+    measured = with_means_samples((2, "table x of the target is gone", None, ""))
     (fault,) = measured.faults
     elsewhere = replace(measured, faults=(replace(fault, paths=()),))
     assert found(no_unexpected_path_loss(), elsewhere).verdict is Verdict.FAIL
@@ -152,11 +154,11 @@ def limping(*counts: tuple[float, int], grows: bool = True) -> Measurements:
     """The path goes on all the time; its fault's means count that at so many seconds."""
     measured = with_counters(good(), "a", lambda c: carrying(c, INJECTED, HEALED, 1_000_000))
     (fault,) = measured.faults
-    looks = tuple(
-        FaultLook("LinkFlaps(a)", INJECTED + int(at_s * NS_PER_S), "", count, grows)
+    samples = tuple(
+        MeansSample("LinkFlaps(a)", INJECTED + int(at_s * NS_PER_S), "", count, grows)
         for at_s, count in counts
     )
-    return replace(measured, faults=(replace(fault, limping=("a",), looks=looks),))
+    return replace(measured, faults=(replace(fault, limping=("a",), means_samples=samples),))
 
 
 def test_what_counts_may_begin_anew_with_another_connection() -> None:
@@ -164,8 +166,8 @@ def test_what_counts_may_begin_anew_with_another_connection() -> None:
     measured = limping((1, 7), (5, 9), (9, 1), (13, 1))
     (fault,) = measured.faults
     assert "fell from 9 to 1" in found(fault_took_effect(), measured).message
-    looks = tuple(replace(look, restarts=True) for look in fault.looks)
-    measured = replace(measured, faults=(replace(fault, looks=looks),))
+    samples = tuple(replace(sample, restarts=True) for sample in fault.means_samples)
+    measured = replace(measured, faults=(replace(fault, means_samples=samples),))
     assert found(fault_took_effect(), measured).verdict is Verdict.PASS
 
 
@@ -177,22 +179,24 @@ def test_a_path_that_goes_on_is_proven_to_be_worse_by_what_counts() -> None:
     counts = [*EACH_SECOND[:-1], (13.0, 8)]
     finding = found(fault_took_effect(), limping(*counts))
     assert finding.verdict is Verdict.PASS
-    assert finding.message.endswith("its means were in place and acted, by 13 looks at them")
+    assert finding.message.endswith("its means were in place and acted, by 13 samples")
 
 
 def test_each_part_of_a_fault_has_to_be_seen_to_act() -> None:
-    """Two parts are seen in one look. One that counts nothing is no proof beside one that does."""
+    """Two are seen in one sample. One that counts nothing is no proof beside one that does."""
     measured = limping(*EACH_SECOND[:-1], (13.0, 8))
     (fault,) = measured.faults
     for count, verdict in ((5, Verdict.PASS), (None, Verdict.UNKNOWN)):
         other = tuple(
-            replace(look, part="LinkFlaps(b)", count=None if count is None else count + number)
-            for number, look in enumerate(fault.looks)
+            replace(sample, part="LinkFlaps(b)", count=None if count is None else count + number)
+            for number, sample in enumerate(fault.means_samples)
         )
-        both = replace(measured, faults=(replace(fault, looks=(*fault.looks, *other)),))
+        both = replace(
+            measured, faults=(replace(fault, means_samples=(*fault.means_samples, *other)),)
+        )
         finding = found(fault_took_effect(), both)
         assert finding.verdict is verdict
-        says = "by 13 looks" if count else "what LinkFlaps(b) did was not seen for 13.9 s"
+        says = "by 13 samples" if count else "what LinkFlaps(b) did was not seen for 13.9 s"
         assert says in finding.message
 
 

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.budget import Setting
+from harness.budget import Effect, Setting
 from harness.config import Config
 from harness.config.model import WorkloadConfig
 from harness.config.ready import ready_topologies
@@ -133,6 +133,16 @@ def test_a_fault_of_one_initiator_allows_the_other_the_slack_alone() -> None:
     assert (own.paths, own.budget.seconds, own.io_stops) == (("second-a",), 3.5, False)
     assert (other.paths, other.budget.seconds, other.io_stops) == ((), 0.5, False)
     assert other.returning.seconds == 0.5
+    assert (own.effects, other.effects) == ((Effect.UNREACHABLE,), ())
+
+
+def test_of_a_fault_of_several_parts_each_initiator_notices_its_own() -> None:
+    """And waits for them alone to come back: silence needs no second attempt to log in."""
+    both = Injection(Together((LinkDown("second-a"), InitiatorDrop("b"))), TWO, *range(1, 5))
+    own = both.on(SECOND).record(SETTINGS[SECOND], 0.5, ALLOWANCES)
+    other = both.on(FIRST).record(SETTINGS[FIRST], 0.5, ALLOWANCES)
+    assert (own.effects, other.effects) == ((Effect.UNREACHABLE,), (Effect.SILENT,))
+    assert own.returning.seconds > other.returning.seconds
 
 
 def test_io_is_not_expected_of_the_initiator_that_lost_every_path() -> None:

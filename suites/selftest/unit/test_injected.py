@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, cast
@@ -13,7 +13,8 @@ import pytest
 
 from harness.deadline import Deadline, poll
 from harness.errors import CutShort, FaultError, MachineError, TimedOut, defects
-from harness.faults import Injection, Seen, injected
+from harness.faults import Injection, injected
+from harness.measurements import MeansSample
 from harness.steps import Listener, listening
 
 
@@ -26,7 +27,7 @@ class Scripted:
     healed: int = 0
     name: str = "Scripted(a)"
     goes_on: bool = False
-    looking: list[Mapping[str, Seen] | Exception] = field(default_factory=list)
+    sampling: list[Sequence[MeansSample] | Exception] = field(default_factory=list)
     told: list[str] = field(default_factory=list)
 
     @property
@@ -45,10 +46,10 @@ class Scripted:
             assert over.wait(10)
             self.told.append("ends")
 
-    def look(self, _lab: object) -> Mapping[str, Seen]:
-        """What is next in `looking`, and at its end always the last."""
-        self.told.append("look")
-        seen = self.looking.pop(0) if len(self.looking) > 1 else self.looking[0]
+    def sample_means(self, _lab: object) -> Sequence[MeansSample]:
+        """What is next in `sampling`, and at its end always the last."""
+        self.told.append("sample")
+        seen = self.sampling.pop(0) if len(self.sampling) > 1 else self.sampling[0]
         if isinstance(seen, Exception):
             raise seen
         return seen
@@ -145,16 +146,16 @@ def test_a_fault_that_is_cut_short_is_noted_before_it_is_healed() -> None:
 
 @pytest.fixture
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harness.faults.injection.LOOK_EVERY_S", 0.001)
+    monkeypatch.setattr("harness.faults.injection.SAMPLE_EVERY_S", 0.001)
 
 
-def looked_at(fault: Scripted, at_least: int) -> Injection:
-    """Injected and healed, with so many looks in between."""
+def sampled(fault: Scripted, at_least: int) -> Injection:
+    """Injected and healed, with so many samples in between."""
     lab, scripted = cast(Any, SimpleNamespace(topology=None)), cast(Any, fault)
     with injected(scripted, lab) as injection:
         poll(
-            lambda: len(injection.looks) >= at_least,
-            what="looks",
+            lambda: len(injection.means_samples) >= at_least,
+            what="samples",
             deadline=Deadline.after(10),
             every_s=0.001,
         )
@@ -162,43 +163,48 @@ def looked_at(fault: Scripted, at_least: int) -> Injection:
 
 
 @pytest.mark.usefixtures("often")
-def test_a_faults_means_are_looked_at_while_it_lasts() -> None:
+def test_a_faults_means_are_sampled_while_it_lasts() -> None:
     """Each of its parts, and never once healing has begun."""
-    here = {"one": Seen(count=3), "other": Seen("the rules are gone")}
-    fault = Scripted(looking=[here])
+    here = [MeansSample("one", count=3), MeansSample("other", missing="the rules are gone")]
+    fault = Scripted(sampling=[here])
     began_ns = time.monotonic_ns()
-    looks = looked_at(fault, 4).looks
-    assert [(one.part, one.missing, one.count) for one in looks[:2]] == [
+    samples = sampled(fault, 4).means_samples
+    assert [(one.part, one.missing, one.count) for one in samples[:2]] == [
         ("one", "", 3),
         ("other", "the rules are gone", None),
     ]
-    times_ns = [one.at_ns for one in looks]
+    times_ns = [one.at_ns for one in samples]
     assert began_ns < times_ns[0] <= times_ns[-1] < time.monotonic_ns()
     assert times_ns == sorted(times_ns)
     assert fault.told[-1] == "heal"
 
 
 @pytest.mark.usefixtures("often")
-def test_a_look_that_fails_is_noted_and_others_follow() -> None:
+def test_a_sample_that_fails_is_noted_and_others_follow() -> None:
     """What it would have shown is not known."""
-    fault = Scripted(looking=[MachineError("no answer"), {"one": Seen()}])
-    first, second, *_ = looked_at(fault, 2).looks
+    fault = Scripted(sampling=[MachineError("no answer"), [MeansSample("one")]])
+    first, second, *_ = sampled(fault, 2).means_samples
     assert (first.part, first.unseen) == ("Scripted(a)", "no answer")
     assert (second.part, second.unseen) == ("one", "")
 
 
 @pytest.mark.usefixtures("often")
-def test_a_programming_error_in_a_look_is_raised_once_the_fault_is_healed() -> None:
-    fault = Scripted(looking=[TypeError("x")])
+def test_a_programming_error_in_a_sample_is_raised_once_the_fault_is_healed() -> None:
+    fault = Scripted(sampling=[TypeError("x")])
     lab, scripted = cast(Any, SimpleNamespace(topology=None)), cast(Any, fault)
     with pytest.raises(TypeError), injected(scripted, lab):
-        poll(lambda: "look" in fault.told, what="a look", deadline=Deadline.after(10), every_s=0.01)
+        poll(
+            lambda: "sample" in fault.told,
+            what="a sample",
+            deadline=Deadline.after(10),
+            every_s=0.01,
+        )
     assert fault.healed == 1
 
 
 def test_what_a_fault_goes_on_doing_ends_before_it_is_healed() -> None:
     """Else it would be broken once more."""
-    fault = Scripted(goes_on=True, looking=[{}])
+    fault = Scripted(goes_on=True, sampling=[[]])
     lab, scripted = cast(Any, SimpleNamespace(topology=None)), cast(Any, fault)
     with injected(scripted, lab):
         poll(lambda: "begins" in fault.told, what="it", deadline=Deadline.after(10), every_s=0.001)

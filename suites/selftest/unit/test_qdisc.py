@@ -30,6 +30,7 @@ from harness.faults import (
 from harness.faults.impaired import Impaired
 from harness.faults.qdisc import Qdisc, parse_qdisc, removing
 from harness.topology import Role, plan
+from suites.selftest.means import means_of
 from suites.selftest.unit.scripted_machine import Answer, ScriptedMachine
 
 KINDS: tuple[type[Impaired], ...] = (
@@ -170,7 +171,7 @@ def test_tcp_says_of_the_very_paths_what_is_wrong(
     """The queue is seen beside it; connections of others do not count."""
     others = connection("retrans:0/99 dsack_dups:99 reord_seen:99", portal="9")
     bed, *_ = lab(Answer(f"{told('netem')}\n{others}{connection(more)}"))
-    seen = kind("a").look(bed)
+    seen = means_of(kind("a"), bed)
     name = f"{kind.__name__}(a)"
     assert (seen[name].missing, seen[name].count, seen[name].grows) == ("", 90, False)
     shown = seen[f"{name} on its paths"]
@@ -181,7 +182,7 @@ def test_the_end_that_sends_is_asked() -> None:
     """The target's connections are the other way round."""
     one = "0 0 172.16.0.1:3260 172.16.0.101:40312 cubic rtt:1/1 retrans:0/8 rcv_space:1\n"
     bed, _, asked = lab(Answer(f"{told('netem')}\n{one}"))
-    seen = PacketLoss("a", Role.TARGET).look(bed)
+    seen = means_of(PacketLoss("a", Role.TARGET), bed)
     assert seen["PacketLoss(a-target) on its paths"].count == 8
     assert asked == ["target"]
 
@@ -189,7 +190,7 @@ def test_the_end_that_sends_is_asked() -> None:
 def test_both_paths_of_a_link_count_together() -> None:
     both = connection("retrans:0/3") + connection("retrans:0/4", portal="2")
     bed, *_ = lab(Answer(f"{told('netem')}\n{both}"))
-    assert PacketLoss("a").look(bed)["PacketLoss(a) on its paths"].count == 7
+    assert means_of(PacketLoss("a"), bed)["PacketLoss(a) on its paths"].count == 7
 
 
 @pytest.mark.parametrize("kind", [Delay, Jitter])
@@ -198,30 +199,30 @@ def test_a_round_trip_as_short_as_before_shows_no_delay(kind: type[Delay | Jitte
     quick, late = connection("", rtt=2.0), connection("", portal="2", rtt=48.0)
     bed, *_ = lab(Answer(f"{told('netem')}\n{quick}"), Answer(f"{told('netem')}\n{quick}{late}"))
     name = f"{kind.__name__}(a) on its paths"
-    assert kind("a").look(bed)[name].count is None
-    assert kind("a").look(bed)[name].count == 5000
+    assert means_of(kind("a"), bed)[name].count is None
+    assert means_of(kind("a"), bed)[name].count == 5000
 
 
 def test_without_a_connection_tcp_says_nothing() -> None:
     """The path is lost at that moment."""
     bed, *_ = lab(Answer(f"{told('netem')}\n"))
-    assert PacketLoss("a").look(bed)["PacketLoss(a) on its paths"].count is None
+    assert means_of(PacketLoss("a"), bed)["PacketLoss(a) on its paths"].count is None
 
 
 def test_a_queue_that_is_gone_is_missing() -> None:
     bed, *_ = lab(Answer("qdisc noqueue 0: root refcnt 2\n\n"))
     missing = "the queue of NIC initiator-a of the initiator is gone"
-    assert PacketLoss("a").look(bed)["PacketLoss(a)"].missing == missing
+    assert means_of(PacketLoss("a"), bed)["PacketLoss(a)"].missing == missing
 
 
 def test_frames_are_held_as_long_as_some_wait() -> None:
     """At the end that sends them."""
     bed, _, asked = lab(Answer(told("plug")), Answer(told("plug", waiting=0)), Answer(""))
     held = AnswersHeld("a")
-    assert held.look(bed)["AnswersHeld(a)"].count == 2
+    assert means_of(held, bed)["AnswersHeld(a)"].count == 2
     says = "NIC target-a of the target holds no frames"
-    assert held.look(bed)["AnswersHeld(a)"].missing == says
-    assert held.look(bed)["AnswersHeld(a)"].missing == says
+    assert means_of(held, bed)["AnswersHeld(a)"].missing == says
+    assert means_of(held, bed)["AnswersHeld(a)"].missing == says
     assert set(asked) == {"target"}
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from harness.budget import Budget
 from harness.checks import Finding, Verdict, stall_within_budget, stalls_together_within_budget
-from harness.measurements import FaultLook
+from harness.measurements import MeansSample
 from harness.timeline import Timeline
 from harness.units import NS_PER_S
 from suites.selftest.unit.judged import busy_host
@@ -31,8 +31,8 @@ def test_pauses_within_the_slack_are_too_long_together() -> None:
 def test_a_fault_that_was_gone_for_a_while_has_broken_its_paths_twice() -> None:
     pauses = watched(measured((0, 3.05), *AGAIN))
     (fault,) = pauses.faults
-    gone = FaultLook("LinkDown(a)", fault.injected_ns + NS_PER_S, "NIC eth0 has a carrier")
-    flawed = replace(pauses, faults=(replace(fault, looks=(gone,)),))
+    gone = MeansSample("LinkDown(a)", fault.injected_ns + NS_PER_S, "NIC eth0 has a carrier")
+    flawed = replace(pauses, faults=(replace(fault, means_samples=(gone,)),))
     finding = found(stalls_together_within_budget(), flawed)
     assert finding.verdict is Verdict.UNKNOWN
     assert "but NIC eth0 has a carrier, 1.0 s after LinkDown(a) was injected" in finding.message

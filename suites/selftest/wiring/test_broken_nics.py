@@ -22,6 +22,7 @@ from harness.faults import addresses as module
 from harness.machine import Machine
 from harness.machine.nic_script import render_script
 from harness.topology import Nic, Role, Topology
+from suites.selftest.means import means_of
 from suites.selftest.network_state import network_state, require_state
 from suites.selftest.wiring.wired import ANY_NIC, Wires, wired
 
@@ -104,10 +105,10 @@ def test_only_the_address_that_was_to_go_is_gone(topology: str) -> None:
     with wired(topology) as wires:
         lab = cast(Lab, NoCables(wires))
         for fault in PortalAddressRemoved.everywhere(wires.topology, lambda _: True):
-            assert fault.look(lab)[fault.name].missing.startswith("the target has ")
+            assert means_of(fault, lab)[fault.name].missing.startswith("the target has ")
             fault.inject(lab)
             fault.confirm(lab)
-            assert fault.look(lab)[fault.name].missing == ""
+            assert means_of(fault, lab)[fault.name].missing == ""
             told = wires.machine(Role.TARGET).sh("ip -o address").stdout
             left = [one.name for one in wires.topology.portals if f" {one.portal.address}/" in told]
             assert left == [one.name for one in wires.topology.portals if one.name != fault.portal]
@@ -133,13 +134,13 @@ def test_a_queue_counts_what_it_holds_back() -> None:
         lab = cast(Lab, NoCables(wires))
         fault = RateLimit("a")
         fault.inject(lab)
-        assert fault.look(lab)["RateLimit(a)"].missing == ""
+        assert means_of(fault, lab)["RateLimit(a)"].missing == ""
         portal = wires.topology.portal("a").portal.address
         with wires.machine(Role.INITIATOR).background(["python3", "-c", FLOOD, str(portal)]):
             fault.confirm(lab)
-        seen = fault.look(lab)
+        seen = means_of(fault, lab)
         assert (seen["RateLimit(a)"].count or 0) > 0
         assert seen["RateLimit(a) on its paths"].count is None  # there is no session
         fault.heal(lab)
         fault.confirm_healed(lab)
-        assert "is gone" in fault.look(lab)["RateLimit(a)"].missing
+        assert "is gone" in means_of(fault, lab)["RateLimit(a)"].missing

@@ -1,7 +1,8 @@
-"""What a look at a fault's means shows, by what machines answer."""
+"""What the means of faults show, by what machines answer."""
 
 from __future__ import annotations
 
+import subprocess
 import threading
 import time
 from collections.abc import Callable
@@ -24,11 +25,15 @@ from harness.faults import (
     NicDown,
     PeerLinkDown,
     PeerNicDown,
+    Reset,
     SilentDrop,
     Together,
 )
+from harness.faults.sampling import sample_all
+from harness.measurements import MeansSample
 from harness.observe import Observer
 from harness.topology import plan
+from suites.selftest.means import means_of
 from suites.selftest.unit.scripted_machine import Answer, Asked, ScriptedMachine
 
 RECORDED = Path(__file__).parent / "recorded"
@@ -75,10 +80,10 @@ def lab(
 def test_a_nic_without_a_carrier_is_seen_by_its_own_end(fault: Fault, machine: str) -> None:
     """In the samples that come anyway."""
     down, looked_at = lab()
-    assert fault.look(down)[fault.name].missing == ""
+    assert means_of(fault, down)[fault.name].missing == ""
     assert looked_at == [machine]
     up, _ = lab(up=True)
-    said = fault.look(up)[fault.name].missing
+    said = means_of(fault, up)[fault.name].missing
     assert said == f"NIC {machine}-a of the {machine} has a carrier"
 
 
@@ -88,11 +93,11 @@ def test_a_nic_without_a_carrier_is_seen_by_its_own_end(fault: Fault, machine: s
 def test_a_drop_is_seen_by_its_rules_and_their_counters(fault: Fault, machine: str) -> None:
     """Once the table is gone nft lists those of others."""
     there, looked_at = lab(lambda _: Answer(LISTING))
-    seen = fault.look(there)[fault.name]
+    seen = means_of(fault, there)[fault.name]
     assert (seen.missing, seen.count) == ("", 1)
     assert looked_at == [machine]
     gone, _ = lab(lambda _: Answer(OTHERS))
-    seen = fault.look(gone)[fault.name]
+    seen = means_of(fault, gone)[fault.name]
     assert seen.missing == f"nftables table pathproof_drop_a of the {machine} is gone"
 
 
@@ -100,32 +105,87 @@ def test_a_nic_that_is_in_no_sample_is_not_seen_to_be_down() -> None:
     found, _ = lab()
     found.observer("initiator").latest(1).carriers.clear()
     with pytest.raises(FaultError, match="samples of the initiator do not have NIC initiator-a"):
-        LinkDown("a").look(found)
+        means_of(LinkDown("a"), found)
 
 
 def test_a_table_without_its_rules_does_nothing() -> None:
     """As after `nft flush table`."""
     flushed = "".join(line for line in LISTING.splitlines(True) if "packets" not in line)
     found, _ = lab(lambda _: Answer(flushed))
-    seen = SilentDrop("a").look(found)["SilentDrop(a)"]
+    seen = means_of(SilentDrop("a"), found)["SilentDrop(a)"]
     assert seen.missing == "rules of nftables table pathproof_drop_a of the target are gone"
 
 
 def test_rules_that_could_not_be_listed_are_neither_there_nor_gone() -> None:
     """nft may be interrupted; it lists the table's name all the same, or fails."""
     unlisted, _ = lab(lambda _: Answer(f"{OTHERS}table inet pathproof_drop_a\n"))
-    seen = SilentDrop("a").look(unlisted)["SilentDrop(a)"]
+    seen = means_of(SilentDrop("a"), unlisted)["SilentDrop(a)"]
     assert (seen.missing, seen.count) == ("", None)
     failing, _ = lab(lambda _: Answer(stderr="netlink: No buffer space", status=1))
     with pytest.raises(CommandFailed):
-        SilentDrop("a").look(failing)
+        means_of(SilentDrop("a"), failing)
 
 
 def test_each_part_of_several_is_seen_by_itself() -> None:
-    both = Together((LinkDown("a"), SilentDrop("b")))
-    seen = both.look(lab(lambda _: Answer(OTHERS))[0])
+    both = Together((Together((LinkDown("a"),)), SilentDrop("b")))
+    assert both.parts == (LinkDown("a"), SilentDrop("b"))
+    seen = means_of(both, lab(lambda _: Answer(OTHERS))[0])
     assert seen["LinkDown(a)"].missing == ""
     assert "pathproof_drop_b" in seen["SilentDrop(b)"].missing
+
+
+NFT = """#!/bin/sh
+case "$*" in
+*pathproof_drop_a*) cat {folder}/listing;;
+*) echo 'no buffer space' >&2; exit 1;;
+esac
+"""
+
+
+def test_all_that_acts_on_a_machine_is_sampled_by_one_command(tmp_path: Path) -> None:
+    """What cannot be seen of one part is noted; of others it is seen all the same."""
+    (tmp_path / "listing").write_text(LISTING)
+    (tmp_path / "nft").write_text(NFT.format(folder=tmp_path))
+    (tmp_path / "nft").chmod(0o755)
+
+    def run(asked: Asked) -> Answer:
+        path = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+        done = subprocess.run(asked.argv, env=path, capture_output=True, text=True, check=False)
+        return Answer(done.stdout, done.stderr, done.returncode)
+
+    machines, looked_at = lab(run)
+    parts = [SilentDrop("b"), LinkDown("a"), InitiatorDrop("a"), SilentDrop("a"), Reset("b")]
+    samples = {one.part: one for one in sample_all(machines, parts)}
+    assert sorted(looked_at) == ["initiator", "initiator", "target"]
+    assert samples.keys() == {part.name for part in parts}
+    assert (samples["SilentDrop(a)"].count, samples["InitiatorDrop(a)"].count) == (1, 1)
+    said = samples["SilentDrop(b)"].unseen
+    assert said.startswith("SilentDrop(b): exit status 1: no buffer space")
+    assert samples["Reset(b)"].unseen.startswith("Reset(b): exit status 1")
+    assert samples["LinkDown(a)"] == MeansSample("LinkDown(a)", samples["SilentDrop(a)"].at_ns)
+
+
+@pytest.mark.parametrize(
+    "answer", [Answer(stderr="Killed", status=137), Answer(f"{LISTING}\x1e0\ntable")]
+)
+def test_a_command_that_fails_or_is_cut_off_shows_nothing_of_any_part(answer: Answer) -> None:
+    """Not even of those that it printed: what belongs to which is not sure."""
+    samples = sample_all(lab(lambda _: answer)[0], [SilentDrop("a"), SilentDrop("b")])
+    assert [one.part for one in samples] == ["SilentDrop(a)", "SilentDrop(b)"]
+    assert all(one.unseen and not one.missing and one.count is None for one in samples)
+
+
+def test_a_programming_error_is_not_taken_for_a_part_that_cannot_be_seen() -> None:
+    """Nor if an error of the lab hides it."""
+
+    def broken(_: Asked) -> Answer:
+        error = MachineError("no answer")
+        error.__context__ = TypeError("x")
+        raise error
+
+    for parts in ([SilentDrop("a")], [SilentDrop("a"), SilentDrop("b")]):
+        with pytest.raises(MachineError):
+            sample_all(lab(broken)[0], parts)
 
 
 def test_the_latest_sample_is_that_of_a_machine_that_was_heard_of() -> None:
@@ -147,16 +207,16 @@ def test_the_latest_sample_is_that_of_a_machine_that_was_heard_of() -> None:
 def test_a_link_that_flaps_is_seen_by_how_often_its_carrier_changed() -> None:
     """Whether it is up at that moment or not. A NIC that is not there counts nothing."""
     for up in (True, False):
-        seen = LinkFlaps("a").look(lab(up=up)[0])["LinkFlaps(a)"]
+        seen = means_of(LinkFlaps("a"), lab(up=up)[0])["LinkFlaps(a)"]
         assert (seen.missing, seen.count, seen.grows) == ("", 5, True)
-    assert LinkFlaps("b").look(lab()[0])["LinkFlaps(b)"].count is None
+    assert means_of(LinkFlaps("b"), lab()[0])["LinkFlaps(b)"].count is None
 
 
 def test_what_drops_some_packets_only_must_go_on_doing_so() -> None:
     """Nothing else shows that it acts; of a drop of all of them the path itself does."""
     there, _ = lab(lambda _: Answer(LISTING))
-    assert LargeFramesLost("a").look(there)["LargeFramesLost(a)"].grows
-    assert not SilentDrop("a").look(there)["SilentDrop(a)"].grows
+    assert means_of(LargeFramesLost("a"), there)["LargeFramesLost(a)"].grows
+    assert not means_of(SilentDrop("a"), there)["SilentDrop(a)"].grows
 
 
 ADDRESSES = """\
@@ -177,7 +237,7 @@ ADDRESSES = """\
 def test_an_address_is_gone_once_its_nic_no_longer_has_it(told: str, missing: str) -> None:
     """One of another length is another."""
     initiator, looked_at = lab(lambda _: Answer(told))
-    assert AddressRemoved("a").look(initiator)["AddressRemoved(a)"].missing == missing
+    assert means_of(AddressRemoved("a"), initiator)["AddressRemoved(a)"].missing == missing
     assert looked_at == ["initiator"]
 
 
