@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import zip_longest
 
-from harness.concurrency import both
 from harness.deadline import Deadline, poll
 from harness.errors import (
     CommandFailed,
@@ -36,9 +35,9 @@ def require_fit(
     """Wait until wiring, sessions, paths and maps are as planned; returns the last look.
 
     `serials` are the unit serial numbers that the LUNs must have, where they are known; `ends` are
-    the machines whose NICs are looked at, too: what is wrong there is told first, as the cause.
-    `masking` is what the initiator may see, where there are several. Raises PreflightFailed once
-    what is wrong has not changed for some time.
+    the machines whose NICs are looked at, once the rest is as planned or stays otherwise. `masking`
+    is what the initiator may see, where there are several. Raises PreflightFailed once what is
+    wrong has not changed for some time.
     """
     topology = initiator.topology
     luns = [
@@ -48,7 +47,6 @@ def require_fit(
     last = Fitness()
     problems: list[Problem] = []
     seen: list[Problem] = []
-    wiring: list[Problem] | None = None
     unchanged = Deadline.after(_UNCHANGED_S)
 
     def look() -> list[Problem]:
@@ -62,15 +60,11 @@ def require_fit(
         return [*last.problems, *masked]
 
     def settled() -> bool:
-        nonlocal problems, seen, wiring, unchanged
+        nonlocal problems, seen, unchanged
         before, seen_before = problems, seen
-        if wiring is None:  # side by side, it takes no time of its own
-            seen, wiring = both(look, lambda: _of_wiring(initiator, ends))
-        else:
-            seen = look()
-            if (wiring or seen) and _steady(seen, seen_before):
-                wiring = _of_wiring(initiator, ends)
-        problems = [*(wiring or ()), *seen] if _steady(seen, seen_before) else seen
+        problems = seen = look()
+        if not seen or seen == seen_before:  # else sessions and paths are still coming up
+            problems = [*_of_wiring(initiator, ends), *seen]  # the cause of others, if any
         if problems != before:
             unchanged = Deadline.after(_UNCHANGED_S)
         return not problems or unchanged.expired
@@ -83,11 +77,6 @@ def require_fit(
     if problems:
         raise PreflightFailed(problems)
     return last
-
-
-def _steady(seen: list[Problem], seen_before: list[Problem]) -> bool:
-    """Whether sessions and paths are up, or stay as they are."""
-    return not seen or seen == seen_before
 
 
 def _of_wiring(initiator: Initiator, ends: Sequence[End]) -> list[Problem]:
