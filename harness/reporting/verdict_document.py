@@ -7,7 +7,6 @@ it. Whatever is taken away or changes its meaning makes another version; additio
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,10 +23,11 @@ from harness.analysis.write_proof import prove_writes
 from harness.checks import Finding, Judgement, Verdict
 from harness.checks.judgement import worst
 from harness.lacking import Lacking
-from harness.measurements import ClockReading, FaultRecord, Measurements, ReadBack
+from harness.measurements import ClockReading, FaultRecord, Measurements
 from harness.reporting.blame import Blame
 from harness.reporting.verdict_attempts import EarlierPart, earlier_parts
 from harness.reporting.verdict_part import Part
+from harness.reporting.verdict_read_back import ReadBackPart, read_back_part
 from harness.reporting.verdict_without import WithoutPart, without_parts
 from harness.reporting.verdict_writes import WritesPart, writes_part
 from harness.timeline import Happened, Phase
@@ -149,20 +149,6 @@ class ClockPart(Part):
     ahead_s: float
     """By how much the machine's clock was ahead."""
     uncertainty_s: float
-
-
-class ReadBackPart(Part):
-    """How many blocks were acknowledged, and what reading them back over each way showed."""
-
-    acknowledged: int
-    checked: dict[str, int]
-    """Blocks read, by place: `map` and the names of the paths."""
-    away: dict[str, str]
-    """Paths that could not be read, and why."""
-    wrong: dict[str, int]
-    """Wrong blocks by kind of damage."""
-    again_after_s: float = 0
-    """How long after that all was read once more; 0 if it was not."""
 
 
 class JudgementPart(Part):
@@ -290,7 +276,7 @@ def _judgement(judged: Judged, zero_ns: int) -> JudgementPart:
         stalls=_longest(measurements, Stall, zero_ns),
         longest_ios=_longest(measurements, LongIo, zero_ns),
         clocks=tuple(_clock(clock, zero_ns) for clock in measurements.clocks),
-        read_back=_read_back(measurements.read_back),
+        read_back=read_back_part(measurements.read_back),
         writes=writes_part(prove_writes(measurements)),
     )
 
@@ -382,18 +368,6 @@ def _clock(clock: ClockReading, zero_ns: int) -> ClockPart:
         at_s=_seconds(clock.at_ns, zero_ns),
         ahead_s=clock.offset_ns / NS_PER_S,
         uncertainty_s=clock.uncertainty_ns / NS_PER_S,
-    )
-
-
-def _read_back(back: ReadBack | None) -> ReadBackPart | None:
-    if back is None:
-        return None
-    return ReadBackPart(
-        acknowledged=back.acknowledged,
-        checked=dict(back.checked),
-        away=dict(back.away),
-        wrong=dict(Counter(str(finding.damage) for finding in back.findings)),
-        again_after_s=back.again_after_s,
     )
 
 
