@@ -125,9 +125,17 @@ def _not_seen_to_act(fault: FaultRecord) -> str:
     for part, samples in counts.items():
         if (gap_ns := _longest_gap_ns(fault, (s.at_ns for s in samples))) > _SAMPLES_APART_NS:
             return f"what {part} did was not seen for {gap_ns / NS_PER_S:.1f} s"
-        if not any(later > count for count, later in pairwise(s.count or 0 for s in samples)):
-            return f"{part} did nothing that counts while it lasted"
+        did = _growth(sample.count or 0 for sample in samples)
+        least = samples[0].least_share * _growth(sample.out_of for sample in samples)
+        if did <= least:
+            too_little = f": {did}, and a sound path may have {least:.0f}" if did else ""
+            return f"{part} did nothing that counts while it lasted{too_little}"
     return ""
+
+
+def _growth(counts: Iterable[int]) -> int:
+    """By how much a count grew in all. It may begin anew in between: then what it had is lost."""
+    return sum(max(0, later - count) for count, later in pairwise(counts))
 
 
 def carried_during(

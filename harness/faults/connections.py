@@ -17,14 +17,16 @@ ARGV = ("ss", "-tinHO", "state", "established")
 class Connection:
     """A connection as one end sees it: its ends, the smoothed round trip, and what it counts.
 
-    `retransmitted` are segments that were sent again, `duplicates` segments that the peer says it
-    got twice, `reordered` how often it got them in another order. `acknowledged` are bytes.
+    `sent` are segments with data, `retransmitted` those of them that were sent again, `duplicates`
+    those that the peer says it got twice, `reordered` how often it got them in another order.
+    `acknowledged` are bytes.
     """
 
     local: tuple[Address, int]
     peer: tuple[Address, int]
     round_trip_ms: float
     acknowledged: int
+    sent: int = 0
     retransmitted: int = 0
     duplicates: int = 0
     reordered: int = 0
@@ -43,7 +45,7 @@ def parse_connections(told: str) -> list[Connection]:
 
     Real line (iproute2 6.1, shortened):
     `0 0 127.0.0.1:52412 127.0.0.1:43345 cubic rto:204 rtt:0.013/0.006 bytes_acked:100001
-    retrans:0/1 dsack_dups:1 reord_seen:2`. What is zero is not printed.
+    data_segs_out:90 retrans:0/1 dsack_dups:1 reord_seen:2`. What is zero is not printed.
     """
     return list(filter(None, map(_connection, told.splitlines())))
 
@@ -61,6 +63,7 @@ def _connection(line: str) -> Connection | None:
         peer,
         float(round_trip[1]),
         acknowledged=_count(line, r"bytes_acked:(\d+)"),
+        sent=_count(line, r"data_segs_out:(\d+)"),
         retransmitted=_count(line, r"retrans:\d+/(\d+)"),
         duplicates=_count(line, r"dsack_dups:(\d+)"),
         reordered=_count(line, r"reord_seen:(\d+)"),

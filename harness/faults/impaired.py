@@ -22,6 +22,8 @@ from harness.faults.qdisc import Qdisc, Queued, parse_qdisc
 from harness.measurements import MeansSample
 from harness.topology import Topology, called
 
+# A path without a fault has less: a host that does not run for a moment makes TCP send again, too.
+_LEAST_SHARE = 0.005
 # Half of `Delay`, and far from the mean of `Jitter`: the kernel's round trip is a moving average.
 _LATE_MS = 25
 
@@ -31,6 +33,7 @@ class Impaired(Queued):
     """Frames that one end of a link sends are worse off than they should be."""
 
     how: ClassVar[str]
+    least_share: ClassVar[float] = _LEAST_SHARE
 
     @classmethod
     def everywhere(cls, topology: Topology, _: Possible) -> tuple[Self, ...]:
@@ -68,15 +71,22 @@ class Impaired(Queued):
             return [MeansSample(self.name, missing=missing)]
         paths = [topology.path(name) for name in self.hits(topology)]
         own = of_paths(parse_connections(connections), paths, self.at)
-        count = self.counted(queue, own) if own else None
-        return [
-            MeansSample(self.name, count=queue.packets),
-            MeansSample(f"{self.name} on its paths", count=count, grows=True, restarts=True),
-        ]
+        shown = MeansSample(
+            f"{self.name} on its paths",
+            count=self.counted(own) if own else None,
+            grows=True,
+            out_of=sum(one.sent for one in own),
+            least_share=self.least_share,
+            restarts=True,
+        )
+        return [MeansSample(self.name, count=queue.packets), shown]
 
     @abstractmethod
-    def counted(self, queue: Qdisc, connections: Sequence[Connection]) -> int | None:
-        """What shows that the paths are worse; None if nothing does at that moment."""
+    def counted(self, connections: Sequence[Connection]) -> int | None:
+        """What shows that the paths are worse; None if nothing does at that moment.
+
+        A share of the segments that were sent, unless `least_share` is zero.
+        """
 
 
 @dataclass(frozen=True)
@@ -86,7 +96,7 @@ class PacketLoss(Impaired):
     queue: ClassVar[str] = "netem loss 2%"
     how: ClassVar[str] = "2 of 100 frames are lost"
 
-    def counted(self, queue: Qdisc, connections: Sequence[Connection]) -> int:
+    def counted(self, connections: Sequence[Connection]) -> int:
         return sum(one.retransmitted for one in connections)
 
 
@@ -97,7 +107,7 @@ class Corruption(Impaired):
     queue: ClassVar[str] = "netem corrupt 2%"
     how: ClassVar[str] = "2 of 100 frames have a wrong bit"
 
-    def counted(self, queue: Qdisc, connections: Sequence[Connection]) -> int:
+    def counted(self, connections: Sequence[Connection]) -> int:
         return sum(one.retransmitted for one in connections)
 
 
@@ -108,7 +118,7 @@ class Duplication(Impaired):
     queue: ClassVar[str] = "netem duplicate 5%"
     how: ClassVar[str] = "5 of 100 frames are sent twice"
 
-    def counted(self, queue: Qdisc, connections: Sequence[Connection]) -> int:
+    def counted(self, connections: Sequence[Connection]) -> int:
         return sum(one.duplicates for one in connections)
 
 
@@ -119,19 +129,21 @@ class Reordering(Impaired):
     queue: ClassVar[str] = "netem delay 10ms reorder 25% 50%"
     how: ClassVar[str] = "a quarter of the frames overtakes others"
 
-    def counted(self, queue: Qdisc, connections: Sequence[Connection]) -> int:
+    def counted(self, connections: Sequence[Connection]) -> int:
         """TCP takes what was overtaken for lost if it is too late, and then it arrives twice."""
         return sum(one.reordered + one.duplicates for one in connections)
 
 
 @dataclass(frozen=True)
 class _Late(Impaired):
-    """Each frame is late: the bytes count that were acknowledged with such a round trip.
+    """Frames are late: the bytes count that were acknowledged with such a round trip.
 
     A connection that carries nothing still has the round trip of before.
     """
 
-    def counted(self, queue: Qdisc, connections: Sequence[Connection]) -> int | None:
+    least_share: ClassVar[float] = 0.0
+
+    def counted(self, connections: Sequence[Connection]) -> int | None:
         late = [one.acknowledged for one in connections if one.round_trip_ms >= _LATE_MS]
         return sum(late) if late else None
 
@@ -153,7 +165,7 @@ class Jitter(_Late):
 
 
 @dataclass(frozen=True)
-class RateLimit(Impaired):
+class RateLimit(_Late):
     """A link of few Mbit/s: what does not fit waits, up to 300 ms, and then is lost.
 
     An end sends more than that, and not so much more that I/O in flight would wait for seconds: the
@@ -163,10 +175,6 @@ class RateLimit(Impaired):
     queue: ClassVar[str] = "tbf rate 2mbit burst 10kb latency 300ms"
     queue_at_target: ClassVar[str] = "tbf rate 10mbit burst 10kb latency 300ms"
     how: ClassVar[str] = "no more than a few Mbit/s pass"
-
-    def counted(self, queue: Qdisc, connections: Sequence[Connection]) -> int:
-        """How often something had to wait. TCP counts nothing that tells of a rate."""
-        return queue.overlimits
 
 
 def _kind(kind: type[Impaired], shows: str) -> Kind:

@@ -28,8 +28,6 @@ class Qdisc:
 
     kind: str
     packets: int
-    dropped: int
-    overlimits: int
     waiting: int
 
 
@@ -149,7 +147,7 @@ def removing(nic: str) -> str:
 _QDISC = re.compile(
     rf"^qdisc (?P<kind>\w+) {HANDLE} root .*\n"
     r" *Sent \d+ bytes (?P<packets>\d+) pkt "
-    r"\(dropped (?P<dropped>\d+), overlimits (?P<overlimits>\d+) requeues \d+\) *\n"
+    r"\(dropped \d+, overlimits \d+ requeues \d+\) *\n"
     r" *backlog \S+ (?P<waiting>\d+)p ",
     re.MULTILINE,
 )
@@ -166,5 +164,5 @@ def parse_qdisc(told: str) -> Qdisc | None:
     found = _QDISC.search(told)
     if found is None:
         return None
-    names = ("packets", "dropped", "overlimits", "waiting")
+    names = ("packets", "waiting")
     return Qdisc(found["kind"], *(int(found[name]) for name in names))

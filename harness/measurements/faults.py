@@ -13,8 +13,9 @@ class MeansSample:
 
     `missing` says what of them was not in place, and is empty if all was. `count` is what they had
     done by then, such as packets dropped; None if nothing counts that. It `grows` where a path may
-    go on, and nothing else proves that it is any worse; it `restarts` if it may begin anew, as that
-    of a connection does. `unseen` says why nothing was seen, if so.
+    go on, and nothing else proves that it is any worse: while the fault lasts, by more than
+    `least_share` of what `out_of` grows by. Both `restart` if they may begin anew, as those of a
+    connection do. `unseen` says why nothing was seen, if so.
     """
 
     part: str
@@ -22,6 +23,8 @@ class MeansSample:
     missing: str = ""
     count: int | None = None
     grows: bool = False
+    out_of: int = 0
+    least_share: float = 0.0
     restarts: bool = False
     unseen: str = ""
 

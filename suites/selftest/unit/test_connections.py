@@ -19,12 +19,13 @@ def test_recorded_connections_have_their_ends_and_counts() -> None:
     """What is zero is not printed."""
     loopback = ip_address("127.0.0.1")
     assert parse_connections(RECORDED.read_text()) == [
-        Connection((loopback, 48064), (loopback, 20619), 5.041, acknowledged=11881),
+        Connection((loopback, 48064), (loopback, 20619), 5.041, acknowledged=11881, sent=95),
         Connection(
             (loopback, 46150),
             (loopback, 20621),
             0.433,
             acknowledged=66736679,
+            sent=38744,
             retransmitted=1,
             duplicates=1,
         ),
@@ -61,9 +62,10 @@ def test_what_has_no_figures_is_left_out(text: str) -> None:
 
 def test_counts_are_read_by_their_names() -> None:
     """Not as parts of others, such as `bytes_retrans`."""
-    more = "bytes_retrans:99 retrans:3/12 dsack_dups:4 reord_seen:5"
+    more = "segs_out:99 data_segs_out:7 bytes_retrans:99 retrans:3/12 dsack_dups:4 reord_seen:5"
     (found,) = parse_connections(line("10.0.0.1:1", "10.0.0.2:2", more))
-    assert (found.retransmitted, found.duplicates, found.reordered) == (12, 4, 5)
+    assert (found.sent, found.retransmitted) == (7, 12)
+    assert (found.duplicates, found.reordered) == (4, 5)
 
 
 @pytest.mark.parametrize(("topology", "bare"), [("two", "{}"), ("ipv6", "[{}]")])

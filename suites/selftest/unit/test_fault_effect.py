@@ -171,6 +171,26 @@ def test_what_counts_may_begin_anew_with_another_connection() -> None:
     assert found(fault_took_effect(), measured).verdict is Verdict.PASS
 
 
+@pytest.mark.parametrize(
+    ("more", "verdict"), [(8, Verdict.PASS), (7, Verdict.PASS), (6, Verdict.UNKNOWN)]
+)
+def test_what_counts_has_to_be_more_than_a_sound_path_has(more: int, verdict: Verdict) -> None:
+    """Two connections, one after the other: 600 and 700 segments were seen to be sent."""
+    measured = limping((1, 2), (5, 6), (9, 1), (13, 1 + more - 4))
+    (fault,) = measured.faults
+    samples = tuple(
+        replace(sample, out_of=out_of, least_share=0.005, restarts=True)
+        for sample, out_of in zip(fault.means_samples, (1000, 1600, 300, 1000), strict=True)
+    )
+    measured = replace(measured, faults=(replace(fault, means_samples=samples),))
+    finding = found(fault_took_effect(), measured)
+    assert finding.verdict is verdict
+    if verdict is Verdict.UNKNOWN:
+        assert "did nothing that counts while it lasted: 6, and a sound path may have 6" in (
+            finding.message
+        )
+
+
 EACH_SECOND = [(float(n), 7) for n in range(1, 14)]
 
 
