@@ -13,7 +13,14 @@ from harness.checks.definition import check
 from harness.checks.kernel import MAP_UNSEEN, unread_kernel_logs
 from harness.checks.outcome import Outcome, failed, passed, unknown
 from harness.checks.proof import IF_EVERYWHERE, percent, proof_figures, proof_numbers, unproven
-from harness.measurements import MAP, Damage, Measurements, ReadBack, Stream
+from harness.measurements import (
+    MAP,
+    Damage,
+    Measurements,
+    ReadBack,
+    Stream,
+    WriteHistory,
+)
 from harness.timeline import Happened, Phase
 
 _SHOWN = 5
@@ -144,10 +151,21 @@ def _gaps(measurements: Measurements, back: ReadBack, proof: WriteProof | None) 
         yield from _not_read_back(back, measurements)
         if back.not_compared:
             yield back.not_compared
-        if proof is None:
+        if proof is None or measurements.history is None:
             yield "it is not known which writes were proven"
         else:
             yield from unproven(proof, measurements)
+            yield from _other_record(back, measurements.history)
+
+
+def _other_record(back: ReadBack, history: WriteHistory) -> Iterator[str]:
+    """Where the two records differ: both have each block once that had a write acknowledged."""
+    written = history.writes.acknowledged_blocks
+    if back.acknowledged != written:
+        yield (
+            f"the read-back knows of {back.acknowledged} acknowledged blocks, and the record of "
+            f"all writes of {written}"
+        )
 
 
 def _figures(back: ReadBack) -> dict[str, str]:

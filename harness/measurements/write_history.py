@@ -44,6 +44,11 @@ class WriteLog:
         """Whether each was acknowledged."""
         return np.asarray(self.acknowledged_ns != NEVER_NS)
 
+    @property
+    def acknowledged_blocks(self) -> int:
+        """How many blocks had a write acknowledged."""
+        return len(np.unique(self.offset[self.acknowledged]))
+
 
 @dataclass(frozen=True, eq=False)
 class LookLog:

@@ -89,7 +89,8 @@ def _places(began_ns: Ints) -> Ints:
     return np.where(dead & (place == 1), 2, place).astype(np.int64)
 
 
-READ_BACK = ReadBack(100, 100, checked={MAP: 100, "a": 100, "b": 100})
+# Of the blocks of `watched_writes`.
+READ_BACK = ReadBack(20, 20, checked={MAP: 20, "a": 20, "b": 20})
 
 
 def good() -> Measurements:

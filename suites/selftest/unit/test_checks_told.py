@@ -154,14 +154,14 @@ def test_intact_data_is_told_with_what_was_read_back_and_what_was_proven() -> No
     back = replace(READ_BACK, compared=12, identity="names 3:60 1", again_after_s=90)
     finding = found(data_intact(), replace(good(), read_back=back))
     assert {
-        "acknowledged blocks": "100",
-        "read back": "map 100, a 100, b 100",
+        "acknowledged blocks": "20",
+        "read back": "map 20, a 20, b 20",
         "compared pieces that no test writes to": "12",
         "the LUN": "names 3:60 1",
         "read once more after": "90 s",
         "writes proven": "580 of 580 (100 %)",
     }.items() <= finding.figures.items()
-    numbers = {"acknowledged_blocks": 100, "wrong_blocks": 0, "writes_acknowledged": 580}
+    numbers = {"acknowledged_blocks": 20, "wrong_blocks": 0, "writes_acknowledged": 580}
     assert numbers.items() <= finding.numbers.items()
     bare = found(data_intact(), good()).figures
     assert bare["the LUN"] == "it does not tell which it is"
@@ -175,10 +175,10 @@ def spoilt(count: int, place: str = MAP, damage: Damage = Damage.LOST) -> tuple[
 def test_the_first_five_of_many_wrong_blocks_are_told() -> None:
     back = replace(READ_BACK, findings=spoilt(7))
     finding = found(data_intact(), replace(good(), read_back=back))
-    assert finding.message == "7 of 100 acknowledged blocks are wrong (7 lost): " + "; ".join(
+    assert finding.message == "7 of 20 acknowledged blocks are wrong (7 lost): " + "; ".join(
         f"lost at offset {4096 * n} (map)" for n in range(5)
     )
-    assert finding.numbers == {"acknowledged_blocks": 100, "wrong_blocks": 7}
+    assert finding.numbers == {"acknowledged_blocks": 20, "wrong_blocks": 7}
 
 
 @pytest.mark.parametrize(
@@ -219,8 +219,8 @@ def test_a_single_block_without_a_header_tells_that_verification_was_off(
 def test_blocks_that_are_foreign_over_a_path_alone_had_their_headers() -> None:
     """Or were wrong otherwise through the map."""
     for findings in (
-        spoilt(100, place="a", damage=Damage.FOREIGN),
-        spoilt(100, damage=Damage.TORN),
+        spoilt(20, place="a", damage=Damage.FOREIGN),
+        spoilt(20, damage=Damage.TORN),
     ):
         back = replace(READ_BACK, findings=findings)
         assert found(data_intact(), replace(good(), read_back=back)).verdict is Verdict.FAIL

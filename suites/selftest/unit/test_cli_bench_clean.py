@@ -39,14 +39,14 @@ def undisturbed() -> Measurements:
         kernel_logs=tuple(replace(log, lost=0) for log in measured.kernel_logs),
         timeline=replace(measured.timeline, events=()),
         path_states=tuple(seen for seen in measured.path_states if seen.states["a"] == "active"),
-        read_back=ReadBack(100, 100, {MAP: 100, "a": 100, "b": 100}),
+        read_back=ReadBack(20, 20, {MAP: 20, "a": 20, "b": 20}),
         history=watched_writes(),
     )
 
 
 def alarming() -> Measurements:
     """As the storage is never to be: a block was not read back."""
-    return replace(undisturbed(), read_back=ReadBack(100, 100, {MAP: 99}))
+    return replace(undisturbed(), read_back=ReadBack(20, 20, {MAP: 19}))
 
 
 def test_a_clean_run_raises_no_alarm() -> None:
@@ -71,7 +71,7 @@ def test_an_alarm_names_run_check_and_verdict() -> None:
     """Unknown counts: it is no pass."""
     (alarm,) = run(3, alarming(), SLACK_S).alarms
     assert (alarm.run, alarm.check, alarm.verdict) == (3, "data intact", "unknown")
-    assert "99 of 100" in alarm.message
+    assert "19 of 20" in alarm.message
 
 
 def test_a_stall_is_an_alarm() -> None:
@@ -154,7 +154,7 @@ def test_with_load_beside_it_only_a_failure_is_the_exit_status(bench: Bench) -> 
     told = json.loads(output)
     assert (status, told["runs_unknown"]) == (0, 2)
     wrong = BlockFinding(0, MAP, Damage.TORN)
-    torn = replace(undisturbed(), read_back=ReadBack(100, 100, {MAP: 100}, (wrong,)))
+    torn = replace(undisturbed(), read_back=ReadBack(20, 20, {MAP: 20}, (wrong,)))
     assert bench(lambda: torn, "--with-load", "1")[0] == 1
 
 

@@ -68,7 +68,7 @@ def test_wrong_data_is_told_first() -> None:
         []
     )
     assert told.startswith(
-        "wrong in 1 of 3 tests (test_c: 1 of 100 acknowledged blocks are wrong (1 torn): torn at "
+        "wrong in 1 of 3 tests (test_c: 1 of 20 acknowledged blocks are wrong (1 torn): torn at "
         "offset 4096 (map)); not proven in 1 of 3 tests (test_b: "
     )
     assert "; 1,740 acknowledged writes in 3 tests, 100 % proven; longest blind time 3.0 s" in told
@@ -104,7 +104,7 @@ def test_the_front_page_has_verdict_findings_stall_and_data() -> None:
     assert page["Verdict"] == "fail: of 4 tests 1 failed, 1 unknown, 1 passed, 1 skipped"
     first, second, third = page["Findings"].split(" | ")
     assert first == "1 failed, 1 unknown"
-    assert second.startswith("test_b: data intact: fail: 1 of 100 acknowledged blocks are wrong")
+    assert second.startswith("test_b: data intact: fail: 1 of 20 acknowledged blocks are wrong")
     assert third == "test_a: any: unknown: cannot tell"
     assert page["Longest stall"] == "2.94 s of 4.00 s allowed (test_a)"
     assert page["Data"].startswith("wrong in 1 of 3 tests (test_b: ")
