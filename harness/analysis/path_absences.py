@@ -91,23 +91,42 @@ def excused_until_ns(measurements: Measurements, fault: FaultRecord, path: str) 
     What came before its healing was confirmed is the fault's in any case. A path that is not back
     yet may be given up once more: the map is loaded anew while path groups change, and takes every
     path for usable at first. So it is until the way back has surely taken too long.
+    One that had left the map is back as it joins it again: the kernel logs nothing of that.
     """
     felt_ns = felt_until_ns(fault)
     failed = first_given_up_ns(measurements, fault, path)
     if failed is None:
         return felt_ns
     down_ns = max(felt_ns, too_late_ns(fault))
-    back_ns = next(
-        (
-            e.at_ns
-            for e in measurements.timeline
-            if e.what is Happened.PATH_REINSTATED
-            and e.path == path
-            and e.at_ns >= max(failed, fault.ordered_ns)  # takes effect before it returns
-        ),
-        down_ns,
+    since_ns = max(failed, fault.ordered_ns)  # the order takes effect before it returns
+    reinstated = (
+        e.at_ns
+        for e in measurements.timeline
+        if e.what is Happened.PATH_REINSTATED and e.path == path and e.at_ns >= since_ns
     )
+    back = (next(reinstated, None), _joined_again_ns(measurements, path, since_ns))
+    back_ns = min((at_ns for at_ns in back if at_ns is not None), default=down_ns)
     return max(min(back_ns, down_ns), fault.healing_confirmed_ns)
+
+
+def _joined_again_ns(measurements: Measurements, path: str, since_ns: int) -> int | None:
+    """When a path that had left the map was in use there again; None if that was not seen.
+
+    A map that is loaded anew shows a dead path as active for a moment. So it must have carried
+    something, and stayed for longer than that.
+    """
+    counters = next((one for one in measurements.counters if one.path == path), None)
+    if counters is None:
+        return None
+    looks = (look for look in measurements.path_states if look.at_ns >= since_ns)
+    for active, group in groupby(looks, key=lambda look: look.states.get(path) == "active"):
+        stretch = list(group)
+        start_ns, end_ns = stretch[0].at_ns, stretch[-1].at_ns
+        joined = active and path in stretch[0].joined
+        stayed = len(stretch) >= FEWEST_LOOKS and end_ns - start_ns > APART_NS
+        if joined and stayed and counters.between(start_ns, end_ns):
+            return start_ns
+    return None
 
 
 def first_given_up_ns(measurements: Measurements, fault: FaultRecord, path: str) -> int | None:

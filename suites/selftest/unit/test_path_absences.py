@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from harness.analysis.path_absences import unexplained_absences
 from harness.checks import Verdict, no_unexpected_path_loss
-from harness.timeline import Happened
+from harness.measurements import Measurements
+from harness.timeline import Happened, Timeline
 from harness.units import NS_PER_S
-from suites.selftest.unit.judged import found, good
-from suites.selftest.unit.synthetic_failover import START
+from suites.selftest.unit.judged import carrying, found, good, with_counters
+from suites.selftest.unit.synthetic_failover import END, HEALED, START
 from suites.selftest.unit.test_path_accounts import logged, sampled
 
 FAILED, REINSTATED = Happened.PATH_FAILED, Happened.PATH_REINSTATED
@@ -39,3 +42,37 @@ def test_a_path_may_leave_the_map_once_more_until_it_is_back() -> None:
         (START + 23 * NS_PER_S) // NS_PER_S
     ]
     assert found(no_unexpected_path_loss(), later).verdict is Verdict.FAIL
+
+
+def joins_again(measured: Measurements) -> Measurements:
+    """Path a was given up, left the map, and is in it on another disk from 23.1 s on."""
+    events = [e for e in measured.timeline if e.what is not REINSTATED]
+    gone = sampled(replace(measured, timeline=Timeline.of(events)), "a", "missing", (9, 23.1))
+    back = next(n for n, s in enumerate(gone.path_states) if s.at_ns >= START + 23.1 * NS_PER_S)
+    states = list(gone.path_states)
+    states[back] = replace(states[back], joined=frozenset({"a"}))
+    return replace(gone, path_states=tuple(states))
+
+
+def test_a_path_that_joined_the_map_again_is_back_and_its_next_loss_is_new() -> None:
+    """The kernel logs nothing of a disk that joins. It may take 86 s to come back."""
+    once = joins_again(good())
+    assert found(no_unexpected_path_loss(), once).verdict is Verdict.PASS
+    for again in (
+        sampled(once, "a", "missing", (26.1, 99)),
+        sampled(logged(once, (26.1, FAILED, "a")), "a", "failed", (26.1, 99)),
+    ):
+        finding = found(no_unexpected_path_loss(), again)
+        assert finding.verdict is Verdict.FAIL, finding.message
+
+
+@pytest.mark.parametrize("carried", [0, 4096])
+def test_a_dead_path_that_a_new_map_has_is_not_back(carried: int) -> None:
+    """It is active for a moment only, or carries nothing."""
+    moment = sampled(logged(joins_again(good()), (23.5, FAILED, "a")), "a", "failed", (23.5, 99))
+    longer = sampled(logged(joins_again(good()), (26.1, FAILED, "a")), "a", "failed", (26.1, 99))
+    idle = with_counters(longer, "a", lambda c: carrying(c, HEALED, END, carried))
+    assert found(no_unexpected_path_loss(), moment).verdict is Verdict.PASS
+    assert found(no_unexpected_path_loss(), idle).verdict is (
+        Verdict.FAIL if carried else Verdict.PASS
+    )
