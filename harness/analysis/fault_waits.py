@@ -17,6 +17,7 @@ from harness.analysis.path_absences import excused_until_ns
 from harness.analysis.recovery import (
     back_ns,
     clock_uncertainty_ns,
+    felt_from_ns,
     next_injection_ns,
     path_returns,
     paths_hit,
@@ -109,12 +110,13 @@ def given_up_in_use(measurements: Measurements, fault: FaultRecord) -> list[Even
 def _given_up(measurements: Measurements, fault: FaultRecord) -> list[Event]:
     """Each time at which a path of a fault was given up, as far as the fault explains it."""
     until_ns = {path: excused_until_ns(measurements, fault, path) for path in fault.paths}
+    from_ns = felt_from_ns(measurements, fault)
     return [
         e
         for e in measurements.timeline
         if e.what is Happened.PATH_FAILED
         and e.path in until_ns
-        and fault.injected_ns <= e.at_ns <= until_ns[e.path]
+        and from_ns <= e.at_ns <= until_ns[e.path]
     ]
 
 

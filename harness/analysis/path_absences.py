@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from harness.analysis.path_accounts import APART_NS
+from harness.analysis.recovery import felt_from_ns
 from harness.measurements import FaultRecord, Measurements
 from harness.timeline import Happened
 from harness.units import NS_PER_S
@@ -73,7 +74,8 @@ def unexplained_absences(measurements: Measurements) -> list[Absence]:
 
 
 def _explains(measurements: Measurements, fault: FaultRecord, path: str, at_ns: int) -> bool:
-    return fault.injected_ns <= at_ns <= excused_until_ns(measurements, fault, path)
+    from_ns = felt_from_ns(measurements, fault)
+    return from_ns <= at_ns <= excused_until_ns(measurements, fault, path)
 
 
 def felt_until_ns(fault: FaultRecord) -> float:
@@ -131,12 +133,13 @@ def _joined_again_ns(measurements: Measurements, path: str, since_ns: int) -> in
 
 def first_given_up_ns(measurements: Measurements, fault: FaultRecord, path: str) -> int | None:
     """When a path was first given up for a fault; None if it was not."""
+    from_ns = felt_from_ns(measurements, fault)
     times = (
         e.at_ns
         for e in measurements.timeline
         if e.what is Happened.PATH_FAILED
         and e.path == path
-        and fault.injected_ns <= e.at_ns <= felt_until_ns(fault)
+        and from_ns <= e.at_ns <= felt_until_ns(fault)
     )
     return next(times, None)
 

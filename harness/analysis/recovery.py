@@ -84,6 +84,15 @@ def next_injection_ns(measurements: Measurements, fault: FaultRecord) -> int | N
     return min(later, default=None)
 
 
+def felt_from_ns(measurements: Measurements, fault: FaultRecord) -> int:
+    """The earliest time at which a machine can have seen anything of a fault.
+
+    It was injected by the host's clock, and those of the machines are not known exactly.
+    """
+    log_ns = max((log.error_ns for log in measurements.kernel_logs), default=0)
+    return fault.injected_ns - clock_uncertainty_ns(measurements) - log_ns
+
+
 def clock_uncertainty_ns(measurements: Measurements) -> int:
     """The worst of all clocks."""
     return max((reading.uncertainty_ns for reading in measurements.clocks), default=0)

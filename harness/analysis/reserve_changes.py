@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from harness.analysis.path_absences import FEWEST_LOOKS, felt_until_ns, too_late_ns
+from harness.analysis.recovery import felt_from_ns
 from harness.measurements import FaultRecord, Measurements
 from harness.timeline import Happened
 from harness.units import NS_PER_S
@@ -38,7 +39,7 @@ def reserve_changes(measurements: Measurements) -> list[ReserveChange]:
         change
         for counters in measurements.counters
         for change in _changes(measurements, counters.path, measurements.before.start_ns)
-        if not any(_explains(fault, change) for fault in measurements.faults)
+        if not any(_explains(measurements, fault, change) for fault in measurements.faults)
     ]
     return sorted(found, key=lambda change: change.at_ns)
 
@@ -49,7 +50,7 @@ def swaps(measurements: Measurements) -> list[ReserveChange]:
     A single change may be a failback that was due. After a fault, or the loss of a path, an array
     may take its time to fail back.
     """
-    happened = [fault.injected_ns for fault in measurements.faults]
+    happened = [felt_from_ns(measurements, fault) for fault in measurements.faults]
     happened += [e.at_ns for e in measurements.timeline if e.what is Happened.PATH_FAILED]
     happened += [
         look.at_ns
@@ -88,6 +89,7 @@ def _changes(measurements: Measurements, path: str, since_ns: int) -> Iterator[R
         was = reserve
 
 
-def _explains(fault: FaultRecord, change: ReserveChange) -> bool:
+def _explains(measurements: Measurements, fault: FaultRecord, change: ReserveChange) -> bool:
+    from_ns = felt_from_ns(measurements, fault)
     until_ns = max(felt_until_ns(fault), too_late_ns(fault)) + LATE_NS
-    return bool(fault.paths) and fault.injected_ns <= change.at_ns <= until_ns
+    return bool(fault.paths) and from_ns <= change.at_ns <= until_ns

@@ -33,6 +33,7 @@ INJECTED = START + 6 * NS_PER_S
 HEALED = INJECTED + 14 * NS_PER_S
 END = HEALED + 9 * NS_PER_S
 STALL_S = 2.94
+UNCERTAINTY_NS = 1_900_000  # of the initiator's clock
 
 _EVENTS = (
     (INJECTED, 0.00, Happened.FAULT_INJECTED),
@@ -110,7 +111,7 @@ def failover() -> Measurements:
             ),
             KernelLog("target", (), lost=2),
         ),
-        clocks=(ClockReading("initiator", START, NS_PER_S, 1_900_000),),
+        clocks=(ClockReading("initiator", START, NS_PER_S, UNCERTAINTY_NS),),
         settings=tuple(session_settings(path, 1, 1, 1, path) for path in ("a", "b")),
         settings_after=tuple(session_settings(path, 1, 1, 1, path) for path in ("a", "b")),
         traffic=(

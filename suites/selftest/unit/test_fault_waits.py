@@ -13,6 +13,7 @@ from harness.analysis.losses import losses_of
 from harness.analysis.path_absences import excused_until_ns
 from harness.checks import Verdict, longest_io_within_budget, stall_within_budget
 from harness.measurements import (
+    ClockReading,
     FaultRecord,
     Measurements,
     PathCounters,
@@ -87,6 +88,17 @@ def test_a_reserve_that_comes_into_use_and_is_lost_then_has_a_budget_of_its_own(
     finding = found(stall_within_budget(), chosen)
     assert finding.verdict is Verdict.PASS, finding.message
     assert losses_of(chosen, chosen.faults[0]) == 2
+
+
+@pytest.mark.parametrize(("known_ms", "verdict"), [(5, Verdict.PASS), (2, Verdict.FAIL)])
+def test_a_path_given_up_at_once_has_its_wait_excused_as_far_as_clocks_tell(
+    known_ms: int, verdict: Verdict
+) -> None:
+    """The log of its machine has it 3 ms before the injection, by clocks known to 5 ms or to 2."""
+    early = watched(measured((0, 3.05), seen=((-0.003, FAILED, "1"), *RETURN, (9, FAILED, "1"))))
+    clock = ClockReading("initiator", 0, 0, known_ms * NS_PER_MS)
+    finding = found(stall_within_budget(), replace(early, clocks=(clock,)))
+    assert finding.verdict is verdict, finding.message
 
 
 def sampled_until(measurements: Measurements, gap_s: float) -> Measurements:

@@ -76,3 +76,14 @@ def test_a_dead_path_that_a_new_map_has_is_not_back(carried: int) -> None:
     assert found(no_unexpected_path_loss(), idle).verdict is (
         Verdict.FAIL if carried else Verdict.PASS
     )
+
+
+def test_a_path_may_leave_the_map_before_its_fault_as_far_as_clocks_tell() -> None:
+    """One look was that early by the clock of its machine."""
+    (fault,) = good().faults
+    early = sampled(good(), "a", "missing", (5.9, 23.1))
+    (before,) = [s.at_ns for s in early.path_states if START + 5.9e9 < s.at_ns < fault.injected_ns]
+    known_ns = fault.injected_ns - before
+    for beyond_ns, absences in ((0, 0), (1, 1)):
+        clock = replace(early.clocks[0], uncertainty_ns=known_ns - beyond_ns)
+        assert len(unexplained_absences(replace(early, clocks=(clock,)))) == absences

@@ -90,6 +90,15 @@ def test_a_failover_and_a_failback_are_no_trouble(back_s: float) -> None:
     assert judged(failover).verdict is Verdict.PASS
 
 
+def test_a_failover_may_come_before_its_fault_as_far_as_clocks_tell() -> None:
+    """One look at it, at 5.92 s, was that early by the clock of its machine."""
+    early = using(good(), lambda at_s: "a" if 5.9 < at_s < 24 else "b")
+    for known_ns, verdict in ((80_000_000, Verdict.PASS), (79_999_999, Verdict.UNKNOWN)):
+        clock = replace(early.clocks[0], uncertainty_ns=known_ns)
+        finding = judged(replace(early, clocks=(clock,)))
+        assert finding.verdict is verdict, finding.message
+
+
 @pytest.mark.parametrize("paths", [(), ("a",)])
 def test_what_changes_after_a_fault_is_open(paths: tuple[str, ...]) -> None:
     """An array may take its time; so it may if the fault hits another initiator."""

@@ -14,7 +14,13 @@ from harness.timeline import Event, Happened, Timeline
 from harness.transport.iscsi.settings import session_settings
 from harness.units import NS_PER_S
 from suites.selftest.unit.judged import busy_host, found, good
-from suites.selftest.unit.synthetic_failover import END, HEALED, INJECTED, START
+from suites.selftest.unit.synthetic_failover import (
+    END,
+    HEALED,
+    INJECTED,
+    START,
+    UNCERTAINTY_NS,
+)
 from suites.selftest.unit.test_reserve_changes import undisturbed, using
 from suites.selftest.unit.test_trouble import CHECK, ERROR, LINE, moved, with_event, with_line
 
@@ -79,10 +85,12 @@ def test_signs_count_from_the_first_submission_to_the_end_of_the_last_phase() ->
 
 
 def test_a_fault_explains_signs_from_its_injection_until_a_second_after_its_path_is_back() -> None:
+    """From before it, by as much as the clocks are uncertain."""
     back_ns = next(e.at_ns for e in good().timeline if e.what is Happened.PATH_REINSTATED)
+    first_ns = INJECTED - UNCERTAINTY_NS
     for at_ns, verdict in (
-        (INJECTED - 1, Verdict.FAIL),
-        (INJECTED, Verdict.PASS),
+        (first_ns - 1, Verdict.FAIL),
+        (first_ns, Verdict.PASS),
         (back_ns + NS_PER_S, Verdict.PASS),
         (back_ns + NS_PER_S + 1, Verdict.FAIL),
     ):
