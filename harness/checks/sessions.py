@@ -58,6 +58,11 @@ def _wrong(measurements: Measurements) -> str:
 
 def _unknown(measurements: Measurements) -> str:
     """What is not known of the sessions, or nothing."""
+    without = {one.path for one in measurements.counters} - {
+        one.path for one in measurements.planned
+    }
+    if without:
+        return f"it is not known which session was planned for path {', '.join(sorted(without))}"
     if changed := [text for each in _same_session(measurements) for text in _changes(*each)]:
         return f"no budget holds for the whole test: {'; '.join(changed)}"
     unknown = [p.cause for p in unknown_logins(measurements.planned, measurements.settings)]

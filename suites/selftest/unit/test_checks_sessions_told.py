@@ -23,6 +23,18 @@ def test_each_session_is_told_with_the_link_that_it_runs_through() -> None:
     assert finding.figures["session of path b"] == f"through none of the links, {second.text}"
 
 
+@pytest.mark.parametrize("kept", [0, 1])
+def test_a_path_that_carried_io_has_a_plan_of_its_session(kept: int) -> None:
+    """Else nobody compares its session with anything."""
+    one = good().planned[kept]
+    finding = found(sessions_as_planned(), replace(good(), planned=(one,)))
+    other = {"a": "b", "b": "a"}[one.path]
+    assert (finding.verdict, finding.message) == (
+        Verdict.UNKNOWN,
+        f"it is not known which session was planned for path {other}",
+    )
+
+
 def sampled(count: int) -> Measurements:
     """With so many samples of each NIC, the last one among them."""
 
