@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from harness.analysis.confidence import ratio_of_means
 from harness.analysis.fault_effect import in_reserve
 from harness.analysis.path_absences import FEWEST_LOOKS
-from harness.analysis.path_accounts import disagreements
+from harness.analysis.path_accounts import APART_NS, disagreements
 from harness.analysis.throughput import BIN_NS
 from harness.checks.definition import check
 from harness.checks.excuses import disturbed, unless_samples_are_missing
 from harness.checks.outcome import Outcome, failed, first_bad, passed, unknown
 from harness.measurements import Measurements
-from harness.timeline import Phase
+from harness.timeline import Happened, Phase
 from harness.units import NS_PER_S, format_size
 
 _LAST_LOOK_NS = NS_PER_S
@@ -29,6 +29,7 @@ _RECOVERY_S = 45.0  # at least: a busy host may take longer than the settings al
 def paths_restored(measurements: Measurements) -> Outcome:
     """At the end every path is active again, and has carried I/O since healing if it is in use.
 
+    A path that is so only since the last second must have been reinstated, or read by itself then.
     And it leads to the same LUN as before, by what the disk says of itself when it is asked then.
     """
     if text := _not_seen_to_return(measurements):
@@ -54,10 +55,43 @@ def _every_path_used(measurements: Measurements) -> Outcome:
     reserve = in_reserve(measurements, phase.start_ns, phase.end_ns)
     if idle := _idle(measurements, phase, reserve, figures):
         return unless_samples_are_missing(idle, measurements)
+    if doubtful := _active_only_now(measurements):
+        return unknown(
+            f"active at the end, and not in the second before: {', '.join(doubtful)}; a map that "
+            "is loaded anew shows a dead path so, too, and nothing else tells",
+            figures,
+        )
     text = "every path is active and carries I/O"
     if reserve:
         text = f"every path is active; {', '.join(sorted(reserve))} in reserve"
     return passed(text, figures)
+
+
+def _active_only_now(measurements: Measurements) -> list[str]:
+    """The paths that were out of use in the last second, and that nothing else shows to be back.
+
+    That they are is told by the kernel's log, or by the read-back over the path alone.
+    """
+    back = measurements.read_back
+    since_ns = measurements.path_states[-1].at_ns - _LAST_LOOK_NS
+    looks = [look for look in measurements.path_states if look.at_ns >= since_ns]
+    found = []
+    for path in (counters.path for counters in measurements.counters):
+        out_ns = [look.at_ns for look in looks if look.states.get(path) != "active"]
+        was_read = back is not None and path not in back.away and back.checked.get(path, 0) > 0
+        if out_ns and not was_read and not _reinstated(measurements, path, out_ns[-1] - APART_NS):
+            found.append(path)
+    return found
+
+
+def _reinstated(measurements: Measurements, path: str, since_ns: int) -> bool:
+    """Whether the kernel's log has a path last as reinstated, since some time."""
+    told = [
+        event
+        for event in measurements.timeline
+        if event.what in {Happened.PATH_FAILED, Happened.PATH_REINSTATED} and event.path == path
+    ]
+    return bool(told) and told[-1].what is Happened.PATH_REINSTATED and told[-1].at_ns >= since_ns
 
 
 def _idle(

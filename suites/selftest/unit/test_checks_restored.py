@@ -17,7 +17,7 @@ from harness.measurements import (
     PathCounters,
     PathStates,
 )
-from harness.timeline import Happened, Timeline
+from harness.timeline import Event, Happened, Timeline
 from harness.units import MIB, NS_PER_S
 from suites.selftest.unit.judged import (
     READ_BACK,
@@ -53,6 +53,40 @@ def test_a_path_that_does_not_come_back_fails(last: dict[str, str]) -> None:
     states = (*measured.path_states, PathStates(END, last))
     finding = found(paths_restored(), replace(measured, path_states=states))
     assert (finding.verdict, finding.message) == (Verdict.FAIL, "paths not active at the end: a")
+
+
+@pytest.mark.parametrize("was", [{"a": "failed", "b": "active"}, {"b": "active"}])
+def test_a_path_that_the_last_samples_alone_show_as_active_leaves_it_open(
+    was: dict[str, str],
+) -> None:
+    """The map may have been loaded anew just then, and a is in reserve: it need not carry I/O."""
+    measured = replace(good(), read_back=None)
+    events = [e for e in measured.timeline if e.what is not Happened.PATH_REINSTATED]
+    states = tuple(
+        replace(
+            seen,
+            states=was if HEALED <= seen.at_ns < END - NS_PER_S // 8 else seen.states,
+            reserve=frozenset("a"),
+        )
+        for seen in measured.path_states
+    )
+    new = replace(measured, path_states=states, timeline=Timeline.of(events))
+    finding = found(paths_restored(), new)
+    assert finding.verdict is Verdict.UNKNOWN, finding.message
+    assert finding.message.startswith("active at the end, and not in the second before: a; ")
+    back = Event(END - NS_PER_S // 8, Happened.PATH_REINSTATED, "kernel", "a", path="a")
+    lost = replace(back, at_ns=back.at_ns + 1, what=Happened.PATH_FAILED)
+    early = replace(back, at_ns=END - NS_PER_S)
+    for told, verdict in (
+        ([back], Verdict.PASS),
+        ([back, lost], Verdict.UNKNOWN),
+        ([early], Verdict.UNKNOWN),
+    ):
+        logged = replace(new, timeline=Timeline.of([*events, *told]))
+        assert found(paths_restored(), logged).verdict is verdict
+    away = replace(READ_BACK, checked={}, away={"a": "offline"})
+    for read, verdict in ((READ_BACK, Verdict.PASS), (away, Verdict.UNKNOWN)):
+        assert found(paths_restored(), replace(new, read_back=read)).verdict is verdict
 
 
 def test_path_states_that_were_not_seen_at_the_end_leave_it_open() -> None:
