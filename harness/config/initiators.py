@@ -44,7 +44,13 @@ def initiator_names(config: Config) -> tuple[str, ...]:
 
 def require_initiators(config: Config) -> None:
     """Raises ValueError, which begins with the key."""
-    for problem in (*_made(config), *_apart(config), *_addressed(config), *_luns(config)):
+    for problem in (
+        *_made(config),
+        *_apart(config),
+        *_no_target(config),
+        *_addressed(config),
+        *_luns(config),
+    ):
         raise ValueError(problem)
 
 
@@ -87,6 +93,22 @@ def _apart(config: Config) -> Iterator[str]:
             yield (
                 f"initiators.{number}.iqn: two initiators have it, as capitals do not count in it "
                 "(RFC 7143 section 4.2.7); the target masks LUNs by it"
+            )
+
+
+def _no_target(config: Config) -> Iterator[str]:
+    """No initiator that is made has a name of the target, which is another machine."""
+    first, target = config.initiator.iqn, config.target
+    portals = (portal for network in config.networks for portal in network.portals)
+    names = [target.iqn, *(lun.target_iqn for lun in config.luns), *(one.iqn for one in portals)]
+    taken = {name.lower() for name in names if name is not None}
+    own = {"initiator.iqn": first} if config.initiator.is_made else {}
+    own |= {f"initiators.{n}.iqn": o.iqn_beside(first) for n, o in enumerate(config.initiators)}
+    for key, iqn in own.items():
+        if iqn.lower() in taken:
+            yield (
+                f"{key}: {iqn!r} is a name of the target, too, as capitals do not count in it "
+                "(RFC 7143 section 4.2.7); give each machine its own"
             )
 
 

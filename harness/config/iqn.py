@@ -26,6 +26,8 @@ def iqn_problem(iqn: str, kind: str) -> str | None:
     types = _TYPES.get(kind, ("iqn.",))
     if not (iqn.lower() if kind == "external" else iqn).startswith(types):
         return f"does not begin with {' or '.join(map(repr, types))}"
+    if iqn.lower() in types:
+        return f"has nothing after {iqn!r}"
     signs = _SIGNS.get(kind, _STANDARD_SIGNS)
     if not all(c in signs or (c.isascii() and c.isalnum()) for c in iqn):
         return f"holds something else than letters and digits of ASCII, and '{signs}'"

@@ -128,11 +128,17 @@ def require_target_names(
             f"target.iqn: no LUN is in the target {target.iqn}: each of [[luns]] has another "
             "target_iqn; leave it out"
         )
+    every = {
+        f"networks.{number}.portals.{place}.iqn": portal.iqn
+        for number, network in enumerate(networks)
+        for place, portal in enumerate(network.portals)
+        if portal.iqn is not None
+    }
+    every |= {f"luns.{n}.target_iqn": lun.target_iqn or target.iqn for n, lun in enumerate(luns)}
     spelled: dict[str, str] = {}
-    for number, lun in enumerate(luns):
-        iqn = lun.target_iqn or target.iqn
+    for key, iqn in every.items():
         if (known := spelled.setdefault(iqn.lower(), iqn)) != iqn:
             raise ValueError(
-                f"luns.{number}.target_iqn: {iqn!r} and {known!r} are one name, as capitals do "
-                "not count in it (RFC 7143 section 4.2.7); write it in one way"
+                f"{key}: {iqn!r} and {known!r} are one name, as capitals do not count in it "
+                "(RFC 7143 section 4.2.7); write it in one way"
             )

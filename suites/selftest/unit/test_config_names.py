@@ -31,9 +31,39 @@ def test_an_initiator_name_must_follow_the_standard_too() -> None:
     assert "initiator.iqn" in complaint("[initiator]\niqn = 'iqn.2026-13.io.pathproof:i'\n")
     assert "initiator.iqn" in complaint("[initiator]\niqn = 'eui.02004567A425678D'\n")
     for name in ("IQN.1994-05.com.RedHat:5C2A", "eui.02004567A425678D", "naa.52004567BA64678D"):
-        named = f"[target]\nkind = 'external'\niqn = '{name}'\n[initiator]\niqn = '{name}'\n"
-        config = loaded(named + two_networks()).config
-        assert config.initiator.iqn == config.target.iqn == name
+        named = f"[target]\nkind = 'external'\n[initiator]\niqn = '{name}'\n"
+        assert loaded(named + two_networks()).config.initiator.iqn == name
+        named = f"[target]\nkind = 'external'\niqn = '{name}'\n"
+        assert loaded(named + two_networks()).config.target.iqn == name
+
+
+def test_target_and_initiator_have_names_of_their_own() -> None:
+    """Each machine is a node of iSCSI; an existing initiator keeps a name that is not known."""
+    one, same = "iqn.1994-05.com.vendor:x", "IQN.1994-05.com.Vendor:x"
+    external = f"[target]\nkind = 'external'\niqn = '{one}'\n"
+    text = complaint(f"{external}[initiator]\niqn = '{same}'\n{two_networks()}")
+    assert text == (
+        f"own.toml: initiator.iqn: {same!r} is a name of the target, too, as capitals do not "
+        "count in it (RFC 7143 section 4.2.7); give each machine its own"
+    )
+    external = "[target]\nkind = 'external'\n"
+    portals = two_networks(f", iqn = '{one}'")
+    assert "initiator.iqn: " in complaint(f"{external}[initiator]\niqn = '{one}'\n{portals}")
+    lun = f"[[luns]]\nsize = '64MiB'\ntarget_iqn = '{one}'\n"
+    assert "initiator.iqn: " in complaint(f"[initiator]\niqn = '{one}'\n{lun}")
+
+
+def test_a_portals_name_is_written_in_one_way() -> None:
+    """open-iscsi would keep records of two targets, and the array has one."""
+    external = "[target]\nkind = 'external'\n"
+    one, other = "iqn.1992-04.com.vendor:port", "iqn.1992-04.com.Vendor:Port"
+    a, b = two_networks(f", iqn = '{one}'").split("[[networks]]")[1:]
+    text = complaint(f"{external}[[networks]]{a}[[networks]]{b.replace(one, other)}")
+    assert text.startswith(
+        f"own.toml: network b, portal 1, iqn: {other!r} and {one!r} are one name, as capitals do "
+        "not count"
+    )
+    assert loaded(f"{external}[[networks]]{a}[[networks]]{b}")
 
 
 @pytest.mark.parametrize(
@@ -65,6 +95,9 @@ def test_another_fio_is_named_by_its_path(fio: str, *, accepted: bool) -> None:
         ("iqn.2026-00.io.pathproof:x", "lio", False),
         ("iqn.2026-13.io.pathproof:x", "lio", False),
         ("iqn.2026-01:x", "lio", False),
+        ("iqn.", "iet", False),
+        ("iqn.", "tgt", False),
+        ("Eui.", "external", False),
         ("iqn.2026-01.io.Pathproof:x", "lio", False),
         ("iqn.2009-11-11.widodh.storage:iscsi-001", "iet", True),
         ("iqn.2026-01.io.pathproof:under_score", "iet", True),
