@@ -15,6 +15,7 @@ from harness.config.uri import is_embedded
 if TYPE_CHECKING:
     from harness.config.model import Config
 
+_WITHOUT_ALUA = frozenset({"tgt", "iet"})
 _SSH_PORT = 22  # of every VM, at all of its addresses
 
 
@@ -47,6 +48,17 @@ def _of_other_targets(config: Config) -> Iterator[str]:
                 f"controllers.{number}.access_state: it is for a target of kind 'lio'; Pathproof "
                 f"sets none on kind {kind!r}"
             )
+    if config.controllers and all(c.access_state != "optimized" for c in config.controllers):
+        yield (
+            "controllers: all of them are non-optimized, so that no path is better than another; "
+            "leave access_state out of one at least"
+        )
+    if config.initiator.path_grouping_policy == "group_by_prio" and kind in _WITHOUT_ALUA:
+        yield (
+            "initiator.path_grouping_policy: with 'group_by_prio' all paths would be in one path "
+            f"group, as a target of kind {kind!r} has no ALUA, by which it would tell preferences; "
+            "take 'multibus', which does the same, or kind 'lio'"
+        )
     ports = {one.port or config.target.port for n in config.networks for one in n.portals}
     for number, network in enumerate(config.networks):
         for place, portal in enumerate(network.portals):

@@ -168,11 +168,37 @@ def test_a_network_has_one_carrier() -> None:
 
 def test_only_lio_has_access_states() -> None:
     """Other kinds would ignore them."""
-    controller = '[[controllers]]\nname = "c"\naccess_state = "non-optimized"\n'
-    text = two_networks(', controller = "c"') + controller
-    assert loaded(text).config.controllers[0].access_state == "non-optimized"
-    refused = complaint(f'target.kind = "tgt"\n{text}')
-    assert "controller c, access_state: it is for a target of kind 'lio'" in refused
+    refused = complaint(f'target.kind = "tgt"\n{controllers("optimized", "non-optimized")}')
+    assert "controller c2, access_state: it is for a target of kind 'lio'" in refused
+
+
+def controllers(*states: str) -> str:
+    """One on each of two networks, with that access state."""
+    text = two_networks(', controller = "c"')
+    return text.replace('"c"', '"c1"', 1).replace('"c"', '"c2"') + "".join(
+        f'[[controllers]]\nname = "c{n}"\naccess_state = "{state}"\n'
+        for n, state in enumerate(states, start=1)
+    )
+
+
+def test_one_controller_at_least_is_optimized() -> None:
+    """Else the states would tell no path from another."""
+    config = loaded(controllers("optimized", "non-optimized")).config
+    assert [one.access_state for one in config.controllers] == ["optimized", "non-optimized"]
+    text = complaint(controllers("non-optimized", "non-optimized"))
+    assert text.startswith("own.toml: controllers: all of them are non-optimized, so that no path")
+
+
+@pytest.mark.parametrize("kind", ["tgt", "iet", "lio"])
+def test_groups_by_priority_need_a_target_that_has_priorities(kind: str) -> None:
+    """Without ALUA multipathd puts all paths into one group."""
+    text = f'target.kind = "{kind}"\ninitiator.path_grouping_policy = "group_by_prio"\n'
+    if kind == "lio":
+        assert loaded(text).config.initiator.path_grouping_policy == "group_by_prio"
+    else:
+        refused = complaint(text)
+        assert "initiator.path_grouping_policy: with 'group_by_prio' all paths would be" in refused
+        assert f"a target of kind '{kind}' has no ALUA" in refused
 
 
 def test_what_an_external_target_is_not_told_is_refused() -> None:
