@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from harness.errors import MachineError, Problem
+from harness.preflight.nics import Device
 from harness.topology import Network, Topology, called
 
 # Allowed values, the one to set, and what happens otherwise.
@@ -23,6 +24,7 @@ _WANTED: Mapping[str, tuple[frozenset[int], int, str]] = {
     "rp_filter": (frozenset({0, 2}), 2, _DROPS),
 }
 _OF_ALL = "all"
+EVERY_DEVICE = "*"  # the shell has it for all of them
 _CONF = "/proc/sys/net/ipv4/conf"
 
 
@@ -81,3 +83,33 @@ def subnet_problems(
                         f"{max(own, of_all)}{by}: {otherwise}",
                         f"`sysctl -w net/ipv4/conf/{place}/{name}={value}`",
                     )
+
+
+def stranger_problems(
+    topology: Topology,
+    devices: Mapping[str, str],
+    found: Sequence[Device],
+    settings: Mapping[tuple[str, str], int],
+) -> Iterator[Problem]:
+    """NICs that are not planned, and may take over what is sent to a link; `devices` by link.
+
+    They have an address in the subnet of a network, and answer ARP for the link's address, too.
+    """
+    allowed, wanted, _ = _WANTED["arp_ignore"]
+    networks = [one for one in topology.networks if one.subnet.version == 4]
+    for device in found:
+        if device.name in {*devices.values(), "lo"} or not device.has_carrier:
+            continue
+        own, of_all = (settings.get((one, "arp_ignore")) for one in (device.name, _OF_ALL))
+        if own is None or of_all is None or max(own, of_all) in allowed:
+            continue
+        for network in networks:
+            taken = ", ".join(f"{one.address} (link {one.name})" for one in network.links)
+            for address in (one for one in device.addresses if one in network.subnet):
+                yield Problem(
+                    f"{device.name} of {called(network.links[0].machine)} has {address}, which is "
+                    f"in the subnet of network {network.name}, and answers ARP for {taken}: what "
+                    "is sent there may arrive at it",
+                    f"take that address away, or `sysctl -w "
+                    f"net/ipv4/conf/{device.name}/arp_ignore={wanted}`",
+                )

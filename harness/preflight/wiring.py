@@ -8,10 +8,19 @@ from dataclasses import dataclass
 from harness.concurrency import side_by_side
 from harness.errors import PreflightFailed, Problem
 from harness.machine import Machine
+from harness.preflight.answers import answer_problems, arp_argv, joined_networks, parse_answers
 from harness.preflight.frames import echo_argv, frame_problems, parse_echo
 from harness.preflight.nics import DEVICES_SCRIPT, nic_problems, parse_devices
-from harness.preflight.subnet import crowded, parse_settings, settings_script, subnet_problems
+from harness.preflight.subnet import (
+    EVERY_DEVICE,
+    crowded,
+    parse_settings,
+    settings_script,
+    stranger_problems,
+    subnet_problems,
+)
 from harness.preflight.ways import MARK, parse_ways, way_problems, ways_script
+from harness.steps import warn
 from harness.topology import Role, Topology
 
 _TIMEOUT_S = 30.0
@@ -43,21 +52,35 @@ def wiring_problems(topology: Topology, ends: Sequence[End]) -> list[Problem]:
 
 
 def _looked_at(topology: Topology, end: End) -> Iterator[Problem]:
-    """All is asked at once but for frames: under emulation each command takes its time."""
+    """All is asked at once but for frames: under emulation each command takes its time.
+
+    Networks that are not apart end no run: its paths are those that were planned.
+    """
     asks = end.name != Role.TARGET
     devices = _devices(topology, end) if asks else {}
     shared = [devices[link.name] for network in crowded(topology) for link in network.links if asks]
+    if is_existing := end.name not in topology.guests:
+        shared = [EVERY_DEVICE]
     script = DEVICES_SCRIPT
     if asks:
         script += f"{ways_script(topology, devices)}echo '{_SETTINGS}'\n{settings_script(shared)}"
     said = end.machine.sh(script, timeout_s=_TIMEOUT_S).stdout
     addresses, separator, rest = said.partition(f"\n{MARK}")
-    yield from nic_problems(end.name, topology, end.nics, parse_devices(addresses))
+    found = parse_devices(addresses)
+    yield from nic_problems(end.name, topology, end.nics, found)
     if not asks:
         return
-    ways, _, settings = f"{separator}{rest}".partition(f"\n{_SETTINGS}\n")
+    ways, _, said = f"{separator}{rest}".partition(f"\n{_SETTINGS}\n")
+    settings = parse_settings(said)
     yield from way_problems(topology, devices, parse_ways(ways))
-    yield from subnet_problems(topology, devices, parse_settings(settings))
+    yield from subnet_problems(topology, devices, settings)
+    if is_existing:
+        yield from stranger_problems(topology, devices, found, settings)
+    if argv := arp_argv(topology, devices):
+        heard = parse_answers(end.machine.run(argv, timeout_s=_TIMEOUT_S).stdout)
+        yield from answer_problems(topology, devices, heard)
+        for text in joined_networks(topology, devices, heard):
+            warn(text)
     if argv := echo_argv(topology, devices):
         answers = parse_echo(end.machine.run(argv, timeout_s=_TIMEOUT_S).stdout)
         yield from frame_problems(topology, devices, answers)
