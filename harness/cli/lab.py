@@ -134,7 +134,7 @@ def libvirt(config: Config, cache: Path, accel: Literal["kvm", "tcg"] = "tcg") -
             if host is not None:
                 return [*found, Diagnosis(Level.OK, "forks", f"none: {config.cannot_fork}")]
             subject = "a machine"
-            if all(one.level is Level.OK for one in found):
+            if all(one.level is not Level.PROBLEM for one in found):
                 found += _tried(config, folder, qemu_host, opened, accel)
     except HarnessError as error:
         return [*found, Diagnosis(Level.PROBLEM, subject, error.message, error.hint)]
@@ -164,6 +164,15 @@ def _networks(config: Config, qemu_host: QemuHost, connection: Connection) -> It
         elif network.bridge:
             if bad := qemu_host.bridge_problem(network.bridge, network.mtu or 0):
                 yield Diagnosis(Level.PROBLEM, subject, bad.cause, bad.cure)
+            elif delay_s := qemu_host.bridge_delay_s(network.bridge):
+                yield Diagnosis(
+                    Level.WARNING,
+                    subject,
+                    f"bridge {network.bridge} has spanning tree (STP) on, and keeps what a machine "
+                    f"sends for the first {delay_s:g} s",
+                    f"as root `ip link set {network.bridge} type bridge stp_state 0`, if no loop "
+                    "of cables leads through it",
+                )
             else:
                 yield Diagnosis(Level.OK, subject, f"bridge {network.bridge} is up")
     try:

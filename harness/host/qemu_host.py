@@ -115,6 +115,9 @@ class QemuHost(Protocol):
     def bridge_problem(self, name: str, mtu: int = 0) -> Problem | None:
         """What keeps machines from a bridge of that name there; None if nothing does."""
 
+    def bridge_delay_s(self, name: str) -> float:
+        """For how long a machine that is new on a bridge there is not heard; 0 if at once."""
+
     def port_candidates(self) -> Sequence[int]:
         """Ports of its 127.0.0.1 that may be free."""
 
@@ -145,6 +148,9 @@ class OwnQemuHost:
 
     def bridge_problem(self, name: str, mtu: int = 0) -> Problem | None:
         return HypervisorHost().bridge_problem(name, mtu)
+
+    def bridge_delay_s(self, name: str) -> float:
+        return HypervisorHost().bridge_delay_s(name)
 
     def port_candidates(self) -> Sequence[int]:
         return CANDIDATES
@@ -186,6 +192,9 @@ class ForeignQemuHost:
 
     def bridge_problem(self, name: str, mtu: int = 0) -> Problem | None:
         return self.machine.bridge_problem(name, mtu)
+
+    def bridge_delay_s(self, name: str) -> float:
+        return self.machine.bridge_delay_s(name)
 
     def port_candidates(self) -> Sequence[int]:
         return free_candidates(self.machine.run(PORTS_IN_USE).stdout)

@@ -42,6 +42,14 @@ for port in "$1"/brif/*; do
 done
 """
 
+# In hundredths of a second. A port of a bridge with spanning tree listens for the one time, and
+# learns for the other: br_forward_delay_timer_expired() in net/bridge/br_stp_timer.c.
+_BRIDGE_DELAY = """
+cd "/sys/class/net/$1/bridge"
+stp=$(cat stp_state) delay=$(cat forward_delay)
+test "$stp" = 0 || echo $((2 * delay))
+"""
+
 
 class HypervisorHost(LocalMachine):
     """The host where QEMU runs: this one."""
@@ -88,3 +96,8 @@ class HypervisorHost(LocalMachine):
         said = self.run(["sh", "-euc", _LOOK_AT_BRIDGE, "sh", name, str(mtu)]).stdout
         cause, _, cure = said.strip().partition("\n")
         return Problem(f"bridge {name} {cause}", cure) if cause else None
+
+    def bridge_delay_s(self, name: str) -> float:
+        """For how long a machine that is new on a bridge there is not heard; 0 if at once."""
+        said = self.run(["sh", "-euc", _BRIDGE_DELAY, "sh", name], check=False).stdout
+        return int(said or 0) / 100

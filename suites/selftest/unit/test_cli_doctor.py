@@ -215,6 +215,27 @@ def test_the_ports_of_a_bridge_let_frames_of_the_networks_mtu_through(
     assert found.fix.startswith("as root `ip link set eth0 mtu 9000`" if cause else "")
 
 
+@pytest.mark.parametrize(("stp", "level"), [(0, Level.OK), (1, Level.WARNING), (2, Level.WARNING)])
+def test_a_bridge_with_spanning_tree_keeps_what_a_new_machine_sends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stp: int, level: Level
+) -> None:
+    """The kernel's own or that of a daemon. A run works: its machines boot meanwhile."""
+    folder = tmp_path / "br0" / "bridge"
+    folder.mkdir(parents=True)
+    (folder / "stp_state").write_text(f"{stp}\n")
+    (folder / "forward_delay").write_text("1500\n")
+    script = hypervisor_host._BRIDGE_DELAY.replace("/sys/class/net", str(tmp_path))
+    monkeypatch.setattr(hypervisor_host, "_BRIDGE_DELAY", script)
+    monkeypatch.setattr(OwnQemuHost, "bridge_problem", lambda *_: None)
+    monkeypatch.setattr(lab, "no_bridges", lambda _: None)
+    networks = (Config().networks[0].model_copy(update={"bridge": "br0"}),)
+    unused: Any = None
+    described = Config.model_construct(networks=networks)
+    (found,) = lab._networks(described, OwnQemuHost(tmp_path), unused)
+    assert found.level is level
+    assert ("keeps what a machine sends for the first 30 s" in found.text) is bool(stp)
+
+
 @pytest.mark.parametrize(
     ("uri", "user", "helped", "refused"),
     [
