@@ -1,7 +1,9 @@
 """Whether one machine alone answers for each portal, and networks are apart: asked and judged.
 
 Where the lab has cables of its own both are so. On networks of others, and of an external target,
-an address may be in use twice, and two networks may be one: ARP tells both. It is for IPv4.
+an address may be in use twice, and two networks may be one: ARP tells both. Where sessions or paths
+are not as planned it tells, too, whether any machine has a portal's address: what the kernel knows
+of its neighbours may be old. It is for IPv4.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 
 from harness.errors import MachineError, Problem
+from harness.preflight.ways import no_answer
 from harness.topology import Network, Path, Role, Topology
 
 
@@ -19,21 +22,26 @@ from harness.topology import Network, Path, Role, Topology
 class Answers:
     """What ARP tells: MAC addresses by device and address, and which devices hear which.
 
-    `heard` has a device that sent something, and one on which that arrived.
+    `asked` are devices and addresses that could be asked for. `heard` has a device that sent
+    something, and one on which that arrived.
     """
 
     macs: Mapping[tuple[str, str], tuple[str, ...]]
     heard: tuple[tuple[str, str], ...] = ()
+    asked: frozenset[tuple[str, str]] = frozenset()
 
 
-def arp_argv(topology: Topology, devices: Mapping[str, str]) -> list[str]:
+def arp_argv(
+    topology: Topology, devices: Mapping[str, str], *, in_doubt: bool = False
+) -> list[str]:
     """What asks for every portal on networks that others use; empty if there is none.
 
-    `devices` by link.
+    If `in_doubt`, for those on all networks. `devices` by link.
     """
     asked = dict.fromkeys(
         (devices[path.link.name], str(path.link.address), str(path.portal.next_hop))
-        for path in _asked(topology)
+        for path in _by_arp(topology)
+        if in_doubt or _of_others(topology, topology.network(path.link.network))
     )
     if not asked:
         return []
@@ -41,11 +49,8 @@ def arp_argv(topology: Topology, devices: Mapping[str, str]) -> list[str]:
     return ["python3", "-I", "-S", "-c", source, json.dumps(list(asked))]
 
 
-def _asked(topology: Topology) -> Iterator[Path]:
-    for path in topology.paths:
-        network = topology.network(path.link.network)
-        if network.subnet.version == 4 and _of_others(topology, network):
-            yield path
+def _by_arp(topology: Topology) -> Iterator[Path]:
+    return (p for p in topology.paths if topology.network(p.link.network).subnet.version == 4)
 
 
 def _of_others(topology: Topology, network: Network) -> bool:
@@ -56,14 +61,16 @@ def _of_others(topology: Topology, network: Network) -> bool:
 def parse_answers(text: str) -> Answers:
     """What the program printed. Raises MachineError.
 
-    Real line: `{"answers": [["eth0", "172.16.0.1", "02:00:00:00:00:01"]], "heard": []}`
+    Real line: `{"asked": [["eth0", "172.16.0.1"]], "answers": [["eth0", "172.16.0.1",
+    "02:00:00:00:00:01"]], "heard": []}`
     """
     try:
         said = json.loads(text)
         macs: dict[tuple[str, str], tuple[str, ...]] = {}
         for device, address, mac in said["answers"]:
             macs[device, address] = (*macs.get((device, address), ()), mac)
-        return Answers(macs, tuple((sent, arrived) for sent, arrived in said["heard"]))
+        heard = tuple((sent, arrived) for sent, arrived in said["heard"])
+        return Answers(macs, heard, frozenset((one, address) for one, address in said["asked"]))
     except (ValueError, KeyError, TypeError) as error:  # JSON of another shape
         raise MachineError(f"not answers to ARP ({error!r}): {text[:200]!r}") from None
 
@@ -71,14 +78,17 @@ def parse_answers(text: str) -> Answers:
 def answer_problems(
     topology: Topology, devices: Mapping[str, str], answers: Answers
 ) -> Iterator[Problem]:
-    """Each portal for whose address several MAC addresses answer; `devices` by link."""
+    """Each portal for whose address none answers, or several NICs do; `devices` by link."""
     told = set()
-    for path in _asked(topology):
+    for path in _by_arp(topology):
         place = (devices[path.link.name], str(path.portal.next_hop))
         macs = answers.macs.get(place, ())
-        if len(macs) < 2 or place in told:
+        if place not in answers.asked or len(macs) == 1 or place in told:
             continue
         told.add(place)
+        if not macs:
+            yield no_answer(path, place[0])
+            continue
         yield Problem(
             f"{len(macs)} NICs answer ARP for {place[1]} on {place[0]} (link {path.link.name}), "
             f"the way to portal {path.portal}: {', '.join(macs)}",

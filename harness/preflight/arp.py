@@ -7,10 +7,11 @@ Python 3.6, no imports but the standard library; it takes root.
 ASKED is JSON: [[DEVICE, OWN, ADDRESS], ...], where OWN is an address of DEVICE. Each ADDRESS is
 asked for on its DEVICE three times. It prints one JSON object:
 
-    {"answers": [[DEVICE, ADDRESS, MAC], ...], "heard": [[FROM, ON], ...]}
+    {"asked": [[DEVICE, ADDRESS], ...], "answers": [[DEVICE, ADDRESS, MAC], ...],
+     "heard": [[FROM, ON], ...]}
 
-which has each MAC address that answered, and each device ON which arrived what another one, FROM,
-had sent. A device that is gone or down, or is none of Ethernet, is passed over.
+which has what could be asked for, as a DEVICE may be missing, down or none of Ethernet; each MAC
+address that answered; and each device ON which arrived what another one, FROM, had sent.
 
 Sources: RFC 826, packet(7).
 """
@@ -46,13 +47,16 @@ class Nic:
         self.asked: List[Tuple[bytes, bytes]] = []
         self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ARP))
         self.socket.bind((name, ARP))
-        self.type, self.mac = self.socket.getsockname()[3:5]
+        kind, self.mac = self.socket.getsockname()[3:5]
+        if kind != ETHERNET:
+            raise OSError("not Ethernet")
 
-    def ask(self) -> None:
+    def ask(self) -> List[bytes]:
+        """The addresses that were asked for. OSError if the device is down."""
         for own, address in self.asked:
             packet = PACKET.pack(1, 0x0800, 6, 4, REQUEST, self.mac, own, bytes(6), address)
-            with suppress(OSError):
-                self.socket.send(HEADER.pack(BROADCAST, self.mac, ARP) + packet)
+            self.socket.send(HEADER.pack(BROADCAST, self.mac, ARP) + packet)
+        return [address for _, address in self.asked]
 
 
 class Asking:
@@ -61,16 +65,18 @@ class Asking:
     def __init__(self, asked: List[List[str]]) -> None:
         self.nics: Dict[str, Nic] = {}
         for device, own, address in asked:
-            if device not in self.nics:
-                with suppress(OSError):
-                    nic = Nic(device)
-                    if nic.type == ETHERNET:
-                        self.nics[device] = nic
-            if device in self.nics:
-                pair = (socket.inet_aton(own), socket.inet_aton(address))
-                self.nics[device].asked.append(pair)
+            with suppress(OSError):  # no such device, or none of Ethernet
+                nic = self.nics.get(device) or Nic(device)
+                self.nics[device] = nic
+                nic.asked.append((socket.inet_aton(own), socket.inet_aton(address)))
+        self.asked: Set[Tuple[str, str]] = set()
         self.answers: Set[Tuple[str, str, str]] = set()
         self.heard: Set[Tuple[str, str]] = set()
+
+    def ask(self) -> None:
+        for nic in self.nics.values():
+            with suppress(OSError):
+                self.asked.update((nic.name, socket.inet_ntoa(address)) for address in nic.ask())
 
     def hear(self, on: Nic, frame: bytes) -> None:
         if len(frame) < HEADER.size + PACKET.size:
@@ -94,18 +100,17 @@ class Asking:
             sockets = {nic.socket.fileno(): nic for nic in self.nics.values()}
             for readable in select.select(list(sockets), [], [], left)[0]:
                 nic = sockets[readable]
-                with suppress(OSError):  # a NIC that is taken down says so once
+                with suppress(OSError):  # it went down
                     self.hear(nic, nic.socket.recv(65536))
 
 
 def main() -> None:
     asking = Asking(json.loads(sys.argv[1]))
     for _ in range(TIMES):
-        for nic in asking.nics.values():
-            nic.ask()
+        asking.ask()
         asking.listen(EVERY_S)
     said: Any = {"answers": sorted(asking.answers), "heard": sorted(asking.heard)}
-    sys.stdout.write(json.dumps(said) + "\n")
+    sys.stdout.write(json.dumps({"asked": sorted(asking.asked), **said}) + "\n")
 
 
 if __name__ == "__main__":

@@ -64,7 +64,8 @@ def require_fit(
         before, seen_before = problems, seen
         problems = seen = look()
         if not seen or seen == seen_before:  # else sessions and paths are still coming up
-            problems = [*_of_wiring(initiator, ends), *seen]  # the cause of others, if any
+            wiring = _of_wiring(initiator, ends, in_doubt=bool(seen))
+            problems = [*wiring, *seen]  # the cause of others first, if any
         if problems != before:
             unchanged = Deadline.after(_UNCHANGED_S)
         return not problems or unchanged.expired
@@ -79,8 +80,8 @@ def require_fit(
     return last
 
 
-def _of_wiring(initiator: Initiator, ends: Sequence[End]) -> list[Problem]:
+def _of_wiring(initiator: Initiator, ends: Sequence[End], *, in_doubt: bool) -> list[Problem]:
     try:
-        return wiring_problems(initiator.topology, ends)
+        return wiring_problems(initiator.topology, ends, in_doubt=in_doubt)
     except (CommandFailed, CommandTimedOut) as error:
         return [Problem(error.message, error.hint or "`ip address` and `ip route` there say more")]

@@ -149,13 +149,9 @@ def _route(path: Path, devices: Mapping[str, str], found: Way | None) -> Iterato
 
 
 def _neighbour(path: Path, device: str, found: Neighbour, topology: Topology) -> Iterator[Problem]:
-    where = f"{path.portal.next_hop} on {device} (link {path.link.name})"
     if not found.mac:
         if found.state in _UNANSWERED:
-            yield Problem(
-                f"no machine answers for {where}, the way to portal {path.portal}",
-                "does the target have that address, on this network and in this VLAN?",
-            )
+            yield no_answer(path, device)
         return
     if Role.TARGET not in topology.guests:
         return
@@ -169,6 +165,19 @@ def _neighbour(path: Path, device: str, found: Neighbour, topology: Topology) ->
         else "no NIC of the target: another machine has the address"
     )
     yield Problem(
-        f"the machine that answers for {where} has MAC address {found.mac}, which is {whose}",
+        f"the machine that answers for {_where(path, device)} has MAC address {found.mac}, "
+        f"which is {whose}",
         "plug each cable into the NIC of its own network; give the address to no other machine",
     )
+
+
+def no_answer(path: Path, device: str) -> Problem:
+    """That no machine has the address that a path's packets are sent to."""
+    return Problem(
+        f"no machine answers for {_where(path, device)}, the way to portal {path.portal}",
+        "does the target have that address, on this network and in this VLAN?",
+    )
+
+
+def _where(path: Path, device: str) -> str:
+    return f"{path.portal.next_hop} on {device} (link {path.link.name})"

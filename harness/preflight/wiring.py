@@ -45,13 +45,18 @@ def require_wired(topology: Topology, ends: Sequence[End]) -> None:
         raise PreflightFailed(problems)
 
 
-def wiring_problems(topology: Topology, ends: Sequence[End]) -> list[Problem]:
-    """Everything that is wired otherwise than planned, as these machines show it now."""
-    looks = side_by_side(*((lambda e=end: list(_looked_at(topology, e))) for end in ends))
-    return [problem for look in looks for problem in look]
+def wiring_problems(
+    topology: Topology, ends: Sequence[End], *, in_doubt: bool = False
+) -> list[Problem]:
+    """Everything that is wired otherwise than planned, as these machines show it now.
+
+    `in_doubt` if sessions or paths are not as planned: then each portal is asked for.
+    """
+    looks = side_by_side(*((lambda e=end: list(_looked_at(topology, e, in_doubt))) for end in ends))
+    return list(dict.fromkeys(problem for look in looks for problem in look))
 
 
-def _looked_at(topology: Topology, end: End) -> Iterator[Problem]:
+def _looked_at(topology: Topology, end: End, in_doubt: bool) -> Iterator[Problem]:
     """All is asked at once but for frames: under emulation each command takes its time.
 
     Networks that are not apart end no run: its paths are those that were planned.
@@ -76,7 +81,7 @@ def _looked_at(topology: Topology, end: End) -> Iterator[Problem]:
     yield from subnet_problems(topology, devices, settings)
     if is_existing:
         yield from stranger_problems(topology, devices, found, settings)
-    if argv := arp_argv(topology, devices):
+    if argv := arp_argv(topology, devices, in_doubt=in_doubt):
         heard = parse_answers(end.machine.run(argv, timeout_s=_TIMEOUT_S).stdout)
         yield from answer_problems(topology, devices, heard)
         for text in joined_networks(topology, devices, heard):

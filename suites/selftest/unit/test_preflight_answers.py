@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -24,9 +25,13 @@ from suites.selftest.unit.scripted_machine import Answer, Asked, ScriptedMachine
 
 NAMES = {"a": "eth0", "b": "eth1"}
 OF_OTHERS = {"target": {"kind": "external"}, "initiator": {"machine": "local"}}
-APART = '{"answers": [["eth0", "172.16.0.1", "02:00:00:00:00:01"]], "heard": []}\n'
+ASKED = '"asked": [["eth0", "172.16.0.1"], ["eth1", "172.16.1.1"]], '
+APART = (
+    f'{{{ASKED}"answers": [["eth0", "172.16.0.1", "02:00:00:00:00:01"], '
+    '["eth1", "172.16.1.1", "02:00:00:00:00:02"]], "heard": []}\n'
+)
 TWICE = (
-    '{"answers": [["eth0", "172.16.0.1", "02:00:00:00:00:01"], '
+    f'{{{ASKED}"answers": [["eth0", "172.16.0.1", "02:00:00:00:00:01"], '
     '["eth0", "172.16.0.1", "02:00:00:00:00:02"], ["eth1", "172.16.1.1", "02:00:00:00:00:02"]], '
     '"heard": [["eth0", "eth1"], ["eth1", "eth0"]]}\n'
 )
@@ -63,8 +68,27 @@ def test_two_machines_with_the_address_of_a_portal_are_told() -> None:
 
 def test_an_address_of_two_portals_is_told_once() -> None:
     """Where they differ in their ports."""
-    answers = Answers({("eth0", "172.16.0.1"): ("02:00:00:00:00:01", "02:00:00:00:00:02")})
+    place = ("eth0", "172.16.0.1")
+    macs = {place: ("02:00:00:00:00:01", "02:00:00:00:00:02")}
+    answers = Answers(macs, asked=frozenset({place}))
     assert len(list(answer_problems(external("ports"), NAMES, answers))) == 1
+
+
+def test_an_address_that_no_machine_has_is_told_if_it_could_be_asked_for() -> None:
+    """A NIC that is missing or down is told otherwise."""
+    answers = parse_answers(APART.replace('172.16.0.1", "02', '172.16.0.9", "02'))
+    (problem,) = answer_problems(TWO, NAMES, answers)
+    assert problem.cause == (
+        "no machine answers for 172.16.0.1 on eth0 (link a), the way to portal 172.16.0.1:3260 (a)"
+    )
+    assert list(answer_problems(TWO, NAMES, replace(answers, asked=frozenset()))) == []
+
+
+def test_all_portals_are_asked_for_if_something_is_not_as_planned() -> None:
+    """Also on the lab's own cables: a machine may have lost its address."""
+    asked = json.loads(arp_argv(plan(Config()), NAMES, in_doubt=True)[-1])
+    assert asked == [["eth0", "172.16.0.101", "172.16.0.1"], ["eth1", "172.16.1.101", "172.16.1.1"]]
+    assert arp_argv(external("ipv6"), NAMES, in_doubt=True) == []
 
 
 def test_networks_of_which_one_hears_the_other_are_told_once() -> None:

@@ -343,6 +343,8 @@ def test_path_groups_and_wiring_are_looked_at_too(
             return Answer((RECORDED / f"multipath-{version}-t.txt").read_text())
         if asked.argv[0] == "cat":
             return Answer("LIO-ORG \npathproof       \n4.0 \n")
+        if asked.argv[0] == "python3":
+            return Answer('{"asked": [["eth1", "172.16.1.1"]], "answers": [], "heard": []}')
         wiring = "[]\n== neighbours\n[]\n== settings\n"
         return Answer(GROUPS if asked.argv[0] == "multipathd" else wiring)
 
@@ -351,8 +353,10 @@ def test_path_groups_and_wiring_are_looked_at_too(
     monkeypatch.setattr(initiator, "survey", Machine(WHOLE).survey)
     with pytest.raises(PreflightFailed) as caught:
         require_fit(initiator, ends=[End(Role.INITIATOR, machine, {"a": "eth0", "b": "eth1"})])
-    first, *_, last = (problem.cause for problem in caught.value.problems)
+    first, *others, last = (problem.cause for problem in caught.value.problems)
     assert first == "the initiator has no device eth0, its NIC a"
+    silent = "no machine answers for 172.16.1.1 on eth1 (link b), the way to portal 172.16.1.1:3260"
+    assert f"{silent} (b)" in others
     assert last.startswith(
         f"the map of {WWID} has 1 path group (a b), and path_grouping_policy failover "
     )

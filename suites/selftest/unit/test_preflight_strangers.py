@@ -57,7 +57,7 @@ def test_every_device_of_an_existing_machine_is_looked_at() -> None:
 
     def answer(asked: Asked) -> Answer:
         if asked.argv[0] == "python3":
-            return Answer('{"answers": [], "heard": []}')
+            return Answer('{"asked": [], "answers": [], "heard": []}')
         shown = ADDRESSES.replace('"172.16.0.101"', '"172.16.0.7"').replace('"eth0"', '"eth2"')
         places = ("all", "eth2") if "conf/*/arp_ignore" in asked.argv[-1] else ()
         settings = (f"/proc/sys/net/ipv4/conf/{place}/arp_ignore:0\n" for place in places)

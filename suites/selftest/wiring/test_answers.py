@@ -73,6 +73,19 @@ def test_another_machine_with_the_address_of_a_portal_is_found() -> None:
         assert problem.cause.startswith("2 NICs answer ARP for 172.16.0.1 on eth0 (link a)")
 
 
+def test_a_portal_whose_address_no_machine_has_any_more_is_found() -> None:
+    """Of a NIC that is down, or missing, ARP tells nothing. The other ones are asked."""
+    with switched() as switch:
+        switch.target.sh("ip address flush dev eth1")
+        (problem,) = answer_problems(TWO, NAMES, switch.answers())
+        assert problem.cause.startswith("no machine answers for 172.16.1.1 on eth1 (link b)")
+        for breaking in ("ip link set eth1 down", "ip link delete eth1"):
+            switch.initiator.sh(breaking)
+            found = switch.answers()
+            assert found.asked == {("eth0", "172.16.0.1")}
+            assert list(answer_problems(TWO, NAMES, found)) == []
+
+
 def test_two_networks_with_a_cable_between_their_switches_are_found() -> None:
     with switched() as switch:
         switch.machine.sh(
