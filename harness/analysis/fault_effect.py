@@ -45,6 +45,8 @@ def without_effect(measurements: Measurements, fault: FaultRecord) -> str:
                 f"{counters} still answered {answered} reads of the sweep during {fault.name}: "
                 "no effect, or not for all of that time"
             )
+        if fault.means_hidden and (unasked := _not_asked(measurements, fault, counters)):
+            return unasked
     return _not_seen_to_act(fault)
 
 
@@ -64,7 +66,7 @@ def _carried(measurements: Measurements, fault: FaultRecord, counters: PathCount
 
 def not_in_force(fault: FaultRecord) -> str:
     """A sentence that says when a fault's means were not in place, or not seen; else empty."""
-    return means_missing(fault) or _means_unseen(fault)
+    return means_missing(fault) or ("" if fault.means_hidden else _means_unseen(fault))
 
 
 def _means_unseen(fault: FaultRecord) -> str:
@@ -176,6 +178,31 @@ def _answered_during(measurements: Measurements, fault: FaultRecord, path: str) 
     answered &= looks.began_ns >= fault.confirmed_ns + GRACE_NS
     answered &= looks.ended_ns <= fault.ordered_ns
     return len(np.unique(looks.began_ns[answered]))
+
+
+def _not_asked(measurements: Measurements, fault: FaultRecord, counters: PathCounters) -> str:
+    """A sentence that says for how long the sweep did not ask a path for an answer; else empty.
+
+    The map sends nothing over a path that it has given up: without a question that stays without
+    an answer nothing shows whether a fault lasts whose means nobody sees.
+    """
+    edges = [(fault.confirmed_ns, fault.confirmed_ns), (fault.ordered_ns, fault.ordered_ns)]
+    history = measurements.history
+    if history is not None and counters.path in history.looks.places:
+        looks = history.looks
+        own = (looks.place == looks.places.index(counters.path)) & (history.read > 0)
+        own &= (looks.ended_ns >= fault.confirmed_ns) & (looks.began_ns <= fault.ordered_ns)
+        edges += zip(looks.began_ns[own].tolist(), looks.ended_ns[own].tolist(), strict=True)
+    since_ns, gap_ns = fault.confirmed_ns, 0
+    for began_ns, ended_ns in sorted(edges):
+        gap_ns = max(gap_ns, began_ns - since_ns)
+        since_ns = max(since_ns, ended_ns)
+    if gap_ns <= _SAMPLES_APART_NS:
+        return ""
+    return (
+        f"nothing shows whether {fault.name} lasted: for {gap_ns / NS_PER_S:.1f} s nothing was "
+        f"asked of {counters}"
+    )
 
 
 def in_reserve(measurements: Measurements, start_ns: int, end_ns: int) -> frozenset[str]:

@@ -58,7 +58,7 @@ def _told(one: PlannedFault, config: Config) -> dict[str, Any]:
         "effects": sorted(one.fault.effects),
         "paths": list(one.fault.hits(plan(config))),
         "needs": sorted(one.fault.needs),
-        "words": sorted(one.words, key=str.lower),
+        "words": sorted(one.words, key=lambda word: (word.lower(), word)),
         "description": one.fault.description,
         "skipped_because": lacking(config, one.fault.needs),
     }

@@ -5,11 +5,13 @@
 `planned`         what a topology can have and go on, with its kinds; `losses` is the usual part
 `least_loss_of`   the one of them that takes a path, and as few others as can be
 `select`          chooses by words
-`heal_everything` heals whatever may be there
+`heal_everything` heals whatever may be there; `heal_left_behind` what callouts of killed runs broke
 """
 
 from harness.faults.addresses import AddressRemoved, PortalAddressRemoved
 from harness.faults.base import Fault, Lab, Means
+from harness.faults.callout import Callout, heal_callouts
+from harness.faults.callout_records import heal_left_behind
 from harness.faults.catalogue import CATALOGUE, PlannedFault, least_loss_of, losses, planned
 from harness.faults.healing import heal_everything
 from harness.faults.held import AnswersHeld, RequestsHeld
@@ -46,6 +48,7 @@ __all__ = [
     "AnswersDropped",
     "AnswersHeld",
     "BothEndsDown",
+    "Callout",
     "ControllerLost",
     "Corruption",
     "Delay",
@@ -79,7 +82,9 @@ __all__ = [
     "SilentDrop",
     "SilentLoss",
     "Together",
+    "heal_callouts",
     "heal_everything",
+    "heal_left_behind",
     "injected",
     "least_loss_of",
     "losses",

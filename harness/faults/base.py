@@ -27,6 +27,7 @@ class Means(StrEnum):
     INITIATOR_NIC = "exclusive use of the initiator's NICs"
     TARGET_CABLE = "the hypervisor's end of the target's cables"
     TARGET_GUEST = "commands on the target"
+    OWN_COMMANDS = "commands of the user's own"
 
 
 class Lab(Protocol):
@@ -83,6 +84,11 @@ class Fault(ABC):
     def needs(self) -> frozenset[Means]:
         """What it acts with."""
         return frozenset()
+
+    @property
+    def means_hidden(self) -> bool:
+        """Whether nothing but the paths can show that it lasts: its means cannot be sampled."""
+        return False
 
     @property
     def name(self) -> str:

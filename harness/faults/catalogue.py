@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from harness.budget import Effect
 from harness.faults.addresses import ADDRESS_KINDS
 from harness.faults.base import Fault, Means
+from harness.faults.callout import CALLOUT_KINDS
 from harness.faults.held import HELD_KINDS
 from harness.faults.impaired import IMPAIRED_KINDS
 from harness.faults.kind import Family, Kind, Possible
@@ -27,6 +28,7 @@ CATALOGUE: tuple[Kind, ...] = (
     *IMPAIRED_KINDS,
     *HELD_KINDS,
     *SEVERAL_KINDS,
+    *CALLOUT_KINDS,
 )
 
 _EFFECT_WORDS: Mapping[Effect, tuple[str, ...]] = {
@@ -42,6 +44,7 @@ _MEANS_WORDS: Mapping[Means, tuple[str, ...]] = {
     Means.INITIATOR_NIC: ("initiator", "inside"),
     Means.TARGET_CABLE: ("target", "hypervisor"),
     Means.TARGET_GUEST: ("target", "inside"),
+    Means.OWN_COMMANDS: (),  # wherever they act
 }
 _USUAL, _DAMAGING = "usual", "damaging"
 # Words by which a fault may be selected, wherever it is.
@@ -106,8 +109,8 @@ def planned(topology: Topology, possible: Possible) -> tuple[PlannedFault, ...]:
 def least_loss_of(topology: Topology, path: str, possible: Possible) -> Fault | None:
     """The possible loss that takes this path, and as few others as can be; None if there is none.
 
-    Of several that take as many, the first of `losses`.
+    Of several that take as many, the first of `losses`. None of its paths may go on.
     """
     every = filter(possible, losses(topology, possible))
-    taking = [loss for loss in every if path in loss.hits(topology)]
+    taking = [loss for loss in every if path in loss.hits(topology) and not loss.goes_on]
     return min(taking, key=lambda loss: len(loss.hits(topology)), default=None)

@@ -115,6 +115,7 @@ class Injection:
             effects=tuple(sorted({effect for part in felt for effect in part.effects})),
             limping=self.limping,
             means_samples=tuple(self.means_samples),
+            means_hidden=self.fault.means_hidden,
         )
 
     def _detection(

@@ -13,10 +13,14 @@ Possible = Callable[[Fault], bool]
 
 
 class Family(StrEnum):
-    """What breaks: a NIC or its cable, what becomes of packets, or several of these at once."""
+    """What breaks: a NIC or its cable, what becomes of packets, or several of these at once.
+
+    Or what only the user's own commands know.
+    """
 
     LINK = "link"
     PACKET = "packet"
+    CALLOUT = "callout"
     SEVERAL = "several"
 
 

@@ -33,9 +33,11 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def _cells(kind: Kind) -> tuple[str, ...]:
-    examples = _examples(kind)
     effects, acts = "those of its parts", "where its parts do"
-    if kind.family is not Family.SEVERAL:
+    if kind.family is Family.CALLOUT:
+        effects, acts = "as configured", "where its commands do"
+    elif kind.family is not Family.SEVERAL:
+        examples = _examples(kind)
         effects = ", ".join(sorted(examples[0].effects))
         means = (_ACTS[one] for fault in examples for one in sorted(fault.needs))
         acts = " or ".join(dict.fromkeys(means))

@@ -39,7 +39,8 @@ class FaultRecord:
     to heal was given at `healing_ns`, zero if that is not known, and carried out by `healed_ns`;
     after that a path may take as long as `returning` allows until it is used again. `effects` are
     what the initiator of this record notices of it, none if it hits no path of that one.
-    `means_samples` are what was seen of its means while it lasted.
+    `means_samples` are what was seen of its means while it lasted; `means_hidden` if nothing can
+    be seen of them, and its paths alone show whether it lasted.
     """
 
     name: str
@@ -57,6 +58,7 @@ class FaultRecord:
     effects: tuple[Effect, ...] = ()
     means_samples: tuple[MeansSample, ...] = ()
     limping: tuple[str, ...] = ()
+    means_hidden: bool = False
 
     @property
     def ordered_ns(self) -> int:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 
-from harness.faults import LinkDown
+from harness.config.callouts import CalloutConfig
+from harness.faults import Callout, LinkDown
 from harness.testbed import Testbed
 from harness.topology import Role
 from suites.selftest.defects.packets import silence
@@ -111,6 +112,42 @@ def test_a_fault_without_effect(testbed: Testbed, seed: int) -> None:
         lose_a_path(testbed, seed, NoEffect(path), lost=0),
         by="fault took effect",
         unknown=f"during NoEffect({path}): no effect",
+    )
+
+
+def test_a_callout_that_says_done_and_does_nothing(testbed: Testbed, seed: int) -> None:
+    """Each of its commands succeeds, those that confirm, too."""
+    own = CalloutConfig(
+        name="says-done",
+        paths=(testbed.topology.paths[0].name,),
+        inject=("echo", "done"),
+        confirm=("true",),
+        heal=("echo", "done"),
+        confirm_healed=("true",),
+    )
+    assert_detected(
+        "a callout says done and does nothing",
+        lose_a_path(testbed, seed, Callout(own), lost=0),
+        by="fault took effect",
+        unknown="during Callout(says-done): no effect",
+    )
+
+
+def test_a_callout_whose_count_stands_still(testbed: Testbed, seed: int) -> None:
+    """It is to make a path worse, which goes on as ever."""
+    own = CalloutConfig(
+        name="says-slow",
+        paths=(testbed.topology.paths[0].name,),
+        effect="degraded",
+        inject=("echo", "done"),
+        count=("echo", "7"),
+        heal=("echo", "done"),
+    )
+    assert_detected(
+        "a callout whose count does not grow",
+        lose_a_path(testbed, seed, Callout(own), lost=0, during_s=8),
+        by="fault took effect",
+        unknown="Callout(says-slow) did nothing that counts while it lasted",
     )
 
 

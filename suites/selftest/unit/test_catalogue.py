@@ -26,7 +26,11 @@ from harness.faults.undoing import joined
 from harness.topology import Role, Topology, plan
 from suites.selftest.unit.scripted_machine import ScriptedMachine
 
-TOPOLOGIES = [plan(Config.model_validate(one)) for one in ready_topologies().values()]
+OWN = {"name": "port", "links": ["a", "b"], "each": True, "inject": ["false"], "heal": ["false"]}
+TOPOLOGIES = [
+    *(plan(Config.model_validate(one)) for one in ready_topologies().values()),
+    plan(Config.model_validate({"name": "callouts", "callouts": [OWN]})),
+]
 
 
 def anything(_: Fault) -> bool:
@@ -83,9 +87,13 @@ class Healed:
         return argv[-1]
 
 
+@pytest.mark.usefixtures("own_state")
 @pytest.mark.parametrize("topology", TOPOLOGIES, ids=lambda one: one.name)
 def test_all_of_it_is_healed_by_one_command_on_each_machine(topology: Topology) -> None:
-    """Whatever it is a part of. Cables are plugged in by the hypervisor."""
+    """Whatever it is a part of. Cables are plugged in by the hypervisor.
+
+    Commands of the user's own are not run for nothing: here they would fail.
+    """
     lab = Healed(topology)
     heal_everything(cast(Lab, lab), anything)
     links = {(link.machine, link.name) for link in topology.links}
