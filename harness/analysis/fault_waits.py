@@ -2,7 +2,8 @@
 
 A fault excuses the wait that ends with a path given up: until then the initiator cannot know that
 the path is lost. It excuses no other, however many there are while the fault lasts: the surviving
-paths have no reason to stand still. A fault under which a path may go on excuses each of them.
+paths have no reason to stand still. A fault under which a path may go on excuses each of them, from
+when on it is felt.
 """
 
 from __future__ import annotations
@@ -157,7 +158,10 @@ def excused_wait(measurements: Measurements, fault: FaultRecord, kind: type[Kind
     Any of them has it while a path may go on, but worse: I/O that was sent over it may wait.
     """
     if fault.limping:
-        return worst_of(waits_during(measurements, fault, kind))
+        return worst_of(
+            one.within(start_ns=fault.felt_from_ns)
+            for one in waits_during(measurements, fault, kind)
+        )
     ends = moments(measurements, fault)
     return worst_of(
         one.only(one.including(ends)) for one in waits_during(measurements, fault, kind)
@@ -167,7 +171,9 @@ def excused_wait(measurements: Measurements, fault: FaultRecord, kind: type[Kind
 def other_wait(measurements: Measurements, fault: FaultRecord, kind: type[Kind]) -> Kind | None:
     """The longest wait while a fault was felt that it does not excuse."""
     if fault.limping:
-        return None
+        return worst_of(
+            one.within(end_ns=fault.felt_from_ns) for one in waits_during(measurements, fault, kind)
+        )
     ends = moments(measurements, fault)
     return worst_of(
         one.only(~one.including(ends)) for one in waits_during(measurements, fault, kind)

@@ -73,7 +73,7 @@ def unexplained_absences(measurements: Measurements) -> list[Absence]:
 
 
 def _explains(measurements: Measurements, fault: FaultRecord, path: str, at_ns: int) -> bool:
-    return fault.injected_ns <= at_ns <= excused_until_ns(measurements, fault, path)
+    return fault.felt_from_ns <= at_ns <= excused_until_ns(measurements, fault, path)
 
 
 def felt_until_ns(fault: FaultRecord) -> float:

@@ -90,4 +90,4 @@ def _changes(measurements: Measurements, path: str, since_ns: int) -> Iterator[R
 
 def _explains(fault: FaultRecord, change: ReserveChange) -> bool:
     until_ns = max(felt_until_ns(fault), too_late_ns(fault)) + LATE_NS
-    return bool(fault.paths) and fault.injected_ns <= change.at_ns <= until_ns
+    return bool(fault.paths) and fault.felt_from_ns <= change.at_ns <= until_ns

@@ -85,7 +85,7 @@ def _failed_unexpectedly(measurements: Measurements, lost: Sequence[Event]) -> l
         for e in lost
         if not any(
             e.path in f.paths
-            and f.injected_ns <= e.at_ns <= excused_until_ns(measurements, f, e.path)
+            and f.felt_from_ns <= e.at_ns <= excused_until_ns(measurements, f, e.path)
             for f in measurements.faults
         )
     ]

@@ -211,7 +211,7 @@ def _trouble(measurements: Measurements) -> Iterator[_Sign]:
 def _explains(measurements: Measurements, fault: FaultRecord, one: _Sign) -> bool:
     """Whether a fault hit the path then, or it was not back yet."""
     hit = [path for path in one.paths if path in fault.paths]
-    return any(fault.injected_ns <= one.at_ns <= _over_ns(measurements, fault, p) for p in hit)
+    return any(fault.felt_from_ns <= one.at_ns <= _over_ns(measurements, fault, p) for p in hit)
 
 
 def _over_ns(measurements: Measurements, fault: FaultRecord, path: str) -> float:

@@ -39,7 +39,8 @@ class FaultRecord:
     to heal was given at `healing_ns`, zero if that is not known, and carried out by `healed_ns`;
     after that a path may take as long as `returning` allows until it is used again. `effects` are
     what the initiator of this record notices of it, none if it hits no path of that one.
-    `means_samples` are what was seen of its means while it lasted.
+    `means_samples` are what was seen of its means while it lasted. One that is `felt_at_healing`
+    leaves its paths as they are until then.
     """
 
     name: str
@@ -57,6 +58,12 @@ class FaultRecord:
     effects: tuple[Effect, ...] = ()
     means_samples: tuple[MeansSample, ...] = ()
     limping: tuple[str, ...] = ()
+    felt_at_healing: bool = False
+
+    @property
+    def felt_from_ns(self) -> int:
+        """From when on it explains what happens to its paths."""
+        return self.ordered_ns if self.felt_at_healing else self.injected_ns
 
     @property
     def ordered_ns(self) -> int:
