@@ -13,10 +13,14 @@ Possible = Callable[[Fault], bool]
 
 
 class Family(StrEnum):
-    """What breaks: a NIC or its cable, what becomes of packets, or several of these at once."""
+    """What breaks: a NIC or its cable, what becomes of packets, something of an initiator itself.
+
+    Or several of these at once.
+    """
 
     LINK = "link"
     PACKET = "packet"
+    INITIATOR = "initiator"
     SEVERAL = "several"
 
 
