@@ -16,7 +16,10 @@ class Effect(StrEnum):
     anybody answer for the portal's address, so that an attempt to connect may fail early.
     `REFUSED`: each packet is answered with a reset, so that all ends at once. `INTERRUPTED`: now it
     works and now it does not, so that the connection is lost and made anew. `DEGRADED`: packets are
-    late, lost or damaged, and what they carry arrives in the end.
+    late, lost or damaged, and what they carry arrives in the end. `DETACHED`: its own kernel
+    refuses at once what is sent there. `RECONNECTED`: each session is ended and made anew, one
+    after the other, when the fault is healed; until then there is nothing. `UNNOTICED`: sessions
+    and paths stay as they are.
     """
 
     SILENT = "silent"
@@ -24,11 +27,22 @@ class Effect(StrEnum):
     REFUSED = "refused"
     INTERRUPTED = "interrupted"
     DEGRADED = "degraded"
+    DETACHED = "detached"
+    RECONNECTED = "reconnected"
+    UNNOTICED = "unnoticed"
 
     @property
     def goes_on(self) -> bool:
         """Whether the path may carry I/O while it is broken."""
-        return self in {Effect.INTERRUPTED, Effect.DEGRADED}
+        return self in _GOING_ON
+
+    @property
+    def is_felt_at_healing(self) -> bool:
+        """Whether nothing may happen to the path until the fault is healed."""
+        return self is Effect.RECONNECTED
+
+
+_GOING_ON = {Effect.INTERRUPTED, Effect.DEGRADED, Effect.RECONNECTED, Effect.UNNOTICED}
 
 
 class Layer(StrEnum):

@@ -27,7 +27,8 @@ def without_effect(measurements: Measurements, fault: FaultRecord) -> str:
 
     Empty if it hit them throughout. It names a path that carried I/O though the fault should hit
     it. One that was in reserve just before, and carried nothing anyway, must be seen to fail; so
-    must one that may have been. If it only makes paths worse, what it did to them is counted.
+    must one that may have been. If it only makes paths worse, or does nothing to them, what it did
+    is counted.
     """
     looks = _reserves(measurements, fault.injected_ns - _JUST_BEFORE_NS, fault.injected_ns)
     for counters in paths_hit(measurements, fault):
@@ -111,21 +112,23 @@ def means_missing(fault: FaultRecord) -> str:
 
 
 def _not_seen_to_act(fault: FaultRecord) -> str:
-    """A sentence that says why nothing proves that paths which may go on were any worse.
+    """A sentence that says why nothing proves that the fault acted; empty if paths that died do.
 
-    Empty if each count that has to grow did, and was sampled often enough; or if none has to.
+    Also if each count that has to grow did, and was sampled often enough. Where paths go on and
+    are worse there has to be one.
     """
-    if not fault.limping:
+    if fault.paths and not fault.limping:
         return ""
     counts: dict[str, list[MeansSample]] = {}
     for sample in fault.means_samples:
         if sample.grows:
             counted = counts.setdefault(sample.part, [])
             counted += [sample] if sample.count is not None else []
-    if not counts:
+    if not counts and fault.limping and not fault.felt_at_healing:
         return f"nothing shows whether {fault.name} did anything to paths that go on"
     for part, samples in counts.items():
-        if (gap_ns := _longest_gap_ns(fault, (s.at_ns for s in samples))) > _SAMPLES_APART_NS:
+        gap_ns = _longest_gap_ns(fault, (s.at_ns for s in samples))
+        if gap_ns > _SAMPLES_APART_NS or not samples:
             return f"what {part} did was not seen for {gap_ns / NS_PER_S:.1f} s"
         did = _growth(sample.count or 0 for sample in samples)
         least = samples[0].least_share * _growth(sample.out_of for sample in samples)
@@ -223,8 +226,10 @@ def _reserves(measurements: Measurements, start_ns: int, end_ns: int) -> list[fr
 
 
 def _failed_during(measurements: Measurements, fault: FaultRecord, path: str) -> bool:
+    """Whether a sample shows the path failed, or out of a map that others were in."""
     return any(
-        seen.states.get(path) == "failed"
+        seen.states.get(path, "missing") != "active"
+        and not all(state == "missing" for state in seen.states.values())
         for seen in measurements.path_states
         if fault.injected_ns <= seen.at_ns <= fault.healing_confirmed_ns
     )

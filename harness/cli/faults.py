@@ -70,7 +70,7 @@ def _table(told: Sequence[dict[str, Any]]) -> str:
             one["name"],
             one["family"],
             ", ".join(one["effects"]),
-            ", ".join(one["paths"]),
+            ", ".join(one["paths"]) or "none",
             " ".join(one["words"]),
             one["skipped_because"],
         )

@@ -13,6 +13,8 @@ from harness.faults.base import Fault, Lab, Means
 from harness.faults.callout import Callout, heal_callouts
 from harness.faults.callout_records import heal_left_behind
 from harness.faults.catalogue import CATALOGUE, PlannedFault, least_loss_of, losses, planned
+from harness.faults.daemons import LoginDaemonKilled, PathDaemonKilled
+from harness.faults.disks import DiskDeleted, DiskOffline
 from harness.faults.healing import heal_everything
 from harness.faults.held import AnswersHeld, RequestsHeld
 from harness.faults.impaired import (
@@ -37,6 +39,7 @@ from harness.faults.link import (
 )
 from harness.faults.losses import ControllerLost, NetworkLost, OneByOne
 from harness.faults.refusal import AnswersDropped, Rejected, RequestsDropped, Reset
+from harness.faults.repeated import PathDaemonReconfigured, PathDaemonRestarted, Rescan
 from harness.faults.selection import select
 from harness.faults.silent_drop import InitiatorDrop, SilentDrop
 from harness.faults.silent_loss import SilentLoss
@@ -52,6 +55,8 @@ __all__ = [
     "ControllerLost",
     "Corruption",
     "Delay",
+    "DiskDeleted",
+    "DiskOffline",
     "Duplication",
     "Family",
     "Fault",
@@ -63,11 +68,15 @@ __all__ = [
     "LargeFramesLost",
     "LinkDown",
     "LinkFlaps",
+    "LoginDaemonKilled",
     "Means",
     "NetworkLost",
     "NicDown",
     "OneByOne",
     "PacketLoss",
+    "PathDaemonKilled",
+    "PathDaemonReconfigured",
+    "PathDaemonRestarted",
     "PeerLinkDown",
     "PeerNicDown",
     "PlannedFault",
@@ -78,6 +87,7 @@ __all__ = [
     "Reordering",
     "RequestsDropped",
     "RequestsHeld",
+    "Rescan",
     "Reset",
     "SilentDrop",
     "SilentLoss",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Protocol
 
@@ -13,7 +13,7 @@ from harness.machine import Machine
 from harness.measurements import MeansSample, SessionSettings
 from harness.observe import Observer
 from harness.topology import Topology
-from harness.transport import Allowances
+from harness.transport import Allowances, Initiator
 
 CONFIRM_TIMEOUT_S = 20.0
 SAMPLE_TIMEOUT_S = 5.0
@@ -25,6 +25,7 @@ class Means(StrEnum):
     INITIATOR_CABLE = "the hypervisor's end of the initiator's cables"
     INITIATOR_GUEST = "commands on the initiator"
     INITIATOR_NIC = "exclusive use of the initiator's NICs"
+    INITIATOR_DAEMONS = "exclusive use of the initiator's daemons"
     TARGET_CABLE = "the hypervisor's end of the target's cables"
     TARGET_GUEST = "commands on the target"
     OWN_COMMANDS = "commands of the user's own"
@@ -35,6 +36,10 @@ class Lab(Protocol):
 
     @property
     def topology(self) -> Topology: ...
+
+    @property
+    def initiators(self) -> Mapping[str, Initiator]:
+        """Each initiator's way to the LUNs, by its name."""
 
     def machine(self, name: str) -> Machine: ...
 
@@ -71,9 +76,14 @@ class Fault(ABC):
         return all(one.goes_on for one in self.effects)
 
     @property
+    def is_felt_at_healing(self) -> bool:
+        """Whether every path that it hits is as it was until it is healed."""
+        return all(one.is_felt_at_healing for one in self.effects)
+
+    @property
     @abstractmethod
     def where(self) -> str:
-        """The name of what is broken: a link, a portal or several of them."""
+        """The name of what is broken: a link, a portal, an initiator or several of them."""
 
     @property
     def parts(self) -> Sequence[Fault]:

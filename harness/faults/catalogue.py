@@ -9,6 +9,8 @@ from harness.budget import Effect
 from harness.faults.addresses import ADDRESS_KINDS
 from harness.faults.base import Fault, Means
 from harness.faults.callout import CALLOUT_KINDS
+from harness.faults.daemons import DAEMON_KINDS
+from harness.faults.disks import DISK_KINDS
 from harness.faults.held import HELD_KINDS
 from harness.faults.impaired import IMPAIRED_KINDS
 from harness.faults.kind import Family, Kind, Possible
@@ -16,6 +18,7 @@ from harness.faults.large_frames import LARGE_FRAMES_KINDS
 from harness.faults.link import LINK_KINDS
 from harness.faults.losses import SEVERAL_KINDS
 from harness.faults.refusal import REFUSAL_KINDS
+from harness.faults.repeated import REPEATED_KINDS
 from harness.faults.silent_drop import DROP_KINDS
 from harness.topology import Topology
 
@@ -27,6 +30,9 @@ CATALOGUE: tuple[Kind, ...] = (
     *REFUSAL_KINDS,
     *IMPAIRED_KINDS,
     *HELD_KINDS,
+    *DAEMON_KINDS,
+    *REPEATED_KINDS,
+    *DISK_KINDS,
     *SEVERAL_KINDS,
     *CALLOUT_KINDS,
 )
@@ -37,11 +43,15 @@ _EFFECT_WORDS: Mapping[Effect, tuple[str, ...]] = {
     Effect.REFUSED: ("refused",),
     Effect.INTERRUPTED: ("interrupted",),
     Effect.DEGRADED: ("degraded",),
+    Effect.DETACHED: ("detached",),
+    Effect.RECONNECTED: ("reconnected",),
+    Effect.UNNOTICED: ("unnoticed",),
 }
 _MEANS_WORDS: Mapping[Means, tuple[str, ...]] = {
     Means.INITIATOR_CABLE: ("initiator", "hypervisor"),
     Means.INITIATOR_GUEST: ("initiator", "inside"),
     Means.INITIATOR_NIC: ("initiator", "inside"),
+    Means.INITIATOR_DAEMONS: ("initiator", "inside"),
     Means.TARGET_CABLE: ("target", "hypervisor"),
     Means.TARGET_GUEST: ("target", "inside"),
     Means.OWN_COMMANDS: (),  # wherever they act
@@ -94,15 +104,15 @@ def losses(topology: Topology, possible: Possible) -> tuple[Fault, ...]:
 def planned(topology: Topology, possible: Possible) -> tuple[PlannedFault, ...]:
     """Every fault that leaves each initiator a path that it does not hit, kind by kind.
 
-    What consists of several faults is made of those that are `possible`. The order and the names
-    stay the same from run to run.
+    Or that hits its paths one by one, and only when it is healed. What consists of several faults
+    is made of those that are `possible`. The order and the names stay the same from run to run.
     """
     each = [{p.name for p in topology.paths if p.machine == one} for one in topology.initiators]
     return tuple(
         PlannedFault(kind, fault)
         for kind in CATALOGUE
         for fault in kind.everywhere(topology, possible)
-        if all(own - set(fault.hits(topology)) for own in each)
+        if fault.is_felt_at_healing or all(own - set(fault.hits(topology)) for own in each)
     )
 
 

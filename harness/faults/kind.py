@@ -13,14 +13,15 @@ Possible = Callable[[Fault], bool]
 
 
 class Family(StrEnum):
-    """What breaks: a NIC or its cable, what becomes of packets, or several of these at once.
+    """What breaks: a NIC or its cable, what becomes of packets, something of an initiator itself.
 
-    Or what only the user's own commands know.
+    Or several of these at once; or what only the user's own commands know.
     """
 
     LINK = "link"
     PACKET = "packet"
     CALLOUT = "callout"
+    INITIATOR = "initiator"
     SEVERAL = "several"
 
 

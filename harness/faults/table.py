@@ -17,6 +17,7 @@ _ACTS: Mapping[Means, str] = {
     Means.INITIATOR_CABLE: "at the hypervisor",
     Means.INITIATOR_GUEST: "on the initiator",
     Means.INITIATOR_NIC: "on the initiator",
+    Means.INITIATOR_DAEMONS: "on the initiator",
     Means.TARGET_CABLE: "at the hypervisor",
     Means.TARGET_GUEST: "on the target",
 }

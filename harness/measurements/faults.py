@@ -40,7 +40,8 @@ class FaultRecord:
     after that a path may take as long as `returning` allows until it is used again. `effects` are
     what the initiator of this record notices of it, none if it hits no path of that one.
     `means_samples` are what was seen of its means while it lasted; `means_hidden` if nothing can
-    be seen of them, and its paths alone show whether it lasted.
+    be seen of them, and its paths alone show whether it lasted. One that is `felt_at_healing`
+    leaves its paths as they are until then.
     """
 
     name: str
@@ -59,6 +60,12 @@ class FaultRecord:
     means_samples: tuple[MeansSample, ...] = ()
     limping: tuple[str, ...] = ()
     means_hidden: bool = False
+    felt_at_healing: bool = False
+
+    @property
+    def felt_from_ns(self) -> int:
+        """From when on it explains what happens to its paths."""
+        return self.ordered_ns if self.felt_at_healing else self.injected_ns
 
     @property
     def ordered_ns(self) -> int:

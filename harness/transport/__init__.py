@@ -8,7 +8,9 @@
 from harness.transport.base import (
     Allowances,
     Attachment,
+    Daemon,
     ExistingInitiator,
+    FaultShell,
     Fitness,
     Initiator,
     Transport,
@@ -22,7 +24,9 @@ from harness.transport.path_disk import PathDisk
 __all__ = [
     "Allowances",
     "Attachment",
+    "Daemon",
     "ExistingInitiator",
+    "FaultShell",
     "Features",
     "Fitness",
     "Initiator",

@@ -11,6 +11,7 @@ from harness.topology import Role
 from suites.selftest.defects.packets import silence
 from suites.selftest.defects.plants import (
     NoEffect,
+    SparedDaemon,
     StillLink,
     WrongNic,
     WrongQueue,
@@ -171,6 +172,16 @@ def test_frames_that_are_lost_on_the_wrong_link(testbed: Testbed, seed: int) -> 
         lose_a_path(testbed, seed, fault, lost=0, during_s=8),
         by="fault took effect",
         unknown="did nothing that counts while it lasted",
+    )
+
+
+def test_a_daemon_that_is_not_killed(testbed: Testbed, seed: int) -> None:
+    """It hits no path, so that all goes on as well as if it had been."""
+    assert_detected(
+        "a daemon that should be killed runs on",
+        lose_a_path(testbed, seed, SparedDaemon(), lost=0, during_s=8),
+        by="fault took effect",
+        unknown=f"the path daemon of the {Role.INITIATOR} runs, ",
     )
 
 

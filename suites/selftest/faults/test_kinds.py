@@ -92,7 +92,8 @@ def test_a_fault_does_what_it_says(testbed: Testbed, seed: int, kind: Kind, faul
 def require_effect(name: str, measured: Measurements) -> None:
     """The kernel gave up the paths that the fault loses, while it lasted; and none that it spares.
 
-    *Fault took effect* is what tells of paths that go on: by what is counted here.
+    Or they left the map. *Fault took effect* is what tells of paths that go on: by what is counted
+    here.
     """
     (record,) = measured.faults
     given_up = [event for event in measured.timeline if event.what is Happened.PATH_FAILED]
@@ -104,6 +105,13 @@ def require_effect(name: str, measured: Measurements) -> None:
     for part in dict.fromkeys(sample.part for sample in record.means_samples):
         counts = [sample.count for sample in record.means_samples if sample.part == part]
         sys.stdout.write(f"{part} counted {counts}\n")
+    during |= {
+        path
+        for look in measured.path_states
+        if record.injected_ns <= look.at_ns <= record.ordered_ns
+        for path, state in look.states.items()
+        if state == "missing"
+    }
     assert set(record.paths) - set(record.limping) <= during
     assert {event.path for event in given_up} <= set(record.paths)
 

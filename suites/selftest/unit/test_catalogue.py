@@ -8,7 +8,9 @@ from typing import cast
 
 import pytest
 
+from harness.budget import Effect
 from harness.config import Config
+from harness.config.profiles import FAST
 from harness.config.ready import ready_topologies
 from harness.errors import ConfigError
 from harness.faults import (
@@ -24,6 +26,7 @@ from harness.faults import (
 )
 from harness.faults.undoing import joined
 from harness.topology import Role, Topology, plan
+from harness.transport import IscsiInitiator
 from suites.selftest.unit.scripted_machine import ScriptedMachine
 
 OWN = {"name": "port", "links": ["a", "b"], "each": True, "inject": ["false"], "heal": ["false"]}
@@ -49,13 +52,16 @@ def test_each_kind_has_a_name_of_its_own() -> None:
 
 @pytest.mark.parametrize("kind", CATALOGUE, ids=lambda kind: kind.name)
 def test_a_kind_makes_faults_of_its_name_that_hit_paths(kind: Kind) -> None:
-    """And some ready topology can have it; each says what it is."""
+    """But for those that no path notices.
+
+    And some ready topology can have it; each says what it is.
+    """
     found = instances(kind)
     assert found
     for topology, fault in found:
         assert fault.name == f"{kind.name}({fault.where})"
         assert type(fault) is kind.fault
-        assert fault.hits(topology)
+        assert bool(fault.hits(topology)) is (fault.effects != {Effect.UNNOTICED})
         assert fault.needs
         assert fault.effects
         assert fault.description
@@ -66,6 +72,10 @@ class Healed:
 
     def __init__(self, topology: Topology) -> None:
         self.topology = topology
+        self.initiators = {
+            name: IscsiInitiator(ScriptedMachine(), topology.of(name), FAST, ("3600",))
+            for name in topology.initiators
+        }
         self.plugged_in: set[tuple[str, str]] = set()
         self.machines: dict[str, list[ScriptedMachine]] = {}
 
@@ -111,6 +121,40 @@ def test_all_of_it_is_healed_by_one_command_on_each_machine(topology: Topology) 
             assert script.count(f"tc qdisc delete dev {machine}-{nic.links[0]} root") == 1
 
 
+@pytest.mark.parametrize("topology", TOPOLOGIES, ids=lambda one: one.name)
+def test_daemons_and_disks_of_each_initiator_are_mended_once(topology: Topology) -> None:
+    """However many faults of them there are."""
+    lab = Healed(topology)
+    heal_everything(cast(Lab, lab), anything)
+    for machine in topology.initiators:
+        script = lab.script(machine)
+        for daemon in ("iscsid", "multipathd"):
+            assert script.count(f"systemctl start {daemon}.service") == 1
+        assert script.count("echo running") == 1
+        assert script.count("rm -f /run/pathproof/faults/Rescan") == 1
+
+
+@pytest.mark.parametrize("topology", TOPOLOGIES, ids=lambda one: one.name)
+def test_each_initiator_can_have_what_befalls_it_itself(topology: Topology) -> None:
+    """Also what hits all of its paths, one after the other, once it is healed."""
+    labels = [one.label for one in planned(topology, anything) if one.kind.family == "initiator"]
+    assert labels == [
+        *(
+            f"{machine}-{kind}"
+            for kind in (
+                *("LoginDaemonKilled", "PathDaemonKilled"),
+                *("PathDaemonRestarted", "PathDaemonReconfigured", "Rescan"),
+            )
+            for machine in topology.initiators
+        ),
+        *(
+            f"{path.name}-{kind}"
+            for kind in ("DiskOffline", "DiskDeleted")
+            for path in topology.paths
+        ),
+    ]
+
+
 def test_what_this_lab_has_no_means_for_is_not_healed() -> None:
     """It was not injected, and there is nothing to reach for."""
     lab = Healed(TOPOLOGIES[0])
@@ -145,6 +189,12 @@ def chosen(expression: str, topology: str = "two-controllers") -> list[str]:
         ("interrupted and target", [f"{one}-LargeFramesLost" for one in PORTALS]),
         ("link and initiator and inside and not AddressRemoved", ["a-NicDown", "b-NicDown"]),
         ("linkdown and not a-linkdown", ["b-LinkDown"]),
+        ("reconnected", ["initiator-LoginDaemonKilled"]),
+        ("unnoticed and not PathDaemonKilled and not PathDaemonRestarted and not Rescan",
+         ["initiator-PathDaemonReconfigured"]),
+        ("detached and not DiskDeleted", [f"{one}-DiskOffline" for one in PORTALS]),
+        ("initiator and inside and not (link or packet or detached or unnoticed)",
+         ["initiator-LoginDaemonKilled"]),
         ("usual and link and target", ["a-PeerLinkDown", "b-PeerLinkDown"]),
         ("usual and unreachable and initiator", ["a-LinkDown", "b-LinkDown"]),
         ("several and not OneByOne", ["c1-ControllerLost", "c2-ControllerLost"]),
