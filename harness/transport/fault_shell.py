@@ -43,7 +43,7 @@ ready() {
 READY}
 if [ -e /run/systemd/system/UNIT.d/pathproof.conf ]; then
   rm /run/systemd/system/UNIT.d/pathproof.conf
-  rmdir --ignore-fail-on-non-empty /run/systemd/system/UNIT.d
+  rmdir /run/systemd/system/UNIT.d 2>/dev/null || :
   systemctl daemon-reload
 fi
 if ! systemctl is-active --quiet UNIT; then
