@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from operator import attrgetter
 
@@ -130,17 +131,24 @@ def _not_seen_to_act(fault: FaultRecord) -> str:
         gap_ns = _longest_gap_ns(fault, (s.at_ns for s in samples))
         if gap_ns > _SAMPLES_APART_NS or not samples:
             return f"what {part} did was not seen for {gap_ns / NS_PER_S:.1f} s"
-        did = _growth(sample.count or 0 for sample in samples)
-        least = samples[0].least_share * _growth(sample.out_of for sample in samples)
+        did = _growth(samples)
+        least = samples[0].least_share * _growth([replace(s, count=s.out_of) for s in samples])
         if did <= least:
             too_little = f": {did}, and a sound path may have {least:.0f}" if did else ""
             return f"{part} did nothing that counts while it lasted{too_little}"
     return ""
 
 
-def _growth(counts: Iterable[int]) -> int:
-    """By how much a count grew in all. It may begin anew in between: then what it had is lost."""
-    return sum(max(0, later - count) for count, later in pairwise(counts))
+def _growth(samples: Sequence[MeansSample]) -> int:
+    """By how much a count grew in all. Where it began anew, what it had by then is lost.
+
+    It did where `out_of` falls; or, of one that is no share, the count itself.
+    """
+    pairs = list(pairwise(samples))
+    if not samples[0].least_share:
+        return sum(max(0, (later.count or 0) - (one.count or 0)) for one, later in pairs)
+    together = [pair for pair in pairs if pair[1].out_of >= pair[0].out_of]
+    return sum((later.count or 0) - (one.count or 0) for one, later in together)
 
 
 def carried_during(

@@ -82,7 +82,7 @@ def unless_the_lab_did_it(
 
 
 def steal_against_failure(measurements: Measurements, start_ns: int, end_ns: int) -> float:
-    """The share of the processor time that the host kept, if too much for a failure; else 0."""
+    """The share of processor time that the host held back, if too much for a failure; else 0."""
     if measurements.processors is None:
         return 0.0
     steal = measurements.processors.steal(start_ns, end_ns)
@@ -104,8 +104,8 @@ def disturbed(
     if became <= was + _MOST_MORE_STEAL:
         return ""
     return (
-        f"but {_when(after)} the host kept {became:.0%} of the processor time that the machines "
-        f"wanted, and {was:.0%} {_when(before)}: too different to compare"
+        f"but {_when(after)} the host held back {became:.0%} of the processor time that the "
+        f"machines wanted, and {was:.0%} {_when(before)}: too different to compare"
     )
 
 
@@ -124,8 +124,8 @@ def starved(
     if steal <= (_MOST_STEAL if recovered else _MOST_STEAL_TO_FAIL):
         return ""
     return (
-        f"but {_when(phase)} the host kept {steal:.0%} of the processor time that the machines "
-        "wanted: too busy to compare"
+        f"but {_when(phase)} the host held back {steal:.0%} of the processor time that the "
+        "machines wanted: too busy to compare"
     )
 
 

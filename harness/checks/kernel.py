@@ -28,8 +28,8 @@ def kernel_sound(measurements: Measurements) -> Outcome:
     Lockdep's complaints and RCU stalls, too, and processes killed for want of memory; whatever the
     storage did, such a run is not good. Nor had the target an error of its own disks, or of the
     file system on them. On a machine that was there before the run, a hung task, want of memory or
-    an error of a disk may be another program's; where the host kept the processors, a lockup or a
-    stall of RCU may be its doing: unknown.
+    an error of a disk may be another program's; where the host held back the processors, a lockup
+    or a stall of RCU may be its doing: unknown.
     """
     logs = measurements.kernel_logs
     figures = {f"records of {called(log.machine)}": str(len(log.messages)) for log in logs}
@@ -72,7 +72,7 @@ def _doubt(measurements: Measurements, log: KernelLog, message: KernelMessage) -
     if is_lockup(message):
         since_ns = message.at_ns - _LOCKUP_NS
         if steal := steal_against_failure(measurements, since_ns, message.at_ns):
-            return f"but the host kept {steal:.0%} of the processor time before it"
+            return f"but the host held back {steal:.0%} of the processor time before it"
     return ""
 
 

@@ -71,12 +71,12 @@ def unproven(proof: WriteProof, measurements: Measurements) -> Iterator[str]:
 
 
 def _busy(measurements: Measurements) -> str:
-    """What the host kept from the machines, which makes the sweep late, and what to do about it."""
+    """What the host held back from the machines, which makes the sweep late, and the cure."""
     if measurements.processors is None or not measurements.phases:
         return ""
     start_ns, end_ns = measurements.phases[0].start_ns, measurements.phases[-1].end_ns
     steal = measurements.processors.steal(start_ns, end_ns)
-    text = f"; the host kept {steal:.0%} of the processor time that the machines wanted"
+    text = f"; the host held back {steal:.0%} of the processor time that the machines wanted"
     return f"{text}: run it again with less beside it" if steal > _MUCH_STEAL else text
 
 

@@ -110,7 +110,7 @@ def _why_unsure(
     if excess_s <= waited_s:
         return f"the host gave the machines no processor for {waited_s:.3f} s of it"
     if steal := steal_against_failure(measurements, stalls.spans[0][0], stalls.spans[-1][1]):
-        return f"the host kept {steal:.0%} of the processor time that the machines wanted"
+        return f"the host held back {steal:.0%} of the processor time that the machines wanted"
     if not fault.paths:
         return "it hit no path of this initiator, and each pause has the slack"
     # A fault that was not in force for a while has broken its paths twice.

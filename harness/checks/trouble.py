@@ -117,7 +117,8 @@ def _changed(measurements: Measurements) -> Outcome | None:
         return unknown(f"{text}; but {'; '.join(doubts)}")
     start_ns, end_ns = sure[0].at_ns, sure[-1].at_ns
     if steal := steal_against_failure(measurements, begun_ns, end_ns):
-        return unknown(f"{text}; but the host kept {steal:.0%} of the processor time until then")
+        held_back = f"the host held back {steal:.0%} of the processor time until then"
+        return unknown(f"{text}; but {held_back}")
     outcome = failed(text, span_ns=caused(measurements, start_ns, end_ns))
     return unless_samples_are_missing(outcome, measurements)
 
@@ -159,7 +160,7 @@ def _doubt(measurements: Measurements, one: _Sign, found: Sequence[_Sign]) -> st
 
 
 def _starved(measurements: Measurements, one: _Sign) -> str:
-    """How the host kept the machines from answering in time, or empty.
+    """How the host held back the machines from answering in time, or empty.
 
     Its processors were gone for at least the shortest timeout of the path's session, in the time
     in which that gives a silent path up; or they were shared too much for any failure.
@@ -182,7 +183,7 @@ def _starved(measurements: Measurements, one: _Sign) -> str:
         )
     if steal := steal_against_failure(measurements, start_ns, one.at_ns):
         return (
-            f"the host kept {steal:.0%} of the processor time that the machines wanted in the "
+            f"the host held back {steal:.0%} of the processor time that the machines wanted in the "
             f"{longest_s:g} s before it"
         )
     return ""

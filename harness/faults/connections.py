@@ -31,6 +31,15 @@ class Connection:
     duplicates: int = 0
     reordered: int = 0
 
+    @property
+    def lost(self) -> int:
+        """Segments that were sent again as they were lost; below zero if the network doubled some.
+
+        Under emulation TCP sends many again only since their acknowledgements are late: those the
+        peer got twice, and says so (RFC 2883; tcp_dsack_seen() in the kernel's tcp_input.c).
+        """
+        return self.retransmitted - self.duplicates
+
     def is_of(self, path: Path, at: Role) -> bool:
         """Whether it is the connection of a path, as the end of that role sees it."""
         portal = path.portal.portal

@@ -22,7 +22,7 @@ from harness.faults.qdisc import Qdisc, Queued, parse_qdisc
 from harness.measurements import MeansSample
 from harness.topology import Topology, called
 
-# A path without a fault has less: a host that does not run for a moment makes TCP send again, too.
+# A path without a fault has less.
 _LEAST_SHARE = 0.005
 # Half of `Delay`, and far from the mean of `Jitter`: the kernel's round trip is a moving average.
 _LATE_MS = 25
@@ -82,8 +82,8 @@ class Impaired(Queued):
         return [MeansSample(self.name, count=queue.packets), shown]
 
     @abstractmethod
-    def counted(self, connections: Sequence[Connection]) -> int | None:
-        """What shows that the paths are worse; None if nothing does at that moment.
+    def counted(self, connections: Sequence[Connection]) -> int:
+        """What shows by then that the paths are worse.
 
         A share of the segments that were sent, unless `least_share` is zero.
         """
@@ -97,7 +97,7 @@ class PacketLoss(Impaired):
     how: ClassVar[str] = "2 of 100 frames are lost"
 
     def counted(self, connections: Sequence[Connection]) -> int:
-        return sum(one.retransmitted for one in connections)
+        return sum(one.lost for one in connections)
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class Corruption(Impaired):
     how: ClassVar[str] = "2 of 100 frames have a wrong bit"
 
     def counted(self, connections: Sequence[Connection]) -> int:
-        return sum(one.retransmitted for one in connections)
+        return sum(one.lost for one in connections)
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ class Duplication(Impaired):
     how: ClassVar[str] = "5 of 100 frames are sent twice"
 
     def counted(self, connections: Sequence[Connection]) -> int:
-        return sum(one.duplicates for one in connections)
+        return sum(-one.lost for one in connections)
 
 
 @dataclass(frozen=True)
@@ -130,8 +130,7 @@ class Reordering(Impaired):
     how: ClassVar[str] = "a quarter of the frames overtakes others"
 
     def counted(self, connections: Sequence[Connection]) -> int:
-        """TCP takes what was overtaken for lost if it is too late, and then it arrives twice."""
-        return sum(one.reordered + one.duplicates for one in connections)
+        return sum(one.reordered for one in connections)
 
 
 @dataclass(frozen=True)
@@ -143,9 +142,8 @@ class _Late(Impaired):
 
     least_share: ClassVar[float] = 0.0
 
-    def counted(self, connections: Sequence[Connection]) -> int | None:
-        late = [one.acknowledged for one in connections if one.round_trip_ms >= _LATE_MS]
-        return sum(late) if late else None
+    def counted(self, connections: Sequence[Connection]) -> int:
+        return sum(one.acknowledged for one in connections if one.round_trip_ms >= _LATE_MS)
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,12 @@ for unit in iscsid multipathd; do echo "$unit: $(systemctl is-active $unit || :)
 cat /sys/block/sd*/device/state 2>/dev/null | sort | uniq -c
 ls /run/pathproof/faults 2>/dev/null || :
 """
-# Which address of a subnet comes first: one that was taken away is the last when it is back. And
-# what a NIC that is back still has to learn.
-_PASSES = re.compile(r"secondary |NO-CARRIER,|state \w+|tentative |linkdown *| src \S+")
+# Which address of a subnet comes first: one that was taken away is the last when it is back. What a
+# NIC that is back still has to learn. For how long an address holds that a router has given.
+_PASSES = re.compile(
+    r"secondary |NO-CARRIER,|state \w+|tentative |linkdown *| src \S+"
+    r"|(?:valid|preferred)_lft \d+sec *|expires \d+sec *"
+)
 
 
 def network_state(machines: Iterable[Machine]) -> frozenset[str]:

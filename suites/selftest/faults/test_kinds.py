@@ -103,7 +103,8 @@ def require_effect(name: str, measured: Measurements) -> None:
     sys.stdout.write(f"\n{name}: {record.description}\n")
     sys.stdout.write(f"paths given up: {', '.join(f'{event.path}' for event in given_up)}\n")
     for part in dict.fromkeys(sample.part for sample in record.means_samples):
-        counts = [sample.count for sample in record.means_samples if sample.part == part]
+        samples = [sample for sample in record.means_samples if sample.part == part]
+        counts = [(one.count, one.out_of) if one.out_of else one.count for one in samples]
         sys.stdout.write(f"{part} counted {counts}\n")
     during |= {
         path

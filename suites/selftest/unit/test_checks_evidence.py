@@ -351,7 +351,7 @@ def test_a_lockup_on_a_busy_host_may_be_the_hosts(
     busy = replace(spoilt, processors=busy_host(steal))
     finding = found(kernel_sound(), busy)
     assert finding.verdict is verdict, finding.message
-    assert ("but the host kept 90%" in finding.message) is (verdict is Verdict.UNKNOWN)
+    assert ("but the host held back 90%" in finding.message) is (verdict is Verdict.UNKNOWN)
     assert found(kernel_sound(), spoilt).verdict is Verdict.FAIL
 
 

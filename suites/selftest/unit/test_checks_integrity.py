@@ -281,7 +281,8 @@ def test_a_busy_host_is_named_where_blocks_were_unseen(steal: float, cure: bool)
     """It makes the sweep late; whether anything can be done about it depends on how busy it was."""
     blind = replace(good(), history=watched_writes(blocks=100, period_ms=3000))
     message = found(data_intact(), replace(blind, processors=busy_host(steal))).message
-    assert f"the host kept {steal:.0%} of the processor time that the machines wanted" in message
+    held_back = f"the host held back {steal:.0%} of the processor time that the machines wanted"
+    assert held_back in message
     assert ("run it again with less beside it" in message) is cure
 
 

@@ -149,8 +149,8 @@ def test_a_busy_phase_is_told_by_when_it_was() -> None:
     busy = replace(good(), processors=busy_host(0.7))
     named = replace(DURING, name="during LinkDown(a)")
     assert starved(busy, BEFORE, {}, recovered=True) == (
-        "but before the fault the host kept 70% of the processor time that the machines wanted: "
-        "too busy to compare"
+        "but before the fault the host held back 70% of the processor time that the machines "
+        "wanted: too busy to compare"
     )
     assert starved(busy, AFTER, {}, recovered=True).startswith("but after the fault the host")
     assert starved(busy, named, {}, recovered=True).startswith("but during LinkDown(a) the host")

@@ -78,13 +78,13 @@ def test_a_proof_is_good_enough_at_its_limits() -> None:
 def test_what_the_host_kept_is_told_of_all_phases() -> None:
     """Of that time as a whole it kept a quarter; of none of its phases alone."""
     (blind,) = unproven(proof(phases=(), blind_s=9), replace(good(), processors=busy_host(0.35)))
-    assert blind.endswith("; the host kept 35% of the processor time that the machines wanted")
+    assert blind.endswith("; the host held back 35% of the processor time that the machines wanted")
     quiet_at_first = busy_host(0.7, start_ns=HEALED)
     steal = quiet_at_first.steal(START, END)
     assert 0.1 < steal < 0.35
     (blind,) = unproven(proof(phases=(), blind_s=9), replace(good(), processors=quiet_at_first))
     assert blind.endswith(
-        f"; the host kept {steal:.0%} of the processor time that the machines wanted"
+        f"; the host held back {steal:.0%} of the processor time that the machines wanted"
     )
     (blind,) = unproven(
         proof(phases=(), blind_s=9), replace(good(), processors=busy_host(0.7, end_ns=INJECTED))

@@ -93,7 +93,7 @@ def test_a_loss_is_proven_below_the_limit_and_not_at_it(monkeypatch: pytest.Monk
 
 def test_on_a_busy_host_neither_a_loss_nor_its_absence_is_proven() -> None:
     late = replace(good(), processors=busy_host(0.5, start_ns=HEALED))
-    told = "; but after the fault the host kept 50% of the processor time that the machines wanted"
+    told = "; but after the fault the host held back 50% of the processor time that the machines "
     outcome = rates([10 * MIB] * 3, [5 * MIB] * 3, measured=late)
     assert outcome.verdict is Verdict.UNKNOWN
     assert told in outcome.message
@@ -102,7 +102,7 @@ def test_on_a_busy_host_neither_a_loss_nor_its_absence_is_proven() -> None:
     early = replace(good(), processors=busy_host(0.7, end_ns=HEALED))
     outcome = rates([10 * MIB] * 3, [10 * MIB] * 3, measured=early)
     assert outcome.verdict is Verdict.UNKNOWN
-    assert "but before the fault the host kept 70%" in outcome.message
+    assert "but before the fault the host held back 70%" in outcome.message
 
 
 def probe_of(was_ms: list[float], became_ms: list[float]) -> Stream:
@@ -233,13 +233,13 @@ def test_on_a_busy_host_reads_prove_nothing() -> None:
     late = replace(good(), processors=busy_host(0.5, start_ns=HEALED))
     outcome = reads([1.0] * ENOUGH, [5.0] * ENOUGH, measured=late)
     assert outcome.verdict is Verdict.UNKNOWN
-    assert "; but after the fault the host kept 50%" in outcome.message
+    assert "; but after the fault the host held back 50%" in outcome.message
     assert "too few" not in outcome.message
     assert "steal after" in outcome.figures
     early = replace(good(), processors=busy_host(0.7, end_ns=HEALED))
     outcome = reads([1.0] * ENOUGH, [1.0] * ENOUGH, measured=early)
     assert outcome.verdict is Verdict.UNKNOWN
-    assert "but before the fault the host kept 70%" in outcome.message
+    assert "but before the fault the host held back 70%" in outcome.message
     half = replace(good(), processors=busy_host(0.5, end_ns=HEALED))
     assert reads([1.0] * ENOUGH, [1.0] * ENOUGH, measured=half).verdict is Verdict.PASS
 

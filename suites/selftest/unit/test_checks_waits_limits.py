@@ -275,7 +275,7 @@ def test_stalls_together_prove_nothing_on_a_busy_host(monkeypatch: pytest.Monkey
     host = replace(good(), processors=busy)
     finding = together(monkeypatch, (0, 1), (1, 2), (17, 20), measured=host)
     assert finding.verdict is Verdict.UNKNOWN
-    assert "; but the host kept 45% of the processor time that the machines" in finding.message
+    assert "; but the host held back 45% of the processor time that the machines" in finding.message
 
 
 def test_on_an_initiator_that_was_not_hit_more_than_the_budget_is_unknown(

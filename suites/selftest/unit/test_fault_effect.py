@@ -238,6 +238,20 @@ def test_what_counts_has_to_be_more_than_a_sound_path_has(more: int, verdict: Ve
         )
 
 
+def test_what_was_taken_back_is_not_counted() -> None:
+    """Segments that were sent again for nothing: the peer says so a moment later."""
+    measured = limping((1, 2), (5, 12), (9, 3), (13, 3))
+    (fault,) = measured.faults
+    samples = tuple(
+        replace(sample, out_of=1000 + 100 * number, least_share=0.005, restarts=True)
+        for number, sample in enumerate(fault.means_samples)
+    )
+    measured = replace(measured, faults=(replace(fault, means_samples=samples),))
+    finding = found(fault_took_effect(), measured)
+    assert finding.verdict is Verdict.UNKNOWN
+    assert "did nothing that counts while it lasted: 1, and" in finding.message
+
+
 EACH_SECOND = [(float(n), 7) for n in range(1, 14)]
 
 

@@ -63,7 +63,7 @@ def test_groups_that_are_swapped_all_the_time_fail() -> None:
     assert judged(replace(swapped, unplanned_disks=(other,))).verdict is Verdict.UNKNOWN
     busy = judged(replace(swapped, processors=busy_host(0.5)))
     assert busy.verdict is Verdict.UNKNOWN
-    assert busy.message.endswith("but the host kept 50% of the processor time until then")
+    assert busy.message.endswith("but the host held back 50% of the processor time until then")
 
 
 @pytest.mark.parametrize("other", ["a", None])

@@ -103,7 +103,7 @@ def test_short_pauses_do_not_count() -> None:
     ("steal", "verdict", "says"),
     [
         (0.9, Verdict.UNKNOWN, "; but the host gave the machines no processor for "),
-        (0.45, Verdict.UNKNOWN, "; but the host kept 45% of the processor time"),
+        (0.45, Verdict.UNKNOWN, "; but the host held back 45% of the processor time"),
         (0.35, Verdict.FAIL, ""),
     ],
 )

@@ -164,7 +164,7 @@ def test_a_host_too_busy_for_a_failure_leaves_it_open() -> None:
     assert found(CHECK, quiet).verdict is Verdict.FAIL
     finding = found(CHECK, measured)
     assert finding.verdict is Verdict.UNKNOWN, finding.message
-    assert "the host kept 50% of the processor time" in finding.message
+    assert "the host held back 50% of the processor time" in finding.message
 
 
 def test_what_follows_from_such_a_drop_is_open_and_nothing_else() -> None:

@@ -227,7 +227,7 @@ def test_a_host_that_was_busy_until_the_last_change_leaves_it_open() -> None:
     swapped = replace(using(undisturbed(), reserve_of_a), processors=busy)
     finding = found(CHECK, swapped)
     assert finding.verdict is Verdict.UNKNOWN
-    assert finding.message.endswith("but the host kept 45% of the processor time until then")
+    assert finding.message.endswith("but the host held back 45% of the processor time until then")
 
 
 def test_a_single_change_is_told_with_its_path() -> None:
