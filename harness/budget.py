@@ -16,7 +16,10 @@ class Effect(StrEnum):
     anybody answer for the portal's address, so that an attempt to connect may fail early.
     `REFUSED`: each packet is answered with a reset, so that all ends at once. `INTERRUPTED`: now it
     works and now it does not, so that the connection is lost and made anew. `DEGRADED`: packets are
-    late, lost or damaged, and what they carry arrives in the end.
+    late, lost or damaged, and what they carry arrives in the end. `HELD`: some or all of what is
+    sent is answered only once the fault is over. `NOT_READY`: the session lives, and each command
+    is answered at once: the unit cannot be reached here (sense key NOT READY). `REGROUPED`: the
+    target says that it serves the path better or worse than before, and serves it all the same.
     """
 
     SILENT = "silent"
@@ -24,11 +27,14 @@ class Effect(StrEnum):
     REFUSED = "refused"
     INTERRUPTED = "interrupted"
     DEGRADED = "degraded"
+    HELD = "held"
+    NOT_READY = "not-ready"
+    REGROUPED = "regrouped"
 
     @property
     def goes_on(self) -> bool:
         """Whether the path may carry I/O while it is broken."""
-        return self in {Effect.INTERRUPTED, Effect.DEGRADED}
+        return self in {Effect.INTERRUPTED, Effect.DEGRADED, Effect.REGROUPED}
 
 
 class Layer(StrEnum):
@@ -39,6 +45,7 @@ class Layer(StrEnum):
     SESSION_RECOVERY = "session recovery"
     PATH_FAILURE = "path failure"
     NO_PATH = "no path left"
+    HELD = "held by the fault"
     LOGIN = "session login"
     REINSTATEMENT = "reinstatement"
     RESUBMISSION = "resubmission"

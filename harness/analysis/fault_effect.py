@@ -10,6 +10,7 @@ from operator import attrgetter
 import numpy as np
 
 from harness.analysis.recovery import paths_hit
+from harness.budget import Effect
 from harness.measurements import FaultRecord, Found, MeansSample, Measurements, PathCounters
 from harness.timeline import Happened
 from harness.units import NS_PER_MS, NS_PER_S, format_size
@@ -27,14 +28,17 @@ def without_effect(measurements: Measurements, fault: FaultRecord) -> str:
 
     Empty if it hit them throughout. It names a path that carried I/O though the fault should hit
     it. One that was in reserve just before, and carried nothing anyway, must be seen to fail; so
-    must one that may have been. If it only makes paths worse, what it did to them is counted.
+    must one that may have been. If I/O is held there is nothing to fail, and only its means tell.
+    If it only makes paths worse, what it did to them is counted.
     """
     looks = _reserves(measurements, fault.injected_ns - _JUST_BEFORE_NS, fault.injected_ns)
     for counters in paths_hit(measurements, fault):
         if counters.path in fault.limping:
             continue
-        if all(counters.path in reserve for reserve in looks) and not _failed_during(
-            measurements, fault, counters.path
+        if (
+            Effect.HELD not in fault.effects
+            and all(counters.path in reserve for reserve in looks)
+            and not _failed_during(measurements, fault, counters.path)
         ):
             was = "was" if looks else "may have been"
             return f"{counters} {was} in reserve, and not seen to fail during {fault.name}"
@@ -111,17 +115,25 @@ def means_missing(fault: FaultRecord) -> str:
 def _not_seen_to_act(fault: FaultRecord) -> str:
     """A sentence that says why nothing proves that paths which may go on were any worse.
 
-    Empty if each count that has to grow did, and was sampled often enough; or if none has to.
+    Empty if each count that has to grow did, and was sampled often enough; or if none has to. So
+    it is with samples that prove it by themselves.
     """
     if not fault.limping:
         return ""
+    proofs: dict[str, list[int]] = {}
+    for sample in fault.means_samples:
+        if sample.proves:
+            proofs.setdefault(sample.part, []).append(sample.at_ns)
     counts: dict[str, list[MeansSample]] = {}
     for sample in fault.means_samples:
         if sample.grows:
             counted = counts.setdefault(sample.part, [])
             counted += [sample] if sample.count is not None else []
-    if not counts:
+    if not counts and not proofs:
         return f"nothing shows whether {fault.name} did anything to paths that go on"
+    for part, times_ns in proofs.items():
+        if (gap_ns := _longest_gap_ns(fault, times_ns)) > _SAMPLES_APART_NS:
+            return f"what {part} did was not seen for {gap_ns / NS_PER_S:.1f} s"
     for part, samples in counts.items():
         if (gap_ns := _longest_gap_ns(fault, (s.at_ns for s in samples))) > _SAMPLES_APART_NS:
             return f"what {part} did was not seen for {gap_ns / NS_PER_S:.1f} s"

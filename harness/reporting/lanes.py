@@ -27,6 +27,9 @@ EFFECT_COLOURS: Mapping[Effect, str] = {
     Effect.REFUSED: canvas.VERMILION,
     Effect.INTERRUPTED: canvas.BLUE,
     Effect.DEGRADED: canvas.YELLOW,
+    Effect.HELD: canvas.ORANGE,
+    Effect.NOT_READY: canvas.FAINT,
+    Effect.REGROUPED: canvas.GREEN,
 }
 
 

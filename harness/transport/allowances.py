@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import isfinite
+from math import inf, isfinite
 
 from harness.budget import BudgetTerm, Effect, Layer, Setting
 from harness.measurements import SessionSettings, Timeout
@@ -77,6 +77,8 @@ _CONNECTION_POLLS = BudgetTerm(
     "that an attempt was refused, and that the next one is connected, is noticed once a second",
     (Layer.LOGIN,),
 )
+# No timeout has to run out before a path is given up, or nothing is given up.
+_NOTHING_RUNS_OUT = frozenset({Effect.HELD, Effect.NOT_READY, Effect.REGROUPED})
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,12 @@ class InForce:
         session that is back before recovery is given up sends its I/O again over the same path: the
         transport ends it with DID_TRANSPORT_DISRUPTED, which scsi_noretry_cmd() retries also for
         multipath. Where that is lost once more, all of it begins anew.
+
+        A unit that is not ready says so at once (scsi_io_completion_action() fails the command).
+        What is held ends with its fault.
         """
+        if effect in _NOTHING_RUNS_OUT:
+            return ()
         if effect is Effect.REFUSED:
             recovery = (one for one in session.timeouts if one.name == RECOVERY)
             return (_RESET, *map(_term, recovery))
@@ -116,8 +123,10 @@ class InForce:
         The device mapper queues I/O meanwhile (queue_if_no_path). A map that does not queue has
         no longer stall but I/O errors. Where no machine answers ARP, or a path comes and goes, an
         attempt to log in may also fail: then open-iscsi pauses. One that is refused always fails,
-        and none has to run out.
+        and none has to run out. Where the session lives only multipathd has to look.
         """
+        if effect in {Effect.HELD, Effect.REGROUPED}:
+            return ()
         login = BudgetTerm(
             self.login_timeout.name,
             self.login_timeout.seconds,
@@ -125,7 +134,11 @@ class InForce:
             "an attempt to log in that began during the outage may have to run out",
             (Layer.LOGIN,),
         )
-        attempts = {Effect.SILENT: (login,), Effect.REFUSED: (_PAUSE, _CONNECTION_POLLS)}
+        attempts: Mapping[Effect, tuple[BudgetTerm, ...]] = {
+            Effect.SILENT: (login,),
+            Effect.REFUSED: (_PAUSE, _CONNECTION_POLLS),
+            Effect.NOT_READY: (),
+        }
         return (
             *attempts.get(effect, (_PAUSE, login)),
             BudgetTerm(
@@ -143,6 +156,14 @@ class InForce:
                 (Layer.REINSTATEMENT,),
             ),
         )
+
+    def bears_s(self, session: SessionSettings) -> float:
+        """For what the answer to a NOP-Out may take.
+
+        That may have been sent just before the session fell silent: iscsi_has_ping_timed_out().
+        """
+        named = (one.seconds for one in session.timeouts if one.name == NOOP_OUT_TIMEOUT)
+        return min(named, default=inf)
 
 
 def _term(timeout: Timeout) -> BudgetTerm:
