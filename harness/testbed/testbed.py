@@ -37,7 +37,7 @@ from harness.steps import Spent, step
 from harness.target import Target
 from harness.testbed import proofs
 from harness.testbed.guest import Guest
-from harness.testbed.guest_disks import disk_names
+from harness.testbed.guest_disks import disk_names, disks_of_luns
 from harness.testbed.io_session import IoSession
 from harness.testbed.lun_layout import Layout
 from harness.testbed.map_view import (
@@ -49,7 +49,13 @@ from harness.testbed.map_view import (
 from harness.testbed.means import lacking, possible
 from harness.testbed.proofs import mark_target
 from harness.topology import Role, Topology, called
-from harness.transport import Attachment, Initiator, PathDisk
+from harness.transport import (
+    Attachment,
+    Initiator,
+    PathDisk,
+    SeenState,
+    look_at_access_states,
+)
 from harness.workload import Job
 
 if TYPE_CHECKING:
@@ -177,6 +183,34 @@ class Testbed:
     def set_link(self, machine: str, link: str, *, up: bool) -> None:
         self.domain(machine).set_link(self.topology.nic_at(machine, link).mac, up=up)
 
+    def set_running(self, machine: str, *, running: bool) -> None:
+        domain = self.domain(machine)
+        if domain.is_running is not running:
+            domain.resume() if running else domain.pause()
+
+    def is_running(self, machine: str) -> bool:
+        return self.domain(machine).is_running
+
+    def limit_storage(self, *, bytes_per_s: int, ios_per_s: int) -> None:
+        domain, limits = self.domain(Role.TARGET), (bytes_per_s, ios_per_s)
+        for disk, has in self.storage_limits().items():
+            if has != limits:
+                domain.limit_disk(disk, *limits)
+
+    def storage_limits(self) -> dict[str, tuple[int, int]]:
+        domain = self.domain(Role.TARGET)
+        disks = disks_of_luns(self.config.target, self.topology)
+        return {disk: domain.disk_limits(disk) for disk in disks}
+
+    def access_states(self, paths: Collection[str]) -> list[tuple[str, SeenState]]:
+        found: list[tuple[str, SeenState]] = []
+        for name in self.initiators:
+            maps = [one for one in self.maps if one.machine == name]
+            disks = {p.disk: p.path for one in maps for p in one.paths if p.path in paths}
+            seen = look_at_access_states(self.machine(name), tuple(disks))
+            found += [(path, seen[disk]) for disk, path in disks.items() if disk in seen]
+        return found
+
     def session_settings(self, initiator: str = _FIRST) -> tuple[SessionSettings, ...]:
         """The effective timeouts of every session of an initiator, read from sysfs now.
 
@@ -270,14 +304,17 @@ class Testbed:
         """Inject a fault, wait until its paths have failed, heal it, wait until all are back.
 
         I/O runs on `during_s` seconds while the paths are failed, or longer if the fault takes
-        longer, and `after_s` once all are active again, which is a phase of its own. Paths that
-        may go on are not waited for.
+        longer, or less if it must not last so long; and `after_s` once all are active again, which
+        is a phase of its own. Paths that may go on are not waited for, nor those that only wait.
         """
         io = self._require_io()
+        at_most_s = fault.at_most_s(io.bears_s)
+        lasts_s = max(during_s, fault.lasts_s)
         with self.fault(fault):
-            if not fault.limps(self.topology):
-                self.wait_for_all_but(fault.hits(self.topology))
-            io.run_for(seconds=max(during_s, fault.lasts_s))
+            lost = fault.loses(self.topology)
+            if lost and not fault.limps(self.topology):
+                self.wait_for_all_but(lost)
+            io.run_for(seconds=min(lasts_s, at_most_s), exactly=at_most_s < lasts_s)
         self.wait_for_all_but(())
         io.start_phase()
         io.run_for(seconds=after_s)
