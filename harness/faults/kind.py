@@ -13,10 +13,17 @@ Possible = Callable[[Fault], bool]
 
 
 class Family(StrEnum):
-    """What breaks: a NIC or its cable, what becomes of packets, or several of these at once."""
+    """What breaks: a NIC or its cable, what becomes of packets, sessions, the target or its disks.
+
+    Or a controller of the target takes over from another one; or it is several faults at once.
+    """
 
     LINK = "link"
     PACKET = "packet"
+    SESSION = "session"
+    # Not "target": that word chooses what acts there.
+    STORAGE = "storage"
+    CONTROLLER = "controller"
     SEVERAL = "several"
 
 
@@ -28,7 +35,8 @@ class Kind:
     `breaks` says what is broken, `shows` what the initiator can see of it. `everywhere` takes a
     topology and what is possible there: those that have parts are made of such. Those that are
     `usual` are tried unless others are asked for; those that are `damaging`, under which a sound
-    storage may lose writes, only if they are asked for by their words.
+    storage may lose writes, only if they are asked for by their words. Those that are `passing`
+    may hit every path of an initiator: I/O goes on, or waits for their end.
     """
 
     fault: type[Fault]
@@ -39,6 +47,7 @@ class Kind:
     everywhere: Callable[[Topology, Possible], Sequence[Fault]]
     usual: bool = False
     damaging: bool = False
+    passing: bool = False
 
     @property
     def name(self) -> str:
