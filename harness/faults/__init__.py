@@ -8,9 +8,17 @@
 `heal_everything` heals whatever may be there
 """
 
+from harness.faults.access_states import (
+    NonOptimized,
+    Standby,
+    Takeover,
+    Transitioning,
+    Unavailable,
+)
 from harness.faults.addresses import AddressRemoved, PortalAddressRemoved
 from harness.faults.base import Fault, Lab, Means
 from harness.faults.catalogue import CATALOGUE, PlannedFault, least_loss_of, losses, planned
+from harness.faults.cut_connections import ConnectionsKilled
 from harness.faults.healing import heal_everything
 from harness.faults.held import AnswersHeld, RequestsHeld
 from harness.faults.impaired import (
@@ -34,10 +42,13 @@ from harness.faults.link import (
     PeerNicDown,
 )
 from harness.faults.losses import ControllerLost, NetworkLost, OneByOne
+from harness.faults.lun_offline import LunsOffline
+from harness.faults.portal_settings import LoginsRefused, PortalClosed, PortalRemoved
 from harness.faults.refusal import AnswersDropped, Rejected, RequestsDropped, Reset
 from harness.faults.selection import select
 from harness.faults.silent_drop import InitiatorDrop, SilentDrop
 from harness.faults.silent_loss import SilentLoss
+from harness.faults.target_vm import StorageHangs, StorageSlow, TargetPaused
 from harness.faults.together import Together
 
 __all__ = [
@@ -46,6 +57,7 @@ __all__ = [
     "AnswersDropped",
     "AnswersHeld",
     "BothEndsDown",
+    "ConnectionsKilled",
     "ControllerLost",
     "Corruption",
     "Delay",
@@ -60,15 +72,20 @@ __all__ = [
     "LargeFramesLost",
     "LinkDown",
     "LinkFlaps",
+    "LoginsRefused",
+    "LunsOffline",
     "Means",
     "NetworkLost",
     "NicDown",
+    "NonOptimized",
     "OneByOne",
     "PacketLoss",
     "PeerLinkDown",
     "PeerNicDown",
     "PlannedFault",
     "PortalAddressRemoved",
+    "PortalClosed",
+    "PortalRemoved",
     "Possible",
     "RateLimit",
     "Rejected",
@@ -78,7 +95,14 @@ __all__ = [
     "Reset",
     "SilentDrop",
     "SilentLoss",
+    "Standby",
+    "StorageHangs",
+    "StorageSlow",
+    "Takeover",
+    "TargetPaused",
     "Together",
+    "Transitioning",
+    "Unavailable",
     "heal_everything",
     "injected",
     "least_loss_of",

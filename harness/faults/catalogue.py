@@ -6,16 +6,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from harness.budget import Effect
+from harness.faults.access_states import ACCESS_STATE_KINDS
 from harness.faults.addresses import ADDRESS_KINDS
 from harness.faults.base import Fault, Means
+from harness.faults.cut_connections import CUT_CONNECTIONS_KINDS
 from harness.faults.held import HELD_KINDS
 from harness.faults.impaired import IMPAIRED_KINDS
 from harness.faults.kind import Family, Kind, Possible
 from harness.faults.large_frames import LARGE_FRAMES_KINDS
 from harness.faults.link import LINK_KINDS
 from harness.faults.losses import SEVERAL_KINDS
+from harness.faults.lun_offline import LUN_OFFLINE_KINDS
+from harness.faults.portal_settings import PORTAL_SETTINGS_KINDS
 from harness.faults.refusal import REFUSAL_KINDS
 from harness.faults.silent_drop import DROP_KINDS
+from harness.faults.target_vm import TARGET_VM_KINDS
 from harness.topology import Topology
 
 CATALOGUE: tuple[Kind, ...] = (
@@ -26,6 +31,11 @@ CATALOGUE: tuple[Kind, ...] = (
     *REFUSAL_KINDS,
     *IMPAIRED_KINDS,
     *HELD_KINDS,
+    *CUT_CONNECTIONS_KINDS,
+    *PORTAL_SETTINGS_KINDS,
+    *TARGET_VM_KINDS,
+    *LUN_OFFLINE_KINDS,
+    *ACCESS_STATE_KINDS,
     *SEVERAL_KINDS,
 )
 
@@ -35,6 +45,9 @@ _EFFECT_WORDS: Mapping[Effect, tuple[str, ...]] = {
     Effect.REFUSED: ("refused",),
     Effect.INTERRUPTED: ("interrupted",),
     Effect.DEGRADED: ("degraded",),
+    Effect.HELD: ("held",),
+    Effect.NOT_READY: ("not-ready",),
+    Effect.REGROUPED: ("regrouped",),
 }
 _MEANS_WORDS: Mapping[Means, tuple[str, ...]] = {
     Means.INITIATOR_CABLE: ("initiator", "hypervisor"),
@@ -42,6 +55,8 @@ _MEANS_WORDS: Mapping[Means, tuple[str, ...]] = {
     Means.INITIATOR_NIC: ("initiator", "inside"),
     Means.TARGET_CABLE: ("target", "hypervisor"),
     Means.TARGET_GUEST: ("target", "inside"),
+    Means.TARGET_VM: ("target", "hypervisor"),
+    Means.LIO: ("target", "inside"),
 }
 _USUAL, _DAMAGING = "usual", "damaging"
 # Words by which a fault may be selected, wherever it is.
@@ -91,15 +106,15 @@ def losses(topology: Topology, possible: Possible) -> tuple[Fault, ...]:
 def planned(topology: Topology, possible: Possible) -> tuple[PlannedFault, ...]:
     """Every fault that leaves each initiator a path that it does not hit, kind by kind.
 
-    What consists of several faults is made of those that are `possible`. The order and the names
-    stay the same from run to run.
+    Or whose kind is passing. What consists of several faults is made of those that are `possible`.
+    The order and the names stay the same from run to run.
     """
     each = [{p.name for p in topology.paths if p.machine == one} for one in topology.initiators]
     return tuple(
         PlannedFault(kind, fault)
         for kind in CATALOGUE
         for fault in kind.everywhere(topology, possible)
-        if all(own - set(fault.hits(topology)) for own in each)
+        if kind.passing or all(own - set(fault.hits(topology)) for own in each)
     )
 
 

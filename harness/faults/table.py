@@ -19,6 +19,8 @@ _ACTS: Mapping[Means, str] = {
     Means.INITIATOR_NIC: "on the initiator",
     Means.TARGET_CABLE: "at the hypervisor",
     Means.TARGET_GUEST: "on the target",
+    Means.TARGET_VM: "at the hypervisor",
+    Means.LIO: "on the target",
 }
 
 
@@ -36,7 +38,7 @@ def _cells(kind: Kind) -> tuple[str, ...]:
     examples = _examples(kind)
     effects, acts = "those of its parts", "where its parts do"
     if kind.family is not Family.SEVERAL:
-        effects = ", ".join(sorted(examples[0].effects))
+        effects = ", ".join(sorted(examples[0].effects)) or "none"
         means = (_ACTS[one] for fault in examples for one in sorted(fault.needs))
         acts = " or ".join(dict.fromkeys(means))
     name = f"`{kind.name}({kind.named_after})`"

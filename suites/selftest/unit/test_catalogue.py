@@ -51,9 +51,10 @@ def test_a_kind_makes_faults_of_its_name_that_hit_paths(kind: Kind) -> None:
     for topology, fault in found:
         assert fault.name == f"{kind.name}({fault.where})"
         assert type(fault) is kind.fault
-        assert fault.hits(topology)
+        assert bool(fault.hits(topology)) is bool(fault.effects)
+        assert set(fault.loses(topology)) <= set(fault.hits(topology))
+        assert not set(fault.loses(topology)) & set(fault.limps(topology))
         assert fault.needs
-        assert fault.effects
         assert fault.description
 
 
@@ -63,11 +64,20 @@ class Healed:
     def __init__(self, topology: Topology) -> None:
         self.topology = topology
         self.plugged_in: set[tuple[str, str]] = set()
+        self.running: list[str] = []
+        self.limits: list[tuple[int, int]] = []
         self.machines: dict[str, list[ScriptedMachine]] = {}
 
     def set_link(self, machine: str, link: str, *, up: bool) -> None:
         assert up
         self.plugged_in.add((machine, link))
+
+    def set_running(self, machine: str, *, running: bool) -> None:
+        assert running
+        self.running.append(machine)
+
+    def limit_storage(self, *, bytes_per_s: int, ios_per_s: int) -> None:
+        self.limits.append((bytes_per_s, ios_per_s))
 
     def nic(self, machine: str, link: str) -> str:
         return f"{machine}-{link}"
@@ -85,13 +95,15 @@ class Healed:
 
 @pytest.mark.parametrize("topology", TOPOLOGIES, ids=lambda one: one.name)
 def test_all_of_it_is_healed_by_one_command_on_each_machine(topology: Topology) -> None:
-    """Whatever it is a part of. Cables are plugged in by the hypervisor."""
+    """Whatever it is a part of. The hypervisor plugs cables in, and lets machines and disks run."""
     lab = Healed(topology)
     heal_everything(cast(Lab, lab), anything)
     links = {(link.machine, link.name) for link in topology.links}
     assert lab.plugged_in == links | {
         (Role.TARGET, nic.links[0]) for nic in topology.nics(Role.TARGET)
     }
+    assert lab.running == [Role.TARGET]
+    assert set(lab.limits) == {(0, 0)}
     for machine in (Role.TARGET.value, *topology.initiators):
         script = lab.script(machine)
         for portal in topology.portals:
@@ -108,6 +120,8 @@ def test_what_this_lab_has_no_means_for_is_not_healed() -> None:
     lab = Healed(TOPOLOGIES[0])
     heal_everything(cast(Lab, lab), lambda fault: fault.needs == {Means.INITIATOR_GUEST})
     assert lab.plugged_in == set()
+    assert not lab.running
+    assert not lab.limits
     assert lab.machines.keys() == set(TOPOLOGIES[0].initiators)
     assert "ip link" not in lab.script("initiator")
 
@@ -134,7 +148,15 @@ def chosen(expression: str, topology: str = "two-controllers") -> list[str]:
     ("expression", "labels"),
     [
         ("LinkDown", ["a-LinkDown", "b-LinkDown"]),
-        ("interrupted and target", [f"{one}-LargeFramesLost" for one in PORTALS]),
+        ("interrupted and target and link", [f"{one}-LargeFramesLost" for one in PORTALS]),
+        ("storage and hypervisor",
+         [f"target-{one}" for one in ("TargetPaused", "StorageSlow", "StorageHangs")]),
+        ("held and controller", ["c1-Transitioning"]),
+        ("not-ready", ["c1-LunsOffline", "c2-LunsOffline", "c1-Standby", "c1-Unavailable",
+                       "c2-Unavailable", "c1-Transitioning", "c1-Takeover"]),
+        ("regrouped", ["c1-NonOptimized"]),
+        ("session and refused", [*(f"{one}-PortalClosed" for one in PORTALS),
+                                 "c1-LoginsRefused", "c2-LoginsRefused"]),
         ("link and initiator and inside and not AddressRemoved", ["a-NicDown", "b-NicDown"]),
         ("linkdown and not a-linkdown", ["b-LinkDown"]),
         ("usual and link and target", ["a-PeerLinkDown", "b-PeerLinkDown"]),
