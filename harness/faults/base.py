@@ -32,6 +32,26 @@ class Means(StrEnum):
     LIO = "LIO as the target"
 
 
+class TargetVm(Protocol):
+    """The hypervisor's end of the target's VM."""
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the hypervisor lets its processors run."""
+
+    def set_running(self, *, running: bool) -> None:
+        """Stop its processors, or let them run. Nothing happens if that is so already."""
+
+    def limits(self) -> Mapping[str, tuple[int, int]]:
+        """Bytes and I/Os a second that pass at most to and from each disk that LUNs are on.
+
+        By the names that the target has for these disks; 0 is no limit.
+        """
+
+    def limit_disks(self, *, bytes_per_s: int, ios_per_s: int) -> None:
+        """Set these limits."""
+
+
 class Lab(Protocol):
     """What faults need of a testbed."""
 
@@ -51,20 +71,8 @@ class Lab(Protocol):
     def wait_until_lost(self, paths: Sequence[str]) -> None:
         """Wait until no map of any LUN has these paths active. Raises CutShort."""
 
-    def set_running(self, machine: str, *, running: bool) -> None:
-        """Stop a VM at the hypervisor, or let it run again. Nothing happens if it is so already."""
-
-    def is_running(self, machine: str) -> bool:
-        """Whether the hypervisor lets a VM run."""
-
-    def limit_storage(self, *, bytes_per_s: int, ios_per_s: int) -> None:
-        """Let no more pass to and from each disk of the target's VM that LUNs are on; 0: no limit.
-
-        At the hypervisor.
-        """
-
-    def storage_limits(self) -> Mapping[str, tuple[int, int]]:
-        """Bytes and I/Os a second that pass there at most, by the target's names of these disks."""
+    @property
+    def target_vm(self) -> TargetVm: ...
 
     def access_states(self, paths: Collection[str]) -> Sequence[tuple[str, SeenState]]:
         """What the initiators' kernels know of ALUA: of each disk of these paths, with its path."""

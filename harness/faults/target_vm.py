@@ -76,21 +76,21 @@ class TargetPaused(_OfTheTarget):
         return "the target's VM is paused (at the hypervisor)"
 
     def inject(self, lab: Lab) -> None:
-        lab.set_running(_TARGET, running=False)
+        lab.target_vm.set_running(running=False)
 
     def confirm(self, lab: Lab) -> None:
-        if lab.is_running(_TARGET):
+        if lab.target_vm.is_running:
             raise FaultError(f"{self.name}: the hypervisor says that the target runs")
 
     def sample_means(self, lab: Lab) -> Sequence[MeansSample]:
-        missing = "the target's VM runs" if lab.is_running(_TARGET) else ""
+        missing = "the target's VM runs" if lab.target_vm.is_running else ""
         return [MeansSample(self.name, missing=missing)]
 
     def heal(self, lab: Lab) -> None:
-        lab.set_running(_TARGET, running=True)
+        lab.target_vm.set_running(running=True)
 
     def confirm_healed(self, lab: Lab) -> None:
-        if not lab.is_running(_TARGET):
+        if not lab.target_vm.is_running:
             raise FaultError(f"{self.name} is not healed: the target's VM does not run")
 
 
@@ -110,7 +110,7 @@ class _DisksLimited(_OfTheTarget):
         return True
 
     def inject(self, lab: Lab) -> None:
-        lab.limit_storage(bytes_per_s=self.bytes_per_s, ios_per_s=self.ios_per_s)
+        lab.target_vm.limit_disks(bytes_per_s=self.bytes_per_s, ios_per_s=self.ios_per_s)
 
     def confirm(self, lab: Lab) -> None:
         """The hypervisor has the limit. Whether anything waits for it samples tell."""
@@ -121,20 +121,20 @@ class _DisksLimited(_OfTheTarget):
         if wrong := self._without_limit(lab):
             return [MeansSample(self.name, missing=wrong)]
         sample = lab.observer(_TARGET).latest(SAMPLE_TIMEOUT_S)
-        waits = any(_waits(sample, disk) for disk in lab.storage_limits())
+        waits = any(_waits(sample, disk) for disk in lab.target_vm.limits())
         return [MeansSample(self.name, proves=waits)]
 
     def heal(self, lab: Lab) -> None:
-        lab.limit_storage(bytes_per_s=0, ios_per_s=0)
+        lab.target_vm.limit_disks(bytes_per_s=0, ios_per_s=0)
 
     def confirm_healed(self, lab: Lab) -> None:
-        if left := [disk for disk, has in lab.storage_limits().items() if has != (0, 0)]:
+        if left := [disk for disk, has in lab.target_vm.limits().items() if has != (0, 0)]:
             raise FaultError(f"{self.name} is not healed: {', '.join(left)} still has a limit")
 
     def _without_limit(self, lab: Lab) -> str:
         """What lacks the limit, as half a sentence; empty if nothing does."""
         wanted = (self.bytes_per_s, self.ios_per_s)
-        lacking = [disk for disk, has in lab.storage_limits().items() if has != wanted]
+        lacking = [disk for disk, has in lab.target_vm.limits().items() if has != wanted]
         return f"{', '.join(lacking)} of the target has no such limit" if lacking else ""
 
 

@@ -143,8 +143,8 @@ class Domain:
     def limit_disk(self, disk: str, bytes_per_s: int, ios_per_s: int) -> None:
         """Let no more pass to and from a disk, by its name (`vda`), both ways together.
 
-        0 is no limit. What waits when a limit is taken away goes on at once. Source: virsh(1)
-        blkdeviotune; block_set_io_throttle in QEMU's qapi/block.json.
+        0 is no limit. What waits when a limit is taken away goes on at once. Source: blkdeviotune
+        in virsh(1).
         """
         import libvirt
 
@@ -161,10 +161,8 @@ class Domain:
 
         with self.asking(f"ask what passes to and from {disk}"):
             said = self.handle.blockIoTune(disk, libvirt.VIR_DOMAIN_AFFECT_LIVE)
-        return (
-            int(said[libvirt.VIR_DOMAIN_BLOCK_IOTUNE_TOTAL_BYTES_SEC]),
-            int(said[libvirt.VIR_DOMAIN_BLOCK_IOTUNE_TOTAL_IOPS_SEC]),
-        )
+        size = said[libvirt.VIR_DOMAIN_BLOCK_IOTUNE_TOTAL_BYTES_SEC]
+        return int(size), int(said[libvirt.VIR_DOMAIN_BLOCK_IOTUNE_TOTAL_IOPS_SEC])
 
     def reset(self) -> None:
         """Press the reset button; what the guest had not written is lost."""

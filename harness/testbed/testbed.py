@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING
 
 from harness.concurrency import side_by_side
@@ -37,25 +37,22 @@ from harness.steps import Spent, step
 from harness.target import Target
 from harness.testbed import proofs
 from harness.testbed.guest import Guest
-from harness.testbed.guest_disks import disk_names, disks_of_luns
+from harness.testbed.guest_disks import disk_names
 from harness.testbed.io_session import IoSession
 from harness.testbed.lun_layout import Layout
 from harness.testbed.map_view import (
     MapView,
+    access_states_of,
+    path_taken_away,
     wait_for_all_but,
     wait_for_paths,
     wait_until_lost,
 )
 from harness.testbed.means import lacking, possible
 from harness.testbed.proofs import mark_target
+from harness.testbed.target_vm import TargetVm
 from harness.topology import Role, Topology, called
-from harness.transport import (
-    Attachment,
-    Initiator,
-    PathDisk,
-    SeenState,
-    look_at_access_states,
-)
+from harness.transport import Initiator, PathDisk, SeenState
 from harness.workload import Job
 
 if TYPE_CHECKING:
@@ -183,33 +180,13 @@ class Testbed:
     def set_link(self, machine: str, link: str, *, up: bool) -> None:
         self.domain(machine).set_link(self.topology.nic_at(machine, link).mac, up=up)
 
-    def set_running(self, machine: str, *, running: bool) -> None:
-        domain = self.domain(machine)
-        if domain.is_running is not running:
-            domain.resume() if running else domain.pause()
-
-    def is_running(self, machine: str) -> bool:
-        return self.domain(machine).is_running
-
-    def limit_storage(self, *, bytes_per_s: int, ios_per_s: int) -> None:
-        domain, limits = self.domain(Role.TARGET), (bytes_per_s, ios_per_s)
-        for disk, has in self.storage_limits().items():
-            if has != limits:
-                domain.limit_disk(disk, *limits)
-
-    def storage_limits(self) -> dict[str, tuple[int, int]]:
-        domain = self.domain(Role.TARGET)
-        disks = disks_of_luns(self.config.target, self.topology)
-        return {disk: domain.disk_limits(disk) for disk in disks}
+    @property
+    def target_vm(self) -> TargetVm:
+        """The hypervisor's end of the target. Raises HypervisorError if it is no VM of the run."""
+        return TargetVm(self.domain(Role.TARGET), self.config.target, self.topology)
 
     def access_states(self, paths: Collection[str]) -> list[tuple[str, SeenState]]:
-        found: list[tuple[str, SeenState]] = []
-        for name in self.initiators:
-            maps = [one for one in self.maps if one.machine == name]
-            disks = {p.disk: p.path for one in maps for p in one.paths if p.path in paths}
-            seen = look_at_access_states(self.machine(name), tuple(disks))
-            found += [(path, seen[disk]) for disk, path in disks.items() if disk in seen]
-        return found
+        return access_states_of(self.maps, paths)
 
     def session_settings(self, initiator: str = _FIRST) -> tuple[SessionSettings, ...]:
         """The effective timeouts of every session of an initiator, read from sysfs now.
@@ -368,26 +345,11 @@ class Testbed:
             raise LabCannot(f"nothing that is possible here takes path {path} and leaves another")
         return loss
 
-    @contextmanager
-    def without_path(self, name: str) -> Iterator[None]:
+    def without_path(self, name: str) -> AbstractContextManager[None]:
         """Take a healthy path out of every map for the length of the block."""
         initiator = self.topology.path(name).machine
         maps = [one for one in self.maps if one.machine == initiator]
-        everything = len(self.topology.of(initiator).paths)
-        taken: list[tuple[Attachment, str]] = []
-        try:
-            for attachment in self.initiators[initiator].attachments:
-                disk = next(p.disk for p in attachment.paths() if p.path == name)
-                taken.append((attachment, disk))
-                attachment.take_path_away(disk)
-            for one in maps:
-                one.wait_for_paths(active=everything - 1)
-            yield
-        finally:
-            for attachment, disk in taken:
-                attachment.give_path_back(disk)
-            for one in maps:
-                one.wait_for_paths(active=everything)
+        return path_taken_away(maps, name, len(self.topology.of(initiator).paths))
 
     def make_ready(self) -> None:
         """Heal whatever may be broken, and wait until every path is active and leads to the target.

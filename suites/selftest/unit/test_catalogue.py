@@ -64,7 +64,7 @@ class Healed:
     def __init__(self, topology: Topology) -> None:
         self.topology = topology
         self.plugged_in: set[tuple[str, str]] = set()
-        self.running: list[str] = []
+        self.running: list[bool] = []
         self.limits: list[tuple[int, int]] = []
         self.machines: dict[str, list[ScriptedMachine]] = {}
 
@@ -72,11 +72,14 @@ class Healed:
         assert up
         self.plugged_in.add((machine, link))
 
-    def set_running(self, machine: str, *, running: bool) -> None:
-        assert running
-        self.running.append(machine)
+    @property
+    def target_vm(self) -> Healed:
+        return self
 
-    def limit_storage(self, *, bytes_per_s: int, ios_per_s: int) -> None:
+    def set_running(self, *, running: bool) -> None:
+        self.running.append(running)
+
+    def limit_disks(self, *, bytes_per_s: int, ios_per_s: int) -> None:
         self.limits.append((bytes_per_s, ios_per_s))
 
     def nic(self, machine: str, link: str) -> str:
@@ -102,7 +105,7 @@ def test_all_of_it_is_healed_by_one_command_on_each_machine(topology: Topology) 
     assert lab.plugged_in == links | {
         (Role.TARGET, nic.links[0]) for nic in topology.nics(Role.TARGET)
     }
-    assert lab.running == [Role.TARGET]
+    assert lab.running == [True]
     assert set(lab.limits) == {(0, 0)}
     for machine in (Role.TARGET.value, *topology.initiators):
         script = lab.script(machine)

@@ -26,24 +26,27 @@ class Hypervisor:
         self.topology = plan(Config())
         self.obeys = obeys
         self.runs = True
-        self.limits = {"vdb": (0, 0), "vdc": (0, 0)}
+        self.has = {"vdb": (0, 0), "vdc": (0, 0)}
         disks = {"vda": SimpleNamespace(in_flight=9), "vdb": SimpleNamespace(in_flight=in_flight)}
         self.sample = SimpleNamespace(disks=disks)
 
-    def set_running(self, machine: str, *, running: bool) -> None:
-        assert machine == "target"
-        self.runs = running if self.obeys else self.runs
+    @property
+    def target_vm(self) -> Hypervisor:
+        return self
 
-    def is_running(self, machine: str) -> bool:
-        assert machine == "target"
+    @property
+    def is_running(self) -> bool:
         return self.runs
 
-    def limit_storage(self, *, bytes_per_s: int, ios_per_s: int) -> None:
-        if self.obeys:
-            self.limits = dict.fromkeys(self.limits, (bytes_per_s, ios_per_s))
+    def set_running(self, *, running: bool) -> None:
+        self.runs = running if self.obeys else self.runs
 
-    def storage_limits(self) -> dict[str, tuple[int, int]]:
-        return self.limits
+    def limit_disks(self, *, bytes_per_s: int, ios_per_s: int) -> None:
+        if self.obeys:
+            self.has = dict.fromkeys(self.has, (bytes_per_s, ios_per_s))
+
+    def limits(self) -> dict[str, tuple[int, int]]:
+        return self.has
 
     def observer(self, machine: str) -> object:
         assert machine == "target"
@@ -117,7 +120,7 @@ def test_disks_have_a_limit_and_i_o_waits_there(
     assert fault.holds_disks
     assert Together((TargetPaused(), fault)).holds_disks
     fault.inject(here.lab)
-    assert set(here.limits.values()) == {limits}
+    assert set(here.has.values()) == {limits}
     fault.confirm(here.lab)
     seen = means_of(fault, here.lab)[fault.name]
     assert (seen.missing, seen.proves) == ("", True)

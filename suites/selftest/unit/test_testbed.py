@@ -59,8 +59,8 @@ class Devices:
         self.attachments = (self,)
         self.told: list[str] = []
         self._topology = plan(Config())
-        machine = ScriptedMachine(lambda _: Answer())
-        self.settings_of = IscsiInitiator(machine, self._topology, FAST, ("3600",)).settings_of
+        self.machine = ScriptedMachine(lambda _: Answer())
+        self.settings_of = IscsiInitiator(self.machine, self._topology, FAST, ("3600",)).settings_of
 
     def paths(self) -> tuple[PathDisk, ...]:
         """The second came back under another name."""
@@ -293,13 +293,13 @@ class Vm:
         self.told.append(f"limit {disk}")
 
 
-def test_a_machine_is_told_only_what_it_does_not_do_yet() -> None:
+def test_the_target_is_told_only_what_it_does_not_do_yet() -> None:
     """libvirt refuses to resume a machine that runs."""
     vm = Vm()
     bed = bed_with("two", domain=vm)
     for running in (True, False, False, True, True):
-        bed.set_running(Role.TARGET, running=running)
-        assert bed.is_running(Role.TARGET) is running
+        bed.target_vm.set_running(running=running)
+        assert bed.target_vm.is_running is running
     assert vm.told == ["pause", "resume"]
 
 
@@ -310,18 +310,19 @@ def test_the_disks_that_luns_are_on_are_limited(backstore: str, disk: str) -> No
     bed = bed_with("two", domain=vm)
     target = bed.config.target.model_copy(update={"backstore": backstore})
     bed.config = bed.config.model_copy(update={"target": target})
-    assert bed.storage_limits() == {disk: (0, 0)}
+    assert bed.target_vm.limits() == {disk: (0, 0)}
     for _ in range(2):
-        bed.limit_storage(bytes_per_s=1, ios_per_s=0)
-    assert bed.storage_limits() == {disk: (1, 0)}
+        bed.target_vm.limit_disks(bytes_per_s=1, ios_per_s=0)
+    assert bed.target_vm.limits() == {disk: (1, 0)}
     assert vm.told == [f"limit {disk}"]
 
 
 def test_access_states_are_those_of_the_disks_of_the_paths() -> None:
     """Of every LUN, by one command."""
     machine = ScriptedMachine(lambda _: Answer("sdb|alua|standby\n"))
-    bed = bed_of(Devices())
-    bed._guests = {Role.INITIATOR: cast(Any, SimpleNamespace(machine=machine))}
+    devices = Devices()
+    devices.machine = machine
+    bed = bed_of(devices)
     assert bed.access_states(["b"]) == [("b", SeenState("sdb", "alua", "standby"))]
     assert [call.argv[-1] for call in machine.asked] == ["sdb"]
     assert bed.access_states([]) == []
