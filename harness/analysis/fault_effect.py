@@ -115,25 +115,37 @@ def means_missing(fault: FaultRecord) -> str:
 def _not_seen_to_act(fault: FaultRecord) -> str:
     """A sentence that says why nothing proves that paths which may go on were any worse.
 
-    Empty if each count that has to grow did, and was sampled often enough; or if none has to. So
-    it is with samples that prove it by themselves.
+    Empty if each part is seen to act that could be, and often enough; or if no path goes on.
     """
     if not fault.limping:
         return ""
+    if not any(sample.grows or sample.proves is not None for sample in fault.means_samples):
+        return f"nothing shows whether {fault.name} did anything to paths that go on"
+    return _not_proven(fault) or _not_counted(fault)
+
+
+def _not_proven(fault: FaultRecord) -> str:
+    """The same of parts whose samples prove it by themselves, or do not."""
     proofs: dict[str, list[int]] = {}
     for sample in fault.means_samples:
-        if sample.proves:
-            proofs.setdefault(sample.part, []).append(sample.at_ns)
+        if sample.proves is not None:
+            times_ns = proofs.setdefault(sample.part, [])
+            times_ns += [sample.at_ns] if sample.proves else []
+    for part, times_ns in proofs.items():
+        if not times_ns:
+            return f"nothing shows that {part} did anything"
+        if (gap_ns := _longest_gap_ns(fault, times_ns)) > _SAMPLES_APART_NS:
+            return f"what {part} did was not seen for {gap_ns / NS_PER_S:.1f} s"
+    return ""
+
+
+def _not_counted(fault: FaultRecord) -> str:
+    """The same of parts whose count has to grow."""
     counts: dict[str, list[MeansSample]] = {}
     for sample in fault.means_samples:
         if sample.grows:
             counted = counts.setdefault(sample.part, [])
             counted += [sample] if sample.count is not None else []
-    if not counts and not proofs:
-        return f"nothing shows whether {fault.name} did anything to paths that go on"
-    for part, times_ns in proofs.items():
-        if (gap_ns := _longest_gap_ns(fault, times_ns)) > _SAMPLES_APART_NS:
-            return f"what {part} did was not seen for {gap_ns / NS_PER_S:.1f} s"
     for part, samples in counts.items():
         if (gap_ns := _longest_gap_ns(fault, (s.at_ns for s in samples))) > _SAMPLES_APART_NS:
             return f"what {part} did was not seen for {gap_ns / NS_PER_S:.1f} s"

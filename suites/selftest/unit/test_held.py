@@ -227,11 +227,24 @@ def test_a_sample_may_prove_by_itself_that_a_path_is_worse() -> None:
     assert found(fault_took_effect(), proving(1, 5, 9, 13)).verdict is Verdict.PASS
     for at_s, says in (
         ((1, 9, 13), "what NonOptimized(c1) did was not seen for 8.0 s"),
-        ((), "nothing shows whether SilentDrop(a) did anything to paths that go on"),
+        ((), "nothing shows that NonOptimized(c1) did anything"),
     ):
         finding = found(fault_took_effect(), proving(*at_s))
         assert finding.verdict is Verdict.UNKNOWN
         assert finding.message == says
+
+
+def test_each_part_that_could_prove_itself_has_to() -> None:
+    """However short the fault is, and whatever another part counts."""
+    measured = proving(1, 5, 9, 13)
+    (fault,) = measured.faults
+    other = tuple(
+        replace(sample, part="StorageHangs(target)", proves=False) for sample in fault.means_samples
+    )
+    both = replace(fault, means_samples=(*fault.means_samples, *other))
+    finding = found(fault_took_effect(), replace(measured, faults=(both,)))
+    assert finding.verdict is Verdict.UNKNOWN
+    assert finding.message == "nothing shows that StorageHangs(target) did anything"
 
 
 def test_a_machine_that_a_fault_stopped_has_a_clock_that_stood_still() -> None:
