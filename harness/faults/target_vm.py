@@ -30,7 +30,7 @@ class _OfTheTarget(Fault):
     """What becomes of every path, at the hypervisor's end of the target's VM."""
 
     @classmethod
-    def everywhere(cls, topology: Topology, _: Possible) -> tuple[Self, ...]:  # noqa: ARG003
+    def everywhere(cls, _: Topology, __: Possible) -> tuple[Self, ...]:
         """One: there is one target."""
         return (cls(),)
 
