@@ -20,6 +20,9 @@ class Effect(StrEnum):
     sent is answered only once the fault is over. `NOT_READY`: the session lives, and each command
     is answered at once: the unit cannot be reached here (sense key NOT READY). `REGROUPED`: the
     target says that it serves the path better or worse than before, and serves it all the same.
+    `DETACHED`: its own kernel refuses at once what is sent there. `RECONNECTED`: each session is
+    ended and made anew, one after the other, when the fault is healed; until then there is nothing.
+    `UNNOTICED`: sessions and paths stay as they are.
     """
 
     SILENT = "silent"
@@ -30,11 +33,28 @@ class Effect(StrEnum):
     HELD = "held"
     NOT_READY = "not-ready"
     REGROUPED = "regrouped"
+    DETACHED = "detached"
+    RECONNECTED = "reconnected"
+    UNNOTICED = "unnoticed"
 
     @property
     def goes_on(self) -> bool:
         """Whether the path may carry I/O while it is broken."""
-        return self in {Effect.INTERRUPTED, Effect.DEGRADED, Effect.REGROUPED}
+        return self in _GOING_ON
+
+    @property
+    def is_felt_at_healing(self) -> bool:
+        """Whether nothing may happen to the path until the fault is healed."""
+        return self is Effect.RECONNECTED
+
+
+_GOING_ON = {
+    Effect.INTERRUPTED,
+    Effect.DEGRADED,
+    Effect.REGROUPED,
+    Effect.RECONNECTED,
+    Effect.UNNOTICED,
+}
 
 
 class Layer(StrEnum):

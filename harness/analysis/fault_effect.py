@@ -29,7 +29,7 @@ def without_effect(measurements: Measurements, fault: FaultRecord) -> str:
     Empty if it hit them throughout. It names a path that carried I/O though the fault should hit
     it. One that was in reserve just before, and carried nothing anyway, must be seen to fail; so
     must one that may have been. If I/O is held there is nothing to fail, and only its means tell.
-    If it only makes paths worse, what it did to them is counted.
+    If it only makes paths worse, or does nothing to them, its means prove what it did.
     """
     looks = _reserves(measurements, fault.injected_ns - _JUST_BEFORE_NS, fault.injected_ns)
     for counters in paths_hit(measurements, fault):
@@ -49,6 +49,8 @@ def without_effect(measurements: Measurements, fault: FaultRecord) -> str:
                 f"{counters} still answered {answered} reads of the sweep during {fault.name}: "
                 "no effect, or not for all of that time"
             )
+        if fault.means_hidden and (unasked := _not_asked(measurements, fault, counters)):
+            return unasked
     return _not_seen_to_act(fault)
 
 
@@ -68,7 +70,7 @@ def _carried(measurements: Measurements, fault: FaultRecord, counters: PathCount
 
 def not_in_force(fault: FaultRecord) -> str:
     """A sentence that says when a fault's means were not in place, or not seen; else empty."""
-    return means_missing(fault) or _means_unseen(fault)
+    return means_missing(fault) or ("" if fault.means_hidden else _means_unseen(fault))
 
 
 def _means_unseen(fault: FaultRecord) -> str:
@@ -113,13 +115,15 @@ def means_missing(fault: FaultRecord) -> str:
 
 
 def _not_seen_to_act(fault: FaultRecord) -> str:
-    """A sentence that says why nothing proves that paths which may go on were any worse.
+    """A sentence that says why nothing proves that the fault acted; empty if paths that died do.
 
-    Empty if each part is seen to act that could be, and often enough; or if no path goes on.
+    Also if each part is seen to act that could be, and often enough. Where paths go on and are
+    worse there has to be one.
     """
-    if not fault.limping:
+    if fault.paths and not fault.limping:
         return ""
-    if not any(sample.grows or sample.proves is not None for sample in fault.means_samples):
+    could_be_seen = any(one.grows or one.proves is not None for one in fault.means_samples)
+    if not could_be_seen and fault.limping and not fault.felt_at_healing:
         return f"nothing shows whether {fault.name} did anything to paths that go on"
     return _not_proven(fault) or _not_counted(fault)
 
@@ -147,7 +151,8 @@ def _not_counted(fault: FaultRecord) -> str:
             counted = counts.setdefault(sample.part, [])
             counted += [sample] if sample.count is not None else []
     for part, samples in counts.items():
-        if (gap_ns := _longest_gap_ns(fault, (s.at_ns for s in samples))) > _SAMPLES_APART_NS:
+        gap_ns = _longest_gap_ns(fault, (s.at_ns for s in samples))
+        if gap_ns > _SAMPLES_APART_NS or not samples:
             return f"what {part} did was not seen for {gap_ns / NS_PER_S:.1f} s"
         did = _growth(sample.count or 0 for sample in samples)
         least = samples[0].least_share * _growth(sample.out_of for sample in samples)
@@ -202,6 +207,31 @@ def _answered_during(measurements: Measurements, fault: FaultRecord, path: str) 
     return len(np.unique(looks.began_ns[answered]))
 
 
+def _not_asked(measurements: Measurements, fault: FaultRecord, counters: PathCounters) -> str:
+    """A sentence that says for how long the sweep did not ask a path for an answer; else empty.
+
+    The map sends nothing over a path that it has given up: without a question that stays without
+    an answer nothing shows whether a fault lasts whose means nobody sees.
+    """
+    edges = [(fault.confirmed_ns, fault.confirmed_ns), (fault.ordered_ns, fault.ordered_ns)]
+    history = measurements.history
+    if history is not None and counters.path in history.looks.places:
+        looks = history.looks
+        own = (looks.place == looks.places.index(counters.path)) & (history.read > 0)
+        own &= (looks.ended_ns >= fault.confirmed_ns) & (looks.began_ns <= fault.ordered_ns)
+        edges += zip(looks.began_ns[own].tolist(), looks.ended_ns[own].tolist(), strict=True)
+    since_ns, gap_ns = fault.confirmed_ns, 0
+    for began_ns, ended_ns in sorted(edges):
+        gap_ns = max(gap_ns, began_ns - since_ns)
+        since_ns = max(since_ns, ended_ns)
+    if gap_ns <= _SAMPLES_APART_NS:
+        return ""
+    return (
+        f"nothing shows whether {fault.name} lasted: for {gap_ns / NS_PER_S:.1f} s nothing was "
+        f"asked of {counters}"
+    )
+
+
 def in_reserve(measurements: Measurements, start_ns: int, end_ns: int) -> frozenset[str]:
     """Paths of groups that were not in use in all of a stretch of time, by all samples of it.
 
@@ -220,8 +250,10 @@ def _reserves(measurements: Measurements, start_ns: int, end_ns: int) -> list[fr
 
 
 def _failed_during(measurements: Measurements, fault: FaultRecord, path: str) -> bool:
+    """Whether a sample shows the path failed, or out of a map that others were in."""
     return any(
-        seen.states.get(path) == "failed"
+        seen.states.get(path, "missing") != "active"
+        and not all(state == "missing" for state in seen.states.values())
         for seen in measurements.path_states
         if fault.injected_ns <= seen.at_ns <= fault.healing_confirmed_ns
     )

@@ -2,7 +2,8 @@
 
 A fault excuses the wait that ends with a path given up: until then the initiator cannot know that
 the path is lost. It excuses no other, however many there are while the fault lasts: the surviving
-paths have no reason to stand still. A fault under which a path may go on excuses each of them.
+paths have no reason to stand still. A fault under which a path may go on excuses each of them, from
+when on it is felt.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from harness.analysis.path_absences import excused_until_ns
 from harness.analysis.recovery import (
     back_ns,
     clock_uncertainty_ns,
-    felt_from_ns,
+    first_felt_ns,
     next_injection_ns,
     path_returns,
     paths_hit,
@@ -110,7 +111,7 @@ def given_up_in_use(measurements: Measurements, fault: FaultRecord) -> list[Even
 def _given_up(measurements: Measurements, fault: FaultRecord) -> list[Event]:
     """Each time at which a path of a fault was given up, as far as the fault explains it."""
     until_ns = {path: excused_until_ns(measurements, fault, path) for path in fault.paths}
-    from_ns = felt_from_ns(measurements, fault)
+    from_ns = first_felt_ns(measurements, fault)
     return [
         e
         for e in measurements.timeline
@@ -159,7 +160,10 @@ def excused_wait(measurements: Measurements, fault: FaultRecord, kind: type[Kind
     Any of them has it while a path may go on, but worse: I/O that was sent over it may wait.
     """
     if fault.limping:
-        return worst_of(waits_during(measurements, fault, kind))
+        return worst_of(
+            one.within(start_ns=fault.felt_from_ns)
+            for one in waits_during(measurements, fault, kind)
+        )
     ends = moments(measurements, fault)
     return worst_of(
         one.only(one.including(ends)) for one in waits_during(measurements, fault, kind)
@@ -169,7 +173,9 @@ def excused_wait(measurements: Measurements, fault: FaultRecord, kind: type[Kind
 def other_wait(measurements: Measurements, fault: FaultRecord, kind: type[Kind]) -> Kind | None:
     """The longest wait while a fault was felt that it does not excuse."""
     if fault.limping:
-        return None
+        return worst_of(
+            one.within(end_ns=fault.felt_from_ns) for one in waits_during(measurements, fault, kind)
+        )
     ends = moments(measurements, fault)
     return worst_of(
         one.only(~one.including(ends)) for one in waits_during(measurements, fault, kind)

@@ -21,16 +21,19 @@ _KEPT_SHARE = 0.95
 def settled_outage(measurements: Measurements, fault: FaultRecord) -> Phase | None:
     """From when the last of its paths was given up and I/O went on until the order to heal.
 
-    Of a fault that hits other initiators alone it is all of that time: a pause, wherever it is, is
-    none that I/O has to go on after. None if no path was left, or if nothing remains.
+    Of a fault that hits other initiators alone, or nothing until it is healed, it is all of that
+    time: a pause, wherever it is, is none that I/O has to go on after. None if no path was left, or
+    if nothing remains.
     """
     if fault.io_stops:
         return None
     end_ns = fault.ordered_ns
-    went_ns = went_on_ns(measurements, fault) if fault.paths else None
+    felt = fault.paths and not fault.felt_at_healing
+    went_ns = went_on_ns(measurements, fault) if felt else None
     if went_ns is None or went_ns >= end_ns:  # None: no I/O waited. Later: it stood still all along
         went_ns = fault.confirmed_ns
-    settled_ns = max([fault.confirmed_ns, went_ns, *lost_ns(measurements, fault)])
+    lost = lost_ns(measurements, fault) if felt else []
+    settled_ns = max([fault.confirmed_ns, went_ns, *lost])
     start_ns = settled_ns + _SETTLING_NS
     if end_ns <= start_ns:
         return None
@@ -71,4 +74,5 @@ def survivors(measurements: Measurements, fault: FaultRecord) -> list[PathCounte
     reserve: frozenset[str] = frozenset()
     if before is not None:
         reserve = in_reserve(measurements, before.start_ns, before.end_ns)
-    return [c for c in measurements.counters if c.path not in {*fault.paths, *reserve}]
+    hit = () if fault.felt_at_healing else fault.paths
+    return [c for c in measurements.counters if c.path not in {*hit, *reserve}]

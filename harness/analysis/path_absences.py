@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from harness.analysis.path_accounts import APART_NS
-from harness.analysis.recovery import felt_from_ns
+from harness.analysis.recovery import first_felt_ns
 from harness.measurements import FaultRecord, Measurements
 from harness.timeline import Happened
 from harness.units import NS_PER_S
@@ -74,7 +74,7 @@ def unexplained_absences(measurements: Measurements) -> list[Absence]:
 
 
 def _explains(measurements: Measurements, fault: FaultRecord, path: str, at_ns: int) -> bool:
-    from_ns = felt_from_ns(measurements, fault)
+    from_ns = first_felt_ns(measurements, fault)
     return from_ns <= at_ns <= excused_until_ns(measurements, fault, path)
 
 
@@ -133,7 +133,7 @@ def _joined_again_ns(measurements: Measurements, path: str, since_ns: int) -> in
 
 def first_given_up_ns(measurements: Measurements, fault: FaultRecord, path: str) -> int | None:
     """When a path was first given up for a fault; None if it was not."""
-    from_ns = felt_from_ns(measurements, fault)
+    from_ns = first_felt_ns(measurements, fault)
     times = (
         e.at_ns
         for e in measurements.timeline

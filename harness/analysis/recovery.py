@@ -84,13 +84,13 @@ def next_injection_ns(measurements: Measurements, fault: FaultRecord) -> int | N
     return min(later, default=None)
 
 
-def felt_from_ns(measurements: Measurements, fault: FaultRecord) -> int:
+def first_felt_ns(measurements: Measurements, fault: FaultRecord) -> int:
     """The earliest time at which a machine can have seen anything of a fault.
 
     It was injected by the host's clock, and those of the machines are not known exactly.
     """
     log_ns = max((log.error_ns for log in measurements.kernel_logs), default=0)
-    return fault.injected_ns - clock_uncertainty_ns(measurements) - log_ns
+    return fault.felt_from_ns - clock_uncertainty_ns(measurements) - log_ns
 
 
 def clock_uncertainty_ns(measurements: Measurements) -> int:

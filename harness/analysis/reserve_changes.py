@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from harness.analysis.path_absences import FEWEST_LOOKS, felt_until_ns, too_late_ns
-from harness.analysis.recovery import felt_from_ns
+from harness.analysis.recovery import first_felt_ns
 from harness.measurements import FaultRecord, Measurements
 from harness.timeline import Happened
 from harness.units import NS_PER_S
@@ -50,7 +50,7 @@ def swaps(measurements: Measurements) -> list[ReserveChange]:
     A single change may be a failback that was due. After a fault, or the loss of a path, an array
     may take its time to fail back.
     """
-    happened = [felt_from_ns(measurements, fault) for fault in measurements.faults]
+    happened = [first_felt_ns(measurements, fault) for fault in measurements.faults]
     happened += [e.at_ns for e in measurements.timeline if e.what is Happened.PATH_FAILED]
     happened += [
         look.at_ns
@@ -90,6 +90,6 @@ def _changes(measurements: Measurements, path: str, since_ns: int) -> Iterator[R
 
 
 def _explains(measurements: Measurements, fault: FaultRecord, change: ReserveChange) -> bool:
-    from_ns = felt_from_ns(measurements, fault)
+    from_ns = first_felt_ns(measurements, fault)
     until_ns = max(felt_until_ns(fault), too_late_ns(fault)) + LATE_NS
     return bool(fault.paths) and from_ns <= change.at_ns <= until_ns

@@ -23,8 +23,8 @@ def fault_took_effect(measurements: Measurements, fault: str | None = None) -> O
     """Byte counters prove it: the dead paths carried nothing, the others took the load.
 
     And whenever its means were sampled while it lasted, they were in place; of paths that may go
-    on they prove it alone, by what they count. Without effect nothing was tested: unknown. `fault`
-    names one record; None judges all.
+    on, and of what hits none, they prove it alone, by what they count. Without effect nothing was
+    tested: unknown. `fault` names one record; None judges all.
     """
     records = [f for f in measurements.faults if fault is None or f.name == fault]
     if not records:

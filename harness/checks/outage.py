@@ -120,7 +120,7 @@ def _each(
         return unknown("no fault was injected after a phase to compare with")
     outcomes: list[Outcome] = []
     for fault in measurements.faults:
-        if fault.io_stops or fault.limping:
+        if fault.io_stops or (fault.limping and not fault.felt_at_healing):
             continue
         during = settled_outage(measurements, fault)
         if during is None or during.end_ns - during.start_ns < _SHORTEST_NS:

@@ -9,7 +9,7 @@ from math import isfinite
 from harness.analysis.fault_effect import without_effect
 from harness.analysis.path_absences import excused_until_ns, unexplained_absences
 from harness.analysis.path_accounts import disagreements
-from harness.analysis.recovery import felt_from_ns
+from harness.analysis.recovery import first_felt_ns
 from harness.analysis.wall_clock import at_clock
 from harness.checks.definition import check
 from harness.checks.kernel import MAP_UNSEEN, unread_kernel_logs
@@ -86,7 +86,7 @@ def _failed_unexpectedly(measurements: Measurements, lost: Sequence[Event]) -> l
         for e in lost
         if not any(
             e.path in f.paths
-            and felt_from_ns(measurements, f) <= e.at_ns
+            and first_felt_ns(measurements, f) <= e.at_ns
             and e.at_ns <= excused_until_ns(measurements, f, e.path)
             for f in measurements.faults
         )

@@ -8,7 +8,7 @@ from math import isfinite
 
 from harness.analysis.fault_effect import without_effect
 from harness.analysis.path_absences import excused_until_ns, first_given_up_ns, too_late_ns
-from harness.analysis.recovery import felt_from_ns
+from harness.analysis.recovery import first_felt_ns
 from harness.analysis.reserve_changes import LATE_NS, reserve_changes, swaps
 from harness.analysis.wall_clock import wall_clock
 from harness.checks.definition import check
@@ -212,7 +212,7 @@ def _trouble(measurements: Measurements) -> Iterator[_Sign]:
 def _explains(measurements: Measurements, fault: FaultRecord, one: _Sign) -> bool:
     """Whether a fault hit the path then, or it was not back yet."""
     hit = [path for path in one.paths if path in fault.paths]
-    from_ns = felt_from_ns(measurements, fault)
+    from_ns = first_felt_ns(measurements, fault)
     return any(from_ns <= one.at_ns <= _over_ns(measurements, fault, path) for path in hit)
 
 

@@ -187,8 +187,8 @@ def together_of(fault: FaultRecord, losses: int) -> Limit:
     limit = budget_of(fault, losses)
     if not fault.limping:
         return limit
-    lasted_s = (fault.healing_confirmed_ns - fault.injected_ns) / NS_PER_S
-    shown = f"{lasted_s:.2f} s for which it lasted, and {limit.shown}"
+    lasted_s = (fault.healing_confirmed_ns - fault.felt_from_ns) / NS_PER_S
+    shown = f"{lasted_s:.2f} s for which it was felt, and {limit.shown}"
     return replace(limit, seconds=lasted_s + limit.seconds, shown=shown)
 
 

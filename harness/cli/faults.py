@@ -58,7 +58,7 @@ def _told(one: PlannedFault, config: Config) -> dict[str, Any]:
         "effects": sorted(one.fault.effects),
         "paths": list(one.fault.hits(plan(config))),
         "needs": sorted(one.fault.needs),
-        "words": sorted(one.words, key=str.lower),
+        "words": sorted(one.words, key=lambda word: (word.lower(), word)),
         "description": one.fault.description,
         "skipped_because": lacking(config, one.fault.needs),
     }
@@ -70,7 +70,7 @@ def _table(told: Sequence[dict[str, Any]]) -> str:
             one["name"],
             one["family"],
             ", ".join(one["effects"]),
-            ", ".join(one["paths"]),
+            ", ".join(one["paths"]) or "none",
             " ".join(one["words"]),
             one["skipped_because"],
         )

@@ -138,6 +138,7 @@ def reap(
     kept: Annotated[bool, typer.Option("--kept", metavar="", help="Kept testbeds, too.")] = False,
 ) -> None:
     """Clean up after runs that were killed. What is in use or was kept stays."""
+    from harness.faults import heal_left_behind
     from harness.guest_images.store import remove_unfinished
     from harness.host import folder
     from harness.provision.abandoned import end_domains
@@ -146,15 +147,18 @@ def reap(
     with telling(ctx):
         gone = folder.reap(end_domains, kept_too=kept, name=one)
         unfinished = [] if one else remove_unfinished(folder.cache_folder())
+        healed = [] if one else heal_left_behind()
     if is_quiet(ctx):
         return
     for what in [*gone, *map(str, unfinished)]:
         typer.echo(f"{what} is gone")
+    for fault in healed:
+        typer.echo(f"{fault} is healed")
     for left in all_folders():
         if one in {None, left.name} and state_of(left) in {State.KEPT, State.ENDED}:
             end = typed(f"pathproof down {left.name}")
             typer.echo(f"{left.name} was kept and stays; `{end}` removes it")
-    if not gone and not unfinished:
+    if not (gone or unfinished or healed):
         typer.echo("nothing was left behind")
 
 

@@ -14,7 +14,7 @@ Kind = Literal["testbed", "image", "fleet"]
 KEYS: Mapping[Kind, frozenset[str]] = {
     "testbed": frozenset(
         {
-            *("budget", "controllers", "fabrics", "hypervisor", "initiator"),
+            *("budget", "callouts", "controllers", "fabrics", "hypervisor", "initiator"),
             *("initiators", "luns", "machines", "measure_again"),
             *("name", "networks", "profiles", "require", "target", "topology", "workload"),
         }

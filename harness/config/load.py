@@ -72,6 +72,8 @@ def load(
         _put(raw, key.split("."), value)
         origins[key] = option
     origins |= _fill_in_topology(raw, origins)
+    if file:
+        origins |= _fill_in_folders(raw, file)
     if (found := _credentials(raw, origins)) is not None:
         chap, origins["target.chap"] = found
         _put(raw, ["target", "chap"], chap)
@@ -142,6 +144,17 @@ def _fill_in_topology(raw: dict[str, Any], origins: Mapping[str, str]) -> dict[s
         if key not in origins:
             _put(raw, key.split("."), value)
             filled[key] = f"topology {name}"
+    return filled
+
+
+def _fill_in_folders(raw: Mapping[str, Any], file: Path) -> dict[str, str]:
+    """Where the commands of each callout run, by the folder of `file`; returns the origins."""
+    tables = raw.get("callouts")
+    filled: dict[str, str] = {}
+    for number, table in enumerate(tables if isinstance(tables, list) else ()):
+        if isinstance(table, dict) and isinstance(given := table.get("folder", ""), str):
+            table["folder"] = str(file.parent.absolute() / given)
+            filled[f"callouts.{number}.folder"] = str(file)
     return filled
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from harness.config.base import Model
+from harness.config.callouts import CalloutConfig, require_callouts
 from harness.config.credentials import ChapConfig
 from harness.config.effects import changed, require_effects
 from harness.config.guest_room import require_room
@@ -231,6 +232,9 @@ class Config(Model):
     initiators: tuple[FurtherInitiator, ...] = Field(
         (), description="further machines beside that of [initiator], which all have its settings"
     )
+    callouts: tuple[CalloutConfig, ...] = Field(
+        (), description="faults that commands of the user's own inject and heal"
+    )
     profiles: dict[str, Profile] = Field(default_factory=dict, validate_default=True)
     workload: WorkloadConfig = WorkloadConfig()
     budget: BudgetConfig = BudgetConfig()
@@ -301,6 +305,11 @@ class Config(Model):
         require_names_apart(self.networks, self.initiators)
         if self.initiator.is_made:
             require_apart_from_management(self.networks, self.initiators)
+        return self
+
+    @model_validator(mode="after")
+    def _callouts_fit(self) -> Self:
+        require_callouts(self)
         return self
 
     @model_validator(mode="after")

@@ -5,13 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Network
 from itertools import combinations
+from typing import NamedTuple
 
-from harness.config.initiators import FurtherInitiator
+from harness.config.initiators import FIRST, FurtherInitiator
 from harness.config.networks import ControllerConfig, NetworkConfig
 
 _MAP = "map"  # MAP in harness.measurements
 # Of every VM, by which the harness reaches it: see images/files/network.
 _MANAGEMENT = IPv4Network("10.0.2.0/24")
+
+
+class Way(NamedTuple):
+    """A path by its name, with the names of what it is made of."""
+
+    machine: str
+    link: str
+    portal: str
+    controller: str
+    path: str
 
 
 def require_independent(networks: Sequence[NetworkConfig]) -> None:
@@ -73,19 +84,27 @@ def require_names_apart(
 def _named_on(
     network: NetworkConfig, further: Sequence[FurtherInitiator]
 ) -> Iterator[tuple[str, str]]:
-    """Each link, portal and path on a network, of every initiator: what it is, and its name.
+    """Each link, portal and path on a network, of every initiator: what it is, and its name."""
+    every = tuple(ways([network], further))
+    yield from dict.fromkeys(("portal", way.portal) for way in every)
+    yield from dict.fromkeys(("link", way.link) for way in every)
+    yield from (("path", way.path) for way in every)
 
-    They are as `plan` in harness.topology gives them.
-    """
-    portals = [f"{network.name}{number}" for number in _numbers(len(network.portals))]
-    yield from (("portal", portal) for portal in portals)
-    nics = {"": len(network.initiator)}
-    nics |= {f"{one.name}-": len(one.addresses.get(network.name, ())) for one in further}
-    for before, count in nics.items():
-        for number in _numbers(count):
-            after = f"-nic{number}" if number else ""
-            yield "link", f"{before}{network.name}{after}"
-            yield from (("path", f"{before}{portal}{after}") for portal in portals)
+
+def ways(networks: Sequence[NetworkConfig], further: Sequence[FurtherInitiator]) -> Iterator[Way]:
+    """Every path, by names as `plan` in harness.topology gives them."""
+    for network in networks:
+        nics = {FIRST: len(network.initiator)}
+        nics |= {one.name: len(one.addresses.get(network.name, ())) for one in further}
+        portals = zip(_numbers(len(network.portals)), network.portals, strict=True)
+        named = [(f"{network.name}{number}", one.controller or "") for number, one in portals]
+        for machine, count in nics.items():
+            before = "" if machine == FIRST else f"{machine}-"
+            for number in _numbers(count):
+                after = f"-nic{number}" if number else ""
+                link = f"{before}{network.name}{after}"
+                for portal, controller in named:
+                    yield Way(machine, link, portal, controller, f"{before}{portal}{after}")
 
 
 def _numbers(count: int) -> list[str]:

@@ -9,7 +9,12 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel
 
 # What is in these lists has a name. LUNs are called by their number from 0 on, as everywhere.
-_SINGULAR = {"networks": "network", "controllers": "controller", "initiators": "initiator"}
+_SINGULAR = {
+    "networks": "network",
+    "controllers": "controller",
+    "initiators": "initiator",
+    "callouts": "callout",
+}
 _KEY = re.compile(
     rf"\b({'|'.join(_SINGULAR)})\.(\d+)(?:\.portals\.(\d+))?(?:\.(\w+(?:\.\w+)*))?(?=[:'\s]|$)"
 )

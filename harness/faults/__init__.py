@@ -5,7 +5,7 @@
 `planned`         what a topology can have and go on, with its kinds; `losses` is the usual part
 `least_loss_of`   the one of them that takes a path, and as few others as can be
 `select`          chooses by words
-`heal_everything` heals whatever may be there
+`heal_everything` heals whatever may be there; `heal_left_behind` what callouts of killed runs broke
 """
 
 from harness.faults.access_states import (
@@ -17,8 +17,12 @@ from harness.faults.access_states import (
 )
 from harness.faults.addresses import AddressRemoved, PortalAddressRemoved
 from harness.faults.base import Fault, Lab, Means
+from harness.faults.callout import Callout, heal_callouts
+from harness.faults.callout_records import heal_left_behind
 from harness.faults.catalogue import CATALOGUE, PlannedFault, least_loss_of, losses, planned
 from harness.faults.cut_connections import ConnectionsKilled
+from harness.faults.daemons import LoginDaemonKilled, PathDaemonKilled
+from harness.faults.disks import DiskDeleted, DiskOffline
 from harness.faults.healing import heal_everything
 from harness.faults.held import AnswersHeld, RequestsHeld
 from harness.faults.impaired import (
@@ -45,6 +49,7 @@ from harness.faults.losses import ControllerLost, NetworkLost, OneByOne
 from harness.faults.lun_offline import LunsOffline
 from harness.faults.portal_settings import LoginsRefused, PortalClosed, PortalRemoved
 from harness.faults.refusal import AnswersDropped, Rejected, RequestsDropped, Reset
+from harness.faults.repeated import PathDaemonReconfigured, PathDaemonRestarted, Rescan
 from harness.faults.selection import select
 from harness.faults.silent_drop import InitiatorDrop, SilentDrop
 from harness.faults.silent_loss import SilentLoss
@@ -57,10 +62,13 @@ __all__ = [
     "AnswersDropped",
     "AnswersHeld",
     "BothEndsDown",
+    "Callout",
     "ConnectionsKilled",
     "ControllerLost",
     "Corruption",
     "Delay",
+    "DiskDeleted",
+    "DiskOffline",
     "Duplication",
     "Family",
     "Fault",
@@ -72,6 +80,7 @@ __all__ = [
     "LargeFramesLost",
     "LinkDown",
     "LinkFlaps",
+    "LoginDaemonKilled",
     "LoginsRefused",
     "LunsOffline",
     "Means",
@@ -80,6 +89,9 @@ __all__ = [
     "NonOptimized",
     "OneByOne",
     "PacketLoss",
+    "PathDaemonKilled",
+    "PathDaemonReconfigured",
+    "PathDaemonRestarted",
     "PeerLinkDown",
     "PeerNicDown",
     "PlannedFault",
@@ -92,6 +104,7 @@ __all__ = [
     "Reordering",
     "RequestsDropped",
     "RequestsHeld",
+    "Rescan",
     "Reset",
     "SilentDrop",
     "SilentLoss",
@@ -103,7 +116,9 @@ __all__ = [
     "Together",
     "Transitioning",
     "Unavailable",
+    "heal_callouts",
     "heal_everything",
+    "heal_left_behind",
     "injected",
     "least_loss_of",
     "losses",

@@ -14,7 +14,7 @@ from harness.machine import Machine
 from harness.measurements import MeansSample, SessionSettings
 from harness.observe import Observer
 from harness.topology import Topology
-from harness.transport import Allowances, SeenState
+from harness.transport import Allowances, Initiator, SeenState
 
 CONFIRM_TIMEOUT_S = 20.0
 SAMPLE_TIMEOUT_S = 5.0
@@ -26,10 +26,12 @@ class Means(StrEnum):
     INITIATOR_CABLE = "the hypervisor's end of the initiator's cables"
     INITIATOR_GUEST = "commands on the initiator"
     INITIATOR_NIC = "exclusive use of the initiator's NICs"
+    INITIATOR_DAEMONS = "exclusive use of the initiator's daemons"
     TARGET_CABLE = "the hypervisor's end of the target's cables"
     TARGET_GUEST = "commands on the target"
     TARGET_VM = "the hypervisor's end of the target's VM"
     LIO = "LIO as the target"
+    OWN_COMMANDS = "commands of the user's own"
 
 
 class TargetVm(Protocol):
@@ -57,6 +59,10 @@ class Lab(Protocol):
 
     @property
     def topology(self) -> Topology: ...
+
+    @property
+    def initiators(self) -> Mapping[str, Initiator]:
+        """Each initiator's way to the LUNs, by its name."""
 
     def machine(self, name: str) -> Machine: ...
 
@@ -113,9 +119,14 @@ class Fault(ABC):
         return all(one.goes_on for one in self.effects)
 
     @property
+    def is_felt_at_healing(self) -> bool:
+        """Whether every path that it hits is as it was until it is healed."""
+        return all(one.is_felt_at_healing for one in self.effects)
+
+    @property
     @abstractmethod
     def where(self) -> str:
-        """The name of what is broken: a link, a portal or several of them."""
+        """The name of what is broken: a link, a portal, an initiator or several of them."""
 
     @property
     def parts(self) -> Sequence[Fault]:
@@ -126,6 +137,11 @@ class Fault(ABC):
     def needs(self) -> frozenset[Means]:
         """What it acts with."""
         return frozenset()
+
+    @property
+    def means_hidden(self) -> bool:
+        """Whether nothing but the paths can show that it lasts: its means cannot be sampled."""
+        return False
 
     @property
     def name(self) -> str:
@@ -177,7 +193,7 @@ class Fault(ABC):
     def effects(self) -> frozenset[Effect]:
         """What the initiator notices of it: one effect, or those of its parts.
 
-        None if it hits no path.
+        `UNNOTICED` if it hits no path.
         """
 
     def detection_terms(

@@ -9,7 +9,10 @@ from harness.budget import Effect
 from harness.faults.access_states import ACCESS_STATE_KINDS
 from harness.faults.addresses import ADDRESS_KINDS
 from harness.faults.base import Fault, Means
+from harness.faults.callout import CALLOUT_KINDS
 from harness.faults.cut_connections import CUT_CONNECTIONS_KINDS
+from harness.faults.daemons import DAEMON_KINDS
+from harness.faults.disks import DISK_KINDS
 from harness.faults.held import HELD_KINDS
 from harness.faults.impaired import IMPAIRED_KINDS
 from harness.faults.kind import Family, Kind, Possible
@@ -19,6 +22,7 @@ from harness.faults.losses import SEVERAL_KINDS
 from harness.faults.lun_offline import LUN_OFFLINE_KINDS
 from harness.faults.portal_settings import PORTAL_SETTINGS_KINDS
 from harness.faults.refusal import REFUSAL_KINDS
+from harness.faults.repeated import REPEATED_KINDS
 from harness.faults.silent_drop import DROP_KINDS
 from harness.faults.target_vm import TARGET_VM_KINDS
 from harness.topology import Topology
@@ -36,7 +40,11 @@ CATALOGUE: tuple[Kind, ...] = (
     *TARGET_VM_KINDS,
     *LUN_OFFLINE_KINDS,
     *ACCESS_STATE_KINDS,
+    *DAEMON_KINDS,
+    *REPEATED_KINDS,
+    *DISK_KINDS,
     *SEVERAL_KINDS,
+    *CALLOUT_KINDS,
 )
 
 _EFFECT_WORDS: Mapping[Effect, tuple[str, ...]] = {
@@ -48,15 +56,20 @@ _EFFECT_WORDS: Mapping[Effect, tuple[str, ...]] = {
     Effect.HELD: ("held",),
     Effect.NOT_READY: ("not-ready",),
     Effect.REGROUPED: ("regrouped",),
+    Effect.DETACHED: ("detached",),
+    Effect.RECONNECTED: ("reconnected",),
+    Effect.UNNOTICED: ("unnoticed",),
 }
 _MEANS_WORDS: Mapping[Means, tuple[str, ...]] = {
     Means.INITIATOR_CABLE: ("initiator", "hypervisor"),
     Means.INITIATOR_GUEST: ("initiator", "inside"),
     Means.INITIATOR_NIC: ("initiator", "inside"),
+    Means.INITIATOR_DAEMONS: ("initiator", "inside"),
     Means.TARGET_CABLE: ("target", "hypervisor"),
     Means.TARGET_GUEST: ("target", "inside"),
     Means.TARGET_VM: ("target", "hypervisor"),
     Means.LIO: ("target", "inside"),
+    Means.OWN_COMMANDS: (),  # wherever they act
 }
 _USUAL, _DAMAGING = "usual", "damaging"
 # Words by which a fault may be selected, wherever it is.
@@ -121,8 +134,8 @@ def planned(topology: Topology, possible: Possible) -> tuple[PlannedFault, ...]:
 def least_loss_of(topology: Topology, path: str, possible: Possible) -> Fault | None:
     """The possible loss that takes this path, and as few others as can be; None if there is none.
 
-    Of several that take as many, the first of `losses`.
+    Of several that take as many, the first of `losses`. None of its paths may go on.
     """
     every = filter(possible, losses(topology, possible))
-    taking = [loss for loss in every if path in loss.hits(topology)]
+    taking = [loss for loss in every if path in loss.hits(topology) and not loss.goes_on]
     return min(taking, key=lambda loss: len(loss.hits(topology)), default=None)

@@ -115,7 +115,9 @@ class Injection:
             healing_ns=self.healing_ns,
             effects=tuple(sorted({effect for part in felt for effect in part.effects})),
             limping=self.limping,
+            felt_at_healing=bool(felt) and all(part.is_felt_at_healing for part in felt),
             means_samples=tuple(self.means_samples),
+            means_hidden=self.fault.means_hidden,
             stopped=self.fault.stops(self.topology),
             disks_held=self.fault.holds_disks,
         )

@@ -15,7 +15,8 @@ Possible = Callable[[Fault], bool]
 class Family(StrEnum):
     """What breaks: a NIC or its cable, what becomes of packets, sessions, the target or its disks.
 
-    Or a controller of the target takes over from another one; or it is several faults at once.
+    Or a controller of the target takes over from another one; or it is something of an initiator
+    itself, several of these at once, or what only the user's own commands know.
     """
 
     LINK = "link"
@@ -24,7 +25,10 @@ class Family(StrEnum):
     # Not "target": that word chooses what acts there.
     STORAGE = "storage"
     CONTROLLER = "controller"
+    # The one family that has its word in common with an end.
+    INITIATOR = "initiator"
     SEVERAL = "several"
+    CALLOUT = "callout"
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ class PortalRemoved(LioSetting):
 
     @property
     def effects(self) -> frozenset[Effect]:
-        return frozenset()
+        return frozenset({Effect.UNNOTICED})
 
     def hits(self, topology: Topology) -> tuple[str, ...]:
         return ()

@@ -17,6 +17,7 @@ _ACTS: Mapping[Means, str] = {
     Means.INITIATOR_CABLE: "at the hypervisor",
     Means.INITIATOR_GUEST: "on the initiator",
     Means.INITIATOR_NIC: "on the initiator",
+    Means.INITIATOR_DAEMONS: "on the initiator",
     Means.TARGET_CABLE: "at the hypervisor",
     Means.TARGET_GUEST: "on the target",
     Means.TARGET_VM: "at the hypervisor",
@@ -35,10 +36,12 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def _cells(kind: Kind) -> tuple[str, ...]:
-    examples = _examples(kind)
     effects, acts = "those of its parts", "where its parts do"
-    if kind.family is not Family.SEVERAL:
-        effects = ", ".join(sorted(examples[0].effects)) or "none"
+    if kind.family is Family.CALLOUT:
+        effects, acts = "as configured", "where its commands do"
+    elif kind.family is not Family.SEVERAL:
+        examples = _examples(kind)
+        effects = ", ".join(sorted(examples[0].effects))
         means = (_ACTS[one] for fault in examples for one in sorted(fault.needs))
         acts = " or ".join(dict.fromkeys(means))
     name = f"`{kind.name}({kind.named_after})`"

@@ -58,6 +58,10 @@ class Together(Fault):
         return frozenset().union(*(fault.needs for fault in self.faults))
 
     @property
+    def means_hidden(self) -> bool:
+        return all(fault.means_hidden for fault in self.faults)
+
+    @property
     def name(self) -> str:
         return " + ".join(fault.name for fault in self.faults)
 

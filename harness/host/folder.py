@@ -29,6 +29,7 @@ _MANIFEST = "testbed.json"
 _LOCK = "lock"
 _ROOT = "libvirt"
 SLOTS = ".slots"
+CALLOUTS = ".callouts"  # harness.faults.callout_records
 NEEDED = 2 * GIB  # two overlays that grow, and what tests write to the LUN
 
 
@@ -194,7 +195,7 @@ def all_folders() -> list[Folder]:
         return [
             Folder(path)
             for path in sorted(base().iterdir())
-            if path.is_dir() and path.name != SLOTS
+            if path.is_dir() and path.name not in {SLOTS, CALLOUTS}
         ]
 
 

@@ -6,8 +6,9 @@ import io
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import IO, cast
 
 from harness.errors import MachineError
@@ -15,10 +16,22 @@ from harness.machine.base import Machine, Process, lost
 
 
 class LocalMachine(Machine):
-    """Runs commands as children of this process, each in a session of its own."""
+    """Runs commands as children of this process, each in a session of its own.
 
-    def __init__(self, name: str = "this host") -> None:
+    They run in `folder`, which is by default the current one, and have `environment` besides this
+    process's own.
+    """
+
+    def __init__(
+        self,
+        name: str = "this host",
+        *,
+        folder: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(name)
+        self._folder = folder
+        self._environment = environment or {}
 
     def start(
         self, argv: Sequence[str], *, on_line: Callable[[bytes], None] | None = None
@@ -30,6 +43,8 @@ class LocalMachine(Machine):
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 start_new_session=True,
+                cwd=self._folder,
+                env={**os.environ, **self._environment},
             )
         except OSError as error:
             raise MachineError(f"{self.name}: cannot start {argv[0]}: {error.strerror}") from None

@@ -41,8 +41,10 @@ class FaultRecord:
     to heal was given at `healing_ns`, zero if that is not known, and carried out by `healed_ns`;
     after that a path may take as long as `returning` allows until it is used again. `effects` are
     what the initiator of this record notices of it, none if it hits no path of that one.
-    `means_samples` are what was seen of its means while it lasted. `stopped` are the machines that
-    did not run meanwhile; `disks_held`: it held up the disks that the lab lends to the target.
+    `means_samples` are what was seen of its means while it lasted; `means_hidden` if nothing can
+    be seen of them, and its paths alone show whether it lasted. One that is `felt_at_healing`
+    leaves its paths as they are until then. `stopped` are the machines that did not run meanwhile;
+    `disks_held`: it held up the disks that the lab lends to the target.
     """
 
     name: str
@@ -62,6 +64,13 @@ class FaultRecord:
     limping: tuple[str, ...] = ()
     stopped: tuple[str, ...] = ()
     disks_held: bool = False
+    means_hidden: bool = False
+    felt_at_healing: bool = False
+
+    @property
+    def felt_from_ns(self) -> int:
+        """From when on it explains what happens to its paths."""
+        return self.ordered_ns if self.felt_at_healing else self.injected_ns
 
     @property
     def ordered_ns(self) -> int:

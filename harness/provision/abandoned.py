@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
 
 from harness.config.uri import EMBEDDED
 from harness.errors import HarnessError
+from harness.faults import heal_left_behind
 from harness.guest_images.store import remove_unfinished
 from harness.host.folder import Folder, cache_folder, reap
 from harness.host.qemu_host import end_guests, is_foreign, reached
@@ -17,11 +19,16 @@ from harness.steps import warn
 
 
 def remove_abandoned() -> None:
-    """Remove testbeds and images whose owners are dead; what cannot be removed is warned of."""
-    try:
-        reap(end_domains)
-    except HarnessError as error:  # of another host perhaps, which cannot be reached
-        warn(str(error))
+    """Remove testbeds and images whose owners are dead, and heal what their callouts broke.
+
+    What cannot be removed or healed is warned of.
+    """
+    undoing: tuple[Callable[[], object], ...] = (lambda: reap(end_domains), heal_left_behind)
+    for undo in undoing:
+        try:
+            undo()
+        except HarnessError as error:  # of another host perhaps, which cannot be reached
+            warn(str(error))
     remove_unfinished(cache_folder())
 
 

@@ -77,7 +77,8 @@ def determinants(
 ) -> dict[str, Any]:
     """Everything that determines a testbed's state, as JSON has it."""
     described = config.model_dump(
-        mode="json", exclude={"budget", "hypervisor", "measure_again", "profiles", "require"}
+        mode="json",
+        exclude={"budget", "callouts", "hypervisor", "measure_again", "profiles", "require"},
     )
     described["profile"] = config.profile.model_dump(mode="json")
     described["workload"] = asdict(Layout.planned(config.workload, plan(config)).fill())

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 
 from harness.config import Config
 from harness.errors import BrokenTestbed, HarnessError, defects, summary
+from harness.faults import heal_callouts
 from harness.lacking import Lacking
 from harness.provision.existing import ExistingProvisioner, existing_provisioner
 from harness.testbed.testbed import Testbed
+from harness.topology import plan
 
 if TYPE_CHECKING:
     from harness.provision.provisioner import Provisioner
@@ -105,6 +107,7 @@ class Testbeds:
 
     def _new(self, owner: object) -> Testbed:
         self._return()
+        heal_callouts(plan(self._config))
         if self._provisioner is None:
             self._provisioner = self._stack.enter_context(_maker(self._config))
         testbed = self._current.enter_context(self._provisioner.testbed())

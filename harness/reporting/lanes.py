@@ -30,6 +30,9 @@ EFFECT_COLOURS: Mapping[Effect, str] = {
     Effect.HELD: canvas.ORANGE,
     Effect.NOT_READY: canvas.FAINT,
     Effect.REGROUPED: canvas.GREEN,
+    Effect.DETACHED: canvas.WINE,
+    Effect.RECONNECTED: canvas.OLIVE,
+    Effect.UNNOTICED: canvas.INK,  # hits no path
 }
 
 
@@ -132,11 +135,11 @@ def _draw_state(lane: Axes, span: Span, axis: Axis) -> None:
 
 
 def _draw_fault(lane: Axes, fault: FaultRecord, axis: Axis) -> None:
-    """From its injection to its healing, with what the initiator notices of it in words."""
-    start, end = axis.seconds(fault.injected_ns), axis.seconds(fault.healed_ns)
+    """While it is felt, until its healing, with what the initiator notices of it in words."""
+    start, end = axis.seconds(fault.felt_from_ns), axis.seconds(fault.healed_ns)
     colour = EFFECT_COLOURS[fault.effects[0]]
     lane.axvspan(start, end, facecolor=colour, alpha=0.18, linewidth=0, zorder=0)
-    if fault.healed_ns - fault.injected_ns > NARROWEST_NAMED_SHARE * (axis.end_ns - axis.start_ns):
+    if fault.healed_ns - fault.felt_from_ns > NARROWEST_NAMED_SHARE * (axis.end_ns - axis.start_ns):
         lane.annotate(
             " and ".join(fault.effects), xy=(start, 1), xycoords=("data", "axes fraction"),
             xytext=(3, -3), textcoords="offset points", ha="left", va="top", fontsize=8,

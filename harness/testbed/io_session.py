@@ -301,7 +301,11 @@ class IoSession:
         self._phases.note(injection)
 
     def start_phase(self) -> None:
-        """What follows counts as a phase of its own: say so once healing is complete."""
+        """What follows counts as a phase of its own: say so once healing is complete.
+
+        Paths that are back may have other disks.
+        """
+        self._sweeps.follow(self._testbed.observer)
         self._phases.start(time.monotonic_ns())
 
     def before_read_back(self, action: Callable[[], object]) -> None:

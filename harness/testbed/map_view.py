@@ -104,13 +104,15 @@ def wait_for_all_but(
 ) -> None:
     """Wait until those paths of each map that are `lost` have failed, and all others are active.
 
-    Waits as long as `wait_for_paths`, and raises as that.
+    Or have left the map, as those do whose disk is gone. Waits as long as `wait_for_paths`, and
+    raises as that.
     """
 
     def met(of: MapView, now: MapSample) -> bool:
         failed = sum(path.path in lost for path in of.paths)
         active = len(of.paths) - failed
-        return now.count_paths("active") == active and now.count_paths("failed") == failed
+        seen = bool(now.number or now.paths)
+        return seen and now.count_paths("active") == active and now.count_paths("failed") <= failed
 
     what = f"paths {', '.join(lost)} failed and all others active" if lost else "every path active"
     _wait_for_maps(maps, io, met, what=what, timeout_s=None, spent_on=spent_on)

@@ -19,6 +19,7 @@ _AT = {
     Means.LIO: Role.TARGET,
     Means.INITIATOR_CABLE: Role.INITIATOR,
     Means.INITIATOR_NIC: Role.INITIATOR,
+    Means.INITIATOR_DAEMONS: Role.INITIATOR,
 }
 
 

@@ -7,11 +7,14 @@ from contextlib import ExitStack, contextmanager
 
 from harness.concurrency import side_by_side
 from harness.deadline import Deadline
+from harness.errors import HarnessError, defects
 from harness.machine import Machine
 from harness.measurements import MAP
-from harness.observe import Sample
+from harness.observe import Observer, Sample
+from harness.steps import attach
 from harness.testbed.lun_io import LunIo
 from harness.testbed.protocols import Map
+from harness.topology import called
 from harness.units import KIB
 from harness.workload.run import FOLDER
 from harness.workload.sweep import Sweep, Wanted, swept
@@ -19,6 +22,7 @@ from harness.workload.sweep import Sweep, Wanted, swept
 # Of the load on a path, before I/O counts as running there.
 _FIRST_CARRIED = 64 * KIB
 _FIRST_WRITTEN = 16 * KIB
+_LATEST_S = 15.0  # a machine that is busy with what comes back
 
 
 class Sweeps:
@@ -34,6 +38,11 @@ class Sweeps:
         self._wanted = wanted
         self._sweeps = sweeps
         self._over_paths: set[str] = set()
+        self._disks = {
+            name: {path.path: path for path in luns[name].map.paths}
+            for maps in wanted.values()
+            for name in maps
+        }
 
     @classmethod
     @contextmanager
@@ -68,6 +77,29 @@ class Sweeps:
             self._over_paths.add(initiator)
             for name in self._wanted[initiator]:
                 self._sweeps[initiator].look_over(name, self._luns[name].in_use(sample))
+
+    def follow(self, observer: Callable[[str], Observer]) -> None:
+        """Look over the disks that the paths have by now, where a map has others than before.
+
+        If that cannot be seen nothing more is seen over those paths, and *data intact* says so.
+        """
+        for initiator in self._over_paths:
+            try:
+                self._follow(initiator, observer(initiator).latest(_LATEST_S))
+            except HarnessError as error:
+                if defects(error):
+                    raise
+                attach(f"disks of {called(initiator)} not looked for", str(error))
+
+    def _follow(self, initiator: str, sample: Sample) -> None:
+        for name in self._wanted[initiator]:
+            of, known = self._luns[name], self._disks[name]
+            if of.seen(sample).paths.keys() <= {disk.device for disk in known.values()}:
+                continue
+            for path, disk in of.map.attachment.paths_in_use().items():
+                if known[path].device != disk.device:
+                    known[path] = disk
+                    self._sweeps[initiator].look_at(name, path, f"/dev/{disk.disk}")
 
     def load_began(self, name: str, disk: str, first: Sample, now: Sample) -> bool:
         """Whether the load on a map runs over a disk by now; what a sweep reads there is none."""

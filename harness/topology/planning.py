@@ -64,6 +64,7 @@ def plan(config: Config, run: str = "") -> Topology:
         controllers=tuple(Controller(one.name, one.access_state) for one in config.controllers),
         guests=tuple(one.name for one in machines if made[one.role]),
         machines=machines,
+        callouts=tuple(fault for one in config.callouts for fault in one.faults()),
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from harness.config.callouts import CalloutConfig
 from harness.config.networks import AccessState
 from harness.topology.parts import (
     Address,
@@ -106,6 +107,7 @@ class Topology:
     """Everything about a testbed that is known before it exists.
 
     `machines` are its target and its initiators, `guests` the names of those that are made for it.
+    `callouts` are the faults that commands of the user's own inject, one for each.
     """
 
     name: str
@@ -114,6 +116,7 @@ class Topology:
     controllers: tuple[Controller, ...] = ()
     guests: tuple[str, ...] = _MADE
     machines: tuple[PlannedMachine, ...] = _TWO_MACHINES
+    callouts: tuple[CalloutConfig, ...] = ()
 
     @property
     def initiators(self) -> tuple[str, ...]:

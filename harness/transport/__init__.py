@@ -9,7 +9,9 @@ from harness.transport.access_states import SeenState, look_at_access_states
 from harness.transport.base import (
     Allowances,
     Attachment,
+    Daemon,
     ExistingInitiator,
+    FaultShell,
     Fitness,
     Initiator,
     Transport,
@@ -23,7 +25,9 @@ from harness.transport.path_disk import PathDisk
 __all__ = [
     "Allowances",
     "Attachment",
+    "Daemon",
     "ExistingInitiator",
+    "FaultShell",
     "Features",
     "Fitness",
     "Initiator",

@@ -1,13 +1,13 @@
 """How long open-iscsi and dm-multipath may take until a path is given up, and until it is back.
 
-Sources: drivers/scsi/libiscsi.c, scsi_transport_iscsi.c and scsi_error.c in the kernel;
+Sources: drivers/scsi/libiscsi.c, scsi_transport_iscsi.c, scsi_error.c and scsi_lib.c in the kernel;
 ISCSI_CONN_ERR_REOPEN_DELAY in open-iscsi's usr/initiator.c; multipathd's check_path().
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf, isfinite
 
 from harness.budget import BudgetTerm, Effect, Layer, Setting
@@ -63,6 +63,13 @@ _RESET = BudgetTerm(
     "the connection ends with the reset that answers its next packet",
     (Layer.DETECTION,),
 )
+_REFUSED_BY_KERNEL = BudgetTerm(
+    "device state",
+    0,
+    "scsi_device_state_check() in drivers/scsi/scsi_lib.c",
+    "what is sent to a disk that is offline, or that is removed, fails at once",
+    (Layer.DETECTION,),
+)
 _PAUSE = BudgetTerm(
     "reopen delay",
     3,
@@ -78,15 +85,20 @@ _CONNECTION_POLLS = BudgetTerm(
     (Layer.LOGIN,),
 )
 # No timeout has to run out before a path is given up, or nothing is given up.
-_NOTHING_RUNS_OUT = frozenset({Effect.HELD, Effect.NOT_READY, Effect.REGROUPED})
+_NOTHING_RUNS_OUT = frozenset({Effect.HELD, Effect.NOT_READY, Effect.REGROUPED, Effect.UNNOTICED})
+_NOTHING_TO_COME_BACK = frozenset({Effect.HELD, Effect.REGROUPED, Effect.UNNOTICED})
 
 
 @dataclass(frozen=True)
 class InForce:
-    """What decides how soon a healed path is used again. An `Allowances`."""
+    """What decides how soon a healed path is used again. An `Allowances`.
+
+    `sessions` is how many the initiator has.
+    """
 
     login_timeout: Setting
     polling: Setting
+    sessions: int = 1
 
     def detection_terms(self, session: SessionSettings, effect: Effect) -> tuple[BudgetTerm, ...]:
         """The next NOP-Out has to be due, its answer overdue, and recovery given up.
@@ -101,9 +113,14 @@ class InForce:
         """
         if effect in _NOTHING_RUNS_OUT:
             return ()
-        if effect is Effect.REFUSED:
-            recovery = (one for one in session.timeouts if one.name == RECOVERY)
-            return (_RESET, *map(_term, recovery))
+        recovery = tuple(_term(one) for one in session.timeouts if one.name == RECOVERY)
+        match effect:
+            case Effect.DETACHED:
+                return (_REFUSED_BY_KERNEL,)
+            case Effect.REFUSED:
+                return (_RESET, *recovery)
+            case Effect.RECONNECTED:
+                return (*map(self._in_turn, recovery), *self._looks)
         terms = tuple(map(_term, session.timeouts))
         if effect is not Effect.INTERRUPTED or not isfinite(session.gives_up_s):
             return terms
@@ -117,15 +134,32 @@ class InForce:
         )
         return (*terms, again)
 
+    def _in_turn(self, recovery: BudgetTerm) -> BudgetTerm:
+        """The recovery of every session, one after the other.
+
+        An iscsid that starts logs in anew on each session that it finds, and begins with the next
+        one once that is done: sync_session() in usr/iscsid.c, iscsi_sync_session() in
+        usr/initiator.c. What waited for one session may be sent to the next.
+        """
+        return replace(
+            recovery,
+            name=f"{recovery.name} of {self.sessions} sessions",
+            seconds=self.sessions * recovery.seconds,
+            why="the daemon that starts ends each session in turn and logs in anew: each may keep "
+            f"I/O until {recovery.name} is over",
+            layers=(Layer.DETECTION, Layer.SESSION_RECOVERY, Layer.PATH_FAILURE),
+        )
+
     def recovery_terms(self, effect: Effect) -> tuple[BudgetTerm, ...]:
         """The session has to log in again, and multipathd to see it.
 
         The device mapper queues I/O meanwhile (queue_if_no_path). A map that does not queue has
         no longer stall but I/O errors. Where no machine answers ARP, or a path comes and goes, an
         attempt to log in may also fail: then open-iscsi pauses. One that is refused always fails,
-        and none has to run out. Where the session lives only multipathd has to look.
+        and none has to run out. Where sessions live, or are back once the fault is healed, there
+        is no login to wait for, and only multipathd has to look.
         """
-        if effect in {Effect.HELD, Effect.REGROUPED}:
+        if effect in _NOTHING_TO_COME_BACK:
             return ()
         login = BudgetTerm(
             self.login_timeout.name,
@@ -138,9 +172,15 @@ class InForce:
             Effect.SILENT: (login,),
             Effect.REFUSED: (_PAUSE, _CONNECTION_POLLS),
             Effect.NOT_READY: (),
+            Effect.DETACHED: (),
+            Effect.RECONNECTED: (),
         }
+        return (*attempts.get(effect, (_PAUSE, login)), *self._looks)
+
+    @property
+    def _looks(self) -> tuple[BudgetTerm, ...]:
+        """Until multipathd has looked at a path that would do."""
         return (
-            *attempts.get(effect, (_PAUSE, login)),
             BudgetTerm(
                 self.polling.name,
                 self.polling.seconds,

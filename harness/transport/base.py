@@ -7,9 +7,10 @@ dm-multipath is one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol
 
 from harness.budget import BudgetTerm, Effect
@@ -114,6 +115,60 @@ class Attachment(Protocol):
         """Let I/O fail instead of waiting for a path, so that nothing stays unkillable."""
 
 
+class Daemon(StrEnum):
+    """A program that an initiator always runs: one keeps its sessions, the other its paths."""
+
+    LOGIN = "login daemon"
+    PATHS = "path daemon"
+
+
+class FaultShell(Protocol):
+    """Shell by which faults act on an initiator's own programs, sessions and disks.
+
+    Each is POSIX shell for one command, and fails if it has no effect, unless it says otherwise. It
+    acts on nothing of others, but for daemons, which serve all.
+    """
+
+    def kill(self, daemon: Daemon) -> str:
+        """Kill a daemon, which stays away until it is mended."""
+
+    def restart(self, daemon: Daemon) -> str:
+        """Stop a daemon and start it again: another process takes its place."""
+
+    def process(self, daemon: Daemon) -> str:
+        """Print the number of a daemon's process, 0 if it is away."""
+
+    def is_ready(self, daemon: Daemon) -> str:
+        """Succeed if a daemon runs, and has all that is its own in hand."""
+
+    def mend(self, daemon: Daemon) -> str:
+        """Start a daemon that is away, and wait until it is ready. May be run at any time."""
+
+    def reconfigure(self) -> str:
+        """Have the path daemon read its configuration, and look at all paths and maps anew."""
+
+    def rescan(self) -> str:
+        """Look for LUNs in each session, and anew at those that are known."""
+
+    def show_disks(self) -> str:
+        """Print what `disks` reads."""
+
+    def disks(self, told: str) -> Mapping[str, Mapping[str, str]]:
+        """The state of each disk of the LUNs by its name, for each path. Raises InitiatorError."""
+
+    def take_offline(self, disks: Iterable[str]) -> str:
+        """Have the kernel refuse I/O on these disks."""
+
+    def delete(self, disks: Iterable[str]) -> str:
+        """Have the kernel forget these disks."""
+
+    def bring_disks_back(self) -> str:
+        """Have disks of the LUNs that are offline run, and look for those that are missing.
+
+        May be run at any time.
+        """
+
+
 class Initiator(Protocol):
     """One machine's way to the LUNs of a testbed."""
 
@@ -159,6 +214,10 @@ class Initiator(Protocol):
 
     def allowances(self) -> Allowances:
         """How long a path may take to go and to return, by what is in force now."""
+
+    @property
+    def for_faults(self) -> FaultShell:
+        """How faults act on it."""
 
     def hang_evidence(self, timeout_s: float) -> Mapping[str, Callable[[], str]]:
         """What tells of the sessions while I/O hangs: by title, how to ask for it."""

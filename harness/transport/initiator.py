@@ -23,6 +23,7 @@ from harness.transport.devices import SURVEY_SCRIPT, Survey, parse_survey
 from harness.transport.dm_multipath import multipath_conf
 from harness.transport.dm_multipath.attachment import MultipathAttachment
 from harness.transport.dm_multipath.effective_config import polling, recovery_demanded
+from harness.transport.fault_shell import IscsiFaultShell
 from harness.transport.fitness.look import fitness
 from harness.transport.iscsi import chap, iscsiadm
 from harness.transport.iscsi.negotiated import LOGINS_SCRIPT, Login, parse_logins
@@ -257,7 +258,13 @@ class IscsiInitiator:
         return InForce(
             login_timeout=max(logins, key=lambda one: one.seconds),
             polling=polling(config, self._multipath_version),
+            sessions=len(self.topology.logins),
         )
+
+    @property
+    def for_faults(self) -> IscsiFaultShell:
+        """How faults act on it."""
+        return IscsiFaultShell(self.topology, self.wwids)
 
     @cached_property
     def _multipath_version(self) -> tuple[int, ...] | None:

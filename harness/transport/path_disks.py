@@ -76,21 +76,33 @@ class PathDisks:
         One that died stays with its path while it is out of the map, until it is gone: then its
         name may go to a disk of somebody else.
         """
+        return ((sample, disks) for sample, disks in self._looks(path) if disks)
+
+    def _looks(self, path: PathDisk) -> Iterator[tuple[Sample, dict[str, DiskSample]]]:
+        """The same of every sample: none where the path has no disk."""
         names: set[str] = set()
         for sample, numbers in zip(self.samples, self.numbers, strict=True):
             owners = {self.names[n]: path for n, path in numbers.items() if n in self.names}
             names = {name for name in names if name in sample.disks and name not in owners}
             names |= {name for name, owner in owners.items() if owner == path.path}
-            if disks := {name: sample.disks[name] for name in names if name in sample.disks}:
-                yield sample, disks
+            yield sample, {name: sample.disks[name] for name in names if name in sample.disks}
 
     def counters(self, path: PathDisk) -> PathCounters:
-        """Bytes that a path carried, over whichever disk: one that is made anew counts from 0."""
-        machine_ns, totals = [], []
+        """Bytes that a path carried, over whichever disk: one that is made anew counts from 0.
+
+        While it has no disk it carries nothing.
+        """
+        machine_ns: list[int] = []
+        totals: list[Ints] = []
         gone = np.zeros(4, dtype=np.int64)  # what was carried by disks that are no more
         last: dict[str, Ints] = {}
         used: list[str] = []
-        for sample, disks in self.disks(path):
+        for sample, disks in self._looks(path):
+            if not disks:
+                if totals:
+                    machine_ns.append(sample.machine_ns)
+                    totals.append(totals[-1])
+                continue
             used += disks
             now = {
                 name: np.array(

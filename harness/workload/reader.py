@@ -126,6 +126,12 @@ class Place:
         except OSError as error:
             self.away = error.strerror or repr(error)
 
+    def close(self) -> None:
+        """Read no more from it."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
     def begin(self, block_size: int, nonce: bytes = b"") -> None:
         """Read blocks of that size from now on, and count them anew."""
         self.nonce = nonce

@@ -112,6 +112,11 @@ class Sweep:
         if self._process.running:
             self._process.send(f"over {name} {' '.join(paths)}\n".encode())
 
+    def look_at(self, name: str, path: str, device: str) -> None:
+        """Look over a path of that map by another device from now on."""
+        if self._process.running:
+            self._process.send(f"at {name} {path} {device}\n".encode())
+
     def finish(self) -> dict[str, Sightings]:
         """End it, and fetch what it saw of each map: nothing, with the reason, where it failed."""
         logs: Mapping[str, bytes] = {}

@@ -13,7 +13,8 @@ at which two chunks are looked at side by side: where only it is left, one after
 too slow on a busy machine. A line `over MAP PLACE...` on standard input says over which paths to
 look, too: from then on each chunk goes to the next place that is not waiting for an answer. One
 that gets no answer in time also goes to the place that answered last. So a dead path takes no more
-than one chunk, and the others go on.
+than one chunk, and the others go on. A line `at MAP PLACE DEVICE` says that a place has another
+device by now.
 
 At the end of standard input it writes the log of each map, says `done`, and ends. If the sweep of
 one map fails, the others go on, and before `done` it says `failed MAP REASON`. A log has a row for
@@ -96,6 +97,7 @@ class Watcher:
         self.began = 0
         self.ready_at = 0.0
         self.answered_at = 0.0
+        self.moved_to = ""
         threading.Thread(target=self.work, daemon=True).start()
 
     def work(self) -> None:
@@ -104,6 +106,10 @@ class Watcher:
                 while self.task is None:
                     self.sweep.changed.wait()
                 area, start, size = self.task
+                moved_to, self.moved_to = self.moved_to, ""
+            if moved_to:
+                self.place.close()
+                self.place = Place(self.place.name, moved_to, self.sweep.block_size)
             self.began = clock_ns()
             content = self.place.read(start, size)
             ended = clock_ns()
@@ -176,6 +182,13 @@ class Sweep:
             for number, (name, _) in enumerate(self.devices):
                 if number and name in names:
                     self.add(number)
+
+    def look_at(self, name: str, device: str) -> None:
+        """Look over a place by another device from the next chunk on."""
+        with self.changed:
+            for watcher in self.watchers:
+                if watcher.place.name == name:
+                    watcher.moved_to = device
 
     def stop(self) -> None:
         """Let it end."""
@@ -289,8 +302,11 @@ def sweep_main() -> None:
             print("away", name, flush=True)
     print("ready", flush=True)
     for line in sys.stdin:
-        _, name, *places = line.split()
-        sweeps[name].look_over(places)
+        order, name, *rest = line.split()
+        if order == "at":
+            sweeps[name].look_at(*rest)
+        else:
+            sweeps[name].look_over(rest)
     for sweep in sweeps.values():
         sweep.stop()
     for thread in threads:

@@ -1,4 +1,4 @@
-"""What a machine's kernel says of its network: compared before something is broken and after."""
+"""What a machine says of its network, disks and daemons: compared before a fault and after it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ _ASKED = """
 ip -o address; ip route; ip -6 route; ip -o link; tc qdisc show
 grep . /proc/sys/net/ipv4/conf/*/promote_secondaries
 if command -v nft >/dev/null; then nft list tables; fi
+for unit in iscsid multipathd; do echo "$unit: $(systemctl is-active $unit || :)"; done
+cat /sys/block/sd*/device/state 2>/dev/null | sort | uniq -c
+ls /run/pathproof/faults 2>/dev/null || :
 """
 # Which address of a subnet comes first: one that was taken away is the last when it is back. And
 # what a NIC that is back still has to learn.
@@ -21,7 +24,8 @@ _PASSES = re.compile(r"secondary |NO-CARRIER,|state \w+|tentative |linkdown *| s
 def network_state(machines: Iterable[Machine]) -> frozenset[str]:
     """Addresses, routes, links with their MTU, queueing disciplines and tables of nftables.
 
-    Without what the kernel chooses by itself, such as link-local addresses.
+    How many disks are in which state, and which daemons of an initiator run. Without what the
+    kernel chooses by itself, such as link-local addresses.
     """
     return frozenset(
         f"{machine.name}: {_PASSES.sub('', line)}"

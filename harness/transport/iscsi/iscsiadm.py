@@ -104,6 +104,11 @@ def login_argv(iqn: str, portal: Portal, iface: str = "") -> list[str]:
     return [*record_argv(iqn, portal), *_by(iface), "--login"]
 
 
+def rescan_argv(iqn: str) -> list[str]:
+    """Look for LUNs in every session with a target, and anew at those that are known."""
+    return ["iscsiadm", "--mode", "node", "--targetname", iqn, "--rescan"]
+
+
 def logout_argv(iqn: str) -> list[str]:
     """End every session of a target."""
     return ["iscsiadm", "--mode", "node", "--targetname", iqn, "--logout"]

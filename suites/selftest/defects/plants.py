@@ -21,6 +21,7 @@ from harness.faults import (
     LinkDown,
     LinkFlaps,
     PacketLoss,
+    PathDaemonKilled,
     SilentDrop,
     SilentLoss,
     losses,
@@ -96,6 +97,16 @@ class StillLink(LinkFlaps):
 
     def go_on(self, lab: Lab, over: threading.Event) -> None:
         """Do nothing."""
+
+
+@dataclass(frozen=True)
+class SparedDaemon(PathDaemonKilled):
+    """A daemon that is said to be killed, and runs on."""
+
+    def inject(self, lab: Lab) -> None:
+        """Do nothing."""
+
+    confirm = inject
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 
-from harness.faults import LinkDown
+from harness.config.callouts import CalloutConfig
+from harness.faults import Callout, LinkDown
 from harness.testbed import Testbed
 from harness.topology import Role
 from suites.selftest.defects.packets import silence
 from suites.selftest.defects.plants import (
     NoEffect,
+    SparedDaemon,
     StillLink,
     WrongNic,
     WrongQueue,
@@ -114,6 +116,42 @@ def test_a_fault_without_effect(testbed: Testbed, seed: int) -> None:
     )
 
 
+def test_a_callout_that_says_done_and_does_nothing(testbed: Testbed, seed: int) -> None:
+    """Each of its commands succeeds, those that confirm, too."""
+    own = CalloutConfig(
+        name="says-done",
+        paths=(testbed.topology.paths[0].name,),
+        inject=("echo", "done"),
+        confirm=("true",),
+        heal=("echo", "done"),
+        confirm_healed=("true",),
+    )
+    assert_detected(
+        "a callout says done and does nothing",
+        lose_a_path(testbed, seed, Callout(own), lost=0),
+        by="fault took effect",
+        unknown="during Callout(says-done): no effect",
+    )
+
+
+def test_a_callout_whose_count_stands_still(testbed: Testbed, seed: int) -> None:
+    """It is to make a path worse, which goes on as ever."""
+    own = CalloutConfig(
+        name="says-slow",
+        paths=(testbed.topology.paths[0].name,),
+        effect="degraded",
+        inject=("echo", "done"),
+        count=("echo", "7"),
+        heal=("echo", "done"),
+    )
+    assert_detected(
+        "a callout whose count does not grow",
+        lose_a_path(testbed, seed, Callout(own), lost=0, during_s=8),
+        by="fault took effect",
+        unknown="Callout(says-slow) did nothing that counts while it lasted",
+    )
+
+
 def test_a_link_that_does_not_flap(testbed: Testbed, seed: int) -> None:
     """Its paths go on, as they would anyway."""
     fault = StillLink(testbed.topology.links[0].name)
@@ -134,6 +172,16 @@ def test_frames_that_are_lost_on_the_wrong_link(testbed: Testbed, seed: int) -> 
         lose_a_path(testbed, seed, fault, lost=0, during_s=8),
         by="fault took effect",
         unknown="did nothing that counts while it lasted",
+    )
+
+
+def test_a_daemon_that_is_not_killed(testbed: Testbed, seed: int) -> None:
+    """It hits no path, so that all goes on as well as if it had been."""
+    assert_detected(
+        "a daemon that should be killed runs on",
+        lose_a_path(testbed, seed, SparedDaemon(), lost=0, during_s=8),
+        by="fault took effect",
+        unknown=f"the path daemon of the {Role.INITIATOR} runs, ",
     )
 
 

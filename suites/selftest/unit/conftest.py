@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from harness.faults import callout_records
 from suites.selftest.unit.empty_kernel import empty_kernel
 
 settings.register_profile("any machine", deadline=None)
@@ -25,6 +27,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(UNIT):
             item.add_marker(pytest.mark.timeout(LIMIT_S))
+
+
+@pytest.fixture
+def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder of testbeds, and of what callouts broke, of this test's own."""
+    monkeypatch.setenv("PATHPROOF_STATE", str(tmp_path / "state"))
+    yield tmp_path / "state"
+    while callout_records._own:
+        _, (descriptor, _) = callout_records._own.popitem()
+        os.close(descriptor)
 
 
 @pytest.fixture

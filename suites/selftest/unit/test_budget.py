@@ -8,8 +8,10 @@ import pytest
 
 from harness.budget import Budget, BudgetTerm, Effect, Setting
 from harness.config import Config
+from harness.config.callouts import CalloutConfig
 from harness.errors import FaultError
 from harness.faults import (
+    Callout,
     Fault,
     Injection,
     LargeFramesLost,
@@ -70,6 +72,15 @@ def test_a_record_says_what_the_initiator_notices() -> None:
     assert record(PeerLinkDown("a")).effects == (Effect.UNREACHABLE,)
     both = Together((LinkDown("a"), SilentDrop("b")))
     assert record(both).effects == (Effect.SILENT, Effect.UNREACHABLE)
+
+
+def test_a_record_says_whether_any_means_can_be_seen() -> None:
+    """A callout has the budget of its effect, and nothing to look at but its paths."""
+    own = CalloutConfig(name="port", links=("a",), inject=("false",), heal=("false",))
+    told = record(Callout(own))
+    assert (told.effects, told.means_hidden) == ((Effect.UNREACHABLE,), True)
+    assert told.budget.seconds == record(PeerLinkDown("a")).budget.seconds
+    assert not record(PeerLinkDown("a")).means_hidden
 
 
 @pytest.mark.parametrize("kind", [LinkDown, PeerLinkDown, SilentDrop])

@@ -8,7 +8,9 @@ from typing import cast
 
 import pytest
 
+from harness.budget import Effect
 from harness.config import Config
+from harness.config.profiles import FAST
 from harness.config.ready import ready_topologies
 from harness.errors import ConfigError
 from harness.faults import (
@@ -24,9 +26,14 @@ from harness.faults import (
 )
 from harness.faults.undoing import joined
 from harness.topology import Role, Topology, plan
+from harness.transport import IscsiInitiator
 from suites.selftest.unit.scripted_machine import ScriptedMachine
 
-TOPOLOGIES = [plan(Config.model_validate(one)) for one in ready_topologies().values()]
+OWN = {"name": "port", "links": ["a", "b"], "each": True, "inject": ["false"], "heal": ["false"]}
+TOPOLOGIES = [
+    *(plan(Config.model_validate(one)) for one in ready_topologies().values()),
+    plan(Config.model_validate({"name": "callouts", "callouts": [OWN]})),
+]
 
 
 def anything(_: Fault) -> bool:
@@ -45,13 +52,16 @@ def test_each_kind_has_a_name_of_its_own() -> None:
 
 @pytest.mark.parametrize("kind", CATALOGUE, ids=lambda kind: kind.name)
 def test_a_kind_makes_faults_of_its_name_that_hit_paths(kind: Kind) -> None:
-    """And some ready topology can have it; each says what it is."""
+    """But for those that no path notices.
+
+    And some ready topology can have it; each says what it is.
+    """
     found = instances(kind)
     assert found
     for topology, fault in found:
         assert fault.name == f"{kind.name}({fault.where})"
         assert type(fault) is kind.fault
-        assert bool(fault.hits(topology)) is bool(fault.effects)
+        assert bool(fault.hits(topology)) is (fault.effects != {Effect.UNNOTICED})
         assert set(fault.loses(topology)) <= set(fault.hits(topology))
         assert not set(fault.loses(topology)) & set(fault.limps(topology))
         assert fault.needs
@@ -63,6 +73,10 @@ class Healed:
 
     def __init__(self, topology: Topology) -> None:
         self.topology = topology
+        self.initiators = {
+            name: IscsiInitiator(ScriptedMachine(), topology.of(name), FAST, ("3600",))
+            for name in topology.initiators
+        }
         self.plugged_in: set[tuple[str, str]] = set()
         self.running: list[bool] = []
         self.limits: list[tuple[int, int]] = []
@@ -96,9 +110,13 @@ class Healed:
         return argv[-1]
 
 
+@pytest.mark.usefixtures("own_state")
 @pytest.mark.parametrize("topology", TOPOLOGIES, ids=lambda one: one.name)
 def test_all_of_it_is_healed_by_one_command_on_each_machine(topology: Topology) -> None:
-    """Whatever it is a part of. The hypervisor plugs cables in, and lets machines and disks run."""
+    """Whatever it is a part of. The hypervisor plugs cables in, and lets machines and disks run.
+
+    Commands of the user's own are not run for nothing: here they would fail.
+    """
     lab = Healed(topology)
     heal_everything(cast(Lab, lab), anything)
     links = {(link.machine, link.name) for link in topology.links}
@@ -116,6 +134,40 @@ def test_all_of_it_is_healed_by_one_command_on_each_machine(topology: Topology) 
         for nic in topology.nics(machine):
             assert nic.mac in script
             assert script.count(f"tc qdisc delete dev {machine}-{nic.links[0]} root") == 1
+
+
+@pytest.mark.parametrize("topology", TOPOLOGIES, ids=lambda one: one.name)
+def test_daemons_and_disks_of_each_initiator_are_mended_once(topology: Topology) -> None:
+    """However many faults of them there are."""
+    lab = Healed(topology)
+    heal_everything(cast(Lab, lab), anything)
+    for machine in topology.initiators:
+        script = lab.script(machine)
+        for daemon in ("iscsid", "multipathd"):
+            assert script.count(f"systemctl start {daemon}.service") == 1
+        assert script.count("echo running") == 1
+        assert script.count("rm -f /run/pathproof/faults/Rescan") == 1
+
+
+@pytest.mark.parametrize("topology", TOPOLOGIES, ids=lambda one: one.name)
+def test_each_initiator_can_have_what_befalls_it_itself(topology: Topology) -> None:
+    """Also what hits all of its paths, one after the other, once it is healed."""
+    labels = [one.label for one in planned(topology, anything) if one.kind.family == "initiator"]
+    assert labels == [
+        *(
+            f"{machine}-{kind}"
+            for kind in (
+                *("LoginDaemonKilled", "PathDaemonKilled"),
+                *("PathDaemonRestarted", "PathDaemonReconfigured", "Rescan"),
+            )
+            for machine in topology.initiators
+        ),
+        *(
+            f"{path.name}-{kind}"
+            for kind in ("DiskOffline", "DiskDeleted")
+            for path in topology.paths
+        ),
+    ]
 
 
 def test_what_this_lab_has_no_means_for_is_not_healed() -> None:
@@ -162,6 +214,13 @@ def chosen(expression: str, topology: str = "two-controllers") -> list[str]:
                                  "c1-LoginsRefused", "c2-LoginsRefused"]),
         ("link and initiator and inside and not AddressRemoved", ["a-NicDown", "b-NicDown"]),
         ("linkdown and not a-linkdown", ["b-LinkDown"]),
+        ("reconnected", ["initiator-LoginDaemonKilled"]),
+        ("unnoticed and session", [f"{one}-PortalRemoved" for one in PORTALS]),
+        ("unnoticed and initiator and not (PathDaemonKilled or PathDaemonRestarted or Rescan)",
+         ["initiator-PathDaemonReconfigured"]),
+        ("detached and not DiskDeleted", [f"{one}-DiskOffline" for one in PORTALS]),
+        ("initiator and inside and not (link or packet or detached or unnoticed)",
+         ["initiator-LoginDaemonKilled"]),
         ("usual and link and target", ["a-PeerLinkDown", "b-PeerLinkDown"]),
         ("usual and unreachable and initiator", ["a-LinkDown", "b-LinkDown"]),
         ("several and not OneByOne", ["c1-ControllerLost", "c2-ControllerLost"]),

@@ -113,6 +113,53 @@ def test_only_those_that_were_chosen_are_listed() -> None:
     assert "'slient'" in done.output
 
 
+CALLOUTS = """
+[[callouts]]
+name = "port"
+links = ["a", "b"]
+each = true
+inject = ["switch", "{link}", "down"]
+heal = ["switch", "{link}", "up"]
+
+[[callouts]]
+name = "slow"
+paths = ["b"]
+effect = "degraded"
+inject = ["array", "throttle"]
+heal = ["array", "unthrottle"]
+"""
+
+
+def test_callouts_are_listed_and_run_as_any_other_fault(tmp_path: Path) -> None:
+    """Each with its own name, among the usual ones."""
+    own = tmp_path / "own.toml"
+    own.write_text(CALLOUTS)
+    header, *rows = listed("--testbed", str(own), "--faults", "callout").splitlines()
+    assert [row.split()[:3] for row in rows] == [
+        ["Callout(port-a)", "callout", "unreachable"],
+        ["Callout(port-b)", "callout", "unreachable"],
+        ["Callout(slow)", "callout", "degraded"],
+    ]
+    (told,) = json.loads(listed("--testbed", str(own), "--json", "--faults", "port-b-Callout"))
+    assert told == {
+        "name": "Callout(port-b)",
+        "test": "port-b-Callout",
+        "kind": "Callout",
+        "family": "callout",
+        "effects": ["unreachable"],
+        "paths": ["b"],
+        "needs": ["commands of the user's own"],
+        "words": ["Callout", "callout", "port-b-Callout", "silent", "unreachable", "usual"],
+        "description": "a command of the user's own breaks link b: switch b down",
+        "skipped_because": "",
+    }
+    assert header
+    ids = [f"test_a_loss[{one}-Callout]" for one in ("port-a", "port-b", "slow")]
+    assert set(ids) <= set(collected(tmp_path / "usual", "--testbed", str(own)))
+    only = collected(tmp_path / "chosen", "--testbed", str(own), "--faults", "callout")
+    assert only == ids
+
+
 def test_what_this_lab_has_no_means_for_is_listed_with_the_reason(tmp_path: Path) -> None:
     """For people and for programs."""
     array = tmp_path / "array.toml"

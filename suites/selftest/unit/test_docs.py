@@ -38,7 +38,7 @@ DOCS = TOP / "docs"
 PAGES = [TOP / "README.md", TOP / "CHANGELOG.md", *sorted(DOCS.glob("*.md"))]
 # Where users look things up: neither what has changed nor why it was decided.
 GUIDE = [page for page in PAGES if page.name not in {"CHANGELOG.md", "decisions.md"}]
-EXAMPLES = [TOP / "README.md", DOCS / "configuration.md"]
+EXAMPLES = [TOP / "README.md", DOCS / "configuration.md", DOCS / "callouts.md"]
 _COLUMN = 40  # where the explanations begin in the block of layers
 NO_DEFAULT = {"none", "required"}
 

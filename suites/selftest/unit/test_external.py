@@ -36,6 +36,7 @@ from harness.testbed.means import lacking
 from harness.testbed.testbed import Testbed
 from harness.topology import Role, plan
 from harness.transport.dm_multipath.multipath_conf import render_conf
+from harness.transport.fault_shell import IscsiFaultShell
 from suites.selftest.unit.scripted_machine import ScriptedMachine
 
 WWID = "360014057043dfe0435de773ca03bbf04"
@@ -187,7 +188,8 @@ def test_several_faults_need_what_each_of_them_does() -> None:
 def bed_of(configuration: Config) -> Testbed:
     guest = cast(Any, SimpleNamespace(observer=None))
     attachment = SimpleNamespace(device="/dev/mapper/x")
-    initiator = cast(Any, SimpleNamespace(attachments=(attachment,)))
+    shell = IscsiFaultShell(plan(configuration), ("3600",))
+    initiator = cast(Any, SimpleNamespace(attachments=(attachment,), for_faults=shell))
     return Testbed(
         configuration,
         plan(configuration),

@@ -10,9 +10,9 @@ from dataclasses import replace
 import pytest
 
 from harness.checks import Verdict, fault_took_effect, no_unexpected_path_loss
-from harness.measurements import MeansSample, Measurements
+from harness.measurements import Found, MeansSample, Measurements
 from harness.units import NS_PER_S
-from suites.selftest.unit.judged import carrying, found, good, with_counters
+from suites.selftest.unit.judged import carrying, found, good, with_counters, with_looks
 from suites.selftest.unit.synthetic_failover import END, HEALED, INJECTED, START
 
 CONFIRMED = good().faults[0].confirmed_ns
@@ -140,6 +140,53 @@ def test_the_counts_of_several_parts_are_not_taken_for_one() -> None:
     others = [replace(sample, part="SilentDrop(b)", count=2) for sample in fault.means_samples]
     both = replace(fault, means_samples=(*fault.means_samples, *others))
     assert found(fault_took_effect(), replace(measured, faults=(both,))).verdict is Verdict.PASS
+
+
+def hidden(*asked_s: float, took_s: float = 0.3) -> Measurements:
+    """Nothing samples the fault's means; the sweep asks path a at so many seconds, in vain."""
+    (fault,) = good().faults
+    silent = replace(good(), faults=(replace(fault, means_samples=(), means_hidden=True),))
+    began_ns = [INJECTED + int(at_s * NS_PER_S) for at_s in asked_s]
+    return with_looks(silent, "a", began_ns, Found.NO_ANSWER, int(took_s * NS_PER_S))
+
+
+def test_where_no_means_are_seen_questions_without_an_answer_prove_that_a_fault_lasted() -> None:
+    """A path that the map has given up carries nothing, whether its fault lasts or not."""
+    assert found(fault_took_effect(), hidden(*range(1, 14))).verdict is Verdict.PASS
+    assert found(fault_took_effect(), hidden(1, 5.9, 9)).verdict is Verdict.PASS
+    finding = found(fault_took_effect(), hidden(1, 2, 8, 12))
+    assert finding.verdict is Verdict.UNKNOWN
+    assert finding.message.startswith("nothing shows whether SilentDrop(a) lasted: for 5.7 s ")
+    assert finding.message.endswith(" was asked of path a (sda)")
+
+
+def test_a_question_that_waits_is_one_as_long_as_it_waits() -> None:
+    """And only those of the path that was lost count."""
+    assert found(fault_took_effect(), hidden(1, took_s=13.5)).verdict is Verdict.PASS
+    never = hidden()
+    finding = found(fault_took_effect(), never)
+    assert finding.verdict is Verdict.UNKNOWN
+    assert "for 13.9 s nothing was asked of path a" in finding.message
+    assert found(fault_took_effect(), replace(never, history=None)).message == finding.message
+
+
+def test_an_answer_is_proof_that_a_fault_did_not_last() -> None:
+    """Whoever says that it does."""
+    asked = hidden(*range(1, 14))
+    answered = with_looks(asked, "a", [INJECTED + 7 * NS_PER_S], 0)
+    finding = found(fault_took_effect(), answered)
+    assert finding.verdict is Verdict.UNKNOWN
+    assert "still answered 1 reads of the sweep" in finding.message
+
+
+def test_paths_that_go_on_without_a_count_show_nothing() -> None:
+    """As under a callout that says nothing of what it does."""
+    measured = limping()
+    (fault,) = measured.faults
+    silent = replace(measured, faults=(replace(fault, means_hidden=True),))
+    finding = found(fault_took_effect(), silent)
+    assert finding.verdict is Verdict.UNKNOWN
+    assert finding.message.startswith("nothing shows whether SilentDrop(a) did anything to paths")
 
 
 def test_means_that_were_gone_excuse_no_path_that_is_lost() -> None:

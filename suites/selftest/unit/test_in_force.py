@@ -87,6 +87,7 @@ def test_how_soon_a_path_is_used_again_is_that_of_the_machine() -> None:
     assert found.polling.source == "multipathd 0.9.4: show config"
     assert found.login_timeout.seconds == 30
     assert found.login_timeout.source == "node record of 172.16.0.1:3260"
+    assert found.sessions == 2
 
 
 def test_a_record_without_the_timeout_is_refused() -> None:

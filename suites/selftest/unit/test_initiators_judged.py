@@ -62,6 +62,15 @@ def test_each_initiator_loses_its_own_paths() -> None:
         wait_for_all_but((first, second), None, (), spent_on=Spent.WAITING)
 
 
+def test_a_path_that_has_left_its_map_is_lost() -> None:
+    """As one does whose disk is gone; but a map that could not be read says nothing."""
+    gone, unread = ({"8:0": "active"}, dict[str, str]())
+    wait_for_all_but((view("lun0", FIRST, gone),), None, ("b",), spent_on=Spent.WAITING)
+    for states, lost in ((gone, ()), (unread, ("a", "b")), (gone | {"8:16": "failed"}, ())):
+        with pytest.raises(CutShort):
+            wait_for_all_but((view("lun0", FIRST, states),), None, lost, spent_on=Spent.WAITING)
+
+
 def elsewhere(slack_s: float) -> Measurements:
     """A failover as another initiator had it: paths a and b are healthy, and it stalled 2.94 s."""
     measured = good()

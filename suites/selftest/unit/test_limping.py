@@ -63,7 +63,7 @@ def test_all_waits_together_may_take_as_long_as_the_fault_lasts() -> None:
     assert found(stalls_together_within_budget(), often).verdict is Verdict.FAIL
     finding = found(stalls_together_within_budget(), limping(often))
     assert finding.verdict is Verdict.PASS
-    assert f"{HEALING_CONFIRMED:.2f} s for which it lasted, and budget 4.00 s" in finding.message
+    assert f"{HEALING_CONFIRMED:.2f} s for which it was felt, and budget 4.00 s" in finding.message
     assert finding.numbers["budget_s"] == pytest.approx(HEALING_CONFIRMED + 4)
 
 

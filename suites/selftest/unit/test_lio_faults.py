@@ -105,7 +105,7 @@ def test_a_setting_is_confirmed_sampled_and_healed_by_what_lio_shows(
     ("fault", "paths", "effects"),
     [
         (LunsOffline("c1"), ("a1", "b1"), {Effect.NOT_READY}),
-        (PortalRemoved("a1"), (), set()),
+        (PortalRemoved("a1"), (), {Effect.UNNOTICED}),
         (PortalClosed("a1"), ("a1",), {Effect.REFUSED}),
         (LoginsRefused("c2"), ("a2", "b2"), {Effect.REFUSED}),
     ],

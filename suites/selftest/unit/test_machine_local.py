@@ -73,6 +73,17 @@ def test_a_program_that_is_not_there_is_named() -> None:
         MACHINE.run(["no-such-program"])
 
 
+def test_commands_run_in_a_folder_and_with_variables_that_are_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Besides those that this process has by then; a program is looked for from that folder."""
+    (tmp_path / "tell").write_text('#!/bin/sh\npwd; echo "$OWN $GIVEN"\n')
+    (tmp_path / "tell").chmod(0o755)
+    machine = LocalMachine(folder=tmp_path, environment={"GIVEN": "b"})
+    monkeypatch.setenv("OWN", "a")
+    assert machine.run(["./tell"]).stdout == f"{tmp_path}\na b\n"
+
+
 def test_a_timeout_kills_the_command_and_keeps_what_it_said() -> None:
     """Within the time that it takes to end it."""
     started = time.monotonic()

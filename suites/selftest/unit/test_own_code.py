@@ -16,9 +16,9 @@ from harness.provision import SHAPING
 
 TOP = Path(harness.__file__).parent
 # What provisioning imports and what leaves no trace in a saved testbed: words, the recording of
-# what happens, and what is in the key by itself (the images).
+# what happens, what is in the key by itself (the images), and faults, which are only healed there.
 TRACELESS = {
-    *("cache", "concurrency", "deadline", "errors", "guest_images", "lacking"),
+    *("cache", "concurrency", "deadline", "errors", "faults", "guest_images", "lacking"),
     *("measurements", "own_code", "steps", "units"),
 }
 

@@ -129,10 +129,21 @@ def test_the_bytes_of_all_its_disks_are_the_paths() -> None:
     """And none of those that somebody else's disk of the old name carried."""
     first, second = measured(moving()).counters
     assert first.bytes_read.tolist() == [10, 20, 30, 40, 50, 60, 70, 75, 80]
-    assert (second.at_ns // NS_PER_S).tolist() == [0, 1, 2, 3, 7, 8]
-    assert second.bytes_read.tolist() == [10, 20, 20, 20, 25, 35]
-    assert second.bytes_written.tolist() == [20, 40, 40, 40, 50, 70]
+    assert (second.at_ns // NS_PER_S).tolist() == list(range(9))
+    assert second.bytes_read.tolist() == [10, 20, *[20] * 5, 25, 35]
+    assert second.bytes_written.tolist() == [20, 40, *[40] * 5, 50, 70]
     assert (second.path, second.disks) == ("b", ("sdb", "sdc"))
+
+
+def test_a_path_without_a_disk_carries_nothing() -> None:
+    """That is known, and not unseen; before its first disk nothing is."""
+    _, second = measured(moving()).counters
+    assert second.between(4 * NS_PER_S, 6 * NS_PER_S) == 0
+    later = tuple(
+        sample(at_s, {"8:0": "active"}, {"sda": disk(9)} if at_s > 1 else {}, in_map={"8:0": FIRST})
+        for at_s in range(4)
+    )
+    assert (measured(later).counters[0].at_ns // NS_PER_S).tolist() == [2, 3]
 
 
 def test_a_disk_that_is_made_anew_under_its_name_counts_on() -> None:
@@ -235,7 +246,10 @@ def test_paths_may_exchange_their_disks() -> None:
     crossing = measured(samples, (line,))
     assert crossing.path_states[-1].states == {"a": "active", "b": "failed"}
     assert [e.path for e in crossing.timeline if e.what is Happened.PATH_FAILED] == ["b"]
-    assert [c.bytes_read.tolist() for c in crossing.counters] == [[10, 20, 22], [10, 20, 21]]
+    assert [c.bytes_read.tolist() for c in crossing.counters] == [
+        [10, 20, 20, 22],
+        [10, 20, 20, 21],
+    ]
 
 
 def test_a_number_that_left_the_map_is_not_the_same_disk_when_it_is_back() -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
@@ -249,7 +250,8 @@ def test_the_program_numbers_what_it_finds_as_the_measurements_do() -> None:
 @pytest.mark.parametrize(("map_name", "began"), [("swept", False), ("other", True)])
 def test_what_a_sweep_reads_is_no_load(map_name: str, began: bool) -> None:
     """Where none runs, all that a disk carries is."""
-    sweeps = Sweeps({}, {"initiator": {"swept": cast(Any, None)}}, {})
+    lun: Any = SimpleNamespace(map=SimpleNamespace(paths=()))
+    sweeps = Sweeps({"swept": lun}, {"initiator": {"swept": cast(Any, None)}}, {})
 
     def sample(read: int, written: int) -> Sample:
         disk = DiskSample(read, written, 0, 0, "running")
