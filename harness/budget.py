@@ -16,10 +16,13 @@ class Effect(StrEnum):
     anybody answer for the portal's address, so that an attempt to connect may fail early.
     `REFUSED`: each packet is answered with a reset, so that all ends at once. `INTERRUPTED`: now it
     works and now it does not, so that the connection is lost and made anew. `DEGRADED`: packets are
-    late, lost or damaged, and what they carry arrives in the end. `DETACHED`: its own kernel
-    refuses at once what is sent there. `RECONNECTED`: each session is ended and made anew, one
-    after the other, when the fault is healed; until then there is nothing. `UNNOTICED`: sessions
-    and paths stay as they are.
+    late, lost or damaged, and what they carry arrives in the end. `HELD`: some or all of what is
+    sent is answered only once the fault is over. `NOT_READY`: the session lives, and each command
+    is answered at once: the unit cannot be reached here (sense key NOT READY). `REGROUPED`: the
+    target says that it serves the path better or worse than before, and serves it all the same.
+    `DETACHED`: its own kernel refuses at once what is sent there. `RECONNECTED`: each session is
+    ended and made anew, one after the other, when the fault is healed; until then there is nothing.
+    `UNNOTICED`: sessions and paths stay as they are.
     """
 
     SILENT = "silent"
@@ -27,6 +30,9 @@ class Effect(StrEnum):
     REFUSED = "refused"
     INTERRUPTED = "interrupted"
     DEGRADED = "degraded"
+    HELD = "held"
+    NOT_READY = "not-ready"
+    REGROUPED = "regrouped"
     DETACHED = "detached"
     RECONNECTED = "reconnected"
     UNNOTICED = "unnoticed"
@@ -42,7 +48,13 @@ class Effect(StrEnum):
         return self is Effect.RECONNECTED
 
 
-_GOING_ON = {Effect.INTERRUPTED, Effect.DEGRADED, Effect.RECONNECTED, Effect.UNNOTICED}
+_GOING_ON = {
+    Effect.INTERRUPTED,
+    Effect.DEGRADED,
+    Effect.REGROUPED,
+    Effect.RECONNECTED,
+    Effect.UNNOTICED,
+}
 
 
 class Layer(StrEnum):
@@ -53,6 +65,7 @@ class Layer(StrEnum):
     SESSION_RECOVERY = "session recovery"
     PATH_FAILURE = "path failure"
     NO_PATH = "no path left"
+    HELD = "held by the fault"
     LOGIN = "session login"
     REINSTATEMENT = "reinstatement"
     RESUBMISSION = "resubmission"

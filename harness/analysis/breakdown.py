@@ -2,7 +2,8 @@
 
 The order of an outage: the connection is found dead, the session's recovery times out, the
 path is failed, and the I/O completes over another. With no path left it waits
-for healing, a login, and a path reinstated.
+for healing, a login, and a path reinstated. What is held waits for healing, and mostly for nothing
+more.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ from dataclasses import dataclass, replace
 from harness.analysis.fault_waits import felt_wait
 from harness.analysis.recovery import PathReturn, clock_uncertainty_ns, path_returns, paths_hit
 from harness.analysis.stall import Wait
-from harness.budget import BudgetTerm, Layer
+from harness.budget import BudgetTerm, Effect, Layer
 from harness.measurements import FaultRecord, Measurements, Wording
 from harness.timeline import Event, Happened
 from harness.units import NS_PER_S, format_seconds
 
+# Under these no connection need be lost, nor a path given up.
+_SESSION_LIVES = frozenset({Effect.HELD, Effect.NOT_READY, Effect.REGROUPED})
 _NOTHING = BudgetTerm("the budget", 0.0, "", layers=(Layer.BEFORE_FAULT,))
 
 # A layer, what ends its part, and when that was seen, if it was.
@@ -150,18 +153,15 @@ def breakdown(measurements: Measurements, fault: FaultRecord) -> Breakdown | Non
     begins = Event(wait.start_ns, Happened.IO_STALLED, "fio", wait.stream, grain_ns)
     ends = Event(wait.end_ns, Happened.IO_RESUMED, "fio", wait.stream, grain_ns)
     healed, back = _recovery(measurements, fault)
-    outage = _in_order(
-        begins,
-        [
-            *_outage(measurements, fault, begins, ends),
-            *(
-                [(Layer.NO_PATH, Happened.FAULT_HEALED, healed), *back[:2]]
-                if fault.io_stops
-                else []
-            ),
-        ],
-        until=ends,
-    )
+    steps = _outage(measurements, fault, begins, ends)
+    if fault.effects and _SESSION_LIVES.issuperset(fault.effects):
+        # Of what need not happen only what did is a step.
+        steps = [step for step in steps if step[2]]
+        back = [step for step in back if step[2]]
+    if fault.io_stops:
+        layer = Layer.HELD if Effect.HELD in fault.effects else Layer.NO_PATH
+        steps += [(layer, Happened.FAULT_HEALED, healed), *_until_reinstated(back)]
+    outage = _in_order(begins, steps, until=ends)
     outage.append((Layer.RESUBMISSION, Happened.IO_RESUMED, ends))
     recovery = _in_order(healed, back)
     unseen = [str(what) for _, what, seen in (*outage, *recovery) if seen is None]
@@ -173,6 +173,11 @@ def breakdown(measurements: Measurements, fault: FaultRecord) -> Breakdown | Non
         missing=tuple(dict.fromkeys(unseen)),
         tolerance_s=grain_ns / NS_PER_S,
     )
+
+
+def _until_reinstated(back: Sequence[_Step]) -> list[_Step]:
+    """What comes before I/O goes over the path."""
+    return [step for step in back if step[0] is not Layer.FIRST_IO]
 
 
 def listed(names: Sequence[str]) -> str:

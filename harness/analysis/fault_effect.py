@@ -11,6 +11,7 @@ from operator import attrgetter
 import numpy as np
 
 from harness.analysis.recovery import paths_hit
+from harness.budget import Effect
 from harness.measurements import FaultRecord, Found, MeansSample, Measurements, PathCounters
 from harness.timeline import Happened
 from harness.units import NS_PER_MS, NS_PER_S, format_size
@@ -28,15 +29,17 @@ def without_effect(measurements: Measurements, fault: FaultRecord) -> str:
 
     Empty if it hit them throughout. It names a path that carried I/O though the fault should hit
     it. One that was in reserve just before, and carried nothing anyway, must be seen to fail; so
-    must one that may have been. If it only makes paths worse, or does nothing to them, what it did
-    is counted.
+    must one that may have been. If I/O is held there is nothing to fail, and only its means tell.
+    If it only makes paths worse, or does nothing to them, its means prove what it did.
     """
     looks = _reserves(measurements, fault.injected_ns - _JUST_BEFORE_NS, fault.injected_ns)
     for counters in paths_hit(measurements, fault):
         if counters.path in fault.limping:
             continue
-        if all(counters.path in reserve for reserve in looks) and not _failed_during(
-            measurements, fault, counters.path
+        if (
+            Effect.HELD not in fault.effects
+            and all(counters.path in reserve for reserve in looks)
+            and not _failed_during(measurements, fault, counters.path)
         ):
             was = "was" if looks else "may have been"
             return f"{counters} {was} in reserve, and not seen to fail during {fault.name}"
@@ -115,18 +118,39 @@ def means_missing(fault: FaultRecord) -> str:
 def _not_seen_to_act(fault: FaultRecord) -> str:
     """A sentence that says why nothing proves that the fault acted; empty if paths that died do.
 
-    Also if each count that has to grow did, and was sampled often enough. Where paths go on and
-    are worse there has to be one.
+    Also if each part is seen to act that could be, and often enough. Where paths go on and are
+    worse there has to be one.
     """
     if fault.paths and not fault.limping:
         return ""
+    could_be_seen = any(one.grows or one.proves is not None for one in fault.means_samples)
+    if not could_be_seen and fault.limping and not fault.felt_at_healing:
+        return f"nothing shows whether {fault.name} did anything to paths that go on"
+    return _not_proven(fault) or _not_counted(fault)
+
+
+def _not_proven(fault: FaultRecord) -> str:
+    """The same of parts whose samples prove it by themselves, or do not."""
+    proofs: dict[str, list[int]] = {}
+    for sample in fault.means_samples:
+        if sample.proves is not None:
+            times_ns = proofs.setdefault(sample.part, [])
+            times_ns += [sample.at_ns] if sample.proves else []
+    for part, times_ns in proofs.items():
+        if not times_ns:
+            return f"nothing shows that {part} did anything"
+        if (gap_ns := _longest_gap_ns(fault, times_ns)) > _SAMPLES_APART_NS:
+            return f"what {part} did was not seen for {gap_ns / NS_PER_S:.1f} s"
+    return ""
+
+
+def _not_counted(fault: FaultRecord) -> str:
+    """The same of parts whose count has to grow."""
     counts: dict[str, list[MeansSample]] = {}
     for sample in fault.means_samples:
         if sample.grows:
             counted = counts.setdefault(sample.part, [])
             counted += [sample] if sample.count is not None else []
-    if not counts and fault.limping and not fault.felt_at_healing:
-        return f"nothing shows whether {fault.name} did anything to paths that go on"
     for part, samples in counts.items():
         gap_ns = _longest_gap_ns(fault, (s.at_ns for s in samples))
         if gap_ns > _SAMPLES_APART_NS or not samples:

@@ -47,15 +47,25 @@ def longest_disk_standstill(disk: LabDisk) -> Standstill | None:
 
 
 def disk_faults(measurements: Measurements) -> Iterator[LabFault]:
-    """What the lab's own disks did wrong, as far as it was seen."""
+    """What the lab's own disks did wrong, as far as it was seen: not what a fault held up."""
     for disk in measurements.lab_disks:
         if not steady(measurements, disk.machine):
             continue
         for still in disk_standstills(disk):
-            if still.seconds > LONGEST_STANDSTILL_S:
+            if still.seconds > LONGEST_STANDSTILL_S and not held_up(measurements, still):
                 yield LabFault(
                     f"the lab's disk {disk.disk} of {called(disk.machine)} stood still: none of "
                     f"{still.count} I/Os was completed for {still.seconds:.2f} s",
                     still.start_ns,
                     still.end_ns,
                 )
+
+
+def held_up(measurements: Measurements, still: Standstill) -> bool:
+    """Whether a fault held up the disks at that time. What waited is done a little after it."""
+    return any(
+        fault.disks_held
+        and still.end_ns >= fault.injected_ns
+        and still.start_ns <= fault.healing_confirmed_ns
+        for fault in measurements.faults
+    )

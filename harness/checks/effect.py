@@ -11,6 +11,7 @@ from harness.analysis.fault_effect import (
     not_in_force,
     without_effect,
 )
+from harness.budget import Effect
 from harness.checks.definition import check
 from harness.checks.outcome import Outcome, failed, first_bad_or_all, passed, unknown
 from harness.measurements import FaultRecord, Measurements, PathCounters
@@ -68,7 +69,7 @@ def _took_effect(
 ) -> Outcome:
     """The outcome, where the paths `idle` carried nothing while the fault lasted.
 
-    Those in reserve need not, as long as others do.
+    Those in reserve need not, as long as others do; nor need any while I/O is held.
     """
     if text := without_effect(measurements, fault) or not_in_force(fault):
         return unknown(text)
@@ -76,15 +77,21 @@ def _took_effect(
     spared: frozenset[str] = frozenset()
     if len(idle) < len(measurements.counters):
         spared = in_reserve(measurements, fault.confirmed_ns, fault.healed_ns)
-    for counters in idle:
+    for counters in idle if Effect.HELD not in fault.effects else ():
         if counters.path not in fault.paths and counters.path not in spared:
             text = f"{counters} did not take over during {fault.name}"
             if lasted_s >= fault.budget.seconds:
                 return failed(text)
             return unknown(f"{text}, which was healed within its budget of {fault.budget}")
+    return passed(f"{fault.name}: {_proof(fault)}")
+
+
+def _proof(fault: FaultRecord) -> str:
+    """What showed that it took effect."""
     if not fault.paths:
-        return passed(f"{fault.name}: it hits no path of this initiator, and each carried I/O")
+        return "it hits no path of this initiator, and each carried I/O"
     if fault.limping:
         times = len({sample.at_ns for sample in fault.means_samples if not sample.unseen})
-        return passed(f"{fault.name}: its means were in place and acted, by {times} samples")
-    return passed(f"{fault.name}: dead paths carried nothing")
+        return f"its means were in place and acted, by {times} samples"
+    paths = "its paths" if Effect.HELD in fault.effects else "dead paths"
+    return f"{paths} carried nothing"

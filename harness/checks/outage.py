@@ -112,8 +112,8 @@ def _each(
 ) -> Outcome:
     """The worst outcome of all faults, each with its name.
 
-    One that left no path has none; nor has one under which a path may go on, but worse: the map
-    sends I/O over it all the same, and the load waits for that.
+    One that left no path has none, nor one that holds I/O; nor has one under which a path may go
+    on, but worse: the map sends I/O over it all the same, and the load waits for that.
     """
     before = measurements.before
     if before is None or not measurements.faults:
@@ -131,7 +131,7 @@ def _each(
     if not outcomes and any(fault.limping for fault in measurements.faults):
         return passed("a path went on, but worse, so there is nothing to compare")
     if not outcomes:
-        return passed("no path was left, so there is nothing to compare")
+        return passed("I/O had to wait until healing, so there is nothing to compare")
     return first_bad_or_all(outcomes)
 
 

@@ -32,6 +32,7 @@ def evidence_sound(measurements: Measurements) -> Outcome:
     """Logs and samples are complete, clocks steady; fio's two records agree, and the paths'.
 
     And the map had no disk but those of the planned paths: another one's I/O is in no figure.
+    A machine that a fault stopped took no samples, and its clock stood still: that is no defect.
     Never fails: what is wrong here is wrong with the harness, its machines or their host.
     """
     figures = _figures(measurements)
@@ -83,6 +84,8 @@ def _watching_problems(measurements: Measurements) -> Iterator[str]:
         yield "no machine was watched"
     for watching in measurements.watching:
         machine = watching.machine
+        if machine in _stopped(measurements):
+            continue
         if watching.samples_per_s < watching.wanted_per_s:
             yield (
                 f"only {watching.samples_per_s:.1f} samples a second of {called(machine)}, "
@@ -96,6 +99,11 @@ def _watching_problems(measurements: Measurements) -> Iterator[str]:
             yield f"{called(machine)}'s wall clock jumped by {jumped_s:.1f} s"
 
 
+def _stopped(measurements: Measurements) -> set[str]:
+    """The machines that a fault stopped for a while."""
+    return {machine for fault in measurements.faults for machine in fault.stopped}
+
+
 def _clock_problems(measurements: Measurements) -> Iterator[str]:
     clocks = measurements.clocks
     for machine in dict.fromkeys(clock.machine for clock in clocks):
@@ -104,6 +112,8 @@ def _clock_problems(measurements: Measurements) -> Iterator[str]:
         if worst_ns > _MOST_UNCERTAINTY_NS:
             yield f"{called(machine)}'s clock is known to {worst_ns / NS_PER_MS:.0f} ms only"
     for move in clock_moves(measurements):
+        if move.machine in _stopped(measurements):
+            continue
         yield (
             f"{called(move.machine)}'s monotonic clock moved by "
             f"{move.moved_ns / NS_PER_S:.3f} s in {move.within_ns / NS_PER_S:.1f} s "

@@ -8,11 +8,19 @@
 `heal_everything` heals whatever may be there; `heal_left_behind` what callouts of killed runs broke
 """
 
+from harness.faults.access_states import (
+    NonOptimized,
+    Standby,
+    Takeover,
+    Transitioning,
+    Unavailable,
+)
 from harness.faults.addresses import AddressRemoved, PortalAddressRemoved
 from harness.faults.base import Fault, Lab, Means
 from harness.faults.callout import Callout, heal_callouts
 from harness.faults.callout_records import heal_left_behind
 from harness.faults.catalogue import CATALOGUE, PlannedFault, least_loss_of, losses, planned
+from harness.faults.cut_connections import ConnectionsKilled
 from harness.faults.daemons import LoginDaemonKilled, PathDaemonKilled
 from harness.faults.disks import DiskDeleted, DiskOffline
 from harness.faults.healing import heal_everything
@@ -38,11 +46,14 @@ from harness.faults.link import (
     PeerNicDown,
 )
 from harness.faults.losses import ControllerLost, NetworkLost, OneByOne
+from harness.faults.lun_offline import LunsOffline
+from harness.faults.portal_settings import LoginsRefused, PortalClosed, PortalRemoved
 from harness.faults.refusal import AnswersDropped, Rejected, RequestsDropped, Reset
 from harness.faults.repeated import PathDaemonReconfigured, PathDaemonRestarted, Rescan
 from harness.faults.selection import select
 from harness.faults.silent_drop import InitiatorDrop, SilentDrop
 from harness.faults.silent_loss import SilentLoss
+from harness.faults.target_vm import StorageHangs, StorageSlow, TargetPaused
 from harness.faults.together import Together
 
 __all__ = [
@@ -52,6 +63,7 @@ __all__ = [
     "AnswersHeld",
     "BothEndsDown",
     "Callout",
+    "ConnectionsKilled",
     "ControllerLost",
     "Corruption",
     "Delay",
@@ -69,9 +81,12 @@ __all__ = [
     "LinkDown",
     "LinkFlaps",
     "LoginDaemonKilled",
+    "LoginsRefused",
+    "LunsOffline",
     "Means",
     "NetworkLost",
     "NicDown",
+    "NonOptimized",
     "OneByOne",
     "PacketLoss",
     "PathDaemonKilled",
@@ -81,6 +96,8 @@ __all__ = [
     "PeerNicDown",
     "PlannedFault",
     "PortalAddressRemoved",
+    "PortalClosed",
+    "PortalRemoved",
     "Possible",
     "RateLimit",
     "Rejected",
@@ -91,7 +108,14 @@ __all__ = [
     "Reset",
     "SilentDrop",
     "SilentLoss",
+    "Standby",
+    "StorageHangs",
+    "StorageSlow",
+    "Takeover",
+    "TargetPaused",
     "Together",
+    "Transitioning",
+    "Unavailable",
     "heal_callouts",
     "heal_everything",
     "heal_left_behind",

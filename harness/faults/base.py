@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from enum import StrEnum
+from math import inf
 from typing import Protocol
 
 from harness.budget import BudgetTerm, Effect
@@ -13,7 +14,7 @@ from harness.machine import Machine
 from harness.measurements import MeansSample, SessionSettings
 from harness.observe import Observer
 from harness.topology import Topology
-from harness.transport import Allowances, Initiator
+from harness.transport import Allowances, Initiator, SeenState
 
 CONFIRM_TIMEOUT_S = 20.0
 SAMPLE_TIMEOUT_S = 5.0
@@ -28,7 +29,29 @@ class Means(StrEnum):
     INITIATOR_DAEMONS = "exclusive use of the initiator's daemons"
     TARGET_CABLE = "the hypervisor's end of the target's cables"
     TARGET_GUEST = "commands on the target"
+    TARGET_VM = "the hypervisor's end of the target's VM"
+    LIO = "LIO as the target"
     OWN_COMMANDS = "commands of the user's own"
+
+
+class TargetVm(Protocol):
+    """The hypervisor's end of the target's VM."""
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the hypervisor lets its processors run."""
+
+    def set_running(self, *, running: bool) -> None:
+        """Stop its processors, or let them run. Nothing happens if that is so already."""
+
+    def limits(self) -> Mapping[str, tuple[int, int]]:
+        """Bytes and I/Os a second that pass at most to and from each disk that LUNs are on.
+
+        By the names that the target has for these disks; 0 is no limit.
+        """
+
+    def limit_disks(self, *, bytes_per_s: int, ios_per_s: int) -> None:
+        """Set these limits."""
 
 
 class Lab(Protocol):
@@ -54,6 +77,12 @@ class Lab(Protocol):
     def wait_until_lost(self, paths: Sequence[str]) -> None:
         """Wait until no map of any LUN has these paths active. Raises CutShort."""
 
+    @property
+    def target_vm(self) -> TargetVm: ...
+
+    def access_states(self, paths: Collection[str]) -> Sequence[tuple[str, SeenState]]:
+        """What the initiators' kernels know of ALUA: of each disk of these paths, with its path."""
+
 
 class Fault(ABC):
     """A frozen description of what is broken, and how to break and mend it."""
@@ -66,9 +95,23 @@ class Fault(ABC):
         """Those of them that may carry I/O all the same; all others carry nothing."""
         return self.hits(topology) if self.goes_on else ()
 
+    def loses(self, topology: Topology) -> tuple[str, ...]:
+        """Those of them that are given up, and stay so for as long as it lasts."""
+        limping = set(self.limps(topology))
+        return tuple(path for path in self.hits(topology) if path not in limping)
+
     def disturbs(self, topology: Topology) -> tuple[str, ...]:  # most kinds: none
         """The names of the links whose cables do not carry all that is sent while it lasts."""
         return ()
+
+    def stops(self, topology: Topology) -> tuple[str, ...]:  # most kinds: none
+        """The names of the machines that do not run while it lasts."""
+        return ()
+
+    @property
+    def holds_disks(self) -> bool:
+        """Whether it holds up the disks that the lab lends to the target."""
+        return False
 
     @property
     def goes_on(self) -> bool:
@@ -110,6 +153,10 @@ class Fault(ABC):
         """How long it has to last at least, for all of it to be felt."""
         return 0.0
 
+    def at_most_s(self, bears_s: float) -> float:  # most kinds: as long as may be
+        """How long it may last if it is to do what it says; a session bears so long a silence."""
+        return inf
+
     @property
     @abstractmethod
     def description(self) -> str:
@@ -144,7 +191,10 @@ class Fault(ABC):
     @property
     @abstractmethod
     def effects(self) -> frozenset[Effect]:
-        """What the initiator notices of it: one effect, or those of its parts."""
+        """What the initiator notices of it: one effect, or those of its parts.
+
+        `UNNOTICED` if it hits no path.
+        """
 
     def detection_terms(
         self, session: SessionSettings, allowances: Allowances
@@ -158,4 +208,4 @@ class Fault(ABC):
 
 
 def longest(each: Iterable[tuple[BudgetTerm, ...]]) -> tuple[BudgetTerm, ...]:
-    return max(each, key=lambda terms: sum(term.seconds for term in terms))
+    return max(each, key=lambda terms: sum(term.seconds for term in terms), default=())

@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from harness.budget import Effect
+from harness.faults.access_states import ACCESS_STATE_KINDS
 from harness.faults.addresses import ADDRESS_KINDS
 from harness.faults.base import Fault, Means
 from harness.faults.callout import CALLOUT_KINDS
+from harness.faults.cut_connections import CUT_CONNECTIONS_KINDS
 from harness.faults.daemons import DAEMON_KINDS
 from harness.faults.disks import DISK_KINDS
 from harness.faults.held import HELD_KINDS
@@ -17,9 +19,12 @@ from harness.faults.kind import Family, Kind, Possible
 from harness.faults.large_frames import LARGE_FRAMES_KINDS
 from harness.faults.link import LINK_KINDS
 from harness.faults.losses import SEVERAL_KINDS
+from harness.faults.lun_offline import LUN_OFFLINE_KINDS
+from harness.faults.portal_settings import PORTAL_SETTINGS_KINDS
 from harness.faults.refusal import REFUSAL_KINDS
 from harness.faults.repeated import REPEATED_KINDS
 from harness.faults.silent_drop import DROP_KINDS
+from harness.faults.target_vm import TARGET_VM_KINDS
 from harness.topology import Topology
 
 CATALOGUE: tuple[Kind, ...] = (
@@ -30,6 +35,11 @@ CATALOGUE: tuple[Kind, ...] = (
     *REFUSAL_KINDS,
     *IMPAIRED_KINDS,
     *HELD_KINDS,
+    *CUT_CONNECTIONS_KINDS,
+    *PORTAL_SETTINGS_KINDS,
+    *TARGET_VM_KINDS,
+    *LUN_OFFLINE_KINDS,
+    *ACCESS_STATE_KINDS,
     *DAEMON_KINDS,
     *REPEATED_KINDS,
     *DISK_KINDS,
@@ -43,6 +53,9 @@ _EFFECT_WORDS: Mapping[Effect, tuple[str, ...]] = {
     Effect.REFUSED: ("refused",),
     Effect.INTERRUPTED: ("interrupted",),
     Effect.DEGRADED: ("degraded",),
+    Effect.HELD: ("held",),
+    Effect.NOT_READY: ("not-ready",),
+    Effect.REGROUPED: ("regrouped",),
     Effect.DETACHED: ("detached",),
     Effect.RECONNECTED: ("reconnected",),
     Effect.UNNOTICED: ("unnoticed",),
@@ -54,6 +67,8 @@ _MEANS_WORDS: Mapping[Means, tuple[str, ...]] = {
     Means.INITIATOR_DAEMONS: ("initiator", "inside"),
     Means.TARGET_CABLE: ("target", "hypervisor"),
     Means.TARGET_GUEST: ("target", "inside"),
+    Means.TARGET_VM: ("target", "hypervisor"),
+    Means.LIO: ("target", "inside"),
     Means.OWN_COMMANDS: (),  # wherever they act
 }
 _USUAL, _DAMAGING = "usual", "damaging"
@@ -104,15 +119,15 @@ def losses(topology: Topology, possible: Possible) -> tuple[Fault, ...]:
 def planned(topology: Topology, possible: Possible) -> tuple[PlannedFault, ...]:
     """Every fault that leaves each initiator a path that it does not hit, kind by kind.
 
-    Or that hits its paths one by one, and only when it is healed. What consists of several faults
-    is made of those that are `possible`. The order and the names stay the same from run to run.
+    Or whose kind is passing. What consists of several faults is made of those that are `possible`.
+    The order and the names stay the same from run to run.
     """
     each = [{p.name for p in topology.paths if p.machine == one} for one in topology.initiators]
     return tuple(
         PlannedFault(kind, fault)
         for kind in CATALOGUE
         for fault in kind.everywhere(topology, possible)
-        if fault.is_felt_at_healing or all(own - set(fault.hits(topology)) for own in each)
+        if kind.passing or all(own - set(fault.hits(topology)) for own in each)
     )
 
 

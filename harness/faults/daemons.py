@@ -89,6 +89,7 @@ DAEMON_KINDS = (
         "sessions go on; when the daemon is back it ends each and logs in anew, one after the "
         "other",
         LoginDaemonKilled.everywhere,
+        passing=True,
     ),
     Kind(
         PathDaemonKilled,

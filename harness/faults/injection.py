@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
-from harness.budget import Budget, BudgetTerm, Layer
+from harness.budget import Budget, BudgetTerm, Effect, Layer
 from harness.concurrency import beside
 from harness.errors import CutShort, FaultError, HarnessError, defects
 from harness.faults.base import Fault, Lab, longest
@@ -57,8 +57,16 @@ class Injection:
 
     @property
     def io_stops(self) -> bool:
-        """Whether no path is left."""
+        """Whether I/O may wait until it is over: no path is left, or I/O is held."""
+        return self._none_left or self._held
+
+    @property
+    def _none_left(self) -> bool:
         return len(self.paths) - len(self.limping) == len(self._own)
+
+    @property
+    def _held(self) -> bool:
+        return any(Effect.HELD in part.effects for part in self._parts_that_hit(self.paths))
 
     @property
     def _own(self) -> list[str]:
@@ -80,16 +88,9 @@ class Injection:
         back = longest(part.recovery_terms(allowances) for part in felt) if hit else ()
         terms: tuple[BudgetTerm, ...] = ()
         if hit and self.io_stops:
-            outage = BudgetTerm(
-                "outage",
-                round((self.healing_confirmed_ns - self.injected_ns) / 1e9, 2),
-                "until healing was confirmed",
-                "no path is left, and no timeout can help",
-                (Layer.DETECTION, Layer.SESSION_RECOVERY, Layer.PATH_FAILURE, Layer.NO_PATH),
-            )
             # Where a dead connection is not noticed no login follows, but TCP's next attempt.
             unnoticed = longest(self._unnoticed(one, allowances) for one in hit)
-            terms = (outage, *back, *unnoticed)
+            terms = (self._outage, *back, *unnoticed)
         elif hit:
             terms = longest(self._detection(one, allowances) for one in hit)
         slack = BudgetTerm(
@@ -117,6 +118,24 @@ class Injection:
             felt_at_healing=bool(felt) and all(part.is_felt_at_healing for part in felt),
             means_samples=tuple(self.means_samples),
             means_hidden=self.fault.means_hidden,
+            stopped=self.fault.stops(self.topology),
+            disks_held=self.fault.holds_disks,
+        )
+
+    @property
+    def _outage(self) -> BudgetTerm:
+        """The term of the time for which I/O may wait for healing."""
+        name, why, last = (
+            ("held", "what is sent may be answered only once the fault is over", Layer.HELD)
+            if self._held
+            else ("outage", "no path is left, and no timeout can help", Layer.NO_PATH)
+        )
+        return BudgetTerm(
+            name,
+            round((self.healing_confirmed_ns - self.injected_ns) / 1e9, 2),
+            "until healing was confirmed",
+            why,
+            (Layer.DETECTION, Layer.SESSION_RECOVERY, Layer.PATH_FAILURE, last),
         )
 
     def _detection(

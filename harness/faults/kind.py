@@ -13,16 +13,22 @@ Possible = Callable[[Fault], bool]
 
 
 class Family(StrEnum):
-    """What breaks: a NIC or its cable, what becomes of packets, something of an initiator itself.
+    """What breaks: a NIC or its cable, what becomes of packets, sessions, the target or its disks.
 
-    Or several of these at once; or what only the user's own commands know.
+    Or a controller of the target takes over from another one; or it is something of an initiator
+    itself, several of these at once, or what only the user's own commands know.
     """
 
     LINK = "link"
     PACKET = "packet"
-    CALLOUT = "callout"
+    SESSION = "session"
+    # Not "target": that word chooses what acts there.
+    STORAGE = "storage"
+    CONTROLLER = "controller"
+    # The one family that has its word in common with an end.
     INITIATOR = "initiator"
     SEVERAL = "several"
+    CALLOUT = "callout"
 
 
 @dataclass(frozen=True)
@@ -33,7 +39,8 @@ class Kind:
     `breaks` says what is broken, `shows` what the initiator can see of it. `everywhere` takes a
     topology and what is possible there: those that have parts are made of such. Those that are
     `usual` are tried unless others are asked for; those that are `damaging`, under which a sound
-    storage may lose writes, only if they are asked for by their words.
+    storage may lose writes, only if they are asked for by their words. Those that are `passing`
+    may hit every path of an initiator: I/O goes on, or waits for their end.
     """
 
     fault: type[Fault]
@@ -44,6 +51,7 @@ class Kind:
     everywhere: Callable[[Topology, Possible], Sequence[Fault]]
     usual: bool = False
     damaging: bool = False
+    passing: bool = False
 
     @property
     def name(self) -> str:

@@ -20,6 +20,8 @@ _ACTS: Mapping[Means, str] = {
     Means.INITIATOR_DAEMONS: "on the initiator",
     Means.TARGET_CABLE: "at the hypervisor",
     Means.TARGET_GUEST: "on the target",
+    Means.TARGET_VM: "at the hypervisor",
+    Means.LIO: "on the target",
 }
 
 

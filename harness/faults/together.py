@@ -32,8 +32,18 @@ class Together(Fault):
         }
         return tuple(path for path in self.hits(topology) if path not in lost)
 
+    def loses(self, topology: Topology) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(p for fault in self.faults for p in fault.loses(topology)))
+
     def disturbs(self, topology: Topology) -> tuple[str, ...]:
         return tuple(dict.fromkeys(p for fault in self.faults for p in fault.disturbs(topology)))
+
+    def stops(self, topology: Topology) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(one for fault in self.faults for one in fault.stops(topology)))
+
+    @property
+    def holds_disks(self) -> bool:
+        return any(fault.holds_disks for fault in self.faults)
 
     @property
     def where(self) -> str:
@@ -58,6 +68,9 @@ class Together(Fault):
     @property
     def lasts_s(self) -> float:
         return max(fault.lasts_s for fault in self.faults)
+
+    def at_most_s(self, bears_s: float) -> float:
+        return min(fault.at_most_s(bears_s) for fault in self.faults)
 
     @property
     def description(self) -> str:

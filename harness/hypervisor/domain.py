@@ -140,6 +140,30 @@ class Domain:
         with self.asking("resume it"):
             self.handle.resume()
 
+    def limit_disk(self, disk: str, bytes_per_s: int, ios_per_s: int) -> None:
+        """Let no more pass to and from a disk, by its name (`vda`), both ways together.
+
+        0 is no limit. What waits when a limit is taken away goes on at once. Source: blkdeviotune
+        in virsh(1).
+        """
+        import libvirt
+
+        limits = {
+            libvirt.VIR_DOMAIN_BLOCK_IOTUNE_TOTAL_BYTES_SEC: bytes_per_s,
+            libvirt.VIR_DOMAIN_BLOCK_IOTUNE_TOTAL_IOPS_SEC: ios_per_s,
+        }
+        with self.asking(f"limit what passes to and from {disk}"):
+            self.handle.setBlockIoTune(disk, limits, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+
+    def disk_limits(self, disk: str) -> tuple[int, int]:
+        """Bytes and I/Os a second that pass at most to and from a disk; 0 is no limit."""
+        import libvirt
+
+        with self.asking(f"ask what passes to and from {disk}"):
+            said = self.handle.blockIoTune(disk, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+        size = said[libvirt.VIR_DOMAIN_BLOCK_IOTUNE_TOTAL_BYTES_SEC]
+        return int(size), int(said[libvirt.VIR_DOMAIN_BLOCK_IOTUNE_TOTAL_IOPS_SEC])
+
     def reset(self) -> None:
         """Press the reset button; what the guest had not written is lost."""
         with self.asking("reset it"):

@@ -15,7 +15,8 @@ class MeansSample:
     done by then, such as packets dropped; None if nothing counts that. It `grows` where a path may
     go on, and nothing else proves that it is any worse: while the fault lasts, by more than
     `least_share` of what `out_of` grows by. Both `restart` if they may begin anew, as those of a
-    connection do. `unseen` says why nothing was seen, if so.
+    connection do. A sample `proves` by itself that such a path is as the fault says, or does not;
+    None if it is none that could. `unseen` says why nothing was seen, if so.
     """
 
     part: str
@@ -26,6 +27,7 @@ class MeansSample:
     out_of: int = 0
     least_share: float = 0.0
     restarts: bool = False
+    proves: bool | None = None
     unseen: str = ""
 
 
@@ -35,13 +37,14 @@ class FaultRecord:
 
     `paths` are those that it hits; all but the `limping` carry nothing meanwhile. `links` are those
     whose cables it disturbs, so that they do not carry all that is sent.
-    `io_stops` is True where no path is left, so that the stall lasts until healing. The order
+    `io_stops` is True where I/O may wait until healing: no path is left, or it is held. The order
     to heal was given at `healing_ns`, zero if that is not known, and carried out by `healed_ns`;
     after that a path may take as long as `returning` allows until it is used again. `effects` are
     what the initiator of this record notices of it, none if it hits no path of that one.
     `means_samples` are what was seen of its means while it lasted; `means_hidden` if nothing can
     be seen of them, and its paths alone show whether it lasted. One that is `felt_at_healing`
-    leaves its paths as they are until then.
+    leaves its paths as they are until then. `stopped` are the machines that did not run meanwhile;
+    `disks_held`: it held up the disks that the lab lends to the target.
     """
 
     name: str
@@ -59,6 +62,8 @@ class FaultRecord:
     effects: tuple[Effect, ...] = ()
     means_samples: tuple[MeansSample, ...] = ()
     limping: tuple[str, ...] = ()
+    stopped: tuple[str, ...] = ()
+    disks_held: bool = False
     means_hidden: bool = False
     felt_at_healing: bool = False
 

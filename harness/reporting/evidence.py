@@ -138,7 +138,7 @@ def stall_markdown(measurements: Measurements) -> str:
         if (most_s := measurements.max_stall_s) is not None:
             why = "the longest stall accepted, whatever the settings allow"
             if fault.io_stops:
-                why += "; no path was left, so it counts from healing on"
+                why += "; I/O could not go on before, so it counts from healing on"
             terms.append(("**max_stall**", f"**{most_s:g}**", "--max-stall", why))
         text += _markdown(("term of the budget", "seconds", "read from", "why"), terms)
         sections.append(text)

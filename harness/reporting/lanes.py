@@ -27,9 +27,12 @@ EFFECT_COLOURS: Mapping[Effect, str] = {
     Effect.REFUSED: canvas.VERMILION,
     Effect.INTERRUPTED: canvas.BLUE,
     Effect.DEGRADED: canvas.YELLOW,
-    Effect.DETACHED: canvas.ORANGE,
-    Effect.RECONNECTED: canvas.GREEN,
-    Effect.UNNOTICED: canvas.FAINT,  # hits no path
+    Effect.HELD: canvas.ORANGE,
+    Effect.NOT_READY: canvas.FAINT,
+    Effect.REGROUPED: canvas.GREEN,
+    Effect.DETACHED: canvas.WINE,
+    Effect.RECONNECTED: canvas.OLIVE,
+    Effect.UNNOTICED: canvas.INK,  # hits no path
 }
 
 

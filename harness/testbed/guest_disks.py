@@ -21,3 +21,9 @@ def disk_names(machine: str, config: TargetConfig, topology: Topology) -> tuple[
     """What the guest calls these disks: virtio names them in the order of their PCI slots."""
     disks = serials(machine, config, topology)
     return tuple(f"vd{letter}" for letter, _ in zip(ascii_lowercase, disks, strict=False))
+
+
+def disks_of_luns(config: TargetConfig, topology: Topology) -> tuple[str, ...]:
+    """Those of them at the target that its LUNs are on: the system's, if LUNs are files there."""
+    system, *luns = disk_names(Role.TARGET, config, topology)
+    return (system,) if config.backstore == "fileio" else tuple(luns)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from math import isfinite
+from math import inf, isfinite
 
 from harness.concurrency import side_by_side, within
 from harness.deadline import Deadline
@@ -243,14 +243,14 @@ class IoSession:
                 raise self.watchdog.cut_short(error.message) from None
             raise
 
-    def run_for(self, *, seconds: float) -> None:
+    def run_for(self, *, seconds: float, exactly: bool = False) -> None:
         """Let I/O run on: for so long with one LUN, and for longer if several share the pace.
 
-        Else there would be fewer I/Os of each to judge by. Raises CutShort if fio gives up or the
-        block's time is over.
+        Else there would be fewer I/Os of each to judge by; `exactly` so long all the same if it
+        has to be. Raises CutShort if fio gives up or the block's time is over.
         """
         runs = self._require_runs()
-        seconds *= self._stretch
+        seconds *= 1.0 if exactly else self._stretch
         deadline = Deadline.after(seconds)
         with step(f"I/O for {seconds:g} s", Spent.IO):
             while not deadline.expired:
@@ -283,6 +283,18 @@ class IoSession:
             for one in seen
         ]
         return 2 * max(filter(isfinite, (*going, *returning)), default=0.0)
+
+    @property
+    def bears_s(self) -> float:
+        """How long every session may hear nothing and is not given up, as when I/O began."""
+        return min(
+            (
+                one.allowances.bears_s(session)
+                for one in self._witness.seen.values()
+                for session in one.settings
+            ),
+            default=inf,
+        )
 
     def note_fault(self, injection: Injection) -> None:
         """A fault was injected or healed: a phase ends here."""

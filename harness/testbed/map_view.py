@@ -12,7 +12,7 @@ from harness.observe import MapSample, Observer
 from harness.steps import Spent, step
 from harness.testbed.io_session import IoSession
 from harness.topology import Lun, PlannedMap
-from harness.transport import Attachment, PathDisk
+from harness.transport import Attachment, PathDisk, SeenState, look_at_access_states
 
 # Seen: 2 to 4 s plus a login until a session is back, then the path has to be looked at. Nothing is
 # ever judged by this.
@@ -131,6 +131,41 @@ def wait_until_lost(maps: Sequence[MapView], io: IoSession | None, paths: Sequen
 
     what = f"the loss of paths {', '.join(paths)}"
     _wait_for_maps(maps, io, met, what=what, timeout_s=None, spent_on=Spent.WAITING)
+
+
+@contextmanager
+def path_taken_away(maps: Sequence[MapView], name: str, everything: int) -> Iterator[None]:
+    """Take a healthy path out of these maps of one machine for the length of the block.
+
+    `everything` is how many paths each has.
+    """
+    taken: list[tuple[Attachment, str]] = []
+    try:
+        for one in maps:
+            disk = next(path.disk for path in one.attachment.paths() if path.path == name)
+            taken.append((one.attachment, disk))
+            one.attachment.take_path_away(disk)
+        for one in maps:
+            one.wait_for_paths(active=everything - 1)
+        yield
+    finally:
+        for attachment, disk in taken:
+            attachment.give_path_back(disk)
+        for one in maps:
+            one.wait_for_paths(active=everything)
+
+
+def access_states_of(
+    maps: Sequence[MapView], paths: Collection[str]
+) -> list[tuple[str, SeenState]]:
+    """What the kernels of maps know of ALUA, of each disk of these paths: with the path's name."""
+    found: list[tuple[str, SeenState]] = []
+    for name in dict.fromkeys(one.machine for one in maps):
+        own = [one for one in maps if one.machine == name]
+        disks = {p.disk: p.path for one in own for p in one.paths if p.path in paths}
+        seen = look_at_access_states(own[0].attachment.machine, tuple(disks))
+        found += [(path, seen[disk]) for disk, path in disks.items() if disk in seen]
+    return found
 
 
 def _wait_for_maps(

@@ -15,6 +15,8 @@ _BECAUSE = {
 _AT = {
     Means.TARGET_CABLE: Role.TARGET,
     Means.TARGET_GUEST: Role.TARGET,
+    Means.TARGET_VM: Role.TARGET,
+    Means.LIO: Role.TARGET,
     Means.INITIATOR_CABLE: Role.INITIATOR,
     Means.INITIATOR_NIC: Role.INITIATOR,
     Means.INITIATOR_DAEMONS: Role.INITIATOR,
@@ -29,6 +31,8 @@ def lacking(config: Config, needs: Collection[Means]) -> str:
         for role in Role
         if not made[role]
     }
+    if made[Role.TARGET] and Means.LIO in needs and config.target.kind != "lio":
+        return f"it needs {Means.LIO}, and the target is of kind {config.target.kind}"
     return "; ".join(
         f"it needs {' and '.join(means)}, and {_BECAUSE[role]}"
         for role, means in missing.items()

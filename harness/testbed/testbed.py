@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING
 
 from harness.concurrency import side_by_side
@@ -42,14 +42,17 @@ from harness.testbed.io_session import IoSession
 from harness.testbed.lun_layout import Layout
 from harness.testbed.map_view import (
     MapView,
+    access_states_of,
+    path_taken_away,
     wait_for_all_but,
     wait_for_paths,
     wait_until_lost,
 )
 from harness.testbed.means import lacking, possible
 from harness.testbed.proofs import mark_target
+from harness.testbed.target_vm import TargetVm
 from harness.topology import Role, Topology, called
-from harness.transport import Attachment, Initiator, PathDisk
+from harness.transport import Initiator, PathDisk, SeenState
 from harness.workload import Job
 
 if TYPE_CHECKING:
@@ -177,6 +180,14 @@ class Testbed:
     def set_link(self, machine: str, link: str, *, up: bool) -> None:
         self.domain(machine).set_link(self.topology.nic_at(machine, link).mac, up=up)
 
+    @property
+    def target_vm(self) -> TargetVm:
+        """The hypervisor's end of the target. Raises HypervisorError if it is no VM of the run."""
+        return TargetVm(self.domain(Role.TARGET), self.config.target, self.topology)
+
+    def access_states(self, paths: Collection[str]) -> list[tuple[str, SeenState]]:
+        return access_states_of(self.maps, paths)
+
     def session_settings(self, initiator: str = _FIRST) -> tuple[SessionSettings, ...]:
         """The effective timeouts of every session of an initiator, read from sysfs now.
 
@@ -270,14 +281,17 @@ class Testbed:
         """Inject a fault, wait until its paths have failed, heal it, wait until all are back.
 
         I/O runs on `during_s` seconds while the paths are failed, or longer if the fault takes
-        longer, and `after_s` once all are active again, which is a phase of its own. Paths that
-        may go on are not waited for.
+        longer, or less if it must not last so long; and `after_s` once all are active again, which
+        is a phase of its own. Paths that may go on are not waited for, nor those that only wait.
         """
         io = self._require_io()
+        at_most_s = fault.at_most_s(io.bears_s)
+        lasts_s = max(during_s, fault.lasts_s)
         with self.fault(fault):
-            if not fault.limps(self.topology):
-                self.wait_for_all_but(fault.hits(self.topology))
-            io.run_for(seconds=max(during_s, fault.lasts_s))
+            lost = fault.loses(self.topology)
+            if lost and not fault.limps(self.topology):
+                self.wait_for_all_but(lost)
+            io.run_for(seconds=min(lasts_s, at_most_s), exactly=at_most_s < lasts_s)
         self.wait_for_all_but(())
         io.start_phase()
         io.run_for(seconds=after_s)
@@ -331,26 +345,11 @@ class Testbed:
             raise LabCannot(f"nothing that is possible here takes path {path} and leaves another")
         return loss
 
-    @contextmanager
-    def without_path(self, name: str) -> Iterator[None]:
+    def without_path(self, name: str) -> AbstractContextManager[None]:
         """Take a healthy path out of every map for the length of the block."""
         initiator = self.topology.path(name).machine
         maps = [one for one in self.maps if one.machine == initiator]
-        everything = len(self.topology.of(initiator).paths)
-        taken: list[tuple[Attachment, str]] = []
-        try:
-            for attachment in self.initiators[initiator].attachments:
-                disk = next(p.disk for p in attachment.paths() if p.path == name)
-                taken.append((attachment, disk))
-                attachment.take_path_away(disk)
-            for one in maps:
-                one.wait_for_paths(active=everything - 1)
-            yield
-        finally:
-            for attachment, disk in taken:
-                attachment.give_path_back(disk)
-            for one in maps:
-                one.wait_for_paths(active=everything)
+        return path_taken_away(maps, name, len(self.topology.of(initiator).paths))
 
     def make_ready(self) -> None:
         """Heal whatever may be broken, and wait until every path is active and leads to the target.

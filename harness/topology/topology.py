@@ -267,6 +267,10 @@ class Topology:
         """The names of the paths that lead to a portal."""
         return tuple(path.name for path in self.paths if path.portal.name == name)
 
+    def over_controller(self, name: str) -> tuple[str, ...]:
+        """The names of the paths that lead to a controller."""
+        return tuple(path.name for path in self.paths if path.portal.controller == name)
+
     def ifaces_to(self, portal: TargetPortal) -> tuple[str, ...]:
         """The interfaces of open-iscsi by which the initiator logs in at a portal."""
         return tuple(link.iface for link in self.network(portal.network).links)

@@ -5,6 +5,7 @@
 `observe` and the data layers.
 """
 
+from harness.transport.access_states import SeenState, look_at_access_states
 from harness.transport.base import (
     Allowances,
     Attachment,
@@ -32,7 +33,9 @@ __all__ = [
     "Initiator",
     "IscsiInitiator",
     "PathDisk",
+    "SeenState",
     "Transport",
     "WantedLun",
+    "look_at_access_states",
     "transport_for",
 ]

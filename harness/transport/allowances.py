@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from math import isfinite
+from math import inf, isfinite
 
 from harness.budget import BudgetTerm, Effect, Layer, Setting
 from harness.measurements import SessionSettings, Timeout
@@ -84,6 +84,9 @@ _CONNECTION_POLLS = BudgetTerm(
     "that an attempt was refused, and that the next one is connected, is noticed once a second",
     (Layer.LOGIN,),
 )
+# No timeout has to run out before a path is given up, or nothing is given up.
+_NOTHING_RUNS_OUT = frozenset({Effect.HELD, Effect.NOT_READY, Effect.REGROUPED, Effect.UNNOTICED})
+_NOTHING_TO_COME_BACK = frozenset({Effect.HELD, Effect.REGROUPED, Effect.UNNOTICED})
 
 
 @dataclass(frozen=True)
@@ -104,11 +107,14 @@ class InForce:
         session that is back before recovery is given up sends its I/O again over the same path: the
         transport ends it with DID_TRANSPORT_DISRUPTED, which scsi_noretry_cmd() retries also for
         multipath. Where that is lost once more, all of it begins anew.
+
+        A unit that is not ready says so at once (scsi_io_completion_action() fails the command).
+        What is held ends with its fault.
         """
+        if effect in _NOTHING_RUNS_OUT:
+            return ()
         recovery = tuple(_term(one) for one in session.timeouts if one.name == RECOVERY)
         match effect:
-            case Effect.UNNOTICED:
-                return ()
             case Effect.DETACHED:
                 return (_REFUSED_BY_KERNEL,)
             case Effect.REFUSED:
@@ -150,10 +156,10 @@ class InForce:
         The device mapper queues I/O meanwhile (queue_if_no_path). A map that does not queue has
         no longer stall but I/O errors. Where no machine answers ARP, or a path comes and goes, an
         attempt to log in may also fail: then open-iscsi pauses. One that is refused always fails,
-        and none has to run out. Where sessions go on, or are back once the fault is healed, there
-        is no login to wait for.
+        and none has to run out. Where sessions live, or are back once the fault is healed, there
+        is no login to wait for, and only multipathd has to look.
         """
-        if effect is Effect.UNNOTICED:
+        if effect in _NOTHING_TO_COME_BACK:
             return ()
         login = BudgetTerm(
             self.login_timeout.name,
@@ -165,6 +171,7 @@ class InForce:
         attempts: Mapping[Effect, tuple[BudgetTerm, ...]] = {
             Effect.SILENT: (login,),
             Effect.REFUSED: (_PAUSE, _CONNECTION_POLLS),
+            Effect.NOT_READY: (),
             Effect.DETACHED: (),
             Effect.RECONNECTED: (),
         }
@@ -189,6 +196,14 @@ class InForce:
                 (Layer.REINSTATEMENT,),
             ),
         )
+
+    def bears_s(self, session: SessionSettings) -> float:
+        """For what the answer to a NOP-Out may take.
+
+        That may have been sent just before the session fell silent: iscsi_has_ping_timed_out().
+        """
+        named = (one.seconds for one in session.timeouts if one.name == NOOP_OUT_TIMEOUT)
+        return min(named, default=inf)
 
 
 def _term(timeout: Timeout) -> BudgetTerm:

@@ -43,6 +43,9 @@ class Allowances(Protocol):
     def recovery_terms(self, effect: Effect) -> tuple[BudgetTerm, ...]:
         """From healing until I/O goes over the path again."""
 
+    def bears_s(self, session: SessionSettings) -> float:
+        """How long a session may hear nothing and is not given up, whatever it heard before."""
+
 
 @dataclass(frozen=True)
 class WantedLun:

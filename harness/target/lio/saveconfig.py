@@ -24,6 +24,7 @@ class AccessState(Enum):
     NON_OPTIMIZED = (1, "Active/NonOptimized")
     STANDBY = (2, "Standby")
     UNAVAILABLE = (3, "Unavailable")
+    TRANSITIONING = (15, "Transitioning")
 
 
 # Of a group that has a state. LIO's default is both, and then the state does not stay: dm-multipath
@@ -32,6 +33,11 @@ class AccessState(Enum):
 ACCESS_TYPE = (1, "Implicit")
 
 _STATES = {"optimized": AccessState.OPTIMIZED, "non-optimized": AccessState.NON_OPTIMIZED}
+
+
+def access_state_of(word: str) -> AccessState:
+    """What the configuration calls so."""
+    return _STATES[word]
 
 
 @dataclass(frozen=True)
@@ -247,4 +253,9 @@ def _credentials(chap: ChapConfig | None) -> dict[str, str]:
 
 def alua_name(group: PortalGroup) -> str:
     """What its units call the ALUA group of a portal group, if it has one of its own."""
-    return f"group{group.tag}"
+    return group_name(group.tag)
+
+
+def group_name(tag: int) -> str:
+    """The same, by the tag of the portal group."""
+    return f"group{tag}"

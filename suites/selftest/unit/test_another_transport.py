@@ -38,6 +38,9 @@ class Allowances:
     def recovery_terms(self, effect: Effect) -> tuple[BudgetTerm, ...]:
         return (BudgetTerm("reconnect_delay", 10, "sysfs", "it tries again", (Layer.LOGIN,)),)
 
+    def bears_s(self, session: SessionSettings) -> float:
+        return min(one.seconds for one in session.timeouts)
+
 
 def measured(keep_alive_s: int = 2) -> Measurements:
     """The failover of path a."""

@@ -62,8 +62,9 @@ def test_a_kind_makes_faults_of_its_name_that_hit_paths(kind: Kind) -> None:
         assert fault.name == f"{kind.name}({fault.where})"
         assert type(fault) is kind.fault
         assert bool(fault.hits(topology)) is (fault.effects != {Effect.UNNOTICED})
+        assert set(fault.loses(topology)) <= set(fault.hits(topology))
+        assert not set(fault.loses(topology)) & set(fault.limps(topology))
         assert fault.needs
-        assert fault.effects
         assert fault.description
 
 
@@ -77,11 +78,23 @@ class Healed:
             for name in topology.initiators
         }
         self.plugged_in: set[tuple[str, str]] = set()
+        self.running: list[bool] = []
+        self.limits: list[tuple[int, int]] = []
         self.machines: dict[str, list[ScriptedMachine]] = {}
 
     def set_link(self, machine: str, link: str, *, up: bool) -> None:
         assert up
         self.plugged_in.add((machine, link))
+
+    @property
+    def target_vm(self) -> Healed:
+        return self
+
+    def set_running(self, *, running: bool) -> None:
+        self.running.append(running)
+
+    def limit_disks(self, *, bytes_per_s: int, ios_per_s: int) -> None:
+        self.limits.append((bytes_per_s, ios_per_s))
 
     def nic(self, machine: str, link: str) -> str:
         return f"{machine}-{link}"
@@ -100,7 +113,7 @@ class Healed:
 @pytest.mark.usefixtures("own_state")
 @pytest.mark.parametrize("topology", TOPOLOGIES, ids=lambda one: one.name)
 def test_all_of_it_is_healed_by_one_command_on_each_machine(topology: Topology) -> None:
-    """Whatever it is a part of. Cables are plugged in by the hypervisor.
+    """Whatever it is a part of. The hypervisor plugs cables in, and lets machines and disks run.
 
     Commands of the user's own are not run for nothing: here they would fail.
     """
@@ -110,6 +123,8 @@ def test_all_of_it_is_healed_by_one_command_on_each_machine(topology: Topology) 
     assert lab.plugged_in == links | {
         (Role.TARGET, nic.links[0]) for nic in topology.nics(Role.TARGET)
     }
+    assert lab.running == [True]
+    assert set(lab.limits) == {(0, 0)}
     for machine in (Role.TARGET.value, *topology.initiators):
         script = lab.script(machine)
         for portal in topology.portals:
@@ -160,6 +175,8 @@ def test_what_this_lab_has_no_means_for_is_not_healed() -> None:
     lab = Healed(TOPOLOGIES[0])
     heal_everything(cast(Lab, lab), lambda fault: fault.needs == {Means.INITIATOR_GUEST})
     assert lab.plugged_in == set()
+    assert not lab.running
+    assert not lab.limits
     assert lab.machines.keys() == set(TOPOLOGIES[0].initiators)
     assert "ip link" not in lab.script("initiator")
 
@@ -186,11 +203,20 @@ def chosen(expression: str, topology: str = "two-controllers") -> list[str]:
     ("expression", "labels"),
     [
         ("LinkDown", ["a-LinkDown", "b-LinkDown"]),
-        ("interrupted and target", [f"{one}-LargeFramesLost" for one in PORTALS]),
+        ("interrupted and target and link", [f"{one}-LargeFramesLost" for one in PORTALS]),
+        ("storage and hypervisor",
+         [f"target-{one}" for one in ("TargetPaused", "StorageSlow", "StorageHangs")]),
+        ("held and controller", ["c1-Transitioning"]),
+        ("not-ready", ["c1-LunsOffline", "c2-LunsOffline", "c1-Standby", "c1-Unavailable",
+                       "c2-Unavailable", "c1-Transitioning", "c1-Takeover"]),
+        ("regrouped", ["c1-NonOptimized"]),
+        ("session and refused", [*(f"{one}-PortalClosed" for one in PORTALS),
+                                 "c1-LoginsRefused", "c2-LoginsRefused"]),
         ("link and initiator and inside and not AddressRemoved", ["a-NicDown", "b-NicDown"]),
         ("linkdown and not a-linkdown", ["b-LinkDown"]),
         ("reconnected", ["initiator-LoginDaemonKilled"]),
-        ("unnoticed and not PathDaemonKilled and not PathDaemonRestarted and not Rescan",
+        ("unnoticed and session", [f"{one}-PortalRemoved" for one in PORTALS]),
+        ("unnoticed and initiator and not (PathDaemonKilled or PathDaemonRestarted or Rescan)",
          ["initiator-PathDaemonReconfigured"]),
         ("detached and not DiskDeleted", [f"{one}-DiskOffline" for one in PORTALS]),
         ("initiator and inside and not (link or packet or detached or unnoticed)",

@@ -111,6 +111,19 @@ print(json.dumps(dict(
     paused=paused, runs=runs, stopped=stopped, gone=gone, described=described, took_s=took_s
 )))
 """
+LIMITED = """
+from harness.hypervisor.domain_xml import Disk
+(root / "disk").write_bytes(bytes(1 << 20))
+with lease_ports(3) as ports, connected() as connection:
+    with_disk = replace(spec("limited", ports), disks=(Disk(root / "disk", "raw", "lun0"),))
+    with running(connection, with_disk, paused=True) as domain:
+        limits = [domain.disk_limits("vda")]
+        for wanted in ((1, 0), (0, 40), (0, 0)):
+            domain.limit_disk("vda", *wanted)
+            limits.append(domain.disk_limits("vda"))
+        unknown = message(lambda: domain.limit_disk("vdb", 1, 0))
+print(json.dumps(dict(limits=limits, unknown=unknown)))
+"""
 KILLED = """
 with lease_ports(3) as ports, connected() as connection:
     print(json.dumps(start(connection, spec("left-behind", ports), paused=True).pid), flush=True)
@@ -184,6 +197,14 @@ def test_a_guest_that_stands_still_says_why_and_can_be_ended(
     assert saw["stopped"] == "QEMU's process was stopped"
     assert saw["gone"] == "the hypervisor says that it is gone"
     assert saw["took_s"] < DYING_S
+
+
+def test_a_limit_of_a_disk_is_what_qemu_says_of_it(root: Path, capabilities: Path) -> None:
+    """Each takes the place of the one before."""
+    saw = tell(LIMITED, root, capabilities)
+    assert saw["limits"] == [[0, 0], [1, 0], [0, 40], [0, 0]]
+    assert saw["unknown"][0] == "HypervisorError"
+    assert "limit what passes to and from vdb" in saw["unknown"][1]
 
 
 def test_a_guest_left_behind_by_a_killed_run_is_swept_away(root: Path, capabilities: Path) -> None:

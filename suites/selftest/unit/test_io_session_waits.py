@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from math import inf
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -205,6 +206,25 @@ def test_paths_are_waited_for_as_long_as_the_settings_in_force_allow(
     with one.running():
         one.note_fault(Injection(SilentDrop("a"), bench.topology, injected_ns=1))
         assert one.patience_s == patience_s
+
+
+@pytest.mark.parametrize(
+    ("sessions", "bears_s"), [(((5, 7, 1), (5, 3, 1)), 3), (((5, 0, 1),), inf)]
+)
+def test_a_silence_may_last_as_long_as_each_session_bears_it(
+    bench: Bench,
+    monkeypatch: pytest.MonkeyPatch,
+    sessions: tuple[tuple[int, int, int], ...],
+    bears_s: float,
+) -> None:
+    """By what was in force when the I/O began."""
+    bench.fio.hangs = False
+    bench.initiator.allowances = lambda: ALLOWANCES
+    seen = tuple(session_settings("a", *one) for one in sessions)
+    monkeypatch.setattr(bench, "session_settings", lambda _: seen)
+    one = session_of(bench, 7.0)
+    with one.running():
+        assert one.bears_s == bears_s
 
 
 def test_what_waits_for_a_loss_that_does_not_come_ends_with_the_io(

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from ipaddress import IPv6Address
+from math import inf
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -15,12 +16,12 @@ import pytest
 from harness.config import Config, load
 from harness.config.profiles import FAST
 from harness.errors import WorkloadError
-from harness.faults import Fault, LinkDown, LinkFlaps
+from harness.faults import Fault, LinkDown, LinkFlaps, Standby, TargetPaused
 from harness.measurements import SessionSettings
 from harness.observe import Watch
 from harness.testbed.testbed import Testbed
 from harness.topology import Role, plan
-from harness.transport import IscsiInitiator
+from harness.transport import IscsiInitiator, SeenState
 from harness.transport.iscsi.sysfs import Session
 from harness.transport.path_disk import PathDisk
 from suites.selftest.unit.scripted_machine import Answer, ScriptedMachine
@@ -58,8 +59,8 @@ class Devices:
         self.attachments = (self,)
         self.told: list[str] = []
         self._topology = plan(Config())
-        machine = ScriptedMachine(lambda _: Answer())
-        self.settings_of = IscsiInitiator(machine, self._topology, FAST, ("3600",)).settings_of
+        self.machine = ScriptedMachine(lambda _: Answer())
+        self.settings_of = IscsiInitiator(self.machine, self._topology, FAST, ("3600",)).settings_of
 
     def paths(self) -> tuple[PathDisk, ...]:
         """The second came back under another name."""
@@ -188,11 +189,13 @@ def test_a_cable_is_pulled_at_the_nic_that_it_ends_at() -> None:
 class Io:
     """As much of a session of I/O as `fail_over` needs."""
 
+    bears_s = 2.0
+
     def __init__(self, told: list[str]) -> None:
         self.told = told
 
-    def run_for(self, *, seconds: float) -> None:
-        self.told.append(f"run {seconds:g} s")
+    def run_for(self, *, seconds: float, exactly: bool = False) -> None:
+        self.told.append(f"run {'exactly ' * exactly}{seconds:g} s")
 
     def start_phase(self) -> None:
         self.told.append("phase")
@@ -242,6 +245,87 @@ def test_paths_that_may_go_on_are_not_waited_for(
     bed, _, told = failing_over
     bed.fail_over(LinkFlaps("a"), during_s=3, after_s=5)
     assert told == [*("inject LinkFlaps(a)", "run 11 s", "heal"), *FAILOVER[4:]]
+
+
+def test_a_fault_that_must_be_over_in_time_lasts_no_longer(
+    failing_over: tuple[Testbed, Io, list[str]],
+) -> None:
+    """However many LUNs there are; and none of its paths fails."""
+    bed, io, told = failing_over
+    bed.fail_over(TargetPaused(), during_s=3, after_s=5)
+    assert told == [*("inject TargetPaused(target)", "run exactly 1.4 s", "heal"), *FAILOVER[4:]]
+    told.clear()
+    io.bears_s = inf
+    bed.fail_over(TargetPaused(), during_s=3, after_s=5)
+    assert told[1] == "run 3 s"
+
+
+def test_a_path_that_is_kept_is_not_waited_for(
+    failing_over: tuple[Testbed, Io, list[str]],
+) -> None:
+    """Though it carries nothing."""
+    bed, _, told = failing_over
+    bed.fail_over(Standby("c1"), during_s=3, after_s=5)
+    assert told == [*("inject Standby(c1)", "run 3 s", "heal"), *FAILOVER[4:]]
+
+
+class Vm:
+    """The hypervisor's end of a machine, which notes what it is told."""
+
+    def __init__(self) -> None:
+        self.is_running = True
+        self.limits = {"vda": (0, 0), "vdb": (0, 0)}
+        self.told: list[str] = []
+
+    def pause(self) -> None:
+        self.is_running = False
+        self.told.append("pause")
+
+    def resume(self) -> None:
+        self.is_running = True
+        self.told.append("resume")
+
+    def disk_limits(self, disk: str) -> tuple[int, int]:
+        return self.limits[disk]
+
+    def limit_disk(self, disk: str, bytes_per_s: int, ios_per_s: int) -> None:
+        self.limits[disk] = (bytes_per_s, ios_per_s)
+        self.told.append(f"limit {disk}")
+
+
+def test_the_target_is_told_only_what_it_does_not_do_yet() -> None:
+    """libvirt refuses to resume a machine that runs."""
+    vm = Vm()
+    bed = bed_with("two", domain=vm)
+    for running in (True, False, False, True, True):
+        bed.target_vm.set_running(running=running)
+        assert bed.target_vm.is_running is running
+    assert vm.told == ["pause", "resume"]
+
+
+@pytest.mark.parametrize(("backstore", "disk"), [("fileio", "vda"), ("block", "vdb")])
+def test_the_disks_that_luns_are_on_are_limited(backstore: str, disk: str) -> None:
+    """Files are on the system's disk. What has the limit already is left alone."""
+    vm = Vm()
+    bed = bed_with("two", domain=vm)
+    target = bed.config.target.model_copy(update={"backstore": backstore})
+    bed.config = bed.config.model_copy(update={"target": target})
+    assert bed.target_vm.limits() == {disk: (0, 0)}
+    for _ in range(2):
+        bed.target_vm.limit_disks(bytes_per_s=1, ios_per_s=0)
+    assert bed.target_vm.limits() == {disk: (1, 0)}
+    assert vm.told == [f"limit {disk}"]
+
+
+def test_access_states_are_those_of_the_disks_of_the_paths() -> None:
+    """Of every LUN, by one command."""
+    machine = ScriptedMachine(lambda _: Answer("sdb|alua|standby\n"))
+    devices = Devices()
+    devices.machine = machine
+    bed = bed_of(devices)
+    assert bed.access_states(["b"]) == [("b", SeenState("sdb", "alua", "standby"))]
+    assert [call.argv[-1] for call in machine.asked] == ["sdb"]
+    assert bed.access_states([]) == []
 
 
 def test_the_failover_that_the_guide_writes_out_is_the_same(
