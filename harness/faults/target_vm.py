@@ -162,9 +162,12 @@ class StorageHangs(_DisksLimited):
 
 @dataclass(frozen=True)
 class StorageSlow(_DisksLimited):
-    """The target's disks do a few dozen I/Os a second: a half of what the load writes."""
+    """The target's disks do a few dozen I/Os a second: less than the load writes.
 
-    ios_per_s: ClassVar[int] = 40
+    Not so few that the sweep could not look at each block often enough.
+    """
+
+    ios_per_s: ClassVar[int] = 64
 
     @property
     def effects(self) -> frozenset[Effect]:

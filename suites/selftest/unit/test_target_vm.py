@@ -108,7 +108,7 @@ def test_a_target_that_runs_on_is_not_paused() -> None:
         TargetPaused().confirm(here.lab)
 
 
-@pytest.mark.parametrize(("fault", "limits"), [(StorageHangs(), (1, 0)), (StorageSlow(), (0, 40))])
+@pytest.mark.parametrize(("fault", "limits"), [(StorageHangs(), (1, 0)), (StorageSlow(), (0, 64))])
 def test_disks_have_a_limit_and_i_o_waits_there(
     fault: _DisksLimited, limits: tuple[int, int]
 ) -> None:
