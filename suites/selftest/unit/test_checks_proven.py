@@ -75,7 +75,7 @@ def test_a_proof_is_good_enough_at_its_limits() -> None:
     )
 
 
-def test_what_the_host_kept_is_told_of_all_phases() -> None:
+def test_what_the_host_held_back_is_told_of_all_phases() -> None:
     """Of that time as a whole it kept a quarter; of none of its phases alone."""
     (blind,) = unproven(proof(phases=(), blind_s=9), replace(good(), processors=busy_host(0.35)))
     assert blind.endswith("; the host held back 35% of the processor time that the machines wanted")
@@ -89,7 +89,7 @@ def test_what_the_host_kept_is_told_of_all_phases() -> None:
     (blind,) = unproven(
         proof(phases=(), blind_s=9), replace(good(), processors=busy_host(0.7, end_ns=INJECTED))
     )
-    assert f"kept {0.7 * 6 / 29:.0%} of" in blind
+    assert f"held back {0.7 * 6 / 29:.0%} of" in blind
 
 
 def looked_over(

@@ -165,7 +165,7 @@ def test_throughput_that_the_host_may_have_taken_is_open(
     )
     finding = found(throughput_recovered(0.9), measured)
     assert finding.verdict is verdict
-    assert (f"kept {steal:.0%}" in finding.message) == (verdict is Verdict.UNKNOWN)
+    assert (f"held back {steal:.0%}" in finding.message) == (verdict is Verdict.UNKNOWN)
 
 
 @pytest.mark.parametrize(
