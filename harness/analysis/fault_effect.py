@@ -123,7 +123,9 @@ def _not_seen_to_act(fault: FaultRecord) -> str:
     """
     if fault.paths and not fault.limping:
         return ""
-    could_be_seen = any(one.grows or one.proves is not None for one in fault.means_samples)
+    could_be_seen = any(
+        one.grows or one.proves is not None or one.missing for one in fault.means_samples
+    )
     if not could_be_seen and fault.limping and not fault.felt_at_healing:
         return f"nothing shows whether {fault.name} did anything to paths that go on"
     return _not_proven(fault) or _not_counted(fault)

@@ -252,6 +252,16 @@ def test_what_was_taken_back_is_not_counted() -> None:
     assert "did nothing that counts while it lasted: 1, and" in finding.message
 
 
+def test_means_that_are_missing_are_told_rather_than_that_nothing_was_proven() -> None:
+    measured = limping(*((float(n), 7) for n in range(1, 14)), grows=False)
+    (fault,) = measured.faults
+    samples = tuple(replace(one, missing="vdb has no limit") for one in fault.means_samples)
+    measured = replace(measured, faults=(replace(fault, means_samples=samples),))
+    finding = found(fault_took_effect(), measured)
+    assert finding.verdict is Verdict.UNKNOWN
+    assert finding.message.startswith("vdb has no limit, 1.0 s after")
+
+
 EACH_SECOND = [(float(n), 7) for n in range(1, 14)]
 
 
